@@ -1,0 +1,81 @@
+/**
+ * The items that travel between stages. One item is a batch of about 64 KiB to 4 MiB, never a single document: per-item
+ * costs vanish and back-pressure can count bytes. Batches of one stream are numbered from 0 without gaps.
+ */
+
+/** What every item tells: its place in the stream and the bytes that it keeps alive. */
+export interface Batch {
+  /** Position in the stream, from 0, without gaps. */
+  readonly number: number
+  /** Bytes of payload; what progress and the back-pressure budget count. */
+  readonly byteLength: number
+}
+
+/** Whole lines of a JSONL file, each a view [starts[i], ends[i]) of `bytes`, the line feed outside. */
+export interface LineBatch extends Batch {
+  readonly kind: 'lines'
+  readonly bytes: Uint8Array
+  /** Offset in the input of bytes[0]. */
+  readonly byteOffset: number
+  readonly starts: Uint32Array
+  readonly ends: Uint32Array
+  /** Line number, from 1, of each entry: `firstLine + lines[i]`. Stages that drop a line drop its entry. */
+  readonly firstLine: number
+  readonly lines: Uint32Array
+  /** The input's name for messages; '-' for a stream without one. */
+  readonly source: string
+}
+
+/** Texts as UTF-8: document i is bytes[offsets[i], offsets[i + 1]). */
+export interface DocumentBatch extends Batch {
+  readonly kind: 'documents'
+  readonly bytes: Uint8Array
+  /** Length n + 1. */
+  readonly offsets: Uint32Array
+  /** Where each document came from, for messages and quarantine: line `firstLine + lines[i]`. */
+  readonly firstLine: number
+  readonly lines: Uint32Array
+  /** Offset in the input of each document's line. */
+  readonly byteOffsets: Float64Array
+  readonly source: string
+}
+
+export type TokenArray = Uint8Array | Uint16Array | Uint32Array
+
+/** Token ids of whole documents, one after the other, end-of-document token included where the user asked for one. */
+export interface TokenBatch extends Batch {
+  readonly kind: 'tokens'
+  readonly tokens: TokenArray
+  /** Tokens of each document; they add up to tokens.length. */
+  readonly lengths: Uint32Array
+  /** Line number in the source after this batch: what a journal records. */
+  readonly source: string
+}
+
+/** Training samples: `rows` blocks of `block` token ids each, row-major. */
+export interface SampleBatch extends Batch {
+  readonly kind: 'samples'
+  /** Shape [rows, block]. */
+  readonly tokens: Int32Array
+  readonly rows: number
+  /** sequence_length + 1 where the last target of a block is the first input of the next. */
+  readonly block: number
+  /** Where the stream stands after this batch; a checkpoint keeps that of the last batch trained on. */
+  readonly cursor: SampleCursor
+}
+
+/** Position in a shuffled, sharded order of samples, with what it is a position in: a mismatch is refused. */
+export interface SampleCursor {
+  readonly version: 1
+  /** Samples of all ranks consumed since the start of epoch 0: the reference's `skip_num_global_samples`. */
+  readonly globalSamples: number
+  readonly seed: number
+  readonly sampleCount: number
+  readonly sequenceLength: number
+  /** Size and token width of the packed file: the cheap half of its identity. */
+  readonly dataBytes: number
+  readonly tokenBytes: number
+}
+
+/** The kinds of item, as registry entries and `penstock stages` name them. */
+export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'

@@ -1,0 +1,1 @@
+export { type ErrorCode, PenstockError, type Where } from './errors.js'
