@@ -54,14 +54,20 @@ export class LineSplitter {
     let bytes = chunk
     if (this.skipping) {
       const end = bytes.indexOf(LF)
-      if (end < 0) return void (this.byteOffset += bytes.byteLength)
+      if (end < 0) {
+        this.byteOffset += bytes.byteLength
+        return undefined
+      }
       this.skipping = false
       this.line++
       this.byteOffset += end + 1
       bytes = bytes.subarray(end + 1)
     }
     const lastEnd = bytes.lastIndexOf(LF) + 1
-    if (lastEnd === 0) return void this.keep(bytes)
+    if (lastEnd === 0) {
+      this.keep(bytes)
+      return undefined
+    }
     const whole = this.joinRest(bytes.subarray(0, lastEnd))
     const batch = this.cut(whole)
     this.keep(bytes.subarray(lastEnd))

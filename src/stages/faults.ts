@@ -2,10 +2,12 @@
  * What becomes of a faulty record: by the user's choice the run fails, or the record is skipped, or it is set aside in a
  * quarantine file. Always counted, always with line, byte offset and code; its neighbours never suffer.
  */
-import { type ErrorCode, PenstockError } from '../errors.js'
+
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { RecordFault } from '../formats/extract.js'
 import { type OutputFile, openOutput } from './output-file.js'
 import type { StageContext } from './stage.js'
-import * as z from 'zod'
 
 /** Options shared by every stage that can meet a faulty record. */
 export const faultOptions = {
@@ -13,8 +15,16 @@ export const faultOptions = {
     .enum(['fail', 'skip', 'quarantine'])
     .default('fail')
     .describe('what to do with a faulty record: fail the run, skip it, or write it to the quarantine file'),
-  quarantine: z.string().min(1).optional().describe('the quarantine file (JSONL: source, line, byte_offset, code, message, record as base64)'),
-  max_faulty: z.int().nonnegative().optional().describe('more faulty records than this fail the run; no limit when absent'),
+  quarantine: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('the quarantine file (JSONL: source, line, byte_offset, code, message, record as base64)'),
+  max_faulty: z
+    .int()
+    .nonnegative()
+    .optional()
+    .describe('more faulty records than this fail the run; no limit when absent'),
 }
 export type FaultOptions = z.output<z.ZodObject<typeof faultOptions>>
 
@@ -23,16 +33,6 @@ export function checkFaultOptions(options: FaultOptions): boolean {
   return (options.faulty === 'quarantine') === (options.quarantine !== undefined)
 }
 export const faultOptionsMessage = 'faulty: quarantine and a quarantine file go together'
-
-export interface Fault {
-  readonly code: ErrorCode
-  readonly message: string
-  readonly file: string
-  readonly line: number
-  readonly byteOffset: number
-  /** The record's bytes, or as many as are at hand. */
-  readonly record: Uint8Array
-}
 
 /** Applies one policy over a stage's life. `finish` makes the quarantine file whole, `abandon` leaves none. */
 export class FaultHandler {
@@ -50,10 +50,10 @@ export class FaultHandler {
   }
 
   /** @throws the fault itself under `fail`, TOO_MANY_FAULTS past the limit. */
-  async handle(fault: Fault): Promise<void> {
+  async handle(fault: RecordFault): Promise<void> {
     const where = { file: fault.file, line: fault.line, byteOffset: fault.byteOffset, stage: this.stage }
     if (this.options.faulty === 'fail') throw new PenstockError(fault.code, fault.message, where)
-    this.context.count('rejected', 1)
+    this.context.stats.rejected++
     this.count++
     const limit = this.options.max_faulty
     if (limit !== undefined && this.count > limit) {
@@ -107,7 +107,7 @@ class Quarantine {
     return quarantine
   }
 
-  async add(fault: Fault): Promise<void> {
+  async add(fault: RecordFault): Promise<void> {
     const entry = {
       source: fault.file,
       line: fault.line,

@@ -74,7 +74,7 @@ export class OutputFile {
       await this.handle.sync()
       await this.handle.close()
       this.open = false
-      await rename(`${this.path}.part`, this.path)
+      await rename(this.partPath, this.path)
       await syncFolder(dirname(this.path))
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
@@ -87,11 +87,17 @@ export class OutputFile {
     if (!this.open) return
     this.open = false
     await this.handle.close()
-    await rm(`${this.path}.part`, { force: true })
+    await rm(this.partPath, { force: true })
     await rm(`${this.path}.lock`, { force: true })
   }
 
-  private async flush(): Promise<void> {
+  /** Name under which the bytes stand until `commit`. */
+  get partPath(): string {
+    return `${this.path}.part`
+  }
+
+  /** Hands everything written so far to the file. */
+  async flush(): Promise<void> {
     const bytes = this.pending.subarray(0, this.pendingBytes)
     const position = this.size - this.pendingBytes
     this.pendingBytes = 0

@@ -17,7 +17,12 @@ export const readFileOptions = z.strictObject({
     .enum(['auto', 'none', 'gzip', 'zstd'])
     .default('auto')
     .describe('how the bytes are packed; auto goes by the ending .gz or .zst'),
-  chunk_bytes: z.int().min(4096).max(64 << 20).default(1 << 20).describe('bytes read at once'),
+  chunk_bytes: z
+    .int()
+    .min(4096)
+    .max(64 << 20)
+    .default(1 << 20)
+    .describe('bytes read at once'),
 })
 export type ReadFileOptions = z.input<typeof readFileOptions>
 
@@ -27,7 +32,11 @@ export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
   return source('read-file', context => {
     const bytes = () => (path === '-' ? standardInput() : fileBytes(path, chunk_bytes, context))
     const packing = compression === 'auto' ? packingOf(path) : compression
-    if (packing === 'gzip') return unpacked(path, pipeline(bytes, createGunzip({ chunkSize: 1 << 18 }), () => {}))
+    if (packing === 'gzip')
+      return unpacked(
+        path,
+        pipeline(bytes, createGunzip({ chunkSize: 1 << 18 }), () => {}),
+      )
     if (packing === 'zstd') return unpacked(path, zstdDecompressed(path, bytes))
     return bytes()
   })
@@ -72,7 +81,12 @@ async function* fileBytes(path: string, chunkBytes: number, context: StageContex
 }
 
 /** @throws FILE_CHANGED when the file is not the one that was opened, or not as it was then. */
-export async function checkUnchanged(path: string, handle: FileHandle, before: Stats, bytesRead?: number): Promise<void> {
+export async function checkUnchanged(
+  path: string,
+  handle: FileHandle,
+  before: Stats,
+  bytesRead?: number,
+): Promise<void> {
   if (!before.isFile()) return
   const after = await handle.stat()
   const named = await stat(path).catch(() => undefined)

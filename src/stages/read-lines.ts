@@ -10,7 +10,11 @@ import { type TransformStage, transform } from './stage.js'
 
 export const readLinesOptions = z
   .strictObject({
-    max_line_bytes: z.int().positive().default(64 << 20).describe('a longer line is a faulty record'),
+    max_line_bytes: z
+      .int()
+      .positive()
+      .default(64 << 20)
+      .describe('a longer line is a faulty record'),
     limit: z.int().positive().optional().describe('read only this many lines'),
     source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
     ...faultOptions,
@@ -28,25 +32,18 @@ export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8A
       const reportLongLines = async (): Promise<void> => {
         for (const { line, byteOffset, head } of splitter.takeLongLines()) {
           const message = `the line is longer than ${maxLineBytes} bytes (max_line_bytes)`
-          context.count('records', 1)
           await faults.handle({ code: 'LINE_TOO_LONG', message, file: source, line, byteOffset, record: head })
         }
       }
       for await (const chunk of input) {
         const batch = splitter.push(chunk)
         await reportLongLines()
-        if (batch !== undefined) {
-          context.count('records', batch.starts.length)
-          yield batch
-        }
+        if (batch !== undefined) yield batch
         if (splitter.full) return
       }
       const last = splitter.finish()
       await reportLongLines()
-      if (last !== undefined) {
-        context.count('records', last.starts.length)
-        yield last
-      }
+      if (last !== undefined) yield last
     }),
   )
 }

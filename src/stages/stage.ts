@@ -9,6 +9,7 @@
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../errors.js'
+import { type LineBatch, recordCount } from '../formats/batches.js'
 
 /** What a stage has done so far; read it at any time. Bytes are the items' `byteLength`. */
 export interface StageStats {
@@ -16,13 +17,19 @@ export interface StageStats {
   itemsOut: number
   bytesIn: number
   bytesOut: number
+  /** Lines, documents or samples; those of the input are delivered or rejected, or the run fails. */
+  recordsIn: number
+  recordsOut: number
+  rejected: number
   /** Milliseconds spent waiting for the stage before, and for the stage after. */
   waitedForInputMs: number
   waitedForOutputMs: number
   /** What it is doing now. */
   state: 'idle' | 'working' | 'waiting for input' | 'waiting for output' | 'ended'
-  /** Counts that the stage itself keeps, such as records, documents, tokens, rejected. */
+  /** Counts that the stage itself keeps, such as tokens. */
   readonly counts: Record<string, number>
+  /** What the user should know although nothing failed. */
+  readonly notes: string[]
 }
 
 /** What a body is given beside its input. */
@@ -32,6 +39,8 @@ export interface StageContext {
   readonly signal: AbortSignal
   /** Adds to one of `stats.counts`. */
   count(name: string, amount: number): void
+  /** Adds to `stats.notes`. */
+  note(message: string): void
 }
 
 export type SourceBody<Out> = (context: StageContext) => AsyncIterable<Out>
@@ -107,6 +116,8 @@ export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
   return core.dress(stream)
 }
 
+const recordsOf = (item: unknown): number =>
+  typeof item === 'object' && item !== null && 'kind' in item ? recordCount(item as LineBatch) : 0
 const byteLengthOf = (item: unknown): number => (item as { byteLength?: number } | null)?.byteLength ?? 0
 
 /** The state shared by the three shapes: one slot for an item on its way in, one waiter for room on the way out. */
@@ -117,10 +128,14 @@ class StageCore<In, Out> {
     itemsOut: 0,
     bytesIn: 0,
     bytesOut: 0,
+    recordsIn: 0,
+    recordsOut: 0,
+    rejected: 0,
     waitedForInputMs: 0,
     waitedForOutputMs: 0,
     state: 'idle',
     counts: {},
+    notes: [],
   }
   readonly context: StageContext
   /** Settles when the body is done and cleaned up. */
@@ -144,6 +159,7 @@ class StageCore<In, Out> {
       count: (counter, amount) => {
         this.stats.counts[counter] = (this.stats.counts[counter] ?? 0) + amount
       },
+      note: message => void this.stats.notes.push(message),
     }
   }
 
@@ -169,6 +185,7 @@ class StageCore<In, Out> {
       if (stream.destroyed) return
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)
+      this.stats.recordsOut += recordsOf(item)
       if (!stream.push(item) && !this.stopped) await this.waitForRoom()
       if (stream.destroyed) return
       if (this.stopped) break
@@ -192,6 +209,7 @@ class StageCore<In, Out> {
         const { item, taken } = this.slot
         this.stats.itemsIn++
         this.stats.bytesIn += byteLengthOf(item)
+        this.stats.recordsIn += recordsOf(item)
         yield item
         // Room for the next item only now that the body is done with this one.
         this.slot = undefined
@@ -212,9 +230,12 @@ class StageCore<In, Out> {
   }
 
   accept(item: In, taken: () => void): void {
-    if (this.bodyEnded) return taken()
-    this.slot = { item, taken }
-    this.wakeInput?.()
+    if (this.bodyEnded) {
+      taken()
+    } else {
+      this.slot = { item, taken }
+      this.wakeInput?.()
+    }
   }
 
   endInput(done: () => void): void {

@@ -18,7 +18,6 @@ export function validateJson(options: ValidateJsonOptions = {}): TransformStage<
   return transform('validate-json', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'validate-json', context), async function* (faults) {
       for await (const batch of input) {
-        context.count('records', batch.starts.length)
         const keep = new Uint8Array(batch.starts.length).fill(1)
         let faulty = 0
         for (let index = 0; index < keep.length; index++) {

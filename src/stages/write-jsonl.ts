@@ -25,7 +25,6 @@ export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch>
           const text = decoder.decode(bytes.subarray(offsets[index]!, offsets[index + 1]!))
           lines.push(`${JSON.stringify({ [field]: text })}\n`)
         }
-        context.count('documents', lines.length)
         await file.write(Buffer.from(lines.join('')))
       }
       await file.commit()

@@ -3,7 +3,7 @@
  * WebAssembly decoder, which pulls its input synchronously and therefore reads the file itself.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
-import { type Transform, pipeline } from 'node:stream'
+import { pipeline, type Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { ZSTDDecoder } from 'zstddec/stream'
 
