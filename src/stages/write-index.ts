@@ -17,7 +17,7 @@ export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
   const { path, if_exists } = writeIndexOptions.parse(options)
-  return sink('write-index', async (input, context) => {
+  return sink('write-index', async input => {
     const file = await openOutput(path, if_exists)
     if (file === undefined) return
     const writer = new IndexWriter()

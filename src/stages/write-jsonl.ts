@@ -14,7 +14,7 @@ export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {
   const { path, field, if_exists } = writeJsonlOptions.parse(options)
-  return sink('write-jsonl', async (input, context) => {
+  return sink('write-jsonl', async input => {
     const file = await openOutput(path, if_exists)
     if (file === undefined) return
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
