@@ -59,7 +59,10 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
 }
 
 /** The samples [first, first + count) of a file that an option pair from/to chooses. */
-export function chosenPart(file: PackedFile, options: Pick<Checked, 'sequence_length' | 'reuse_last_target' | 'from' | 'to'>) {
+export function chosenPart(
+  file: PackedFile,
+  options: Pick<Checked, 'sequence_length' | 'reuse_last_target' | 'from' | 'to'>,
+) {
   const geometry = blockGeometry(file.tokenCount, options.sequence_length, options.reuse_last_target)
   const first = Math.round(options.from * geometry.count)
   return { geometry, first, count: Math.round(options.to * geometry.count) - first }
