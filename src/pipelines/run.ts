@@ -29,6 +29,8 @@ export interface PipelineResult {
 export interface RunOptions {
   readonly onProgress?: (progress: RunProgress) => void
   readonly progressIntervalMs?: number
+  /** What stages report beside their counts, such as the steps of a training. */
+  readonly onReport?: (stage: string, event: unknown) => void
   /** Aborting stops the run: STOPPED, and no output under its final name. */
   readonly signal?: AbortSignal
 }
@@ -38,6 +40,7 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
   const started = performance.now()
   const stages: AnyStage[] = []
   buildChain(pipeline.chain, stages)
+  for (const stage of stages) stage.on('report', (event: unknown) => options.onReport?.(stage.stageName, event))
   const reports = stages.map(stage => ({ name: stage.stageName, stats: stage.stats }))
   const progress = (): RunProgress => ({
     pipeline: pipeline.name,

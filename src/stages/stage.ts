@@ -41,6 +41,8 @@ export interface StageContext {
   count(name: string, amount: number): void
   /** Adds to `stats.notes`. */
   note(message: string): void
+  /** Tells what listeners of the stream's 'report' event may want to know, such as a training step. */
+  report(event: unknown): void
 }
 
 export type SourceBody<Out> = (context: StageContext) => AsyncIterable<Out>
@@ -143,6 +145,7 @@ class StageCore<In, Out> {
 
   private readonly abort = new AbortController()
   private readonly upstream = new Set<Partial<StageFace>>()
+  private stream: Readable | Writable | undefined
   private started = false
   private stopped = false
   private bodyEnded = false
@@ -160,10 +163,12 @@ class StageCore<In, Out> {
         this.stats.counts[counter] = (this.stats.counts[counter] ?? 0) + amount
       },
       note: message => void this.stats.notes.push(message),
+      report: event => void this.stream?.emit('report', event),
     }
   }
 
   dress<S extends Readable | Writable>(stream: S): S & StageFace {
+    this.stream = stream
     if (stream instanceof Writable) {
       stream.on('pipe', (from: Partial<StageFace>) => this.upstream.add(from))
       stream.on('unpipe', (from: Partial<StageFace>) => this.upstream.delete(from))
