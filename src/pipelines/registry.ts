@@ -5,6 +5,7 @@
 import type * as z from 'zod'
 import type { ItemKind } from '../formats/batches.js'
 import { extractText, extractTextOptions } from '../stages/extract-text.js'
+import { feedTrainer, feedTrainerOptions } from '../stages/feed-trainer.js'
 import { readDocuments, readDocumentsOptions } from '../stages/read-documents.js'
 import { readFile, readFileOptions } from '../stages/read-file.js'
 import { readLines, readLinesOptions } from '../stages/read-lines.js'
@@ -122,5 +123,12 @@ export const stageRegistry: StageRegistry = {
     options: shuffleSamplesOptions,
     create: shuffleSamples,
     reads: fileOf,
+  }),
+  'feed-trainer': entry({
+    summary: 'trains a model on samples; ends at its last step',
+    accepts: 'samples',
+    options: feedTrainerOptions,
+    create: feedTrainer,
+    reads: ({ tokenizer, held_out }) => [tokenizer, held_out?.path].filter(path => path !== undefined),
   }),
 }

@@ -1,5 +1,6 @@
 /** `penstock/stages`: every stage as a Node stream, and the helper to make more. */
 export { type ExtractTextOptions, extractText } from './extract-text.js'
+export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
 export { type ReadDocumentsOptions, readDocuments } from './read-documents.js'
 export { type ReadFileOptions, readFile } from './read-file.js'
 export { type ReadLinesOptions, readLines } from './read-lines.js'

@@ -12,7 +12,7 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { Engine } from './engine.js'
 import { modelSchema, trainingSchema } from './options.js'
@@ -21,7 +21,7 @@ const stateFile = 'state.json'
 const finalName = /^step-(\d{6,})$/
 const hiddenName = /^\.step-\d+\.(partial|old)$/
 
-const count = z.number().int().nonnegative()
+const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
 const cursorSchema = z.strictObject({

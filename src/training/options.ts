@@ -2,39 +2,40 @@
  * What a training run is told: model, optimizer, schedule, lengths, intervals. The one place where defaults live.
  * Keys are snake_case, as users write them in YAML and as the reference system names them; an unknown key is refused.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 
-const positive = z.number().int().positive()
+const positive = z.int().positive()
 const share = z.number().min(0).max(1)
 
-/** The model's widths; `vocab_size` may be left to the tokenizer. */
+/** The model's widths; those left out are derived by `resolveModel`. */
 export const modelSchema = z
   .strictObject({
-    /** Rows of the embedding; padded, so it may exceed the tokenizer's size. Default: `paddedVocabSize` of the tokenizer. */
-    vocab_size: positive.optional(),
-    sequence_length: positive.default(128),
-    layers: positive.default(2),
-    heads: positive.default(4),
-    /** Key and value heads; each serves heads / kv_heads query heads. Default: heads. */
-    kv_heads: positive.optional(),
-    width: positive.default(128),
-    /** Inner width of the feed-forward part. Default: 4 widths with gelu, 8/3 rounded up to a multiple of 32 with swiglu. */
-    ffn_width: positive.optional(),
-    position: z.enum(['rotary', 'learned', 'none']).default('rotary'),
-    rotary_base: z.number().positive().default(10_000),
-    norm: z.enum(['rms', 'layer']).default('rms'),
-    norm_eps: z.number().positive().default(1e-5),
-    activation: z.enum(['gelu', 'swiglu']).default('swiglu'),
-    /** Adds biases to the linear maps and to the norms. */
-    bias: z.boolean().default(false),
-    /** Uses the token embedding as the output map too. */
-    tie_weights: z.boolean().default(false),
-    /** Only 0: without dropout a run can be repeated in any engine. */
-    dropout: z.literal(0).default(0),
-    /** Standard deviation of initial weights; maps that end in the residual stream get it divided by sqrt(2 layers). */
-    init_std: z.number().positive().default(0.02),
-    seed: z.number().int().nonnegative().default(0),
+    vocab_size: positive
+      .optional()
+      .describe("rows of the embedding; by default the tokenizer's size, padded to a multiple of 128"),
+    sequence_length: z.int().min(2).default(128).describe('tokens that the model sees at once'),
+    layers: positive.default(2).describe('blocks of attention and feed-forward'),
+    heads: positive.default(4).describe('query heads'),
+    kv_heads: positive.optional().describe('key and value heads, shared by groups of query heads; default: heads'),
+    width: positive.default(128).describe('width of the residual stream'),
+    ffn_width: positive
+      .optional()
+      .describe('inner width of the feed-forward part; by default 4 widths with gelu, about 8/3 with swiglu'),
+    position: z.enum(['rotary', 'learned', 'none']).default('rotary').describe('how positions are told apart'),
+    rotary_base: z.number().positive().default(10_000).describe('base of the rotary angles'),
+    norm: z.enum(['rms', 'layer']).default('rms').describe('normalization before each part'),
+    norm_eps: z.number().positive().default(1e-5).describe('added to the variance'),
+    activation: z.enum(['gelu', 'swiglu']).default('swiglu').describe('of the feed-forward part'),
+    bias: z.boolean().default(false).describe('biases in linear maps and norms'),
+    tie_weights: z.boolean().default(false).describe('use the token embedding as the output map too'),
+    dropout: z.literal(0).default(0).describe('only 0: without it a run can be repeated in any engine'),
+    init_std: z
+      .number()
+      .positive()
+      .default(0.02)
+      .describe('deviation of first weights; divided by sqrt(2 layers) in maps that end in the residual stream'),
+    seed: z.int().nonnegative().default(0).describe('of the first weights'),
   })
   .superRefine((model, context) => {
     const fail = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
@@ -48,66 +49,67 @@ export const modelSchema = z
     }
   })
 
-/** Parameters that weight decay can spare. */
 export const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
 export type ParameterGroup = (typeof parameterGroups)[number]
 
 /** AdamW with decoupled weight decay. */
 export const optimizerSchema = z.strictObject({
-  /** The highest rate of the schedule. */
-  learning_rate: z.number().positive().default(1e-3),
-  betas: z.tuple([share, share]).default([0.9, 0.95]),
-  eps: z.number().positive().default(1e-8),
-  weight_decay: z.number().nonnegative().default(0.1),
-  weight_decay_groups_excluded: z.array(z.enum(parameterGroups)).default(['embedding', 'norm', 'bias']),
+  learning_rate: z.number().positive().default(1e-3).describe('the highest rate of the schedule'),
+  betas: z.tuple([share, share]).default([0.9, 0.95]).describe('decay of the first and second moment'),
+  eps: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
+  weight_decay: z.number().nonnegative().default(0.1).describe('decoupled decay'),
+  weight_decay_groups_excluded: z
+    .array(z.enum(parameterGroups))
+    .default(['embedding', 'norm', 'bias'])
+    .describe('weights that do not decay'),
 })
 
-const warmupSchedule = {
-  warmup_steps: z.number().int().nonnegative().default(0),
-  /** Lowest rate as a share of the highest. */
-  min_ratio: share.default(0.1),
-}
+const warmupSteps = z.int().nonnegative().default(0).describe('steps of linear growth at the start')
+const minRatio = share.default(0.1).describe('lowest rate as a share of the highest')
 
 /** The learning rate over the steps; `onecycle` is torch's OneCycleLR with cosine annealing. */
 export const scheduleSchema = z.discriminatedUnion('decay', [
-  z.strictObject({ decay: z.literal('cosine'), ...warmupSchedule }),
-  z.strictObject({ decay: z.literal('linear'), ...warmupSchedule }),
-  z.strictObject({ decay: z.literal('constant'), warmup_steps: warmupSchedule.warmup_steps }),
+  z.strictObject({ decay: z.literal('cosine'), warmup_steps: warmupSteps, min_ratio: minRatio }),
+  z.strictObject({ decay: z.literal('linear'), warmup_steps: warmupSteps, min_ratio: minRatio }),
+  z.strictObject({ decay: z.literal('constant'), warmup_steps: warmupSteps }),
   z.strictObject({
     decay: z.literal('onecycle'),
-    pct_start: share.default(0.3),
-    div_factor: z.number().positive().default(25),
-    final_div_factor: z.number().positive().default(1e4),
+    pct_start: share.default(0.3).describe('share of the steps that grow'),
+    div_factor: z.number().positive().default(25).describe('highest rate over first rate'),
+    final_div_factor: z.number().positive().default(1e4).describe('first rate over last rate'),
   }),
 ])
 
+export const evaluationSchema = z.strictObject({
+  every_steps: positive.default(100).describe('steps between evaluations'),
+  batches: positive.default(8).describe('held-out batches of each evaluation'),
+})
+
+export const checkpointSchema = z.strictObject({
+  folder: z.string().min(1).describe('where the checkpoints of the run stand'),
+  every_steps: positive.default(100).describe('steps between checkpoints'),
+  keep: positive.nullable().default(2).describe('newest checkpoints kept; null keeps all'),
+})
+
 export const trainingSchema = z
   .strictObject({
-    model: modelSchema.prefault({}),
-    optimizer: optimizerSchema.prefault({}),
-    schedule: scheduleSchema.prefault({ decay: 'cosine' }),
-    /** Largest global norm of the gradient; null leaves it as it is. */
-    gradient_clip: z.number().positive().nullable().default(1),
-    /** Rows of one micro batch. */
-    batch_size: positive.default(8),
-    /** Micro batches that make one step. */
-    accumulation_steps: positive.default(1),
-    /** The length of the run: at most one of steps, tokens and epochs; one epoch when none is given. */
-    steps: positive.optional(),
-    tokens: positive.optional(),
-    epochs: positive.optional(),
-    evaluation: z.strictObject({ every_steps: positive.default(100), batches: positive.default(8) }).optional(),
-    checkpoint: z
-      .strictObject({
-        folder: z.string().min(1),
-        every_steps: positive.default(100),
-        /** Newest checkpoints kept; null keeps all. */
-        keep: positive.nullable().default(2),
-      })
-      .optional(),
-    log_every_steps: positive.default(10),
-    backend: z.enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu']).default('wasm'),
-    engine: z.enum(['tfjs', 'torch']).default('tfjs'),
+    model: modelSchema.prefault({}).describe('the model'),
+    optimizer: optimizerSchema.prefault({}).describe('AdamW'),
+    schedule: scheduleSchema.prefault({ decay: 'cosine' }).describe('the learning rate over the steps'),
+    gradient_clip: z.number().positive().nullable().default(1).describe('largest global norm of the gradient, or null'),
+    batch_size: positive.default(8).describe('samples of a micro batch'),
+    accumulation_steps: positive.default(1).describe('micro batches of a step'),
+    steps: positive.optional().describe('length of the run; or give tokens, or epochs'),
+    tokens: positive.optional().describe('length of the run in tokens'),
+    epochs: positive.optional().describe('length of the run in passes over the samples; 1 when no length is given'),
+    evaluation: evaluationSchema.optional().describe('when to evaluate on held-out samples'),
+    checkpoint: checkpointSchema.optional().describe('when and where to save'),
+    log_every_steps: positive.default(10).describe('steps between reports'),
+    backend: z
+      .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu'])
+      .default('wasm')
+      .describe('of TensorFlow.js; all but wasm and cpu are installed apart'),
+    engine: z.enum(['tfjs', 'torch']).default('tfjs').describe('what does the arithmetic'),
   })
   .superRefine((training, context) => {
     const lengths = (['steps', 'tokens', 'epochs'] as const).filter(key => training[key] !== undefined)

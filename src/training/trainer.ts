@@ -97,6 +97,7 @@ export class Trainer {
   #consumedTokens: number
   #cursor: SampleCursor | undefined
   #pending: TrainingBatch[] = []
+  #failed = false
   #summary: TrainingSummary | undefined
   #loss: number | undefined
   #heldOut: { step: number; loss: number } | undefined
@@ -119,6 +120,11 @@ export class Trainer {
   /** Where the source of batches must go on; undefined: at its start. */
   get cursor(): SampleCursor | undefined {
     return this.#cursor
+  }
+
+  /** Whether a step went wrong: the engine's state may be anything. */
+  get failed(): boolean {
+    return this.#failed
   }
 
   /**
@@ -183,6 +189,7 @@ export class Trainer {
     const learningRate = learningRateAt(training.schedule, this.#step, totalSteps, training.optimizer.learning_rate)
     const tokens = this.#pending.reduce((sum, batch) => sum + batch.inputs.length, 0)
     const startedAt = performance.now()
+    this.#failed = true
     const { loss, gradientNorm } = await engine.step(this.#pending, learningRate)
     const stepMs = performance.now() - startedAt
     this.#pending = []
@@ -192,6 +199,7 @@ export class Trainer {
         `the loss of step ${this.#step + 1} is ${loss}: a lower learning_rate may help`,
       )
     }
+    this.#failed = false
     this.#step++
     this.#consumedTokens += tokens
     this.#cursor = cursor
