@@ -35,7 +35,7 @@ export function describeStages(name: string | undefined, asJson: boolean): strin
   return `${lines.join('\n')}\n`
 }
 
-const flow = ({ accepts = '', emits = '' }: StageEntry): string => `${accepts} -> ${emits}`.trim()
+const flow = ({ accepts, emits }: StageEntry): string => `${accepts ?? ''} -> ${emits ?? ''}`.trim()
 
 function optionLines(entry: StageEntry): string[] {
   const schema = z.toJSONSchema(entry.options, { io: 'input' }) as {

@@ -13,7 +13,9 @@ export function addIndexCommand(program: Command): void {
   const command = program
     .command('index')
     .summary('index a JSONL file')
-    .description('Writes the byte offset and length of each line of a JSONL file to an .idx file; each line is checked.')
+    .description(
+      'Writes the byte offset and length of each line of a JSONL file to an .idx file; each line is checked.',
+    )
     .argument('<source>', 'the JSONL file, also .gz or .zst')
     .option('-o, --output <file>', 'the index; the name of the source with the ending .idx when absent')
     .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')

@@ -5,7 +5,7 @@ import { readIndex } from '../formats/idx.js'
 import { checkTokenizer, readManifest } from '../stages/manifest.js'
 import { openPackedFile } from '../stages/packed-file.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
-import { openCheckpoint, openLatestCheckpoint } from '../training/checkpoint.js'
+import { findCheckpoint } from './continue-text.js'
 import { bytes, count } from './terminal.js'
 
 type Facts = Record<string, string | number>
@@ -73,9 +73,7 @@ async function inspectPacked(path: string, tokenizerPath: string | undefined): P
 }
 
 async function inspectCheckpoint(path: string): Promise<Facts> {
-  const isOne = await stat(`${path}/model.safetensors`).catch(() => undefined)
-  const checkpoint = isOne === undefined ? (await openLatestCheckpoint(path)) : await openCheckpoint(path)
-  if (checkpoint === undefined) throw new PenstockError('CHECKPOINT_INVALID', 'no checkpoint in this folder', { file: path })
+  const checkpoint = await findCheckpoint(path)
   const { state } = checkpoint
   return {
     kind: 'checkpoint',
@@ -84,7 +82,10 @@ async function inspectCheckpoint(path: string): Promise<Facts> {
     'tokens seen': count(state.consumedTokens),
     'samples seen': count(state.cursor?.globalSamples ?? 0),
     model: JSON.stringify(state.model),
-    tokenizer: state.tokenizer === undefined ? 'not recorded' : `${state.tokenizer.path} (${state.tokenizer.sha256.slice(0, 12)})`,
+    tokenizer:
+      state.tokenizer === undefined
+        ? 'not recorded'
+        : `${state.tokenizer.path} (${state.tokenizer.sha256.slice(0, 12)})`,
   }
 }
 

@@ -23,7 +23,9 @@ export function addPackCommand(program: Command): void {
   const command = program
     .command('pack')
     .summary('tokenize a JSONL file into a packed .pbin file')
-    .description('Tokenizes a field of each line of a JSONL file into one packed file; with --index, indexes it too, in the same pass.')
+    .description(
+      'Tokenizes a field of each line of a JSONL file into one packed file; with --index, indexes it too, in the same pass.',
+    )
     .argument('<source>', 'the JSONL file, also .gz or .zst')
     .requiredOption('-t, --tokenizer <path>', 'a tokenizer.json, or the folder that holds one')
     .option('-o, --output <file>', 'the packed file; the name of the source with the ending .pbin when absent')

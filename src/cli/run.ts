@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import type { Variables } from '../pipelines/definition.js'
 import { PenstockError } from '../errors.js'
+import type { Variables } from '../pipelines/definition.js'
 import type { RunFlags } from './run-definition.js'
 
 export function addRunCommand(program: Command): void {
@@ -9,7 +9,12 @@ export function addRunCommand(program: Command): void {
     .summary('run a pipeline definition')
     .description('Runs the pipelines of a definition file, one after the other.')
     .argument('<definition>', 'a YAML file; docs/definitions.md says what stands in it')
-    .option('--set <name=value>', 'give a variable of the definition another value; may be repeated', collect, {})
+    .option(
+      '--set <name=value>',
+      'give a variable of the definition another value; may be repeated',
+      collectVariable,
+      {},
+    )
     .option('--check', 'check the definition and stop')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'progress and results as JSON lines on standard error')
@@ -29,13 +34,13 @@ export function addRunCommand(program: Command): void {
 }
 
 /** `--set name=value`, numbers and booleans as such. */
-function collect(text: string, sofar: Variables): Variables {
+export function collectVariable(text: string, sofar: Variables): Variables {
   const at = text.indexOf('=')
   if (at <= 0) throw new PenstockError('ARGUMENT_INVALID', `--set expects name=value, found ${JSON.stringify(text)}`)
-  return { ...sofar, [text.slice(0, at)]: valueOf(text.slice(at + 1)) }
+  return { ...sofar, [text.slice(0, at)]: typedValue(text.slice(at + 1)) }
 }
 
-function valueOf(text: string): string | number | boolean {
+function typedValue(text: string): string | number | boolean {
   if (text === 'true' || text === 'false') return text === 'true'
   return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
 }

@@ -1,5 +1,5 @@
 /** What every command shares: errors as one line, exit codes, signals, numbers for people. */
-import { PenstockError, type ErrorCode } from '../errors.js'
+import { type ErrorCode, PenstockError } from '../errors.js'
 
 const CONFIGURATION: readonly ErrorCode[] = [
   'CONFIG_INVALID',

@@ -185,3 +185,29 @@ export function nameOf(value: unknown): string {
   if (typeof value === 'object') return 'a map'
   return JSON.stringify(value)
 }
+
+/** The definition with some options of every step of one stage replaced, as a command's flags ask. @throws ARGUMENT_INVALID */
+export function withStageOptions(
+  definition: Definition,
+  stage: string,
+  options: Readonly<Record<string, unknown>>,
+): Definition {
+  let found = false
+  const inChain = (chain: Chain): Chain => ({
+    ...chain,
+    merge: chain.merge.map(inChain),
+    fork: chain.fork.map(inChain),
+    steps: chain.steps.map(step => {
+      if (step.stage !== stage) return step
+      found = true
+      return { ...step, options: { ...step.options, ...options } }
+    }),
+  })
+  const pipelines = definition.pipelines.map(pipeline => ({ ...pipeline, chain: inChain(pipeline.chain) }))
+  if (!found) {
+    throw new PenstockError('ARGUMENT_INVALID', `the definition has no stage ${stage}`, {
+      file: definition.source.file,
+    })
+  }
+  return { ...definition, pipelines }
+}

@@ -2,7 +2,14 @@
  * Sets of code points and the classes of Unicode 16 as such sets. The engine's own \p{...} is not used: it follows the
  * engine's Unicode version, and one reclassified character would change token ids.
  */
-import { ALPHABETIC_RUNS, CATEGORY_NAMES, CATEGORY_RUNS, HAN_RUNS, RUN_LETTERS, WHITE_SPACE_RUNS } from './unicode-data.js'
+import {
+  ALPHABETIC_RUNS,
+  CATEGORY_NAMES,
+  CATEGORY_RUNS,
+  HAN_RUNS,
+  RUN_LETTERS,
+  WHITE_SPACE_RUNS,
+} from './unicode-data.js'
 
 /** Sorted half-open intervals, flat: [start, end, start, end, ...]. */
 export type CodePointSet = readonly number[]
@@ -39,7 +46,9 @@ export function contains(set: CodePointSet, codePoint: number): boolean {
 }
 
 export function intersects(a: CodePointSet, b: CodePointSet): boolean {
-  return pairs(a).some(([start, end]) => contains(b, start) || pairs(b).some(([other]) => other >= start && other < end))
+  return pairs(a).some(
+    ([start, end]) => contains(b, start) || pairs(b).some(([other]) => other >= start && other < end),
+  )
 }
 
 export function pairs(set: CodePointSet): [number, number][] {
