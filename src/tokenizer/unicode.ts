@@ -2,7 +2,15 @@
  * Sets of code points and the classes of Unicode 16 as such sets. The engine's own \p{...} is not used: it follows the
  * engine's Unicode version, and one reclassified character would change token ids.
  */
-import { ALPHABETIC_RUNS, CATEGORY_NAMES, CATEGORY_RUNS, HAN_RUNS, RUN_LETTERS, WHITE_SPACE_RUNS } from './unicode-data.js'
+import {
+  ALPHABETIC_RUNS,
+  CATEGORY_NAMES,
+  CATEGORY_RUNS,
+  HAN_RUNS,
+  RUN_LETTERS,
+  UNASSIGNED_IN_UNICODE_9_RUNS,
+  WHITE_SPACE_RUNS,
+} from './unicode-data.js'
 
 /** Sorted half-open intervals, flat: [start, end, start, end, ...]. */
 export type CodePointSet = readonly number[]
@@ -57,6 +65,11 @@ let classes: Map<string, CodePointSet> | undefined
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
   return classes.get(name)
+}
+
+/** Code points that Unicode 9 had not assigned. */
+export function unassignedInUnicode9(): CodePointSet {
+  return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
 }
 
 function readClasses(): Map<string, CodePointSet> {
