@@ -84,7 +84,8 @@ export class Merger {
   /** Merges bytes[start, end) into `ids`; returns how many. */
   merge(bytes: Uint8Array, start: number, end: number): number {
     if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
-    const count = this.symbols.unit === 'bytes' ? this.byteSymbols(bytes, start, end) : this.characterSymbols(bytes, start, end)
+    const count =
+      this.symbols.unit === 'bytes' ? this.byteSymbols(bytes, start, end) : this.characterSymbols(bytes, start, end)
     if (count < 2) return count
     return count <= SCAN_LIMIT ? this.mergeByScanning(count) : this.mergeByHeap(count)
   }

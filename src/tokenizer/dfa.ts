@@ -39,7 +39,8 @@ export function compilePattern(source: string): Dfa {
   const table = new Uint16Array(rows.length * CLASS_LIMIT)
   for (const [state, row] of rows.entries()) table.set(row, state * CLASS_LIMIT)
   for (let c = 0; c < CLASS_LIMIT; c++) {
-    if ((table[START_STATE + c]! & MATCHES) !== 0) throw new PenstockError('UNSUPPORTED', `the pattern ${source} matches nothing at all`)
+    if ((table[START_STATE + c]! & MATCHES) !== 0)
+      throw new PenstockError('UNSUPPORTED', `the pattern ${source} matches nothing at all`)
   }
   return { classes, table, fused: fuse(table) }
 }
@@ -115,13 +116,17 @@ function classify(program: readonly Instruction[]): { classes: Uint8Array; membe
     }
     classes.fill(number, start, edges[index + 1])
   }
-  if (members.length > CLASS_LIMIT) throw new PenstockError('UNSUPPORTED', `the pattern needs ${members.length} classes of characters`)
+  if (members.length > CLASS_LIMIT)
+    throw new PenstockError('UNSUPPORTED', `the pattern needs ${members.length} classes of characters`)
   return { classes, members }
 }
 
 function determinize(program: readonly Instruction[], members: readonly Set<CodePointSet>[]): Uint16Array[] {
   const threadsOf: number[][] = [[], [program.length - 1]]
-  const numbers = new Map([['', 0], [String(program.length - 1), 1]])
+  const numbers = new Map([
+    ['', 0],
+    [String(program.length - 1), 1],
+  ])
   const rows: Uint16Array[] = []
   for (let state = 0; state < threadsOf.length && state <= 1000; state++) {
     const row = new Uint16Array(CLASS_LIMIT)

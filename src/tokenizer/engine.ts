@@ -2,8 +2,9 @@
  * The part of a tokenizer that is hot: pre-tokenization and merging of text without added tokens. This is the complete
  * engine in TypeScript; kernel.ts has the same one in WebAssembly.
  */
+
+import { Merger, type Merges, type Symbols } from './bpe.js'
 import { tokenOfBytes } from './byte-level.js'
-import { type Merges, Merger, type Symbols } from './bpe.js'
 import { type SplitRule, type Splitter, splitterFor } from './pretokenize.js'
 import { WordCache } from './word-cache.js'
 

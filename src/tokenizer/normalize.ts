@@ -54,6 +54,7 @@ function toForm(text: string, form: UnicodeForm): string {
 
 function expressionOf(set: CodePointSet): RegExp {
   let ranges = ''
-  for (let i = 0; i < set.length; i += 2) ranges += `\\u{${set[i]!.toString(16)}}-\\u{${(set[i + 1]! - 1).toString(16)}}`
+  for (let i = 0; i < set.length; i += 2)
+    ranges += `\\u{${set[i]!.toString(16)}}-\\u{${(set[i + 1]! - 1).toString(16)}}`
   return new RegExp(`([${ranges}]+)`, 'u')
 }

@@ -68,7 +68,11 @@ let gpt2Table: Uint8Array | undefined
 export function gpt2Classes(): Uint8Array {
   if (gpt2Table !== undefined) return gpt2Table
   const table = new Uint8Array(CODE_POINT_LIMIT)
-  const named = [['L', LETTER], ['N', NUMBER], ['White_Space', SPACE]] as const
+  const named = [
+    ['L', LETTER],
+    ['N', NUMBER],
+    ['White_Space', SPACE],
+  ] as const
   for (const [name, value] of named) {
     for (const [start, end] of pairs(unicodeClass(name)!)) table.fill(value, start, end)
   }
@@ -120,7 +124,8 @@ function contractionLength(bytes: Uint8Array, at: number, end: number): number {
   const next = at + 1 < end ? bytes[at + 1] : 0
   if (next === 0x73 || next === 0x74 || next === 0x6d || next === 0x64) return 2
   const after = at + 2 < end ? bytes[at + 2] : 0
-  const isPair = (next === 0x72 && after === 0x65) || (next === 0x76 && after === 0x65) || (next === 0x6c && after === 0x6c)
+  const isPair =
+    (next === 0x72 && after === 0x65) || (next === 0x76 && after === 0x65) || (next === 0x6c && after === 0x6c)
   return isPair ? 3 : 0
 }
 

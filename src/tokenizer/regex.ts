@@ -4,13 +4,19 @@
  * that the caller can fall back instead of being slightly wrong.
  */
 import { PenstockError } from '../errors.js'
-import { type CodePointSet, complement, contains, intersects, union, unicodeClass } from './unicode.js'
+import { type CodePointSet, complement, contains, intersects, unicodeClass, union } from './unicode.js'
 
 export type RegexNode =
   | { readonly kind: 'set'; readonly set: CodePointSet }
   | { readonly kind: 'sequence'; readonly items: readonly RegexNode[] }
   | { readonly kind: 'choice'; readonly options: readonly RegexNode[] }
-  | { readonly kind: 'repeat'; readonly item: RegexNode; readonly min: number; readonly max: number; readonly possessive: boolean }
+  | {
+      readonly kind: 'repeat'
+      readonly item: RegexNode
+      readonly min: number
+      readonly max: number
+      readonly possessive: boolean
+    }
   /** One character of look-ahead, consumed by nobody; the text's end is in no set. */
   | { readonly kind: 'ahead'; readonly set: CodePointSet; readonly negative: boolean }
 
@@ -53,7 +59,8 @@ class RegexParser {
     const items: RegexNode[] = []
     const start = this.at
     while (!this.atEnd && this.peek() !== '|' && this.peek() !== ')') items.push(this.repeat())
-    if (this.ignoreCase && FOLDING_PAIRS.test(this.source.slice(start, this.at))) this.refuse('a multi-letter case fold')
+    if (this.ignoreCase && FOLDING_PAIRS.test(this.source.slice(start, this.at)))
+      this.refuse('a multi-letter case fold')
     return items.length === 1 ? items[0]! : { kind: 'sequence', items }
   }
 
@@ -177,7 +184,8 @@ class RegexParser {
   /** Adds the other case of ASCII letters; the two that fold to them from outside are U+017F (s) and U+212A (k). */
   private fold(set: CodePointSet): CodePointSet {
     if (!this.ignoreCase) return set
-    if (intersects(set, complement([0, 128])) && intersects(set, unicodeClass('L')!)) this.refuse('letters without case')
+    if (intersects(set, complement([0, 128])) && intersects(set, unicodeClass('L')!))
+      this.refuse('letters without case')
     const letters: number[][] = []
     for (let lower = 97; lower <= 122; lower++) {
       if (!contains(set, lower) && !contains(set, lower - 32)) continue

@@ -4,8 +4,8 @@
  */
 import { PenstockError } from '../errors.js'
 import type { AddedToken } from './added-tokens.js'
-import { tokenOfBytes } from './byte-level.js'
 import { type Merges, NONE, type Symbols } from './bpe.js'
+import { tokenOfBytes } from './byte-level.js'
 import {
   byteFallbackDecoder,
   byteLevelDecoder,
@@ -108,7 +108,8 @@ function readVocabulary(model: Json): Map<string, number> {
   const vocabulary = section(model, 'vocab') ?? invalid('the model has no vocab')
   const entries = Object.entries(vocabulary)
   for (const [token, id] of entries) {
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 2 ** 31) invalid(`token ${token} has the id ${id}`)
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 2 ** 31)
+      invalid(`token ${token} has the id ${id}`)
   }
   return new Map(entries as [string, number][])
 }
@@ -121,7 +122,8 @@ function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>): M
     result: new Uint32Array(merges.length),
   }
   for (const [rank, merge] of merges.entries()) {
-    const [left, right, ...more]: unknown[] = typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : []
+    const [left, right, ...more]: unknown[] =
+      typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : []
     if (typeof left !== 'string' || typeof right !== 'string' || more.length > 0) invalid(`merge ${rank} is not a pair`)
     const ids = [left, right, left + right].map(
       token => vocabulary.get(token) ?? invalid(`merge ${rank} needs ${JSON.stringify(token)}, which the vocab lacks`),
@@ -136,17 +138,21 @@ function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>): M
 function readSymbols(model: Json, vocabulary: ReadonlyMap<string, number>, isByteLevel: boolean): Symbols {
   const byteFallback = model.byte_fallback === true
   const byteIds = new Uint32Array(256).map((_, byte) => {
-    const token = isByteLevel ? tokenOfBytes(Uint8Array.of(byte)) : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
+    const token = isByteLevel
+      ? tokenOfBytes(Uint8Array.of(byte))
+      : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
     return vocabulary.get(token) ?? NONE
   })
-  if (isByteLevel && byteFallback && byteIds.includes(NONE)) unsupported('a byte-level vocabulary lacks bytes but has byte_fallback')
+  if (isByteLevel && byteFallback && byteIds.includes(NONE))
+    unsupported('a byte-level vocabulary lacks bytes but has byte_fallback')
   const unknown = typeof model.unk_token === 'string' ? model.unk_token : undefined
   return {
     unit: isByteLevel ? 'bytes' : 'characters',
     byteIds,
     characterIds: isByteLevel ? new Map() : singleCharacters(vocabulary),
     byteFallback,
-    unknownId: unknown === undefined ? NONE : (vocabulary.get(unknown) ?? invalid(`unk_token ${unknown} is not in the vocab`)),
+    unknownId:
+      unknown === undefined ? NONE : (vocabulary.get(unknown) ?? invalid(`unk_token ${unknown} is not in the vocab`)),
     fuseUnknown: model.fuse_unk === true,
   }
 }
@@ -213,7 +219,12 @@ interface PreTokenizerPlan {
   readonly spaceReplacement: string | undefined
 }
 
-const NO_PRE_TOKENIZER: PreTokenizerPlan = { rules: [], isByteLevel: false, prefix: undefined, spaceReplacement: undefined }
+const NO_PRE_TOKENIZER: PreTokenizerPlan = {
+  rules: [],
+  isByteLevel: false,
+  prefix: undefined,
+  spaceReplacement: undefined,
+}
 
 function readPreTokenizer(pre: Json | undefined, earlier = NO_PRE_TOKENIZER): PreTokenizerPlan {
   if (pre === undefined) return earlier
@@ -225,9 +236,14 @@ function readPreTokenizer(pre: Json | undefined, earlier = NO_PRE_TOKENIZER): Pr
   const followedBy = (...rules: SplitRule[]): PreTokenizerPlan => ({ ...earlier, rules: [...earlier.rules, ...rules] })
   switch (pre.type) {
     case 'ByteLevel': {
-      if (pre.add_prefix_space === true && earlier.rules.length > 0) unsupported('ByteLevel adds spaces to pieces of a split')
+      if (pre.add_prefix_space === true && earlier.rules.length > 0)
+        unsupported('ByteLevel adds spaces to pieces of a split')
       const prefix = pre.add_prefix_space === false ? undefined : ({ text: ' ', where: 'every' } as const)
-      return { ...followedBy(...(pre.use_regex === false ? [] : [patternRule(GPT2_PATTERN)])), isByteLevel: true, prefix }
+      return {
+        ...followedBy(...(pre.use_regex === false ? [] : [patternRule(GPT2_PATTERN)])),
+        isByteLevel: true,
+        prefix,
+      }
     }
     case 'Split':
       return followedBy(splitRule(pre))
@@ -308,7 +324,8 @@ function readPostProcessor(post: Json | undefined): { before: number[]; after: n
       }))
   }
   if (post.type === 'BertProcessing' || post.type === 'RobertaProcessing') {
-    const idOf = (pair: unknown): number => (Array.isArray(pair) ? Number(pair[1]) : invalid('a post-processor lacks its tokens'))
+    const idOf = (pair: unknown): number =>
+      Array.isArray(pair) ? Number(pair[1]) : invalid('a post-processor lacks its tokens')
     return { before: [idOf(post.cls)], after: [idOf(post.sep)] }
   }
   if (post.type === 'TemplateProcessing') return readTemplate(post)

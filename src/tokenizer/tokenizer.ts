@@ -133,7 +133,8 @@ export class FastTokenizer implements Tokenizer {
     const { engine, plan } = this
     let from = start
     let to = end
-    const normalized = plan.normalizer.length === 0 ? undefined : normalizeBytes(engine.bytes, start, end, plan.normalizer)
+    const normalized =
+      plan.normalizer.length === 0 ? undefined : normalizeBytes(engine.bytes, start, end, plan.normalizer)
     if (normalized !== undefined) [from, to] = this.place(normalized, scratch, at)
     const free = Math.max(scratch, to)
     let next = at
@@ -149,7 +150,8 @@ export class FastTokenizer implements Tokenizer {
     if (prefix === undefined && spaceReplacement === undefined) return this.engine.encode(start, end, at)
     let text = this.decoder.decode(this.engine.bytes.subarray(start, end))
     if (spaceReplacement !== undefined) text = text.replaceAll(' ', spaceReplacement)
-    if (prefix !== undefined && (isFirst || prefix.where === 'every') && !text.startsWith(prefix.text)) text = prefix.text + text
+    if (prefix !== undefined && (isFirst || prefix.where === 'every') && !text.startsWith(prefix.text))
+      text = prefix.text + text
     const [from, to] = this.place(this.encoder.encode(text), scratch, at)
     return this.engine.encode(from, to, at)
   }

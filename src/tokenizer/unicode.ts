@@ -47,7 +47,9 @@ export function contains(set: CodePointSet, codePoint: number): boolean {
 }
 
 export function intersects(a: CodePointSet, b: CodePointSet): boolean {
-  return pairs(a).some(([start, end]) => contains(b, start) || pairs(b).some(([other]) => other >= start && other < end))
+  return pairs(a).some(
+    ([start, end]) => contains(b, start) || pairs(b).some(([other]) => other >= start && other < end),
+  )
 }
 
 export function pairs(set: CodePointSet): [number, number][] {

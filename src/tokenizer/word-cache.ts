@@ -28,7 +28,7 @@ export class WordCache {
   private replaced = 0
 
   constructor(bits = 16) {
-    this.entries = new Int32Array(ENTRY_INTS * WAYS << bits)
+    this.entries = new Int32Array((ENTRY_INTS * WAYS) << bits)
     this.bucketShift = 32 - bits
   }
 
