@@ -8,6 +8,7 @@ import {
   CATEGORY_RUNS,
   HAN_RUNS,
   RUN_LETTERS,
+  UNASSIGNED_IN_UNICODE_9_RUNS,
   WHITE_SPACE_RUNS,
 } from './unicode-data.js'
 
@@ -66,6 +67,11 @@ let classes: Map<string, CodePointSet> | undefined
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
   return classes.get(name)
+}
+
+/** Code points that Unicode 9 had not assigned. */
+export function unassignedInUnicode9(): CodePointSet {
+  return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
 }
 
 function readClasses(): Map<string, CodePointSet> {

@@ -21,7 +21,11 @@ async function firstDifference(json: TokenizerJson, texts: readonly string[]): P
     const expected = encodings[index]!.getIds()
     const found = [...ours.encode(text)]
     if (expected.join() !== found.join()) {
-      return { text: JSON.stringify(text), expected: encodings[index]!.getTokens(), found: found.map(id => rust.idToToken(id)) }
+      return {
+        text: JSON.stringify(text),
+        expected: encodings[index]!.getTokens(),
+        found: found.map(id => rust.idToToken(id)),
+      }
     }
     const decoded = await rust.decode(expected, false)
     if (ours.decode(found) !== decoded) return { text, expected: decoded, found: ours.decode(found) }
@@ -50,7 +54,9 @@ describe.skipIf(!hasGpt2)('with the GPT-2 vocabulary (needs ../shared/reference)
 
 describe('with the vocabularies of tiktoken', () => {
   it('gives the ids of the Rust library for cl100k', async () => {
-    expect(await firstDifference(jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), fuzz(3, 1500))).toBeUndefined()
+    expect(
+      await firstDifference(jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), fuzz(3, 1500)),
+    ).toBeUndefined()
   })
   it('gives the ids of the Rust library for o200k', async () => {
     expect(await firstDifference(jsonFromTiktoken('o200k_base', PRE_TOKENIZERS.o200k!), fuzz(4, 1500))).toBeUndefined()
