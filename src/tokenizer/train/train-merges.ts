@@ -109,7 +109,7 @@ class Trainer {
     this.maxTokenLength = maxTokenLength
     this.left = new Neighbours(vocabSize)
     this.right = new Neighbours(vocabSize)
-    this.queueBytePairs(vocabSize)
+    this.queueBytePairs()
   }
 
   /** Merges the most frequent pair and returns it; `undefined` when none occurs `minFrequency` times. */
@@ -131,7 +131,7 @@ class Trainer {
   }
 
   /** One pass over all words, with each place filed under the token that starts there. */
-  private queueBytePairs(vocabSize: number): void {
+  private queueBytePairs(): void {
     const { segments } = this
     const followers = new Map<number, Neighbours>()
     for (let place = 1; place + 1 < segments.placeCount; place++) {
@@ -140,7 +140,7 @@ class Trainer {
       if (left < 0 || right < 0) continue
       let neighbours = followers.get(left)
       if (neighbours === undefined) {
-        neighbours = new Neighbours(vocabSize)
+        neighbours = new Neighbours(this.vocabulary.size)
         followers.set(left, neighbours)
       }
       neighbours.gain(right, segments.countAt(place), place)
