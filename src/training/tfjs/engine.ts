@@ -10,7 +10,7 @@ import { countTargets } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { Gradients, learn, logitsOf, lossOf } from './model.js'
-import type { AdamState } from './operations.js'
+import type { AdamState, Operations } from './operations.js'
 import { type EngineState, readStateFiles, writeStateFiles } from './state-files.js'
 
 export interface TfjsEngineOptions {
@@ -29,12 +29,14 @@ export class TfjsEngine implements Engine {
   stepsTaken = 0
   readonly #options: TfjsEngineOptions
   readonly #backend: Backend
+  readonly #operations: Operations
   readonly #specs: readonly WeightSpec[]
   #states: Map<string, AdamState>
 
   constructor(options: TfjsEngineOptions, backend: Backend) {
     this.#options = options
     this.#backend = backend
+    this.#operations = backend.operationsFor(options.model)
     this.#specs = weightSpecs(options.model)
     this.#states = new Map(
       this.#specs.map(spec => [spec.name, freshState(spec, initialValues(spec, options.model.seed))]),
@@ -58,7 +60,7 @@ export class TfjsEngine implements Engine {
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
     await this.#backend.activate()
     const { model } = this.#options
-    const loss = tf.tidy(() => lossOf(model, this.#weights(), this.#backend.operations, batch))
+    const loss = tf.tidy(() => lossOf(model, this.#weights(), this.#operations, batch))
     const lossSum = (await loss.data())[0]!
     loss.dispose()
     return { lossSum, tokens: countTargets(batch) }
@@ -69,7 +71,7 @@ export class TfjsEngine implements Engine {
     const { model } = this.#options
     const last = tf.tidy(() => {
       const batch = { inputs: ids, rows: 1, columns: ids.length }
-      const logits = logitsOf(model, this.#weights(), this.#backend.operations, batch)
+      const logits = logitsOf(model, this.#weights(), this.#operations, batch)
       return tf.slice(logits, [ids.length - 1, 0], [1, model.vocab_size])
     })
     const values = await last.data<'float32'>()
@@ -134,29 +136,25 @@ export class TfjsEngine implements Engine {
   }
 
   #learn(batch: TrainingBatch, scale: number, gradients: Gradients): tf.Scalar {
-    return learn(this.#options.model, this.#weights(), this.#backend.operations, batch, scale, gradients)
+    return learn(this.#options.model, this.#weights(), this.#operations, batch, scale, gradients)
   }
 
   /** Takes over the gradients; gives back their norm. */
   #update(gradients: Gradients, learningRate: number): tf.Scalar {
     const { optimizer, gradientClip } = this.#options
-    const { operations } = this.#backend
-    const ordered = this.#specs.map(spec => gradients.byName.get(spec.name)!)
-    const clipped = operations.clip(ordered, gradientClip)
     this.stepsTaken++
+    const weights = this.#specs.map(spec => ({
+      state: this.#states.get(spec.name)!,
+      gradient: gradients.byName.get(spec.name)!,
+      weightDecay: optimizer.weight_decay_groups_excluded.includes(spec.group) ? 0 : optimizer.weight_decay,
+    }))
+    const { betas, eps } = optimizer
+    const hyper = { learningRate, betas, eps, update: this.stepsTaken, clip: gradientClip }
+    const { norm, states } = this.#operations.adamW(weights, hyper)
     this.#specs.forEach((spec, index) => {
-      const state = operations.adamW(this.#states.get(spec.name)!, clipped.gradients[index]!, {
-        learningRate,
-        beta1: optimizer.betas[0],
-        beta2: optimizer.betas[1],
-        eps: optimizer.eps,
-        weightDecay: optimizer.weight_decay_groups_excluded.includes(spec.group) ? 0 : optimizer.weight_decay,
-        update: this.stepsTaken,
-      })
-      this.#states.set(spec.name, state)
+      this.#states.set(spec.name, states[index]!)
     })
-    tf.dispose(clipped.gradients as tf.Tensor[])
-    return clipped.norm
+    return norm
   }
 
   #dispose(): void {
