@@ -42,14 +42,23 @@ export interface DocumentBatch extends Batch {
 
 export type TokenArray = Uint8Array | Uint16Array | Uint32Array
 
+/** Which tokenizer made some tokens: enough to refuse another one. */
+export interface TokenizerIdentity {
+  /** Of the tokenizer file's bytes, in hex. */
+  readonly sha256: string
+  /** Size of the base vocabulary, without added tokens: what the width of a token goes by. */
+  readonly vocabSize: number
+  readonly endOfDocumentId: number | undefined
+}
+
 /** Token ids of whole documents, one after the other, end-of-document token included where the user asked for one. */
 export interface TokenBatch extends Batch {
   readonly kind: 'tokens'
   readonly tokens: TokenArray
   /** Tokens of each document; they add up to tokens.length. */
   readonly lengths: Uint32Array
-  /** Line number in the source after this batch: what a journal records. */
-  readonly source: string
+  /** Undefined where it is not known, as for tokens read from a file without a manifest. */
+  readonly tokenizer: TokenizerIdentity | undefined
 }
 
 /** Training samples: `rows` blocks of `block` token ids each, row-major. */
@@ -79,3 +88,18 @@ export interface SampleCursor {
 
 /** The kinds of item, as registry entries and `penstock stages` name them. */
 export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'
+
+/** How many records (lines, documents, samples) an item holds; 0 for bytes. */
+export function recordCount(item: LineBatch | DocumentBatch | TokenBatch | SampleBatch | Uint8Array): number {
+  if (item instanceof Uint8Array) return 0
+  switch (item.kind) {
+    case 'lines':
+      return item.starts.length
+    case 'documents':
+      return item.offsets.length - 1
+    case 'tokens':
+      return item.lengths.length
+    case 'samples':
+      return item.rows
+  }
+}

@@ -10,7 +10,7 @@ import type { Filter } from './jq/steps.js'
 import { NotCompiled, parseFilter, type Tree } from './jq/syntax.js'
 import { JqFailure } from './jq/values.js'
 
-export interface CompiledJq {
+export interface JqFilter {
   readonly filter: string
   /** Set when the filter is a plain path such as `.a.b[0]`: what a byte-level extractor can follow without parsing. */
   readonly path?: readonly (string | number)[]
@@ -21,7 +21,7 @@ export interface CompiledJq {
 }
 
 /** Compiles a filter, or gives null when it is outside the compiled part of jq (or is no jq at all). */
-export function compileJq(filter: string): CompiledJq | null {
+export function compileJq(filter: string): JqFilter | null {
   try {
     const tree = parseFilter(filter)
     const evaluate = buildFilter(tree)

@@ -1,0 +1,98 @@
+/**
+ * The part of a tokenizer that is hot: pre-tokenization and merging of text without added tokens. This is the complete
+ * engine in TypeScript; kernel.ts has the same one in WebAssembly.
+ */
+
+import { Merger, type Merges, type Symbols } from './bpe.js'
+import { tokenOfBytes } from './byte-level.js'
+import { type SplitRule, type Splitter, splitterFor } from './pretokenize.js'
+import { WordCache } from './word-cache.js'
+
+/** What an engine needs of a model. */
+export interface EnginePlan {
+  readonly symbols: Symbols
+  readonly merges: Merges
+  readonly rules: readonly SplitRule[]
+  /** Words that are one token whatever the merges say (`ignore_merges`), by their spelling in the vocabulary. */
+  readonly wholeWords: ReadonlyMap<string, number> | undefined
+  /** Highest token id + 1. */
+  readonly totalSize: number
+}
+
+/** Encodes out of its own buffer into its own tokens, so that one living in WebAssembly memory needs no copies. */
+export interface Engine {
+  /** Makes room for that many bytes, and at least as many tokens, and keeps what `bytes` and `tokens` hold. */
+  reserve(byteLength: number): void
+  /** Where the text lies; changes with `reserve`. */
+  readonly bytes: Uint8Array
+  /** Where tokens go; changes with `reserve`. */
+  readonly tokens: Uint16Array | Uint32Array
+  /** Encodes bytes[start, end), valid UTF-8 without added tokens, to tokens[at...]; returns the position after them. */
+  encode(start: number, end: number, at: number): number
+  /** Forgets all words seen; only for measuring. */
+  clearCache(): void
+}
+
+export function createEngine(plan: EnginePlan): Engine {
+  return new TypeScriptEngine(plan)
+}
+
+class TypeScriptEngine implements Engine {
+  bytes = new Uint8Array(0)
+  tokens = new Uint32Array(0)
+  private view = new DataView(this.bytes.buffer)
+  private readonly split: Splitter
+  private readonly merger: Merger
+  private readonly cache = new WordCache()
+  private readonly wholeWords: ReadonlyMap<string, number> | undefined
+  private readonly isByteLevel: boolean
+  private at = 0
+
+  constructor(plan: EnginePlan) {
+    this.split = splitterFor(plan.rules)
+    this.merger = new Merger(plan.symbols, plan.merges)
+    this.wholeWords = plan.wholeWords
+    this.isByteLevel = plan.symbols.unit === 'bytes'
+  }
+
+  reserve(byteLength: number): void {
+    if (this.bytes.length >= byteLength) return
+    const bytes = new Uint8Array(Math.max(byteLength, this.bytes.length * 2, 4096))
+    const tokens = new Uint32Array(bytes.length)
+    bytes.set(this.bytes)
+    tokens.set(this.tokens)
+    this.bytes = bytes
+    this.tokens = tokens
+    this.view = new DataView(bytes.buffer)
+  }
+
+  encode(start: number, end: number, at: number): number {
+    this.at = at
+    this.split(this.bytes, start, end, this.encodeWord)
+    return this.at
+  }
+
+  clearCache(): void {
+    this.cache.clear()
+  }
+
+  private readonly encodeWord = (start: number, end: number): void => {
+    const { bytes, view, cache, merger } = this
+    const known = cache.find(bytes, view, start, end, this.tokens, this.at)
+    if (known >= 0) {
+      this.at += known
+      return
+    }
+    const whole = this.wholeWords?.get(this.spelling(start, end))
+    let count = 1
+    if (whole === undefined) count = merger.merge(bytes, start, end)
+    else merger.ids[0] = whole
+    for (let i = 0; i < count; i++) this.tokens[this.at++] = merger.ids[i]!
+    cache.add(bytes, view, start, end, merger.ids, count)
+  }
+
+  private spelling(start: number, end: number): string {
+    if (this.isByteLevel) return tokenOfBytes(this.bytes, start, end)
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this.bytes.subarray(start, end))
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Normalizers: what a tokenizer file wants done to the text before it is cut. Each is a function on strings; most texts
+ * are known from their bytes alone to stay as they are and never become strings.
+ */
+import { type CodePointSet, unassignedInUnicode9 } from './unicode.js'
+
+export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
+
+export type NormalizerStep =
+  | { readonly kind: 'form'; readonly form: UnicodeForm }
+  | { readonly kind: 'prepend'; readonly text: string }
+  | { readonly kind: 'replace'; readonly from: string; readonly to: string }
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+export function normalizeText(text: string, steps: readonly NormalizerStep[]): string {
+  return steps.reduce((current, step) => {
+    if (step.kind === 'form') return toForm(current, step.form)
+    if (step.kind === 'replace') return current.replaceAll(step.from, step.to)
+    return current === '' ? current : step.text + current
+  }, text)
+}
+
+/** The normalized form of bytes[start, end), or `undefined` when it is those bytes. */
+export function normalizeBytes(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  steps: readonly NormalizerStep[],
+): Uint8Array | undefined {
+  if (steps.every(step => step.kind === 'form') && isPlain(bytes, start, end, steps)) return undefined
+  return encoder.encode(normalizeText(decoder.decode(bytes.subarray(start, end)), steps))
+}
+
+/** Characters below U+0300 are their own NFC; only ASCII is every form of itself. */
+function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly NormalizerStep[]): boolean {
+  const limit = steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+  for (let at = start; at < end; at++) if (bytes[at]! >= limit) return false
+  return true
+}
+
+let unassigned: RegExp | undefined
+
+/** The Rust library's normalizer follows Unicode 9: newer characters are left as they are, whatever the engine knows. */
+function toForm(text: string, form: UnicodeForm): string {
+  unassigned ??= expressionOf(unassignedInUnicode9())
+  if (!unassigned.test(text)) return text.normalize(form)
+  return text
+    .split(unassigned)
+    .map((part, index) => (index % 2 === 0 ? part.normalize(form) : part))
+    .join('')
+}
+
+function expressionOf(set: CodePointSet): RegExp {
+  let ranges = ''
+  for (let i = 0; i < set.length; i += 2)
+    ranges += `\\u{${set[i]!.toString(16)}}-\\u{${(set[i + 1]! - 1).toString(16)}}`
+  return new RegExp(`([${ranges}]+)`, 'u')
+}

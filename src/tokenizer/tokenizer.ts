@@ -1,0 +1,189 @@
+/**
+ * The tokenizer that users see: added tokens, normalization and post-processing around an engine. Meaning of every
+ * method: that of the Hugging Face tokenizer of the same file, called with add_special_tokens.
+ */
+import { PenstockError } from '../errors.js'
+import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
+import { createEngine, type Engine } from './engine.js'
+import { normalizeBytes, normalizeText } from './normalize.js'
+import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
+
+export interface Tokenizer {
+  /** Tokens of the model, without added ones: what the reference system calls the vocabulary's size. */
+  readonly vocabSize: number
+  /** Highest id + 1, added tokens included. */
+  readonly totalSize: number
+  /** Whether our own engine encodes, and which; or why another library has to. */
+  readonly how: { readonly fast: boolean; readonly why: string }
+  idOf(token: string): number | undefined
+  /** Lone surrogates count as U+FFFD. */
+  encode(text: string): Uint32Array
+  decode(ids: Iterable<number>, options?: { readonly skipSpecialTokens?: boolean }): string
+  /** Encodes bytes[start, end), which must be valid UTF-8. */
+  encodeBytes(bytes: Uint8Array, start?: number, end?: number): Uint32Array
+  /** Encodes the documents bytes[offsets[i], offsets[i + 1]); uint16 when every id fits. */
+  encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array }
+}
+
+/** Bytes that an engine may read or write past the end of what it is given. */
+const SLACK = 64
+
+export class FastTokenizer implements Tokenizer {
+  readonly vocabSize: number
+  readonly totalSize: number
+  readonly how: { readonly fast: boolean; readonly why: string }
+  readonly plan: TokenizerPlan
+  readonly engine: Engine
+  private readonly rawFinder: AddedTokenFinder
+  private readonly normalizedFinder: AddedTokenFinder
+  private readonly addedByContent: ReadonlyMap<string, AddedToken>
+  private tokenOfId: (string | undefined)[] | undefined
+  private readonly changesText: boolean
+  private readonly encoder = new TextEncoder()
+  private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+  constructor(plan: TokenizerPlan, engine: Engine, why: string) {
+    this.plan = plan
+    this.engine = engine
+    this.how = { fast: true, why }
+    this.vocabSize = plan.vocabulary.size
+    this.totalSize = plan.totalSize
+    this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
+    this.rawFinder = new AddedTokenFinder(plan.addedTokens.filter(token => !token.normalized))
+    this.normalizedFinder = new AddedTokenFinder(
+      plan.addedTokens.filter(token => token.normalized),
+      token => normalizeText(token.content, plan.normalizer),
+    )
+    this.changesText = plan.normalizer.length > 0 || plan.prefix !== undefined || plan.spaceReplacement !== undefined
+  }
+
+  idOf(token: string): number | undefined {
+    return this.addedByContent.get(token)?.id ?? this.plan.vocabulary.get(token)
+  }
+
+  encode(text: string): Uint32Array {
+    this.engine.reserve(text.length * 3 + SLACK)
+    const { written } = this.encoder.encodeInto(text, this.engine.bytes)
+    return Uint32Array.from(this.engine.tokens.subarray(0, this.encodeLoaded(0, written, 0)))
+  }
+
+  encodeBytes(bytes: Uint8Array, start = 0, end = bytes.length): Uint32Array {
+    this.engine.reserve(end - start + SLACK)
+    this.engine.bytes.set(bytes.subarray(start, end))
+    return Uint32Array.from(this.engine.tokens.subarray(0, this.encodeLoaded(0, end - start, 0)))
+  }
+
+  encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
+    const documents = offsets.length - 1
+    const added = this.plan.before.length + this.plan.after.length
+    const first = offsets[0] ?? 0
+    const byteLength = documents > 0 ? offsets[documents]! - first : 0
+    this.engine.reserve(byteLength + documents * added + SLACK)
+    this.engine.bytes.set(bytes.subarray(first, first + byteLength))
+    const lengths = new Uint32Array(Math.max(documents, 0))
+    let at = 0
+    for (let i = 0; i < documents; i++) {
+      const next = this.encodeLoaded(offsets[i]! - first, offsets[i + 1]! - first, at, byteLength)
+      lengths[i] = next - at
+      at = next
+    }
+    const used = this.engine.tokens.subarray(0, at)
+    return { tokens: this.totalSize <= 0x10000 ? Uint16Array.from(used) : Uint32Array.from(used), lengths }
+  }
+
+  decode(ids: Iterable<number>, options: { readonly skipSpecialTokens?: boolean } = {}): string {
+    const pieces: string[] = []
+    for (const id of ids) {
+      const token = this.tokenOf(id)
+      if (token === undefined) continue
+      if (options.skipSpecialTokens === true && this.addedByContent.get(token)?.special === true) continue
+      pieces.push(token)
+    }
+    const { decoders } = this.plan
+    if (decoders === undefined) return pieces.join(' ')
+    return decoders.reduce((current: readonly string[], step) => step(current), pieces).join('')
+  }
+
+  /**
+   * Encodes the document engine.bytes[start, end) to engine.tokens[at...]; returns the position after its tokens. What
+   * lies before `scratch` (by default `end`) in the engine's bytes stays as it is.
+   */
+  encodeLoaded(start: number, end: number, at: number, scratch = end): number {
+    const { before, after } = this.plan
+    let next = at
+    for (const id of before) this.engine.tokens[next++] = id
+    next = this.encodeText(start, end, next, scratch)
+    for (const id of after) this.engine.tokens[next++] = id
+    return next
+  }
+
+  private encodeText(start: number, end: number, at: number, scratch: number): number {
+    const { engine, rawFinder } = this
+    if (!this.changesText && this.normalizedFinder.isEmpty && rawFinder.isEmpty) return engine.encode(start, end, at)
+    let next = at
+    for (const piece of rawFinder.split(engine.bytes, start, end)) {
+      if (piece.token !== undefined) engine.tokens[next++] = piece.token.id
+      else next = this.encodeNormalized(piece.start, piece.end, next, piece.start === start, scratch)
+    }
+    return next
+  }
+
+  /** Normalizes a piece between added tokens, and looks for those that are found only afterwards. */
+  private encodeNormalized(start: number, end: number, at: number, isFirst: boolean, scratch: number): number {
+    const { engine, plan } = this
+    let from = start
+    let to = end
+    const normalized =
+      plan.normalizer.length === 0 ? undefined : normalizeBytes(engine.bytes, start, end, plan.normalizer)
+    if (normalized !== undefined) [from, to] = this.place(normalized, scratch, at)
+    const free = Math.max(scratch, to)
+    let next = at
+    for (const piece of this.normalizedFinder.split(engine.bytes, from, to)) {
+      if (piece.token !== undefined) engine.tokens[next++] = piece.token.id
+      else next = this.encodePiece(piece.start, piece.end, next, isFirst && piece.start === from, free)
+    }
+    return next
+  }
+
+  private encodePiece(start: number, end: number, at: number, isFirst: boolean, scratch: number): number {
+    const { prefix, spaceReplacement } = this.plan
+    if (prefix === undefined && spaceReplacement === undefined) return this.engine.encode(start, end, at)
+    let text = this.decoder.decode(this.engine.bytes.subarray(start, end))
+    if (spaceReplacement !== undefined) text = text.replaceAll(' ', spaceReplacement)
+    if (prefix !== undefined && (isFirst || prefix.where === 'every') && !text.startsWith(prefix.text))
+      text = prefix.text + text
+    const [from, to] = this.place(this.encoder.encode(text), scratch, at)
+    return this.engine.encode(from, to, at)
+  }
+
+  /** Puts bytes behind what the engine holds, with room for their tokens; returns where. */
+  private place(bytes: Uint8Array, scratch: number, at: number): [number, number] {
+    const end = scratch + bytes.length
+    this.engine.reserve(Math.max(end, at + bytes.length) + SLACK)
+    this.engine.bytes.set(bytes, scratch)
+    return [scratch, end]
+  }
+
+  private tokenOf(id: number): string | undefined {
+    this.tokenOfId ??= this.tokensById()
+    return this.tokenOfId[id]
+  }
+
+  private tokensById(): string[] {
+    const tokens: string[] = []
+    for (const [token, id] of this.plan.vocabulary) tokens[id] = token
+    for (const token of this.plan.addedTokens) tokens[token.id] = token.content
+    return tokens
+  }
+}
+
+/**
+ * Makes a tokenizer from the text (or the parsed object) of a tokenizer.json.
+ *
+ * @throws TOKENIZER_INVALID, UNSUPPORTED
+ */
+export function loadTokenizer(json: string | object): Tokenizer {
+  const plan = readPlan(json)
+  if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
+  return new FastTokenizer(plan, createEngine(plan), 'byte-pair encoding by our own engine, in TypeScript')
+}

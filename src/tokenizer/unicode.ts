@@ -1,0 +1,101 @@
+/**
+ * Sets of code points and the classes of Unicode 16 as such sets. The engine's own \p{...} is not used: it follows the
+ * engine's Unicode version, and one reclassified character would change token ids.
+ */
+import {
+  ALPHABETIC_RUNS,
+  CATEGORY_NAMES,
+  CATEGORY_RUNS,
+  HAN_RUNS,
+  RUN_LETTERS,
+  UNASSIGNED_IN_UNICODE_9_RUNS,
+  WHITE_SPACE_RUNS,
+} from './unicode-data.js'
+
+/** Sorted half-open intervals, flat: [start, end, start, end, ...]. */
+export type CodePointSet = readonly number[]
+
+export const CODE_POINT_LIMIT = 0x110000
+
+export function union(...sets: readonly CodePointSet[]): CodePointSet {
+  const intervals = sets.flatMap(set => pairs(set)).sort((a, b) => a[0] - b[0])
+  const merged: number[] = []
+  for (const [start, end] of intervals) {
+    const last = merged.length - 1
+    if (last > 0 && start <= merged[last]!) merged[last] = Math.max(merged[last]!, end)
+    else merged.push(start, end)
+  }
+  return merged
+}
+
+export function complement(set: CodePointSet): CodePointSet {
+  const edges = [0, ...set, CODE_POINT_LIMIT]
+  return pairs(edges)
+    .filter(([start, end]) => start < end)
+    .flat()
+}
+
+export function contains(set: CodePointSet, codePoint: number): boolean {
+  let low = 0
+  let high = set.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (set[middle]! <= codePoint) low = middle + 1
+    else high = middle
+  }
+  return low % 2 === 1
+}
+
+export function intersects(a: CodePointSet, b: CodePointSet): boolean {
+  return pairs(a).some(
+    ([start, end]) => contains(b, start) || pairs(b).some(([other]) => other >= start && other < end),
+  )
+}
+
+export function pairs(set: CodePointSet): [number, number][] {
+  const result: [number, number][] = []
+  for (let i = 0; i < set.length; i += 2) result.push([set[i]!, set[i + 1]!])
+  return result
+}
+
+let classes: Map<string, CodePointSet> | undefined
+
+/**
+ * The set of a property as it is named in a pattern: a general category (`Lu`, `L`, `Letter` is not known), `Han`,
+ * `White_Space`, `Alphabetic`, or `Word` (what \w means). `undefined` for a name that is not known.
+ */
+export function unicodeClass(name: string): CodePointSet | undefined {
+  classes ??= readClasses()
+  return classes.get(name)
+}
+
+/** Code points that Unicode 9 had not assigned. */
+export function unassignedInUnicode9(): CodePointSet {
+  return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
+}
+
+function readClasses(): Map<string, CodePointSet> {
+  const byName = new Map<string, CodePointSet>()
+  const names = CATEGORY_NAMES.split(' ')
+  const categories = readRuns(CATEGORY_RUNS, names.length)
+  for (const [index, name] of names.entries()) byName.set(name, categories[index]!)
+  for (const group of new Set(names.map(name => name[0]!))) {
+    byName.set(group, union(...names.filter(name => name[0] === group).map(name => byName.get(name)!)))
+  }
+  byName.set('White_Space', readRuns(WHITE_SPACE_RUNS, 2)[1]!)
+  byName.set('Alphabetic', readRuns(ALPHABETIC_RUNS, 2)[1]!)
+  byName.set('Han', readRuns(HAN_RUNS, 2)[1]!)
+  byName.set('Word', union(byName.get('Alphabetic')!, byName.get('M')!, byName.get('Nd')!, byName.get('Pc')!))
+  return byName
+}
+
+function readRuns(runs: string, count: number): number[][] {
+  const sets = Array.from({ length: count }, (): number[] => [])
+  let start = 0
+  for (const [, letter, length] of runs.matchAll(/([A-Z!#%&])([0-9a-z]*)/g)) {
+    const end = start + (length === '' ? 1 : Number.parseInt(length!, 36))
+    sets[RUN_LETTERS.indexOf(letter!)]!.push(start, end)
+    start = end
+  }
+  return sets
+}
