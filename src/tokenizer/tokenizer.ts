@@ -5,6 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
 import { createEngine, type Engine } from './engine.js'
+import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
 import { normalizeBytes, normalizeText } from './normalize.js'
 import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
 
@@ -177,13 +178,22 @@ export class FastTokenizer implements Tokenizer {
   }
 }
 
+export interface LoadOptions {
+  /** The compiled kernel (penstock/kernel.wasm) or its module; without it, the engine is the one in TypeScript. */
+  readonly wasm?: KernelSource | undefined
+}
+
 /**
  * Makes a tokenizer from the text (or the parsed object) of a tokenizer.json.
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
-export function loadTokenizer(json: string | object): Tokenizer {
+export function loadTokenizer(json: string | object, options: LoadOptions = {}): FastTokenizer {
   const plan = readPlan(json)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
-  return new FastTokenizer(plan, createEngine(plan), 'byte-pair encoding by our own engine, in TypeScript')
+  const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
+  if (options.wasm === undefined || reason !== undefined) {
+    return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
+  }
+  return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
 }
