@@ -10,6 +10,7 @@ export const UTF8_INVALID: i32 = 2
 export const LINE_BLANK: i32 = 3
 export const FIELD_MISSING: i32 = 4
 export const FIELD_NOT_TEXT: i32 = 5
+export const DOCUMENT_EMPTY: i32 = 6
 
 const DEPTH_LIMIT: i32 = 65536
 const LINE_FEED: u32 = 0x0a
@@ -48,7 +49,7 @@ let stopped: usize = 0
 export function scanRecord(start: usize, end: usize, pathLength: i32, text: usize): i32 {
   seen = i64x2.splat(0)
   const status = scanSyntax(start, pathLength, text)
-  lineEnd = status == JSON_INVALID || stopped > end ? findLineFeed(stopped, end) : stopped
+  lineEnd = status == JSON_INVALID ? findLineFeed(stopped, end) : stopped
   if (status != OK && status < FIELD_MISSING) return status
   if (v128.any_true(v128.and(seen, i8x16.splat(-128))) && !isUtf8(start, lineEnd)) return UTF8_INVALID
   return status

@@ -1,8 +1,8 @@
 // The kernel: what the host calls. Built to dist/tokenizer/kernel.wasm; src/tokenizer/kernel.ts is the host's side.
 // The TypeScript twins in src/ give the same results and are the place to read first.
 import { encodeGpt2 } from './gpt2'
-import { lineEnd, OK, scanRecord, textLength } from './json'
-import { FIRST_BYTES, STAGE_COUNT, STARTS } from './memory'
+import { DOCUMENT_EMPTY, lineEnd, OK, scanRecord, textLength } from './json'
+import { STAGE_COUNT, STARTS, TOKEN_PAIRS } from './memory'
 import { encodePattern } from './pattern'
 import { encodeWords } from './words'
 
@@ -16,15 +16,11 @@ const GPT2: i32 = 1
 
 let splitter: i32 = WHOLE
 let isWide: bool = false
-/** Bytes from this one on make a document the host's business, who has to normalize it; 256: none do. */
-let hostByte: u32 = 256
-let hasAddedTokens: bool = false
 
-export function configure(howToSplit: i32, wide: bool, firstHostByte: u32, addedTokens: bool): void {
+/** Tokens are u32 when wide, u16 otherwise. */
+export function configure(howToSplit: i32, wide: bool): void {
   splitter = howToSplit
   isWide = wide
-  hostByte = firstHostByte
-  hasAddedTokens = addedTokens
 }
 
 /** Encodes the bytes [start, end), without added tokens, to `out`; returns the address behind the tokens. */
@@ -43,46 +39,149 @@ function encodeTo<T>(start: usize, end: usize, out: usize): usize {
   return encodeWords<T>(1, out)
 }
 
-/** Where `scanLines` and `packLines` stopped: the start of the next line. */
+/** Where the tables of lines go, one entry a line: starts and ends u32, relative to `origin`, and statuses u8. */
+let origin: usize = 0
+let lineStarts: usize = 0
+let lineEnds: usize = 0
+let lineStatuses: usize = 0
+/** u32: tokens of the line's document. */
+let lineLengths: usize = 0
+
+export function setLineTables(from: usize, starts: usize, ends: usize, statuses: usize, lengths: usize): void {
+  origin = from
+  lineStarts = starts
+  lineEnds = ends
+  lineStatuses = statuses
+  lineLengths = lengths
+}
+
+/** Start of the next line when `scanLines` or `packLines` stopped. */
 export let resumeAt: usize = 0
 
-/**
- * Scans the lines of [start, end), whose last byte is followed by a line feed, until `capacity` of them are done. Writes
- * the start and the end of each, relative to `origin`, and its status. Returns how many.
- */
-export function scanLines(
-  start: usize, end: usize, origin: usize, capacity: i32, starts: usize, ends: usize, statuses: usize,
-): i32 {
-  let count: i32 = 0
+// @ts-ignore: decorator
+@inline
+function writeLine(line: i32, start: usize, status: i32): void {
+  store<u32>(lineStarts + (<usize>line << 2), <u32>(start - origin))
+  store<u32>(lineEnds + (<usize>line << 2), <u32>(lineEnd - origin))
+  store<u8>(lineStatuses + <usize>line, status)
+}
+
+/** Scans the lines of [start, end) from number `line` on, until `capacity` are done; returns the number of lines done. */
+export function scanLines(start: usize, end: usize, line: i32, capacity: i32): i32 {
   let at = start
-  while (at < end && count < capacity) {
+  while (at < end && line < capacity) {
     const status = scanRecord(at, end, -1, 0)
-    store<u32>(starts + (<usize>count << 2), <u32>(at - origin))
-    store<u32>(ends + (<usize>count << 2), <u32>(lineEnd - origin))
-    store<u8>(statuses + <usize>count, status)
-    count++
+    writeLine(line++, at, status)
     at = lineEnd + 1
   }
   resumeAt = at
-  return count
+  return line
 }
 
-/** Scans one line and extracts the field; returns its status. The text's length is `extractedLength`. */
-export function extract(start: usize, end: usize, pathLength: i32, text: usize): i32 {
-  const status = scanRecord(start, end, pathLength, text)
-  extractedLength = status == OK ? textLength : 0
-  nextLine = lineEnd
-  return status
+/** Address behind the tokens written. */
+export let tokensEnd: usize = 0
+/** Length of the text of the line that `packLines` left to the host, or -1 when it left none. */
+export let hostText: i32 = -1
+
+/**
+ * Like `scanLines`, and extracts the field of each record to `text` and encodes it to `out`. A text that the host has to
+ * look at ends the loop, its line already written with length 0. `endOfDocument` (-1: none) follows each document that
+ * does not end with it.
+ */
+export function packLines(
+  start: usize, end: usize, line: i32, capacity: i32, pathLength: i32, text: usize, out: usize, endOfDocument: i32,
+): i32 {
+  let at = start
+  hostText = -1
+  while (at < end && line < capacity) {
+    let status = scanRecord(at, end, pathLength, text)
+    const length = status == OK ? textLength : 0
+    let tokens: usize = 0
+    if (status == OK && needsHost(text, text + length)) hostText = <i32>length
+    else if (status == OK) {
+      const stop = finishDocument(out, encode(text, text + length, out), endOfDocument)
+      tokens = (stop - out) >> (isWide ? 2 : 1)
+      if (tokens == 0) status = DOCUMENT_EMPTY
+      out = stop
+    }
+    store<u32>(lineLengths + (<usize>line << 2), <u32>tokens)
+    writeLine(line++, at, status)
+    at = lineEnd + 1
+    if (hostText >= 0) break
+  }
+  resumeAt = at
+  tokensEnd = out
+  return line
 }
 
-export let extractedLength: usize = 0
-export let nextLine: usize = 0
+/** Puts the end-of-document token behind the tokens [start, end), if there are any and the last is another. */
+function finishDocument(start: usize, end: usize, endOfDocument: i32): usize {
+  if (end == start || endOfDocument < 0) return end
+  if (isWide) {
+    if (load<i32>(end - 4) == endOfDocument) return end
+    store<i32>(end, endOfDocument)
+    return end + 4
+  }
+  if (<i32>load<u16>(end - 2) == endOfDocument) return end
+  store<u16>(end, endOfDocument)
+  return end + 2
+}
 
-/** Whether the host has to look at a text before it is encoded: it may have an added token or need normalization. */
+// When the host has to see a text before it is encoded.
+/** Every text. */
+let hostSeesAll: bool = false
+/** A text with a byte from this one on, which it may have to normalize; 256: none. */
+let hostByte: i32 = 256
+/** A text that may have an added token; those begin with one of `tokenLeads`, four bytes with repeats, or unknown ones. */
+let hasTokens: bool = false
+let tokenLeads: u32 = 0
+let leadsAreFew: bool = false
+
+export function setHostRules(seesAll: bool, firstByte: i32, tokens: bool, leads: u32, areFew: bool): void {
+  hostSeesAll = seesAll
+  hostByte = firstByte
+  hasTokens = tokens
+  tokenLeads = leads
+  leadsAreFew = areFew
+}
+
 export function needsHost(start: usize, end: usize): bool {
-  for (let at = start; at < end; at++) {
-    const byte = <u32>load<u8>(at)
-    if (byte >= hostByte || (hasAddedTokens && load<u8>(FIRST_BYTES + byte) != 0)) return true
+  if (hostSeesAll) return true
+  if (hostByte < 256 && hasByteFrom(start, end)) return true
+  if (!hasTokens) return false
+  if (leadsAreFew) return hasTokenStart(start, end)
+  for (let at = start; at < end; at++) if (isTokenStart(at)) return true
+  return false
+}
+
+function hasByteFrom(start: usize, end: usize): bool {
+  const limit = i8x16.splat(<i8>hostByte)
+  for (let at = start; at < end; at += 16) {
+    const found = <u32>i8x16.bitmask(i8x16.ge_u(v128.load(at), limit))
+    if ((end - at < 16 ? found & ((<u32>1 << <u32>(end - at)) - 1) : found) != 0) return true
   }
   return false
+}
+
+function hasTokenStart(start: usize, end: usize): bool {
+  const a = i8x16.splat(<i8>tokenLeads)
+  const b = i8x16.splat(<i8>(tokenLeads >> 8))
+  const c = i8x16.splat(<i8>(tokenLeads >> 16))
+  const d = i8x16.splat(<i8>(tokenLeads >> 24))
+  for (let at = start; at < end; at += 16) {
+    const block = v128.load(at)
+    const either = v128.or(v128.or(i8x16.eq(block, a), i8x16.eq(block, b)), v128.or(i8x16.eq(block, c), i8x16.eq(block, d)))
+    for (let found = <u32>i8x16.bitmask(either); found != 0; found &= found - 1) {
+      const candidate = at + <usize>ctz(found)
+      if (candidate < end && isTokenStart(candidate)) return true
+    }
+  }
+  return false
+}
+
+// @ts-ignore: decorator
+@inline
+function isTokenStart(at: usize): bool {
+  const pair = <u32>load<u16>(at)
+  return ((load<u8>(TOKEN_PAIRS + (pair >> 3)) >> <u8>(pair & 7)) & 1) != 0
 }

@@ -37,14 +37,14 @@ export let ESCAPES: usize = 0
 export let CONTAINERS: usize = 0
 /** JSON: 16 bytes per part of the field's path: kind u32 (0 key, 1 index), index or length u32, address of the key u32. */
 export let PATH: usize = 0
-/** Bytes: 1 where an added token may begin. */
-export let FIRST_BYTES: usize = 0
+/** One bit per pair of bytes (first in the low half): whether an added token may begin with them. */
+export let TOKEN_PAIRS: usize = 0
 
 export function setTables(
   lengthMasks: usize, byteIds: usize, bytePairRanks: usize, pairs: usize, pairMask: u32, mergeResults: usize,
   words: usize, wordBits: u32, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
-  escapes: usize, containers: usize, path: usize, firstBytes: usize,
+  escapes: usize, containers: usize, path: usize, tokenPairs: usize,
 ): void {
   LENGTH_MASKS = lengthMasks
   BYTE_IDS = byteIds
@@ -67,7 +67,7 @@ export function setTables(
   ESCAPES = escapes
   CONTAINERS = containers
   PATH = path
-  FIRST_BYTES = firstBytes
+  TOKEN_PAIRS = tokenPairs
 }
 
 /** Where memory that nobody uses begins; moved by the host when it moves its buffers. */

@@ -3,10 +3,10 @@
  * assembly/memory.ts.
  */
 import { bytesOfToken } from './byte-level.js'
-import { CODE_POINT_LIMIT } from './unicode.js'
 import { compilePattern, type Dfa } from './dfa.js'
 import type { EnginePlan } from './engine.js'
 import { GPT2_PATTERN, gpt2Classes } from './pretokenize.js'
+import { CODE_POINT_LIMIT } from './unicode.js'
 
 /** What the module exports; addresses and lengths are in bytes. */
 export interface KernelExports {
@@ -23,22 +23,24 @@ export interface KernelExports {
     slots: number,
   ) => number
   readonly clearWords: () => void
-  readonly configure: (howToSplit: number, isWide: number, firstHostByte: number, hasAddedTokens: number) => void
+  readonly configure: (howToSplit: number, isWide: number) => void
   readonly encode: (start: number, end: number, out: number) => number
-  readonly needsHost: (start: number, end: number) => number
-  readonly scanLines: (
+  readonly setLineTables: (origin: number, starts: number, ends: number, statuses: number, lengths: number) => void
+  readonly scanLines: (start: number, end: number, line: number, capacity: number) => number
+  readonly packLines: (
     start: number,
     end: number,
-    origin: number,
+    line: number,
     capacity: number,
-    starts: number,
-    ends: number,
-    statuses: number,
+    pathLength: number,
+    text: number,
+    out: number,
+    endOfDocument: number,
   ) => number
   readonly resumeAt: WebAssembly.Global
-  readonly extract: (start: number, end: number, pathLength: number, text: number) => number
-  readonly extractedLength: WebAssembly.Global
-  readonly nextLine: WebAssembly.Global
+  readonly tokensEnd: WebAssembly.Global
+  readonly hostText: WebAssembly.Global
+  readonly setHostRules: (seesAll: number, firstByte: number, hasTokens: number, leads: number, areFew: number) => void
 }
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
@@ -46,7 +48,9 @@ const WORDS_AT_ONCE = 512 + 64 + 8
 const LONG_WORD_BITS = 16
 const ARENA_BYTES = 1 << 23
 const DEPTH_LIMIT = 65_536
-const PATH_BYTES = 1 << 16
+/** Room for the field's path: 16 bytes a part and its keys. */
+export const PATH_BYTES = 1 << 16
+export const LINES_AT_ONCE = 4096
 const SPLIT_WHOLE = 0
 const SPLIT_GPT2 = 1
 const SPLIT_PATTERN = 2
@@ -55,7 +59,12 @@ export interface KernelTables {
   /** First address behind the tables. */
   readonly end: number
   readonly path: number
-  readonly firstBytes: number
+  /** Tables of up to LINES_AT_ONCE lines: starts, ends and token counts u32, statuses u8. */
+  readonly lineStarts: number
+  readonly lineEnds: number
+  readonly lineLengths: number
+  readonly lineStatuses: number
+  readonly tokenPairs: number
   readonly howToSplit: number
 }
 
@@ -112,7 +121,11 @@ export function fillTables(
   const escapes = layout.take(256)
   const containers = layout.take(DEPTH_LIMIT * 8)
   const path = layout.take(PATH_BYTES)
-  const firstBytes = layout.take(256)
+  const tokenPairs = layout.take(8192)
+  const lineStarts = layout.take(LINES_AT_ONCE * 4)
+  const lineEnds = layout.take(LINES_AT_ONCE * 4)
+  const lineLengths = layout.take(LINES_AT_ONCE * 4)
+  const lineStatuses = layout.take(LINES_AT_ONCE)
   growTo(memory, layout.end)
 
   const bytes = new Uint8Array(memory.buffer)
@@ -137,14 +150,14 @@ export function fillTables(
   kernel.setTables(
     ...[lengthMasks, byteIds, bytePairRanks, pairs, (1 << pairBits) - 1, results, words, wordBits],
     ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
-    ...[stageList, stages.length, escapes, containers, path, firstBytes],
+    ...[stageList, stages.length, escapes, containers, path, tokenPairs],
   )
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
   kernel.clearWords()
   if (plan.wholeWords !== undefined) setWholeWords(memory, kernel, plan.wholeWords, layout)
   kernel.setFree(layout.end)
-  return { end: layout.end, path, firstBytes, howToSplit }
+  return { end: layout.end, path, lineStarts, lineEnds, lineLengths, lineStatuses, tokenPairs, howToSplit }
 }
 
 /** Needs the lists of tokens only while it runs; they lie behind the tables for that long. */

@@ -14,6 +14,22 @@ const SLACK = 128
 /** 2^18 lines of 64 bytes: 16 MB for the words of running text. */
 const WORD_BITS = 18
 
+/** A plan without tokens, for a kernel that only scans. */
+const NO_PLAN: EnginePlan = {
+  symbols: {
+    unit: 'bytes',
+    byteIds: new Uint32Array(256),
+    characterIds: new Map(),
+    byteFallback: false,
+    unknownId: NONE,
+    fuseUnknown: false,
+  },
+  merges: { left: new Uint32Array(0), right: new Uint32Array(0), result: new Uint32Array(0) },
+  rules: [],
+  wholeWords: undefined,
+  totalSize: 1,
+}
+
 /** Why the kernel cannot encode with this plan; `undefined` when it can. */
 export function whyNoKernel(plan: EnginePlan): string | undefined {
   if (plan.symbols.unit !== 'bytes') return 'the vocabulary is not byte-level'
@@ -31,7 +47,9 @@ export function compileKernel(source: KernelSource): WebAssembly.Module {
 
 /** Whether this engine runs WebAssembly with 128-bit vectors: the smallest module that has one. */
 export function supportsKernel(): boolean {
-  const module = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]
+  const module = [
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+  ]
   return typeof WebAssembly === 'object' && WebAssembly.validate(Uint8Array.from(module))
 }
 
@@ -46,15 +64,16 @@ export class KernelEngine implements Engine {
   private tokensAt: number
   private capacity = 0
 
-  constructor(source: KernelSource, plan: EnginePlan) {
+  /** Without a plan the engine can only scan lines. */
+  constructor(source: KernelSource, plan?: EnginePlan) {
     const abort = (): never => {
       throw new WebAssembly.RuntimeError('the kernel stopped')
     }
     const instance = new WebAssembly.Instance(compileKernel(source), { env: { memory: this.memory, abort } })
     this.exports = instance.exports as unknown as KernelExports
-    this.tables = fillTables(this.memory, this.exports, plan, WORD_BITS)
-    this.isWide = plan.totalSize > 0x10000
-    this.exports.configure(this.tables.howToSplit, this.isWide ? 1 : 0, 256, 0)
+    this.tables = fillTables(this.memory, this.exports, plan ?? NO_PLAN, plan === undefined ? 4 : WORD_BITS)
+    this.isWide = plan !== undefined && plan.totalSize > 0x10000
+    this.exports.configure(this.tables.howToSplit, this.isWide ? 1 : 0)
     this.bytesAt = (this.tables.end + 0xfff) & ~0xfff
     this.tokensAt = this.bytesAt
     this.reserve(1)
@@ -78,18 +97,30 @@ export class KernelEngine implements Engine {
     const width = this.isWide ? 4 : 2
     const { bytesAt, tokensAt } = this
     const stop = this.exports.encode(bytesAt + start, bytesAt + end, tokensAt + at * width) >>> 0
-    // Memory that grew inside, for the heap of a very long word, has a new buffer.
-    if (this.bytes.buffer !== this.memory.buffer) this.view()
+    this.refresh()
     return (stop - tokensAt) / width
+  }
+
+  /** Renews the views after a call of the kernel: memory that grew, for the heap of a very long word, has a new buffer. */
+  refresh(): void {
+    if (this.bytes.buffer !== this.memory.buffer) this.view()
   }
 
   clearCache(): void {
     this.exports.clearWords()
   }
 
-  /** Address of bytes[0] in the memory. */
-  get origin(): number {
-    return this.bytesAt
+  /** Address of bytes[offset] in the memory. */
+  addressOf(offset: number): number {
+    return this.bytesAt + offset
+  }
+
+  /** Address of tokens[at] in the memory, and back. */
+  tokenAddress(at: number): number {
+    return this.tokensAt + at * (this.isWide ? 4 : 2)
+  }
+  tokenIndex(address: number): number {
+    return ((address >>> 0) - this.tokensAt) / (this.isWide ? 4 : 2)
   }
 
   private view(): void {
