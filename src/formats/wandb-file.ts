@@ -65,7 +65,7 @@ export class WandbFileEncoder {
           stringField(1, run.id),
           ...optional(2, run.entity),
           stringField(3, run.project),
-          messageField(4, ...items(2, run.config)),
+          messageField(4, ...items(1, run.config)),
           ...optional(8, run.displayName),
           stringField(13, run.host),
           messageField(17, ...timestamp(run.startTime)),

@@ -37,7 +37,9 @@ export class WandbUpload {
 
 /** Resolves to what went wrong, or undefined. */
 function sync(folder: string): { child: ChildProcess; done: Promise<string | undefined> } {
-  const child = spawn('wandb', ['sync', '--include-synced', folder], {
+  const python = process.env.PENSTOCK_PYTHON
+  const [program, ...first] = python === undefined ? ['wandb'] : [python, '-m', 'wandb']
+  const child = spawn(program!, [...first, 'sync', '--include-synced', folder], {
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: UPLOAD_TIMEOUT_MS,
     killSignal: 'SIGKILL',
