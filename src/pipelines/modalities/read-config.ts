@@ -1,5 +1,7 @@
 /** The way from the text of a configuration to a builder of its components: parse, interpolate, read stale keys. */
+import type * as z from 'zod'
 import { type Builder, makeBuilder } from './build.js'
+import { checkOptions } from './check-options.js'
 import { modalitiesComponents } from './components.js'
 import { type ConfigPath, configError } from './config-error.js'
 import { interpolate } from './interpolate.js'
@@ -37,6 +39,17 @@ export function topComponent(
   const place = tree.entries.get(name)?.place ?? tree.place
   const problem = value === undefined ? `${name} is missing at the top` : `${name} is something else`
   throw configError(`${problem}: expected a component ${kinds.join(' or ')}`, file, [name], place)
+}
+
+/** `settings` against a schema. @throws CONFIG_INVALID */
+export function readSettingsAs<Schema extends z.ZodObject>(config: ReadConfig, schema: Schema): z.output<Schema> {
+  const { builder, file, tree } = config
+  const node = tree.entries.get('settings')
+  if (node?.kind !== 'map') {
+    throw configError('settings is missing at the top: expected a mapping', file, ['settings'], (node ?? tree).place)
+  }
+  const raw = builder.top('settings') as Record<string, unknown>
+  return checkOptions(raw, { options: schema }, { name: 'settings', file, path: ['settings'], node })
 }
 
 /** Names at the top that nothing uses: perhaps a slip. */

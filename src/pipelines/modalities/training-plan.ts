@@ -6,11 +6,17 @@ import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { blockGeometry } from '../../sampling/block.js'
 import type { Unsupported } from './build.js'
-import { checkOptions } from './check-options.js'
 import { type gpt2Options, type MeshOptions, meshDegrees, meshRank } from './components-model.js'
 import { configError } from './config-error.js'
 import { Component } from './options.js'
-import { type ReadConfig, type ReadOptions, readConfig, topComponent, unusedNotices } from './read-config.js'
+import {
+  type ReadConfig,
+  type ReadOptions,
+  readConfig,
+  readSettingsAs,
+  topComponent,
+  unusedNotices,
+} from './read-config.js'
 import { checkSettings, type TrainingSettings, tokensPerStep, trainingSettings } from './settings.js'
 import type { Notice } from './stale.js'
 
@@ -110,7 +116,7 @@ export interface ModalitiesTrainingPlan {
  */
 export function readTrainingPlan(text: string, options: ReadOptions): ModalitiesTrainingPlan {
   const config = readConfig(text, options)
-  const settings = readSettings(config)
+  const settings = readSettingsAs(config, trainingSettings)
   const optional = ['device_mesh', 'mfu_calculator', 'profiler', 'scheduled_pipeline'] as const
   for (const name of optional) config.builder.top(name)
   topComponent(config, 'train_dataset', 'dataset')
@@ -144,24 +150,6 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
     notices: [...config.notices, ...findings, ...unusedNotices(config)],
     unsupported: config.builder.unsupported,
   }
-}
-
-function readSettings(config: ReadConfig): TrainingSettings {
-  const node = config.tree.entries.get('settings')
-  if (node?.kind !== 'map') {
-    throw configError(
-      'settings is missing at the top: expected a mapping',
-      config.file,
-      ['settings'],
-      config.tree.place,
-    )
-  }
-  const raw = config.builder.top('settings') as Record<string, unknown>
-  return checkOptions(
-    raw,
-    { options: trainingSettings },
-    { name: 'settings', file: config.file, path: ['settings'], node },
-  )
 }
 
 function partOf(component: Component, name: string): Component {
