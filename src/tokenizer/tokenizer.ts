@@ -5,6 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
 import { createEngine, type Engine } from './engine.js'
+import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
 import { normalizeBytes, normalizeText } from './normalize.js'
 import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
 
@@ -57,6 +58,14 @@ export class FastTokenizer implements Tokenizer {
     this.changesText = plan.normalizer.length > 0 || plan.prefix !== undefined || plan.spaceReplacement !== undefined
   }
 
+  /** Added tokens as they are looked for in text, in UTF-8. */
+  get addedContents(): Uint8Array[] {
+    return this.plan.addedTokens.map(token => {
+      const { content, normalized } = token
+      return this.encoder.encode(normalized ? normalizeText(content, this.plan.normalizer) : content)
+    })
+  }
+
   idOf(token: string): number | undefined {
     return this.addedByContent.get(token)?.id ?? this.plan.vocabulary.get(token)
   }
@@ -75,10 +84,9 @@ export class FastTokenizer implements Tokenizer {
 
   encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
     const documents = offsets.length - 1
-    const added = this.plan.before.length + this.plan.after.length
     const first = offsets[0] ?? 0
     const byteLength = documents > 0 ? offsets[documents]! - first : 0
-    this.engine.reserve(byteLength + documents * added + SLACK)
+    this.engine.reserve(byteLength + SLACK)
     this.engine.bytes.set(bytes.subarray(first, first + byteLength))
     const lengths = new Uint32Array(Math.max(documents, 0))
     let at = 0
@@ -110,6 +118,7 @@ export class FastTokenizer implements Tokenizer {
    */
   encodeLoaded(start: number, end: number, at: number, scratch = end): number {
     const { before, after } = this.plan
+    this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK)
     let next = at
     for (const id of before) this.engine.tokens[next++] = id
     next = this.encodeText(start, end, next, scratch)
@@ -177,13 +186,22 @@ export class FastTokenizer implements Tokenizer {
   }
 }
 
+export interface LoadOptions {
+  /** The compiled kernel (penstock/kernel.wasm) or its module; without it, the engine is the one in TypeScript. */
+  readonly wasm?: KernelSource | undefined
+}
+
 /**
  * Makes a tokenizer from the text (or the parsed object) of a tokenizer.json.
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
-export function loadTokenizer(json: string | object): Tokenizer {
+export function loadTokenizer(json: string | object, options: LoadOptions = {}): FastTokenizer {
   const plan = readPlan(json)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
-  return new FastTokenizer(plan, createEngine(plan), 'byte-pair encoding by our own engine, in TypeScript')
+  const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
+  if (options.wasm === undefined || reason !== undefined) {
+    return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
+  }
+  return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
 }

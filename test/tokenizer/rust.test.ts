@@ -1,5 +1,6 @@
 import { Tokenizer as RustTokenizer } from 'tokenizers'
 import { describe, expect, it } from 'vitest'
+import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import {
   gpt2Json,
@@ -15,6 +16,7 @@ import {
 async function firstDifference(json: TokenizerJson, texts: readonly string[]): Promise<object | undefined> {
   const file = JSON.stringify(json)
   const ours = loadTokenizer(file)
+  const kernel = loadTokenizer(file, { wasm: kernelModule() })
   const rust = RustTokenizer.fromString(file)
   const encodings = await rust.encodeBatch([...texts])
   for (const [index, text] of texts.entries()) {
@@ -26,6 +28,9 @@ async function firstDifference(json: TokenizerJson, texts: readonly string[]): P
         expected: encodings[index]!.getTokens(),
         found: found.map(id => rust.idToToken(id)),
       }
+    }
+    if (expected.join() !== kernel.encode(text).join()) {
+      return { text: JSON.stringify(text), expected: expected.join(), kernel: kernel.encode(text).join() }
     }
     const decoded = await rust.decode(expected, false)
     if (ours.decode(found) !== decoded) return { text, expected: decoded, found: ours.decode(found) }

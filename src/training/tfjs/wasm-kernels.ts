@@ -9,7 +9,9 @@ import * as tf from '@tensorflow/tfjs-core'
 /** The part of the wasm backend that kernels work with. */
 export interface WasmBackend {
   readonly wasm: {
-    readonly HEAPU8: Uint8Array
+    _malloc(bytes: number): number
+    _free(address: number): void
+    readonly asm: { readonly memory: WebAssembly.Memory }
     readonly tfjs: {
       registerTensor(id: number, size: number, memoryOffset: number): void
       disposeData(id: number): void
