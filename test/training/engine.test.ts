@@ -238,6 +238,12 @@ describe('the replaced wasm kernels', () => {
   })
 })
 
+test('what the heap has no room for is an error, and the backend still works', () => {
+  const tooBig = () => tf.fill([2 ** 30 + 1], 1)
+  expect(tooBig).toThrow(expect.objectContaining({ code: 'ENGINE_FAILED' }) as Error)
+  expect(tf.tidy(() => tf.add(1, 2).dataSync()[0])).toBe(3)
+})
+
 test('the wasm backend leaves the handlers of uncaught errors alone', () => {
   const ours = process.listeners('uncaughtException').filter(listener => String(listener).includes('ExitStatus'))
   expect(ours).toEqual([])
