@@ -10,6 +10,9 @@ import { PenstockError } from '../../errors.js'
 /** The part of the wasm backend that kernels work with. */
 export interface WasmBackend {
   readonly wasm: {
+    /** Replaced by another view when the heap grows. */
+    readonly HEAPU8: Uint8Array
+    /** Answers 0 when there is no more memory. */
     _malloc(bytes: number): number
     _free(address: number): void
     readonly asm: { readonly memory: WebAssembly.Memory }
