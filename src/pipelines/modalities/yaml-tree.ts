@@ -3,7 +3,18 @@
  * floats in its wider spelling (`1e-5`), no dates. Whole numbers and floats stay apart, because options tell 5 from 5.0.
  * The text is not trusted: its size, depth and the growth of aliases are bounded, tags and repeated keys are refused.
  */
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, Scalar, type YAMLMap } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  Scalar,
+  type YAMLMap,
+} from 'yaml'
 import { PenstockError, toPenstockError } from '../../errors.js'
 
 /** Line and column, from 1. */
@@ -40,12 +51,16 @@ export type TreeNode = ScalarNode | MapNode | ListNode
 const MAX_CHARACTERS = 4 * 1024 * 1024
 const MAX_DEPTH = 64
 /** Nodes after aliases are followed: a bomb of nine lines would have a billion. */
-const MAX_NODES = 100_000
+export const MAX_NODES = 100_000
 
 /** @throws CONFIG_INVALID with file, line and column */
 export function parseYamlTree(text: string, file: string): MapNode {
   if (text.length > MAX_CHARACTERS) {
-    throw new PenstockError('CONFIG_INVALID', `a configuration of ${text.length} characters; at most ${MAX_CHARACTERS}`, { file })
+    throw new PenstockError(
+      'CONFIG_INVALID',
+      `a configuration of ${text.length} characters; at most ${MAX_CHARACTERS}`,
+      { file },
+    )
   }
   refuseDepth(text, file)
   const lines = new LineCounter()
@@ -76,7 +91,6 @@ function refuseDepth(text: string, file: string): void {
   for (const char of text) {
     if (char === '[' || char === '{') depth++
     else if (char === ']' || char === '}') depth = Math.max(0, depth - 1)
-    else if (char === '\n') depth = Math.max(0, depth)
     if (depth > MAX_DEPTH * 4) throw new PenstockError('CONFIG_INVALID', 'brackets nested too deeply', { file })
   }
 }
@@ -169,9 +183,8 @@ const BOOLEANS = new Map(
 const DECIMAL = /^[-+]?(?:0|[1-9][0-9_]*)$/
 const OTHER_RADIX = /^([-+]?)0(?:(b)([01_]+)|(x)([0-9a-fA-F_]+)|()([0-7_]+))$/
 const BASE_60 = /^[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+$/
-const FLOAT = new RegExp(
-  '^(?:[-+]?[0-9][0-9_]*\\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|\\.[0-9_]+(?:[eE][-+][0-9]+)?)$',
-)
+const FLOAT =
+  /^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+(?:[eE][-+][0-9]+)?)$/
 const INFINITY = /^([-+]?)\.(?:inf|Inf|INF)$/
 const NAN = /^\.(?:nan|NaN|NAN)$/
 
@@ -200,6 +213,9 @@ function radixValue([, sign, binary, binaryDigits, hexadecimal, hexDigits, , oct
 
 /** `1:30` is 90, as in YAML 1.1. */
 function base60Value(text: string): number {
-  const magnitude = text.replace(/^[-+]/, '').split(':').reduce((sum, part) => sum * 60 + Number(part), 0)
+  const magnitude = text
+    .replace(/^[-+]/, '')
+    .split(':')
+    .reduce((sum, part) => sum * 60 + Number(part), 0)
   return text.startsWith('-') ? -magnitude : magnitude
 }
