@@ -11,12 +11,9 @@ import { countWords, trainMerges, WordCounts } from '#src/tokenizer/train/index'
 import { linesOf, RUST_VOCAB_SIZE, trainWithRust } from '../test/tokenizer/train/judge.js'
 
 const [path] = process.argv.slice(2)
-const text =
-  path === undefined
-    ? `${addresses()
-        .map(address => address.text)
-        .join('\n')}\n`
-    : readFileSync(path, 'utf8')
+// The package's own types call an address an Object.
+const addressTexts = () => (addresses() as { text: string }[]).map(({ text }) => `${text}\n`).join('')
+const text = path === undefined ? addressTexts() : readFileSync(path, 'utf8')
 const { bytes, offsets } = linesOf(text)
 const megabytes = bytes.length / 1e6
 

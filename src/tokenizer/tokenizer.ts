@@ -38,6 +38,7 @@ export class FastTokenizer implements Tokenizer {
   private readonly rawFinder: AddedTokenFinder
   private readonly normalizedFinder: AddedTokenFinder
   private readonly addedByContent: ReadonlyMap<string, AddedToken>
+  private readonly specialIds: ReadonlySet<number>
   private tokenOfId: (string | undefined)[] | undefined
   private readonly changesText: boolean
   private readonly encoder = new TextEncoder()
@@ -49,21 +50,19 @@ export class FastTokenizer implements Tokenizer {
     this.how = { fast: true, why }
     this.vocabSize = plan.vocabulary.size
     this.totalSize = plan.totalSize
+    this.specialIds = new Set(plan.addedTokens.filter(token => token.special).map(token => token.id))
     this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
     this.rawFinder = new AddedTokenFinder(plan.addedTokens.filter(token => !token.normalized))
     this.normalizedFinder = new AddedTokenFinder(
       plan.addedTokens.filter(token => token.normalized),
-      token => normalizeText(token.content, plan.normalizer),
+      token => this.searchedContent(token),
     )
     this.changesText = plan.normalizer.length > 0 || plan.prefix !== undefined || plan.spaceReplacement !== undefined
   }
 
   /** Added tokens as they are looked for in text, in UTF-8. */
   get addedContents(): Uint8Array[] {
-    return this.plan.addedTokens.map(token => {
-      const { content, normalized } = token
-      return this.encoder.encode(normalized ? normalizeText(content, this.plan.normalizer) : content)
-    })
+    return this.plan.addedTokens.map(token => this.encoder.encode(this.searchedContent(token)))
   }
 
   idOf(token: string): number | undefined {
@@ -104,7 +103,7 @@ export class FastTokenizer implements Tokenizer {
     for (const id of ids) {
       const token = this.tokenOf(id)
       if (token === undefined) continue
-      if (options.skipSpecialTokens === true && this.addedByContent.get(token)?.special === true) continue
+      if (options.skipSpecialTokens === true && this.specialIds.has(id)) continue
       pieces.push(token)
     }
     const { decoders } = this.plan
@@ -173,6 +172,10 @@ export class FastTokenizer implements Tokenizer {
     return [scratch, end]
   }
 
+  private searchedContent(token: AddedToken): string {
+    return token.normalized ? normalizeText(token.content, this.plan.normalizer) : token.content
+  }
+
   private tokenOf(id: number): string | undefined {
     this.tokenOfId ??= this.tokensById()
     return this.tokenOfId[id]
@@ -181,7 +184,7 @@ export class FastTokenizer implements Tokenizer {
   private tokensById(): string[] {
     const tokens: string[] = []
     for (const [token, id] of this.plan.vocabulary) tokens[id] = token
-    for (const token of this.plan.addedTokens) tokens[token.id] = token.content
+    for (const token of this.plan.addedTokens) tokens[token.id] = this.searchedContent(token)
     return tokens
   }
 }

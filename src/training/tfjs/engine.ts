@@ -13,6 +13,7 @@ import { GradientThreads } from './gradient-threads.js'
 import { Gradients, learn, logitsOf, lossOf } from './model.js'
 import type { AdamState, Operations } from './operations.js'
 import { type EngineState, readStateFiles, writeStateFiles } from './state-files.js'
+import { heapView } from './wasm-kernels.js'
 
 export interface TfjsEngineOptions {
   readonly model: ModelOptions
@@ -152,7 +153,7 @@ export class TfjsEngine implements Engine {
   async #learn(microBatches: readonly TrainingBatch[], scale: number, gradients: Gradients): Promise<number> {
     const { model } = this.#options
     const weights = this.#weights()
-    const shared = this.#threads && (await this.#startThreads(this.#threads, microBatches, scale))
+    const shared = this.#threads && this.#startThreads(this.#threads, microBatches, scale)
     const losses = (shared?.own ?? microBatches).map(batch =>
       tf.tidy(() => learn(model, weights, this.#operations, batch, scale, gradients)),
     )
@@ -165,19 +166,23 @@ export class TfjsEngine implements Engine {
     return sums.reduce((total, sum) => total + sum, 0)
   }
 
-  async #startThreads(threads: GradientThreads, microBatches: readonly TrainingBatch[], scale: number) {
+  #startThreads(threads: GradientThreads, microBatches: readonly TrainingBatch[], scale: number) {
     const views = viewsOf(this.#specs, threads.weights)
     for (const [name, { weight }] of this.#states) {
-      views.get(name)!.set(await weight.data<'float32'>())
+      views.get(name)!.set(heapView(weight))
     }
     return threads.start(microBatches, scale)
   }
 
-  /** Adds gradients that lie one after the other. */
+  /** Adds gradients that a thread has left one after the other. */
   #addAll(values: Float32Array, gradients: Gradients): void {
-    const views = viewsOf(this.#specs, values)
-    for (const { name, shape } of this.#specs) {
-      gradients.add(name, tf.tensor(views.get(name)!, [...shape], 'float32'))
+    for (const [name, view] of viewsOf(this.#specs, values)) {
+      const own = gradients.byName.get(name)
+      if (own === undefined) {
+        gradients.add(name, tf.tensor(view, this.#states.get(name)!.weight.shape, 'float32'))
+      } else {
+        addTo(heapView(own), view)
+      }
     }
   }
 
@@ -204,6 +209,12 @@ export class TfjsEngine implements Engine {
       tf.dispose([weight, mean, variance])
     }
     this.#states.clear()
+  }
+}
+
+function addTo(sums: Float32Array, terms: Float32Array): void {
+  for (let index = 0; index < sums.length; index++) {
+    sums[index] = sums[index]! + terms[index]!
   }
 }
 

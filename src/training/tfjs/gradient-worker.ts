@@ -8,6 +8,7 @@ import { openBackend } from '../backends.js'
 import { viewsOf, weightSpecs } from '../weights.js'
 import type { GradientAnswer, GradientTask, GradientWorkerData } from './gradient-threads.js'
 import { Gradients, learn } from './model.js'
+import { heapView } from './wasm-kernels.js'
 
 const { model, weights, gradients } = workerData as GradientWorkerData
 const specs = weightSpecs(model)
@@ -16,18 +17,20 @@ const operations = backend.operationsFor(model)
 const sharedWeights = viewsOf(specs, new Float32Array(weights))
 const sharedGradients = viewsOf(specs, new Float32Array(gradients))
 
+const tensors = new Map(specs.map(({ name, shape }) => [name, tf.zeros([...shape])]))
+
 function compute({ batches, scale }: GradientTask): GradientAnswer {
-  const tensors = new Map(
-    specs.map(({ name, shape }) => [name, tf.tensor(sharedWeights.get(name)!, [...shape], 'float32')]),
-  )
+  for (const [name, tensor] of tensors) {
+    heapView(tensor).set(sharedWeights.get(name)!)
+  }
   const learnt = new Gradients()
   const lossSum = batches.reduce((sum, batch) => {
     return sum + tf.tidy(() => learn(model, tensors, operations, batch, scale, learnt).dataSync()[0]!)
   }, 0)
   for (const [name, gradient] of learnt.byName) {
-    sharedGradients.get(name)!.set(gradient.dataSync())
+    sharedGradients.get(name)!.set(heapView(gradient))
+    gradient.dispose()
   }
-  tf.dispose([...tensors.values(), ...learnt.byName.values()])
   return { lossSum }
 }
 

@@ -23,6 +23,11 @@ export interface WasmBackend {
   typedArrayFromHeap(info: TensorInfo): Float32Array | Int32Array
 }
 
+/** A tensor's own memory in the active wasm backend; good until the next tensor is made. */
+export function heapView(tensor: tf.Tensor): Float32Array {
+  return (tf.backend() as unknown as WasmBackend).typedArrayFromHeap(tensor) as Float32Array
+}
+
 interface KernelCall {
   readonly inputs: Readonly<Record<string, TensorInfo>>
   readonly backend: WasmBackend

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { Tokenizer } from 'tokenizers'
 import { describe, expect, test } from 'vitest'
 import { splitterFor } from '#src/tokenizer/pretokenize'
+import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import {
   countWords,
   type TrainedBpe,
@@ -148,8 +149,12 @@ describe('vocabulary', () => {
     expect(() => train(['a'], { vocabSize })).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 
-  test('refuses a size without room for the special tokens', () => {
-    const options = { vocabSize: 256, specialTokens: ['<s>'] }
+  test.each<TrainOptions>([
+    { vocabSize: 256, specialTokens: ['<s>'] },
+    { vocabSize: 300, specialTokens: [''] },
+    { vocabSize: 300, minFrequency: Number.NaN },
+    { vocabSize: 300, maxTokenLength: 1 },
+  ])('refuses %o', options => {
     expect(() => train(['a'], options)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 })
@@ -178,6 +183,18 @@ describe('tokenizer.json', () => {
     expect(ids.at(-1)).toBe(0)
     expect(ids.length).toBeLessThan(text.length / 2)
     expect(await tokenizer.decode(ids, true)).toBe(text)
+  })
+
+  test('is loaded by our own tokenizer, with the same ids', async () => {
+    const texts = ['The cat sat on the mat.\n', 'Ünder   12 “cats”', ' 🐈 ', 'aaaa<|endoftext|>']
+    const json = toTokenizerJson(train(texts, { vocabSize: 300, specialTokens: ['<|endoftext|>'] }))
+    const ours = loadTokenizer(json)
+    const theirs = Tokenizer.fromString(json)
+    for (const text of texts) {
+      expect([...ours.encode(text)]).toEqual((await theirs.encode(text)).getIds())
+      expect(ours.decode(ours.encode(text), { skipSpecialTokens: false })).toBe(text)
+    }
+    expect(ours.how.fast).toBe(true)
   })
 
   test('keeps the order of ids for tokens that look like numbers', () => {
