@@ -21,8 +21,12 @@ const folder = environmentFolder()
 const python = process.platform === 'win32' ? join(folder, 'Scripts', 'python.exe') : join(folder, 'bin', 'python')
 const marker = join(folder, '.penstock-complete')
 
-if (!existsSync(marker)) makeEnvironment()
-process.stdout.write(`${python}\n`)
+try {
+  if (!existsSync(marker)) makeEnvironment()
+  process.stdout.write(`${python}\n`)
+} catch (error) {
+  fail(error.message)
+}
 
 function environmentFolder() {
   const probe = 'import sys, sysconfig; print(sys.version_info[:2], sysconfig.get_platform())'
