@@ -23,6 +23,7 @@ const wandb = z.strictObject({
     .enum(['offline', 'online'])
     .default('offline')
     .describe('online hands the files to wandb sync after each checkpoint and at the end'),
+  upload_seconds: z.number().positive().default(60).describe('how long the end of a run waits for its upload'),
   folder: path.optional().describe('for run folders; wandb in the run folder when absent'),
   names,
 })
