@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addGenerateCommand } from './generate.js'
+import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
@@ -32,6 +33,7 @@ for (const add of [
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,
+  addGraphCommand,
   addStagesCommand,
 ]) {
   add(program)
