@@ -10,10 +10,12 @@ import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
+import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
+import { addTrainTokenizerCommand } from './train-tokenizer.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -27,9 +29,11 @@ const program = new Command('penstock')
   .exitOverride()
 
 for (const add of [
+  addQuickstartCommand,
   addRunCommand,
   addIndexCommand,
   addPackCommand,
+  addTrainTokenizerCommand,
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,

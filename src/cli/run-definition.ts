@@ -16,7 +16,12 @@ export interface RunFlags {
   readonly json?: boolean
 }
 
-export async function runDefinition(definition: Definition, flags: RunFlags = {}): Promise<PipelineResult[]> {
+/** @param onEvent is told what stages report, such as training steps, beside the printing of it */
+export async function runDefinition(
+  definition: Definition,
+  flags: RunFlags = {},
+  onEvent: (stage: string, event: unknown) => void = () => {},
+): Promise<PipelineResult[]> {
   const pipelines = checkDefinition(definition)
   const monitoring = checkMonitoring(definition)
   const printer = new ProgressPrinter(progressMode(flags))
@@ -34,6 +39,7 @@ export async function runDefinition(definition: Definition, flags: RunFlags = {}
         },
         onReport: (stage, event) => {
           monitor.report(event)
+          onEvent(stage, event)
           const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event)
           if (line !== undefined) printer.print(line)
         },

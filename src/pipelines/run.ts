@@ -84,7 +84,7 @@ async function completion(stages: readonly AnyStage[], signal: AbortSignal | und
     failure ??= toPenstockError(error, 'INTERNAL', stage === undefined ? {} : { stage })
     for (const stream of stages) stream.destroy(failure)
   }
-  const onAbort = (): void => fail(new PenstockError('STOPPED', 'stopped; nothing was left under a final name'))
+  const onAbort = (): void => fail(new PenstockError('STOPPED', 'stopped before its end'))
   signal?.addEventListener('abort', onAbort, { once: true })
   if (signal?.aborted) onAbort()
   try {

@@ -5,7 +5,8 @@
  * early; these do not.
  *
  * Each stage holds at most the item that its body works on and one finished item. A body that ends before its input
- * does asks the stages before it to stop, which end normally: nothing is read only to be dropped.
+ * does asks the stages before it to stop, which end normally: nothing is read only to be dropped. (A source that is no
+ * stage cannot be asked; it is read to its end.)
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../errors.js'
