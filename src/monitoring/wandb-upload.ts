@@ -3,6 +3,7 @@
  * output is dropped but for its last line, which says what went wrong.
  */
 import { spawn } from 'node:child_process'
+import { dirname, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 
 const KEPT_OUTPUT = 2000
@@ -48,7 +49,12 @@ function sync(folder: string, timeoutMs: number): Upload {
   const python = process.env.PENSTOCK_PYTHON
   const [program, ...first] = python === undefined ? ['wandb'] : [python, '-m', 'wandb']
   // Nobody answers questions: without a key the program must fail instead of asking for one.
-  const child = spawn(program!, [...first, 'sync', '--include-synced', folder], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const path = resolve(folder)
+  const child = spawn(program!, [...first, 'sync', '--include-synced', path], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // It leaves a log of its own in `wandb` below the working folder.
+    cwd: dirname(dirname(path)),
+  })
   let output = ''
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString()).slice(-KEPT_OUTPUT)

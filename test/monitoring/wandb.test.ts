@@ -152,7 +152,8 @@ describe('mode online', () => {
   }
 
   it('without the program: the run folder is whole, and the message says how to send it', async () => {
-    await inFolder(async folder => {
+    await inFolder(async parent => {
+      const folder = join(parent, 'wandb')
       const failures = await onlineRun(folder, { PENSTOCK_PYTHON: join(folder, 'nothing') })
       expect(failures).toHaveLength(1)
       expect(failures[0]).toContain(`wandb sync ${join(folder, readdirSync(folder)[0]!)}`)
@@ -173,7 +174,8 @@ describe('mode online', () => {
   )
 
   it.skipIf(python === undefined)('sends the run after a checkpoint and whole at the end', async () => {
-    await inFolder(async folder => {
+    await inFolder(async parent => {
+      const folder = join(parent, 'wandb')
       await withServer(async (address, upload) => {
         expect(await onlineRun(folder, { ...environment(address), PENSTOCK_PYTHON: python })).toEqual([])
         expect(upload.history.map(row => row._step)).toEqual(stepEvents(50).map(event => event.step))
