@@ -10,6 +10,7 @@ import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
+import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addStagesCommand } from './stages.js'
@@ -37,6 +38,7 @@ for (const add of [
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,
+  addPlanCommand,
   addGraphCommand,
   addStagesCommand,
 ]) {
