@@ -17,6 +17,7 @@ import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
 import { addTrainTokenizerCommand } from './train-tokenizer.js'
+import { addViewCommand } from './view.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -38,6 +39,7 @@ for (const add of [
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,
+  addViewCommand,
   addPlanCommand,
   addGraphCommand,
   addStagesCommand,
