@@ -2,6 +2,7 @@
  * The engine that trains in this process with TensorFlow.js. Weights and optimizer state are tensors kept by name; a step
  * makes gradients, clips them and updates. The same seed and data give the same bits on the same machine.
  */
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { type Backend, openBackend } from '../backends.js'
@@ -11,7 +12,7 @@ import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { Gradients, learn, logitsOf, lossOf } from './model.js'
 import type { AdamState } from './operations.js'
-import { type EngineState, readStateFiles, writeStateFiles } from './state-files.js'
+import { type EngineState, modelFile, readStateFiles, readWeights, writeStateFiles } from './state-files.js'
 
 export interface TfjsEngineOptions {
   readonly model: ModelOptions
@@ -27,6 +28,8 @@ export async function openTfjsEngine(options: TfjsEngineOptions): Promise<TfjsEn
 
 export class TfjsEngine implements Engine {
   stepsTaken = 0
+  readonly maxStepsInFlight = 1
+  readonly leads = true
   readonly #options: TfjsEngineOptions
   readonly #backend: Backend
   readonly #specs: readonly WeightSpec[]
@@ -40,6 +43,9 @@ export class TfjsEngine implements Engine {
       this.#specs.map(spec => [spec.name, freshState(spec, initialValues(spec, options.model.seed))]),
     )
   }
+
+  /** There is no other process to disagree with. */
+  async agree(): Promise<void> {}
 
   async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
     await this.#backend.activate()
@@ -118,6 +124,14 @@ export class TfjsEngine implements Engine {
 
   async loadState(folder: string): Promise<void> {
     await this.importState(await readStateFiles(folder))
+  }
+
+  async loadWeights(folder: string): Promise<void> {
+    const weights = await readWeights(join(folder, modelFile))
+    const zeros = new Map(
+      [...weights].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
+    )
+    await this.importState({ stepsTaken: 0, weights, means: zeros, variances: zeros })
   }
 
   memory(): EngineMemory {
