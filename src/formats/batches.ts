@@ -89,17 +89,20 @@ export interface SampleCursor {
 /** The kinds of item, as registry entries and `penstock stages` name them. */
 export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'
 
-/** How many records (lines, documents, samples) an item holds; 0 for bytes. */
-export function recordCount(item: LineBatch | DocumentBatch | TokenBatch | SampleBatch | Uint8Array): number {
-  if (item instanceof Uint8Array) return 0
-  switch (item.kind) {
+/** How many records (lines, documents, samples) an item holds; 0 for bytes and what else is no batch of records. */
+export function recordCount(item: unknown): number {
+  if (typeof item !== 'object' || item === null || !('kind' in item)) return 0
+  const batch = item as LineBatch | DocumentBatch | TokenBatch | SampleBatch | { readonly kind: undefined }
+  switch (batch.kind) {
     case 'lines':
-      return item.starts.length
+      return batch.starts.length
     case 'documents':
-      return item.offsets.length - 1
+      return batch.offsets.length - 1
     case 'tokens':
-      return item.lengths.length
+      return batch.lengths.length
     case 'samples':
-      return item.rows
+      return batch.rows
+    default:
+      return 0
   }
 }

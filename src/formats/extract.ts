@@ -1,9 +1,11 @@
 /**
- * The text of a field of each line, as UTF-8. A record without it is reported beside the documents and left out.
+ * The text of a field of each line, as UTF-8. A record that has none is reported beside the documents and left out. A
+ * plain path is found in the bytes themselves; only a filter that computes something needs the record as a value.
  */
 import type { ErrorCode } from '../errors.js'
 import type { DocumentBatch, LineBatch } from './batches.js'
 import type { JqFilter } from './jq.js'
+import { extractText, scanLine } from './json-scan.js'
 
 /** A record that yields no document, with its place. */
 export interface RecordFault {
@@ -21,81 +23,108 @@ export interface Extraction {
   readonly faults: readonly RecordFault[]
 }
 
+/** Appends a record's text, or says why there is none. */
+type TextWriter = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  to: TextBuffer,
+) => Pick<RecordFault, 'code' | 'message'> | undefined
+
+/** The documents of a batch of lines. `field` is the filter's text, for messages. */
+export function extractBatch(batch: LineBatch, filter: JqFilter, field: string): Extraction {
+  const write = filter.path === undefined ? computedText(filter, field) : plainText(filter.path)
+  const count = batch.starts.length
+  const offsets = new Uint32Array(count + 1)
+  const lines = new Uint32Array(count)
+  const byteOffsets = new Float64Array(count)
+  const faults: RecordFault[] = []
+  const texts = new TextBuffer(batch.bytes.byteLength)
+  let documents = 0
+  for (let index = 0; index < count; index++) {
+    const start = batch.starts[index]!
+    const end = batch.ends[index]!
+    const byteOffset = batch.byteOffset + start
+    const fault = write(batch.bytes, start, end, texts)
+    if (fault === undefined) {
+      lines[documents] = batch.lines[index]!
+      byteOffsets[documents] = byteOffset
+      offsets[++documents] = texts.length
+    } else {
+      const line = batch.firstLine + batch.lines[index]!
+      faults.push({ ...fault, file: batch.source, line, byteOffset, record: batch.bytes.subarray(start, end) })
+    }
+  }
+  return {
+    documents: {
+      kind: 'documents',
+      number: batch.number,
+      byteLength: texts.length,
+      bytes: texts.bytes.subarray(0, texts.length),
+      offsets: offsets.slice(0, documents + 1),
+      firstLine: batch.firstLine,
+      lines: lines.slice(0, documents),
+      byteOffsets: byteOffsets.slice(0, documents),
+      source: batch.source,
+    },
+    faults,
+  }
+}
+
+/** Texts one behind the other. */
+class TextBuffer {
+  bytes: Uint8Array
+  length = 0
+
+  constructor(expectedBytes: number) {
+    this.bytes = new Uint8Array(expectedBytes)
+  }
+
+  /** Makes room for `count` more bytes. */
+  reserve(count: number): void {
+    if (this.length + count <= this.bytes.byteLength) return
+    const larger = new Uint8Array(Math.max(this.length + count, 2 * this.bytes.byteLength))
+    larger.set(this.bytes.subarray(0, this.length))
+    this.bytes = larger
+  }
+}
+
+function plainText(path: readonly (string | number)[]): TextWriter {
+  return (bytes, start, end, to) => {
+    to.reserve(end - start)
+    const result = extractText(bytes, start, end, path, to.bytes, to.length)
+    if (!result.ok) return result
+    to.length += result.length
+    return undefined
+  }
+}
+
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
 
-export function extractBatch(batch: LineBatch, filter: JqFilter, field: string): Extraction {
-  const texts: Uint8Array[] = []
-  const lines: number[] = []
-  const byteOffsets: number[] = []
-  const faults: RecordFault[] = []
-  for (let index = 0; index < batch.starts.length; index++) {
-    const record = batch.bytes.subarray(batch.starts[index], batch.ends[index])
-    const byteOffset = batch.byteOffset + batch.starts[index]!
-    const outcome = textOf(record, filter, field)
-    if (outcome instanceof Uint8Array) {
-      texts.push(outcome)
-      lines.push(batch.lines[index]!)
-      byteOffsets.push(byteOffset)
-    } else {
-      const line = batch.firstLine + batch.lines[index]!
-      faults.push({ ...outcome, file: batch.source, line, byteOffset, record })
+function computedText(filter: JqFilter, field: string): TextWriter {
+  return (bytes, start, end, to) => {
+    const scanned = scanLine(bytes, start, end)
+    if (!scanned.ok) return scanned
+    const value: unknown = JSON.parse(decoder.decode(bytes.subarray(start, end)))
+    let found: unknown
+    try {
+      found = filter.apply(value)[0]
+    } catch (error) {
+      return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${(error as Error).message}` }
     }
+    if (found === undefined || found === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
+    if (typeof found !== 'string') {
+      return { code: 'FIELD_NOT_TEXT', message: `${field} is ${describe(found)}, where a string is expected` }
+    }
+    const text = encoder.encode(found)
+    to.reserve(text.byteLength)
+    to.bytes.set(text, to.length)
+    to.length += text.byteLength
+    return undefined
   }
-  const { bytes, offsets } = joined(texts)
-  const documents: DocumentBatch = {
-    kind: 'documents',
-    number: batch.number,
-    byteLength: bytes.byteLength,
-    bytes,
-    offsets,
-    firstLine: batch.firstLine,
-    lines: Uint32Array.from(lines),
-    byteOffsets: Float64Array.from(byteOffsets),
-    source: batch.source,
-  }
-  return { documents, faults }
-}
-
-function textOf(
-  record: Uint8Array,
-  filter: JqFilter,
-  field: string,
-): Uint8Array | Pick<RecordFault, 'code' | 'message'> {
-  let value: unknown
-  try {
-    value = JSON.parse(decoder.decode(record))
-  } catch (error) {
-    const isJson = error instanceof SyntaxError
-    return isJson
-      ? { code: 'JSON_INVALID', message: 'the line is not one JSON value' }
-      : { code: 'UTF8_INVALID', message: 'the line is not UTF-8' }
-  }
-  let found: unknown
-  try {
-    found = filter.apply(value)[0]
-  } catch (error) {
-    return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${(error as Error).message}` }
-  }
-  if (found === undefined || found === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
-  if (typeof found !== 'string') {
-    return { code: 'FIELD_NOT_TEXT', message: `${field} is ${describe(found)}, where a string is expected` }
-  }
-  return encoder.encode(found)
 }
 
 function describe(value: unknown): string {
   return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
-}
-
-function joined(texts: readonly Uint8Array[]): { bytes: Uint8Array; offsets: Uint32Array } {
-  const offsets = new Uint32Array(texts.length + 1)
-  texts.forEach((text, index) => {
-    offsets[index + 1] = offsets[index]! + text.byteLength
-  })
-  const bytes = new Uint8Array(offsets[texts.length]!)
-  texts.forEach((text, index) => {
-    bytes.set(text, offsets[index])
-  })
-  return { bytes, offsets }
 }

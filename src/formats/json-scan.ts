@@ -1,24 +1,347 @@
-export type ScanResult =
-  | { readonly ok: true }
-  | {
-      readonly ok: false
-      readonly code: 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK'
-      readonly offset: number
-      readonly message: string
-    }
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+/**
+ * Checks one JSONL record against RFC 8259 and UTF-8 and finds the text of one field in it, without building values.
+ * It accepts what JSON.parse accepts after a fatal UTF-8 decoding: no byte-order mark, no NaN. This is the readable twin
+ * of assembly/json.ts, which has to give the same answers.
+ */
+
+export type ScanFaultCode = 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK'
+export type FieldFaultCode = 'FIELD_MISSING' | 'FIELD_NOT_TEXT'
+
+export interface ScanFault<Code = ScanFaultCode> {
+  readonly ok: false
+  readonly code: Code
+  /** Where in `bytes`. */
+  readonly offset: number
+  readonly message: string
+}
+
+export type ScanResult = { readonly ok: true } | ScanFault
+export type ExtractResult = { readonly ok: true; readonly length: number } | ScanFault<ScanFaultCode | FieldFaultCode>
+
+/** Path to a field: keys of objects and indices of arrays, from the outside in. */
+export type FieldPath = readonly (string | number)[]
+
+/** Containers inside containers; deeper ones are refused, so that the stack has a bound. */
+export const DEPTH_LIMIT = 65_536
+
+/** Checks the record bytes[start, end). A fault of the syntax is told before one of the encoding. */
 export function scanLine(bytes: Uint8Array, start: number, end: number): ScanResult {
-  if (start === end) return { ok: false, code: 'LINE_BLANK', offset: start, message: 'blank line' }
-  let text: string
-  try {
-    text = decoder.decode(bytes.subarray(start, end))
-  } catch {
-    return { ok: false, code: 'UTF8_INVALID', offset: start, message: 'not UTF-8' }
+  return new LineScanner(bytes, start, end, []).scan()
+}
+
+/**
+ * Checks the record and writes the text at `path`, unescaped UTF-8, to out[at...], which needs room for end - start
+ * bytes. Of a repeated key the last one counts. A lone surrogate escape becomes U+FFFD, as when JavaScript encodes it.
+ */
+export function extractText(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  path: FieldPath,
+  out: Uint8Array,
+  at = 0,
+): ExtractResult {
+  const scanner = new LineScanner(bytes, start, end, path)
+  const result = scanner.scan()
+  if (!result.ok) return result
+  const { fieldStart, fieldKind } = scanner
+  if (fieldKind === 'text') return { ok: true, length: unescapeText(bytes, fieldStart, out, at) - at }
+  const name = path.join('.')
+  return fieldKind === 'none'
+    ? { ok: false, code: 'FIELD_MISSING', offset: start, message: `the record has no field ${name}` }
+    : { ok: false, code: 'FIELD_NOT_TEXT', offset: fieldStart, message: `the field ${name} is not a string` }
+}
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const MINUS = 0x2d
+const COLON = 0x3a
+const OPEN_BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+const LITERALS = ['true', 'false', 'null']
+
+const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0x0a
+const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39
+
+class LineScanner {
+  /** What the path led to: nothing, a string (`fieldStart` is behind its quote), or another value. */
+  fieldKind: 'none' | 'text' | 'other' = 'none'
+  fieldStart = 0
+  private readonly bytes: Uint8Array
+  private readonly start: number
+  private readonly end: number
+  private readonly path: readonly (Uint8Array | number)[]
+  private at: number
+  private hasHighBytes = false
+  /** Of each open container whether it is an object. */
+  private readonly isObject: boolean[] = []
+  /** Element number in each open array. */
+  private readonly counts: number[] = []
+  /** The outermost `onPath` open containers are those that the path leads through. */
+  private onPath = 0
+  /** Whether the value that follows is the next step of the path. */
+  private isOnPath = true
+  /** Whether the value that follows is the first of its container. */
+  private isFirst = false
+  private isComplete = false
+
+  constructor(bytes: Uint8Array, start: number, end: number, path: FieldPath) {
+    this.bytes = bytes
+    this.start = start
+    this.end = end
+    this.at = start
+    const encoder = new TextEncoder()
+    this.path = path.map(part => (typeof part === 'string' ? encoder.encode(part) : part))
   }
-  try {
-    JSON.parse(text)
+
+  scan(): ScanResult {
+    this.skipSpaces()
+    if (this.at >= this.end) return { ok: false, code: 'LINE_BLANK', offset: this.start, message: 'the line is blank' }
+    const message = this.scanValues()
+    if (message !== undefined) return { ok: false, code: 'JSON_INVALID', offset: Math.min(this.at, this.end), message }
+    const invalid = this.hasHighBytes ? firstInvalidUtf8(this.bytes, this.start, this.end) : -1
+    if (invalid >= 0) return { ok: false, code: 'UTF8_INVALID', offset: invalid, message: 'bytes that are not UTF-8' }
     return { ok: true }
-  } catch (error) {
-    return { ok: false, code: 'JSON_INVALID', offset: start, message: String(error) }
   }
+
+  private peek(): number {
+    return this.at < this.end ? this.bytes[this.at]! : -1
+  }
+
+  private skipSpaces(): void {
+    while (isSpace(this.peek())) this.at++
+  }
+
+  /** Scans one value with all that it contains; returns what is wrong, if anything. */
+  private scanValues(): string | undefined {
+    let fault = this.scanValueStart()
+    while (fault === undefined) {
+      fault = this.closeCompleted() ?? this.scanSeparator()
+      if (fault !== undefined || this.isComplete) return fault
+      fault = this.scanValueStart()
+    }
+    return fault
+  }
+
+  /** A scalar, or the opening of a container. */
+  private scanValueStart(): string | undefined {
+    this.skipSpaces()
+    const byte = this.peek()
+    const isField = this.isOnPath && this.isObject.length === this.path.length
+    // Reached again through a repeated key: what was found before does not count.
+    if (this.isOnPath) this.fieldKind = 'none'
+    if (isField) {
+      this.fieldKind = byte === QUOTE ? 'text' : 'other'
+      this.fieldStart = byte === QUOTE ? this.at + 1 : this.at
+    }
+    this.isFirst = byte === OPEN_BRACE || byte === OPEN_BRACKET
+    if (this.isFirst) return this.open(byte === OPEN_BRACE, this.isOnPath && !isField)
+    if (byte === QUOTE) return this.scanString()
+    return byte === MINUS || isDigit(byte) ? this.scanNumber() : this.scanLiteral()
+  }
+
+  private closeCompleted(): string | undefined {
+    for (;;) {
+      this.skipSpaces()
+      this.isComplete = this.isObject.length === 0
+      if (this.isComplete) return this.at < this.end ? 'more after the value' : undefined
+      if (this.peek() !== (this.isObject.at(-1)! ? CLOSE_BRACE : CLOSE_BRACKET)) return undefined
+      this.close()
+      this.isFirst = false
+    }
+  }
+
+  /** What stands between two values: a comma unless the container was just opened, and a key in an object. */
+  private scanSeparator(): string | undefined {
+    if (this.isComplete) return undefined
+    const inObject = this.isObject.at(-1)!
+    if (!this.isFirst) {
+      if (this.peek() !== COMMA) return `neither a comma nor the end of the ${inObject ? 'object' : 'array'}`
+      this.at++
+      this.counts[this.counts.length - 1]!++
+      this.skipSpaces()
+    }
+    const depth = this.isObject.length
+    const part = this.onPath === depth ? this.path[depth - 1] : undefined
+    this.isOnPath = part !== undefined && part === this.counts.at(-1) && !inObject
+    return inObject ? this.scanKey(part) : undefined
+  }
+
+  private open(isObject: boolean, isOnPath: boolean): string | undefined {
+    if (this.isObject.length === DEPTH_LIMIT) return `containers nested deeper than ${DEPTH_LIMIT}`
+    this.at++
+    this.isObject.push(isObject)
+    this.counts.push(0)
+    if (isOnPath) this.onPath = this.isObject.length
+    return undefined
+  }
+
+  private close(): void {
+    this.at++
+    this.isObject.pop()
+    this.counts.pop()
+    this.onPath = Math.min(this.onPath, this.isObject.length)
+  }
+
+  private scanKey(wanted: Uint8Array | number | undefined): string | undefined {
+    if (this.peek() !== QUOTE) return 'no key where one is due'
+    const from = this.at + 1
+    const fault = this.scanString()
+    if (fault !== undefined) return fault
+    this.isOnPath = wanted instanceof Uint8Array && this.keyIs(wanted, from)
+    this.skipSpaces()
+    if (this.peek() !== COLON) return 'no colon after a key'
+    this.at++
+    return undefined
+  }
+
+  private keyIs(wanted: Uint8Array, from: number): boolean {
+    const key = new Uint8Array(this.at - from)
+    const length = unescapeText(this.bytes, from, key, 0)
+    return length === wanted.length && wanted.every((byte, i) => byte === key[i])
+  }
+
+  private scanString(): string | undefined {
+    for (this.at++; ; this.at++) {
+      const byte = this.peek()
+      if (byte === QUOTE) {
+        this.at++
+        return undefined
+      }
+      if (byte === BACKSLASH) {
+        this.at++
+        const length = escapeLength(this.bytes, this.at, this.end)
+        if (length === 0) return 'an escape that JSON does not have'
+        this.at += length - 1
+      } else if (byte < 0x20) return byte < 0 ? 'the line ends inside a string' : 'a control character inside a string'
+      else if (byte >= 0x80) this.hasHighBytes = true
+    }
+  }
+
+  private scanNumber(): string | undefined {
+    if (this.peek() === MINUS) this.at++
+    if (this.peek() === 0x30) this.at++
+    else if (!this.scanDigits()) return 'a number without digits'
+    if (this.peek() === 0x2e) {
+      this.at++
+      if (!this.scanDigits()) return 'no digits after the decimal point'
+    }
+    if ((this.peek() | 0x20) === 0x65) {
+      this.at++
+      if (this.peek() === 0x2b || this.peek() === MINUS) this.at++
+      if (!this.scanDigits()) return 'no digits in the exponent'
+    }
+    return undefined
+  }
+
+  private scanDigits(): boolean {
+    const from = this.at
+    while (isDigit(this.peek())) this.at++
+    return this.at > from
+  }
+
+  private scanLiteral(): string | undefined {
+    const { bytes, at, end } = this
+    const literal = LITERALS.find(
+      word => at + word.length <= end && [...word].every((char, i) => bytes[at + i] === char.charCodeAt(0)),
+    )
+    if (literal === undefined)
+      return at < end ? 'no value where one is due' : 'the line ends before its value is complete'
+    this.at += literal.length
+    return undefined
+  }
+}
+
+/** What a one-letter escape stands for. */
+const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map(
+  [
+    ['"', '"'],
+    ['\\', '\\'],
+    ['/', '/'],
+    ['b', '\b'],
+    ['f', '\f'],
+    ['n', '\n'],
+    ['r', '\r'],
+    ['t', '\t'],
+  ].map(([letter, meaning]) => [letter!.charCodeAt(0), meaning!.charCodeAt(0)]),
+)
+
+/** Length of the escape whose backslash is before `at`, or 0 when it is none. */
+function escapeLength(bytes: Uint8Array, at: number, end: number): number {
+  if (at >= end) return 0
+  if (SIMPLE_ESCAPES.has(bytes[at]!)) return 1
+  return bytes[at] === 0x75 && at + 5 <= end && hexAt(bytes, at + 1) >= 0 ? 5 : 0
+}
+
+function hexAt(bytes: Uint8Array, at: number): number {
+  let value = 0
+  for (let i = at; i < at + 4; i++) {
+    const byte = bytes[i]!
+    const lower = byte | 0x20
+    const digit = isDigit(byte) ? byte - 0x30 : lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1
+    if (digit < 0) return -1
+    value = value * 16 + digit
+  }
+  return value
+}
+
+/** Writes the string that starts at `from`, already checked, to out[at...] up to its quote; returns the end in `out`. */
+function unescapeText(bytes: Uint8Array, from: number, out: Uint8Array, at: number): number {
+  let to = at
+  for (let i = from; bytes[i] !== QUOTE; i++) {
+    if (bytes[i] !== BACKSLASH) {
+      out[to++] = bytes[i]!
+      continue
+    }
+    const meaning = SIMPLE_ESCAPES.get(bytes[++i]!)
+    if (meaning !== undefined) {
+      out[to++] = meaning
+      continue
+    }
+    let codePoint = hexAt(bytes, i + 1)
+    i += 4
+    if ((codePoint & 0xf800) === 0xd800) {
+      const low = bytes[i + 1] === BACKSLASH && bytes[i + 2] === 0x75 ? hexAt(bytes, i + 3) : -1
+      const isPair = codePoint < 0xdc00 && (low & 0xfffffc00) === 0xdc00
+      codePoint = isPair ? 0x10000 + ((codePoint & 0x3ff) << 10) + (low & 0x3ff) : 0xfffd
+      if (isPair) i += 6
+    }
+    to = putCodePoint(codePoint, out, to)
+  }
+  return to
+}
+
+function putCodePoint(codePoint: number, out: Uint8Array, at: number): number {
+  let to = at
+  const following = codePoint < 0x80 ? 0 : codePoint < 0x800 ? 1 : codePoint < 0x10000 ? 2 : 3
+  const lead = [0, 0xc0, 0xe0, 0xf0][following]!
+  out[to++] = lead | (codePoint >> (6 * following))
+  for (let i = following - 1; i >= 0; i--) out[to++] = 0x80 | ((codePoint >> (6 * i)) & 0x3f)
+  return to
+}
+
+/** Offset of the first byte that starts no UTF-8 sequence, or -1. */
+export function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number {
+  for (let at = start; at < end; ) {
+    const length = utf8Length(bytes, at, end)
+    if (length === 0) return at
+    at += length
+  }
+  return -1
+}
+
+/** Bytes of the well-formed sequence at `at`: no overlong form, no surrogate, nothing over U+10FFFF. 0 when there is none. */
+function utf8Length(bytes: Uint8Array, at: number, end: number): number {
+  const lead = bytes[at]!
+  if (lead < 0x80) return 1
+  const length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) === 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0
+  if (length === 0 || at + length > end) return 0
+  for (let i = 1; i < length; i++) if ((bytes[at + i]! & 0xc0) !== 0x80) return 0
+  const second = bytes[at + 1]!
+  const isOverlong = (lead === 0xe0 && second < 0xa0) || (lead === 0xf0 && second < 0x90)
+  const isBeyond = (lead === 0xed && second > 0x9f) || (lead === 0xf4 && second > 0x8f)
+  return isOverlong || isBeyond ? 0 : length
 }

@@ -74,8 +74,13 @@ function checkStep(step: StageStep, source: YamlSource, registry: StageRegistry)
   return { name, entry, options: parsed.data as Record<string, unknown>, step }
 }
 
-/** The first thing wrong with a step's options, in our words. */
-function optionError(error: z.ZodError, step: StageStep, entry: StageEntry, source: YamlSource): PenstockError {
+/** The first thing wrong with the options of a step, or of what is written like one, in our words. */
+export function optionError(
+  error: z.ZodError,
+  step: StageStep,
+  entry: Pick<StageEntry, 'options'>,
+  source: YamlSource,
+): PenstockError {
   const issue = error.issues[0]!
   const path: YamlPath = [...step.path, ...issue.path.map(key => (typeof key === 'number' ? key : String(key)))]
   if (issue.code === 'unrecognized_keys') {

@@ -4,7 +4,7 @@
  *
  * A definition has `pipelines`, a map from name to a list of steps, run one after the other; or `stages`, one such list.
  * A step is a stage's name, or a map from that name to its options; the last step may be a `fork` into several lists, the
- * first a `merge` of several. `variables` are put in for `${name}`.
+ * first a `merge` of several. `variables` are put in for `${name}`. `monitoring` says where metrics of the run go.
  */
 import { PenstockError } from '../errors.js'
 import { suggestion } from './suggest.js'
@@ -29,6 +29,9 @@ export interface PipelineDefinition {
   readonly chain: Chain
 }
 export interface Definition {
+  readonly name: string | undefined
+  /** Options of each sink; `sinks.ts` checks them. */
+  readonly monitoring: Readonly<Record<string, unknown>>
   readonly pipelines: readonly PipelineDefinition[]
   readonly source: YamlSource
 }
@@ -45,11 +48,16 @@ export function definitionOf(value: unknown, name = 'definition'): Definition {
   return defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {})
 }
 
-const TOP_LEVEL = ['name', 'description', 'variables', 'pipelines', 'stages']
+const TOP_LEVEL = ['name', 'description', 'variables', 'monitoring', 'pipelines', 'stages']
 
 function defineFrom(source: YamlSource, overrides: Variables): Definition {
   const reader = new DefinitionReader(source, overrides)
-  return Object.freeze({ pipelines: Object.freeze(reader.pipelines()), source })
+  return Object.freeze({
+    name: reader.name(),
+    monitoring: reader.monitoring(),
+    pipelines: Object.freeze(reader.pipelines()),
+    source,
+  })
 }
 
 class DefinitionReader {
@@ -73,15 +81,25 @@ class DefinitionReader {
     for (const [name, value] of this.variables) this.variables.set(name, this.filledIn(value, ['variables', name]))
   }
 
+  name(): string | undefined {
+    return typeof this.top.name === 'string' ? this.top.name : undefined
+  }
+
+  monitoring(): Readonly<Record<string, unknown>> {
+    const { monitoring } = this.top
+    if (monitoring === undefined) return {}
+    return Object.freeze(
+      this.filledIn(this.mapAt(monitoring, ['monitoring'], 'monitoring'), ['monitoring']),
+    ) as Readonly<Record<string, unknown>>
+  }
+
   pipelines(): PipelineDefinition[] {
     const { pipelines, stages } = this.top
     if ((pipelines === undefined) === (stages === undefined)) {
       this.fail([], 'expected either pipelines (a map of lists of stages) or stages (one list)')
     }
     if (stages !== undefined) {
-      return [
-        { name: typeof this.top.name === 'string' ? this.top.name : 'pipeline', chain: this.chain(stages, ['stages']) },
-      ]
+      return [{ name: this.name() ?? 'pipeline', chain: this.chain(stages, ['stages']) }]
     }
     const named = Object.entries(this.mapAt(pipelines, ['pipelines'], 'pipelines'))
     return named.map(([name, steps]) => ({ name, chain: this.chain(steps, ['pipelines', name]) }))
@@ -186,11 +204,17 @@ export function nameOf(value: unknown): string {
   return JSON.stringify(value)
 }
 
-/** The definition with some options of every step of one stage replaced, as a command's flags ask. @throws ARGUMENT_INVALID */
+type StageOptions = Readonly<Record<string, unknown>>
+
+/**
+ * The definition with some options of every step of one stage replaced, as a command's flags ask.
+ * @param change the options to replace, or makes them of those that are there
+ * @throws ARGUMENT_INVALID
+ */
 export function withStageOptions(
   definition: Definition,
   stage: string,
-  options: Readonly<Record<string, unknown>>,
+  change: StageOptions | ((options: StageOptions) => StageOptions),
 ): Definition {
   let found = false
   const inChain = (chain: Chain): Chain => ({
@@ -200,7 +224,8 @@ export function withStageOptions(
     steps: chain.steps.map(step => {
       if (step.stage !== stage) return step
       found = true
-      return { ...step, options: { ...step.options, ...options } }
+      const changed = typeof change === 'function' ? change(step.options) : change
+      return { ...step, options: { ...step.options, ...changed } }
     }),
   })
   const pipelines = definition.pipelines.map(pipeline => ({ ...pipeline, chain: inChain(pipeline.chain) }))

@@ -13,6 +13,7 @@ import { readPbin, readPbinOptions } from '../stages/read-pbin.js'
 import { shuffleSamples, shuffleSamplesOptions } from '../stages/shuffle-samples.js'
 import type { AnyStage } from '../stages/stage.js'
 import { tokenizeBatches, tokenizeBatchesOptions } from '../stages/tokenize-batches.js'
+import { trainTokenizer, trainTokenizerOptions } from '../stages/train-tokenizer.js'
 import { validateJson, validateJsonOptions } from '../stages/validate-json.js'
 import { writeIndex, writeIndexOptions } from '../stages/write-index.js'
 import { writeJsonl, writeJsonlOptions } from '../stages/write-jsonl.js'
@@ -93,6 +94,13 @@ export const stageRegistry: StageRegistry = {
     accepts: 'documents',
     options: writeJsonlOptions,
     create: writeJsonl,
+    writes: fileOf,
+  }),
+  'train-tokenizer': entry({
+    summary: 'learns a byte-level BPE vocabulary and writes tokenizer.json',
+    accepts: 'documents',
+    options: trainTokenizerOptions,
+    create: trainTokenizer,
     writes: fileOf,
   }),
   'tokenize-batches': entry({

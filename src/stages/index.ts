@@ -17,6 +17,7 @@ export {
   transform,
 } from './stage.js'
 export { type TokenizeBatchesOptions, tokenizeBatches } from './tokenize-batches.js'
+export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js'
 export { type ValidateJsonOptions, validateJson } from './validate-json.js'
 export { type WriteIndexOptions, writeIndex } from './write-index.js'
 export { type WriteJsonlOptions, writeJsonl } from './write-jsonl.js'

@@ -64,7 +64,7 @@ async function* tokenized(
     const slot = slots.fill(batch)
     try {
       const task = { slot, tokenizerPath: file.path, endOfDocumentId }
-      return { batch, slot, reply: await pool.run(task, { signal: context.signal }) }
+      return { batch, slot, reply: await pool.run(task) }
     } catch (error) {
       throw toPenstockError(error, 'WORKER_FAILED', {
         file: batch.source,
@@ -91,7 +91,8 @@ async function* tokenized(
       }
     }
   } finally {
-    await pool.destroy()
+    // Tasks under way are short and are waited for: a worker that is stopped in the middle of one takes others with it.
+    await pool.close({ force: true })
   }
 }
 

@@ -90,10 +90,13 @@ function startsWith(bytes: Uint8Array, at: number, end: number, content: Uint8Ar
 }
 
 function standsAlone(bytes: Uint8Array, start: number, end: number, from: number, to: number): boolean {
-  const word = unicodeClass('Word')!
-  const touchesBefore = from > start && contains(word, codePointAt(bytes, previousCharacter(bytes, from)))
-  const touchesAfter = to < end && contains(word, codePointAt(bytes, to))
+  const touchesBefore = from > start && isWord(codePointAt(bytes, previousCharacter(bytes, from)))
+  const touchesAfter = to < end && isWord(codePointAt(bytes, to))
   return !touchesBefore && !touchesAfter
+}
+
+function isWord(codePoint: number): boolean {
+  return contains(unicodeClass('RustWord')!, codePoint)
 }
 
 function previousCharacter(bytes: Uint8Array, at: number): number {

@@ -2,7 +2,7 @@
  * Normalizers: what a tokenizer file wants done to the text before it is cut. Each is a function on strings; most texts
  * are known from their bytes alone to stay as they are and never become strings.
  */
-import { unicodeClass } from './unicode.js'
+import { type CodePointSet, unassignedInUnicode9 } from './unicode.js'
 
 export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
 
@@ -42,9 +42,9 @@ function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly 
 
 let unassigned: RegExp | undefined
 
-/** Characters that Unicode 16 has not assigned normalize to themselves, whatever the engine's newer Unicode says. */
+/** The Rust library's normalizer follows Unicode 9: newer characters are left as they are, whatever the engine knows. */
 function toForm(text: string, form: UnicodeForm): string {
-  unassigned ??= classExpression('Cn')
+  unassigned ??= expressionOf(unassignedInUnicode9())
   if (!unassigned.test(text)) return text.normalize(form)
   return text
     .split(unassigned)
@@ -52,8 +52,7 @@ function toForm(text: string, form: UnicodeForm): string {
     .join('')
 }
 
-function classExpression(name: string): RegExp {
-  const set = unicodeClass(name)!
+function expressionOf(set: CodePointSet): RegExp {
   let ranges = ''
   for (let i = 0; i < set.length; i += 2)
     ranges += `\\u{${set[i]!.toString(16)}}-\\u{${(set[i + 1]! - 1).toString(16)}}`

@@ -174,7 +174,7 @@ class RegexParser {
       this.at++
       return [control, control + 1]
     }
-    const name = { s: 'White_Space', d: 'Nd', w: 'Word' }[char.toLowerCase()]
+    const name = { s: 'White_Space', d: 'Nd' }[char.toLowerCase()]
     if (name === undefined) this.refuse(`the escape \\${char}`)
     this.at++
     const set = unicodeClass(name)!

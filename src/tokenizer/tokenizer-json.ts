@@ -252,7 +252,7 @@ function readPreTokenizer(pre: Json | undefined, earlier = NO_PRE_TOKENIZER): Pr
     case 'WhitespaceSplit':
       return followedBy(patternRule('\\s', 'Removed'))
     case 'Whitespace':
-      return followedBy(patternRule('\\w+|[^\\w\\s]+', 'Removed', true))
+      return followedBy(patternRule('\\p{RustWord}+|[^\\p{RustWord}\\s]+', 'Removed', true))
     case 'Metaspace':
       if (earlier.rules.length > 0) unsupported('Metaspace follows another pre-tokenizer')
       return readMetaspace(pre)

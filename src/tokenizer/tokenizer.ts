@@ -5,6 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
 import { createEngine, type Engine } from './engine.js'
+import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
 import { normalizeBytes, normalizeText } from './normalize.js'
 import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
 
@@ -37,6 +38,7 @@ export class FastTokenizer implements Tokenizer {
   private readonly rawFinder: AddedTokenFinder
   private readonly normalizedFinder: AddedTokenFinder
   private readonly addedByContent: ReadonlyMap<string, AddedToken>
+  private readonly specialIds: ReadonlySet<number>
   private tokenOfId: (string | undefined)[] | undefined
   private readonly changesText: boolean
   private readonly encoder = new TextEncoder()
@@ -48,13 +50,19 @@ export class FastTokenizer implements Tokenizer {
     this.how = { fast: true, why }
     this.vocabSize = plan.vocabulary.size
     this.totalSize = plan.totalSize
+    this.specialIds = new Set(plan.addedTokens.filter(token => token.special).map(token => token.id))
     this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
     this.rawFinder = new AddedTokenFinder(plan.addedTokens.filter(token => !token.normalized))
     this.normalizedFinder = new AddedTokenFinder(
       plan.addedTokens.filter(token => token.normalized),
-      token => normalizeText(token.content, plan.normalizer),
+      token => this.searchedContent(token),
     )
     this.changesText = plan.normalizer.length > 0 || plan.prefix !== undefined || plan.spaceReplacement !== undefined
+  }
+
+  /** Added tokens as they are looked for in text, in UTF-8. */
+  get addedContents(): Uint8Array[] {
+    return this.plan.addedTokens.map(token => this.encoder.encode(this.searchedContent(token)))
   }
 
   idOf(token: string): number | undefined {
@@ -75,10 +83,9 @@ export class FastTokenizer implements Tokenizer {
 
   encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
     const documents = offsets.length - 1
-    const added = this.plan.before.length + this.plan.after.length
     const first = offsets[0] ?? 0
     const byteLength = documents > 0 ? offsets[documents]! - first : 0
-    this.engine.reserve(byteLength + documents * added + SLACK)
+    this.engine.reserve(byteLength + SLACK)
     this.engine.bytes.set(bytes.subarray(first, first + byteLength))
     const lengths = new Uint32Array(Math.max(documents, 0))
     let at = 0
@@ -96,7 +103,7 @@ export class FastTokenizer implements Tokenizer {
     for (const id of ids) {
       const token = this.tokenOf(id)
       if (token === undefined) continue
-      if (options.skipSpecialTokens === true && this.addedByContent.get(token)?.special === true) continue
+      if (options.skipSpecialTokens === true && this.specialIds.has(id)) continue
       pieces.push(token)
     }
     const { decoders } = this.plan
@@ -110,6 +117,7 @@ export class FastTokenizer implements Tokenizer {
    */
   encodeLoaded(start: number, end: number, at: number, scratch = end): number {
     const { before, after } = this.plan
+    this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK)
     let next = at
     for (const id of before) this.engine.tokens[next++] = id
     next = this.encodeText(start, end, next, scratch)
@@ -164,6 +172,10 @@ export class FastTokenizer implements Tokenizer {
     return [scratch, end]
   }
 
+  private searchedContent(token: AddedToken): string {
+    return token.normalized ? normalizeText(token.content, this.plan.normalizer) : token.content
+  }
+
   private tokenOf(id: number): string | undefined {
     this.tokenOfId ??= this.tokensById()
     return this.tokenOfId[id]
@@ -172,9 +184,14 @@ export class FastTokenizer implements Tokenizer {
   private tokensById(): string[] {
     const tokens: string[] = []
     for (const [token, id] of this.plan.vocabulary) tokens[id] = token
-    for (const token of this.plan.addedTokens) tokens[token.id] = token.content
+    for (const token of this.plan.addedTokens) tokens[token.id] = this.searchedContent(token)
     return tokens
   }
+}
+
+export interface LoadOptions {
+  /** The compiled kernel (penstock/kernel.wasm) or its module; without it, the engine is the one in TypeScript. */
+  readonly wasm?: KernelSource | undefined
 }
 
 /**
@@ -182,8 +199,12 @@ export class FastTokenizer implements Tokenizer {
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
-export function loadTokenizer(json: string | object): Tokenizer {
+export function loadTokenizer(json: string | object, options: LoadOptions = {}): FastTokenizer {
   const plan = readPlan(json)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
-  return new FastTokenizer(plan, createEngine(plan), 'byte-pair encoding by our own engine, in TypeScript')
+  const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
+  if (options.wasm === undefined || reason !== undefined) {
+    return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
+  }
+  return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
 }

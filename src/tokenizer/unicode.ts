@@ -8,6 +8,7 @@ import {
   CATEGORY_RUNS,
   HAN_RUNS,
   RUN_LETTERS,
+  UNASSIGNED_IN_UNICODE_9_RUNS,
   WHITE_SPACE_RUNS,
 } from './unicode-data.js'
 
@@ -61,11 +62,17 @@ let classes: Map<string, CodePointSet> | undefined
 
 /**
  * The set of a property as it is named in a pattern: a general category (`Lu`, `L`, `Letter` is not known), `Han`,
- * `White_Space`, `Alphabetic`, or `Word` (what \w means). `undefined` for a name that is not known.
+ * `White_Space`, `Alphabetic`, or `RustWord` (what \w means to Rust's `regex`; Oniguruma, which runs the patterns of
+ * tokenizer files, has another idea of it). `undefined` for a name that is not known.
  */
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
   return classes.get(name)
+}
+
+/** Code points that Unicode 9 had not assigned. */
+export function unassignedInUnicode9(): CodePointSet {
+  return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
 }
 
 function readClasses(): Map<string, CodePointSet> {
@@ -79,7 +86,8 @@ function readClasses(): Map<string, CodePointSet> {
   byName.set('White_Space', readRuns(WHITE_SPACE_RUNS, 2)[1]!)
   byName.set('Alphabetic', readRuns(ALPHABETIC_RUNS, 2)[1]!)
   byName.set('Han', readRuns(HAN_RUNS, 2)[1]!)
-  byName.set('Word', union(byName.get('Alphabetic')!, byName.get('M')!, byName.get('Nd')!, byName.get('Pc')!))
+  const joiners = [0x200c, 0x200e]
+  byName.set('RustWord', union(...['Alphabetic', 'M', 'Nd', 'Pc'].map(name => byName.get(name)!), joiners))
   return byName
 }
 

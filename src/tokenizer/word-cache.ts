@@ -55,9 +55,9 @@ export class WordCache {
   }
 
   add(bytes: Uint8Array, view: DataView, start: number, end: number, ids: Uint32Array, count: number): void {
-    if (end - start > SHORT_LIMIT) return this.addLong(bytes, start, end, ids, count)
+    if (end - start > SHORT_LIMIT || count > INLINE_TOKENS) this.addLong(bytes, start, end, ids, count)
+    if (end - start > SHORT_LIMIT) return
     const { entries, key } = this
-    if (count > INLINE_TOKENS) this.addLong(bytes, start, end, ids, count)
     const bucket = this.bucketOf(bytes, view, start, end)
     const second = bucket + ENTRY_INTS
     const firstIsFree = entries[bucket + 3] === 0

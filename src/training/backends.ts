@@ -5,13 +5,15 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../errors.js'
-import type { BackendName } from './options.js'
+import type { BackendName, ModelOptions } from './options.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
 import { registerWasmKernels } from './tfjs/wasm-kernels.js'
+import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
 
 export interface Backend {
   readonly name: BackendName
-  readonly operations: Operations
+  /** The fastest operations that can compute a model of these widths. */
+  operationsFor(model: ModelOptions): Operations
   /** Makes this backend the one that tfjs uses from now on. */
   activate(): Promise<void>
 }
@@ -42,7 +44,10 @@ export async function openBackend(name: BackendName): Promise<Backend> {
     }
   }
   await activate()
-  return { name, operations: composedOperations, activate }
+  const fused = name === 'wasm' ? await openWasmOperations() : undefined
+  const operationsFor = (model: ModelOptions) =>
+    fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations
+  return { name, operationsFor, activate }
 }
 
 /** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */

@@ -3,6 +3,9 @@
  * fed from here. The trainer decides what is learnt when; an engine knows nothing of data, schedules or intervals.
  */
 
+import { PenstockError } from '../errors.js'
+import type { ModelOptions } from './options.js'
+
 /** Targets with this value do not count, as in torch. */
 export const ignoredTarget = -100
 
@@ -46,7 +49,10 @@ export interface Engine {
    * @throws WORLD_MISMATCH
    */
   agree(facts: Readonly<Record<string, string | number>>): Promise<void>
-  /** One update of the weights from the gradient averaged over all counted targets of the micro batches. */
+  /**
+   * One update of the weights from the gradient averaged over all counted targets of the micro batches.
+   * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED
+   */
   step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult>
   evaluate(batch: TrainingBatch): Promise<EvaluationResult>
   /** Logits, shape [vocab_size], of the token after `ids`; at most sequence_length ids. */
@@ -76,6 +82,31 @@ export function toTrainingBatch(tokens: Int32Array, rows: number, block: number)
     targets.set(tokens.subarray(row * block + 1, (row + 1) * block), row * columns)
   }
   return { inputs, targets, rows, columns }
+}
+
+/**
+ * Proves that a batch lies inside the model: kernels do not look.
+ * @throws ARGUMENT_INVALID for a wrong shape, TOKENIZER_MISMATCH for an id that the model does not know
+ */
+export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, model: ModelOptions): void {
+  const size = rows * columns
+  if (inputs.length !== size || targets.length !== size || columns < 1 || columns > model.sequence_length) {
+    throw new PenstockError(
+      'ARGUMENT_INVALID',
+      `a batch of [${rows}, ${columns}] has ${inputs.length} inputs and ${targets.length} targets; the model sees ${model.sequence_length} positions`,
+    )
+  }
+  const isUnknown = (id: number) => !(id >= 0 && id < model.vocab_size)
+  const unknown = inputs.find(isUnknown) ?? targets.find(id => isUnknown(id) && id !== ignoredTarget)
+  if (unknown !== undefined) {
+    throw new PenstockError(
+      'TOKENIZER_MISMATCH',
+      `a sample has the token ${unknown}; the model knows ${model.vocab_size}`,
+      {
+        path: 'model.vocab_size',
+      },
+    )
+  }
 }
 
 export function countTargets(batch: TrainingBatch): number {

@@ -125,6 +125,10 @@ export const trainingSchema = z
       .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu'])
       .default('wasm')
       .describe('of TensorFlow.js; all but wasm and cpu are installed apart'),
+    threads: z
+      .union([positive, z.literal('auto')])
+      .default('auto')
+      .describe('of the wasm backend, which share the samples of a batch; their number decides the last bits'),
     engine: z.enum(['tfjs', 'torch']).default('tfjs').describe('what does the arithmetic'),
     torch: torchSchema.prefault({}).describe('how the torch engine runs'),
   })

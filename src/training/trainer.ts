@@ -14,7 +14,7 @@ import {
   saveCheckpoint,
   type TokenizerReference,
 } from './checkpoint.js'
-import { type Engine, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
+import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 import { learningRateAt } from './schedule.js'
 
@@ -149,7 +149,7 @@ export class Trainer {
     if (this.#summary !== undefined) {
       return 'done'
     }
-    this.#requireFit(batch)
+    this.#requireSamplesFit(batch)
     const totalSteps = this.#totalSteps ?? (await this.#begin(batch.cursor))
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
@@ -157,7 +157,9 @@ export class Trainer {
     if (this.#setup.signal?.aborted) {
       return this.#finish('stopped')
     }
-    this.#pending.push(toTrainingBatch(batch.tokens, batch.rows, batch.block))
+    const micro = toTrainingBatch(batch.tokens, batch.rows, batch.block)
+    requireFit(micro, this.#setup.model)
+    this.#pending.push(micro)
     if (this.#pending.length < this.#setup.training.accumulation_steps) {
       return 'more'
     }
@@ -184,7 +186,7 @@ export class Trainer {
     return this.#summary!
   }
 
-  #requireFit(batch: SampleBatch): void {
+  #requireSamplesFit(batch: SampleBatch): void {
     const { training, model } = this.#setup
     if (batch.block !== model.sequence_length + 1) {
       const message = `the samples have ${batch.block} tokens; sequence_length ${model.sequence_length} needs one more than that`
@@ -198,7 +200,6 @@ export class Trainer {
     if (before !== undefined) {
       requireSameData(before, batch.cursor)
     }
-    requireTokensInside(batch, model.vocab_size)
   }
 
   /** Settles the length of the run, and that all who take part in it are told the same. */
@@ -411,16 +412,6 @@ function requireSameData(before: SampleCursor, now: SampleCursor): void {
   if (now.globalSamples <= before.globalSamples) {
     const message = `the batches do not go on where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
     throw new PenstockError('WORLD_MISMATCH', message)
-  }
-}
-
-function requireTokensInside(batch: SampleBatch, vocabSize: number): void {
-  for (const token of batch.tokens) {
-    if (token < 0 || token >= vocabSize) {
-      throw new PenstockError('TOKENIZER_MISMATCH', `a sample has the token ${token}; the model knows ${vocabSize}`, {
-        path: 'model.vocab_size',
-      })
-    }
   }
 }
 

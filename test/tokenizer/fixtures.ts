@@ -24,7 +24,12 @@ export interface TokenizerJson {
   pre_tokenizer: object | null
   post_processor: object | null
   decoder: object | null
-  model: { type: string; vocab: Record<string, number>; merges: (string | [string, string])[]; [option: string]: unknown }
+  model: {
+    type: string
+    vocab: Record<string, number>
+    merges: (string | [string, string])[]
+    [option: string]: unknown
+  }
 }
 
 export const PATTERNS = {
@@ -34,7 +39,12 @@ export const PATTERNS = {
   deepseek: String.raw`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_${'`'}{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
 }
 
-const isolated = (pattern: string): object => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false })
+const isolated = (pattern: string): object => ({
+  type: 'Split',
+  pattern: { Regex: pattern },
+  behavior: 'Isolated',
+  invert: false,
+})
 const byteLevel = (options: object = {}): object => ({
   type: 'ByteLevel',
   add_prefix_space: false,
@@ -52,9 +62,17 @@ export const PRE_TOKENIZERS: Record<string, object> = {
   o200k: { type: 'Sequence', pretokenizers: [isolated(PATTERNS.o200k), byteLevel()] },
   deepseek: {
     type: 'Sequence',
-    pretokenizers: [isolated('\\p{N}{1,3}'), isolated('[一-龥\u3040-ゟ゠-ヿ]+'), isolated(PATTERNS.deepseek), byteLevel()],
+    pretokenizers: [
+      isolated('\\p{N}{1,3}'),
+      isolated('[一-龥\u3040-ゟ゠-ヿ]+'),
+      isolated(PATTERNS.deepseek),
+      byteLevel(),
+    ],
   },
-  starcoder: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel({ use_regex: true })] },
+  starcoder: {
+    type: 'Sequence',
+    pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel({ use_regex: true })],
+  },
 }
 
 /** A tokenizer.json in the way Hugging Face converts tiktoken's ranks: every split of a token into two known ones merges. */
@@ -111,12 +129,105 @@ export function emptyJson(preTokenizer: object | null): TokenizerJson {
 }
 
 const FRAGMENTS = [
-  ...[' ', '  ', '   ', '\n', '\n\n', '\r\n', '\t', '\u00a0', '\u0085', '\u3000', '\u2003', '\u200b', '\ufeff', '\u1680', '\u2028'],
-  ...['\x0b', '\x0c', '\x1c', '\x1f', '\u180e', "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "'", "''", '\u2019s'],
-  ...['a', 'b', 'the', ' the', 'Word', 'CamelCase', 'HTTPServer', '\u00e9', '\u00df', '漢字', 'ひら', 'カナ', '한글', 'العربية', 'ไทย', 'нет'],
-  ...['1', '23', '4567', '\u0663', '\u2167', '\u00bd', '\u00b2', '\u{1d7d8}', '.', '!!', '--', '=====', '_', '\u20ac', '😀', '👨\u200d👩\u200d👧'],
-  ...['\u0301', 'e\u0301', '\u{1F1E6}', '\u{1d4b3}', '\u01c5', '\u02b0', '\u00aa', '\u0300', '\u16ee', '\u{10ffff}', '\ue000', '\u0000'],
-  ...['\u007f', '\u0660', '<|endoftext|>', '\u017f', '\u212a', "'\u017f", 'xyz'.repeat(30), '-'.repeat(70), 'ab1'.repeat(5), '/*', '//\n'],
+  ...[
+    ' ',
+    '  ',
+    '   ',
+    '\n',
+    '\n\n',
+    '\r\n',
+    '\t',
+    '\u00a0',
+    '\u0085',
+    '\u3000',
+    '\u2003',
+    '\u200b',
+    '\ufeff',
+    '\u1680',
+    '\u2028',
+  ],
+  ...[
+    '\x0b',
+    '\x0c',
+    '\x1c',
+    '\x1f',
+    '\u180e',
+    "'s",
+    "'t",
+    "'re",
+    "'ve",
+    "'m",
+    "'ll",
+    "'d",
+    "'S",
+    "'LL",
+    "'",
+    "''",
+    '\u2019s',
+  ],
+  ...[
+    'a',
+    'b',
+    'the',
+    ' the',
+    'Word',
+    'CamelCase',
+    'HTTPServer',
+    '\u00e9',
+    '\u00df',
+    '漢字',
+    'ひら',
+    'カナ',
+    '한글',
+    'العربية',
+    'ไทย',
+    'нет',
+  ],
+  ...[
+    '1',
+    '23',
+    '4567',
+    '\u0663',
+    '\u2167',
+    '\u00bd',
+    '\u00b2',
+    '\u{1d7d8}',
+    '.',
+    '!!',
+    '--',
+    '=====',
+    '_',
+    '\u20ac',
+    '😀',
+    '👨\u200d👩\u200d👧',
+  ],
+  ...[
+    '\u0301',
+    'e\u0301',
+    '\u{1F1E6}',
+    '\u{1d4b3}',
+    '\u01c5',
+    '\u02b0',
+    '\u00aa',
+    '\u0300',
+    '\u16ee',
+    '\u{10ffff}',
+    '\ue000',
+    '\u0000',
+  ],
+  ...[
+    '\u007f',
+    '\u0660',
+    '<|endoftext|>',
+    '\u017f',
+    '\u212a',
+    "'\u017f",
+    'xyz'.repeat(30),
+    '-'.repeat(70),
+    'ab1'.repeat(5),
+    '/*',
+    '//\n',
+  ],
   ...['\ufb01', '\u1e9e', '\u0130', '\u0345', '\u1100\u1161\u11a8', '\u3099', '\uac00', '\ufdfa'],
 ]
 

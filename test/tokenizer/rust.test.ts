@@ -1,38 +1,6 @@
-import { Tokenizer as RustTokenizer } from 'tokenizers'
 import { describe, expect, it } from 'vitest'
-import { loadTokenizer } from '#src/tokenizer/tokenizer'
-import {
-  gpt2Json,
-  hasGpt2,
-  jsonFromTiktoken,
-  PRE_TOKENIZERS,
-  randomFrom,
-  randomText,
-  type TokenizerJson,
-} from './fixtures.js'
-
-/** Compares ids on fuzzed texts; returns the first text that differs. */
-async function firstDifference(json: TokenizerJson, texts: readonly string[]): Promise<object | undefined> {
-  const file = JSON.stringify(json)
-  const ours = loadTokenizer(file)
-  const rust = RustTokenizer.fromString(file)
-  const encodings = await rust.encodeBatch([...texts])
-  for (const [index, text] of texts.entries()) {
-    const expected = encodings[index]!.getIds()
-    const found = [...ours.encode(text)]
-    if (expected.join() !== found.join()) {
-      return { text: JSON.stringify(text), expected: encodings[index]!.getTokens(), found: found.map(id => rust.idToToken(id)) }
-    }
-    const decoded = await rust.decode(expected, false)
-    if (ours.decode(found) !== decoded) return { text, expected: decoded, found: ours.decode(found) }
-  }
-  return undefined
-}
-
-function fuzz(seed: number, count: number): string[] {
-  const random = randomFrom(seed)
-  return ['', ' ', '\n', 'a', ...Array.from({ length: count }, () => randomText(random))]
-}
+import { gpt2Json, hasGpt2, jsonFromTiktoken, PRE_TOKENIZERS } from './fixtures.js'
+import { firstDifference, fuzz } from './judge.js'
 
 describe.skipIf(!hasGpt2)('with the GPT-2 vocabulary (needs ../shared/reference)', () => {
   for (const [name, preTokenizer] of Object.entries(PRE_TOKENIZERS)) {
@@ -50,7 +18,9 @@ describe.skipIf(!hasGpt2)('with the GPT-2 vocabulary (needs ../shared/reference)
 
 describe('with the vocabularies of tiktoken', () => {
   it('gives the ids of the Rust library for cl100k', async () => {
-    expect(await firstDifference(jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), fuzz(3, 1500))).toBeUndefined()
+    expect(
+      await firstDifference(jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), fuzz(3, 1500)),
+    ).toBeUndefined()
   })
   it('gives the ids of the Rust library for o200k', async () => {
     expect(await firstDifference(jsonFromTiktoken('o200k_base', PRE_TOKENIZERS.o200k!), fuzz(4, 1500))).toBeUndefined()

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openBackend } from '#src/training/backends'
+import { GradientThreads } from '#src/training/tfjs/gradient-threads'
 import type { EngineState } from '#src/training/tfjs/state-files'
 import { registerWasmKernels } from '#src/training/tfjs/wasm-kernels'
-import { countingBatch, countingTrainingBatch, openTiny } from './fixtures.js'
+import { countingBatch, countingTrainingBatch, openTiny, tiny } from './fixtures.js'
 
 beforeAll(async () => {
   await openBackend('wasm')
@@ -97,6 +98,65 @@ describe('learning', () => {
     await engine.close()
     expect(tf.memory().numTensors).toBe(before)
   })
+})
+
+describe('threads', () => {
+  const batches = (step: number) => [countingTrainingBatch(2 * step, 5), countingTrainingBatch(2 * step + 1, 4)]
+
+  async function run(threads: number) {
+    const engine = await openTiny({ bias: true }, { threads })
+    const losses = []
+    for (let step = 0; step < 4; step++) {
+      losses.push((await engine.step(batches(step), 1e-2)).loss)
+    }
+    const values = allValues(await engine.exportState())
+    const { tensors } = engine.memory()
+    await engine.close()
+    return { losses, values, tensors }
+  }
+
+  test('share the rows without changing what is learnt, and repeat it to the bit', async () => {
+    const [alone, three, again] = [await run(1), await run(3), await run(3)]
+    expect(again).toEqual(three)
+    expect(three.tensors).toBe(alone.tensors)
+    alone.losses.forEach((loss, step) => {
+      expect(Math.abs(three.losses[step]! - loss)).toBeLessThan(1e-5)
+    })
+  })
+
+  test('more threads than rows leave some idle', async () => {
+    const engine = await openTiny({}, { threads: 4 })
+    const batch = countingTrainingBatch(0, 2)
+    const { loss } = await engine.step([batch], 1e-2)
+    expect(loss).toBeCloseTo(Math.log(12), 1)
+    await engine.close()
+  })
+
+  test('a thread that fails says so', async () => {
+    const threads = new GradientThreads(tiny(), 1)
+    const broken = { ...countingTrainingBatch(0, 2), inputs: 'no ids' as unknown as Int32Array<ArrayBuffer> }
+    await expect(threads.start([broken], 1).others).rejects.toMatchObject({ code: 'WORKER_FAILED' })
+    await threads.close()
+  })
+})
+
+test('what would read or write outside the model is refused', async () => {
+  const engine = await openTiny()
+  const good = countingTrainingBatch(0, 2)
+  const bad = [
+    [{ ...good, inputs: good.inputs.map(() => 12) }, 'TOKENIZER_MISMATCH'],
+    [{ ...good, targets: good.targets.map(() => 12) }, 'TOKENIZER_MISMATCH'],
+    [{ ...good, targets: good.targets.map(() => -1) }, 'TOKENIZER_MISMATCH'],
+    [{ ...good, inputs: good.inputs.subarray(1) }, 'ARGUMENT_INVALID'],
+    [{ ...good, rows: 1, columns: 16 }, 'ARGUMENT_INVALID'],
+  ] as const
+  for (const [batch, code] of bad) {
+    await expect(engine.step([batch], 1e-2)).rejects.toMatchObject({ code })
+    await expect(engine.evaluate(batch)).rejects.toMatchObject({ code })
+  }
+  await expect(engine.nextTokenLogits(Int32Array.of(12))).rejects.toMatchObject({ code: 'TOKENIZER_MISMATCH' })
+  await expect(engine.nextTokenLogits(new Int32Array(9))).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' })
+  await engine.close()
 })
 
 describe('AdamW', () => {

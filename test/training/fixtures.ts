@@ -31,7 +31,8 @@ export async function openTiny(
   backend: 'wasm' | 'cpu' = 'wasm',
 ): Promise<TfjsEngine> {
   const { optimizer, gradient_clip: gradientClip } = parseTraining(training)
-  return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, backend })
+  const threads = typeof training.threads === 'number' ? training.threads : 1
+  return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, backend, threads })
 }
 
 /** Samples in which each token is the one before plus 1 or plus 3, starting anywhere: half a bit to guess per token. */

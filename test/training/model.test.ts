@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { openBackend } from '#src/training/backends'
 import type { ModelInput } from '#src/training/options'
 import { Gradients, learn, lossOf } from '#src/training/tfjs/model'
+import { composedOperations } from '#src/training/tfjs/operations'
 import { initialValues, uniformGenerator, weightSpecs } from '#src/training/weights'
 import { countingTrainingBatch, openTiny, tiny } from './fixtures.js'
 
@@ -21,10 +22,11 @@ const variants: Record<string, ModelInput> = {
 
 afterAll(() => tf.disposeVariables())
 
-describe.each(['cpu', 'wasm'] as const)('on the %s backend', backendName => {
+describe.each(['cpu', 'wasm', 'wasm, stock kernels'] as const)('on the %s backend', backendName => {
   test.each(Object.entries(variants))('the gradient is the slope of the loss: %s', async (_name, changes) => {
     const model = tiny({ ...changes, init_std: 0.3 })
-    const { operations } = await openBackend(backendName)
+    const backend = await openBackend(backendName === 'cpu' ? 'cpu' : 'wasm')
+    const operations = backendName === 'wasm' ? backend.operationsFor(model) : composedOperations
     const batch = countingTrainingBatch(0, 3)
     batch.targets[5] = -100
     const weights = new Map(

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
+import { generate } from '#src/training/generate'
+import { openTrained } from '#src/training/open-engine'
 import { type ModelInput, parseTraining, type TrainingInput } from '#src/training/options'
 import { openTrainer, type TrainerSetup, type TrainingEvent } from '#src/training/trainer'
 import { countingBatch, openTiny, tiny } from './fixtures.js'
@@ -161,6 +163,7 @@ describe('a resumed run', () => {
 })
 
 describe('checkpoints', () => {
+  const continuation = { maxTokens: 10, temperature: 0 }
   const training = (): TrainingInput => ({ steps: 4, checkpoint: { folder, every_steps: 1, keep: 2 } })
 
   test('keep the newest, carry cursor, definition and tokenizer, and leave nothing half-written', async () => {
@@ -174,6 +177,18 @@ describe('checkpoints', () => {
       tokenizer: { path: 'tokenizer.json' },
       model: { vocab_size: 12 },
     })
+  })
+
+  test('open as a trained model, which continues what it was taught', async () => {
+    await run({ ...training(), steps: 60, optimizer: { learning_rate: 0.01 } })
+    const [newest] = await listCheckpoints(folder)
+    const { engine, model } = await openTrained(newest!, { backend: 'cpu' })
+    const ids = []
+    for await (const id of generate(engine, [3], { ...continuation, sequenceLength: model.sequence_length })) {
+      ids.push(id)
+    }
+    expect(ids).toEqual([4, 5, 6, 7, 8, 9, 10, 11, 0, 1])
+    await engine.close()
   })
 
   test('an earlier kill in the middle of a save leaves no trace and no half checkpoint', async () => {

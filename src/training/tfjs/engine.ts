@@ -7,18 +7,22 @@ import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { type Backend, openBackend } from '../backends.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
-import { countTargets } from '../engine.js'
+import { countTargets, requireFit } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
-import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { initialValues, type NamedTensor, viewsOf, type WeightSpec, weightSpecs } from '../weights.js'
+import { GradientThreads } from './gradient-threads.js'
 import { Gradients, learn, logitsOf, lossOf } from './model.js'
-import type { AdamState } from './operations.js'
+import type { AdamState, Operations } from './operations.js'
 import { type EngineState, modelFile, readStateFiles, readWeights, writeStateFiles } from './state-files.js'
+import { heapView } from './wasm-kernels.js'
 
 export interface TfjsEngineOptions {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
   readonly backend: BackendName
+  /** Threads that share the rows of a micro batch, this one included; only with wasm. */
+  readonly threads: number
 }
 
 /** @throws PEER_MISSING, BACKEND_UNAVAILABLE */
@@ -32,13 +36,20 @@ export class TfjsEngine implements Engine {
   readonly leads = true
   readonly #options: TfjsEngineOptions
   readonly #backend: Backend
+  readonly #operations: Operations
   readonly #specs: readonly WeightSpec[]
+  readonly #threads: GradientThreads | undefined
   #states: Map<string, AdamState>
 
   constructor(options: TfjsEngineOptions, backend: Backend) {
     this.#options = options
     this.#backend = backend
+    this.#operations = backend.operationsFor(options.model)
     this.#specs = weightSpecs(options.model)
+    this.#threads =
+      options.threads > 1 && options.backend === 'wasm'
+        ? new GradientThreads(options.model, options.threads - 1)
+        : undefined
     this.#states = new Map(
       this.#specs.map(spec => [spec.name, freshState(spec, initialValues(spec, options.model.seed))]),
     )
@@ -48,34 +59,38 @@ export class TfjsEngine implements Engine {
   async agree(): Promise<void> {}
 
   async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
+    for (const batch of microBatches) {
+      requireFit(batch, this.#options.model)
+    }
     await this.#backend.activate()
     const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
     // A step without a single target leaves a gradient of zero, not of NaN.
     const scale = 1 / Math.max(1, counted)
     const gradients = new Gradients()
-    const losses = microBatches.map(batch => tf.tidy(() => this.#learn(batch, scale, gradients)))
+    const lossSum = await this.#learn(microBatches, scale, gradients)
     const norm = this.#update(gradients, learningRate)
-    const sums = await Promise.all(losses.map(async loss => (await loss.data())[0]!))
     const gradientNorm = (await norm.data())[0]!
-    tf.dispose([norm, ...losses])
-    return { loss: sums.reduce((total, sum) => total + sum, 0) * scale, gradientNorm }
+    norm.dispose()
+    return { loss: lossSum * scale, gradientNorm }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
-    await this.#backend.activate()
     const { model } = this.#options
-    const loss = tf.tidy(() => lossOf(model, this.#weights(), this.#backend.operations, batch))
+    requireFit(batch, model)
+    await this.#backend.activate()
+    const loss = tf.tidy(() => lossOf(model, this.#weights(), this.#operations, batch))
     const lossSum = (await loss.data())[0]!
     loss.dispose()
     return { lossSum, tokens: countTargets(batch) }
   }
 
   async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
-    await this.#backend.activate()
     const { model } = this.#options
+    const batch = { inputs: ids, targets: ids, rows: 1, columns: ids.length }
+    requireFit(batch, model)
+    await this.#backend.activate()
     const last = tf.tidy(() => {
-      const batch = { inputs: ids, rows: 1, columns: ids.length }
-      const logits = logitsOf(model, this.#weights(), this.#backend.operations, batch)
+      const logits = logitsOf(model, this.#weights(), this.#operations, batch)
       return tf.slice(logits, [ids.length - 1, 0], [1, model.vocab_size])
     })
     const values = await last.data<'float32'>()
@@ -140,6 +155,7 @@ export class TfjsEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    await this.#threads?.close()
     this.#dispose()
   }
 
@@ -147,30 +163,59 @@ export class TfjsEngine implements Engine {
     return new Map([...this.#states].map(([name, state]) => [name, state.weight]))
   }
 
-  #learn(batch: TrainingBatch, scale: number, gradients: Gradients): tf.Scalar {
-    return learn(this.#options.model, this.#weights(), this.#backend.operations, batch, scale, gradients)
+  /** Adds up the gradients of the micro batches; returns the sum of their losses. */
+  async #learn(microBatches: readonly TrainingBatch[], scale: number, gradients: Gradients): Promise<number> {
+    const { model } = this.#options
+    const weights = this.#weights()
+    const shared = this.#threads && this.#startThreads(this.#threads, microBatches, scale)
+    const losses = (shared?.own ?? microBatches).map(batch =>
+      tf.tidy(() => learn(model, weights, this.#operations, batch, scale, gradients)),
+    )
+    const sums = await Promise.all(losses.map(async loss => (await loss.data())[0]!))
+    tf.dispose(losses)
+    for (const { lossSum, values } of (await shared?.others) ?? []) {
+      sums.push(lossSum)
+      this.#addAll(values, gradients)
+    }
+    return sums.reduce((total, sum) => total + sum, 0)
+  }
+
+  #startThreads(threads: GradientThreads, microBatches: readonly TrainingBatch[], scale: number) {
+    const views = viewsOf(this.#specs, threads.weights)
+    for (const [name, { weight }] of this.#states) {
+      views.get(name)!.set(heapView(weight))
+    }
+    return threads.start(microBatches, scale)
+  }
+
+  /** Adds gradients that a thread has left one after the other. */
+  #addAll(values: Float32Array, gradients: Gradients): void {
+    for (const [name, view] of viewsOf(this.#specs, values)) {
+      const own = gradients.byName.get(name)
+      if (own === undefined) {
+        gradients.add(name, tf.tensor(view, this.#states.get(name)!.weight.shape, 'float32'))
+      } else {
+        addTo(heapView(own), view)
+      }
+    }
   }
 
   /** Takes over the gradients; gives back their norm. */
   #update(gradients: Gradients, learningRate: number): tf.Scalar {
     const { optimizer, gradientClip } = this.#options
-    const { operations } = this.#backend
-    const ordered = this.#specs.map(spec => gradients.byName.get(spec.name)!)
-    const clipped = operations.clip(ordered, gradientClip)
     this.stepsTaken++
+    const weights = this.#specs.map(spec => ({
+      state: this.#states.get(spec.name)!,
+      gradient: gradients.byName.get(spec.name)!,
+      weightDecay: optimizer.weight_decay_groups_excluded.includes(spec.group) ? 0 : optimizer.weight_decay,
+    }))
+    const { betas, eps } = optimizer
+    const hyper = { learningRate, betas, eps, update: this.stepsTaken, clip: gradientClip }
+    const { norm, states } = this.#operations.adamW(weights, hyper)
     this.#specs.forEach((spec, index) => {
-      const state = operations.adamW(this.#states.get(spec.name)!, clipped.gradients[index]!, {
-        learningRate,
-        beta1: optimizer.betas[0],
-        beta2: optimizer.betas[1],
-        eps: optimizer.eps,
-        weightDecay: optimizer.weight_decay_groups_excluded.includes(spec.group) ? 0 : optimizer.weight_decay,
-        update: this.stepsTaken,
-      })
-      this.#states.set(spec.name, state)
+      this.#states.set(spec.name, states[index]!)
     })
-    tf.dispose(clipped.gradients as tf.Tensor[])
-    return clipped.norm
+    return norm
   }
 
   #dispose(): void {
@@ -178,6 +223,12 @@ export class TfjsEngine implements Engine {
       tf.dispose([weight, mean, variance])
     }
     this.#states.clear()
+  }
+}
+
+function addTo(sums: Float32Array, terms: Float32Array): void {
+  for (let index = 0; index < sums.length; index++) {
+    sums[index] = sums[index]! + terms[index]!
   }
 }
 

@@ -3,12 +3,12 @@
  * pullback that turns the gradient of that value into the gradient of the part's input, leaving the gradients of weights
  * in a `Gradients`. Activations live from the forward reading until their pullback has used them.
  */
-import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import type { TrainingBatch } from '../engine.js'
 import type { ModelOptions } from '../options.js'
 import { embeddingName, finalNormName, headName, layerName, positionsName } from '../weights.js'
-import type { Operations } from './operations.js'
+import type { Operations, Rotary } from './operations.js'
 
 export type Weights = ReadonlyMap<string, Tensor>
 
@@ -41,7 +41,7 @@ interface Reading {
   readonly weights: Weights
   readonly operations: Operations
   readonly batch: number
-  readonly rotary: { readonly cos: Tensor2D; readonly sin: Tensor2D } | undefined
+  readonly rotary: Rotary | undefined
 }
 
 /** Logits, shape [rows * columns, vocab_size]; call inside a tidy. */
@@ -92,8 +92,7 @@ function openReading(
   return { model, weights, operations, batch: rows, rotary }
 }
 
-/** Cosines and sines of the angle by which each position turns each pair, [time, head width / 2]. */
-function rotaryTables(model: ModelOptions, time: number): { cos: Tensor2D; sin: Tensor2D } {
+function rotaryTables(model: ModelOptions, time: number): Rotary {
   const headWidth = model.width / model.heads
   const pairs = headWidth / 2
   const cos = new Float32Array(time * pairs)
@@ -143,7 +142,7 @@ function embedding(reading: Reading, ids: Tensor1D, columns: number): Part {
   const { operations, model } = reading
   const tokens = operations.embed(weightOf(reading, embeddingName), ids)
   const pullTokens: Pullback = (gradient, gradients) => {
-    gradients.add(embeddingName, operations.embeddingGradient(gradient, ids, model.vocab_size))
+    gradients.add(embeddingName, operations.embedGradient(gradient, ids, model.vocab_size))
     return gradient
   }
   if (model.position !== 'learned') {
@@ -157,7 +156,7 @@ function embedding(reading: Reading, ids: Tensor1D, columns: number): Part {
   return {
     value: operations.add(tokens, positions),
     pull: (gradient, gradients) => {
-      gradients.add(positionsName, operations.embeddingGradient(gradient, places, model.sequence_length))
+      gradients.add(positionsName, operations.embedGradient(gradient, places, model.sequence_length))
       return pullTokens(gradient, gradients)
     },
   }
@@ -182,18 +181,16 @@ function norm(reading: Reading, name: string, input: Tensor2D): Part {
   const { operations, model } = reading
   const weight = weightOf<Tensor1D>(reading, `${name}.weight`)
   const bias = model.bias ? weightOf<Tensor1D>(reading, `${name}.bias`) : undefined
-  const forward = model.norm === 'rms' ? operations.rmsNorm : operations.layerNorm
-  const backward = model.norm === 'rms' ? operations.rmsNormGradient : operations.layerNormGradient
-  const { value, saved } = forward(input, weight, bias, model.norm_eps)
+  const { value, saved } = operations.norm(model.norm, input, weight, bias, model.norm_eps)
   return {
     value,
     pull: (gradient, gradients) => {
-      const result = backward(gradient, input, weight, saved, bias !== undefined)
-      tf.dispose([gradient, ...saved])
+      const result = operations.normGradient(model.norm, gradient, input, weight, saved)
       gradients.add(`${name}.weight`, result.weight)
-      if (result.bias !== undefined) {
-        gradients.add(`${name}.bias`, result.bias)
+      if (bias !== undefined) {
+        gradients.add(`${name}.bias`, operations.sumRows(gradient))
       }
+      tf.dispose([gradient, ...saved])
       return result.input
     },
   }
@@ -209,7 +206,7 @@ function linear(reading: Reading, weightName: string, biasName: string | undefin
     pull: (gradient, gradients) => {
       gradients.add(weightName, operations.linearWeightGradient(gradient, input))
       if (biasName !== undefined) {
-        gradients.add(biasName, operations.biasGradient(gradient))
+        gradients.add(biasName, operations.sumRows(gradient))
       }
       const through = operations.linearInputGradient(gradient, weight)
       gradient.dispose()
@@ -225,55 +222,34 @@ function layerLinear(reading: Reading, layer: number, part: string, input: Tenso
 }
 
 function attention(reading: Reading, layer: number, input: Tensor2D): Part {
-  const { operations, model } = reading
+  const { operations, model, batch, rotary } = reading
   const before = norm(reading, layerName(layer, 'input_layernorm'), input)
   const project = (part: string) => layerLinear(reading, layer, `self_attn.${part}`, before.value)
   const [queries, keys, values] = [project('q_proj'), project('k_proj'), project('v_proj')]
-  const query = toHeads(reading, queries.value, model.heads, true)
-  const key = toHeads(reading, keys.value, model.kv_heads, true)
-  const value = toHeads(reading, values.value, model.kv_heads, false)
+  const query = operations.toHeads(queries.value, batch, model.heads, rotary)
+  const key = operations.toHeads(keys.value, batch, model.kv_heads, rotary)
+  const value = operations.toHeads(values.value, batch, model.kv_heads, undefined)
   tf.dispose([queries.value, keys.value, values.value])
   const attended = operations.attention(query, key, value)
-  const merged = operations.mergeHeads(attended.value)
+  const merged = operations.fromHeads(attended.value, undefined)
   attended.value.dispose()
   const after = layerLinear(reading, layer, 'self_attn.o_proj', merged)
   return {
     value: after.value,
     pull: (gradient, gradients) => {
       const upstream = after.pull(gradient, gradients)
-      const heads = operations.splitHeads(upstream, reading.batch, model.heads)
+      const heads = operations.toHeads(upstream, batch, model.heads, undefined)
       const inner = operations.attentionGradient(heads, query, key, value, attended.saved)
       tf.dispose([merged, upstream, heads, query, key, value, ...attended.saved])
       const sum = addAll(operations, [
-        queries.pull(fromHeads(reading, inner.query, true), gradients),
-        keys.pull(fromHeads(reading, inner.key, true), gradients),
-        values.pull(fromHeads(reading, inner.value, false), gradients),
+        queries.pull(operations.fromHeads(inner.query, rotary), gradients),
+        keys.pull(operations.fromHeads(inner.key, rotary), gradients),
+        values.pull(operations.fromHeads(inner.value, undefined), gradients),
       ])
-      before.value.dispose()
+      tf.dispose([before.value, inner.query, inner.key, inner.value])
       return before.pull(sum, gradients)
     },
   }
-}
-
-function toHeads(reading: Reading, flat: Tensor2D, heads: number, rotates: boolean): Tensor4D {
-  const { operations, rotary } = reading
-  const split = operations.splitHeads(flat, reading.batch, heads)
-  if (!rotates || rotary === undefined) {
-    return split
-  }
-  const rotated = operations.rotate(split, rotary.cos, rotary.sin, 1)
-  split.dispose()
-  return rotated
-}
-
-/** The gradient's way back through `toHeads`; takes over the gradient. */
-function fromHeads(reading: Reading, gradient: Tensor4D, rotated: boolean): Tensor2D {
-  const { operations, rotary } = reading
-  const straight =
-    rotated && rotary !== undefined ? operations.rotate(gradient, rotary.cos, rotary.sin, -1) : gradient.clone()
-  const merged = operations.mergeHeads(straight)
-  tf.dispose([gradient, straight])
-  return merged
 }
 
 /** Takes over the terms. */

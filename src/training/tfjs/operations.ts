@@ -8,17 +8,25 @@
  */
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
+import type { ModelOptions } from '../options.js'
+
+export type NormKind = ModelOptions['norm']
 
 export interface NormResult {
   readonly value: Tensor2D
-  /** What the gradient needs again, [rows, 1] each. */
+  /** What the gradient needs again. */
   readonly saved: readonly Tensor[]
 }
 
 export interface NormGradient {
   readonly input: Tensor2D
   readonly weight: Tensor1D
-  readonly bias: Tensor1D | undefined
+}
+
+/** Cosines and sines of the angle by which each position turns each pair, [time, head width / 2] each. */
+export interface Rotary {
+  readonly cos: Tensor2D
+  readonly sin: Tensor2D
 }
 
 export interface AttentionResult {
@@ -33,20 +41,33 @@ export interface AttentionGradient {
   readonly value: Tensor4D
 }
 
-export interface AdamHyperparameters {
-  readonly learningRate: number
-  readonly beta1: number
-  readonly beta2: number
-  readonly eps: number
-  readonly weightDecay: number
-  /** Number of this update, from 1. */
-  readonly update: number
-}
-
 export interface AdamState {
   readonly weight: Tensor
   readonly mean: Tensor
   readonly variance: Tensor
+}
+
+export interface AdamWeight {
+  readonly state: AdamState
+  readonly gradient: Tensor
+  readonly weightDecay: number
+}
+
+export interface AdamHyperparameters {
+  readonly learningRate: number
+  readonly betas: readonly [number, number]
+  readonly eps: number
+  /** Number of this update, from 1. */
+  readonly update: number
+  /** Largest global norm of the gradients, which are scaled down to it. */
+  readonly clip: number | null
+}
+
+export interface AdamResult {
+  /** Global norm of the gradients before clipping. */
+  readonly norm: tf.Scalar
+  /** In the order of the weights. */
+  readonly states: readonly AdamState[]
 }
 
 export interface Operations {
@@ -54,27 +75,19 @@ export interface Operations {
   linear(input: Tensor2D, weight: Tensor2D, bias: Tensor1D | undefined): Tensor2D
   linearInputGradient(gradient: Tensor2D, weight: Tensor2D): Tensor2D
   linearWeightGradient(gradient: Tensor2D, input: Tensor2D): Tensor2D
-  /** Sum over the rows. */
-  biasGradient(gradient: Tensor2D): Tensor1D
   add(a: Tensor2D, b: Tensor2D): Tensor2D
+  /** The gradient of a bias. */
+  sumRows(gradient: Tensor2D): Tensor1D
   /** Rows of the table, [ids, width]. */
   embed(table: Tensor2D, ids: Tensor1D): Tensor2D
-  embeddingGradient(gradient: Tensor2D, ids: Tensor1D, rows: number): Tensor2D
-  rmsNorm(input: Tensor2D, weight: Tensor1D, bias: Tensor1D | undefined, eps: number): NormResult
-  rmsNormGradient(
+  embedGradient(gradient: Tensor2D, ids: Tensor1D, rows: number): Tensor2D
+  norm(kind: NormKind, input: Tensor2D, weight: Tensor1D, bias: Tensor1D | undefined, eps: number): NormResult
+  normGradient(
+    kind: NormKind,
     gradient: Tensor2D,
     input: Tensor2D,
     weight: Tensor1D,
     saved: readonly Tensor[],
-    withBias: boolean,
-  ): NormGradient
-  layerNorm(input: Tensor2D, weight: Tensor1D, bias: Tensor1D | undefined, eps: number): NormResult
-  layerNormGradient(
-    gradient: Tensor2D,
-    input: Tensor2D,
-    weight: Tensor1D,
-    saved: readonly Tensor[],
-    withBias: boolean,
   ): NormGradient
   /** The exact form, with the error function. */
   gelu(input: Tensor2D): Tensor2D
@@ -82,11 +95,10 @@ export interface Operations {
   /** silu(gate) * up */
   swiglu(gate: Tensor2D, up: Tensor2D): Tensor2D
   swigluGradient(gradient: Tensor2D, gate: Tensor2D, up: Tensor2D): { readonly gate: Tensor2D; readonly up: Tensor2D }
-  /** [batch * time, heads * head width] -> [batch, heads, time, head width] */
-  splitHeads(input: Tensor2D, batch: number, heads: number): Tensor4D
-  mergeHeads(input: Tensor4D): Tensor2D
-  /** Turns the halves of each head's width against each other; `cos` and `sin` are [time, head width / 2]. */
-  rotate(input: Tensor4D, cos: Tensor2D, sin: Tensor2D, direction: 1 | -1): Tensor4D
+  /** [batch * time, heads * head width] -> [batch, heads, time, head width], the halves of each width turned. */
+  toHeads(input: Tensor2D, batch: number, heads: number, rotary: Rotary | undefined): Tensor4D
+  /** The way back: of values without `rotary`, of the gradient of `toHeads` with the same. */
+  fromHeads(input: Tensor4D, rotary: Rotary | undefined): Tensor2D
   /** Causal attention; consecutive groups of query heads share a key and value head. */
   attention(query: Tensor4D, key: Tensor4D, value: Tensor4D): AttentionResult
   attentionGradient(
@@ -100,10 +112,8 @@ export interface Operations {
   crossEntropy(logits: Tensor2D, targets: Tensor1D): tf.Scalar
   /** The same, and the gradient with respect to the logits, times `scale`. */
   crossEntropyGradient(logits: Tensor2D, targets: Tensor1D, scale: number): { loss: tf.Scalar; gradient: Tensor2D }
-  /** Global norm of all gradients, which are scaled so that it does not exceed `limit`. Takes over the gradients. */
-  clip(gradients: readonly Tensor[], limit: number | null): { norm: tf.Scalar; gradients: readonly Tensor[] }
-  /** One AdamW update of one weight. Takes over the state and gives back the new one. */
-  adamW(state: AdamState, gradient: Tensor, hyper: AdamHyperparameters): AdamState
+  /** One update of all weights. Takes over the states and gradients. */
+  adamW(weights: readonly AdamWeight[], hyper: AdamHyperparameters): AdamResult
 }
 
 /** Operations made of stock kernels only. */
@@ -115,42 +125,32 @@ export const composedOperations: Operations = {
     }),
   linearInputGradient: (gradient, weight) => tf.matMul(gradient, weight),
   linearWeightGradient: (gradient, input) => tf.matMul(gradient, input, true, false),
-  biasGradient: gradient => tf.sum(gradient, 0),
   add: (a, b) => tf.add(a, b),
+  sumRows: gradient => tf.sum(gradient, 0),
 
   embed: (table, ids) => tf.gather(table, ids),
-  embeddingGradient: (gradient, ids, rows) => tf.unsortedSegmentSum(gradient, ids, rows),
+  embedGradient: (gradient, ids, rows) => tf.unsortedSegmentSum(gradient, ids, rows),
 
-  rmsNorm: (input, weight, bias, eps) => {
-    const inverse = tf.tidy(() => tf.rsqrt(tf.add(tf.mean(tf.square(input), 1, true), eps)))
-    return { value: tf.tidy(() => affine(tf.mul(input, inverse), weight, bias)), saved: [inverse] }
-  },
-  rmsNormGradient: (gradient, input, weight, [inverse], withBias) => {
-    const normal = tf.mul<Tensor2D>(input, inverse!)
-    const inner = tf.tidy(() => {
-      const scaled = tf.mul(gradient, weight)
-      const along = tf.mean(tf.mul(scaled, normal), 1, true)
-      return tf.mul<Tensor2D>(tf.sub(scaled, tf.mul(normal, along)), inverse!)
-    })
-    return { input: inner, ...affineGradient(gradient, normal, withBias) }
-  },
-
-  layerNorm: (input, weight, bias, eps) => {
-    const center = tf.mean(input, 1, true)
+  norm: (kind, input, weight, bias, eps) => {
+    const center = kind === 'layer' ? tf.mean(input, 1, true) : tf.zeros([input.shape[0], 1])
     const inverse = tf.tidy(() => tf.rsqrt(tf.add(tf.mean(tf.square(tf.sub(input, center)), 1, true), eps)))
-    const value = tf.tidy(() => affine(tf.mul(tf.sub(input, center), inverse), weight, bias))
+    const value = tf.tidy(() => {
+      const scaled = tf.mul<Tensor2D>(tf.mul(tf.sub(input, center), inverse), weight)
+      return bias === undefined ? scaled : tf.add<Tensor2D>(scaled, bias)
+    })
     return { value, saved: [center, inverse] }
   },
-  layerNormGradient: (gradient, input, weight, [center, inverse], withBias) => {
-    const normal = tf.tidy(() => tf.mul<Tensor2D>(tf.sub(input, center!), inverse!))
-    const inner = tf.tidy(() => {
+  normGradient: (kind, gradient, input, weight, [center, inverse]) =>
+    tf.tidy(() => {
+      const normal = tf.mul(tf.sub(input, center!), inverse!)
       const scaled = tf.mul(gradient, weight)
-      const along = tf.mean(tf.mul(scaled, normal), 1, true)
-      const centered = tf.sub(tf.sub(scaled, tf.mean(scaled, 1, true)), tf.mul(normal, along))
-      return tf.mul<Tensor2D>(centered, inverse!)
-    })
-    return { input: inner, ...affineGradient(gradient, normal, withBias) }
-  },
+      const along = tf.mul(normal, tf.mean(tf.mul(scaled, normal), 1, true))
+      const centered = kind === 'layer' ? tf.sub(scaled, tf.mean(scaled, 1, true)) : scaled
+      return {
+        input: tf.mul<Tensor2D>(tf.sub(centered, along), inverse!),
+        weight: tf.sum<Tensor1D>(tf.mul(gradient, normal), 0),
+      }
+    }),
 
   gelu: input => tf.tidy(() => tf.mul<Tensor2D>(input, normalDistribution(input))),
   geluGradient: (gradient, input) =>
@@ -167,27 +167,17 @@ export const composedOperations: Operations = {
       return { gate: tf.mul<Tensor2D>(tf.mul(gradient, up), slope), up: tf.mul<Tensor2D>(gradient, silu) }
     }),
 
-  splitHeads: (input, batch, heads) =>
+  toHeads: (input, batch, heads, rotary) =>
     tf.tidy(() => {
       const [rows, width] = input.shape
-      return tf.transpose(tf.reshape(input, [batch, rows / batch, heads, width / heads]), [0, 2, 1, 3]) as Tensor4D
+      const split = tf.transpose(tf.reshape(input, [batch, rows / batch, heads, width / heads]), [0, 2, 1, 3])
+      return rotary === undefined ? (split as Tensor4D) : turn(split as Tensor4D, rotary.cos, rotary.sin)
     }),
-  mergeHeads: input =>
+  fromHeads: (input, rotary) =>
     tf.tidy(() => {
       const [batch, heads, time, headWidth] = input.shape
-      return tf.reshape(tf.transpose(input, [0, 2, 1, 3]), [batch * time, heads * headWidth]) as Tensor2D
-    }),
-  rotate: (input, cos, sin, direction) =>
-    tf.tidy(() => {
-      const [first, second] = tf.split(input, 2, 3) as [Tensor4D, Tensor4D]
-      const turn = direction === 1 ? sin : tf.neg(sin)
-      return tf.concat(
-        [
-          tf.sub<Tensor4D>(tf.mul(first, cos), tf.mul(second, turn)),
-          tf.add<Tensor4D>(tf.mul(second, cos), tf.mul(first, turn)),
-        ],
-        3,
-      )
+      const straight = rotary === undefined ? input : turn(input, rotary.cos, tf.neg(rotary.sin))
+      return tf.reshape(tf.transpose(straight, [0, 2, 1, 3]), [batch * time, heads * headWidth])
     }),
 
   attention: (query, key, value) => {
@@ -200,7 +190,7 @@ export const composedOperations: Operations = {
       const square = tf.reshape(scores, [batch * heads, time, time])
       return tf.reshape(tf.softmax(tf.add(square, causalMask(time))), scores.shape)
     })
-    const result = tf.tidy(() => tf.reshape(tf.matMul(probabilities, byKeyHead(value, value)), query.shape) as Tensor4D)
+    const result = tf.tidy((): Tensor4D => tf.reshape(tf.matMul(probabilities, byKeyHead(value, value)), query.shape))
     return { value: result, saved: [probabilities] }
   },
   attentionGradient: (gradient, query, key, value, [probabilities]) =>
@@ -227,42 +217,34 @@ export const composedOperations: Operations = {
       return { loss, gradient: tf.mul<Tensor2D>(difference, tf.mul(counts, scale)) }
     }),
 
-  clip: (gradients, limit) => {
-    const norm = tf.tidy(() => tf.sqrt(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))) as tf.Scalar)
-    if (limit === null) {
-      return { norm, gradients }
-    }
-    const scaled = tf.tidy(() => {
-      const factor = tf.minimum(1, tf.div(limit, tf.add(norm, 1e-6)))
-      return gradients.map(gradient => tf.mul(gradient, factor))
-    })
-    tf.dispose(gradients as Tensor[])
-    return { norm, gradients: scaled }
-  },
-  adamW: (state, gradient, hyper) => {
-    const { learningRate, beta1, beta2, eps, weightDecay, update } = hyper
-    const next = tf.tidy(() => {
-      const mean = tf.add(tf.mul(state.mean, beta1), tf.mul(gradient, 1 - beta1))
-      const variance = tf.add(tf.mul(state.variance, beta2), tf.mul(tf.square(gradient), 1 - beta2))
-      const denominator = tf.add(tf.div(tf.sqrt(variance), Math.sqrt(1 - beta2 ** update)), eps)
-      const change = tf.mul(tf.div(mean, denominator), learningRate / (1 - beta1 ** update))
-      return { weight: tf.sub(tf.mul(state.weight, 1 - learningRate * weightDecay), change), mean, variance }
-    })
-    tf.dispose([state.weight, state.mean, state.variance])
-    return next
+  adamW: (weights, { learningRate, betas, eps, update, clip }) => {
+    const [beta1, beta2] = betas
+    const gradients = weights.map(weight => weight.gradient)
+    const norm = tf.tidy(() => tf.sqrt<tf.Scalar>(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))
+    const factor = tf.tidy(() => (clip === null ? tf.scalar(1) : tf.minimum(1, tf.div(clip, tf.add(norm, 1e-6)))))
+    const states = weights.map(({ state, gradient, weightDecay }) =>
+      tf.tidy(() => {
+        const slope = tf.mul(gradient, factor)
+        const mean = tf.add(tf.mul(state.mean, beta1), tf.mul(slope, 1 - beta1))
+        const variance = tf.add(tf.mul(state.variance, beta2), tf.mul(tf.square(slope), 1 - beta2))
+        const deviation = tf.add(tf.div(tf.sqrt(variance), Math.sqrt(1 - beta2 ** update)), eps)
+        const change = tf.mul(tf.div(mean, deviation), learningRate / (1 - beta1 ** update))
+        return { weight: tf.sub(tf.mul(state.weight, 1 - learningRate * weightDecay), change), mean, variance }
+      }),
+    )
+    tf.dispose([factor, ...gradients, ...weights.flatMap(({ state }) => Object.values(state) as Tensor[])])
+    return { norm, states }
   },
 }
 
-function affine(normal: Tensor, weight: Tensor1D, bias: Tensor1D | undefined): Tensor2D {
-  const scaled = tf.mul<Tensor2D>(normal, weight)
-  return bias === undefined ? scaled : tf.add<Tensor2D>(scaled, bias)
-}
-
-/** Takes over `normal`. */
-function affineGradient(gradient: Tensor2D, normal: Tensor2D, withBias: boolean): Omit<NormGradient, 'input'> {
-  const weight = tf.tidy(() => tf.sum<Tensor1D>(tf.mul(gradient, normal), 0))
-  normal.dispose()
-  return { weight, bias: withBias ? tf.sum<Tensor1D>(gradient, 0) : undefined }
+/** Turns the two halves of each head's width against each other. */
+function turn(input: Tensor4D, cos: Tensor2D, sin: Tensor2D): Tensor4D {
+  const [first, second] = tf.split(input, 2, 3) as [Tensor4D, Tensor4D]
+  const halves = [
+    tf.sub<Tensor4D>(tf.mul(first, cos), tf.mul(second, sin)),
+    tf.add<Tensor4D>(tf.mul(second, cos), tf.mul(first, sin)),
+  ]
+  return tf.concat(halves, 3)
 }
 
 /** Probability that a standard normal variable is below each value. */

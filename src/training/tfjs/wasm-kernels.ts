@@ -9,7 +9,9 @@ import * as tf from '@tensorflow/tfjs-core'
 /** The part of the wasm backend that kernels work with. */
 export interface WasmBackend {
   readonly wasm: {
-    readonly HEAPU8: Uint8Array
+    _malloc(bytes: number): number
+    _free(address: number): void
+    readonly asm: { readonly memory: WebAssembly.Memory }
     readonly tfjs: {
       registerTensor(id: number, size: number, memoryOffset: number): void
       disposeData(id: number): void
@@ -19,6 +21,11 @@ export interface WasmBackend {
   makeOutput(shape: readonly number[], dtype: string, memoryOffset?: number): TensorInfo
   disposeData(dataId: object): boolean
   typedArrayFromHeap(info: TensorInfo): Float32Array | Int32Array
+}
+
+/** A tensor's own memory in the active wasm backend; good until the next tensor is made. */
+export function heapView(tensor: tf.Tensor): Float32Array {
+  return (tf.backend() as unknown as WasmBackend).typedArrayFromHeap(tensor) as Float32Array
 }
 
 interface KernelCall {

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises'
 import { PenstockError } from '../../errors.js'
 import { planSafetensors } from '../../formats/safetensors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
-import { countTargets } from '../engine.js'
+import { countTargets, requireFit } from '../engine.js'
 import type { ModelOptions, OptimizerOptions, TorchOptions } from '../options.js'
 import { initialValues, weightSpecs } from '../weights.js'
 import { dealRows } from './deal.js'
@@ -99,6 +99,9 @@ export class TorchEngine implements Engine {
   }
 
   async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
+    for (const batch of microBatches) {
+      requireFit(batch, this.#options.model)
+    }
     await this.#requireWeights()
     const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
     const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate })
@@ -108,6 +111,7 @@ export class TorchEngine implements Engine {
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
+    requireFit(batch, this.#options.model)
     await this.#requireWeights()
     const { lossSum } = await this.#deal([batch], { kind: 'evaluate' })
     return { lossSum: Number(lossSum), tokens: countTargets(batch) }

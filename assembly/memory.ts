@@ -1,0 +1,88 @@
+// Addresses of the tables that the host lays out in linear memory and fills; see src/tokenizer/kernel-memory.ts, which
+// holds the same list in the same order.
+
+/** v128 per length 0..16: the mask that keeps that many bytes; then the same as a tag: the length in byte 15. */
+export let LENGTH_MASKS: usize = 0
+/** u32 per byte: its token. */
+export let BYTE_IDS: usize = 0
+/** u32 per pair of bytes (first in the low half): rank of their merge or NONE. */
+export let BYTE_PAIR_RANKS: usize = 0
+/** u64 per slot, open addressing: left token << 44 | right << 24 | rank; all ones when empty. */
+export let PAIRS: usize = 0
+export let PAIR_MASK: u32 = 0
+/** u32 per rank: the token that the merge makes. */
+export let MERGE_RESULTS: usize = 0
+/** Short words: buckets of two entries of 32 bytes, key and value; see words.ts. */
+export let WORDS: usize = 0
+/** 64 minus the logarithm of the number of buckets. */
+export let WORD_SHIFT: u64 = 0
+/** Long words: slots of 16 bytes (hash u64, arena offset u32, bytes u16, tokens u16) and their arena. */
+export let LONG_WORDS: usize = 0
+export let LONG_MASK: u32 = 0
+export let ARENA: usize = 0
+export let ARENA_END: usize = 0
+/** Starts of the words found but not yet looked up, u32; then their keys. */
+export let STARTS: usize = 0
+export let KEYS: usize = 0
+/** Tokens and ranks of the short word that is being merged. */
+export let SYMBOLS: usize = 0
+/** u8 per code point: letter, number, space or other. */
+export let GPT2_CLASSES: usize = 0
+/** Stages of the pattern pre-tokenizer, three addresses each: classes, table, fused table. */
+export let STAGES: usize = 0
+export let STAGE_COUNT: i32 = 0
+/** JSON: u8 per byte, what a one-letter escape means, or 0. */
+export let ESCAPES: usize = 0
+/** JSON: 8 bytes per open container: whether it is an object u32, elements so far u32. */
+export let CONTAINERS: usize = 0
+/** JSON: 16 bytes per part of the field's path: kind u32 (0 key, 1 index), index or length u32, address of the key u32. */
+export let PATH: usize = 0
+/** One bit per pair of bytes (first in the low half): whether an added token may begin with them. */
+export let TOKEN_PAIRS: usize = 0
+
+export function setTables(
+  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, pairs: usize, pairMask: u32, mergeResults: usize,
+  words: usize, wordBits: u32, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
+  starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
+  escapes: usize, containers: usize, path: usize, tokenPairs: usize,
+): void {
+  LENGTH_MASKS = lengthMasks
+  BYTE_IDS = byteIds
+  BYTE_PAIR_RANKS = bytePairRanks
+  PAIRS = pairs
+  PAIR_MASK = pairMask
+  MERGE_RESULTS = mergeResults
+  WORDS = words
+  WORD_SHIFT = 64 - <u64>wordBits
+  LONG_WORDS = longWords
+  LONG_MASK = longMask
+  ARENA = arena
+  ARENA_END = arenaEnd
+  STARTS = starts
+  KEYS = keys
+  SYMBOLS = symbols
+  GPT2_CLASSES = gpt2Classes
+  STAGES = stages
+  STAGE_COUNT = stageCount
+  ESCAPES = escapes
+  CONTAINERS = containers
+  PATH = path
+  TOKEN_PAIRS = tokenPairs
+}
+
+/** Where memory that nobody uses begins; moved by the host when it moves its buffers. */
+export let FREE: usize = 0
+
+export function setFree(address: usize): void {
+  FREE = address
+}
+
+/** Makes `bytes` of memory usable from FREE on. The host's views of the memory break when it grows. */
+export function ensureFree(bytes: usize): void {
+  const pages = <i32>((FREE + bytes + 0xffff) >> 16)
+  if (pages > memory.size()) if (memory.grow(pages - memory.size()) < 0) unreachable()
+}
+
+export function firstUsableAddress(): usize {
+  return (__heap_base + 63) & ~63
+}

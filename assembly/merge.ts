@@ -1,0 +1,172 @@
+// Byte-pair merging of one word; the twin of src/tokenizer/bpe.ts. Short words are scanned for their best pair, long
+// ones use a heap with lazy deletion.
+import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, MERGE_RESULTS, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
+
+export const NONE: u32 = 0xffffffff
+export const HASH: u64 = 0x9e3779b97f4a7c15
+/** Words of up to this many bytes are scanned. */
+const SCAN_LIMIT: u32 = 64
+const EMPTY: u64 = 0xffffffffffffffff
+
+function rankOf(left: u32, right: u32): u32 {
+  const key = (<u64>left << 20) | <u64>right
+  let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
+  while (true) {
+    const entry = load<u64>(PAIRS + (<usize>slot << 3))
+    if (entry >> 24 == key) return <u32>(entry & 0xffffff)
+    if (entry == EMPTY) return NONE
+    slot = (slot + 1) & PAIR_MASK
+  }
+}
+
+/** Merges the word of `length` bytes at `word` and writes its tokens to `out`; returns how many. */
+export function merge<T>(word: usize, length: u32, out: usize): u32 {
+  if (length <= SCAN_LIMIT) {
+    const count = mergeByScanning(word, length)
+    for (let i: u32 = 0; i < count; i++) {
+      store<T>(out + <usize>i * sizeof<T>(), <T>load<u32>(SYMBOLS + (<usize>i << 2)))
+    }
+    return count
+  }
+  return mergeByHeap<T>(word, length, out)
+}
+
+function mergeByScanning(word: usize, length: u32): u32 {
+  const ids = SYMBOLS
+  const ranks = SYMBOLS + (SCAN_LIMIT << 2)
+  for (let i: u32 = 0; i < length; i++) {
+    store<u32>(ids + (<usize>i << 2), load<u32>(BYTE_IDS + (<usize>load<u8>(word + i) << 2)))
+  }
+  let pairs = length - 1
+  for (let i: u32 = 0; i < pairs; i++) {
+    store<u32>(ranks + (<usize>i << 2), load<u32>(BYTE_PAIR_RANKS + (<usize>load<u16>(word + i) << 2)))
+  }
+  while (pairs > 0) {
+    let best = NONE
+    let at: u32 = 0
+    for (let i: u32 = 0; i < pairs; i++) {
+      const rank = load<u32>(ranks + (<usize>i << 2))
+      const isBetter = rank < best
+      best = select(rank, best, isBetter)
+      at = select(i, at, isBetter)
+    }
+    if (best == NONE) break
+    const merged = load<u32>(MERGE_RESULTS + (<usize>best << 2))
+    const idAt = ids + (<usize>at << 2)
+    const rankAt = ranks + (<usize>at << 2)
+    store<u32>(idAt, merged)
+    for (let i = idAt + 4, end = ids + (<usize>pairs << 2); i < end; i += 4) store<u32>(i, load<u32>(i, 4))
+    for (let i = rankAt, end = ranks + (<usize>(pairs - 1) << 2); i < end; i += 4) store<u32>(i, load<u32>(i, 4))
+    pairs--
+    if (at > 0) store<u32>(rankAt - 4, rankOf(load<u32>(idAt - 4), merged))
+    if (at < pairs) store<u32>(rankAt, rankOf(merged, load<u32>(idAt, 4)))
+  }
+  return pairs + 1
+}
+
+/** Symbols are a linked list by position, 12 bytes each: token (NONE when merged away), next, previous. */
+function mergeByHeap<T>(word: usize, length: u32, out: usize): u32 {
+  const symbols = (FREE + 7) & ~7
+  const heap = symbols + <usize>length * 12 + 4 & ~7
+  ensureFree(<usize>length * 36 + 64)
+  let size: u32 = 0
+  for (let i: u32 = 0; i < length; i++) {
+    const symbol = symbols + <usize>i * 12
+    store<u32>(symbol, load<u32>(BYTE_IDS + (<usize>load<u8>(word + i) << 2)))
+    store<i32>(symbol, i + 1 < length ? i + 1 : -1, 4)
+    store<i32>(symbol, <i32>i - 1, 8)
+    if (i + 1 < length) {
+      const rank = load<u32>(BYTE_PAIR_RANKS + (<usize>load<u16>(word + i) << 2))
+      if (rank != NONE) size = push(heap, size, (<u64>rank << 32) | i)
+    }
+  }
+  while (size > 0) {
+    const least = load<u64>(heap)
+    size--
+    if (size > 0) sift(heap, size, load<u64>(heap + (<usize>size << 3)))
+    const rank = <u32>(least >> 32)
+    const at = <u32>least
+    const symbol = symbols + <usize>at * 12
+    const next = load<i32>(symbol, 4)
+    if (load<u32>(symbol) == NONE || next < 0) continue
+    const right = symbols + <usize>next * 12
+    if (rankOf(load<u32>(symbol), load<u32>(right)) != rank) continue
+    const merged = load<u32>(MERGE_RESULTS + (<usize>rank << 2))
+    store<u32>(symbol, merged)
+    store<u32>(right, NONE)
+    const after = load<i32>(right, 4)
+    store<i32>(symbol, after, 4)
+    if (after >= 0) {
+      const follower = symbols + <usize>after * 12
+      store<i32>(follower, at, 8)
+      const newRank = rankOf(merged, load<u32>(follower))
+      if (newRank != NONE) size = push(heap, size, (<u64>newRank << 32) | at)
+    }
+    const before = load<i32>(symbol, 8)
+    if (before >= 0) {
+      const newRank = rankOf(load<u32>(symbols + <usize>before * 12), merged)
+      if (newRank != NONE) size = push(heap, size, (<u64>newRank << 32) | <u64>before)
+    }
+  }
+  let count: u32 = 0
+  for (let i: i32 = 0; i >= 0; i = load<i32>(symbols + <usize>i * 12, 4)) {
+    store<T>(out + <usize>count * sizeof<T>(), <T>load<u32>(symbols + <usize>i * 12))
+    count++
+  }
+  return count
+}
+
+/** Puts `entry` into the heap of `size` entries; returns the new size. */
+function push(heap: usize, size: u32, entry: u64): u32 {
+  let hole = size
+  while (hole > 0) {
+    const parent = (hole - 1) >> 1
+    const above = load<u64>(heap + (<usize>parent << 3))
+    if (above <= entry) break
+    store<u64>(heap + (<usize>hole << 3), above)
+    hole = parent
+  }
+  store<u64>(heap + (<usize>hole << 3), entry)
+  return size + 1
+}
+
+/** Puts `entry` where the least one was taken from the heap, which now has `size` entries. */
+function sift(heap: usize, size: u32, entry: u64): void {
+  let hole: u32 = 0
+  while (true) {
+    let child: u32 = 2 * hole + 1
+    if (child >= size) break
+    let below = load<u64>(heap + (<usize>child << 3))
+    if (child + 1 < size) {
+      const other = load<u64>(heap + (<usize>child << 3), 8)
+      if (other < below) {
+        below = other
+        child++
+      }
+    }
+    if (below >= entry) break
+    store<u64>(heap + (<usize>hole << 3), below)
+    hole = child
+  }
+  store<u64>(heap + (<usize>hole << 3), entry)
+}
+
+/** Fills PAIRS and BYTE_PAIR_RANKS from lists of `count` left and right tokens by rank; of a repeated pair the last counts. */
+export function setMerges(left: usize, right: usize, count: u32): void {
+  memory.fill(PAIRS, 0xff, (<usize>PAIR_MASK + 1) << 3)
+  for (let rank: u32 = 0; rank < count; rank++) {
+    const key = (<u64>load<u32>(left + (<usize>rank << 2)) << 20) | <u64>load<u32>(right + (<usize>rank << 2))
+    let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
+    while (true) {
+      const entry = load<u64>(PAIRS + (<usize>slot << 3))
+      if (entry == EMPTY || entry >> 24 == key) break
+      slot = (slot + 1) & PAIR_MASK
+    }
+    store<u64>(PAIRS + (<usize>slot << 3), (key << 24) | rank)
+  }
+  for (let pair: u32 = 0; pair < 65536; pair++) {
+    const first = load<u32>(BYTE_IDS + (<usize>(pair & 0xff) << 2))
+    const second = load<u32>(BYTE_IDS + (<usize>(pair >> 8) << 2))
+    store<u32>(BYTE_PAIR_RANKS + (<usize>pair << 2), rankOf(first, second))
+  }
+}

@@ -1,0 +1,100 @@
+// Pre-tokenizers by automaton, one stage after the other; the twin of patternSplitter in src/tokenizer/pretokenize.ts
+// with the behavior Isolated. Tables: src/tokenizer/dfa.ts.
+import { STAGE_COUNT, STAGES, STARTS } from './memory'
+import { codePointAt, sequenceLength } from './utf8'
+import { encodeWords, GROUP } from './words'
+
+const MATCHES: u32 = 1
+const RESCAN: u32 = 2
+const STATE: u32 = 0xffc0
+const START_STATE: u32 = 64
+
+/** Address behind the last start written, and where the tokens go. */
+let nextStart: usize = 0
+let output: usize = 0
+
+/** Encodes [start, end) to `out`; returns the end of the tokens. */
+export function encodePattern<T>(start: usize, end: usize, out: usize): usize {
+  nextStart = STARTS
+  output = out
+  split<T>(0, start, end)
+  store<u32>(nextStart, <u32>end)
+  return encodeWords<T>(<i32>((nextStart - STARTS) >> 2), output)
+}
+
+function split<T>(stage: i32, start: usize, end: usize): void {
+  const tables = STAGES + <usize>stage * 12
+  const classes: usize = load<u32>(tables)
+  const table: usize = load<u32>(tables, 4)
+  if (stage == STAGE_COUNT - 1) return splitLast<T>(classes, table, load<u32>(tables, 8), start, end)
+  for (let at = start; at < end; ) {
+    const stop = pieceEnd(classes, table, at, end)
+    split<T>(stage + 1, at, stop)
+    at = stop
+  }
+}
+
+/** With the fused table a token that ends where the next begins costs no restart, and the start is stored without a branch. */
+function splitLast<T>(classes: usize, table: usize, fused: usize, start: usize, end: usize): void {
+  const full = STARTS + (<usize>GROUP << 2)
+  store<u32>(nextStart, <u32>start)
+  let to = nextStart + 4
+  let state = START_STATE
+  let at = start
+  while (true) {
+    while (at < end) {
+      const lead = <u32>load<u8>(at)
+      const next = at + sequenceLength(lead)
+      const transition = <u32>load<u16>(fused + ((state + <u32>load<u8>(classes + codePointAt(at, lead))) << 1))
+      state = transition & STATE
+      store<u32>(to, <u32>at)
+      to += (transition & MATCHES) << 2
+      at = next
+      if ((transition & RESCAN) != 0) {
+        at = pieceEnd(classes, table, load<u32>(to - 4), end)
+        state = START_STATE
+        store<u32>(to, <u32>at)
+        to += 4
+      }
+      if (to > full) {
+        output = encodeWords<T>(<i32>((to - STARTS) >> 2) - 1, output)
+        store<u32>(STARTS, load<u32>(to - 4))
+        to = STARTS + 4
+      }
+    }
+    if (state == START_STATE) break // just rescanned: the text's end was a token's end
+    at = pieceEnd(classes, table, load<u32>(to - 4), end)
+    if (at >= end) break
+    state = START_STATE
+    store<u32>(to, <u32>at)
+    to += 4
+  }
+  // The end of the text is no start.
+  nextStart = load<u32>(to - 4) >= <u32>end ? to - 4 : to
+}
+
+/** End of the match at `start` or, when there is none, of the gap up to the next match. */
+function pieceEnd(classes: usize, table: usize, start: usize, end: usize): usize {
+  const matched = matchEnd(classes, table, start, end)
+  if (matched != 0) return matched
+  let at = start
+  do at += sequenceLength(load<u8>(at))
+  while (at < end && matchEnd(classes, table, at, end) == 0)
+  return min(at, end)
+}
+
+/** End of the match that begins at `start`, or 0. */
+function matchEnd(classes: usize, table: usize, start: usize, end: usize): usize {
+  let state = START_STATE
+  let matched: usize = 0
+  let at = start
+  while (true) {
+    const lead = <u32>load<u8>(at)
+    const kind = at < end ? <u32>load<u8>(classes + codePointAt(at, lead)) : 0
+    const transition = <u32>load<u16>(table + ((state + kind) << 1))
+    if ((transition & MATCHES) != 0) matched = at
+    state = transition & STATE
+    if (state == 0) return matched
+    at += sequenceLength(lead)
+  }
+}

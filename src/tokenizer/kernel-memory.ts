@@ -1,0 +1,212 @@
+/**
+ * Lays the kernel's tables out in its linear memory and fills them. The order of the addresses is that of `setTables` in
+ * assembly/memory.ts.
+ */
+import { bytesOfToken } from './byte-level.js'
+import { compilePattern, type Dfa } from './dfa.js'
+import type { EnginePlan } from './engine.js'
+import { GPT2_PATTERN, gpt2Classes } from './pretokenize.js'
+import { CODE_POINT_LIMIT } from './unicode.js'
+
+/** What the module exports; addresses and lengths are in bytes. */
+export interface KernelExports {
+  readonly firstUsableAddress: () => number
+  readonly setTables: (...addresses: number[]) => void
+  readonly setFree: (address: number) => void
+  readonly setMerges: (left: number, right: number, count: number) => void
+  readonly setWholeWords: (
+    texts: number,
+    offsets: number,
+    ids: number,
+    count: number,
+    table: number,
+    slots: number,
+  ) => number
+  readonly clearWords: () => void
+  readonly configure: (howToSplit: number, isWide: number) => void
+  readonly encode: (start: number, end: number, out: number) => number
+  readonly setLineTables: (origin: number, starts: number, ends: number, statuses: number, lengths: number) => void
+  readonly scanLines: (start: number, end: number, line: number, capacity: number) => number
+  readonly packLines: (
+    start: number,
+    end: number,
+    line: number,
+    capacity: number,
+    pathLength: number,
+    text: number,
+    out: number,
+    endOfDocument: number,
+  ) => number
+  readonly resumeAt: WebAssembly.Global
+  readonly tokensEnd: WebAssembly.Global
+  readonly hostText: WebAssembly.Global
+  readonly setHostRules: (seesAll: number, firstByte: number, hasTokens: number, leads: number, areFew: number) => void
+}
+
+/** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
+const WORDS_AT_ONCE = 512 + 64 + 8
+const LONG_WORD_BITS = 16
+const ARENA_BYTES = 1 << 23
+const DEPTH_LIMIT = 65_536
+/** Room for the field's path: 16 bytes a part and its keys. */
+export const PATH_BYTES = 1 << 16
+export const LINES_AT_ONCE = 4096
+const SPLIT_WHOLE = 0
+const SPLIT_GPT2 = 1
+const SPLIT_PATTERN = 2
+
+export interface KernelTables {
+  /** First address behind the tables. */
+  readonly end: number
+  readonly path: number
+  /** Tables of up to LINES_AT_ONCE lines: starts, ends and token counts u32, statuses u8. */
+  readonly lineStarts: number
+  readonly lineEnds: number
+  readonly lineLengths: number
+  readonly lineStatuses: number
+  readonly tokenPairs: number
+  readonly howToSplit: number
+}
+
+/** Hands out addresses one after the other, aligned to a cache line. */
+class Layout {
+  end: number
+
+  constructor(start: number) {
+    this.end = start
+  }
+
+  take(byteLength: number): number {
+    const address = (this.end + 63) & ~63
+    this.end = address + byteLength
+    return address
+  }
+}
+
+/** Grows the memory, if needed, so that it reaches to `end`. */
+export function growTo(memory: WebAssembly.Memory, end: number): void {
+  const missing = Math.ceil((end - memory.buffer.byteLength) / 0x10000)
+  if (missing > 0) memory.grow(missing)
+}
+
+/** Puts the tables for `plan` into the memory; `wordBits` is the logarithm of the word cache's 64-byte lines. */
+export function fillTables(
+  memory: WebAssembly.Memory,
+  kernel: KernelExports,
+  plan: EnginePlan,
+  wordBits: number,
+): KernelTables {
+  const layout = new Layout(kernel.firstUsableAddress())
+  const { howToSplit, stages } = stagesOf(plan)
+  const merges = plan.merges.left.length
+  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 2 + 1)))
+  const lengthMasks = layout.take(2 * 17 * 16)
+  const byteIds = layout.take(256 * 4)
+  const bytePairRanks = layout.take(65_536 * 4)
+  const pairs = layout.take(8 << pairBits)
+  const results = layout.take(merges * 4)
+  const words = layout.take(64 << wordBits)
+  const longWords = layout.take(16 << LONG_WORD_BITS)
+  const arena = layout.take(ARENA_BYTES)
+  const starts = layout.take(WORDS_AT_ONCE * 4)
+  const keys = layout.take(64 + WORDS_AT_ONCE * 32) + 64
+  const symbols = layout.take(2 * 64 * 4 + 64)
+  const classes = layout.take(CODE_POINT_LIMIT)
+  const stageList = layout.take(stages.length * 12)
+  const stageTables = stages.map(dfa => [
+    layout.take(CODE_POINT_LIMIT),
+    layout.take(dfa.table.byteLength),
+    layout.take(dfa.fused.byteLength),
+  ])
+  const escapes = layout.take(256)
+  const containers = layout.take(DEPTH_LIMIT * 8)
+  const path = layout.take(PATH_BYTES)
+  const tokenPairs = layout.take(8192)
+  const lineStarts = layout.take(LINES_AT_ONCE * 4)
+  const lineEnds = layout.take(LINES_AT_ONCE * 4)
+  const lineLengths = layout.take(LINES_AT_ONCE * 4)
+  const lineStatuses = layout.take(LINES_AT_ONCE)
+  growTo(memory, layout.end)
+
+  const bytes = new Uint8Array(memory.buffer)
+  const ints = new Uint32Array(memory.buffer)
+  for (let length = 0; length <= 16; length++) {
+    if (length < 16) bytes.fill(0xff, lengthMasks + length * 16, lengthMasks + length * 17)
+    bytes[lengthMasks + 17 * 16 + length * 16 + 15] = length
+  }
+  ints.set(plan.symbols.byteIds, byteIds / 4)
+  ints.set(plan.merges.result, results / 4)
+  bytes.set(gpt2Classes(), classes)
+  for (const [index, dfa] of stages.entries()) {
+    const addresses = stageTables[index]!
+    ints.set(addresses, stageList / 4 + index * 3)
+    bytes.set(dfa.classes, addresses[0])
+    new Uint16Array(memory.buffer).set(dfa.table, addresses[1]! / 2)
+    new Uint16Array(memory.buffer).set(dfa.fused, addresses[2]! / 2)
+  }
+  for (const [letter, meaning] of Object.entries({ '"': 34, '\\': 92, '/': 47, b: 8, f: 12, n: 10, r: 13, t: 9 })) {
+    bytes[escapes + letter.charCodeAt(0)] = meaning
+  }
+  kernel.setTables(
+    ...[lengthMasks, byteIds, bytePairRanks, pairs, (1 << pairBits) - 1, results, words, wordBits],
+    ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
+    ...[stageList, stages.length, escapes, containers, path, tokenPairs],
+  )
+  kernel.setFree(layout.end)
+  setMerges(memory, kernel, plan, layout.end)
+  kernel.clearWords()
+  if (plan.wholeWords !== undefined) setWholeWords(memory, kernel, plan.wholeWords, layout)
+  kernel.setFree(layout.end)
+  return { end: layout.end, path, lineStarts, lineEnds, lineLengths, lineStatuses, tokenPairs, howToSplit }
+}
+
+/** Needs the lists of tokens only while it runs; they lie behind the tables for that long. */
+function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, free: number): void {
+  const { left, right } = plan.merges
+  const leftAt = (free + 63) & ~63
+  const rightAt = leftAt + left.byteLength
+  growTo(memory, rightAt + right.byteLength)
+  const ints = new Uint32Array(memory.buffer)
+  ints.set(left, leftAt / 4)
+  ints.set(right, rightAt / 4)
+  kernel.setMerges(leftAt, rightAt, left.length)
+}
+
+function setWholeWords(
+  memory: WebAssembly.Memory,
+  kernel: KernelExports,
+  vocabulary: ReadonlyMap<string, number>,
+  layout: Layout,
+): void {
+  const entries = [...vocabulary].flatMap(([token, id]) => {
+    const text = bytesOfToken(token)
+    return text === undefined ? [] : [{ text, id }]
+  })
+  const slots = 1 << Math.ceil(Math.log2(entries.length * 2 + 1))
+  const textBytes = entries.reduce((sum, entry) => sum + entry.text.length, 0)
+  const table = layout.take(slots * 32)
+  const texts = layout.take(textBytes + 64)
+  const offsets = layout.take(entries.length * 4 + 4)
+  const ids = layout.take(entries.length * 4)
+  growTo(memory, layout.end)
+  kernel.setFree(layout.end)
+  const bytes = new Uint8Array(memory.buffer)
+  const ints = new Uint32Array(memory.buffer)
+  let at = 0
+  for (const [index, { text, id }] of entries.entries()) {
+    bytes.set(text, texts + at)
+    ints[offsets / 4 + index] = at
+    ints[ids / 4 + index] = id
+    at += text.length
+  }
+  ints[offsets / 4 + entries.length] = at
+  kernel.setWholeWords(texts, offsets, ids, entries.length, table, slots)
+}
+
+function stagesOf(plan: EnginePlan): { howToSplit: number; stages: readonly Dfa[] } {
+  const [first] = plan.rules
+  if (first === undefined) return { howToSplit: SPLIT_WHOLE, stages: [] }
+  if (plan.rules.length === 1 && first.kind === 'gpt2') return { howToSplit: SPLIT_GPT2, stages: [] }
+  const stages = plan.rules.map(rule => (rule.kind === 'gpt2' ? compilePattern(GPT2_PATTERN) : rule.dfa))
+  return { howToSplit: SPLIT_PATTERN, stages }
+}

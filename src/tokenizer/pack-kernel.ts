@@ -1,0 +1,280 @@
+/**
+ * Whole chunks of JSONL at once: lines are checked, their field is extracted and encoded, faults become status codes.
+ * What a worker runs; the same results come from the kernel and from TypeScript.
+ */
+import { type ErrorCode, PenstockError } from '../errors.js'
+import type { TokenArray } from '../formats/batches.js'
+import { extractText, type FieldPath, type ScanFault, scanLine } from '../formats/json-scan.js'
+import { KernelEngine, type KernelSource } from './kernel.js'
+import { type HostRules, KernelLines } from './kernel-lines.js'
+import { FastTokenizer, type Tokenizer } from './tokenizer.js'
+
+/** What a status stands for; 0 is a line without fault. */
+export const LINE_STATUSES = [
+  undefined,
+  'JSON_INVALID',
+  'UTF8_INVALID',
+  'LINE_BLANK',
+  'FIELD_MISSING',
+  'FIELD_NOT_TEXT',
+  'DOCUMENT_EMPTY',
+  'TOKEN_TOO_WIDE',
+] as const satisfies readonly (ErrorCode | undefined)[]
+
+const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
+const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
+
+/** The lines of a chunk, one entry a line; line i is [lineStarts[i], lineEnds[i]) of the bytes, its line feed outside. */
+export interface ScannedLines {
+  readonly lineStarts: Uint32Array
+  readonly lineEnds: Uint32Array
+  /** Index into LINE_STATUSES. */
+  readonly statuses: Uint8Array
+}
+
+export interface PackedLines extends ScannedLines {
+  /** Tokens of the lines without fault, one after the other. Valid until the next call. */
+  readonly tokens: TokenArray
+  /** Tokens of each line, 0 for one with a fault. */
+  readonly lengths: Uint32Array
+}
+
+export interface LineKernel {
+  /** Memory for `byteLength` bytes; a chunk that is read into it need not be copied. Valid until the next call. */
+  input(byteLength: number): Uint8Array
+  /** Checks the lines of bytes[start, end); the last one may lack its line feed. */
+  scan(bytes: Uint8Array, start?: number, end?: number): ScannedLines
+}
+
+export interface PackKernel extends LineKernel {
+  pack(bytes: Uint8Array, start?: number, end?: number): PackedLines
+}
+
+export interface PackKernelOptions {
+  readonly tokenizer: Tokenizer
+  /** A key or a path of keys and indices. */
+  readonly field: string | FieldPath
+  /** Follows each document whose last token is another one; left out: nothing does. */
+  readonly eodId?: number | undefined
+  /** Bytes of a token in the result. */
+  readonly width: 1 | 2 | 4
+}
+
+/** A kernel that only checks lines; in TypeScript when there is no `wasm`. */
+export function createLineKernel(options: { readonly wasm?: KernelSource | undefined } = {}): LineKernel {
+  if (options.wasm === undefined) return new TypeScriptLines()
+  const lines = new KernelLines(new KernelEngine(options.wasm))
+  return { input: length => lines.input(length), scan: (bytes, start, end) => lines.scan(bytes, start, end) }
+}
+
+/** Runs in WebAssembly when the tokenizer does. */
+export function createPackKernel(options: PackKernelOptions): PackKernel {
+  const path = typeof options.field === 'string' ? [options.field] : options.field
+  const { tokenizer, width, eodId } = options
+  if (eodId !== undefined && eodId >= 2 ** (8 * width)) {
+    throw new PenstockError('TOKEN_TOO_WIDE', `the end-of-document token ${eodId} does not fit ${width} bytes`)
+  }
+  if (tokenizer instanceof FastTokenizer && tokenizer.engine instanceof KernelEngine) {
+    return new KernelPack(tokenizer, tokenizer.engine, path, eodId, width)
+  }
+  return new TypeScriptPack(tokenizer, path, eodId, width)
+}
+
+/** What is wrong with a line that has a status other than 0: place and message, which statuses do not carry. */
+export function explainLine(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  path: FieldPath,
+): ScanFault<string> | undefined {
+  const result = extractText(bytes, start, end, path, new Uint8Array(end - start))
+  return result.ok ? undefined : result
+}
+
+const EMPTY = new Uint8Array(0)
+
+class TypeScriptLines implements LineKernel {
+  private buffer = EMPTY
+
+  input(byteLength: number): Uint8Array {
+    if (this.buffer.length < byteLength) this.buffer = new Uint8Array(byteLength)
+    return this.buffer.subarray(0, byteLength)
+  }
+
+  scan(bytes: Uint8Array, start = 0, end = bytes.length): ScannedLines {
+    return this.eachLine(bytes, start, end, (from, to) => statusOf(scanLine(bytes, from, to)))
+  }
+
+  /** Finds the lines and their statuses. */
+  protected eachLine(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    statusOfLine: (start: number, end: number) => number,
+  ): ScannedLines {
+    const lineStarts: number[] = []
+    const lineEnds: number[] = []
+    const statuses: number[] = []
+    for (let at = start; at < end; ) {
+      const found = bytes.indexOf(0x0a, at)
+      const lineEnd = found < 0 || found > end ? end : found
+      statuses.push(statusOfLine(at, lineEnd))
+      lineStarts.push(at)
+      lineEnds.push(lineEnd)
+      at = lineEnd + 1
+    }
+    return {
+      lineStarts: Uint32Array.from(lineStarts),
+      lineEnds: Uint32Array.from(lineEnds),
+      statuses: Uint8Array.from(statuses),
+    }
+  }
+}
+
+function statusOf(result: { ok: true } | { ok: false; code: (typeof LINE_STATUSES)[number] }): number {
+  return result.ok ? 0 : LINE_STATUSES.indexOf(result.code)
+}
+
+class TypeScriptPack extends TypeScriptLines implements PackKernel {
+  private readonly tokenizer: Tokenizer
+  private readonly path: FieldPath
+  private readonly eodId: number | undefined
+  private readonly width: 1 | 2 | 4
+
+  constructor(tokenizer: Tokenizer, path: FieldPath, eodId: number | undefined, width: 1 | 2 | 4) {
+    super()
+    this.tokenizer = tokenizer
+    this.path = path
+    this.eodId = eodId
+    this.width = width
+  }
+
+  pack(bytes: Uint8Array, start = 0, end = bytes.length): PackedLines {
+    const text = new Uint8Array(end - start)
+    const documents: Uint32Array[] = []
+    const lengths: number[] = []
+    const lines = this.eachLine(bytes, start, end, (from, to) => {
+      const result = extractText(bytes, from, to, this.path, text)
+      const tokens = result.ok ? this.encode(text, result.length) : undefined
+      const status = tokens === undefined ? statusOf(result) : this.statusOfTokens(tokens)
+      lengths.push(status === 0 ? tokens!.length : 0)
+      if (status === 0) documents.push(tokens!)
+      return status
+    })
+    return { ...lines, tokens: joinTokens(documents, this.width), lengths: Uint32Array.from(lengths) }
+  }
+
+  private encode(text: Uint8Array, length: number): Uint32Array {
+    const tokens = this.tokenizer.encodeBytes(text, 0, length)
+    const { eodId } = this
+    if (eodId === undefined || tokens.length === 0 || tokens.at(-1) === eodId) return tokens
+    const ended = new Uint32Array(tokens.length + 1)
+    ended.set(tokens)
+    ended[tokens.length] = eodId
+    return ended
+  }
+
+  private statusOfTokens(tokens: Uint32Array): number {
+    if (tokens.length === 0) return DOCUMENT_EMPTY
+    const limit = 2 ** (8 * this.width)
+    return tokens.some(id => id >= limit) ? TOKEN_TOO_WIDE : 0
+  }
+}
+
+function tokenArray(width: 1 | 2 | 4, length: number): TokenArray {
+  return width === 1 ? new Uint8Array(length) : width === 2 ? new Uint16Array(length) : new Uint32Array(length)
+}
+
+function joinTokens(documents: readonly Uint32Array[], width: 1 | 2 | 4): TokenArray {
+  const joined = tokenArray(
+    width,
+    documents.reduce((sum, tokens) => sum + tokens.length, 0),
+  )
+  let at = 0
+  for (const tokens of documents) {
+    joined.set(tokens, at)
+    at += tokens.length
+  }
+  return joined
+}
+
+class KernelPack implements PackKernel {
+  private readonly lines: KernelLines
+  private readonly tokenizer: FastTokenizer
+  private readonly width: 1 | 2 | 4
+  private readonly eodId: number | undefined
+
+  constructor(
+    tokenizer: FastTokenizer,
+    engine: KernelEngine,
+    path: FieldPath,
+    eodId: number | undefined,
+    width: 1 | 2 | 4,
+  ) {
+    this.lines = new KernelLines(engine, path, hostRules(tokenizer))
+    this.tokenizer = tokenizer
+    this.eodId = eodId
+    this.width = width
+  }
+
+  input(byteLength: number): Uint8Array {
+    return this.lines.input(byteLength)
+  }
+
+  scan(bytes: Uint8Array, start?: number, end?: number): ScannedLines {
+    return this.lines.scan(bytes, start, end)
+  }
+
+  pack(bytes: Uint8Array, start?: number, end?: number): PackedLines {
+    const encode = (from: number, to: number, at: number): number => {
+      const stop = this.tokenizer.encodeLoaded(from, to, at)
+      const { tokens } = this.tokenizer.engine
+      if (stop === at || this.eodId === undefined || tokens[stop - 1] === this.eodId) return stop
+      tokens[stop] = this.eodId
+      return stop + 1
+    }
+    const packed = this.lines.pack(bytes, start, end, this.eodId, encode, DOCUMENT_EMPTY)
+    if (packed.tokens.BYTES_PER_ELEMENT === this.width) return packed
+    return this.tokenizer.totalSize <= 2 ** (8 * this.width) ? this.recast(packed) : this.narrow(packed)
+  }
+
+  private recast(packed: PackedLines): PackedLines {
+    const tokens = tokenArray(this.width, packed.tokens.length)
+    tokens.set(packed.tokens)
+    return { ...packed, tokens }
+  }
+
+  /** Takes documents out that have a token over the width. */
+  private narrow(packed: PackedLines): PackedLines {
+    const tokens = tokenArray(this.width, packed.tokens.length)
+    const limit = 2 ** (8 * this.width)
+    let from = 0
+    let to = 0
+    for (const [line, length] of packed.lengths.entries()) {
+      const document = packed.tokens.subarray(from, from + length)
+      from += length
+      if (document.some(id => id >= limit)) {
+        packed.statuses[line] = TOKEN_TOO_WIDE
+        packed.lengths[line] = 0
+        continue
+      }
+      tokens.set(document, to)
+      to += length
+    }
+    return { ...packed, tokens: tokens.subarray(0, to) }
+  }
+}
+
+/** Which texts the kernel cannot encode alone: with a template all, otherwise those with added tokens or to normalize. */
+function hostRules(tokenizer: FastTokenizer): HostRules {
+  const { plan } = tokenizer
+  const { normalizer } = plan
+  const isForm = normalizer.every(step => step.kind === 'form')
+  const isComposed = normalizer.every(step => step.kind === 'form' && step.form === 'NFC')
+  const hasTemplate = plan.before.length + plan.after.length > 0
+  return {
+    seesAll: hasTemplate || !isForm || plan.prefix !== undefined || plan.spaceReplacement !== undefined,
+    firstByte: normalizer.length === 0 ? 256 : isComposed ? 0xcc : 0x80,
+    tokens: tokenizer.addedContents,
+  }
+}

@@ -1,0 +1,138 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Tokenizer as RustTokenizer } from 'tokenizers'
+import { describe, expect, it } from 'vitest'
+import { kernelModule } from '#src/stages/kernel-module'
+import { createLineKernel, createPackKernel, LINE_STATUSES, type PackedLines } from '#src/tokenizer/pack-kernel'
+import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { randomFrom, randomRecord } from '../formats/random-records.js'
+import { gpt2Json, hasGpt2, PRE_TOKENIZERS, randomText, type TokenizerJson } from './fixtures.js'
+
+const SUITE = fileURLToPath(new URL('../../../shared/reference/JSONTestSuite/test_parsing', import.meta.url))
+const wasm = kernelModule()
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+function joinLines(records: readonly Uint8Array[], ending: string): Uint8Array {
+  return Buffer.concat(
+    records.flatMap((record, i) => (i === 0 ? [record] : [bytesOf('\n'), record])).concat(bytesOf(ending)),
+  )
+}
+
+describe('scanning lines', () => {
+  const twin = createLineKernel()
+  const kernel = createLineKernel({ wasm })
+
+  it('gives the same lines and statuses in WebAssembly and in TypeScript, wherever the chunk lies', () => {
+    const random = randomFrom(5)
+    for (let round = 0; round < 300; round++) {
+      const records = Array.from({ length: random(300) }, () => randomRecord(random))
+      const bytes = joinLines(records, ['', '\n', '\n\n', ' '][random(4)]!)
+      const start = Math.min(random(3), bytes.length)
+      expect(kernel.scan(bytes, start)).toEqual(twin.scan(bytes, start))
+    }
+  })
+
+  it('takes a chunk that was read into its own memory, and leaves the bytes behind it alone', () => {
+    const bytes = bytesOf('{"a":1}\nnope\n{"half":')
+    const input = kernel.input(bytes.length)
+    input.set(bytes)
+    const lines = kernel.scan(input, 0, 13)
+    expect([...lines.statuses]).toEqual([0, 1])
+    expect(kernel.input(bytes.length)).toEqual(bytes)
+  })
+
+  it('handles more lines than its table holds', () => {
+    const bytes = bytesOf('{}\n\n'.repeat(10_000))
+    expect(kernel.scan(bytes)).toEqual(twin.scan(bytes))
+  })
+
+  it.skipIf(!existsSync(SUITE))('agrees on every file of JSONTestSuite (needs ../shared/reference)', () => {
+    for (const name of readdirSync(SUITE)) {
+      const bytes = readFileSync(join(SUITE, name))
+      expect(kernel.scan(bytes), name).toEqual(twin.scan(bytes))
+    }
+  })
+})
+
+describe.skipIf(!hasGpt2)('packing lines (needs ../shared/reference)', () => {
+  const eodId = 50_256
+
+  function packBoth(json: TokenizerJson, field: string | (string | number)[], bytes: Uint8Array): PackedLines {
+    const [twin, kernel] = [undefined, wasm].map(source => {
+      const tokenizer = loadTokenizer(json, { wasm: source })
+      return createPackKernel({ tokenizer, field, eodId, width: 2 }).pack(bytes)
+    })
+    expect(kernel).toEqual(twin)
+    return kernel!
+  }
+
+  it('gives the same in WebAssembly and in TypeScript for broken and whole records', () => {
+    const random = randomFrom(6)
+    const records = Array.from({ length: 20_000 }, () => randomRecord(random))
+    const packed = packBoth(gpt2Json(), 'text', joinLines(records, '\n'))
+    expect(new Set(packed.statuses)).toEqual(new Set([0, 1, 2, 3, 4, 5, 6]))
+    packBoth(gpt2Json(), ['a', 1, 'text'], joinLines(records, ''))
+  })
+
+  const variants: Record<string, Partial<TokenizerJson>> = {
+    'the plain vocabulary': {},
+    NFC: { normalizer: { type: 'NFC' } },
+    NFKC: { normalizer: { type: 'NFKC' } },
+    'a prefix space': { pre_tokenizer: PRE_TOKENIZERS.roberta! },
+    'a template': {
+      post_processor: {
+        type: 'TemplateProcessing',
+        single: [{ SpecialToken: { id: '<|endoftext|>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+        pair: [],
+        special_tokens: { '<|endoftext|>': { id: '<|endoftext|>', ids: [eodId], tokens: ['<|endoftext|>'] } },
+      },
+    },
+  }
+  for (const [name, change] of Object.entries(variants)) {
+    it(`gives the tokens of JSON.parse and the Rust library with ${name}`, async () => {
+      const random = randomFrom(7)
+      const texts = ['', 'a<|endoftext|>', 'a\ud83d', ...Array.from({ length: 500 }, () => randomText(random, 200))]
+      const json = { ...gpt2Json(), ...change }
+      const lines = texts.map(text => bytesOf(JSON.stringify({ id: 1, text })))
+      const packed = packBoth(json, 'text', joinLines(lines, '\n'))
+      const rust = RustTokenizer.fromString(JSON.stringify(json))
+      const encodings = await rust.encodeBatch(texts)
+      const expected = encodings.map(encoding => {
+        const ids = encoding.getIds()
+        return ids.length === 0 || ids.at(-1) === eodId ? ids : [...ids, eodId]
+      })
+      expect([...packed.lengths]).toEqual(expected.map(ids => ids.length))
+      expect([...packed.tokens]).toEqual(expected.flat())
+      expect(packed.statuses[0]).toBe(expected[0]!.length === 0 ? LINE_STATUSES.indexOf('DOCUMENT_EMPTY') : 0)
+    })
+  }
+
+  it('refuses only the document whose token is too wide', () => {
+    const bytes = bytesOf('{"text":"!"}\n{"text":"hello"}\n{"text":"\\""}\n')
+    for (const source of [undefined, wasm]) {
+      const tokenizer = loadTokenizer(gpt2Json(), { wasm: source })
+      const packed = createPackKernel({ tokenizer, field: 'text', width: 1 }).pack(bytes)
+      expect([...packed.tokens]).toEqual([0, 1])
+      expect([...packed.statuses].map(status => LINE_STATUSES[status])).toEqual([
+        undefined,
+        'TOKEN_TOO_WIDE',
+        undefined,
+      ])
+    }
+  })
+
+  it('keeps nothing of one chunk for the next', () => {
+    const random = randomFrom(8)
+    const tokenizer = loadTokenizer(gpt2Json(), { wasm })
+    const kernel = createPackKernel({ tokenizer, field: 'text', eodId, width: 2 })
+    const fresh = createPackKernel({ tokenizer: loadTokenizer(gpt2Json()), field: 'text', eodId, width: 2 })
+    for (let round = 0; round < 30; round++) {
+      const records = Array.from({ length: random(20) }, () =>
+        bytesOf(JSON.stringify({ text: randomText(random, 1 << random(12)) })),
+      )
+      const bytes = joinLines(records, '\n')
+      expect(kernel.pack(bytes)).toEqual(fresh.pack(bytes))
+    }
+  })
+})
