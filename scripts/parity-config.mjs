@@ -345,7 +345,7 @@ const FILTERS = [
   '.tags[5]',
   '.none // .text',
   '.text + "!"',
-  '"(.text) (.n) (.tags)"',
+  '"\\(.text) \\(.n) \\(.tags)"',
   '.tags | join(", ")',
   '[.m[] | select(.c != null) | .c] | join("\\n")',
   '.m | map(.role)',
