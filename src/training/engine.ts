@@ -7,7 +7,7 @@ import { PenstockError } from '../errors.js'
 import type { ModelOptions } from './options.js'
 
 /** Targets with this value do not count, as in torch. */
-const ignoredTarget = -100
+export const ignoredTarget = -100
 
 /** One micro batch: row-major token ids, the target of each position being the token after it. */
 export interface TrainingBatch {

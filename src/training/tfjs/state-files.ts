@@ -49,6 +49,11 @@ export async function readStateFiles(folder: string): Promise<EngineState> {
   }
 }
 
+/** The weights of a checkpoint or of a model that another program wrote. @throws CHECKPOINT_INVALID */
+export async function readWeights(file: string): Promise<ReadonlyMap<string, NamedTensor>> {
+  return (await readTensors(file)).tensors
+}
+
 function toTensors(tensors: ReadonlyMap<string, NamedTensor>, prefix: string): Tensor[] {
   return [...tensors].map(([name, { shape, values }]) => {
     return { name: prefix + name, dtype: 'F32', shape, data: values }
