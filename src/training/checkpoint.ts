@@ -145,7 +145,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const state = await readState(join(path, stateFile))
   for (const [name, expected] of Object.entries(state.files)) {
     const file = join(path, name)
-    if (name !== name.split(/[\\/]/).at(-1) || name.startsWith('.')) {
+    if (!isInside(name)) {
       throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
     }
     const found = await fingerprint(file).catch(error => {
@@ -157,6 +157,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     }
   }
   return { path, state }
+}
+
+/** Whether a file's name stays in the checkpoint: `model.safetensors`, `optimizer/.metadata`. */
+function isInside(name: string): boolean {
+  return !name.includes('\\') && name.split('/').every(part => !['', '.', '..'].includes(part))
 }
 
 /** The digest stands last and covers the text before it. */

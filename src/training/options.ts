@@ -91,6 +91,22 @@ const checkpointSchema = z.strictObject({
   keep: positive.nullable().default(2).describe('newest checkpoints kept; null keeps all'),
 })
 
+/** How the torch engine spreads a run over processes and devices. The batch of a step stays the same, however many. */
+export const torchSchema = z.strictObject({
+  nproc: positive.default(1).describe('processes (ranks) on this machine: one for each GPU'),
+  device: z.enum(['auto', 'cpu', 'cuda']).default('auto').describe('auto: GPUs where there are any'),
+  mixed_precision: z
+    .enum(['auto', 'none', 'bf16'])
+    .default('auto')
+    .describe('type of forward and backward; weights and moments stay float32. auto: bf16 on GPUs'),
+  compile: z.boolean().default(false).describe('run the layers through torch.compile'),
+  activation_checkpointing: z.boolean().default(false).describe('compute activations again instead of keeping them'),
+  replicate_degree: positive.default(1).describe('copies of the whole model'),
+  shard_degree: positive.optional().describe('ranks that share one copy; by default all ranks / replicate_degree'),
+  python: z.string().min(1).optional().describe('the interpreter; default: PENSTOCK_PYTHON, then penstock setup torch'),
+  max_restarts: z.int().nonnegative().default(0).describe('go on from the newest checkpoint when ranks die, so often'),
+})
+
 export const trainingSchema = z
   .strictObject({
     model: modelSchema.prefault({}).describe('the model'),
@@ -114,6 +130,7 @@ export const trainingSchema = z
       .default('auto')
       .describe('of the wasm backend, which share the samples of a batch; their number decides the last bits'),
     engine: z.enum(['tfjs', 'torch']).default('tfjs').describe('what does the arithmetic'),
+    torch: torchSchema.prefault({}).describe('how the torch engine runs'),
   })
   .superRefine((training, context) => {
     const lengths = (['steps', 'tokens', 'epochs'] as const).filter(key => training[key] !== undefined)
@@ -127,6 +144,7 @@ export type TrainingOptions = z.output<typeof trainingSchema>
 export type ModelInput = z.input<typeof modelSchema>
 export type OptimizerOptions = z.output<typeof optimizerSchema>
 export type ScheduleOptions = z.output<typeof scheduleSchema>
+export type TorchOptions = z.output<typeof torchSchema>
 export type BackendName = TrainingOptions['backend']
 
 /** A model with every width known. */

@@ -18,7 +18,7 @@ export interface EngineState {
   readonly variances: ReadonlyMap<string, NamedTensor>
 }
 
-const modelFile = 'model.safetensors'
+export const modelFile = 'model.safetensors'
 const optimizerFile = 'optimizer.safetensors'
 const meanPrefix = 'exp_avg.'
 const variancePrefix = 'exp_avg_sq.'
@@ -47,6 +47,11 @@ export async function readStateFiles(folder: string): Promise<EngineState> {
     means: withPrefix(optimizer.tensors, meanPrefix),
     variances: withPrefix(optimizer.tensors, variancePrefix),
   }
+}
+
+/** The weights of a checkpoint or of a model that another program wrote. @throws CHECKPOINT_INVALID */
+export async function readWeights(file: string): Promise<ReadonlyMap<string, NamedTensor>> {
+  return (await readTensors(file)).tensors
 }
 
 function toTensors(tensors: ReadonlyMap<string, NamedTensor>, prefix: string): Tensor[] {
