@@ -33,13 +33,18 @@ interface Reading {
 
 export class FlowMeter {
   private pipeline = ''
+  /** Since when each stage has stood as it stands. */
+  private standing: { readonly sinceMs: number; readonly reading: Reading }[] = []
   private readonly past: { readonly elapsedMs: number; readonly readings: readonly Reading[] }[] = []
 
   /** One entry a stage, in the order of the snapshot. */
   update({ pipeline, stages, elapsedMs }: PipelineSnapshot): StageFlow[] {
-    if (pipeline !== this.pipeline) this.past.length = 0
+    if (pipeline !== this.pipeline) {
+      this.past.length = 0
+      this.standing = []
+    }
     this.pipeline = pipeline
-    const readings = stages.map(({ stats }) => read(stats))
+    const readings = stages.map(({ stats }, index) => this.withOpenWait(index, stats, elapsedMs))
     while (this.past.length > 1 && this.past[1]!.elapsedMs <= elapsedMs - WINDOW_MS) this.past.shift()
     const since = this.past[0] ?? { elapsedMs: 0, readings: readings.map(() => NOTHING) }
     const spanMs = Math.max(1, elapsedMs - since.elapsedMs)
@@ -50,6 +55,21 @@ export class FlowMeter {
     const most = Math.max(LEAST_BUSY, ...flows.map(flow => (flow.ended ? 0 : flow.busy)))
     const slowest = flows.length < 2 ? -1 : flows.findIndex(flow => !flow.ended && flow.busy >= most)
     return flows.map((flow, index) => (index === slowest ? { ...flow, slowest: true } : flow))
+  }
+
+  /** A stage counts a wait when it is over; one that still goes on is told from its standing still. */
+  private withOpenWait(index: number, stats: StageStats, elapsedMs: number): Reading {
+    const reading = read(stats)
+    const before = this.standing[index]
+    const stands =
+      before !== undefined &&
+      (Object.keys(reading) as (keyof Reading)[]).every(key => reading[key] === before.reading[key])
+    const sinceMs = stands ? before.sinceMs : elapsedMs
+    this.standing[index] = { sinceMs, reading }
+    const open = elapsedMs - sinceMs
+    if (stats.state === 'waiting for input') return { ...reading, waitedForInputMs: reading.waitedForInputMs + open }
+    if (stats.state === 'waiting for output') return { ...reading, waitedForOutputMs: reading.waitedForOutputMs + open }
+    return reading
   }
 }
 
@@ -66,13 +86,8 @@ function read(stats: StageStats): Reading {
 }
 
 function flowOf(name: string, stats: StageStats, before: Reading, now: Reading, spanMs: number): StageFlow {
-  let input = now.waitedForInputMs - before.waitedForInputMs
-  let output = now.waitedForOutputMs - before.waitedForOutputMs
-  // A wait counts when it is over; a stage that moved nothing has waited all the time.
-  if (now.items === before.items) {
-    if (stats.state === 'waiting for input') input = spanMs - output
-    if (stats.state === 'waiting for output') output = spanMs - input
-  }
+  const input = now.waitedForInputMs - before.waitedForInputMs
+  const output = now.waitedForOutputMs - before.waitedForOutputMs
   const share = (ms: number): number => Math.min(1, Math.max(0, ms / spanMs))
   const ended = stats.state === 'ended'
   return {
