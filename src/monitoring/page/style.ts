@@ -51,7 +51,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 ${Array.from({ length: 8 }, (_, run) => `.run-${run} { background: var(--run-${run}); }`).join('\n')}
 .running, .done { color: var(--good); } .failed { color: var(--bad); } .stopped { color: var(--warn); }
 .pipeline + .pipeline { margin-top: 12px; }
-.pipeline svg { display: block; }
+.pipeline svg { display: block; overflow: visible; }
 .pipeline text { fill: var(--text); font-size: 14px; }
 .pipeline .title { font-weight: 600; }
 .pipeline .quiet { fill: var(--quiet); font-size: 12px; font-weight: 400; font-variant-numeric: tabular-nums; }
