@@ -13,6 +13,7 @@ import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
+import { addSetupCommand } from './setup.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
@@ -43,6 +44,7 @@ for (const add of [
   addPlanCommand,
   addGraphCommand,
   addStagesCommand,
+  addSetupCommand,
 ]) {
   add(program)
 }

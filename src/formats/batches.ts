@@ -32,12 +32,8 @@ export interface DocumentBatch extends Batch {
   readonly bytes: Uint8Array
   /** Length n + 1. */
   readonly offsets: Uint32Array
-  /** Where each document came from, for messages and quarantine: line `firstLine + lines[i]`. */
-  readonly firstLine: number
-  readonly lines: Uint32Array
-  /** Offset in the input of each document's line. */
-  readonly byteOffsets: Float64Array
-  readonly source: string
+  /** Document i was taken out of line i of these: for messages and quarantine. */
+  readonly origin: LineBatch
 }
 
 export type TokenArray = Uint8Array | Uint16Array | Uint32Array
@@ -89,17 +85,20 @@ export interface SampleCursor {
 /** The kinds of item, as registry entries and `penstock stages` name them. */
 export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'
 
-/** How many records (lines, documents, samples) an item holds; 0 for bytes. */
-export function recordCount(item: LineBatch | DocumentBatch | TokenBatch | SampleBatch | Uint8Array): number {
-  if (item instanceof Uint8Array) return 0
-  switch (item.kind) {
+/** How many records (lines, documents, samples) an item holds; 0 for bytes and what else is no batch of records. */
+export function recordCount(item: unknown): number {
+  if (typeof item !== 'object' || item === null || !('kind' in item)) return 0
+  const batch = item as LineBatch | DocumentBatch | TokenBatch | SampleBatch | { readonly kind: undefined }
+  switch (batch.kind) {
     case 'lines':
-      return item.starts.length
+      return batch.starts.length
     case 'documents':
-      return item.offsets.length - 1
+      return batch.offsets.length - 1
     case 'tokens':
-      return item.lengths.length
+      return batch.lengths.length
     case 'samples':
-      return item.rows
+      return batch.rows
+    default:
+      return 0
   }
 }

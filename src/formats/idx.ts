@@ -4,7 +4,8 @@
  * with `pickle.load`, the reference system writes the same bytes.
  */
 import { PenstockError, type Where } from '../errors.js'
-import { type OnPairs, PairListPickler, PairListReader, readPairList } from './pickle.js'
+import { PairListPickler } from './pickle.js'
+import { type OnPairs, PairListReader, readPairList } from './pickle-reader.js'
 
 /** Takes one (byte offset, byte length) a record: `push`, `take` what is final, `finish`. */
 export class IndexWriter extends PairListPickler {}

@@ -12,7 +12,7 @@
  */
 import { PenstockError, type Where } from '../errors.js'
 import type { TokenArray } from './batches.js'
-import { type OnPairs, PairListReader } from './pickle.js'
+import { type OnPairs, PairListReader } from './pickle-reader.js'
 
 export const PBIN_HEADER_BYTES = 12
 /** PROTO, EMPTY_LIST, MEMOIZE and STOP: the index of no documents. */

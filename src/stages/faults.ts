@@ -39,7 +39,7 @@ export class FaultHandler {
   private readonly options: FaultOptions
   private readonly context: StageContext
   private readonly stage: string
-  private readonly quarantine: Quarantine | undefined
+  private quarantine: Quarantine | undefined
   private count = 0
 
   constructor(options: FaultOptions, stage: string, context: StageContext) {
@@ -63,11 +63,18 @@ export class FaultHandler {
   }
 
   async finish(): Promise<void> {
-    await this.quarantine?.leave(true)
+    await this.leave(true)
   }
 
+  /** Harmless after `finish`. */
   async abandon(): Promise<void> {
-    await this.quarantine?.leave(false)
+    await this.leave(false)
+  }
+
+  private async leave(whole: boolean): Promise<void> {
+    const { quarantine } = this
+    this.quarantine = undefined
+    await quarantine?.leave(whole)
   }
 }
 
@@ -76,12 +83,11 @@ export async function* withFaultHandler<Out>(
   handler: FaultHandler,
   body: (handler: FaultHandler) => AsyncIterable<Out>,
 ): AsyncGenerator<Out> {
-  let whole = false
   try {
     yield* body(handler)
-    whole = true
+    await handler.finish()
   } finally {
-    await (whole ? handler.finish() : handler.abandon())
+    await handler.abandon()
   }
 }
 

@@ -10,7 +10,7 @@
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../errors.js'
-import { type LineBatch, recordCount } from '../formats/batches.js'
+import { recordCount } from '../formats/batches.js'
 
 /** What a stage has done so far; read it at any time. Bytes are the items' `byteLength`. */
 export interface StageStats {
@@ -119,8 +119,6 @@ export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
   return core.dress(stream)
 }
 
-const recordsOf = (item: unknown): number =>
-  typeof item === 'object' && item !== null && 'kind' in item ? recordCount(item as LineBatch) : 0
 const byteLengthOf = (item: unknown): number => (item as { byteLength?: number } | null)?.byteLength ?? 0
 
 /** The state shared by the three shapes: one slot for an item on its way in, one waiter for room on the way out. */
@@ -191,7 +189,7 @@ class StageCore<In, Out> {
       if (stream.destroyed) return
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)
-      this.stats.recordsOut += recordsOf(item)
+      this.stats.recordsOut += recordCount(item)
       if (!stream.push(item) && !this.stopped) await this.waitForRoom()
       if (stream.destroyed) return
       if (this.stopped) break
@@ -215,7 +213,7 @@ class StageCore<In, Out> {
         const { item, taken } = this.slot
         this.stats.itemsIn++
         this.stats.bytesIn += byteLengthOf(item)
-        this.stats.recordsIn += recordsOf(item)
+        this.stats.recordsIn += recordCount(item)
         yield item
         // Room for the next item only now that the body is done with this one.
         this.slot = undefined

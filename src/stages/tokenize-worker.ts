@@ -4,6 +4,7 @@
  */
 import type { TokenArray } from '../formats/batches.js'
 import type { Tokenizer } from '../tokenizer/index.js'
+import { kernelModule } from './kernel-module.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
 import { openTokenizer } from './tokenizer-file.js'
 
@@ -28,7 +29,7 @@ const tokenizers = new Map<string, Promise<Tokenizer>>()
 export default async function tokenizeSlot(task: TokenizeTask): Promise<TokenizeReply> {
   let loading = tokenizers.get(task.tokenizerPath)
   if (loading === undefined) {
-    loading = openTokenizer(task.tokenizerPath).then(file => file.tokenizer)
+    loading = openTokenizer(task.tokenizerPath, { wasm: kernelModule() }).then(file => file.tokenizer)
     tokenizers.set(task.tokenizerPath, loading)
   }
   const { bytes, offsets } = readDocumentsFrom(task.slot)

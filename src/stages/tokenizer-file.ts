@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
-import { loadTokenizer, type Tokenizer } from '../tokenizer/index.js'
+import { type LoadOptions, loadTokenizer, type Tokenizer } from '../tokenizer/index.js'
 
 export interface TokenizerFile {
   readonly path: string
@@ -12,7 +12,7 @@ export interface TokenizerFile {
 }
 
 /** @throws FILE_MISSING, TOKENIZER_INVALID */
-export async function openTokenizer(path: string): Promise<TokenizerFile> {
+export async function openTokenizer(path: string, options: LoadOptions = {}): Promise<TokenizerFile> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
   const file = stats.isDirectory() ? join(path, 'tokenizer.json') : path
@@ -20,7 +20,7 @@ export async function openTokenizer(path: string): Promise<TokenizerFile> {
     throw new PenstockError('FILE_MISSING', 'the folder holds no tokenizer.json', { file: path }, error)
   })
   try {
-    const tokenizer = loadTokenizer(bytes.toString('utf8'))
+    const tokenizer = loadTokenizer(bytes.toString('utf8'), options)
     return { path: file, sha256: createHash('sha256').update(bytes).digest('hex'), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })

@@ -84,12 +84,14 @@ export async function saveCheckpoint(
     for (const file of [...names, stateFile]) {
       await sync(join(partial, file))
     }
-    await sync(partial)
+    await syncFolder(partial)
     await moveAside(folder, name)
     await rename(partial, path)
-    await sync(folder)
+    await syncFolder(folder)
     await removeOld(folder, keep, name)
   } catch (error) {
+    // Room for others, when it was room that lacked; the error is the first one.
+    await rm(partial, { recursive: true, force: true }).catch(() => {})
     if (error instanceof PenstockError) {
       throw error
     }
@@ -143,7 +145,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const state = await readState(join(path, stateFile))
   for (const [name, expected] of Object.entries(state.files)) {
     const file = join(path, name)
-    if (name !== name.split(/[\\/]/).at(-1) || name.startsWith('.')) {
+    if (!isInside(name)) {
       throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
     }
     const found = await fingerprint(file).catch(error => {
@@ -155,6 +157,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     }
   }
   return { path, state }
+}
+
+/** Whether a file's name stays in the checkpoint: `model.safetensors`, `optimizer/.metadata`. */
+function isInside(name: string): boolean {
+  return !name.includes('\\') && name.split('/').every(part => !['', '.', '..'].includes(part))
 }
 
 /** The digest stands last and covers the text before it. */
@@ -202,6 +209,13 @@ async function sync(path: string): Promise<void> {
     await handle.sync()
   } finally {
     await handle.close()
+  }
+}
+
+/** Makes names durable. Windows cannot open a folder, and keeps its names by itself. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform !== 'win32') {
+    await sync(folder)
   }
 }
 

@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { Parser } from 'pickleparser'
 import { describe, expect, test } from 'vitest'
 import { PenstockError } from '#src/errors'
-import { PairListPickler, PairListReader, readPairList, writePairList } from '#src/formats/pickle'
+import { PairListPickler, writePairList } from '#src/formats/pickle'
+import { PairListReader, readPairList } from '#src/formats/pickle-reader'
 
 const hasPython = spawnSync('python3', ['--version']).status === 0
 

@@ -40,8 +40,9 @@ export interface TrainProgress {
 }
 
 const MERGES_PER_REPORT = 256
+const MAX_VOCAB_SIZE = 2 ** 26
 
-/** @throws OPTION_INVALID for a vocabulary that cannot hold the bytes and the special tokens */
+/** @throws OPTION_INVALID, also for a vocabulary that cannot hold the bytes and the special tokens */
 export function trainMerges(
   words: WordCountsData,
   options: TrainOptions,
@@ -49,12 +50,13 @@ export function trainMerges(
 ): TrainedBpe {
   const { vocabSize, minFrequency = 0, specialTokens = [], maxTokenLength = Number.POSITIVE_INFINITY } = options
   const vocabulary = new Vocabulary(specialTokens)
-  if (!Number.isSafeInteger(vocabSize) || vocabSize < vocabulary.size || vocabSize > 2 ** 26) {
-    throw new PenstockError(
-      'OPTION_INVALID',
-      `a vocabulary of ${vocabSize} tokens; expected ${vocabulary.size} to 2^26`,
-    )
-  }
+  requireOption(
+    Number.isInteger(vocabSize) && vocabSize >= vocabulary.size && vocabSize <= MAX_VOCAB_SIZE,
+    `a vocabulary of ${vocabSize} tokens; expected ${vocabulary.size} to ${MAX_VOCAB_SIZE}`,
+  )
+  requireOption(minFrequency >= 0, `a least frequency of ${minFrequency}; expected 0 or more`)
+  requireOption(maxTokenLength >= 2, `a longest token of ${maxTokenLength} bytes; expected 2 or more`)
+  requireOption(!specialTokens.includes(''), 'an empty special token')
   const trainer = new Trainer(words, vocabulary, vocabSize, maxTokenLength)
   const merges: (readonly [number, number])[] = []
   while (vocabulary.size < vocabSize) {
@@ -65,6 +67,10 @@ export function trainMerges(
   }
   onProgress({ tokenCount: vocabulary.size, vocabSize })
   return { vocab: vocabulary.texts, merges, specialTokens: [...new Set(specialTokens)] }
+}
+
+function requireOption(holds: boolean, found: string): void {
+  if (!holds) throw new PenstockError('OPTION_INVALID', found)
 }
 
 /** Special tokens, then the byte alphabet by code point, then what merges make. */
@@ -94,6 +100,10 @@ class Vocabulary {
   }
 }
 
+/**
+ * A token is only ever made of one pair, and everywhere in one step: so a pair is queued once, with all its places. (The
+ * Rust library keeps words instead of places, and would merge a pair again that came a second time.)
+ */
 class Trainer {
   private readonly segments: Segments
   private readonly vocabulary: Vocabulary
@@ -191,11 +201,7 @@ class Trainer {
     const next = segments.tokenAt(place + bytes)
     if (next >= 0) {
       this.right.lose(next, count)
-      if (byteLengths[next]! + bytes < maxTokenLength) {
-        // The new token beside itself is one pair, whichever side it is met from.
-        const side = next === id ? this.left : this.right
-        side.gain(next, count, place)
-      }
+      if (byteLengths[next]! + bytes < maxTokenLength) this.right.gain(next, count, place)
     }
   }
 

@@ -63,12 +63,12 @@ export class WordCounts {
     }
   }
 
-  /** The counts so far, in the order in which the words were first seen. Views: good until the next word is added. */
+  /** The counts so far, in the order in which the words were first seen. Copies: the caller may transfer them. */
   data(): WordCountsData {
     return {
-      bytes: this.bytes.subarray(0, this.byteLength),
-      ends: this.ends.subarray(0, this.size),
-      counts: this.counts.subarray(0, this.size),
+      bytes: this.bytes.slice(0, this.byteLength),
+      ends: this.ends.slice(0, this.size),
+      counts: this.counts.slice(0, this.size),
     }
   }
 

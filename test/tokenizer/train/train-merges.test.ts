@@ -149,8 +149,12 @@ describe('vocabulary', () => {
     expect(() => train(['a'], { vocabSize })).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 
-  test('refuses a size without room for the special tokens', () => {
-    const options = { vocabSize: 256, specialTokens: ['<s>'] }
+  test.each<TrainOptions>([
+    { vocabSize: 256, specialTokens: ['<s>'] },
+    { vocabSize: 300, specialTokens: [''] },
+    { vocabSize: 300, minFrequency: Number.NaN },
+    { vocabSize: 300, maxTokenLength: 1 },
+  ])('refuses %o', options => {
     expect(() => train(['a'], options)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 })
