@@ -6,7 +6,7 @@ import { allSteps, type CheckedPipeline } from '../pipelines/check.js'
 import type { StageReport } from '../pipelines/run.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import type { Estimate, PlanContext } from './plan-definition.js'
-import { type DataProbe, NOWHERE, probePipeline } from './plan-probe.js'
+import { type DataProbe, probePipeline, sinksIn } from './plan-probe.js'
 
 /** Of an index, measured: two numbers as a pickle writes them. */
 const INDEX_BYTES_PER_RECORD = 10
@@ -33,7 +33,7 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
     context.madeTokens.set(resolve(path), tokens)
     context.sizes.set(path, PBIN_HEADER_BYTES + tokens * width + documents * INDEX_BYTES_PER_RECORD)
   }
-  const delivered = Math.min(...probe.stages.filter(({ name }) => name === NOWHERE).map(({ stats }) => stats.recordsIn))
+  const delivered = Math.min(...sinksIn(probe.stages).map(({ stats }) => stats.recordsIn))
   const seconds = probe.complete
     ? (probe.startupMs + probe.workMs) / 1000
     : (probe.startupMs + (probe.workMs * documents) / Math.max(1, delivered)) / 1000

@@ -5,6 +5,7 @@
 import { performance } from 'node:perf_hooks'
 import { PenstockError } from '../errors.js'
 import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
+import { stageRegistry } from '../pipelines/registry.js'
 import { type RunProgress, runPipeline, type StageReport } from '../pipelines/run.js'
 import { sink } from '../stages/stage.js'
 import { type TrainingBatch, toTrainingBatch } from '../training/engine.js'
@@ -59,11 +60,12 @@ const copied = ({ name, stats }: StageReport): StageReport => ({
 })
 
 /** Whether something came to every sink. */
-const arrived = (stages: readonly StageReport[]): boolean =>
-  stages.every(({ name, stats }) => name !== NOWHERE || stats.itemsIn > 0)
+const arrived = (stages: readonly StageReport[]): boolean => sinksIn(stages).every(({ stats }) => stats.itemsIn > 0)
 
-/** The name under which a replaced sink reports. */
-export const NOWHERE = 'nowhere'
+/** The stages that end a pipeline: a run reports those of a branch after each other, and a sink gives nothing. */
+export function sinksIn(stages: readonly StageReport[]): StageReport[] {
+  return stages.filter(({ name }) => stageRegistry[name] !== undefined && stageRegistry[name].emits === undefined)
+}
 
 function withoutOutputs(chain: CheckedChain): CheckedChain {
   return {
@@ -75,7 +77,7 @@ function withoutOutputs(chain: CheckedChain): CheckedChain {
 
 function swallowing(step: CheckedStep): CheckedStep {
   const create = () =>
-    sink(NOWHERE, async input => {
+    sink(step.name, async input => {
       for await (const _ of input);
     })
   return { ...step, entry: { ...step.entry, create } }

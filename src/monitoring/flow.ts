@@ -2,8 +2,7 @@
  * What the counts of stages say about now: rates, how busy each stage is, and which one all others wait for. Compares
  * each snapshot with those of the last seconds, so that an answer is about the present and does not flicker.
  */
-import type { StageStats } from '../stages/stage.js'
-import type { PipelineSnapshot } from './run-event.js'
+import type { PipelineSnapshot, StageCounts } from './run-event.js'
 
 export interface StageFlow {
   readonly name: string
@@ -58,7 +57,7 @@ export class FlowMeter {
   }
 
   /** A stage counts a wait when it is over; one that still goes on is told from its standing still. */
-  private withOpenWait(index: number, stats: StageStats, elapsedMs: number): Reading {
+  private withOpenWait(index: number, stats: StageCounts, elapsedMs: number): Reading {
     const reading = read(stats)
     const before = this.standing[index]
     const stands =
@@ -75,7 +74,7 @@ export class FlowMeter {
 
 const NOTHING: Reading = { items: 0, records: 0, bytes: 0, waitedForInputMs: 0, waitedForOutputMs: 0 }
 
-function read(stats: StageStats): Reading {
+function read(stats: StageCounts): Reading {
   return {
     items: stats.itemsIn + stats.itemsOut,
     records: Math.max(stats.recordsIn, stats.recordsOut),
@@ -85,7 +84,7 @@ function read(stats: StageStats): Reading {
   }
 }
 
-function flowOf(name: string, stats: StageStats, before: Reading, now: Reading, spanMs: number): StageFlow {
+function flowOf(name: string, stats: StageCounts, before: Reading, now: Reading, spanMs: number): StageFlow {
   const input = now.waitedForInputMs - before.waitedForInputMs
   const output = now.waitedForOutputMs - before.waitedForOutputMs
   const share = (ms: number): number => Math.min(1, Math.max(0, ms / spanMs))

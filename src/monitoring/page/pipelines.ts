@@ -1,6 +1,6 @@
 /** The pipelines of a run as graphs: what each stage does, how fast, and which one the others wait for. */
 import type { StageFlow } from '../flow.js'
-import type { GraphNode, PipelineGraph } from '../pipeline-graph.js'
+import { type GraphNode, type PipelineGraph, shortStageName } from '../pipeline-graph.js'
 import type { PipelineState, RunSummary } from '../run-history.js'
 import { drawing, element } from './dom.js'
 import { bytes, compact, duration } from './numbers.js'
@@ -72,7 +72,8 @@ function box(node: GraphNode, state: PipelineState | undefined): SVGElement {
   const line = (kind: string, row: number, text: string): void =>
     void group.append(drawing('text', { class: kind, x: x + 10, y: y + row }, text))
   group.append(drawing('rect', { class: 'box', x, y, width: BOX_WIDTH, height: BOX_HEIGHT, rx: 6 }))
-  line('name', 19, node.name)
+  group.append(drawing('title', {}, node.name.split('+').join(', ')))
+  line('name', 19, shortStageName(node.name))
   line('quiet', 35, node.detail.length <= SHOWN_DETAIL ? node.detail : `${node.detail.slice(0, SHOWN_DETAIL - 1)}…`)
   if (flow === undefined || stats === undefined) return group
   const records = Math.max(stats.recordsIn, stats.recordsOut)
