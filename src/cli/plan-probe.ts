@@ -2,10 +2,10 @@
  * Two seconds of the real work, with its sinks replaced by ones that keep nothing: what a plan's times and counts are
  * made of. A probe writes no file.
  */
+import { existsSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { PenstockError } from '../errors.js'
 import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
-import { stageRegistry } from '../pipelines/registry.js'
 import { type RunProgress, runPipeline, type StageReport } from '../pipelines/run.js'
 import { sink } from '../stages/stage.js'
 import { type TrainingBatch, toTrainingBatch } from '../training/engine.js'
@@ -62,17 +62,26 @@ const copied = ({ name, stats }: StageReport): StageReport => ({
 /** Whether something came to every sink. */
 const arrived = (stages: readonly StageReport[]): boolean => sinksIn(stages).every(({ stats }) => stats.itemsIn > 0)
 
-/** The stages that end a pipeline: a run reports those of a branch after each other, and a sink gives nothing. */
+/** The stages that end a pipeline, or the part of it that can be tried. */
 export function sinksIn(stages: readonly StageReport[]): StageReport[] {
-  return stages.filter(({ name }) => stageRegistry[name] !== undefined && stageRegistry[name].emits === undefined)
+  return stages.filter(({ stats }) => stats.itemsOut === 0)
 }
 
 function withoutOutputs(chain: CheckedChain): CheckedChain {
+  const blocked = chain.steps.findIndex(lacksTokenizer)
   return {
     merge: chain.merge.map(withoutOutputs),
-    fork: chain.fork.map(withoutOutputs),
-    steps: chain.steps.map(step => (step.entry.emits === undefined ? swallowing(step) : tolerant(step))),
+    // A chain ends where something that it needs is not there yet.
+    fork: blocked < 0 ? chain.fork.map(withoutOutputs) : [],
+    steps: chain.steps
+      .slice(0, blocked < 0 ? undefined : blocked + 1)
+      .map((step, index) => (index === blocked || step.entry.emits === undefined ? swallowing(step) : tolerant(step))),
   }
+}
+
+/** Whether a step needs a tokenizer that an earlier pipeline of the definition has yet to make. */
+export function lacksTokenizer({ options }: CheckedStep): boolean {
+  return typeof options.tokenizer === 'string' && !existsSync(options.tokenizer)
 }
 
 function swallowing(step: CheckedStep): CheckedStep {
