@@ -63,6 +63,10 @@ export function encodeWords<T>(count: i32, out: usize): usize {
 
 /** For each word its key, the address of its bucket and its start, 32 bytes each at KEYS. */
 function findBuckets(count: i32): void {
+  // Locals: the compiler reads a global anew after each store.
+  const words = WORDS
+  const shift = WORD_SHIFT
+  const lengthMasks = LENGTH_MASKS
   let key = KEYS
   let start: usize = load<u32>(STARTS)
   let touched: u32 = 0
@@ -70,12 +74,12 @@ function findBuckets(count: i32): void {
   for (let at = STARTS; at < end; at += 4) {
     const stop: usize = load<u32>(at, 4)
     const length = select<usize>(SHORT_LIMIT + 1, stop - start, stop - start > SHORT_LIMIT)
-    const masks = LENGTH_MASKS + (length << 4)
+    const masks = lengthMasks + (length << 4)
     const word = v128.or(v128.and(v128.load(start), v128.load(masks)), v128.load(masks, 272))
     let hash = <u64>i64x2.extract_lane(word, 1) * HASH2 ^ <u64>i64x2.extract_lane(word, 0)
     hash ^= hash >> 32
     hash *= HASH
-    const bucket = WORDS + (<usize>(hash >> WORD_SHIFT) << 6)
+    const bucket = words + (<usize>(hash >> shift) << 6)
     touched ^= load<u32>(bucket)
     v128.store(key, word)
     store<u32>(key, <u32>bucket, 16)

@@ -19,6 +19,16 @@ export interface EnginePlan {
   readonly totalSize: number
 }
 
+/** When a text is not for the engine alone. */
+export interface HostRules {
+  /** Always. */
+  readonly seesAll: boolean
+  /** When it has a byte from this one on, because it may have to be normalized; 256: never for that. */
+  readonly firstByte: number
+  /** When it may have one of these added tokens, as they look in the text. */
+  readonly tokens: readonly Uint8Array[]
+}
+
 /** Encodes out of its own buffer into its own tokens, so that one living in WebAssembly memory needs no copies. */
 export interface Engine {
   /** Makes room for that many bytes, and at least as many tokens, and keeps what `bytes` and `tokens` hold. */
@@ -29,6 +39,9 @@ export interface Engine {
   readonly tokens: Uint16Array | Uint32Array
   /** Encodes bytes[start, end), valid UTF-8 without added tokens, to tokens[at...]; returns the position after them. */
   encode(start: number, end: number, at: number): number
+  setHostRules(rules: HostRules): void
+  /** Whether bytes[start, end) cannot be encoded as they are, by the rules; may say so too often, never too rarely. */
+  needsHost(start: number, end: number): boolean
   /** Forgets all words seen; only for measuring. */
   clearCache(): void
 }
@@ -46,6 +59,7 @@ class TypeScriptEngine implements Engine {
   private readonly cache = new WordCache()
   private readonly wholeWords: ReadonlyMap<string, number> | undefined
   private readonly isByteLevel: boolean
+  private isForHost = false
   private at = 0
 
   constructor(plan: EnginePlan) {
@@ -70,6 +84,14 @@ class TypeScriptEngine implements Engine {
     this.at = at
     this.split(this.bytes, start, end, this.encodeWord)
     return this.at
+  }
+
+  setHostRules(rules: HostRules): void {
+    this.isForHost = rules.seesAll || rules.firstByte < 256 || rules.tokens.length > 0
+  }
+
+  needsHost(): boolean {
+    return this.isForHost
   }
 
   clearCache(): void {

@@ -25,6 +25,7 @@ export interface KernelExports {
   readonly clearWords: () => void
   readonly configure: (howToSplit: number, isWide: number) => void
   readonly encode: (start: number, end: number, out: number) => number
+  readonly needsHost: (start: number, end: number) => number
   readonly setLineTables: (origin: number, starts: number, ends: number, statuses: number, lengths: number) => void
   readonly scanLines: (start: number, end: number, line: number, capacity: number) => number
   readonly packLines: (

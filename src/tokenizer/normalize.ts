@@ -33,9 +33,13 @@ export function normalizeBytes(
   return encoder.encode(normalizeText(decoder.decode(bytes.subarray(start, end)), steps))
 }
 
-/** Characters below U+0300 are their own NFC; only ASCII is every form of itself. */
+/** Texts whose bytes are below this are normalized: characters below U+0300 are their own NFC, only ASCII is every form. */
+export function firstByteToNormalize(steps: readonly NormalizerStep[]): number {
+  return steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+}
+
 function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly NormalizerStep[]): boolean {
-  const limit = steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+  const limit = firstByteToNormalize(steps)
   for (let at = start; at < end; at++) if (bytes[at]! >= limit) return false
   return true
 }
