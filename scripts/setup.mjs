@@ -44,12 +44,17 @@ const newestSource = Math.max(newestIn(at('src')), newestIn(at('assembly')), mod
 if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
   mkdirSync(at('dist'), { recursive: true })
   run('Compiling TypeScript', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc')])
+  const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js')
   if (existsSync(at('assembly', 'kernel.ts'))) {
-    run('Compiling WebAssembly', process.execPath, [
-      at('node_modules', 'assemblyscript', 'bin', 'asc.js'),
-      'assembly/kernel.ts',
+    run('Compiling WebAssembly', process.execPath, [asc, 'assembly/kernel.ts', '--config', 'assembly/asconfig.json'])
+  }
+  for (const target of ['plain', 'relaxed']) {
+    run(`Compiling the training kernels (${target})`, process.execPath, [
+      asc,
       '--config',
-      'assembly/asconfig.json',
+      'assembly/training.asconfig.json',
+      '--target',
+      target,
     ])
   }
   writeFileSync(built, '')

@@ -32,15 +32,20 @@ export interface DocumentBatch extends Batch {
   readonly bytes: Uint8Array
   /** Length n + 1. */
   readonly offsets: Uint32Array
-  /** Where each document came from, for messages and quarantine: line `firstLine + lines[i]`. */
-  readonly firstLine: number
-  readonly lines: Uint32Array
-  /** Offset in the input of each document's line. */
-  readonly byteOffsets: Float64Array
-  readonly source: string
+  /** Document i was taken out of line i of these: for messages and quarantine. */
+  readonly origin: LineBatch
 }
 
 export type TokenArray = Uint8Array | Uint16Array | Uint32Array
+
+/** Which tokenizer made some tokens: enough to refuse another one. */
+export interface TokenizerIdentity {
+  /** Of the tokenizer file's bytes, in hex. */
+  readonly sha256: string
+  /** Size of the base vocabulary, without added tokens: what the width of a token goes by. */
+  readonly vocabSize: number
+  readonly endOfDocumentId: number | undefined
+}
 
 /** Token ids of whole documents, one after the other, end-of-document token included where the user asked for one. */
 export interface TokenBatch extends Batch {
@@ -48,8 +53,8 @@ export interface TokenBatch extends Batch {
   readonly tokens: TokenArray
   /** Tokens of each document; they add up to tokens.length. */
   readonly lengths: Uint32Array
-  /** Line number in the source after this batch: what a journal records. */
-  readonly source: string
+  /** Undefined where it is not known, as for tokens read from a file without a manifest. */
+  readonly tokenizer: TokenizerIdentity | undefined
 }
 
 /** Training samples: `rows` blocks of `block` token ids each, row-major. */
@@ -79,3 +84,21 @@ export interface SampleCursor {
 
 /** The kinds of item, as registry entries and `penstock stages` name them. */
 export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'
+
+/** How many records (lines, documents, samples) an item holds; 0 for bytes and what else is no batch of records. */
+export function recordCount(item: unknown): number {
+  if (typeof item !== 'object' || item === null || !('kind' in item)) return 0
+  const batch = item as LineBatch | DocumentBatch | TokenBatch | SampleBatch | { readonly kind: undefined }
+  switch (batch.kind) {
+    case 'lines':
+      return batch.starts.length
+    case 'documents':
+      return batch.offsets.length - 1
+    case 'tokens':
+      return batch.lengths.length
+    case 'samples':
+      return batch.rows
+    default:
+      return 0
+  }
+}

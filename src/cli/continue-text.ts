@@ -1,0 +1,68 @@
+/** A checkpoint and a prompt -> text, piece by piece. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PenstockError } from '../errors.js'
+import { openTokenizer } from '../stages/tokenizer-file.js'
+import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../training/checkpoint.js'
+import { generate } from '../training/generate.js'
+import { openEngine } from '../training/open-engine.js'
+import { resolveModel, type TrainingOptions } from '../training/options.js'
+import type { GenerateFlags } from './generate.js'
+
+type TextOptions = Omit<GenerateFlags, 'backend'> & { readonly backend: string }
+
+/** Yields the prompt first. @throws FILE_MISSING, CHECKPOINT_INVALID, TOKENIZER_MISMATCH */
+export async function* continueText(path: string, options: TextOptions): AsyncGenerator<string> {
+  const { path: folder, state } = await findCheckpoint(path)
+  const tokenizerPath = options.tokenizer ?? state.tokenizer?.path
+  if (tokenizerPath === undefined) {
+    throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint names no tokenizer: give --tokenizer', { file: folder })
+  }
+  const { tokenizer, sha256 } = await openTokenizer(tokenizerPath)
+  if (state.tokenizer !== undefined && state.tokenizer.sha256 !== sha256) {
+    throw new PenstockError(
+      'TOKENIZER_MISMATCH',
+      `the model was trained with another tokenizer than ${tokenizerPath}`,
+      {
+        file: folder,
+      },
+    )
+  }
+  const model = resolveModel(state.model)
+  const engine = await openEngine({ ...state.training, backend: options.backend as TrainingOptions['backend'] }, model)
+  try {
+    await engine.loadState(folder)
+    const ids = [...tokenizer.encode(options.prompt)]
+    let shown = tokenizer.decode(ids)
+    yield shown
+    const sampling = {
+      maxTokens: options.maxTokens,
+      sequenceLength: model.sequence_length,
+      temperature: options.temperature,
+      seed: options.seed,
+      vocabSize: tokenizer.totalSize,
+      ...(options.topK === undefined ? {} : { topK: options.topK }),
+    }
+    for await (const id of generate(engine, ids, sampling)) {
+      ids.push(id)
+      const text = tokenizer.decode(ids)
+      // A character of several tokens is shown when it is whole.
+      if (text.endsWith('\uFFFD')) continue
+      yield text.slice(shown.length)
+      shown = text
+    }
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The checkpoint at a path, or the newest whole one in it. @throws FILE_MISSING, CHECKPOINT_INVALID */
+export async function findCheckpoint(path: string): Promise<Checkpoint> {
+  const isCheckpoint = await stat(join(path, 'state.json')).then(
+    () => true,
+    () => false,
+  )
+  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, () => {})
+  if (found !== undefined) return found
+  throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file: path })
+}

@@ -1,0 +1,57 @@
+/** The stages and their options as text or JSON, from the schemas that check them. */
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import { type StageEntry, stageRegistry } from '../pipelines/registry.js'
+import { suggestion } from '../pipelines/suggest.js'
+
+interface OptionSchema {
+  readonly type?: string
+  readonly enum?: readonly unknown[]
+  readonly anyOf?: readonly OptionSchema[]
+  readonly const?: unknown
+  readonly default?: unknown
+  readonly description?: string
+}
+
+/** @throws STAGE_UNKNOWN */
+export function describeStages(name: string | undefined, asJson: boolean): string {
+  const names = Object.keys(stageRegistry)
+  if (name !== undefined && !Object.hasOwn(stageRegistry, name)) {
+    throw new PenstockError('STAGE_UNKNOWN', `no stage ${name}${suggestion(name, names)}`)
+  }
+  const chosen = name === undefined ? names : [name]
+  if (asJson) {
+    const all = chosen.map(stage => {
+      const { summary, accepts, emits, options } = stageRegistry[stage]!
+      return { stage, summary, accepts, emits, options: z.toJSONSchema(options, { io: 'input' }) }
+    })
+    return `${JSON.stringify(name === undefined ? all : all[0], null, 2)}\n`
+  }
+  const lines = chosen.flatMap(stage => {
+    const entry = stageRegistry[stage]!
+    const head = `${stage.padEnd(18)} ${flow(entry).padEnd(22)} ${entry.summary}`
+    return name === undefined ? [head] : [head, '', ...optionLines(entry)]
+  })
+  return `${lines.join('\n')}\n`
+}
+
+const flow = ({ accepts, emits }: StageEntry): string => `${accepts ?? ''} -> ${emits ?? ''}`.trim()
+
+function optionLines(entry: StageEntry): string[] {
+  const schema = z.toJSONSchema(entry.options, { io: 'input' }) as {
+    properties?: Record<string, OptionSchema>
+    required?: readonly string[]
+  }
+  return Object.entries(schema.properties ?? {}).map(([option, details]) => {
+    const required = schema.required?.includes(option) ? ' (required)' : ''
+    const fallback = details.default === undefined ? '' : ` [${JSON.stringify(details.default)}]`
+    return `  ${option.padEnd(24)} ${typeName(details).padEnd(26)} ${details.description ?? ''}${required}${fallback}`.trimEnd()
+  })
+}
+
+function typeName(schema: OptionSchema): string {
+  if (schema.enum !== undefined) return schema.enum.join(' | ')
+  if (schema.const !== undefined) return String(schema.const)
+  if (schema.anyOf !== undefined) return schema.anyOf.map(typeName).join(' | ')
+  return schema.type ?? 'any'
+}

@@ -1,0 +1,43 @@
+import type { Command } from 'commander'
+import { PenstockError } from '../errors.js'
+import { wholeNumber } from './terminal.js'
+
+export interface GenerateFlags {
+  readonly prompt: string
+  readonly maxTokens: number
+  readonly temperature: number
+  readonly topK?: number
+  readonly seed: number
+  readonly tokenizer?: string
+  readonly backend: string
+}
+
+export function addGenerateCommand(program: Command): void {
+  program
+    .command('generate')
+    .summary('continue a text with a trained model')
+    .description('Continues a prompt with the model of a checkpoint, token by token, on standard output.')
+    .argument('<checkpoint>', 'a checkpoint, or a folder of checkpoints (the newest is taken)')
+    .requiredOption('-p, --prompt <text>', 'the text to continue')
+    .option('-n, --max-tokens <count>', 'tokens to add at most', wholeNumber, 100)
+    .option('--temperature <value>', '0 takes the likeliest token each time', nonNegative, 0.8)
+    .option('--top-k <count>', 'draw from the likeliest tokens only', wholeNumber)
+    .option('--seed <number>', 'the same seed gives the same text', wholeNumber, 0)
+    .option('--tokenizer <path>', 'where the tokenizer lies now, if not where it was')
+    .option('--backend <name>', 'what computes', 'wasm')
+    .addHelpText(
+      'after',
+      "\nExample:\n  penstock generate data/quickstart/checkpoints --prompt 'The state of the Union'\n",
+    )
+    .action(async (checkpoint: string, flags: GenerateFlags) => {
+      const { continueText } = await import('./continue-text.js')
+      for await (const piece of continueText(checkpoint, flags)) process.stdout.write(piece)
+      process.stdout.write('\n')
+    })
+}
+
+function nonNegative(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value
+  throw new PenstockError('ARGUMENT_INVALID', `expected a number from 0 on, found ${JSON.stringify(text)}`)
+}

@@ -1,0 +1,37 @@
+import type { Command } from 'commander'
+import type { RunFlags } from './run-definition.js'
+import {
+  addFaultOptions,
+  addOutputOptions,
+  type FaultFlags,
+  faultOptionsOf,
+  type OutputFlags,
+  withoutEnding,
+} from './shared-options.js'
+
+export function addIndexCommand(program: Command): void {
+  const command = program
+    .command('index')
+    .summary('index a JSONL file')
+    .description(
+      'Writes the byte offset and length of each line of a JSONL file to an .idx file; each line is checked.',
+    )
+    .argument('<source>', 'the JSONL file, also .gz or .zst')
+    .option('-o, --output <file>', 'the index; the name of the source with the ending .idx when absent')
+    .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
+  addOutputOptions(addFaultOptions(command)).action(
+    async (source: string, flags: RunFlags & FaultFlags & OutputFlags & { output?: string }) => {
+      const { definitionOf } = await import('../pipelines/definition.js')
+      const { runDefinition } = await import('./run-definition.js')
+      const faults = faultOptionsOf(flags)
+      const path = flags.output ?? `${withoutEnding(source)}.idx`
+      const stages = [
+        { 'read-file': { path: source } },
+        { 'read-lines': faults },
+        { 'validate-json': faults },
+        { 'write-index': { path, if_exists: flags.ifExists } },
+      ]
+      await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)
+    },
+  )
+}

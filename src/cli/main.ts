@@ -1,0 +1,53 @@
+#!/usr/bin/env node
+/**
+ * The command line: reads arguments, calls the library, prints, exits. Each command loads its code only when it runs, so
+ * that `--help` answers at once. Exit codes: 0 done, 1 failed, 2 wrong configuration or arguments, 130 and 143 stopped.
+ */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { addGenerateCommand } from './generate.js'
+import { addIndexCommand } from './index-command.js'
+import { addInspectCommand } from './inspect.js'
+import { addPackCommand } from './pack.js'
+import { addQuickstartCommand } from './quickstart.js'
+import { addRunCommand } from './run.js'
+import { addStagesCommand } from './stages.js'
+import { exitCodeOf, printError } from './terminal.js'
+import { addTrainCommand } from './train.js'
+import { addTrainTokenizerCommand } from './train-tokenizer.js'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+const program = new Command('penstock')
+  .description('From JSONL to a trained GPT, in back-pressured streams.')
+  .version(version)
+  .showHelpAfterError('(penstock <command> --help shows the options)')
+  .configureHelp({ sortSubcommands: false })
+  .exitOverride()
+
+for (const add of [
+  addQuickstartCommand,
+  addRunCommand,
+  addIndexCommand,
+  addPackCommand,
+  addTrainTokenizerCommand,
+  addTrainCommand,
+  addGenerateCommand,
+  addInspectCommand,
+  addStagesCommand,
+]) {
+  add(program)
+}
+for (const command of program.commands) command.exitOverride().showHelpAfterError()
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    printError(error)
+    process.exitCode = exitCodeOf(error)
+  }
+}

@@ -1,0 +1,17 @@
+import type { Command } from 'commander'
+
+export function addQuickstartCommand(program: Command): void {
+  program
+    .command('quickstart')
+    .summary('the whole way on a small English corpus, in a few minutes')
+    .description(
+      'JSONL to tokenizer, index, packed file and a small trained model, with a report. In a clone, npm run quickstart makes the corpus first.',
+    )
+    .option('--steps <count>', 'training steps', Number)
+    .option('--backend <name>', 'what computes', 'wasm')
+    .addHelpText('after', '\nExample:\n  penstock quickstart --steps 100\n')
+    .action(async (flags: { steps?: number; backend: string }) => {
+      const { quickstart } = await import('./run-quickstart.js')
+      await quickstart(flags)
+    })
+}

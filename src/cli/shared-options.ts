@@ -1,0 +1,47 @@
+/** Options that several commands share, and their translation into options of stages. */
+import { type Command, Option } from 'commander'
+import { wholeNumber } from './terminal.js'
+
+export interface FaultFlags {
+  readonly faulty: 'fail' | 'skip' | 'quarantine'
+  readonly quarantine?: string
+  readonly maxFaulty?: number
+}
+export interface OutputFlags {
+  readonly ifExists: 'error' | 'skip' | 'override'
+}
+
+export function addFaultOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--faulty <policy>', 'what to do with a faulty record')
+        .choices(['fail', 'skip', 'quarantine'])
+        .default('fail'),
+    )
+    .option('--quarantine <file>', 'where faulty records go; implies --faulty quarantine')
+    .option('--max-faulty <count>', 'fail after more faulty records than this', wholeNumber)
+}
+
+export function addOutputOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--if-exists <policy>', 'what to do when an output exists')
+        .choices(['error', 'skip', 'override'])
+        .default('error'),
+    )
+    .option('--quiet', 'print nothing but errors')
+    .option('--json', 'progress and results as JSON lines on standard error')
+}
+
+export function faultOptionsOf(flags: FaultFlags): Record<string, unknown> {
+  return {
+    faulty: flags.quarantine === undefined ? flags.faulty : 'quarantine',
+    ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
+    ...(flags.maxFaulty === undefined ? {} : { max_faulty: flags.maxFaulty }),
+  }
+}
+
+/** `dir/name.jsonl.gz` -> `dir/name` */
+export function withoutEnding(path: string): string {
+  return path.replace(/\.(gz|zst)$/, '').replace(/\.[^./\\]+$/, '')
+}

@@ -1,0 +1,30 @@
+/**
+ * The two 32-bit checksums that metric files use, a byte at a time over a table: CRC-32 (IEEE, as in zip) and CRC-32C
+ * (Castagnoli). Records are short; neither is on a hot path.
+ */
+const ieee = tableOf(0xedb88320)
+const castagnoli = tableOf(0x82f63b78)
+
+/** @param before checksum of the bytes that stand before these */
+export function crc32(bytes: Uint8Array, before = 0): number {
+  return checksum(ieee, bytes, before)
+}
+
+export function crc32c(bytes: Uint8Array): number {
+  return checksum(castagnoli, bytes, 0)
+}
+
+function checksum(table: Uint32Array, bytes: Uint8Array, before: number): number {
+  let crc = ~before
+  for (const byte of bytes) crc = table[(crc ^ byte) & 0xff]! ^ (crc >>> 8)
+  return ~crc >>> 0
+}
+
+/** @param polynomial with its bits reversed */
+function tableOf(polynomial: number): Uint32Array {
+  return Uint32Array.from({ length: 256 }, (_, byte) => {
+    let crc = byte
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ polynomial : crc >>> 1
+    return crc
+  })
+}

@@ -1,0 +1,135 @@
+/**
+ * The text of a field of each line, as UTF-8. A record that has none is reported beside the documents and left out. A
+ * plain path is found in the bytes themselves; only a filter that computes something needs the record as a value.
+ */
+import type { ErrorCode } from '../errors.js'
+import type { DocumentBatch, LineBatch } from './batches.js'
+import type { JqFilter } from './jq.js'
+import { extractText, scanLine } from './json-scan.js'
+import { keepLines } from './jsonl.js'
+
+/** A record that yields no document, with its place. */
+export interface RecordFault {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly file: string
+  readonly line: number
+  readonly byteOffset: number
+  /** The record's bytes. */
+  readonly record: Uint8Array
+}
+
+/** A line of a batch as the record of a fault. */
+export function recordAt(batch: LineBatch, index: number): Omit<RecordFault, 'code' | 'message'> {
+  const start = batch.starts[index]!
+  return {
+    file: batch.source,
+    line: batch.firstLine + batch.lines[index]!,
+    byteOffset: batch.byteOffset + start,
+    record: batch.bytes.subarray(start, batch.ends[index]),
+  }
+}
+
+export interface Extraction {
+  readonly documents: DocumentBatch
+  readonly faults: readonly RecordFault[]
+}
+
+/** Appends a record's text, or says why there is none. */
+type TextWriter = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  to: TextBuffer,
+) => Pick<RecordFault, 'code' | 'message'> | undefined
+
+/** The documents of a batch of lines. `field` is the filter's text, for messages. */
+export function extractBatch(batch: LineBatch, filter: JqFilter, field: string): Extraction {
+  const write = filter.path === undefined ? computedText(filter, field) : plainText(filter.path)
+  const count = batch.starts.length
+  const offsets = new Uint32Array(count + 1)
+  const keep = new Uint8Array(count)
+  const faults: RecordFault[] = []
+  const texts = new TextBuffer(batch.bytes.byteLength)
+  let documents = 0
+  for (let index = 0; index < count; index++) {
+    const start = batch.starts[index]!
+    const end = batch.ends[index]!
+    const fault = write(batch.bytes, start, end, texts)
+    if (fault === undefined) {
+      keep[index] = 1
+      offsets[++documents] = texts.length
+    } else {
+      faults.push({ ...fault, ...recordAt(batch, index) })
+    }
+  }
+  return {
+    documents: {
+      kind: 'documents',
+      number: batch.number,
+      byteLength: texts.length,
+      bytes: texts.bytes.subarray(0, texts.length),
+      offsets: offsets.slice(0, documents + 1),
+      origin: documents === count ? batch : keepLines(batch, keep),
+    },
+    faults,
+  }
+}
+
+/** Texts one behind the other. */
+class TextBuffer {
+  bytes: Uint8Array
+  length = 0
+
+  constructor(expectedBytes: number) {
+    this.bytes = new Uint8Array(expectedBytes)
+  }
+
+  /** Makes room for `count` more bytes. */
+  reserve(count: number): void {
+    if (this.length + count <= this.bytes.byteLength) return
+    const larger = new Uint8Array(Math.max(this.length + count, 2 * this.bytes.byteLength))
+    larger.set(this.bytes.subarray(0, this.length))
+    this.bytes = larger
+  }
+}
+
+function plainText(path: readonly (string | number)[]): TextWriter {
+  return (bytes, start, end, to) => {
+    to.reserve(end - start)
+    const result = extractText(bytes, start, end, path, to.bytes, to.length)
+    if (!result.ok) return result
+    to.length += result.length
+    return undefined
+  }
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const encoder = new TextEncoder()
+
+function computedText(filter: JqFilter, field: string): TextWriter {
+  return (bytes, start, end, to) => {
+    const scanned = scanLine(bytes, start, end)
+    if (!scanned.ok) return scanned
+    const value: unknown = JSON.parse(decoder.decode(bytes.subarray(start, end)))
+    let found: unknown
+    try {
+      found = filter.apply(value)[0]
+    } catch (error) {
+      return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${(error as Error).message}` }
+    }
+    if (found === undefined || found === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
+    if (typeof found !== 'string') {
+      return { code: 'FIELD_NOT_TEXT', message: `${field} is ${describe(found)}, where a string is expected` }
+    }
+    const text = encoder.encode(found)
+    to.reserve(text.byteLength)
+    to.bytes.set(text, to.length)
+    to.length += text.byteLength
+    return undefined
+  }
+}
+
+function describe(value: unknown): string {
+  return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}

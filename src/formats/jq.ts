@@ -1,0 +1,85 @@
+/**
+ * jq filters compiled to functions over parsed JSON: paths, operators, string interpolation and the functions that text
+ * extraction uses, with the results of jq 1.7. What is not compiled gives null; the full language (the package jq-web) then does it.
+ * Two things a parsed value no longer knows: a number's own text (`3.0` prints as 3), and the order of keys that look like
+ * array indices (they come first).
+ */
+import { PenstockError } from '../errors.js'
+import { buildFilter } from './jq/evaluate.js'
+import type { Filter } from './jq/steps.js'
+import { NotCompiled, parseFilter, type Tree } from './jq/syntax.js'
+import { JqFailure } from './jq/values.js'
+
+export interface JqFilter {
+  readonly filter: string
+  /** Set when the filter is a plain path such as `.a.b[0]`: what a byte-level extractor can follow without parsing. */
+  readonly path?: readonly (string | number)[]
+  /** All outputs for one value. @throws FIELD_MISSING where the filter does not fit the value, UNSUPPORTED where only the full language will do. */
+  apply(value: unknown): unknown[]
+  /** The first output, or undefined when there is none; nothing after it is evaluated. @throws as `apply`. */
+  first(value: unknown): unknown
+}
+
+/** Compiles a filter, or gives null when it is outside the compiled part of jq (or is no jq at all). */
+export function compileJq(filter: string): JqFilter | null {
+  try {
+    const tree = parseFilter(filter)
+    const evaluate = buildFilter(tree)
+    const path = pathOf(tree)
+    return {
+      filter,
+      ...(path === undefined ? {} : { path }),
+      apply: value => guarded(filter, () => [...evaluate(value, null)]),
+      first: value => guarded(filter, () => firstOutput(evaluate, value)),
+    }
+  } catch (error) {
+    if (error instanceof NotCompiled) return null
+    throw error
+  }
+}
+
+function firstOutput(evaluate: Filter, value: unknown): unknown {
+  for (const output of evaluate(value, null)) return output
+  return undefined
+}
+
+function guarded<Result>(filter: string, run: () => Result): Result {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof JqFailure) {
+      throw new PenstockError(
+        'FIELD_MISSING',
+        `the filter ${filter} does not fit the record: ${error.message}`,
+        {},
+        error,
+      )
+    }
+    if (error instanceof NotCompiled || error instanceof RangeError) {
+      throw new PenstockError('UNSUPPORTED', `the filter ${filter} needs the full jq here: ${error.message}`, {}, error)
+    }
+    throw error
+  }
+}
+
+/** The keys of a chain of plain indices from the input on. */
+function pathOf(tree: Tree): (string | number)[] | undefined {
+  if (tree.kind === 'identity') return []
+  if (tree.kind === 'binary' && tree.operator === '|') return joinPaths(pathOf(tree.left), pathOf(tree.right))
+  if (tree.kind !== 'index' || tree.optional) return undefined
+  return joinPaths(pathOf(tree.of), keyOf(tree.key))
+}
+
+function joinPaths(
+  start: (string | number)[] | undefined,
+  end: (string | number)[] | undefined,
+): (string | number)[] | undefined {
+  return start === undefined || end === undefined ? undefined : [...start, ...end]
+}
+
+/** A literal key, a negative number included. */
+function keyOf(key: Tree): (string | number)[] | undefined {
+  if (key.kind === 'negate' && key.of.kind === 'literal' && typeof key.of.value === 'number') return [-key.of.value]
+  if (key.kind !== 'literal' || (typeof key.value !== 'string' && typeof key.value !== 'number')) return undefined
+  return [key.value]
+}

@@ -1,0 +1,132 @@
+/**
+ * jq's view of JSON values: types, truth, order, and the text of a value. Strings are sequences of code points here, not of
+ * UTF-16 units. Objects keep the order of their keys, except where JavaScript moves keys that look like array indices.
+ */
+
+export type Json = unknown
+export type JsonObject = Readonly<Record<string, Json>>
+
+/** What jq reports when a filter does not fit a value. */
+export class JqFailure extends Error {}
+
+const TYPE_ORDER = ['null', 'false', 'true', 'number', 'string', 'array', 'object']
+
+export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 'array' | 'object' {
+  if (value === null || value === undefined) return 'null'
+  if (Array.isArray(value)) return 'array'
+  return typeof value as 'boolean' | 'number' | 'string' | 'object'
+}
+
+export function isTrue(value: Json): boolean {
+  return value !== false && value !== null && value !== undefined
+}
+
+export function isObject(value: Json): value is JsonObject {
+  return typeOf(value) === 'object'
+}
+
+/** Own keys only: an input's `__proto__` is a key like any other. */
+export function getKey(object: JsonObject, key: string): Json {
+  return Object.hasOwn(object, key) ? object[key] : null
+}
+
+export function codePoints(text: string): string[] {
+  return Array.from(text)
+}
+
+/** Negative, zero or positive: jq's total order of all values. */
+export function compare(left: Json, right: Json): number {
+  const rank = orderOf(left) - orderOf(right)
+  if (rank !== 0) return rank
+  if (typeof left === 'number') return compareNumbers(left, right as number)
+  if (typeof left === 'string') return compareTexts(left, right as string)
+  if (Array.isArray(left)) return compareLists(left, right as Json[])
+  if (isObject(left)) return compareObjects(left, right as JsonObject)
+  return 0
+}
+
+function orderOf(value: Json): number {
+  return TYPE_ORDER.indexOf(typeof value === 'boolean' ? String(value) : typeOf(value))
+}
+
+/** NaN is below every number, itself included. */
+function compareNumbers(left: number, right: number): number {
+  if (Number.isNaN(left)) return -1
+  if (Number.isNaN(right)) return 1
+  return left < right ? -1 : left > right ? 1 : 0
+}
+
+/** By code point, which is the order of the UTF-8 bytes. */
+function compareTexts(left: string, right: string): number {
+  const length = Math.min(left.length, right.length)
+  for (let i = 0; i < length; i++) {
+    if (left.charCodeAt(i) !== right.charCodeAt(i)) return left.codePointAt(i)! - right.codePointAt(i)!
+  }
+  return left.length - right.length
+}
+
+function compareLists(left: readonly Json[], right: readonly Json[]): number {
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const order = compare(left[i], right[i])
+    if (order !== 0) return order
+  }
+  return left.length - right.length
+}
+
+/** First the sorted keys as a list, then the values key by key. */
+function compareObjects(left: JsonObject, right: JsonObject): number {
+  const keys = sortedKeys(left)
+  const byKeys = compareLists(keys, sortedKeys(right))
+  if (byKeys !== 0) return byKeys
+  return compareLists(
+    keys.map(key => left[key]),
+    keys.map(key => right[key]),
+  )
+}
+
+export function sortedKeys(object: JsonObject): string[] {
+  return Object.keys(object).sort(compareTexts)
+}
+
+export function isEqual(left: Json, right: Json): boolean {
+  return compare(left, right) === 0
+}
+
+/** `tojson`. Numbers are written as doubles: jq 1.7 would keep a source's `3.0`, which a parsed value no longer tells. */
+export function toJson(value: Json): string {
+  if (typeof value === 'number') return numberText(value)
+  if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`
+  if (isObject(value)) {
+    return `{${Object.keys(value)
+      .map(key => `${stringText(key)}:${toJson(value[key])}`)
+      .join(',')}}`
+  }
+  return typeof value === 'string' ? stringText(value) : String(value ?? null)
+}
+
+/** `tostring`: a string stays as it is. */
+export function toText(value: Json): string {
+  return typeof value === 'string' ? value : toJson(value)
+}
+
+function stringText(text: string): string {
+  return JSON.stringify(text).replaceAll('\u007f', '\\u007f')
+}
+
+/** The shortest digits that read back, in jq's choice of notation. */
+function numberText(value: number): string {
+  if (Number.isNaN(value)) return 'null'
+  if (Object.is(value, -0)) return '-0'
+  const finite = Math.min(Math.max(value, -Number.MAX_VALUE), Number.MAX_VALUE)
+  const [mantissa = '', exponentText = '0'] = finite.toExponential().split('e')
+  const digits = mantissa.replace(/[-.]/g, '')
+  const exponent = Number(exponentText)
+  if (exponent < -4 || exponent >= digits.length + 15) {
+    return `${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`
+  }
+  const sign = finite < 0 ? '-' : ''
+  if (exponent < 0) return `${sign}0.${'0'.repeat(-exponent - 1)}${digits}`
+  const whole = digits.slice(0, exponent + 1).padEnd(exponent + 1, '0')
+  const fraction = digits.slice(exponent + 1)
+  return sign + whole + (fraction === '' ? '' : `.${fraction}`)
+}

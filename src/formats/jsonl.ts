@@ -1,0 +1,148 @@
+/**
+ * Cuts bytes that come in any chunks into batches of whole lines. Lines end at LF alone (a CR belongs to its line, as
+ * byte-exact indexes need); the last line may lack its LF. Only the piece after a chunk's last LF is ever copied.
+ */
+import type { LineBatch } from './batches.js'
+
+const LF = 10
+
+/** A line that was given up because it is longer than the limit. */
+export interface LongLine {
+  readonly line: number
+  readonly byteOffset: number
+  /** Its first bytes. */
+  readonly head: Uint8Array
+}
+
+export interface LineSplitterOptions {
+  readonly source: string
+  readonly maxLineBytes: number
+  /** Lines delivered at most. */
+  readonly limit?: number
+}
+
+/** Feed chunks with `push`, end with `finish`; both answer the batch that became whole, if any. */
+export class LineSplitter {
+  /** Lines that were too long since the last `takeLongLines`. */
+  private longLines: LongLine[] = []
+  private readonly options: LineSplitterOptions
+  private rest: Uint8Array[] = []
+  private restBytes = 0
+  /** Set while the rest of a line that is too long is passed over. */
+  private skipping = false
+  private byteOffset = 0
+  private line = 1
+  private number = 0
+
+  constructor(options: LineSplitterOptions) {
+    this.options = options
+  }
+
+  /** True once `limit` lines are delivered. */
+  get full(): boolean {
+    return this.options.limit !== undefined && this.line > this.options.limit
+  }
+
+  takeLongLines(): LongLine[] {
+    const taken = this.longLines
+    this.longLines = []
+    return taken
+  }
+
+  /** The splitter keeps views of `chunk`: its owner must not change it afterwards. */
+  push(chunk: Uint8Array): LineBatch | undefined {
+    let bytes = chunk
+    if (this.skipping) {
+      const end = bytes.indexOf(LF)
+      if (end < 0) {
+        this.byteOffset += bytes.byteLength
+        return undefined
+      }
+      this.skipping = false
+      this.line++
+      this.byteOffset += end + 1
+      bytes = bytes.subarray(end + 1)
+    }
+    const lastEnd = bytes.lastIndexOf(LF) + 1
+    if (lastEnd === 0) {
+      this.keep(bytes)
+      return undefined
+    }
+    const whole = this.joinRest(bytes.subarray(0, lastEnd))
+    const batch = this.cut(whole)
+    this.keep(bytes.subarray(lastEnd))
+    return batch
+  }
+
+  finish(): LineBatch | undefined {
+    if (this.restBytes === 0) return undefined
+    return this.cut(this.joinRest(new Uint8Array(0)))
+  }
+
+  private keep(bytes: Uint8Array): void {
+    if (bytes.byteLength === 0) return
+    this.rest.push(bytes)
+    this.restBytes += bytes.byteLength
+    if (this.restBytes <= this.options.maxLineBytes) return
+    this.longLines.push({ line: this.line, byteOffset: this.byteOffset, head: this.rest[0]!.subarray(0, 1024) })
+    this.byteOffset += this.restBytes
+    this.rest = []
+    this.restBytes = 0
+    this.skipping = true
+  }
+
+  private joinRest(bytes: Uint8Array): Uint8Array {
+    if (this.restBytes === 0) return bytes
+    const joined = new Uint8Array(this.restBytes + bytes.byteLength)
+    let position = 0
+    for (const part of [...this.rest, bytes]) {
+      joined.set(part, position)
+      position += part.byteLength
+    }
+    this.rest = []
+    this.restBytes = 0
+    return joined
+  }
+
+  /** `bytes` starts at a line's first byte and ends after an LF, or at the input's end. */
+  private cut(bytes: Uint8Array): LineBatch | undefined {
+    const starts: number[] = []
+    const ends: number[] = []
+    const lines: number[] = []
+    const firstLine = this.line
+    for (let start = 0; start < bytes.byteLength && !this.full; this.line++) {
+      const found = bytes.indexOf(LF, start)
+      const end = found < 0 ? bytes.byteLength : found
+      if (end - start > this.options.maxLineBytes) {
+        const head = bytes.subarray(start, start + 1024)
+        this.longLines.push({ line: this.line, byteOffset: this.byteOffset + start, head })
+      } else {
+        starts.push(start)
+        ends.push(end)
+        lines.push(this.line - firstLine)
+      }
+      start = end + 1
+    }
+    const byteOffset = this.byteOffset
+    this.byteOffset += bytes.byteLength
+    if (starts.length === 0) return undefined
+    return {
+      kind: 'lines',
+      number: this.number++,
+      byteLength: bytes.byteLength,
+      bytes,
+      byteOffset,
+      starts: Uint32Array.from(starts),
+      ends: Uint32Array.from(ends),
+      firstLine,
+      lines: Uint32Array.from(lines),
+      source: this.options.source,
+    }
+  }
+}
+
+/** The batch without the lines whose `keep` entry is 0. */
+export function keepLines(batch: LineBatch, keep: Uint8Array): LineBatch {
+  const kept = (values: Uint32Array): Uint32Array => values.filter((_, index) => keep[index] !== 0)
+  return { ...batch, starts: kept(batch.starts), ends: kept(batch.ends), lines: kept(batch.lines) }
+}

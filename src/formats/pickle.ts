@@ -1,0 +1,188 @@
+/**
+ * The one kind of pickle that the file formats here need: a list of pairs of integers, `list[tuple[int, int]]`.
+ * The writer emits, byte for byte, what CPython's `pickle.dumps` (protocol 4, the default of Python 3.8 to 3.13) makes
+ * of a freshly built list. It works in pieces: memory does not grow with the list. The reader is pickle-reader.ts.
+ *
+ * | opcode | byte | argument | meaning |
+ * | --- | --- | --- | --- |
+ * | PROTO | 80 | u8 | protocol; first |
+ * | FRAME | 95 | u64 LE | bytes of the opcodes that follow, up to the next frame; closed at >= 64 KiB |
+ * | EMPTY_LIST | 5d | | the list |
+ * | MEMOIZE, BINPUT, LONG_BINPUT | 94, 71, 72 | none, u8, u32 LE | remember the newest list or tuple |
+ * | BINGET, LONG_BINGET | 68, 6a | u8, u32 LE | a remembered tuple once more |
+ * | MARK ... APPENDS | 28 ... 65 | | up to 1,000 elements |
+ * | APPEND | 61 | | one element |
+ * | BININT1, BININT2, BININT | 4b, 4d, 4a | u8, u16 LE, i32 LE | an integer |
+ * | LONG1 | 8a | u8 n, n bytes LE, two's complement | an integer from 2^31 up |
+ * | TUPLE2 | 86 | | a pair of the two newest integers |
+ * | STOP | 2e | | last |
+ *
+ * Source: CPython, Modules/_pickle.c and Lib/pickletools.py.
+ */
+import { PenstockError } from '../errors.js'
+
+/** The opcodes; see the table above. */
+export const OP = {
+  PROTO: 0x80,
+  FRAME: 0x95,
+  EMPTY_LIST: 0x5d,
+  MEMOIZE: 0x94,
+  BINPUT: 0x71,
+  LONG_BINPUT: 0x72,
+  BINGET: 0x68,
+  LONG_BINGET: 0x6a,
+  MARK: 0x28,
+  APPENDS: 0x65,
+  APPEND: 0x61,
+  BININT1: 0x4b,
+  BININT2: 0x4d,
+  BININT: 0x4a,
+  LONG1: 0x8a,
+  TUPLE2: 0x86,
+  STOP: 0x2e,
+} as const
+
+export const FRAME_HEADER_BYTES = 9
+/** A frame is closed before the first object that starts at or after this many bytes. */
+const FRAME_TARGET_BYTES = 64 * 1024
+/** CPython writes no frame header for fewer bytes than this. */
+const FRAME_MIN_BYTES = 4
+/** More than is ever written between two looks at the frame's size. */
+const FRAME_SLACK_BYTES = 64
+const APPENDS_BATCH = 1000
+
+/** Writes the list piece by piece; holds one frame (64 KiB) and what `take` has not yet fetched. */
+export class PairListPickler {
+  /** The open frame, its header's room in front. */
+  private readonly frame = new Uint8Array(FRAME_HEADER_BYTES + FRAME_TARGET_BYTES + FRAME_SLACK_BYTES)
+  private end = FRAME_HEADER_BYTES
+  private finished: Uint8Array[] = [Uint8Array.of(OP.PROTO, 4)]
+  private pairCount = 0
+  private firstA = 0
+  private firstB = 0
+
+  constructor() {
+    this.frame[this.end++] = OP.EMPTY_LIST
+    this.frame[this.end++] = OP.MEMOIZE
+  }
+
+  /** Adds a pair of integers from 0 to 2^53 - 1. @throws PICKLE_INVALID for any other number */
+  push(a: number, b: number): void {
+    if (!Number.isSafeInteger(a) || !Number.isSafeInteger(b) || a < 0 || b < 0) {
+      const message = `cannot pickle the pair (${a}, ${b}): integers from 0 to 2^53 - 1 only`
+      throw new PenstockError('PICKLE_INVALID', message, { record: this.pairCount })
+    }
+    const index = this.pairCount++
+    // A list of one element is written without MARK, so the first pair waits for the second.
+    if (index === 0) {
+      this.firstA = a
+      this.firstB = b
+      return
+    }
+    if (index === 1) {
+      this.frame[this.end++] = OP.MARK
+      this.writePair(this.firstA, this.firstB)
+    } else if (index % APPENDS_BATCH === 0) {
+      this.frame[this.end++] = OP.APPENDS
+      this.frame[this.end++] = OP.MARK
+    }
+    this.writePair(a, b)
+  }
+
+  /** The bytes that are final so far, in order, each piece handed out once. The caller owns them. */
+  take(): Uint8Array[] {
+    const pieces = this.finished
+    this.finished = []
+    return pieces
+  }
+
+  /** Ends the list and returns the remaining bytes. Nothing may be pushed afterwards. */
+  finish(): Uint8Array[] {
+    if (this.pairCount === 1) {
+      this.writePair(this.firstA, this.firstB)
+      this.frame[this.end++] = OP.APPEND
+    } else if (this.pairCount > 1) {
+      this.frame[this.end++] = OP.APPENDS
+    }
+    this.frame[this.end++] = OP.STOP
+    this.closeFrame()
+    return this.take()
+  }
+
+  private writePair(a: number, b: number): void {
+    this.closeFullFrame()
+    this.writeInteger(a)
+    this.writeInteger(b)
+    this.frame[this.end++] = OP.TUPLE2
+    this.frame[this.end++] = OP.MEMOIZE
+  }
+
+  private writeInteger(value: number): void {
+    this.closeFullFrame()
+    const { frame } = this
+    let end = this.end
+    if (value < 0x100) {
+      frame[end++] = OP.BININT1
+      frame[end++] = value
+    } else if (value < 0x10000) {
+      frame[end++] = OP.BININT2
+      frame[end++] = value
+      frame[end++] = value >>> 8
+    } else if (value < 0x80000000) {
+      frame[end++] = OP.BININT
+      frame[end++] = value
+      frame[end++] = value >>> 8
+      frame[end++] = value >>> 16
+      frame[end++] = value >>> 24
+    } else {
+      // One bit more than the number has: the sign.
+      const length = Math.floor(bitLength(value) / 8) + 1
+      frame[end++] = OP.LONG1
+      frame[end++] = length
+      for (let i = 0, rest = value; i < length; i++, rest = Math.floor(rest / 256)) frame[end++] = rest % 256
+    }
+    this.end = end
+  }
+
+  /** CPython looks at the frame's size before each object, also between the two integers of a pair. */
+  private closeFullFrame(): void {
+    if (this.end >= FRAME_HEADER_BYTES + FRAME_TARGET_BYTES) this.closeFrame()
+  }
+
+  private closeFrame(): void {
+    const byteLength = this.end - FRAME_HEADER_BYTES
+    if (byteLength >= FRAME_MIN_BYTES) {
+      this.frame[0] = OP.FRAME
+      new DataView(this.frame.buffer).setBigUint64(1, BigInt(byteLength), true)
+      this.finished.push(this.frame.slice(0, this.end))
+    } else {
+      this.finished.push(this.frame.slice(FRAME_HEADER_BYTES, this.end))
+    }
+    this.end = FRAME_HEADER_BYTES
+  }
+}
+
+function bitLength(value: number): number {
+  return value < 0x100000000 ? 32 - Math.clz32(value) : 64 - Math.clz32(value / 0x100000000)
+}
+
+/** Writes a whole list. @throws PICKLE_INVALID for what is not an integer from 0 to 2^53 - 1 */
+export function writePairList(pairs: Iterable<readonly [number, number]>): Uint8Array {
+  const pickler = new PairListPickler()
+  const pieces: Uint8Array[] = []
+  for (const [a, b] of pairs) {
+    pickler.push(a, b)
+    pieces.push(...pickler.take())
+  }
+  return concatenate([...pieces, ...pickler.finish()])
+}
+
+export function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let length = 0
+  for (const piece of pieces) {
+    whole.set(piece, length)
+    length += piece.length
+  }
+  return whole
+}

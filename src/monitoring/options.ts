@@ -1,0 +1,45 @@
+/**
+ * What a definition's `monitoring` key may hold: one entry a sink, each a map of options; `true` or nothing takes the
+ * defaults. Paths that are left out lie in `folder`.
+ */
+import * as z from 'zod'
+
+const path = z.string().min(1)
+const names = z
+  .enum(['penstock', 'modalities'])
+  .default('penstock')
+  .describe('what metrics are called: as here, or as in the reference system')
+
+const jsonl = z.strictObject({ path: path.optional().describe('the log; log.jsonl in the run folder when absent') })
+const tensorboard = z.strictObject({
+  folder: path.optional().describe('for event files; tensorboard in the run folder when absent'),
+  names,
+})
+const wandb = z.strictObject({
+  project: z.string().min(1).default('penstock').describe('the W&B project'),
+  entity: z.string().min(1).optional().describe('the W&B user or team'),
+  name: z.string().min(1).optional().describe('what the run is called; the name of the definition when absent'),
+  mode: z
+    .enum(['offline', 'online'])
+    .default('offline')
+    .describe('online hands the files to wandb sync after each checkpoint and at the end'),
+  folder: path.optional().describe('for run folders; wandb in the run folder when absent'),
+  names,
+})
+const prometheus = z.strictObject({
+  path: path.optional().describe('a file for a text collector; metrics.prom in the run folder when absent'),
+})
+const trace = z.strictObject({
+  path: path.optional().describe('Chrome trace JSON; trace.json in the run folder when absent'),
+})
+
+/** The sinks, by their names in a definition. */
+export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace } as const
+export type SinkName = keyof typeof sinkSchemas
+
+export type SinkOptions = { readonly [Name in SinkName]?: z.output<(typeof sinkSchemas)[Name]> }
+
+export interface MonitoringOptions extends SinkOptions {
+  /** The run folder. */
+  readonly folder: string
+}

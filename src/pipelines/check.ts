@@ -1,0 +1,200 @@
+/**
+ * A definition's form -> a plan that can be built: stages known, options complete, each stage's items what the next one
+ * expects, no output among the inputs. Everything that can be refused without opening a stream is refused here, with the
+ * place in the definition.
+ */
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import {
+  type Chain,
+  configError,
+  type Definition,
+  nameOf,
+  type PipelineDefinition,
+  type StageStep,
+} from './definition.js'
+import { type StageEntry, type StageRegistry, stageRegistry } from './registry.js'
+import { suggestion } from './suggest.js'
+import type { YamlPath, YamlSource } from './yaml-source.js'
+
+export interface CheckedStep {
+  readonly name: string
+  readonly entry: StageEntry
+  /** With defaults filled in. */
+  readonly options: Readonly<Record<string, unknown>>
+  readonly step: StageStep
+}
+export interface CheckedChain {
+  readonly merge: readonly CheckedChain[]
+  readonly steps: readonly CheckedStep[]
+  readonly fork: readonly CheckedChain[]
+}
+export interface CheckedPipeline {
+  readonly name: string
+  readonly chain: CheckedChain
+  readonly source: YamlSource
+}
+
+/** @throws CONFIG_INVALID, STAGE_UNKNOWN, STAGES_MISFIT, FILE_IS_SOURCE */
+export function checkDefinition(definition: Definition, registry: StageRegistry = stageRegistry): CheckedPipeline[] {
+  return definition.pipelines.map(pipeline => checkPipeline(pipeline, definition.source, registry))
+}
+
+function checkPipeline(
+  { name, chain }: PipelineDefinition,
+  source: YamlSource,
+  registry: StageRegistry,
+): CheckedPipeline {
+  const checked = withSourceNames(checkChain(chain, source, registry), undefined)
+  checkEnds(checked, chain, source)
+  checkFiles(checked, source)
+  return { name, chain: checked, source }
+}
+
+function checkChain(chain: Chain, source: YamlSource, registry: StageRegistry): CheckedChain {
+  const inner = (chains: readonly Chain[]) => chains.map(branch => checkChain(branch, source, registry))
+  return {
+    merge: inner(chain.merge),
+    steps: chain.steps.map(step => checkStep(step, source, registry)),
+    fork: inner(chain.fork),
+  }
+}
+
+function checkStep(step: StageStep, source: YamlSource, registry: StageRegistry): CheckedStep {
+  const name = step.stage
+  const entry = Object.hasOwn(registry, name) ? registry[name]! : undefined
+  if (entry === undefined) {
+    const message = `no stage ${name}${suggestion(name, Object.keys(registry))}`
+    throw new PenstockError('STAGE_UNKNOWN', message, configError(source, step.path, message, true).where)
+  }
+  const parsed = entry.options.safeParse(step.options)
+  if (!parsed.success) throw optionError(parsed.error, step, entry, source)
+  return { name, entry, options: parsed.data as Record<string, unknown>, step }
+}
+
+/** The first thing wrong with the options of a step, or of what is written like one, in our words. */
+export function optionError(
+  error: z.ZodError,
+  step: StageStep,
+  entry: Pick<StageEntry, 'options'>,
+  source: YamlSource,
+): PenstockError {
+  const issue = error.issues[0]!
+  const path: YamlPath = [...step.path, ...issue.path.map(key => (typeof key === 'number' ? key : String(key)))]
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0]!
+    const known = issue.path.length === 0 ? optionNames(entry.options) : []
+    return configError(source, [...path, key], `unknown option ${key} of ${step.stage}${suggestion(key, known)}`, true)
+  }
+  const found = valueAt(step.options, issue.path)
+  const message = issue.message.replace(/^Invalid (input|option): /, '').replace(/, received .*$/, '')
+  return configError(
+    source,
+    path,
+    found === undefined && issue.path.length > 0
+      ? `${step.stage} needs the option ${issue.path.map(String).join('.')}: ${message}`
+      : `${message}${issue.path.length === 0 ? '' : `, found ${nameOf(found)}`}`,
+  )
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
+}
+
+/** Names of the options of a stage. */
+export function optionNames(schema: z.ZodType): string[] {
+  return Object.keys((schema as unknown as { shape?: Record<string, unknown> }).shape ?? {})
+}
+
+/** Messages of `read-lines` name the file that `read-file` reads. */
+function withSourceNames(chain: CheckedChain, inherited: string | undefined): CheckedChain {
+  let file = inherited
+  const steps = chain.steps.map(step => {
+    if (step.name === 'read-file') file = String(step.options.path)
+    const named = step.name === 'read-lines' && file !== undefined && step.step.options.source === undefined
+    return named ? { ...step, options: { ...step.options, source: file } } : step
+  })
+  return {
+    merge: chain.merge.map(branch => withSourceNames(branch, undefined)),
+    steps,
+    fork: chain.fork.map(branch => withSourceNames(branch, file)),
+  }
+}
+
+function checkEnds(checked: CheckedChain, chain: Chain, source: YamlSource): void {
+  const given = walk(checked, chain, undefined)
+  if (given !== undefined) misfit(chain.path, `the pipeline ends in ${given}, which nothing takes; end it in a sink`)
+
+  /** What a chain gives at its end, undefined after a sink or a fork. */
+  function walk(part: CheckedChain, form: Chain, incoming: string | undefined): string | undefined {
+    let current = incoming
+    if (part.merge.length > 0) {
+      const kinds = part.merge.map((branch, index) => walk(branch, form.merge[index]!, undefined))
+      const other = kinds.find(kind => kind !== kinds[0] || kind === undefined)
+      if (other !== undefined || kinds[0] === undefined) {
+        misfit(
+          form.path,
+          `merged streams must give the same items, found ${kinds.map(kind => kind ?? 'nothing').join(', ')}`,
+        )
+      }
+      current = kinds[0]
+    }
+    for (const { name, entry, step } of part.steps) {
+      if (entry.accepts !== current) misfit(step.path, `${name} ${takes(entry.accepts)}, but ${stands(current)}`)
+      current = entry.emits
+    }
+    if (part.fork.length > 0) {
+      if (current === undefined) misfit(form.path, 'a fork needs a stage before it that gives something')
+      for (const [index, branch] of part.fork.entries()) {
+        const rest = walk(branch, form.fork[index]!, current)
+        if (rest !== undefined) misfit(form.fork[index]!.path, `the branch ends in ${rest}, which nothing takes`)
+      }
+      return undefined
+    }
+    return current
+  }
+
+  function misfit(path: YamlPath, message: string): never {
+    throw new PenstockError('STAGES_MISFIT', message, configError(source, path, message).where)
+  }
+}
+
+const takes = (kind: string | undefined): string =>
+  kind === undefined ? 'is a source and must stand first' : `takes ${kind}`
+const stands = (kind: string | undefined): string => (kind === undefined ? 'nothing comes to it' : `${kind} come to it`)
+
+/** All steps of a chain, those of its branches included. */
+export function allSteps(chain: CheckedChain): CheckedStep[] {
+  return [...chain.merge.flatMap(allSteps), ...chain.steps, ...chain.fork.flatMap(allSteps)]
+}
+
+/** Refuses an output that is also an input, under whatever name, or that is written twice. */
+function checkFiles(chain: CheckedChain, source: YamlSource): void {
+  const steps = allSteps(chain)
+  const inputs = new Map(
+    steps.flatMap(({ entry, options }) => (entry.reads?.(options) ?? []).map(file => [identity(file), file])),
+  )
+  const outputs = new Map<string, string>()
+  for (const { name, entry, options, step } of steps) {
+    for (const file of entry.writes?.(options) ?? []) {
+      const input = inputs.get(identity(file))
+      const where = { ...configError(source, step.path, '').where, file: source.file }
+      if (input !== undefined)
+        throw new PenstockError('FILE_IS_SOURCE', `${name} would write ${file}, which is read here`, where)
+      const other = outputs.get(identity(file))
+      // One quarantine file may serve several stages.
+      if (other !== undefined && options.quarantine !== file) {
+        throw new PenstockError('CONFIG_INVALID', `${file} is written by two stages`, where)
+      }
+      outputs.set(identity(file), name)
+    }
+  }
+}
+
+/** Device and inode where the file exists: two spellings of one file are one file. */
+function identity(file: string): string {
+  const stats = statSync(file, { throwIfNoEntry: false })
+  return stats === undefined ? resolve(file) : `${stats.dev}:${stats.ino}`
+}

@@ -1,0 +1,231 @@
+/**
+ * The text of a definition -> a plain, frozen description of its pipelines. Only the form is looked at here: which
+ * stages there are and what options they take is checked against a registry in `check.ts`.
+ *
+ * A definition has `pipelines`, a map from name to a list of steps, run one after the other; or `stages`, one such list.
+ * A step is a stage's name, or a map from that name to its options; the last step may be a `fork` into several lists, the
+ * first a `merge` of several. `variables` are put in for `${name}`. `monitoring` says where metrics of the run go.
+ */
+import { PenstockError } from '../errors.js'
+import { suggestion } from './suggest.js'
+import { parseYaml, type YamlPath, type YamlSource } from './yaml-source.js'
+
+export interface StageStep {
+  readonly stage: string
+  readonly options: Readonly<Record<string, unknown>>
+  /** Where the options stand in the definition. */
+  readonly path: YamlPath
+}
+export interface Chain {
+  /** What this chain starts from, when it does not start with a source. */
+  readonly merge: readonly Chain[]
+  readonly steps: readonly StageStep[]
+  /** What this chain ends in, when it does not end in a sink. */
+  readonly fork: readonly Chain[]
+  readonly path: YamlPath
+}
+export interface PipelineDefinition {
+  readonly name: string
+  readonly chain: Chain
+}
+export interface Definition {
+  readonly name: string | undefined
+  /** Options of each sink; `sinks.ts` checks them. */
+  readonly monitoring: Readonly<Record<string, unknown>>
+  readonly pipelines: readonly PipelineDefinition[]
+  readonly source: YamlSource
+}
+
+export type Variables = Readonly<Record<string, string | number | boolean>>
+
+/** @param overrides values that win over the definition's `variables`. @throws CONFIG_INVALID */
+export function readDefinition(text: string, file: string, overrides: Variables = {}): Definition {
+  return defineFrom(parseYaml(text, file), overrides)
+}
+
+/** A definition made by a program instead of read from a file. @throws CONFIG_INVALID */
+export function definitionOf(value: unknown, name = 'definition'): Definition {
+  return defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {})
+}
+
+const TOP_LEVEL = ['name', 'description', 'variables', 'monitoring', 'pipelines', 'stages']
+
+function defineFrom(source: YamlSource, overrides: Variables): Definition {
+  const reader = new DefinitionReader(source, overrides)
+  return Object.freeze({
+    name: reader.name(),
+    monitoring: reader.monitoring(),
+    pipelines: Object.freeze(reader.pipelines()),
+    source,
+  })
+}
+
+class DefinitionReader {
+  private readonly source: YamlSource
+  private readonly top: Record<string, unknown>
+  private readonly variables: Map<string, unknown>
+
+  constructor(source: YamlSource, overrides: Variables) {
+    this.source = source
+    this.top = this.mapAt(source.value, [], 'a definition')
+    for (const key of Object.keys(this.top)) {
+      if (!TOP_LEVEL.includes(key)) this.fail([key], `unknown key ${key}${suggestion(key, TOP_LEVEL)}`, true)
+    }
+    const defined = this.top.variables === undefined ? {} : this.mapAt(this.top.variables, ['variables'], 'variables')
+    this.variables = new Map(Object.entries(defined))
+    for (const [name, value] of Object.entries(overrides)) {
+      if (!this.variables.has(name)) this.fail(['variables'], `no variable ${name} to set${this.near(name)}`)
+      this.variables.set(name, value)
+    }
+    // A variable may use those before it.
+    for (const [name, value] of this.variables) this.variables.set(name, this.filledIn(value, ['variables', name]))
+  }
+
+  name(): string | undefined {
+    return typeof this.top.name === 'string' ? this.top.name : undefined
+  }
+
+  monitoring(): Readonly<Record<string, unknown>> {
+    const { monitoring } = this.top
+    if (monitoring === undefined) return {}
+    return Object.freeze(
+      this.filledIn(this.mapAt(monitoring, ['monitoring'], 'monitoring'), ['monitoring']),
+    ) as Readonly<Record<string, unknown>>
+  }
+
+  pipelines(): PipelineDefinition[] {
+    const { pipelines, stages } = this.top
+    if ((pipelines === undefined) === (stages === undefined)) {
+      this.fail([], 'expected either pipelines (a map of lists of stages) or stages (one list)')
+    }
+    if (stages !== undefined) {
+      return [{ name: this.name() ?? 'pipeline', chain: this.chain(stages, ['stages']) }]
+    }
+    const named = Object.entries(this.mapAt(pipelines, ['pipelines'], 'pipelines'))
+    return named.map(([name, steps]) => ({ name, chain: this.chain(steps, ['pipelines', name]) }))
+  }
+
+  private chain(value: unknown, path: YamlPath): Chain {
+    if (!Array.isArray(value) || value.length === 0)
+      this.fail(path, `expected a list of stages, found ${nameOf(value)}`)
+    const steps: StageStep[] = []
+    let merge: readonly Chain[] = []
+    let fork: readonly Chain[] = []
+    for (const [index, item] of (value as unknown[]).entries()) {
+      const { name, content } = this.step(item, [...path, index])
+      if (name === 'merge') {
+        if (index !== 0) this.fail([...path, index], 'merge must be the first step of its list')
+        merge = this.branches(content, [...path, index, 'merge'])
+      } else if (name === 'fork') {
+        if (index !== (value as unknown[]).length - 1)
+          this.fail([...path, index], 'fork must be the last step of its list')
+        fork = this.branches(content, [...path, index, 'fork'])
+      } else {
+        const at = typeof item === 'string' ? [...path, index] : [...path, index, name]
+        const options =
+          content === undefined || content === null ? {} : this.mapAt(content, at, `the options of ${name}`)
+        steps.push({ stage: name, options: this.filledIn(options, at) as Record<string, unknown>, path: at })
+      }
+    }
+    return Object.freeze({ merge, steps: Object.freeze(steps), fork, path })
+  }
+
+  private step(item: unknown, path: YamlPath): { name: string; content: unknown } {
+    if (typeof item === 'string') return { name: item, content: undefined }
+    const entries = Object.entries(this.mapAt(item, path, 'a step (a stage, or a stage with its options)'))
+    if (entries.length !== 1) this.fail(path, `expected one stage in a step, found ${entries.length}`)
+    const [name, content] = entries[0]!
+    return { name, content }
+  }
+
+  private branches(value: unknown, path: YamlPath): readonly Chain[] {
+    if (!Array.isArray(value) || value.length < 2) this.fail(path, 'expected at least two lists of stages')
+    return Object.freeze((value as unknown[]).map((branch, index) => this.chain(branch, [...path, index])))
+  }
+
+  /** Puts variables in for `${name}`, in all strings of a value. A string that is nothing else takes the variable's type. */
+  private filledIn(value: unknown, path: YamlPath): unknown {
+    if (typeof value === 'string') return this.filledInString(value, path)
+    if (Array.isArray(value)) return value.map((item, index) => this.filledIn(item, [...path, index]))
+    if (typeof value !== 'object' || value === null) return value
+    const entries = Object.entries(value).map(([key, item]) => [key, this.filledIn(item, [...path, key])] as const)
+    return Object.fromEntries(entries)
+  }
+
+  private filledInString(text: string, path: YamlPath): unknown {
+    const look = (name: string): unknown => {
+      const value = this.variables.get(name)
+      if (value === undefined) this.fail(path, `no variable ${name}${this.near(name)}`)
+      return value
+    }
+    const whole = /^\$\{([\w.-]+)\}$/.exec(text)
+    if (whole !== null) return look(whole[1]!)
+    return text.replaceAll(/\$\{([\w.-]+)\}/g, (_, name: string) => String(look(name)))
+  }
+
+  private near(name: string): string {
+    return suggestion(name, this.variables.keys())
+  }
+
+  private mapAt(value: unknown, path: YamlPath, what: string): Record<string, unknown> {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      this.fail(path, `expected ${what} as a map, found ${nameOf(value)}`)
+    }
+    return value as Record<string, unknown>
+  }
+
+  private fail(path: YamlPath, message: string, ofKey = false): never {
+    throw configError(this.source, path, message, ofKey)
+  }
+}
+
+/** CONFIG_INVALID at a place of the definition. */
+export function configError(source: YamlSource, path: YamlPath, message: string, ofKey = false): PenstockError {
+  return new PenstockError('CONFIG_INVALID', message, {
+    file: source.file,
+    ...source.placeOf(path, ofKey),
+    ...(path.length === 0 ? {} : { path: pathText(path) }),
+  })
+}
+
+/** `pipelines.pack[2].write-pbin.path` */
+export function pathText(path: YamlPath): string {
+  return path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
+    '',
+  )
+}
+
+export function nameOf(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'a map'
+  return JSON.stringify(value)
+}
+
+/** The definition with some options of every step of one stage replaced, as a command's flags ask. @throws ARGUMENT_INVALID */
+export function withStageOptions(
+  definition: Definition,
+  stage: string,
+  options: Readonly<Record<string, unknown>>,
+): Definition {
+  let found = false
+  const inChain = (chain: Chain): Chain => ({
+    ...chain,
+    merge: chain.merge.map(inChain),
+    fork: chain.fork.map(inChain),
+    steps: chain.steps.map(step => {
+      if (step.stage !== stage) return step
+      found = true
+      return { ...step, options: { ...step.options, ...options } }
+    }),
+  })
+  const pipelines = definition.pipelines.map(pipeline => ({ ...pipeline, chain: inChain(pipeline.chain) }))
+  if (!found) {
+    throw new PenstockError('ARGUMENT_INVALID', `the definition has no stage ${stage}`, {
+      file: definition.source.file,
+    })
+  }
+  return { ...definition, pipelines }
+}

@@ -1,0 +1,55 @@
+/** A checked pipeline -> its graph: nodes in the order in which a run reports its stages, placed in columns and rows. */
+import { basename } from 'node:path'
+import type { GraphEdge, GraphNode, PipelineGraph } from '../monitoring/pipeline-graph.js'
+import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
+
+export function graphOf({ name, chain }: CheckedPipeline): PipelineGraph {
+  const nodes: GraphNode[] = []
+  const edges: GraphEdge[] = []
+  place(chain, { from: [], row: 0 }, nodes, edges)
+  return { name, nodes, edges }
+}
+
+interface Placed {
+  /** The nodes whose items come out of the chain. */
+  readonly ends: readonly number[]
+  /** How many rows it takes. */
+  readonly rows: number
+}
+
+/** Puts a chain right of the nodes `from`, downward from a row on. */
+function place(
+  chain: CheckedChain,
+  { from, row }: { from: readonly number[]; row: number },
+  nodes: GraphNode[],
+  edges: GraphEdge[],
+): Placed {
+  let rows = 0
+  let before = from
+  const below = (branch: CheckedChain, start: readonly number[]): readonly number[] => {
+    const placed = place(branch, { from: start, row: row + rows }, nodes, edges)
+    rows += placed.rows
+    return placed.ends
+  }
+  if (chain.merge.length > 0) before = chain.merge.flatMap(branch => below(branch, []))
+  for (const step of chain.steps) {
+    const id = nodes.length
+    const layer = Math.max(-1, ...before.map(node => nodes[node]!.layer)) + 1
+    nodes.push({ id, name: step.name, detail: detailOf(step), layer, row })
+    for (const node of before) edges.push({ from: node, to: id, items: step.entry.accepts ?? '' })
+    before = [id]
+  }
+  rows = Math.max(rows, 1)
+  if (chain.fork.length > 0) {
+    const start = before
+    rows = 0
+    before = chain.fork.flatMap(branch => below(branch, start))
+  }
+  return { ends: before, rows: Math.max(rows, 1) }
+}
+
+/** The file that a stage reads or writes, else nothing. */
+function detailOf({ entry, options }: CheckedStep): string {
+  const file = [...(entry.writes?.(options) ?? []), ...(entry.reads?.(options) ?? [])][0]
+  return file === undefined ? '' : basename(file)
+}

@@ -1,0 +1,5 @@
+/** `penstock/pipelines`: pipelines as data. */
+export { allSteps, type CheckedPipeline, type CheckedStep, checkDefinition } from './check.js'
+export { type Definition, definitionOf, readDefinition, type Variables, withStageOptions } from './definition.js'
+export { type StageEntry, type StageRegistry, stageRegistry } from './registry.js'
+export { type PipelineResult, type RunOptions, type RunProgress, runPipeline, type StageReport } from './run.js'

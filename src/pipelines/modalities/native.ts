@@ -1,0 +1,174 @@
+/**
+ * A training plan of the reference -> the options of our own stages `shuffle-samples` and `feed-trainer`, and every point in which
+ * our trainer would compute something else. Nothing is dropped in silence: what has no counterpart is a difference.
+ */
+import type { FeedTrainerOptions } from '../../stages/feed-trainer.js'
+import type { ShuffleSamplesOptions } from '../../stages/shuffle-samples.js'
+import type { Gpt2Options, LoaderPlan, ModalitiesTrainingPlan, WrapperPlan } from './training-plan.js'
+
+export interface NativeTraining {
+  readonly shuffleSamples: ShuffleSamplesOptions
+  readonly feedTrainer: FeedTrainerOptions
+  /** The evaluation data, one for each loader: the trainer takes the first as its held-out file. */
+  readonly evaluation: readonly ShuffleSamplesOptions[]
+  /** In which points the result is not that of the reference. */
+  readonly differences: readonly string[]
+}
+
+type Differ = (difference: string) => void
+
+export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
+  const differences: string[] = []
+  const differ: Differ = difference => differences.push(difference)
+  const { intervals, step_profile: profile, training_target: target } = plan.settings
+  if (plan.train.mask !== null) differ('the loss mask is not applied: every target counts')
+  if (plan.wrappers.some(usesHalfPrecision)) differ('numbers have 32 bits; the file mixes in 16-bit ones')
+  const [heldOut] = plan.evaluation
+  if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
+  return {
+    shuffleSamples: samplesOf(plan.train),
+    evaluation: plan.evaluation.map(samplesOf),
+    differences,
+    feedTrainer: {
+      model: modelOf(plan, differ),
+      optimizer: {
+        learning_rate: peakRate(plan),
+        betas: [...plan.optimizer.betas],
+        eps: plan.optimizer.eps,
+        weight_decay: plan.optimizer.weightDecay,
+        weight_decay_groups_excluded: plan.optimizer.excludedGroups.map(group => NATIVE_GROUPS[group]!),
+      },
+      schedule: scheduleOf(plan, differ),
+      gradient_clip: clipOf(plan, differ),
+      batch_size: profile.local_train_micro_batch_size,
+      accumulation_steps: profile.gradient_accumulation_steps,
+      steps: target.num_target_steps,
+      log_every_steps: intervals.training_log_interval_in_steps,
+      ...(plan.checkpoint.keep === 0
+        ? {}
+        : {
+            checkpoint: {
+              folder: plan.checkpoint.folder,
+              every_steps: plan.checkpoint.everySteps,
+              keep: plan.checkpoint.keep,
+            },
+          }),
+      ...(heldOut === undefined
+        ? {}
+        : {
+            held_out: { path: heldOut.dataPath },
+            evaluation: { every_steps: intervals.evaluation_interval_in_steps },
+          }),
+    },
+  }
+}
+
+function usesHalfPrecision({ options }: WrapperPlan): boolean {
+  const { mixed_precision_settings: settings } = options
+  const precision = typeof settings === 'object' && settings !== null ? Object.values(settings) : [settings]
+  return precision.some(name => name !== undefined && name !== 'FP_32' && name !== 'NO_MIXED_PRECISION')
+}
+
+function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
+  return {
+    path: loader.dataPath,
+    sequence_length: loader.sequenceLength,
+    batch_size: loader.microBatchSize,
+    shuffle: loader.shuffle ? 'torch' : 'none',
+    seed: loader.seed + loader.epoch,
+    rank: loader.rank,
+    world_size: loader.worldSize,
+    skip_num_global_samples: loader.skipSamples,
+    reuse_last_target: loader.reuseLastTarget,
+  }
+}
+
+/** Names of the parameter groups; the biases of linear maps decay with their group there. */
+const NATIVE_GROUPS: Readonly<Record<string, 'embedding' | 'norm' | 'linear'>> = {
+  embedding: 'embedding',
+  layernorm: 'norm',
+  linear: 'linear',
+}
+
+function modelOf({ model, initialization }: ModalitiesTrainingPlan, differ: Differ): FeedTrainerOptions['model'] {
+  const rotary = model.attention_config.qkv_transforms.find(transform => transform.type_hint === 'RotaryTransform')
+  if (rotary !== undefined && model.poe_type === 'ABSOLUTE') differ('learned positions are left out beside rotary ones')
+  if (model.attention_config.qk_norm_config != null) differ('queries and keys are not normalized')
+  if (model.dropout > 0) differ(`no dropout, where the file has ${model.dropout}`)
+  if (initialization === null) differ('first weights are drawn as "scaled" does it, not by the defaults of torch')
+  else if (initialization.type !== 'scaled')
+    differ(`first weights are drawn as "scaled" does it, not "${initialization.type}"`)
+  if (initialization !== null && initialization.mean !== 0) differ('first weights have the mean 0')
+  return {
+    vocab_size: model.vocab_size,
+    sequence_length: model.sequence_length,
+    layers: model.n_layer,
+    heads: model.n_head_q,
+    kv_heads: model.n_head_kv,
+    width: model.n_embd,
+    ffn_width: innerWidth(model),
+    position: rotary !== undefined ? 'rotary' : model.poe_type === 'ABSOLUTE' ? 'learned' : 'none',
+    ...(rotary === undefined ? {} : { rotary_base: rotary.config.base_freq }),
+    ...normOf(model, differ),
+    activation: model.activation_type,
+    bias: model.bias,
+    tie_weights: model.use_weight_tying,
+    ...(initialization === null ? {} : { init_std: initialization.std }),
+    ...(model.seed == null ? {} : { seed: Math.abs(model.seed) }),
+  }
+}
+
+/** SwiGLU takes two thirds of the width, rounded up to a multiple. */
+function innerWidth(model: Gpt2Options): number {
+  if (model.activation_type === 'gelu') return model.ffn_hidden
+  const multiple = model.enforce_swiglu_hidden_dim_multiple_of
+  return Math.ceil(Math.floor((2 * model.ffn_hidden) / 3) / multiple) * multiple
+}
+
+function normOf(model: Gpt2Options, differ: Differ): { norm: 'rms' | 'layer'; norm_eps: number } {
+  const norms = [model.attention_norm_config, model.ffn_norm_config, model.lm_head_norm_config].map(norm => ({
+    norm: norm.norm_type === 'layer_norm' ? ('layer' as const) : ('rms' as const),
+    norm_eps: norm.norm_type === 'rms_norm' ? norm.config.epsilon : norm.config.eps,
+    bias: norm.norm_type === 'pytorch_rms_norm' ? false : norm.config.bias,
+  }))
+  const { norm, norm_eps } = norms[0]!
+  if (norms.some(other => other.norm !== norm || other.norm_eps !== norm_eps)) {
+    differ('all norms are like attention_norm_config')
+  }
+  if (norms.some(other => other.bias !== model.bias)) {
+    differ(`norms have ${model.bias ? 'biases' : 'no biases'}, as the linear maps`)
+  }
+  return { norm, norm_eps }
+}
+
+/** A schedule with a peak of its own overrides the optimizer's rate. */
+function peakRate({ optimizer, schedule }: ModalitiesTrainingPlan): number {
+  const peak = schedule?.variant === 'onecycle_lr' ? schedule.options.max_lr : optimizer.learningRate
+  return Array.isArray(peak) ? (peak[0] as number) : (peak as number)
+}
+
+function scheduleOf({ schedule }: ModalitiesTrainingPlan, differ: Differ): FeedTrainerOptions['schedule'] {
+  if (schedule === null) return { decay: 'constant' }
+  const options = schedule.options as { readonly [key: string]: number | string | boolean }
+  if (schedule.variant === 'onecycle_lr') {
+    if (options.cycle_momentum === true)
+      differ('the first beta stays as it is; onecycle_lr with cycle_momentum moves it')
+    if (options.anneal_strategy !== 'cos') differ('onecycle_lr anneals by cosine')
+    if (options.three_phase === true) differ('onecycle_lr has two phases')
+    return {
+      decay: 'onecycle',
+      pct_start: options.pct_start as number,
+      div_factor: options.div_factor as number,
+      final_div_factor: options.final_div_factor as number,
+    }
+  }
+  differ(`the learning rate stays constant, where the file has ${schedule.variant}`)
+  return { decay: 'constant' }
+}
+
+function clipOf({ gradientClip }: ModalitiesTrainingPlan, differ: Differ): number | null {
+  if (gradientClip.norm !== 'P2_NORM' && gradientClip.most !== null) {
+    differ(`gradients are clipped by the Euclidean norm, not ${gradientClip.norm}`)
+  }
+  return gradientClip.most
+}

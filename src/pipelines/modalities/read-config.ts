@@ -1,0 +1,74 @@
+/** The way from the text of a configuration to a builder of its components: parse, interpolate, read stale keys. */
+import type * as z from 'zod'
+import { type Builder, makeBuilder } from './build.js'
+import { checkOptions } from './check-options.js'
+import { modalitiesComponents } from './components.js'
+import { type ConfigPath, configError } from './config-error.js'
+import { interpolate } from './interpolate.js'
+import { Component, type ComputeTools } from './options.js'
+import { modalitiesResolvers, type ResolverContext } from './resolvers.js'
+import { type Notice, readStaleKeys } from './stale.js'
+import { type MapNode, type Place, parseYamlTree } from './yaml-tree.js'
+
+export interface ReadOptions extends ResolverContext, ComputeTools {}
+
+export interface ReadConfig {
+  readonly file: string
+  /** Every `${...}` resolved and every stale key read as today's. */
+  readonly tree: MapNode
+  readonly builder: Builder
+  readonly notices: Notice[]
+}
+
+/** @throws CONFIG_INVALID */
+export function readConfig(text: string, options: ReadOptions): ReadConfig {
+  const file = options.configFilePath
+  const resolved = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options))
+  const { tree, notices } = readStaleKeys(resolved, { experimentsRootPath: options.experimentsRootPath })
+  return { file, tree, notices, builder: makeBuilder(tree, file, modalitiesComponents, options) }
+}
+
+/** A component at the top, of one kind. @throws CONFIG_INVALID where it is missing or something else */
+export function topComponent(
+  { builder, file, tree }: ReadConfig,
+  name: string,
+  ...kinds: readonly string[]
+): Component {
+  const value = builder.top(name)
+  if (value instanceof Component && kinds.includes(value.componentKey)) return value
+  const place = tree.entries.get(name)?.place ?? tree.place
+  const problem = value === undefined ? `${name} is missing at the top` : `${name} is something else`
+  throw configError(`${problem}: expected a component ${kinds.join(' or ')}`, file, [name], place)
+}
+
+/** `settings` against a schema. @throws CONFIG_INVALID */
+export function readSettingsAs<Schema extends z.ZodObject>(config: ReadConfig, schema: Schema): z.output<Schema> {
+  const { builder, file, tree } = config
+  const node = tree.entries.get('settings')
+  if (node?.kind !== 'map') {
+    throw configError('settings is missing at the top: expected a mapping', file, ['settings'], (node ?? tree).place)
+  }
+  const raw = builder.top('settings') as Record<string, unknown>
+  return checkOptions(raw, { options: schema }, { name: 'settings', file, path: ['settings'], node })
+}
+
+/** Names at the top that nothing uses: perhaps a slip. */
+export function unusedNotices({ tree, builder }: ReadConfig): Notice[] {
+  return [...tree.entries.keys()]
+    .filter(name => !builder.used.has(name))
+    .map(name => ({
+      message: `${name} is not used by anything`,
+      path: [name] as ConfigPath,
+      place: keyPlace(tree, name),
+    }))
+}
+
+function keyPlace(tree: MapNode, name: string): Place {
+  return tree.keyPlaces.get(name) ?? tree.place
+}
+
+/** A notice as one line: `file:line:column: message (at path)`. */
+export function noticeLine(file: string, { message, path, place }: Notice): string {
+  const where = path.length === 0 ? '' : ` (at ${path.join('.')})`
+  return `${file}:${place.line}:${place.column}: ${message}${where}`
+}

@@ -1,0 +1,142 @@
+/**
+ * Every stage by its name in definitions: what it is, what it takes and gives, its options, its factory. Embedders run
+ * definitions with stages of their own by passing `{ ...stageRegistry, 'my-stage': {...} }`.
+ */
+import type * as z from 'zod'
+import type { ItemKind } from '../formats/batches.js'
+import { extractText, extractTextOptions } from '../stages/extract-text.js'
+import { feedTrainer, feedTrainerOptions } from '../stages/feed-trainer.js'
+import { readDocuments, readDocumentsOptions } from '../stages/read-documents.js'
+import { readFile, readFileOptions } from '../stages/read-file.js'
+import { readLines, readLinesOptions } from '../stages/read-lines.js'
+import { readPbin, readPbinOptions } from '../stages/read-pbin.js'
+import { shuffleSamples, shuffleSamplesOptions } from '../stages/shuffle-samples.js'
+import type { AnyStage } from '../stages/stage.js'
+import { tokenizeBatches, tokenizeBatchesOptions } from '../stages/tokenize-batches.js'
+import { trainTokenizer, trainTokenizerOptions } from '../stages/train-tokenizer.js'
+import { validateJson, validateJsonOptions } from '../stages/validate-json.js'
+import { writeIndex, writeIndexOptions } from '../stages/write-index.js'
+import { writeJsonl, writeJsonlOptions } from '../stages/write-jsonl.js'
+import { writePbin, writePbinOptions } from '../stages/write-pbin.js'
+
+export interface StageEntry<Schema extends z.ZodType = z.ZodType> {
+  readonly summary: string
+  /** What it takes; absent for a source. */
+  readonly accepts?: ItemKind
+  /** What it gives; absent for a sink. */
+  readonly emits?: ItemKind
+  readonly options: Schema
+  create(options: z.input<Schema>): AnyStage
+  /** Files that its options name, so that an output can be kept apart from the inputs before anything is opened. */
+  reads?(options: z.output<Schema>): readonly string[]
+  writes?(options: z.output<Schema>): readonly string[]
+}
+export type StageRegistry = Readonly<Record<string, StageEntry>>
+
+/** Keeps the type of an entry's own schema inside a registry of any schemas. */
+function entry<Schema extends z.ZodType>(stage: StageEntry<Schema>): StageEntry {
+  return stage as unknown as StageEntry
+}
+
+const fileOf = (options: { path: string }): readonly string[] => (options.path === '-' ? [] : [options.path])
+const quarantineOf = (options: { quarantine?: string | undefined }): readonly string[] =>
+  options.quarantine === undefined ? [] : [options.quarantine]
+
+export const stageRegistry: StageRegistry = {
+  'read-file': entry({
+    summary: 'bytes of a file, decompressed',
+    emits: 'bytes',
+    options: readFileOptions,
+    create: readFile,
+    reads: fileOf,
+  }),
+  'read-lines': entry({
+    summary: 'cuts bytes into batches of whole lines, byte-exact',
+    accepts: 'bytes',
+    emits: 'lines',
+    options: readLinesOptions,
+    create: readLines,
+    writes: quarantineOf,
+  }),
+  'validate-json': entry({
+    summary: 'lets only lines through that are one JSON value in valid UTF-8',
+    accepts: 'lines',
+    emits: 'lines',
+    options: validateJsonOptions,
+    create: validateJson,
+    writes: quarantineOf,
+  }),
+  'write-index': entry({
+    summary: 'writes the offset and length of each line to an .idx file',
+    accepts: 'lines',
+    options: writeIndexOptions,
+    create: writeIndex,
+    writes: fileOf,
+  }),
+  'extract-text': entry({
+    summary: 'takes the text of a field out of each JSON line',
+    accepts: 'lines',
+    emits: 'documents',
+    options: extractTextOptions,
+    create: extractText,
+    writes: quarantineOf,
+  }),
+  'read-documents': entry({
+    summary: 'texts of a JSONL file by its index',
+    emits: 'documents',
+    options: readDocumentsOptions,
+    create: readDocuments,
+    reads: fileOf,
+    writes: quarantineOf,
+  }),
+  'write-jsonl': entry({
+    summary: 'writes texts to a JSONL file',
+    accepts: 'documents',
+    options: writeJsonlOptions,
+    create: writeJsonl,
+    writes: fileOf,
+  }),
+  'train-tokenizer': entry({
+    summary: 'learns a byte-level BPE vocabulary and writes tokenizer.json',
+    accepts: 'documents',
+    options: trainTokenizerOptions,
+    create: trainTokenizer,
+    writes: fileOf,
+  }),
+  'tokenize-batches': entry({
+    summary: 'turns texts into token ids, in parallel, order kept',
+    accepts: 'documents',
+    emits: 'tokens',
+    options: tokenizeBatchesOptions,
+    create: tokenizeBatches,
+    writes: quarantineOf,
+  }),
+  'write-pbin': entry({
+    summary: 'writes token ids to one packed .pbin file',
+    accepts: 'tokens',
+    options: writePbinOptions,
+    create: writePbin,
+    writes: fileOf,
+  }),
+  'read-pbin': entry({
+    summary: 'token ids of the documents of a packed file',
+    emits: 'tokens',
+    options: readPbinOptions,
+    create: readPbin,
+    reads: fileOf,
+  }),
+  'shuffle-samples': entry({
+    summary: 'training samples of a packed file, shuffled, sharded, resumable',
+    emits: 'samples',
+    options: shuffleSamplesOptions,
+    create: shuffleSamples,
+    reads: fileOf,
+  }),
+  'feed-trainer': entry({
+    summary: 'trains a model on samples; ends at its last step',
+    accepts: 'samples',
+    options: feedTrainerOptions,
+    create: feedTrainer,
+    reads: ({ tokenizer, held_out }) => [tokenizer, held_out?.path].filter(path => path !== undefined),
+  }),
+}

@@ -1,0 +1,43 @@
+/** The `monitoring` key of a definition, checked like the options of a stage: strictly, with line and column. */
+import { basename, join } from 'node:path'
+import { type MonitoringOptions, type SinkName, sinkSchemas } from '../monitoring/options.js'
+import { optionError } from './check.js'
+import { configError, type Definition, nameOf } from './definition.js'
+import { suggestion } from './suggest.js'
+
+const RUNS_FOLDER = 'runs'
+
+/** @throws CONFIG_INVALID */
+export function checkMonitoring(definition: Definition): MonitoringOptions {
+  const { source, monitoring } = definition
+  const { folder = join(RUNS_FOLDER, runName(definition)), ...sinks } = monitoring
+  if (typeof folder !== 'string' || folder === '') {
+    throw configError(source, ['monitoring', 'folder'], `expected the path of a folder, found ${nameOf(folder)}`)
+  }
+  const checked = Object.entries(sinks).map(([name, value]) => [name, checkSink(definition, name, value)] as const)
+  return { folder, ...Object.fromEntries(checked.filter(([, options]) => options !== undefined)) }
+}
+
+/** What a run of a definition is called: its name, or that of its file. */
+export function runName({ name, source }: Definition): string {
+  return name ?? basename(source.file).replace(/\.ya?ml$/, '')
+}
+
+/** Undefined for a sink that is switched off. */
+function checkSink({ source }: Definition, name: string, value: unknown): unknown {
+  const known = Object.keys(sinkSchemas)
+  const path = ['monitoring', name]
+  if (!Object.hasOwn(sinkSchemas, name)) {
+    throw configError(source, path, `no sink ${name}${suggestion(name, [...known, 'folder'])}`, true)
+  }
+  if (value === false) return undefined
+  const options = value === true || value === null ? {} : value
+  if (typeof options !== 'object' || Array.isArray(options)) {
+    throw configError(source, path, `expected the options of ${name} as a map, true or false, found ${nameOf(value)}`)
+  }
+  const schema = sinkSchemas[name as SinkName]
+  const parsed = schema.safeParse(options)
+  if (parsed.success) return parsed.data
+  const step = { stage: name, options: options as Record<string, unknown>, path }
+  throw optionError(parsed.error, step, { options: schema }, source)
+}

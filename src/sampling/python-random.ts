@@ -1,0 +1,75 @@
+/**
+ * CPython's `random.Random(seed)` for an integer seed: `getrandbits`, `random`, `shuffle` and the weighted `choices`, draw for
+ * draw. The reference shuffles packed files and JSONL lines with it, and splits instruction data by it.
+ */
+import { twisterFromInteger } from './mt19937.js'
+
+export interface PythonRandom {
+  /** A whole number of [0, 2^bits), for bits in [1, 53]. */
+  getrandbits(bits: number): number
+  /** A float of [0, 1) with 53 random bits. */
+  random(): number
+  /** Permutes in place. */
+  shuffle<Item>(items: ShuffledItems<Item>): void
+  /** `choices(range(n), weights)[0]`: an index into the weights. */
+  choose(weights: readonly number[]): number
+}
+
+/** An array or typed array whose items are moved about. */
+export interface ShuffledItems<Item> {
+  readonly length: number
+  [index: number]: Item
+}
+
+export function pythonRandom(seed: number | bigint): PythonRandom {
+  const twister = twisterFromInteger(seed)
+
+  function getrandbits(bits: number): number {
+    if (bits <= 32) return twister.nextUint32() >>> (32 - bits)
+    const low = twister.nextUint32()
+    return (twister.nextUint32() >>> (64 - bits)) * 2 ** 32 + low
+  }
+
+  function randbelow(bound: number): number {
+    const bits = bitLength(bound)
+    let drawn = getrandbits(bits)
+    while (drawn >= bound) drawn = getrandbits(bits)
+    return drawn
+  }
+
+  function random(): number {
+    const high = twister.nextUint32() >>> 5
+    const low = twister.nextUint32() >>> 6
+    return (high * 2 ** 26 + low) / 2 ** 53
+  }
+
+  return {
+    getrandbits,
+    random,
+    shuffle(items) {
+      for (let last = items.length - 1; last > 0; last--) swap(items, last, randbelow(last + 1))
+    },
+    choose(weights) {
+      const total = weights.reduce((sum, weight) => sum + weight, 0)
+      const drawn = random() * total
+      let reached = 0
+      for (let index = 0; index < weights.length - 1; index++) {
+        reached += weights[index]!
+        if (drawn < reached) return index
+      }
+      return weights.length - 1
+    },
+  }
+}
+
+export function swap<Item>(items: ShuffledItems<Item>, first: number, second: number): void {
+  const kept = items[first]!
+  items[first] = items[second]!
+  items[second] = kept
+}
+
+/** Bits of a whole number of [0, 2^53): Python's `int.bit_length`. */
+export function bitLength(value: number): number {
+  const high = Math.floor(value / 2 ** 32)
+  return high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value)
+}

@@ -1,0 +1,92 @@
+/**
+ * Samples -> a trained model. The sink hands each batch to a trainer and holds the stream back while that works; it ends
+ * at the last step, whatever its source still has. A stopped run has saved its last step: the same definition goes on
+ * from there. What happens is reported as `TrainingEvent`s.
+ */
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { SampleBatch } from '../formats/batches.js'
+import { openEngine } from '../training/open-engine.js'
+import { resolveModel, type TrainingOptions, trainingSchema } from '../training/options.js'
+import { openTrainer, type Trainer } from '../training/trainer.js'
+import { shuffleSamples } from './shuffle-samples.js'
+import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
+import { openTokenizer } from './tokenizer-file.js'
+
+const heldOutSchema = z.strictObject({
+  path: z.string().min(1).describe('the .pbin file'),
+  from: z.number().min(0).max(1).default(0).describe('start of the part of the file to take, as a fraction'),
+  to: z.number().min(0).max(1).default(1).describe('end of that part'),
+})
+
+export const feedTrainerOptions = trainingSchema.safeExtend({
+  tokenizer: z.string().min(1).optional().describe('gives the vocabulary and is named in checkpoints'),
+  held_out: heldOutSchema.optional().describe('samples to evaluate on'),
+  resume: z.boolean().default(true).describe('go on from the newest checkpoint of the folder, if there is one'),
+})
+export type FeedTrainerOptions = z.input<typeof feedTrainerOptions>
+type HeldOut = z.output<typeof heldOutSchema>
+
+/** @throws OPTION_INVALID, TOKENIZER_MISMATCH, WORLD_MISMATCH, CHECKPOINT_INVALID, PEER_MISSING, ENGINE_FAILED */
+export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch> {
+  const { tokenizer: tokenizerPath, held_out: heldOut, resume, ...training } = feedTrainerOptions.parse(options)
+  return sink('feed-trainer', async (input, context) => {
+    const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
+    const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)
+    const engine = await openEngine(training, model)
+    try {
+      const trainer = await openTrainer({
+        training,
+        model,
+        engine,
+        onEvent: context.report,
+        signal: context.signal,
+        ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
+        ...(heldOut && { heldOut: () => heldOutSamples(heldOut, training) }),
+        ...(resume && { resume: 'latest' }),
+      })
+      await feed(trainer, input, context)
+    } finally {
+      await engine.close()
+    }
+  })
+}
+
+async function feed(trainer: Trainer, input: AsyncIterable<SampleBatch>, context: StageContext): Promise<void> {
+  const resumedAt = trainer.cursor?.globalSamples ?? 0
+  try {
+    for await (const batch of input) {
+      if (isSeen(batch, resumedAt)) {
+        context.count('samples passed over', batch.rows)
+        continue
+      }
+      const answer = await trainer.offer(batch)
+      context.count('tokens', batch.rows * (batch.block - 1))
+      if (answer === 'done') {
+        break
+      }
+    }
+  } catch (error) {
+    // A destroyed stream still saves the step that it got to. A step that failed has left nothing worth saving.
+    if (context.signal.aborted && !trainer.failed) {
+      await trainer.end()
+    }
+    throw error
+  }
+  await trainer.end()
+}
+
+/** Whether the checkpoint knows a batch already: a source that cannot skip starts again at its first. */
+function isSeen(batch: SampleBatch, resumedAt: number): boolean {
+  const { globalSamples } = batch.cursor
+  if (globalSamples > resumedAt && globalSamples - batch.rows < resumedAt) {
+    const message = `a batch straddles sample ${resumedAt}, where training stopped: set skip_num_global_samples to it`
+    throw new PenstockError('WORLD_MISMATCH', message)
+  }
+  return globalSamples <= resumedAt
+}
+
+function heldOutSamples({ path, from, to }: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
+  const { sequence_length } = model
+  return shuffleSamples({ path, from, to, sequence_length, batch_size, shuffle: 'none' })
+}

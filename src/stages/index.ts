@@ -1,0 +1,24 @@
+/** `penstock/stages`: every stage as a Node stream, and the helper to make more. */
+export { type ExtractTextOptions, extractText } from './extract-text.js'
+export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
+export { type ReadDocumentsOptions, readDocuments } from './read-documents.js'
+export { type ReadFileOptions, readFile } from './read-file.js'
+export { type ReadLinesOptions, readLines } from './read-lines.js'
+export { type ReadPbinOptions, readPbin } from './read-pbin.js'
+export { type ShuffleSamplesOptions, shuffleSamples } from './shuffle-samples.js'
+export {
+  type AnyStage,
+  type SinkStage,
+  type SourceStage,
+  type StageStats,
+  sink,
+  source,
+  type TransformStage,
+  transform,
+} from './stage.js'
+export { type TokenizeBatchesOptions, tokenizeBatches } from './tokenize-batches.js'
+export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js'
+export { type ValidateJsonOptions, validateJson } from './validate-json.js'
+export { type WriteIndexOptions, writeIndex } from './write-index.js'
+export { type WriteJsonlOptions, writeJsonl } from './write-jsonl.js'
+export { type WritePbinOptions, writePbin } from './write-pbin.js'

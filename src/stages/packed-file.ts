@@ -1,0 +1,98 @@
+/**
+ * Reads a `.pbin` at any position without loading it: tokens by number, documents by a pass over its index. Tokens are
+ * read where they are needed, so opening costs one small read whatever the file's size.
+ */
+import { readSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import { PenstockError } from '../errors.js'
+import type { TokenArray } from '../formats/batches.js'
+import {
+  createPbinIndexReader,
+  decodePbinHeader,
+  PBIN_HEADER_BYTES,
+  type PbinHeader,
+  pbinIndexOffset,
+  viewTokens,
+} from '../formats/pbin.js'
+import { openSource } from './read-file.js'
+
+const INDEX_CHUNK_BYTES = 256 << 10
+
+/** Opens and checks a packed file; the caller closes it. @throws FILE_MISSING, FILE_UNREADABLE, PBIN_INVALID */
+export async function openPackedFile(path: string): Promise<PackedFile> {
+  const { handle, stats } = await openSource(path)
+  try {
+    const start = Buffer.alloc(PBIN_HEADER_BYTES)
+    const { bytesRead } = await handle.read(start, 0, PBIN_HEADER_BYTES, 0)
+    const header = decodePbinHeader(start.subarray(0, bytesRead), stats.size, { file: path })
+    return new PackedFile(path, handle, header, stats.size)
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** Owns the handle until `close`. */
+export class PackedFile {
+  readonly path: string
+  readonly header: PbinHeader
+  readonly fileBytes: number
+  private readonly handle: FileHandle
+
+  constructor(path: string, handle: FileHandle, header: PbinHeader, fileBytes: number) {
+    this.path = path
+    this.handle = handle
+    this.header = header
+    this.fileBytes = fileBytes
+  }
+
+  get tokenCount(): number {
+    return this.header.dataBytes / this.header.tokenBytes
+  }
+
+  /**
+   * Tokens [start, start + count). Synchronous: a read from the page cache takes a few microseconds, less than a
+   * promise and its thread do.
+   * @throws PBIN_INVALID when the file ends early
+   */
+  readTokens(start: number, count: number): TokenArray {
+    const { tokenBytes } = this.header
+    const bytes = new Uint8Array(count * tokenBytes)
+    const position = PBIN_HEADER_BYTES + start * tokenBytes
+    let done = 0
+    while (done < bytes.byteLength) {
+      const read = readSync(this.handle.fd, bytes, done, bytes.byteLength - done, position + done)
+      if (read === 0) {
+        throw new PenstockError('PBIN_INVALID', 'the file ends inside its tokens: it was cut while it was read', {
+          file: this.path,
+          byteOffset: position + done,
+        })
+      }
+      done += read
+    }
+    return viewTokens(bytes, tokenBytes)
+  }
+
+  /** Documents as [first token, token count, ...], a block at a time, in the file's order. */
+  async *documents(): AsyncGenerator<Float64Array> {
+    const { tokenBytes } = this.header
+    let blocks: Float64Array[] = []
+    const reader = createPbinIndexReader(this.header, pairs => blocks.push(pairs.map(bytes => bytes / tokenBytes)), {
+      file: this.path,
+    })
+    const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
+    for (let position = pbinIndexOffset(this.header); position < this.fileBytes; ) {
+      const { bytesRead } = await this.handle.read(chunk, 0, chunk.byteLength, position)
+      if (bytesRead === 0) break
+      position += bytesRead
+      reader.feed(chunk.subarray(0, bytesRead))
+      yield* blocks
+      blocks = []
+    }
+    reader.end()
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close()
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * Source of the text of a field, from a JSONL file and its index: what `read-file`, `read-lines` and `extract-text` do,
+ * for the lines that the index lists. Reads the file once, in order, in stretches of about one MiB.
+ */
+import type { FileHandle } from 'node:fs/promises'
+import { extname } from 'node:path'
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { DocumentBatch, LineBatch } from '../formats/batches.js'
+import { extractBatch } from '../formats/extract.js'
+import { createIndexReader } from '../formats/idx.js'
+import { fieldOption, filterOf } from './extract-text.js'
+import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { checkUnchanged, openSource } from './read-file.js'
+import { type SourceStage, source } from './stage.js'
+
+const INDEX_CHUNK_BYTES = 256 << 10
+const STRETCH_BYTES = 1 << 20
+
+export const readDocumentsOptions = z
+  .strictObject({
+    path: z.string().min(1).describe('the JSONL file'),
+    index: z.string().min(1).optional().describe('its index; beside the file, with the ending .idx, when absent'),
+    field: fieldOption,
+    ...faultOptions,
+  })
+  .refine(checkFaultOptions, faultOptionsMessage)
+export type ReadDocumentsOptions = z.input<typeof readDocumentsOptions>
+
+/** The index that belongs to a JSONL file by its name: the last ending replaced. */
+export function indexPathOf(path: string): string {
+  return `${path.slice(0, path.length - extname(path).length)}.idx`
+}
+
+/** @throws FILE_MISSING, FILE_CHANGED, IDX_INVALID, PICKLE_INVALID, FIELD_MISSING, FIELD_NOT_TEXT */
+export function readDocuments(options: ReadDocumentsOptions): SourceStage<DocumentBatch> {
+  const checked = readDocumentsOptions.parse(options)
+  const { path, index = indexPathOf(path), field } = checked
+  const filter = filterOf(field)
+  return source('read-documents', context =>
+    withFaultHandler(new FaultHandler(checked, 'read-documents', context), async function* (faults) {
+      for await (const batch of indexedLines(path, index)) {
+        const extraction = extractBatch(batch, filter, field)
+        for (const fault of extraction.faults) await faults.handle(fault)
+        yield extraction.documents
+      }
+    }),
+  )
+}
+
+async function* indexedLines(path: string, indexPath: string): AsyncGenerator<LineBatch> {
+  const { handle, stats } = await openSource(path)
+  try {
+    let number = 0
+    let record = 0
+    for await (const entries of stretches(indexPath, stats.size)) {
+      const batch = await readStretch(handle, path, entries, number++, record)
+      record += batch.starts.length
+      yield batch
+    }
+    await checkUnchanged(path, handle, stats)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The index's entries, cut where a stretch of the file reaches STRETCH_BYTES: [offset, length, ...]. */
+async function* stretches(indexPath: string, sourceBytes: number): AsyncGenerator<readonly number[]> {
+  const { handle } = await openSource(indexPath)
+  try {
+    let entries: number[] = []
+    let ready: number[][] = []
+    const reader = createIndexReader(
+      pairs => {
+        for (let entry = 0; entry < pairs.length; entry += 2) {
+          const end = pairs[entry]! + pairs[entry + 1]!
+          if (entries.length > 0 && end - entries[0]! > STRETCH_BYTES) {
+            ready.push(entries)
+            entries = []
+          }
+          entries.push(pairs[entry]!, pairs[entry + 1]!)
+        }
+      },
+      { sourceBytes, where: { file: indexPath } },
+    )
+    const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, chunk.byteLength)
+      if (bytesRead === 0) break
+      reader.feed(chunk.subarray(0, bytesRead))
+      yield* ready
+      ready = []
+    }
+    reader.end()
+    if (entries.length > 0) yield entries
+  } finally {
+    await handle.close()
+  }
+}
+
+async function readStretch(
+  handle: FileHandle,
+  path: string,
+  entries: readonly number[],
+  number: number,
+  firstRecord: number,
+): Promise<LineBatch> {
+  const byteOffset = entries[0]!
+  const bytes = Buffer.allocUnsafeSlow(entries.at(-2)! + entries.at(-1)! - byteOffset)
+  const { bytesRead } = await handle.read(bytes, 0, bytes.byteLength, byteOffset)
+  if (bytesRead < bytes.byteLength) {
+    throw new PenstockError('FILE_CHANGED', 'the file ends before its index does', { file: path, byteOffset })
+  }
+  const count = entries.length / 2
+  const starts = Uint32Array.from({ length: count }, (_, line) => entries[2 * line]! - byteOffset)
+  return {
+    kind: 'lines',
+    number,
+    byteLength: bytes.byteLength,
+    bytes,
+    byteOffset,
+    starts,
+    ends: starts.map((start, line) => start + entries[2 * line + 1]!),
+    // An index does not tell line numbers; they are those of its records.
+    firstLine: firstRecord + 1,
+    lines: Uint32Array.from({ length: count }, (_, line) => line),
+    source: path,
+  }
+}

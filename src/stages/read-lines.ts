@@ -1,0 +1,49 @@
+/**
+ * Bytes in any chunks -> batches of whole lines, byte-exact: a line is what stands before an LF, its CR included. An
+ * overlong line is a faulty record; the lines after it are not touched by it. Costs one pass over the bytes.
+ */
+import * as z from 'zod'
+import type { LineBatch } from '../formats/batches.js'
+import { LineSplitter } from '../formats/jsonl.js'
+import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { type TransformStage, transform } from './stage.js'
+
+export const readLinesOptions = z
+  .strictObject({
+    max_line_bytes: z
+      .int()
+      .positive()
+      .default(64 << 20)
+      .describe('a longer line is a faulty record'),
+    limit: z.int().positive().optional().describe('read only this many lines'),
+    source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
+    ...faultOptions,
+  })
+  .refine(checkFaultOptions, faultOptionsMessage)
+export type ReadLinesOptions = z.input<typeof readLinesOptions>
+
+/** @throws LINE_TOO_LONG */
+export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8Array, LineBatch> {
+  const checked = readLinesOptions.parse(options)
+  const { source, max_line_bytes: maxLineBytes, limit } = checked
+  return transform('read-lines', (input, context) =>
+    withFaultHandler(new FaultHandler(checked, 'read-lines', context), async function* (faults) {
+      const splitter = new LineSplitter({ source, maxLineBytes, ...(limit === undefined ? {} : { limit }) })
+      const reportLongLines = async (): Promise<void> => {
+        for (const { line, byteOffset, head } of splitter.takeLongLines()) {
+          const message = `the line is longer than ${maxLineBytes} bytes (max_line_bytes)`
+          await faults.handle({ code: 'LINE_TOO_LONG', message, file: source, line, byteOffset, record: head })
+        }
+      }
+      for await (const chunk of input) {
+        const batch = splitter.push(chunk)
+        await reportLongLines()
+        if (batch !== undefined) yield batch
+        if (splitter.full) return
+      }
+      const last = splitter.finish()
+      await reportLongLines()
+      if (last !== undefined) yield last
+    }),
+  )
+}

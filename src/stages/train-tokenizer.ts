@@ -1,0 +1,99 @@
+/**
+ * Documents -> a byte-level BPE tokenizer.json, the one that the Rust library's trainer makes of the same texts. Words
+ * are counted in worker threads; what is kept is one count a distinct word, not the texts. Whole or absent.
+ */
+import { availableParallelism } from 'node:os'
+import { MessageChannel } from 'node:worker_threads'
+import { Piscina } from 'piscina'
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { DocumentBatch } from '../formats/batches.js'
+import { type TrainedBpe, toTokenizerJson, WordCounts, type WordCountsData } from '../tokenizer/train/index.js'
+import { inOrder } from './in-order.js'
+import { ifExistsOption, openOutput } from './output-file.js'
+import { type SinkStage, type StageContext, sink } from './stage.js'
+
+export const trainTokenizerOptions = z.strictObject({
+  path: z.string().min(1).describe('the tokenizer.json to write'),
+  vocab_size: z
+    .int()
+    .min(257)
+    .max(1 << 24)
+    .describe('tokens in all: special ones, 256 bytes, merges'),
+  min_frequency: z.int().nonnegative().default(0).describe('pairs that occur less often are not merged'),
+  special_tokens: z.array(z.string().min(1)).default(['<|endoftext|>']).describe('tokens that get the first ids'),
+  max_token_length: z.int().positive().optional().describe('merges must stay below this many bytes'),
+  workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
+  if_exists: ifExistsOption,
+})
+export type TrainTokenizerOptions = z.input<typeof trainTokenizerOptions>
+type Checked = z.output<typeof trainTokenizerOptions>
+
+/** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, DATA_TOO_SMALL without any text */
+export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<DocumentBatch> {
+  const checked = trainTokenizerOptions.parse(options)
+  return sink('train-tokenizer', async (input, context) => {
+    const file = await openOutput(checked.path, checked.if_exists)
+    if (file === undefined) return
+    const workers = checked.workers ?? availableParallelism()
+    const pool = new Piscina({
+      filename: new URL('./tokenizer-training-worker.js', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: workers,
+    })
+    try {
+      const words = await countedWords(input, pool, workers)
+      if (words.counts.length === 0) {
+        throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
+          file: checked.path,
+        })
+      }
+      context.count('words', words.counts.length)
+      const trained = await merged(words, checked, pool, context)
+      await file.write(Buffer.from(toTokenizerJson(trained)))
+      await file.commit()
+    } finally {
+      await file.abandon()
+      await pool.close({ force: true })
+    }
+  })
+}
+
+async function countedWords(
+  input: AsyncIterable<DocumentBatch>,
+  pool: Piscina,
+  workers: number,
+): Promise<WordCountsData> {
+  const all = new WordCounts()
+  const count = ({ bytes, offsets }: DocumentBatch): Promise<WordCountsData> =>
+    pool.run({ bytes, offsets }, { name: 'countBatch' })
+  for await (const counts of inOrder(input, workers + 1, count)) all.merge(counts)
+  return all.data()
+}
+
+async function merged(
+  words: WordCountsData,
+  options: Checked,
+  pool: Piscina,
+  context: StageContext,
+): Promise<TrainedBpe> {
+  const { port1: receiver, port2: progress } = new MessageChannel()
+  receiver.on('message', (tokens: number) => {
+    context.stats.counts.vocabulary = tokens
+  })
+  const task = {
+    words,
+    progress,
+    options: {
+      vocabSize: options.vocab_size,
+      minFrequency: options.min_frequency,
+      specialTokens: options.special_tokens,
+      ...(options.max_token_length === undefined ? {} : { maxTokenLength: options.max_token_length }),
+    },
+  }
+  try {
+    return await pool.run(task, { name: 'merge', transferList: [progress] })
+  } finally {
+    receiver.close()
+  }
+}

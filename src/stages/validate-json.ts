@@ -1,0 +1,41 @@
+/**
+ * Lets through the lines that are exactly one JSON value (RFC 8259) in valid UTF-8; every other line is a faulty record.
+ * Nothing is parsed into objects: the check is one pass over the bytes.
+ */
+import * as z from 'zod'
+import type { LineBatch } from '../formats/batches.js'
+import { recordAt } from '../formats/extract.js'
+import { scanLine } from '../formats/json-scan.js'
+import { keepLines } from '../formats/jsonl.js'
+import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { type TransformStage, transform } from './stage.js'
+
+export const validateJsonOptions = z.strictObject({ ...faultOptions }).refine(checkFaultOptions, faultOptionsMessage)
+export type ValidateJsonOptions = z.input<typeof validateJsonOptions>
+
+/** @throws JSON_INVALID, UTF8_INVALID, LINE_BLANK */
+export function validateJson(options: ValidateJsonOptions = {}): TransformStage<LineBatch, LineBatch> {
+  const checked = validateJsonOptions.parse(options)
+  return transform('validate-json', (input, context) =>
+    withFaultHandler(new FaultHandler(checked, 'validate-json', context), async function* (faults) {
+      for await (const batch of input) {
+        const keep = new Uint8Array(batch.starts.length).fill(1)
+        let faulty = 0
+        for (let index = 0; index < keep.length; index++) {
+          const start = batch.starts[index]!
+          const result = scanLine(batch.bytes, start, batch.ends[index]!)
+          if (result.ok) continue
+          keep[index] = 0
+          faulty++
+          await faults.handle({
+            ...recordAt(batch, index),
+            code: result.code,
+            message: `${result.message} (column ${result.offset - start + 1})`,
+            byteOffset: batch.byteOffset + result.offset,
+          })
+        }
+        yield faulty === 0 ? batch : keepLines(batch, keep)
+      }
+    }),
+  )
+}

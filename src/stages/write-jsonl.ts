@@ -1,0 +1,35 @@
+/** Documents -> a JSONL file, one `{"text": ...}` a line; whole or absent. */
+import * as z from 'zod'
+import type { DocumentBatch } from '../formats/batches.js'
+import { ifExistsOption, openOutput } from './output-file.js'
+import { type SinkStage, sink } from './stage.js'
+
+export const writeJsonlOptions = z.strictObject({
+  path: z.string().min(1).describe('the file to write'),
+  field: z.string().min(1).default('text').describe('key under which each text stands'),
+  if_exists: ifExistsOption,
+})
+export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>
+
+/** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
+export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {
+  const { path, field, if_exists } = writeJsonlOptions.parse(options)
+  return sink('write-jsonl', async input => {
+    const file = await openOutput(path, if_exists)
+    if (file === undefined) return
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    try {
+      for await (const { bytes, offsets } of input) {
+        const lines: string[] = []
+        for (let index = 0; index + 1 < offsets.length; index++) {
+          const text = decoder.decode(bytes.subarray(offsets[index]!, offsets[index + 1]!))
+          lines.push(`${JSON.stringify({ [field]: text })}\n`)
+        }
+        await file.write(Buffer.from(lines.join('')))
+      }
+      await file.commit()
+    } finally {
+      await file.abandon()
+    }
+  })
+}

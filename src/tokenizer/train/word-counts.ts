@@ -1,0 +1,126 @@
+/**
+ * How often each word occurs: all that training needs of a corpus. A word is what the pre-tokenizer emits, as bytes.
+ * Counts made apart, in workers or runs, add up to the same counts in any order.
+ */
+import { PenstockError } from '../../errors.js'
+import type { Splitter } from '../pretokenize.js'
+
+/** Counts as plain arrays, to be stored, or sent between threads. Word i is bytes[ends[i - 1] ?? 0, ends[i]). */
+export interface WordCountsData {
+  readonly bytes: Uint8Array
+  readonly ends: Float64Array
+  readonly counts: Float64Array
+}
+
+/** Places in the arena, and in the trainer's array of tokens, are 32-bit numbers. */
+const MAX_ARENA_BYTES = 2 ** 31 - 1
+const FIRST_SLOTS = 1 << 12
+/** Four numbers a slot, one look into memory: word index + 1 (0 for an empty slot), hash, start in the arena, length. */
+const STRIDE_BITS = 2
+const STRIDE = 1 << STRIDE_BITS
+
+/** A hash table with open addressing over one arena of bytes: no object a word, so that millions fit. */
+export class WordCounts {
+  private slots = new Int32Array(STRIDE * FIRST_SLOTS)
+  private bytes = new Uint8Array(1 << 15)
+  private byteLength = 0
+  private ends = new Float64Array(FIRST_SLOTS / 2)
+  private counts = new Float64Array(FIRST_SLOTS / 2)
+  private size = 0
+
+  /** Number of different words. */
+  get wordCount(): number {
+    return this.size
+  }
+
+  /** Counts the word bytes[start, end) `count` times more. */
+  add(bytes: Uint8Array, start: number, end: number, count = 1): void {
+    const { slots } = this
+    const length = end - start
+    let hash = length
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
+    // The product's low bits depend on the last bytes only: fold the high ones in.
+    hash ^= hash >>> 15
+    const mask = slots.length - 1
+    let slot = (hash << STRIDE_BITS) & mask
+    for (; slots[slot] !== 0; slot = (slot + STRIDE) & mask) {
+      if (slots[slot + 1] !== hash || slots[slot + 3] !== length) continue
+      if (this.equals(slots[slot + 2]!, bytes, start, end)) {
+        this.counts[slots[slot]! - 1]! += count
+        return
+      }
+    }
+    this.insert(slot, hash, bytes, start, end, count)
+  }
+
+  /** Adds counts made elsewhere. */
+  merge(data: WordCountsData): void {
+    let start = 0
+    for (let word = 0; word < data.counts.length; word++) {
+      const end = data.ends[word]!
+      this.add(data.bytes, start, end, data.counts[word]!)
+      start = end
+    }
+  }
+
+  /** The counts so far, in the order in which the words were first seen. Copies: the caller may transfer them. */
+  data(): WordCountsData {
+    return {
+      bytes: this.bytes.slice(0, this.byteLength),
+      ends: this.ends.slice(0, this.size),
+      counts: this.counts.slice(0, this.size),
+    }
+  }
+
+  private equals(from: number, bytes: Uint8Array, start: number, end: number): boolean {
+    for (let i = start, k = from; i < end; i++, k++) if (this.bytes[k] !== bytes[i]) return false
+    return true
+  }
+
+  private insert(slot: number, hash: number, bytes: Uint8Array, start: number, end: number, count: number): void {
+    const from = this.byteLength
+    const length = from + end - start
+    if (length > MAX_ARENA_BYTES) throw new PenstockError('UNSUPPORTED', 'the different words take more than 2 GiB')
+    if (length > this.bytes.length) this.bytes = grown(this.bytes, new Uint8Array(2 * length))
+    // An element loop: words are a few bytes, and subarray would make an object for each.
+    for (let i = start, k = from; i < end; i++, k++) this.bytes[k] = bytes[i]!
+    this.byteLength = length
+    this.ends[this.size] = length
+    this.counts[this.size] = count
+    this.setSlot(slot, ++this.size, hash, from, end - start)
+    if (this.size === this.ends.length) this.grow()
+  }
+
+  private setSlot(slot: number, word: number, hash: number, start: number, length: number): void {
+    this.slots[slot] = word
+    this.slots[slot + 1] = hash
+    this.slots[slot + 2] = start
+    this.slots[slot + 3] = length
+  }
+
+  private grow(): void {
+    const old = this.slots
+    this.ends = grown(this.ends, new Float64Array(2 * this.size))
+    this.counts = grown(this.counts, new Float64Array(2 * this.size))
+    this.slots = new Int32Array(2 * old.length)
+    const mask = this.slots.length - 1
+    for (let from = 0; from < old.length; from += STRIDE) {
+      const hash = old[from + 1]!
+      if (old[from] === 0) continue
+      let slot = (hash << STRIDE_BITS) & mask
+      while (this.slots[slot] !== 0) slot = (slot + STRIDE) & mask
+      this.setSlot(slot, old[from]!, hash, old[from + 2]!, old[from + 3]!)
+    }
+  }
+}
+
+/** Counts the words of documents: document i is bytes[offsets[i], offsets[i + 1]), valid UTF-8. */
+export function countWords(splitter: Splitter, bytes: Uint8Array, offsets: Uint32Array, counts: WordCounts): void {
+  const emit = (start: number, end: number): void => counts.add(bytes, start, end)
+  for (let i = 0; i + 1 < offsets.length; i++) splitter(bytes, offsets[i]!, offsets[i + 1]!, emit)
+}
+
+function grown<T extends Uint8Array | Float64Array>(old: T, larger: T): T {
+  larger.set(old)
+  return larger
+}

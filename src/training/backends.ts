@@ -1,0 +1,107 @@
+/**
+ * Opens a TensorFlow.js backend by name. `wasm` and `cpu` come with the package and need neither network nor compiler; the
+ * others are optional packages, imported only when asked for. A backend is global to tfjs, so an engine activates its own
+ * before each piece of work.
+ */
+import * as tf from '@tensorflow/tfjs-core'
+import { PenstockError } from '../errors.js'
+import type { BackendName, ModelOptions } from './options.js'
+import { composedOperations, type Operations } from './tfjs/operations.js'
+import { registerWasmKernels } from './tfjs/wasm-kernels.js'
+import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
+
+export interface Backend {
+  readonly name: BackendName
+  /** The fastest operations that can compute a model of these widths. */
+  operationsFor(model: ModelOptions): Operations
+  /** Makes this backend the one that tfjs uses from now on. */
+  activate(): Promise<void>
+}
+
+/** How tfjs itself calls each backend. */
+const registeredNames: Record<BackendName, string> = {
+  wasm: 'wasm',
+  cpu: 'cpu',
+  node: 'tensorflow',
+  'node-gpu': 'tensorflow',
+  webgpu: 'webgpu',
+}
+
+/**
+ * @throws PEER_MISSING with the install command, BACKEND_UNAVAILABLE when the package is there but does not start
+ */
+export async function openBackend(name: BackendName): Promise<Backend> {
+  // tfjs writes hints to the console otherwise.
+  tf.enableProdMode()
+  await load(name)
+  const registered = registeredNames[name]
+  const activate = async () => {
+    if (tf.getBackend() !== registered && !(await start(registered))) {
+      throw new PenstockError(
+        'BACKEND_UNAVAILABLE',
+        `the TensorFlow.js backend '${name}' does not start on this machine`,
+      )
+    }
+  }
+  await activate()
+  const fused = name === 'wasm' ? await openWasmOperations() : undefined
+  const operationsFor = (model: ModelOptions) =>
+    fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations
+  return { name, operationsFor, activate }
+}
+
+/** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */
+async function start(registered: string): Promise<boolean> {
+  const events = ['uncaughtException', 'unhandledRejection'] as const
+  const before = events.map(event => process.listeners(event as 'uncaughtException'))
+  try {
+    return await tf.setBackend(registered)
+  } catch {
+    return false
+  } finally {
+    events.forEach((event, index) => {
+      for (const listener of process.listeners(event as 'uncaughtException')) {
+        if (!before[index]!.includes(listener)) {
+          process.off(event, listener)
+        }
+      }
+    })
+  }
+}
+
+async function load(name: BackendName): Promise<void> {
+  if (name === 'cpu') {
+    await import('@tensorflow/tfjs-backend-cpu')
+  } else if (name === 'wasm') {
+    await import('@tensorflow/tfjs-backend-wasm')
+    registerWasmKernels()
+  } else if (name === 'webgpu') {
+    await loadWebgpu()
+  } else {
+    await importPeer(name === 'node' ? '@tensorflow/tfjs-node' : '@tensorflow/tfjs-node-gpu', '4.22.0')
+  }
+}
+
+/** Dawn gives Node what a browser has by itself. */
+async function loadWebgpu(): Promise<void> {
+  const dawn = (await importPeer('webgpu')) as { create(flags: string[]): unknown; globals: object }
+  Object.assign(globalThis, dawn.globals)
+  Object.defineProperty(globalThis, 'navigator', {
+    value: { gpu: dawn.create([]), userAgent: 'node' },
+    configurable: true,
+  })
+  await importPeer('@tensorflow/tfjs-backend-webgpu', '4.22.0')
+}
+
+async function importPeer(packageName: string, version?: string): Promise<unknown> {
+  try {
+    return await import(packageName)
+  } catch (error) {
+    const wanted = version === undefined ? packageName : `${packageName}@${version}`
+    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') {
+      throw new PenstockError('PEER_MISSING', `${packageName} is not installed: npm install ${wanted}`, {}, error)
+    }
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new PenstockError('BACKEND_UNAVAILABLE', `${packageName} does not load: ${reason}`, {}, error)
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * Checkpoints: one folder each, `step-000123`, whole or not there. A checkpoint is written under a hidden name beside its
+ * final one, synced and renamed; older ones go only after that. It carries the hashes of its files, so that damage is
+ * found before anything is trained on it, and the newest whole one is found by looking, without a link or an index.
+ *
+ *   step-000123/model.safetensors       weights
+ *   step-000123/optimizer.safetensors   moments, steps taken
+ *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
+ */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { Engine } from './engine.js'
+import { modelSchema, trainingSchema } from './options.js'
+
+const stateFile = 'state.json'
+const finalName = /^step-(\d{6,})$/
+const hiddenName = /^\.step-\d+\.(partial|old)$/
+
+const count = z.int().nonnegative()
+const digest = z.string().regex(/^[0-9a-f]{64}$/)
+
+const cursorSchema = z.strictObject({
+  version: z.literal(1),
+  globalSamples: count,
+  seed: count,
+  sampleCount: count,
+  sequenceLength: count,
+  dataBytes: count,
+  tokenBytes: count,
+})
+
+const tokenizerSchema = z.strictObject({ path: z.string(), sha256: digest })
+
+const stateSchema = z.strictObject({
+  version: z.literal(1),
+  /** Steps taken. */
+  step: count,
+  /** Length of the run that wrote the checkpoint; the schedule of the learning rate depends on it. */
+  totalSteps: count,
+  consumedTokens: count,
+  /** Where the stream of samples stood after the last batch trained on. */
+  cursor: cursorSchema,
+  model: modelSchema,
+  training: trainingSchema,
+  tokenizer: tokenizerSchema.optional(),
+  files: z.record(z.string(), z.strictObject({ bytes: count, sha256: digest })),
+})
+
+export type TokenizerReference = z.output<typeof tokenizerSchema>
+export type CheckpointState = z.output<typeof stateSchema>
+
+export interface Checkpoint {
+  readonly path: string
+  readonly state: CheckpointState
+}
+
+/**
+ * Saves a checkpoint and removes what is older than the newest `keep`.
+ * @returns the path of the checkpoint
+ * @throws FILE_UNWRITABLE
+ */
+export async function saveCheckpoint(
+  folder: string,
+  keep: number | null,
+  engine: Engine,
+  state: Omit<CheckpointState, 'version' | 'files'>,
+): Promise<string> {
+  const name = `step-${String(state.step).padStart(6, '0')}`
+  const partial = join(folder, `.${name}.partial`)
+  const path = join(folder, name)
+  try {
+    await rm(partial, { recursive: true, force: true })
+    await mkdir(partial, { recursive: true })
+    const names = await engine.saveState(partial)
+    const files = Object.fromEntries(
+      await Promise.all(names.map(async file => [file, await fingerprint(join(partial, file))] as const)),
+    )
+    await writeFile(join(partial, stateFile), encodeState({ version: 1, ...state, files }))
+    for (const file of [...names, stateFile]) {
+      await sync(join(partial, file))
+    }
+    await sync(partial)
+    await moveAside(folder, name)
+    await rename(partial, path)
+    await sync(folder)
+    await removeOld(folder, keep, name)
+  } catch (error) {
+    if (error instanceof PenstockError) {
+      throw error
+    }
+    throw new PenstockError(
+      'FILE_UNWRITABLE',
+      `the checkpoint cannot be written: ${reasonOf(error)}`,
+      { file: path },
+      error,
+    )
+  }
+  return path
+}
+
+/** Paths of the checkpoints in a folder, newest first; none when the folder is not there. */
+export async function listCheckpoints(folder: string): Promise<readonly string[]> {
+  return (await stepsIn(folder)).map(({ name }) => join(folder, name))
+}
+
+/**
+ * Opens the newest whole checkpoint of a folder.
+ * @param onDamaged is told of each newer checkpoint that is not whole
+ * @returns undefined when the folder has no checkpoints
+ * @throws CHECKPOINT_INVALID when it has some and none is whole
+ */
+export async function openLatestCheckpoint(
+  folder: string,
+  onDamaged: (error: PenstockError) => void,
+): Promise<Checkpoint | undefined> {
+  const paths = await listCheckpoints(folder)
+  for (const path of paths) {
+    try {
+      return await openCheckpoint(path)
+    } catch (error) {
+      if (!(error instanceof PenstockError)) {
+        throw error
+      }
+      onDamaged(error)
+    }
+  }
+  if (paths.length > 0) {
+    throw new PenstockError('CHECKPOINT_INVALID', `none of the ${paths.length} checkpoints is whole`, { file: folder })
+  }
+  return undefined
+}
+
+/**
+ * Reads a checkpoint's state and proves that its files are the ones that were written.
+ * @throws FILE_MISSING, CHECKPOINT_INVALID
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const state = await readState(join(path, stateFile))
+  for (const [name, expected] of Object.entries(state.files)) {
+    const file = join(path, name)
+    if (name !== name.split(/[\\/]/).at(-1) || name.startsWith('.')) {
+      throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
+    }
+    const found = await fingerprint(file).catch(error => {
+      throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is missing: ${reasonOf(error)}`, { file })
+    })
+    if (found.bytes !== expected.bytes || found.sha256 !== expected.sha256) {
+      const how = found.bytes === expected.bytes ? 'other content' : `${found.bytes} bytes, expected ${expected.bytes}`
+      throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is damaged: ${how}`, { file })
+    }
+  }
+  return { path, state }
+}
+
+/** The digest stands last and covers the text before it. */
+function encodeState(state: CheckpointState): string {
+  return `${JSON.stringify({ ...state, digest: sha256(JSON.stringify(state)) }, null, 2)}\n`
+}
+
+async function readState(file: string): Promise<CheckpointState> {
+  const invalid = (message: string, cause?: unknown) =>
+    new PenstockError('CHECKPOINT_INVALID', message, { file }, cause)
+  const text = await readFile(file, 'utf8').catch(error => {
+    throw new PenstockError('FILE_MISSING', `no checkpoint: ${reasonOf(error)}`, { file }, error)
+  })
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch (error) {
+    throw invalid('the state is not JSON', error)
+  }
+  const { digest: written, ...rest } = (content ?? {}) as Record<string, unknown>
+  if (written !== sha256(JSON.stringify(rest))) {
+    throw invalid('the state does not match its digest')
+  }
+  const parsed = stateSchema.safeParse(rest)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!
+    throw invalid(`the state is not understood: ${issue.path.join('.')}: ${issue.message}`, parsed.error)
+  }
+  return parsed.data
+}
+
+async function fingerprint(file: string): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash)
+  return { bytes: (await stat(file)).size, sha256: hash.digest('hex') }
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function stepsIn(folder: string): Promise<readonly { name: string; step: number }[]> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') {
+      return []
+    }
+    throw new PenstockError(
+      'FILE_UNREADABLE',
+      `the folder cannot be listed: ${reasonOf(error)}`,
+      { file: folder },
+      error,
+    )
+  })
+  return names
+    .flatMap(name => {
+      const digits = finalName.exec(name)?.[1]
+      return digits === undefined ? [] : [{ name, step: Number(digits) }]
+    })
+    .sort((a, b) => b.step - a.step)
+}
+
+/** Frees a final name by renaming what is there: at no moment is there half a folder under it. */
+async function moveAside(folder: string, name: string): Promise<void> {
+  const aside = join(folder, `.${name}.old`)
+  await rm(aside, { recursive: true, force: true })
+  await rename(join(folder, name), aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') {
+      throw error
+    }
+  })
+}
+
+/** Removes all but the newest `keep`, never the one just written, and what killed runs left behind. */
+async function removeOld(folder: string, keep: number | null, justWritten: string): Promise<void> {
+  const steps = await stepsIn(folder)
+  for (const { name } of keep === null ? [] : steps.slice(keep)) {
+    if (name !== justWritten) {
+      await moveAside(folder, name)
+    }
+  }
+  for (const name of await readdir(folder)) {
+    if (hiddenName.test(name)) {
+      await rm(join(folder, name), { recursive: true, force: true })
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,109 @@
+/**
+ * What does the arithmetic of training, behind one interface: TensorFlow.js in this process, or another program that is
+ * fed from here. The trainer decides what is learnt when; an engine knows nothing of data, schedules or intervals.
+ */
+
+import { PenstockError } from '../errors.js'
+import type { ModelOptions } from './options.js'
+
+/** Targets with this value do not count, as in torch. */
+export const ignoredTarget = -100
+
+/** One micro batch: row-major token ids, the target of each position being the token after it. */
+export interface TrainingBatch {
+  /** Shape [rows, columns]. */
+  readonly inputs: Int32Array
+  /** Shape [rows, columns]; `ignoredTarget` where nothing is to be learnt. */
+  readonly targets: Int32Array
+  readonly rows: number
+  readonly columns: number
+}
+
+export interface StepResult {
+  /** Mean over the counted targets of all micro batches, before the update. */
+  readonly loss: number
+  /** Global norm before clipping. */
+  readonly gradientNorm: number
+}
+
+export interface EvaluationResult {
+  /** Natural logarithm, summed over the counted targets: means over several batches stay exact. */
+  readonly lossSum: number
+  readonly tokens: number
+}
+
+export interface EngineMemory {
+  readonly tensors: number
+  readonly bytes: number
+}
+
+export interface Engine {
+  /** Steps taken so far, those before a restored state included. */
+  readonly stepsTaken: number
+  /**
+   * One update of the weights from the gradient averaged over all counted targets of the micro batches.
+   * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED
+   */
+  step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult>
+  evaluate(batch: TrainingBatch): Promise<EvaluationResult>
+  /** Logits, shape [vocab_size], of the token after `ids`; at most sequence_length ids. */
+  nextTokenLogits(ids: Int32Array): Promise<Float32Array>
+  /**
+   * Writes weights and optimizer state as files into an existing folder, whose name is not final yet.
+   * @returns the names of the files written
+   */
+  saveState(folder: string): Promise<readonly string[]>
+  /**
+   * @throws CHECKPOINT_INVALID when the files are damaged, WORLD_MISMATCH when they belong to another model
+   */
+  loadState(folder: string): Promise<void>
+  memory(): EngineMemory
+  close(): Promise<void>
+}
+
+/** Cuts blocks of sequence_length + 1 tokens into inputs and targets. */
+export function toTrainingBatch(tokens: Int32Array, rows: number, block: number): TrainingBatch {
+  const columns = block - 1
+  const inputs = new Int32Array(rows * columns)
+  const targets = new Int32Array(rows * columns)
+  for (let row = 0; row < rows; row++) {
+    inputs.set(tokens.subarray(row * block, row * block + columns), row * columns)
+    targets.set(tokens.subarray(row * block + 1, (row + 1) * block), row * columns)
+  }
+  return { inputs, targets, rows, columns }
+}
+
+/**
+ * Proves that a batch lies inside the model: kernels do not look.
+ * @throws ARGUMENT_INVALID for a wrong shape, TOKENIZER_MISMATCH for an id that the model does not know
+ */
+export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, model: ModelOptions): void {
+  const size = rows * columns
+  if (inputs.length !== size || targets.length !== size || columns < 1 || columns > model.sequence_length) {
+    throw new PenstockError(
+      'ARGUMENT_INVALID',
+      `a batch of [${rows}, ${columns}] has ${inputs.length} inputs and ${targets.length} targets; the model sees ${model.sequence_length} positions`,
+    )
+  }
+  const isUnknown = (id: number) => !(id >= 0 && id < model.vocab_size)
+  const unknown = inputs.find(isUnknown) ?? targets.find(id => isUnknown(id) && id !== ignoredTarget)
+  if (unknown !== undefined) {
+    throw new PenstockError(
+      'TOKENIZER_MISMATCH',
+      `a sample has the token ${unknown}; the model knows ${model.vocab_size}`,
+      {
+        path: 'model.vocab_size',
+      },
+    )
+  }
+}
+
+export function countTargets(batch: TrainingBatch): number {
+  let count = 0
+  for (const target of batch.targets) {
+    if (target !== ignoredTarget) {
+      count++
+    }
+  }
+  return count
+}

@@ -1,0 +1,44 @@
+/** Opens the engine that a training definition names. The engines' own code is loaded only then: it is big. */
+import { availableParallelism } from 'node:os'
+import { PenstockError } from '../errors.js'
+import { openCheckpoint, type TokenizerReference } from './checkpoint.js'
+import type { Engine } from './engine.js'
+import { type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
+import { parameterCount } from './weights.js'
+
+/** @throws PEER_MISSING, BACKEND_UNAVAILABLE, UNSUPPORTED */
+export async function openEngine(training: TrainingOptions, model: ModelOptions): Promise<Engine> {
+  if (training.engine === 'torch') {
+    throw new PenstockError('UNSUPPORTED', 'the torch engine is not part of this version', { path: 'engine' })
+  }
+  const { openTfjsEngine } = await import('./tfjs/engine.js')
+  const { optimizer, gradient_clip: gradientClip, backend } = training
+  return openTfjsEngine({ model, optimizer, gradientClip, backend, threads: threadsFor(training, model) })
+}
+
+/**
+ * Opens an engine with the weights of a checkpoint, to generate or to evaluate.
+ * @throws CHECKPOINT_INVALID, FILE_MISSING, PEER_MISSING, BACKEND_UNAVAILABLE
+ */
+export async function openTrained(
+  path: string,
+  changes: Partial<Pick<TrainingOptions, 'engine' | 'backend'>> = {},
+): Promise<{ engine: Engine; model: ModelOptions; tokenizer: TokenizerReference | undefined }> {
+  const { state } = await openCheckpoint(path)
+  const model = resolveModel(state.model)
+  const engine = await openEngine({ ...state.training, ...changes, threads: 1 }, model)
+  await engine.loadState(path)
+  return { engine, model, tokenizer: state.tokenizer }
+}
+
+/** Below this many multiplications a step the threads' messages and copies cost more than they gain. */
+const worthThreads = 1e8
+
+/** All cores that the rows can feed, when the model is big enough to gain from them. */
+function threadsFor({ threads, batch_size }: TrainingOptions, model: ModelOptions): number {
+  if (threads !== 'auto') {
+    return threads
+  }
+  const work = parameterCount(model) * model.sequence_length * batch_size
+  return work < worthThreads ? 1 : Math.min(availableParallelism(), batch_size)
+}

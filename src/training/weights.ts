@@ -1,0 +1,153 @@
+/**
+ * The model's weights: their names, shapes, groups and first values. Names are those of Llama in Hugging Face's library
+ * (learned positions, biases and the gelu form added in kind), matrices lie as torch's nn.Linear keeps them, [out, in],
+ * so that a safetensors file serves every engine.
+ *
+ *   model.embed_tokens.weight                         [vocab, width]     embedding; also the output map when tied
+ *   model.embed_positions.weight                      [sequence, width]  with learned positions
+ *   model.layers.N.input_layernorm.weight             [width]            before attention
+ *   model.layers.N.self_attn.{q,k,v}_proj.weight      [heads x head width, width]; k and v: kv_heads
+ *   model.layers.N.self_attn.o_proj.weight            [width, width]
+ *   model.layers.N.post_attention_layernorm.weight    [width]            before the feed-forward part
+ *   model.layers.N.mlp.gate_proj.weight               [ffn, width]       with swiglu
+ *   model.layers.N.mlp.up_proj.weight                 [ffn, width]
+ *   model.layers.N.mlp.down_proj.weight               [width, ffn]
+ *   model.norm.weight                                 [width]
+ *   lm_head.weight                                    [vocab, width]     unless tied
+ *   ... .bias                                         [out]              beside each but embeddings and lm_head
+ */
+import type { ModelOptions, ParameterGroup } from './options.js'
+
+export interface WeightSpec {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly group: ParameterGroup
+  /** Standard deviation of the first values; 0 means that all are `fill`. */
+  readonly std: number
+  readonly fill: number
+}
+
+/** A tensor outside any engine; row-major. */
+export interface NamedTensor {
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+}
+
+export const embeddingName = 'model.embed_tokens.weight'
+export const positionsName = 'model.embed_positions.weight'
+export const finalNormName = 'model.norm'
+
+export function headName(model: ModelOptions): string {
+  return model.tie_weights ? embeddingName : 'lm_head.weight'
+}
+
+export function layerName(layer: number, part: string): string {
+  return `model.layers.${layer}.${part}`
+}
+
+/** All weights of a model, in a fixed order. */
+export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
+  const { width, ffn_width: ffnWidth } = model
+  const residualStd = model.init_std / Math.sqrt(2 * model.layers)
+  const keyWidth = (width / model.heads) * model.kv_heads
+  const specs: WeightSpec[] = [embedding(embeddingName, [model.vocab_size, width], model)]
+  if (model.position === 'learned') {
+    specs.push(embedding(positionsName, [model.sequence_length, width], model))
+  }
+  for (let layer = 0; layer < model.layers; layer++) {
+    const at = (part: string) => layerName(layer, part)
+    specs.push(
+      ...norm(at('input_layernorm'), model),
+      ...linear(at('self_attn.q_proj'), width, width, model),
+      ...linear(at('self_attn.k_proj'), keyWidth, width, model),
+      ...linear(at('self_attn.v_proj'), keyWidth, width, model),
+      ...linear(at('self_attn.o_proj'), width, width, model, residualStd),
+      ...norm(at('post_attention_layernorm'), model),
+      ...(model.activation === 'swiglu' ? linear(at('mlp.gate_proj'), ffnWidth, width, model) : []),
+      ...linear(at('mlp.up_proj'), ffnWidth, width, model),
+      ...linear(at('mlp.down_proj'), width, ffnWidth, model, residualStd),
+    )
+  }
+  specs.push(...norm(finalNormName, model))
+  if (!model.tie_weights) {
+    specs.push({ ...embedding(headName(model), [model.vocab_size, width], model), group: 'linear' })
+  }
+  return specs
+}
+
+export function parameterCount(model: ModelOptions): number {
+  return weightSpecs(model).reduce((sum, { shape }) => sum + elementCount(shape), 0)
+}
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1)
+}
+
+/** Views of one array in which all weights lie one after the other, by name. */
+export function viewsOf(specs: readonly WeightSpec[], values: Float32Array): Map<string, Float32Array> {
+  const views = new Map<string, Float32Array>()
+  let offset = 0
+  for (const { name, shape } of specs) {
+    const end = offset + elementCount(shape)
+    views.set(name, values.subarray(offset, end))
+    offset = end
+  }
+  return views
+}
+
+/**
+ * First values of a weight. Each weight has a generator of its own, seeded by the run's seed and the weight's name, so
+ * that adding a weight leaves the others as they were: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.
+ */
+export function initialValues(spec: WeightSpec, seed: number): Float32Array {
+  const values = new Float32Array(elementCount(spec.shape)).fill(spec.fill)
+  if (spec.std === 0) {
+    return values
+  }
+  const draw = uniformGenerator(`${seed}:${spec.name}`)
+  for (let i = 0; i < values.length; i += 2) {
+    const radius = spec.std * Math.sqrt(-2 * Math.log(1 - draw()))
+    const angle = 2 * Math.PI * draw()
+    values[i] = radius * Math.cos(angle)
+    if (i + 1 < values.length) {
+      values[i + 1] = radius * Math.sin(angle)
+    }
+  }
+  return values
+}
+
+/** Uniform numbers in [0, 1) from sfc32, seeded by a text. */
+export function uniformGenerator(seed: string): () => number {
+  let hash = 0x811c9dc5
+  for (const byte of new TextEncoder().encode(seed)) {
+    hash = Math.imul(hash ^ byte, 0x01000193)
+  }
+  let [a, b, c, counter] = [hash | 0, 0x9e3779b9 | 0, 0x243f6a88 | 0, 1]
+  const next = () => {
+    const sum = (((a + b) | 0) + counter) | 0
+    counter = (counter + 1) | 0
+    a = b ^ (b >>> 9)
+    b = (c + (c << 3)) | 0
+    c = (((c << 21) | (c >>> 11)) + sum) | 0
+    return (sum >>> 0) / 0x1_0000_0000
+  }
+  for (let i = 0; i < 16; i++) {
+    next()
+  }
+  return next
+}
+
+function embedding(name: string, shape: readonly number[], model: ModelOptions): WeightSpec {
+  return { name, shape, group: 'embedding', std: model.init_std, fill: 0 }
+}
+
+function norm(prefix: string, model: ModelOptions): readonly WeightSpec[] {
+  const shape = [model.width]
+  const weight: WeightSpec = { name: `${prefix}.weight`, shape, group: 'norm', std: 0, fill: 1 }
+  return model.bias ? [weight, { name: `${prefix}.bias`, shape, group: 'norm', std: 0, fill: 0 }] : [weight]
+}
+
+function linear(prefix: string, out: number, into: number, model: ModelOptions, std = model.init_std): WeightSpec[] {
+  const weight: WeightSpec = { name: `${prefix}.weight`, shape: [out, into], group: 'linear', std, fill: 0 }
+  return model.bias ? [weight, { name: `${prefix}.bias`, shape: [out], group: 'bias', std: 0, fill: 0 }] : [weight]
+}

@@ -1,0 +1,61 @@
+/** Runs the command line as a user does: a process of its own. */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+export const MAIN = join(ROOT, 'dist', 'cli', 'main.js')
+/** Files of the reference system, beside the checkout; tests that need them are skipped without. */
+export const REFERENCE = join(dirname(ROOT), 'shared', 'reference')
+export const hasReference = existsSync(REFERENCE)
+if (!hasReference) {
+  if (process.env.CI) throw new Error('the reference files are missing: ../shared/reference is needed in CI')
+  console.warn('skipped: tests against the reference files, for want of ../shared/reference')
+}
+
+export interface Outcome {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: string
+  readonly err: string
+}
+
+export interface RunningCommand {
+  readonly pid: number
+  kill(signal: NodeJS.Signals): void
+  /** Resolves when standard error shows a text. */
+  shows(text: string): Promise<void>
+  readonly outcome: Promise<Outcome>
+}
+
+export function start(args: readonly string[], cwd = ROOT): RunningCommand {
+  const child = spawn(process.execPath, [MAIN, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  let out = ''
+  let err = ''
+  child.stdout.on('data', chunk => {
+    out += chunk
+  })
+  child.stderr.on('data', chunk => {
+    err += chunk
+  })
+  const outcome = new Promise<Outcome>(resolve => {
+    child.on('close', (code, signal) => resolve({ code, signal, out, err }))
+  })
+  return {
+    pid: child.pid!,
+    kill: signal => void child.kill(signal),
+    shows: text =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (err.includes(text)) resolve()
+        }
+        child.stderr.on('data', look)
+        child.on('close', () => reject(new Error(`ended without showing ${text}: ${err}`)))
+        look()
+      }),
+    outcome,
+  }
+}
+
+export const penstock = (args: readonly string[], cwd = ROOT): Promise<Outcome> => start(args, cwd).outcome

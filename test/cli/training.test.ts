@@ -1,0 +1,117 @@
+/** Training as a user meets it: killed, stopped, resumed, continued in text. */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../stages/support.js'
+import { penstock, start } from './support.js'
+
+const folder = temporaryFolder()
+const at = (name: string): string => join(folder, name)
+const STEPS = 40
+
+const definition = (checkpoints: string): string => {
+  writeFileSync(
+    at(`${checkpoints}.yaml`),
+    `stages:
+  - shuffle-samples: { path: ${at('data.pbin')}, sequence_length: 16, batch_size: 4, epochs: endless, to: 0.9 }
+  - feed-trainer:
+      tokenizer: ${at('tokenizer.json')}
+      model: { sequence_length: 16, layers: 1, heads: 2, width: 32 }
+      batch_size: 4
+      steps: ${STEPS}
+      held_out: { path: ${at('data.pbin')}, from: 0.9 }
+      evaluation: { every_steps: 10, batches: 2 }
+      checkpoint: { folder: ${at(checkpoints)}, every_steps: 4 }
+      log_every_steps: 1
+`,
+  )
+  return at(`${checkpoints}.yaml`)
+}
+
+/** Losses by step, as the events tell them in full precision. */
+const lossesOf = (err: string): Map<number, number> =>
+  new Map(
+    err
+      .split('\n')
+      .filter(line => line.includes('"kind":"step"'))
+      .map(line => JSON.parse(line).event as { step: number; loss: number })
+      .map(({ step, loss }) => [step, loss]),
+  )
+
+const weightsHash = (checkpoints: string): string => {
+  const newest = readdirSync(at(checkpoints))
+    .filter(name => name.startsWith('step-'))
+    .toSorted()
+    .at(-1)!
+  expect(newest).toBe(`step-${String(STEPS).padStart(6, '0')}`)
+  return createHash('sha256')
+    .update(readFileSync(join(at(checkpoints), newest, 'model.safetensors')))
+    .digest('hex')
+}
+
+let undisturbed: { losses: Map<number, number>; hash: string }
+
+beforeAll(async () => {
+  writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
+  const lines = Array.from({ length: 300 }, (_, line) =>
+    JSON.stringify({ text: `a line of text, number ${line % 17}` }),
+  )
+  writeFileSync(at('data.jsonl'), `${lines.join('\n')}\n`)
+  const packing = [
+    'pack',
+    at('data.jsonl'),
+    '-t',
+    at('tokenizer.json'),
+    '-o',
+    at('data.pbin'),
+    '--end-of-document',
+    END,
+  ]
+  expect(await penstock(packing)).toMatchObject({ code: 0 })
+  const { code, err } = await penstock(['train', definition('undisturbed'), '--json'])
+  expect(code).toBe(0)
+  undisturbed = { losses: lossesOf(err), hash: weightsHash('undisturbed') }
+  expect(undisturbed.losses.size).toBe(STEPS)
+})
+
+async function disturbed(name: string, signal: NodeJS.Signals, atStep: number): Promise<number | null> {
+  const run = start(['train', definition(name), '--json'])
+  await run.shows(`"kind":"step","step":${atStep},`)
+  run.kill(signal)
+  const { code, err } = await run.outcome
+  expect(lossesOf(err).size).toBeLessThan(STEPS)
+  return code
+}
+
+describe('training', () => {
+  it.each([
+    ['kill -9', 'SIGKILL', null],
+    ['Ctrl-C', 'SIGINT', 130],
+    ['SIGTERM', 'SIGTERM', 143],
+  ] as const)('goes on after %s as if nothing had happened', async (_name, signal, exit) => {
+    const name = `after-${signal}`
+    expect(await disturbed(name, signal, 6)).toBe(exit)
+    expect(await disturbed(name, signal, 17)).toBe(exit)
+    const { code, err } = await penstock(['train', definition(name), '--json'])
+    expect(code).toBe(0)
+    const losses = lossesOf(err)
+    expect(losses.size).toBeGreaterThan(0)
+    for (const [step, loss] of losses) expect(loss).toBe(undisturbed.losses.get(step))
+    expect(weightsHash(name)).toBe(undisturbed.hash)
+  })
+
+  it('learns', () => {
+    expect(undisturbed.losses.get(STEPS)!).toBeLessThan(undisturbed.losses.get(1)! - 0.5)
+  })
+
+  it('generates the same text from the same seed, with the tokenizer of the checkpoint', async () => {
+    const args = ['generate', at('undisturbed'), '--prompt', 'a line', '--max-tokens', '12', '--seed', '3']
+    const first = await penstock(args)
+    expect(first).toMatchObject({ code: 0, out: expect.stringMatching(/^a line/) })
+    expect(first.out.length).toBeGreaterThan('a line\n'.length)
+    expect((await penstock(args)).out).toBe(first.out)
+    expect((await penstock(['inspect', at('undisturbed')])).out).toContain(`step          ${STEPS}`)
+  })
+})

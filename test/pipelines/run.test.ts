@@ -1,0 +1,156 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import * as z from 'zod'
+import type { LineBatch } from '#src/formats/batches'
+import { readIndex } from '#src/formats/idx'
+import { checkDefinition, definitionOf, runPipeline, type StageRegistry, stageRegistry } from '#src/pipelines/index'
+import { sink, source } from '#src/stages/stage'
+import { temporaryFolder, textOfLines } from '../stages/support.js'
+
+const folder = temporaryFolder()
+const at = (name: string): string => join(folder, name)
+writeFileSync(at('a.jsonl'), '{"text":"a1"}\n{"text":"a2"}\n')
+writeFileSync(at('b.jsonl'), '{"text":"b1"}\n')
+
+const read = (name: string): unknown[] => [{ 'read-file': { path: at(name) } }, 'read-lines']
+
+/** Runs stages made of the registry's and of a sink `keep` that keeps what comes. */
+async function run(stages: unknown[], more: StageRegistry = {}, signal?: AbortSignal) {
+  const kept: LineBatch[] = []
+  const keep = () =>
+    sink<LineBatch>('keep', async input => {
+      for await (const batch of input) kept.push(batch)
+    })
+  const registry = {
+    ...stageRegistry,
+    keep: { summary: '', accepts: 'lines', options: z.strictObject({}), create: keep },
+    ...more,
+  } as StageRegistry
+  const [pipeline] = checkDefinition(definitionOf({ stages }), registry)
+  const result = await runPipeline(pipeline!, signal === undefined ? {} : { signal })
+  return { kept, result }
+}
+
+describe('a running pipeline', () => {
+  it('forks one stream into several stages', async () => {
+    const { kept, result } = await run([
+      ...read('a.jsonl'),
+      { fork: [['keep'], ['validate-json', { 'write-index': { path: at('fork.idx') } }]] },
+    ])
+    expect(textOfLines(kept)).toEqual(['{"text":"a1"}', '{"text":"a2"}'])
+    expect([...readIndex(readFileSync(at('fork.idx')))]).toEqual([0, 13, 14, 13])
+    expect(result.stages.find(stage => stage.name === 'write-index')?.stats.recordsIn).toBe(2)
+  })
+
+  it('merges several streams into one, numbered anew', async () => {
+    const { kept } = await run([{ merge: [read('a.jsonl'), read('b.jsonl')] }, 'validate-json', 'keep'])
+    expect(textOfLines(kept).toSorted()).toEqual(['{"text":"a1"}', '{"text":"a2"}', '{"text":"b1"}'])
+    expect(kept.map(batch => batch.number)).toEqual([0, 1])
+  })
+
+  it('holds the fast branch of a fork for the slow one', async () => {
+    let made = 0
+    let slowDone = 0
+    let lead = 0
+    const batch = { kind: 'lines', byteLength: 1 }
+    const more = {
+      make: {
+        summary: '',
+        emits: 'lines',
+        options: z.strictObject({}),
+        create: () =>
+          source('make', async function* () {
+            for (; made < 40; made++) yield { ...batch, number: made, starts: [], ends: [] }
+          }),
+      },
+      slow: {
+        summary: '',
+        accepts: 'lines',
+        options: z.strictObject({}),
+        create: () =>
+          sink('slow', async input => {
+            for await (const _ of input) {
+              await new Promise(resolve => setTimeout(resolve, 2))
+              lead = Math.max(lead, made - slowDone++)
+            }
+          }),
+      },
+    } as unknown as StageRegistry
+    const { kept } = await run(['make', { fork: [['keep'], ['slow']] }], more)
+    expect(kept).toHaveLength(40)
+    expect(slowDone).toBe(40)
+    expect(lead).toBeLessThanOrEqual(6)
+  })
+
+  it('ends a branch that has enough and feeds the others on', async () => {
+    const first = {
+      first: {
+        summary: '',
+        accepts: 'lines',
+        options: z.strictObject({}),
+        create: () =>
+          sink('first', async input => {
+            for await (const _ of input) return
+          }),
+      },
+    } as unknown as StageRegistry
+    writeFileSync(at('many.jsonl'), '{"text":"x"}\n'.repeat(2000))
+    const chain = [
+      { 'read-file': { path: at('many.jsonl'), chunk_bytes: 4096 } },
+      'read-lines',
+      { fork: [['first'], ['keep']] },
+    ]
+    const { kept } = await run(chain, first)
+    expect(textOfLines(kept)).toHaveLength(2000)
+  })
+
+  it('fails with the first error, its stage and its file, and leaves nothing', async () => {
+    writeFileSync(at('bad.jsonl'), '{"text":"ok"}\n{"text":\n')
+    const stages = [
+      ...read('bad.jsonl'),
+      'validate-json',
+      {
+        fork: [
+          [{ 'write-index': { path: at('bad.idx') } }],
+          ['extract-text', { 'write-jsonl': { path: at('bad.out') } }],
+        ],
+      },
+    ]
+    await expect(run(stages)).rejects.toMatchObject({
+      code: 'JSON_INVALID',
+      where: { file: at('bad.jsonl'), line: 2, stage: 'validate-json' },
+    })
+    expect(
+      readdirSync(folder)
+        .filter(name => name.startsWith('bad.'))
+        .toSorted(),
+    ).toEqual(['bad.jsonl'])
+  })
+
+  it('stops on a signal, with no output left', async () => {
+    const abort = new AbortController()
+    abort.abort()
+    const stages = [...read('a.jsonl'), { 'write-index': { path: at('stopped.idx') } }]
+    await expect(run(stages, {}, abort.signal)).rejects.toMatchObject({ code: 'STOPPED' })
+    expect(existsSync(at('stopped.idx'))).toBe(false)
+  })
+
+  it('does not pass for a success when a stage loses records', async () => {
+    const { transform } = await import('#src/stages/stage')
+    const losing = {
+      lose: {
+        summary: '',
+        accepts: 'lines',
+        emits: 'lines',
+        options: z.strictObject({}),
+        create: () =>
+          transform<LineBatch, LineBatch>('lose', async function* (input) {
+            for await (const batch of input)
+              yield { ...batch, starts: batch.starts.slice(1), ends: batch.ends.slice(1) }
+          }),
+      },
+    } as unknown as StageRegistry
+    await expect(run([...read('a.jsonl'), 'lose', 'keep'], losing)).rejects.toMatchObject({ code: 'TOTALS_MISMATCH' })
+  })
+})

@@ -1,0 +1,48 @@
+/** What the tests of stages share: folders that go away, streams from values, all that a stream gives. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { afterAll } from 'vitest'
+import type { LineBatch } from '#src/formats/batches'
+import { readLines } from '#src/stages/read-lines'
+import { sink } from '#src/stages/stage'
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'penstock-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Runs the streams to their end and answers what came out of the last. */
+export async function gather<Out>(...streams: NodeJS.ReadWriteStream[] | NodeJS.ReadableStream[]): Promise<Out[]> {
+  const got: Out[] = []
+  const end = sink<Out>('gather', async input => {
+    for await (const item of input) got.push(item)
+  })
+  await pipeline([...streams, end] as unknown as [NodeJS.ReadableStream, NodeJS.WritableStream])
+  return got
+}
+
+/** The bytes in chunks of `size`. */
+export function chunked(bytes: Uint8Array, size: number): Readable {
+  const chunks: Uint8Array[] = []
+  for (let start = 0; start < bytes.length; start += size) chunks.push(bytes.subarray(start, start + size))
+  return Readable.from(chunks)
+}
+
+export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+export function linesOf(text: string): Promise<LineBatch[]> {
+  return gather<LineBatch>(Readable.from([utf8(text)]), readLines({ source: 'test.jsonl' }) as never)
+}
+
+/** Each line of batches as text. */
+export function textOfLines(batches: readonly LineBatch[]): string[] {
+  return batches.flatMap(batch =>
+    [...batch.starts].map((start, index) =>
+      Buffer.from(batch.bytes.subarray(start, batch.ends[index])).toString('utf8'),
+    ),
+  )
+}

@@ -1,0 +1,149 @@
+import { describe, expect, test } from 'vitest'
+import { generate, sample } from '#src/training/generate'
+import { parseTraining, resolveModel, scheduleSchema } from '#src/training/options'
+import { learningRateAt } from '#src/training/schedule'
+import { initialValues, parameterCount, uniformGenerator, weightSpecs } from '#src/training/weights'
+import { tiny } from './fixtures.js'
+
+describe('the learning rate', () => {
+  const rates = (schedule: object, steps: number) =>
+    Array.from({ length: steps }, (_, step) => learningRateAt(scheduleSchema.parse(schedule), step, steps, 1))
+
+  test('warms up linearly and falls to its floor by a cosine', () => {
+    const cosine = rates({ decay: 'cosine', warmup_steps: 4, min_ratio: 0.1 }, 104)
+    expect(cosine.slice(0, 5)).toEqual([0.25, 0.5, 0.75, 1, 1])
+    expect(cosine[54]).toBeCloseTo(0.55)
+    expect(cosine[103]).toBeCloseTo(0.1, 3)
+  })
+
+  test('falls linearly, or not at all', () => {
+    expect(rates({ decay: 'linear', min_ratio: 0 }, 4)).toEqual([1, 0.75, 0.5, 0.25])
+    expect(rates({ decay: 'constant', warmup_steps: 2 }, 4)).toEqual([0.5, 1, 1, 1])
+  })
+
+  test('follows torch.optim.lr_scheduler.OneCycleLR', () => {
+    // The formula of torch 2.6 for max_lr=1, total_steps=10, pct_start=0.3, div_factor=10, final_div_factor=1:
+    // 0.1 at step 0, the peak at 0.3 * 10 - 1 = 2, 0.1 again at step 9.
+    const oneCycle = rates({ decay: 'onecycle', pct_start: 0.3, div_factor: 10, final_div_factor: 1 }, 10)
+    expect(oneCycle[0]).toBeCloseTo(0.1)
+    expect(oneCycle[1]).toBeCloseTo(0.55)
+    expect(oneCycle[2]).toBeCloseTo(1)
+    expect(oneCycle[5]).toBeCloseTo(0.1 + 0.45 * (1 + Math.cos((Math.PI * 3) / 7)))
+    expect(oneCycle[9]).toBeCloseTo(0.1)
+  })
+})
+
+describe('options', () => {
+  test('have defaults for everything but the vocabulary', () => {
+    const training = parseTraining({})
+    expect(training).toMatchObject({ backend: 'wasm', batch_size: 8, gradient_clip: 1 })
+    expect(resolveModel(training.model, 50_257)).toMatchObject({ vocab_size: 50_304, kv_heads: 4, ffn_width: 352 })
+  })
+
+  test.each([
+    [{ model: { witdh: 3 } }, 'model'],
+    [{ model: { width: 10, heads: 4 } }, 'model.heads'],
+    [{ model: { heads: 4, kv_heads: 3 } }, 'model.kv_heads'],
+    [{ model: { width: 12, heads: 4 } }, 'model.heads'],
+    [{ model: { dropout: 0.1 } }, 'model.dropout'],
+    [{ optimizer: { betas: [0.9, 2] } }, 'optimizer.betas.1'],
+    [{ schedule: { decay: 'onecycle', warmup_steps: 3 } }, 'schedule'],
+    [{ steps: 3, epochs: 1 }, 'epochs'],
+    [{ steps: 1.5 }, 'steps'],
+  ])('are refused with their place: %j', (input, path) => {
+    expect(() => parseTraining(input)).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID', where: { path } }) as Error,
+    )
+  })
+
+  test('a model smaller than its tokenizer, or without any vocabulary, is refused', () => {
+    expect(() => resolveModel({ vocab_size: 100 }, 101)).toThrow(
+      expect.objectContaining({ code: 'TOKENIZER_MISMATCH' }) as Error,
+    )
+    expect(() => resolveModel({})).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }) as Error)
+  })
+})
+
+describe('first weights', () => {
+  test('are the same for the same seed and name, and differ otherwise', () => {
+    const [embedding, norm, query] = weightSpecs(tiny())
+    expect(initialValues(embedding!, 1)).toEqual(initialValues(embedding!, 1))
+    expect(initialValues(embedding!, 1)).not.toEqual(initialValues(embedding!, 2))
+    expect(new Set(initialValues(norm!, 1))).toEqual(new Set([1]))
+    expect([...initialValues(query!, 1).slice(0, 4)]).not.toEqual([...initialValues(embedding!, 1).slice(0, 4)])
+  })
+
+  test('are normal with the deviation asked for', () => {
+    const spec = { name: 'x', shape: [100, 1000], group: 'linear', std: 0.02, fill: 0 } as const
+    const values = initialValues(spec, 0)
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length
+    expect(Math.abs(mean)).toBeLessThan(2e-4)
+    expect(Math.sqrt(variance)).toBeCloseTo(0.02, 3)
+    const inside = values.filter(value => Math.abs(value) < 0.02).length / values.length
+    expect(inside).toBeCloseTo(0.6827, 2)
+  })
+
+  test('do not change between versions: a changed value breaks every repeated experiment', () => {
+    const draw = uniformGenerator('golden')
+    expect([draw(), draw(), draw()]).toEqual([0.6016139404382557, 0.932786718243733, 0.3596771319862455])
+  })
+
+  test('are as many as the widths say', () => {
+    const model = resolveModel({ vocab_size: 512, sequence_length: 128, width: 128, ffn_width: 256, layers: 2 })
+    expect(parameterCount(model)).toBe(2 * 512 * 128 + 2 * (4 * 128 * 128 + 3 * 128 * 256 + 2 * 128) + 128)
+  })
+})
+
+async function collect(ids: AsyncIterable<number>): Promise<number[]> {
+  const all = []
+  for await (const id of ids) {
+    all.push(id)
+  }
+  return all
+}
+
+describe('generation', () => {
+  const logits = Float32Array.of(0, 3, 1, 2)
+
+  test('takes the likeliest token at temperature 0 and only likely ones with top-k', () => {
+    const draw = uniformGenerator('draws')
+    expect(sample(logits, { temperature: 0 }, draw)).toBe(1)
+    const seen = new Set(Array.from({ length: 200 }, () => sample(logits, { topK: 2 }, draw)))
+    expect(seen).toEqual(new Set([1, 3]))
+  })
+
+  test('draws by the softmax of logits over temperature', () => {
+    const draw = uniformGenerator('draws')
+    for (const temperature of [0.7, 1, 2]) {
+      const counts = [0, 0, 0, 0]
+      for (let i = 0; i < 20_000; i++) {
+        counts[sample(logits, { temperature }, draw)]!++
+      }
+      const weights = [...logits].map(logit => Math.exp(logit / temperature))
+      const sum = weights.reduce((total, weight) => total + weight, 0)
+      counts.forEach((count, id) => {
+        expect(Math.abs(count / 20_000 - weights[id]! / sum)).toBeLessThan(0.015)
+      })
+    }
+  })
+
+  test('slides its window, stops at the end token, and never leaves the vocabulary', async () => {
+    const windows: number[][] = []
+    const counting = {
+      nextTokenLogits: async (ids: Int32Array) => {
+        windows.push([...ids])
+        const next = new Float32Array(10)
+        next[(ids.at(-1)! + 1) % 10] = 50
+        return next
+      },
+    }
+    const options = { maxTokens: 20, sequenceLength: 3, temperature: 0, endToken: 9 }
+    const ids = await collect(generate(counting, [4, 5], options))
+    expect(ids).toEqual([6, 7, 8])
+    expect(windows.at(-1)).toEqual([6, 7, 8])
+    const bounded = await collect(generate(counting, [4], { ...options, vocabSize: 6, maxTokens: 3 }))
+    expect(bounded).toEqual([5, 0, 1])
+    await expect(collect(generate(counting, [], options))).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' })
+  })
+})

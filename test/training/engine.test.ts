@@ -1,0 +1,259 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { openBackend } from '#src/training/backends'
+import { GradientThreads } from '#src/training/tfjs/gradient-threads'
+import type { EngineState } from '#src/training/tfjs/state-files'
+import { registerWasmKernels } from '#src/training/tfjs/wasm-kernels'
+import { countingBatch, countingTrainingBatch, openTiny, tiny } from './fixtures.js'
+
+beforeAll(async () => {
+  await openBackend('wasm')
+})
+
+function allValues(state: EngineState): number[] {
+  return [state.weights, state.means, state.variances].flatMap(part =>
+    [...part.values()].flatMap(tensor => [...tensor.values]),
+  )
+}
+
+describe('learning', () => {
+  test('the loss of a learnable sequence falls near its entropy', async () => {
+    const engine = await openTiny()
+    const before = await engine.evaluate(countingTrainingBatch(500, 32))
+    for (let step = 0; step < 80; step++) {
+      await engine.step([countingTrainingBatch(step, 16)], 1e-2)
+    }
+    const after = await engine.evaluate(countingTrainingBatch(500, 32))
+    expect(before.lossSum / before.tokens).toBeCloseTo(Math.log(12), 1)
+    // The entropy of a step of 1 (90 %) or 3 (10 %) is 0.325.
+    expect(after.lossSum / after.tokens).toBeLessThan(0.45)
+    await engine.close()
+  })
+
+  test('the same seed and data give the same bits', async () => {
+    const runs = []
+    for (let run = 0; run < 2; run++) {
+      const engine = await openTiny()
+      const losses = []
+      for (let step = 0; step < 5; step++) {
+        losses.push((await engine.step([countingTrainingBatch(step, 4)], 1e-2)).loss)
+      }
+      runs.push([...losses, ...allValues(await engine.exportState())])
+      await engine.close()
+    }
+    expect(runs[0]).toEqual(runs[1])
+  })
+
+  test('two micro batches of B rows weigh as much as one of 2 B, ignored targets included', async () => {
+    const [accumulated, whole] = [await openTiny(), await openTiny()]
+    const [first, second] = [countingTrainingBatch(0, 4), countingTrainingBatch(1, 4)]
+    first.targets.fill(-100, 3, 20)
+    const joined = {
+      inputs: Int32Array.of(...first.inputs, ...second.inputs),
+      targets: Int32Array.of(...first.targets, ...second.targets),
+      rows: 8,
+      columns: 8,
+    }
+    const inParts = await accumulated.step([first, second], 1e-3)
+    const atOnce = await whole.step([joined], 1e-3)
+    expect(inParts.loss).toBeCloseTo(atOnce.loss, 5)
+    expect(inParts.gradientNorm).toBeCloseTo(atOnce.gradientNorm, 4)
+    const [a, b] = [allValues(await accumulated.exportState()), allValues(await whole.exportState())]
+    expect(Math.max(...a.map((value, index) => Math.abs(value - b[index]!)))).toBeLessThan(1e-4)
+    await accumulated.close()
+    await whole.close()
+  })
+
+  test('a tied model has one matrix for input and output', async () => {
+    const engine = await openTiny({ tie_weights: true })
+    const { weights } = await engine.exportState()
+    expect(weights.has('lm_head.weight')).toBe(false)
+    expect(await engine.nextTokenLogits(Int32Array.of(1, 2))).toHaveLength(12)
+    await engine.close()
+  })
+
+  test('a step without any counted target leaves the loss at 0 and the weights finite', async () => {
+    const engine = await openTiny()
+    const batch = countingTrainingBatch(0, 2)
+    batch.targets.fill(-100)
+    expect(await engine.step([batch], 1e-2)).toEqual({ loss: 0, gradientNorm: 0 })
+    expect(allValues(await engine.exportState()).every(Number.isFinite)).toBe(true)
+    await engine.close()
+  })
+
+  test('steps, evaluations and generation leave no tensors behind', async () => {
+    const before = tf.memory().numTensors
+    const engine = await openTiny({ bias: true, position: 'learned' })
+    const work = async (step: number) => {
+      await engine.step([countingTrainingBatch(step, 4), countingTrainingBatch(step + 1, 4)], 1e-3)
+      await engine.evaluate(countingTrainingBatch(step, 4))
+      await engine.nextTokenLogits(Int32Array.of(1, 2, 3))
+    }
+    await work(0)
+    const { tensors, bytes } = engine.memory()
+    for (let step = 1; step < 20; step++) {
+      await work(step)
+    }
+    expect(engine.memory()).toEqual({ tensors, bytes })
+    await engine.close()
+    expect(tf.memory().numTensors).toBe(before)
+  })
+})
+
+describe('threads', () => {
+  const batches = (step: number) => [countingTrainingBatch(2 * step, 5), countingTrainingBatch(2 * step + 1, 4)]
+
+  async function run(threads: number) {
+    const engine = await openTiny({ bias: true }, { threads })
+    const losses = []
+    for (let step = 0; step < 4; step++) {
+      losses.push((await engine.step(batches(step), 1e-2)).loss)
+    }
+    const values = allValues(await engine.exportState())
+    const { tensors } = engine.memory()
+    await engine.close()
+    return { losses, values, tensors }
+  }
+
+  test('share the rows without changing what is learnt, and repeat it to the bit', async () => {
+    const [alone, three, again] = [await run(1), await run(3), await run(3)]
+    expect(again).toEqual(three)
+    expect(three.tensors).toBe(alone.tensors)
+    alone.losses.forEach((loss, step) => {
+      expect(Math.abs(three.losses[step]! - loss)).toBeLessThan(1e-5)
+    })
+  })
+
+  test('more threads than rows leave some idle', async () => {
+    const engine = await openTiny({}, { threads: 4 })
+    const batch = countingTrainingBatch(0, 2)
+    const { loss } = await engine.step([batch], 1e-2)
+    expect(loss).toBeCloseTo(Math.log(12), 1)
+    await engine.close()
+  })
+
+  test('a thread that fails says so', async () => {
+    const threads = new GradientThreads(tiny(), 1)
+    const broken = { ...countingTrainingBatch(0, 2), inputs: 'no ids' as unknown as Int32Array<ArrayBuffer> }
+    await expect(threads.start([broken], 1).others).rejects.toMatchObject({ code: 'WORKER_FAILED' })
+    await threads.close()
+  })
+})
+
+test('what would read or write outside the model is refused', async () => {
+  const engine = await openTiny()
+  const good = countingTrainingBatch(0, 2)
+  const bad = [
+    [{ ...good, inputs: good.inputs.map(() => 12) }, 'TOKENIZER_MISMATCH'],
+    [{ ...good, targets: good.targets.map(() => 12) }, 'TOKENIZER_MISMATCH'],
+    [{ ...good, targets: good.targets.map(() => -1) }, 'TOKENIZER_MISMATCH'],
+    [{ ...good, inputs: good.inputs.subarray(1) }, 'ARGUMENT_INVALID'],
+    [{ ...good, rows: 1, columns: 16 }, 'ARGUMENT_INVALID'],
+  ] as const
+  for (const [batch, code] of bad) {
+    await expect(engine.step([batch], 1e-2)).rejects.toMatchObject({ code })
+    await expect(engine.evaluate(batch)).rejects.toMatchObject({ code })
+  }
+  await expect(engine.nextTokenLogits(Int32Array.of(12))).rejects.toMatchObject({ code: 'TOKENIZER_MISMATCH' })
+  await expect(engine.nextTokenLogits(new Int32Array(9))).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' })
+  await engine.close()
+})
+
+describe('AdamW', () => {
+  /** The textbook in double precision, on gradients that the engine's own first moments reveal. */
+  test('updates, decays and clips as torch describes it', async () => {
+    const optimizer = { betas: [0.8, 0.9] as [number, number], eps: 1e-8, weight_decay: 0.3 }
+    const engine = await openTiny({}, { optimizer, gradient_clip: 0.01 })
+    const before = await engine.exportState()
+    const { gradientNorm } = await engine.step([countingTrainingBatch(0, 4)], 0.05)
+    const after = await engine.exportState()
+    expect(gradientNorm).toBeGreaterThan(0.1)
+    let square = 0
+    for (const [name, mean] of after.means) {
+      const decays = !name.includes('embed') && !name.includes('norm')
+      mean.values.forEach((value, index) => {
+        const gradient = value / (1 - 0.8)
+        square += gradient ** 2
+        const old = before.weights.get(name)!.values[index]!
+        const step = (0.05 * gradient) / (Math.abs(gradient) + 1e-8)
+        const expected = old * (decays ? 1 - 0.05 * 0.3 : 1) - step
+        // Where the gradient is no larger than eps, the rounding of both decides.
+        if (Math.abs(gradient) > 1e-6) {
+          expect(after.weights.get(name)!.values[index]!).toBeCloseTo(expected, 5)
+        }
+      })
+    }
+    expect(Math.sqrt(square)).toBeCloseTo(0.01, 5)
+    await engine.close()
+  })
+})
+
+describe('the replaced wasm kernels', () => {
+  const cases: [number[], number[], boolean, boolean][] = [
+    [[64, 32], [32, 48], false, false],
+    [[64, 32], [48, 32], false, true],
+    [[32, 64], [32, 48], true, false],
+    [[32, 64], [48, 32], true, true],
+    [[6, 17, 33], [6, 33, 19], false, false],
+    [[2, 3, 17, 33], [2, 3, 19, 33], false, true],
+    [[2, 3, 33, 17], [2, 3, 33, 19], true, false],
+    [[3, 5, 7], [1, 7, 4], false, false],
+  ]
+
+  test('multiply to the same bits as the stock kernel', () => {
+    const fast = products()
+    registerWasmKernels()()
+    const stock = products()
+    registerWasmKernels()
+    expect(fast).toEqual(stock)
+    expect(fast[0]!.some(value => value !== 0)).toBe(true)
+
+    function products(): Float32Array[] {
+      return cases.map(([a, b, transposeA, transposeB], index) =>
+        tf.tidy(
+          () =>
+            tf
+              .matMul(
+                tf.randomNormal(a, 0, 1, 'float32', index + 1),
+                tf.randomNormal(b, 0, 1, 'float32', index + 9),
+                transposeA,
+                transposeB,
+              )
+              .dataSync() as Float32Array,
+        ),
+      )
+    }
+  })
+
+  test('add up segments', () => {
+    const sums = tf.tidy(() =>
+      tf.unsortedSegmentSum(tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2]), tf.tensor1d([2, 0, 2], 'int32'), 4).arraySync(),
+    )
+    expect(sums).toEqual([
+      [3, 4],
+      [0, 0],
+      [6, 8],
+      [0, 0],
+    ])
+  })
+})
+
+test('the wasm backend leaves the handlers of uncaught errors alone', () => {
+  const ours = process.listeners('uncaughtException').filter(listener => String(listener).includes('ExitStatus'))
+  expect(ours).toEqual([])
+})
+
+test('an optional backend that is not installed names the command that installs it', async () => {
+  await expect(openBackend('node-gpu')).rejects.toMatchObject({
+    code: 'PEER_MISSING',
+    message: expect.stringContaining('npm install @tensorflow/tfjs-node-gpu@4.22.0'),
+  })
+})
+
+test('batches are cut into inputs and targets one token apart', () => {
+  const { tokens } = countingBatch(0, 2)
+  const { inputs, targets } = countingTrainingBatch(0, 2)
+  expect([...inputs.subarray(1, 8)]).toEqual([...targets.subarray(0, 7)])
+  expect(targets[7]).toBe(tokens[8])
+  expect(inputs[8]).toBe(tokens[9])
+})

@@ -1,0 +1,78 @@
+import * as tf from '@tensorflow/tfjs-core'
+import { afterAll, describe, expect, test } from 'vitest'
+import { openBackend } from '#src/training/backends'
+import type { ModelInput } from '#src/training/options'
+import { Gradients, learn, lossOf } from '#src/training/tfjs/model'
+import { composedOperations } from '#src/training/tfjs/operations'
+import { initialValues, uniformGenerator, weightSpecs } from '#src/training/weights'
+import { countingTrainingBatch, openTiny, tiny } from './fixtures.js'
+
+/** Every choice of the schema at least once, and those that meet each other in the code together. */
+const variants: Record<string, ModelInput> = {
+  default: {},
+  'layer norm': { norm: 'layer' },
+  gelu: { activation: 'gelu' },
+  'learned positions': { position: 'learned' },
+  'no positions': { position: 'none' },
+  'shared key heads': { kv_heads: 1 },
+  biases: { bias: true },
+  'tied weights': { tie_weights: true },
+  'like GPT-2': { norm: 'layer', activation: 'gelu', position: 'learned', bias: true, tie_weights: true },
+}
+
+afterAll(() => tf.disposeVariables())
+
+describe.each(['cpu', 'wasm', 'wasm, stock kernels'] as const)('on the %s backend', backendName => {
+  test.each(Object.entries(variants))('the gradient is the slope of the loss: %s', async (_name, changes) => {
+    const model = tiny({ ...changes, init_std: 0.3 })
+    const backend = await openBackend(backendName === 'cpu' ? 'cpu' : 'wasm')
+    const operations = backendName === 'wasm' ? backend.operationsFor(model) : composedOperations
+    const batch = countingTrainingBatch(0, 3)
+    batch.targets[5] = -100
+    const weights = new Map(
+      weightSpecs(model).map(spec => [spec.name, tf.tensor(initialValues(spec, 1), [...spec.shape])]),
+    )
+    const gradients = new Gradients()
+    tf.tidy(() => learn(model, weights, operations, batch, 1, gradients))
+    expect([...gradients.byName.keys()].sort()).toEqual([...weights.keys()].sort())
+    for (const [name, weight] of weights) {
+      const draw = uniformGenerator(name)
+      const direction = tf.tensor(
+        Float32Array.from({ length: weight.size }, () => draw() * 2 - 1),
+        weight.shape,
+      )
+      const lossAt = (distance: number) =>
+        tf.tidy(() => {
+          const moved = new Map(weights).set(name, tf.add(weight, tf.mul(direction, distance)))
+          return lossOf(model, moved, operations, batch).dataSync()[0]!
+        })
+      const distance = 2e-3
+      // Richardson's combination of two central differences: its error falls with the fourth power of the distance.
+      const near = (lossAt(distance) - lossAt(-distance)) / (2 * distance)
+      const far = (lossAt(2 * distance) - lossAt(-2 * distance)) / (4 * distance)
+      const slope = (4 * near - far) / 3
+      const predicted = tf.tidy(() => tf.sum(tf.mul(gradients.byName.get(name)!, direction)).dataSync()[0]!)
+      expect(Math.abs(predicted - slope), `${name}: ${predicted} against ${slope}`).toBeLessThan(
+        0.02 + 0.01 * Math.abs(slope),
+      )
+    }
+  })
+})
+
+test.each(Object.entries(variants))('wasm and cpu learn alike: %s', async (_name, changes) => {
+  const losses = []
+  for (const backend of ['cpu', 'wasm'] as const) {
+    const engine = await openTiny(changes, {}, backend)
+    const run = []
+    for (let step = 0; step < 4; step++) {
+      run.push((await engine.step([countingTrainingBatch(step, 4)], 1e-2)).loss)
+    }
+    losses.push(run)
+    await engine.close()
+  }
+  const [cpu, wasm] = losses
+  wasm!.forEach((loss, step) => {
+    expect(Math.abs(loss - cpu![step]!)).toBeLessThan(2e-5)
+  })
+  expect(cpu![3]).toBeLessThan(cpu![0]!)
+})

@@ -1,0 +1,237 @@
+import { cp, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
+import { generate } from '#src/training/generate'
+import { openTrained } from '#src/training/open-engine'
+import { type ModelInput, parseTraining, type TrainingInput } from '#src/training/options'
+import { openTrainer, type TrainerSetup, type TrainingEvent } from '#src/training/trainer'
+import { countingBatch, openTiny, tiny } from './fixtures.js'
+
+let folder: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'penstock-trainer-'))
+})
+
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+interface Run {
+  readonly events: TrainingEvent[]
+  readonly losses: number[]
+  readonly weights: string
+}
+
+/** Trains as a stage would: batches from where the trainer stands, until it has enough or `until` batches were offered. */
+async function run(
+  training: TrainingInput,
+  more: Partial<Omit<TrainerSetup, 'model'>> & { readonly until?: number; readonly model?: ModelInput } = {},
+): Promise<Run> {
+  const events: TrainingEvent[] = []
+  const { model, until, ...setup } = more
+  const engine = await openTiny(model, training)
+  try {
+    const trainer = await openTrainer({
+      training: parseTraining({ batch_size: 4, log_every_steps: 1, ...training }),
+      model: tiny(model),
+      engine,
+      onEvent: event => events.push(event),
+      ...setup,
+    })
+    const first = (trainer.cursor?.globalSamples ?? 0) / 4
+    for (let number = first; number < (until ?? Number.POSITIVE_INFINITY); number++) {
+      if ((await trainer.offer(countingBatch(number, 4))) === 'done') {
+        break
+      }
+    }
+    if (until === undefined) {
+      await trainer.end()
+    }
+    const { weights } = await engine.exportState()
+    return {
+      events,
+      losses: events.flatMap(event => (event.kind === 'step' ? [event.loss] : [])),
+      weights: [...weights].map(([name, { values }]) => `${name} ${values.join()}`).join('\n'),
+    }
+  } finally {
+    await engine.close()
+  }
+}
+
+describe('the loop', () => {
+  test('trains for the steps asked for, accumulating, and says how it went', async () => {
+    const { events } = await run({ steps: 3, accumulation_steps: 2 })
+    expect(events.map(event => event.kind)).toEqual(['step', 'step', 'step', 'end'])
+    expect(events[2]).toMatchObject({ step: 3, totalSteps: 3, consumedTokens: 3 * 2 * 4 * 8 })
+    expect(events[3]).toMatchObject({ kind: 'end', reason: 'completed', step: 3 })
+  })
+
+  test.each([
+    [{ tokens: 4 * 8 * 5 + 3 }, 5],
+    [{ tokens: 4 * 8 * 6, accumulation_steps: 2 }, 3],
+    [{ epochs: 1, steps: undefined }, 2500],
+  ])('knows its length in steps: %j', async (length, steps) => {
+    const { events } = await run(length as TrainingInput, { until: 2 })
+    const step = events.find(event => event.kind === 'step')
+    expect(step).toMatchObject({ totalSteps: steps })
+  })
+
+  test('evaluates at its intervals and at the end, on the same batches each time', async () => {
+    const heldOut = async function* () {
+      for (let number = 900; ; number++) {
+        yield countingBatch(number, 4)
+      }
+    }
+    const { events } = await run({ steps: 5, evaluation: { every_steps: 2, batches: 3 } }, { heldOut })
+    const evaluations = events.filter(event => event.kind === 'evaluation')
+    expect(evaluations.map(event => event.step)).toEqual([2, 4, 5])
+    expect(evaluations[0]!.tokens).toBe(3 * 4 * 8)
+    expect(events.at(-1)).toMatchObject({ kind: 'end', heldOutLoss: evaluations[2]!.loss })
+  })
+
+  test('refuses samples of another length, bigger batches, unknown tokens and a loss that is no number', async () => {
+    const engine = await openTiny()
+    const trainer = await openTrainer({ training: parseTraining({ batch_size: 4, steps: 2 }), model: tiny(), engine })
+    await expect(trainer.offer(countingBatch(0, 4, 10))).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(trainer.offer(countingBatch(0, 5))).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(trainer.offer(countingBatch(0, 4, 9, 40))).rejects.toMatchObject({ code: 'TOKENIZER_MISMATCH' })
+    await engine.close()
+    const diverging = {
+      optimizer: { learning_rate: 1e30 },
+      schedule: { decay: 'constant' },
+      gradient_clip: null,
+    } as const
+    await expect(run({ steps: 9, ...diverging })).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
+  })
+})
+
+describe('a resumed run', () => {
+  const training = (every = 1): TrainingInput => ({
+    steps: 6,
+    accumulation_steps: 2,
+    schedule: { decay: 'cosine', warmup_steps: 2 },
+    checkpoint: { folder, every_steps: every, keep: 2 },
+  })
+
+  test('has the losses and weights of the undisturbed one, wherever it was cut', async () => {
+    const whole = await run({ ...training(), checkpoint: undefined })
+    for (let cut = 1; cut <= 12; cut++) {
+      await rm(folder, { recursive: true, force: true })
+      const before = await run(training(), { until: cut })
+      const after = await run(training(), { resume: 'latest' })
+      expect([...before.losses, ...after.losses], `cut after ${cut} batches`).toEqual(whole.losses)
+      expect(after.weights).toBe(whole.weights)
+    }
+  })
+
+  test('goes on after a wish to stop, which ends the step and saves it', async () => {
+    const whole = await run({ ...training(), checkpoint: undefined })
+    const stop = new AbortController()
+    const stopped = await run(training(100), {
+      signal: stop.signal,
+      onEvent: event => event.kind === 'step' && event.step === 3 && stop.abort(),
+    })
+    expect(stopped.events).toEqual([])
+    expect((await listCheckpoints(folder)).map(path => path.slice(-4))).toEqual(['0003'])
+    const after = await run(training(100), { resume: 'latest' })
+    expect(after.losses).toEqual(whole.losses.slice(3))
+    expect(after.weights).toBe(whole.weights)
+  })
+
+  test('refuses another model, other data, and batches that were seen already', async () => {
+    await run(training(), { until: 4 })
+    await expect(run(training(), { resume: 'latest', model: { layers: 1 } })).rejects.toMatchObject({
+      code: 'WORLD_MISMATCH',
+    })
+    const engine = await openTiny()
+    const setup = { training: parseTraining({ batch_size: 4, ...training() }), model: tiny(), engine }
+    const trainer = await openTrainer({ ...setup, resume: 'latest' })
+    const next = countingBatch(4, 4)
+    await expect(trainer.offer(countingBatch(2, 4))).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
+    await expect(trainer.offer({ ...next, cursor: { ...next.cursor, dataBytes: 1 } })).rejects.toMatchObject({
+      code: 'WORLD_MISMATCH',
+    })
+    expect(await trainer.offer(next)).toBe('more')
+    await engine.close()
+  })
+
+  test('is asked for: a new run does not write among the checkpoints of an older one', async () => {
+    await run(training(), { until: 4 })
+    await expect(run(training())).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+  })
+})
+
+describe('checkpoints', () => {
+  const continuation = { maxTokens: 10, temperature: 0 }
+  const training = (): TrainingInput => ({ steps: 4, checkpoint: { folder, every_steps: 1, keep: 2 } })
+
+  test('keep the newest, carry cursor, definition and tokenizer, and leave nothing half-written', async () => {
+    await run(training(), { tokenizer: { path: 'tokenizer.json', sha256: 'a'.repeat(64) } })
+    expect((await readdir(folder)).sort()).toEqual(['step-000003', 'step-000004'])
+    const { state } = await openCheckpoint(join(folder, 'step-000004'))
+    expect(state).toMatchObject({
+      step: 4,
+      consumedTokens: 128,
+      cursor: { globalSamples: 16, sequenceLength: 8 },
+      tokenizer: { path: 'tokenizer.json' },
+      model: { vocab_size: 12 },
+    })
+  })
+
+  test('open as a trained model, which continues what it was taught', async () => {
+    await run({ ...training(), steps: 60, optimizer: { learning_rate: 0.01 } })
+    const [newest] = await listCheckpoints(folder)
+    const { engine, model } = await openTrained(newest!, { backend: 'cpu' })
+    const ids = []
+    for await (const id of generate(engine, [3], { ...continuation, sequenceLength: model.sequence_length })) {
+      ids.push(id)
+    }
+    expect(ids).toEqual([4, 5, 6, 7, 8, 9, 10, 11, 0, 1])
+    await engine.close()
+  })
+
+  test('an earlier kill in the middle of a save leaves no trace and no half checkpoint', async () => {
+    await run(training(), { until: 2 })
+    await cp(join(folder, 'step-000002'), join(folder, '.step-000003.partial'), { recursive: true })
+    await rm(join(folder, '.step-000003.partial', 'state.json'))
+    const { events } = await run(training(), { resume: 'latest' })
+    expect(events[0]).toMatchObject({ kind: 'resumed', step: 2 })
+    expect((await readdir(folder)).sort()).toEqual(['step-000003', 'step-000004'])
+  })
+
+  test.each(['model.safetensors', 'optimizer.safetensors', 'state.json'])(
+    'any flipped bit and any cut of %s is found; the one before is used instead',
+    async name => {
+      const whole = await run(training())
+      const file = join(folder, 'step-000004', name)
+      const bytes = await readFile(file)
+      for (let tenth = 0; tenth < 10; tenth++) {
+        const position = Math.floor((bytes.length * tenth) / 10)
+        const handle = await open(file, 'r+')
+        await handle.write(Buffer.of(bytes[position]! ^ (1 << (tenth % 8))), 0, 1, position)
+        await handle.close()
+        await expect(openCheckpoint(join(folder, 'step-000004'))).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+        await writeFile(file, bytes.subarray(0, position))
+        await expect(openCheckpoint(join(folder, 'step-000004'))).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+        await writeFile(file, bytes)
+      }
+      await writeFile(file, bytes.subarray(1))
+      const again = await run(training(), { resume: 'latest' })
+      expect(again.events.slice(0, 2)).toMatchObject([
+        { kind: 'damaged-checkpoint', error: { code: 'CHECKPOINT_INVALID' } },
+        { kind: 'resumed', step: 3 },
+      ])
+      expect(again.weights).toBe(whole.weights)
+      expect((await openCheckpoint(join(folder, 'step-000004'))).state.step).toBe(4)
+    },
+  )
+
+  test('a folder in which none is whole is an error, an empty one is a start', async () => {
+    await run({ ...training(), steps: 1 })
+    await rm(join(folder, 'step-000001', 'model.safetensors'))
+    await expect(run(training(), { resume: 'latest' })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    await rm(folder, { recursive: true })
+    expect((await run(training(), { resume: 'latest' })).losses).toHaveLength(4)
+  })
+})
