@@ -4,7 +4,7 @@
  */
 
 import { Merger, type Merges, type Symbols } from './bpe.js'
-import { tokenOfBytes } from './byte-level.js'
+import { type PackedVocabulary, tokenOfBytes } from './byte-level.js'
 import { type SplitRule, type Splitter, splitterFor } from './pretokenize.js'
 import { WordCache } from './word-cache.js'
 
@@ -13,8 +13,12 @@ export interface EnginePlan {
   readonly symbols: Symbols
   readonly merges: Merges
   readonly rules: readonly SplitRule[]
-  /** Words that are one token whatever the merges say (`ignore_merges`), by their spelling in the vocabulary. */
-  readonly wholeWords: ReadonlyMap<string, number> | undefined
+  /** Tokens by their spelling. */
+  readonly vocabulary: ReadonlyMap<string, number>
+  /** The same as bytes, of a byte-level vocabulary. */
+  readonly words: PackedVocabulary
+  /** Whether a word of the vocabulary is one token whatever the merges say (`ignore_merges`). */
+  readonly ignoresMerges: boolean
   /** Highest token id + 1. */
   readonly totalSize: number
 }
@@ -65,7 +69,7 @@ class TypeScriptEngine implements Engine {
   constructor(plan: EnginePlan) {
     this.split = splitterFor(plan.rules)
     this.merger = new Merger(plan.symbols, plan.merges)
-    this.wholeWords = plan.wholeWords
+    this.wholeWords = plan.ignoresMerges ? plan.vocabulary : undefined
     this.isByteLevel = plan.symbols.unit === 'bytes'
   }
 

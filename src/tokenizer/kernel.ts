@@ -27,7 +27,9 @@ const NO_PLAN: EnginePlan = {
   },
   merges: { left: new Uint32Array(0), right: new Uint32Array(0), result: new Uint32Array(0) },
   rules: [],
-  wholeWords: undefined,
+  vocabulary: new Map(),
+  words: { texts: new Uint8Array(0), offsets: new Uint32Array(1), ids: new Uint32Array(0) },
+  ignoresMerges: false,
   totalSize: 1,
 }
 

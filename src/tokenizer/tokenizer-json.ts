@@ -5,7 +5,7 @@
 import { PenstockError } from '../errors.js'
 import type { AddedToken } from './added-tokens.js'
 import { type Merges, NONE, type Symbols } from './bpe.js'
-import { bytesOfToken, tokenOfBytes } from './byte-level.js'
+import { type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
 import {
   byteFallbackDecoder,
   byteLevelDecoder,
@@ -20,7 +20,6 @@ import type { NormalizerStep, UnicodeForm } from './normalize.js'
 import { GPT2_PATTERN, patternRule, type SplitBehavior, type SplitRule } from './pretokenize.js'
 
 export interface TokenizerPlan extends EnginePlan {
-  readonly vocabulary: ReadonlyMap<string, number>
   readonly addedTokens: readonly AddedToken[]
   readonly normalizer: readonly NormalizerStep[]
   /** What is put before a piece that does not begin with it, and where: before each piece, or only at the text's start. */
@@ -45,7 +44,8 @@ export function readPlan(source: string | object): TokenizerPlan {
   const vocabulary = readVocabulary(model)
   const pre = readPreTokenizer(section(file, 'pre_tokenizer'))
   const normalizer = readNormalizer(section(file, 'normalizer'))
-  const symbols = readSymbols(model, vocabulary, pre.isByteLevel)
+  const words = packVocabulary(pre.isByteLevel ? vocabulary : new Map())
+  const symbols = readSymbols(model, vocabulary, words, pre.isByteLevel)
   const addedTokens = readAddedTokens(file.added_tokens, vocabulary)
   const ids = [...vocabulary.values(), ...addedTokens.map(token => token.id)]
   return {
@@ -57,7 +57,8 @@ export function readPlan(source: string | object): TokenizerPlan {
     rules: pre.rules,
     symbols,
     merges: readMerges(model.merges, vocabulary),
-    wholeWords: model.ignore_merges === true ? vocabulary : undefined,
+    words,
+    ignoresMerges: model.ignore_merges === true,
     totalSize: ids.reduce((highest, id) => Math.max(highest, id), -1) + 1,
     decoders: readDecoder(section(file, 'decoder')),
     ...readPostProcessor(section(file, 'post_processor')),
@@ -135,7 +136,12 @@ function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>): M
   return result
 }
 
-function readSymbols(model: Json, vocabulary: ReadonlyMap<string, number>, isByteLevel: boolean): Symbols {
+function readSymbols(
+  model: Json,
+  vocabulary: ReadonlyMap<string, number>,
+  words: PackedVocabulary,
+  isByteLevel: boolean,
+): Symbols {
   const byteFallback = model.byte_fallback === true
   const byteIds = new Uint32Array(256).map((_, byte) => {
     const token = isByteLevel
@@ -149,7 +155,7 @@ function readSymbols(model: Json, vocabulary: ReadonlyMap<string, number>, isByt
   return {
     unit: isByteLevel ? 'bytes' : 'characters',
     byteIds,
-    innerPairs: isByteLevel ? innerPairs(vocabulary, !byteIds.includes(NONE)) : new Uint8Array(0),
+    innerPairs: isByteLevel ? innerPairs(words, !byteIds.includes(NONE)) : new Uint8Array(0),
     characterIds: isByteLevel ? new Map() : singleCharacters(vocabulary),
     byteFallback,
     unknownId:
@@ -159,12 +165,11 @@ function readSymbols(model: Json, vocabulary: ReadonlyMap<string, number>, isByt
 }
 
 /** All pairs when bytes may be dropped: what is left of one may then meet what is left of another. */
-function innerPairs(vocabulary: ReadonlyMap<string, number>, hasAllBytes: boolean): Uint8Array {
+function innerPairs({ texts, offsets }: PackedVocabulary, hasAllBytes: boolean): Uint8Array {
   const pairs = new Uint8Array(8192).fill(hasAllBytes ? 0 : 0xff)
-  for (const token of vocabulary.keys()) {
-    const bytes = bytesOfToken(token) ?? []
-    for (let i = 1; i < bytes.length; i++) {
-      const pair = bytes[i - 1]! | (bytes[i]! << 8)
+  for (let word = 0; word + 1 < offsets.length; word++) {
+    for (let i = offsets[word]! + 1; i < offsets[word + 1]!; i++) {
+      const pair = texts[i - 1]! | (texts[i]! << 8)
       pairs[pair >> 3]! |= 1 << (pair & 7)
     }
   }
