@@ -54,7 +54,7 @@ export function readPlan(source: string | object): TokenizerPlan {
     normalizer,
     prefix: pre.prefix,
     spaceReplacement: pre.spaceReplacement,
-    rules: pre.rules,
+    rules: pre.rules.length === 0 && !pre.isByteLevel ? wordRules(vocabulary) : pre.rules,
     symbols,
     merges: readMerges(model.merges, vocabulary),
     words,
@@ -162,6 +162,15 @@ function readSymbols(
       unknown === undefined ? NONE : (vocabulary.get(unknown) ?? invalid(`unk_token ${unknown} is not in the vocab`)),
     fuseUnknown: model.fuse_unk === true,
   }
+}
+
+/**
+ * Models such as Llama 2's merge the whole text as one word. When no token has a space (U+2581) behind another character,
+ * none reaches across the beginning of a word: cutting there changes nothing and lets the words be remembered.
+ */
+function wordRules(vocabulary: ReadonlyMap<string, number>): SplitRule[] {
+  const isSafe = vocabulary.has('\u2581') && ![...vocabulary.keys()].some(token => /[^\u2581]\u2581/.test(token))
+  return isSafe ? [patternRule('\u2581+[^\u2581]*|[^\u2581]+')] : []
 }
 
 /** All pairs when bytes may be dropped: what is left of one may then meet what is left of another. */
