@@ -6,6 +6,7 @@
 import { Merger, type Merges, type Symbols } from './bpe.js'
 import { type PackedVocabulary, tokenOfBytes } from './byte-level.js'
 import { type SplitRule, type Splitter, splitterFor } from './pretokenize.js'
+import { type UnigramPieces, UnigramSegmenter } from './unigram.js'
 import { WordCache } from './word-cache.js'
 
 /** What an engine needs of a model. */
@@ -19,6 +20,8 @@ export interface EnginePlan {
   readonly words: PackedVocabulary
   /** Whether a word of the vocabulary is one token whatever the merges say (`ignore_merges`). */
   readonly ignoresMerges: boolean
+  /** The pieces of a Unigram model, which has no merges. */
+  readonly unigram?: UnigramPieces | undefined
   /** Highest token id + 1. */
   readonly totalSize: number
 }
@@ -59,7 +62,7 @@ class TypeScriptEngine implements Engine {
   tokens = new Uint32Array(0)
   private view = new DataView(this.bytes.buffer)
   private readonly split: Splitter
-  private readonly merger: Merger
+  private readonly merger: Merger | UnigramSegmenter
   private readonly cache = new WordCache()
   private readonly wholeWords: ReadonlyMap<string, number> | undefined
   private readonly isByteLevel: boolean
@@ -68,7 +71,8 @@ class TypeScriptEngine implements Engine {
 
   constructor(plan: EnginePlan) {
     this.split = splitterFor(plan.rules)
-    this.merger = new Merger(plan.symbols, plan.merges)
+    this.merger =
+      plan.unigram === undefined ? new Merger(plan.symbols, plan.merges) : new UnigramSegmenter(plan.unigram)
     this.wholeWords = plan.ignoresMerges ? plan.vocabulary : undefined
     this.isByteLevel = plan.symbols.unit === 'bytes'
   }

@@ -10,6 +10,8 @@ export type NormalizerStep =
   | { readonly kind: 'form'; readonly form: UnicodeForm }
   | { readonly kind: 'prepend'; readonly text: string }
   | { readonly kind: 'replace'; readonly from: string; readonly to: string }
+  /** What a SentencePiece model does with the whole text; not done to added tokens. */
+  | { readonly kind: 'map'; readonly map: (text: string) => string }
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -17,6 +19,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 export function normalizeText(text: string, steps: readonly NormalizerStep[]): string {
   return steps.reduce((current, step) => {
     if (step.kind === 'form') return toForm(current, step.form)
+    if (step.kind === 'map') return step.map(current)
     if (step.kind === 'replace') return current.replaceAll(step.from, step.to)
     return current === '' ? current : step.text + current
   }, text)

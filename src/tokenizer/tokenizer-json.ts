@@ -168,7 +168,7 @@ function readSymbols(
  * Models such as Llama 2's merge the whole text as one word. When no token has a space (U+2581) behind another character,
  * none reaches across the beginning of a word: cutting there changes nothing and lets the words be remembered.
  */
-function wordRules(vocabulary: ReadonlyMap<string, number>): SplitRule[] {
+export function wordRules(vocabulary: ReadonlyMap<string, number>): SplitRule[] {
   const isSafe = vocabulary.has('\u2581') && ![...vocabulary.keys()].some(token => /[^\u2581]\u2581/.test(token))
   return isSafe ? [patternRule('\u2581+[^\u2581]*|[^\u2581]+')] : []
 }

@@ -7,6 +7,7 @@ import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
 import { createEngine, type Engine, type HostRules } from './engine.js'
 import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
 import { firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
+import { readSentencePiecePlan } from './sentencepiece.js'
 import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
 
 export interface Tokenizer {
@@ -182,7 +183,8 @@ export class FastTokenizer implements Tokenizer {
   }
 
   private searchedContent(token: AddedToken): string {
-    return token.normalized ? normalizeText(token.content, this.plan.normalizer) : token.content
+    const steps = this.plan.normalizer.filter(step => step.kind !== 'map')
+    return token.normalized ? normalizeText(token.content, steps) : token.content
   }
 
   private tokenOf(id: number): string | undefined {
@@ -216,4 +218,14 @@ export function loadTokenizer(json: string | object, options: LoadOptions = {}):
     return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
   }
   return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
+}
+
+/**
+ * Makes a tokenizer from the bytes of a SentencePiece `.model` file; it adds no control tokens, as Google's library.
+ *
+ * @throws TOKENIZER_INVALID, UNSUPPORTED
+ */
+export function loadSentencePiece(model: Uint8Array): FastTokenizer {
+  const plan = readSentencePiecePlan(model)
+  return new FastTokenizer(plan, createEngine(plan), 'our engine in TypeScript: a SentencePiece model')
 }
