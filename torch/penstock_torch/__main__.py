@@ -155,6 +155,7 @@ def main():
             feeder = Feeder([*others, "--device", arguments.device])
             feed = Feed(feeder.path)
         serve(feed, device)
+        feed.close()
         dist.destroy_process_group()
         if feeder is not None:
             code = feeder.end()
