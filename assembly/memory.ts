@@ -7,6 +7,8 @@ export let LENGTH_MASKS: usize = 0
 export let BYTE_IDS: usize = 0
 /** u32 per pair of bytes (first in the low half): rank of their merge or NONE. */
 export let BYTE_PAIR_RANKS: usize = 0
+/** One bit per pair of bytes (first in the low half): whether some token has them side by side. */
+export let INNER_PAIRS: usize = 0
 /** u64 per slot, open addressing: left token << 44 | right << 24 | rank; all ones when empty. */
 export let PAIRS: usize = 0
 export let PAIR_MASK: u32 = 0
@@ -41,7 +43,7 @@ export let PATH: usize = 0
 export let TOKEN_PAIRS: usize = 0
 
 export function setTables(
-  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, pairs: usize, pairMask: u32, mergeResults: usize,
+  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, pairs: usize, pairMask: u32, mergeResults: usize,
   words: usize, wordBits: u32, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
   escapes: usize, containers: usize, path: usize, tokenPairs: usize,
@@ -49,6 +51,7 @@ export function setTables(
   LENGTH_MASKS = lengthMasks
   BYTE_IDS = byteIds
   BYTE_PAIR_RANKS = bytePairRanks
+  INNER_PAIRS = innerPairs
   PAIRS = pairs
   PAIR_MASK = pairMask
   MERGE_RESULTS = mergeResults

@@ -1,6 +1,6 @@
 // Byte-pair merging of one word; the twin of src/tokenizer/bpe.ts. Short words are scanned for their best pair, long
 // ones use a heap with lazy deletion.
-import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, MERGE_RESULTS, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
+import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGE_RESULTS, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
 
 export const NONE: u32 = 0xffffffff
 export const HASH: u64 = 0x9e3779b97f4a7c15
@@ -28,7 +28,29 @@ export function merge<T>(word: usize, length: u32, out: usize): u32 {
     }
     return count
   }
-  return mergeByHeap<T>(word, length, out)
+  return mergeParts<T>(word, length, out)
+}
+
+/** Cuts a long word where no token can reach across, because none has the two bytes in it, and merges the parts. */
+function mergeParts<T>(word: usize, length: u32, out: usize): u32 {
+  let count: u32 = 0
+  let start = word
+  const end = word + length
+  for (let at = word + 1; at <= end; at++) {
+    if (at < end && hasPair(at - 1)) continue
+    const size = <u32>(at - start)
+    const to = out + <usize>count * sizeof<T>()
+    count += size <= SCAN_LIMIT ? merge<T>(start, size, to) : mergeByHeap<T>(start, size, to)
+    start = at
+  }
+  return count
+}
+
+// @ts-ignore: decorator
+@inline
+function hasPair(at: usize): bool {
+  const pair = <u32>load<u16>(at)
+  return ((load<u8>(INNER_PAIRS + (pair >> 3)) >> <u8>(pair & 7)) & 1) != 0
 }
 
 function mergeByScanning(word: usize, length: u32): u32 {
@@ -116,11 +138,13 @@ function mergeByHeap<T>(word: usize, length: u32, out: usize): u32 {
   return count
 }
 
+// Four children a node: half the levels of a binary heap, and the children of one lie in a cache line.
+
 /** Puts `entry` into the heap of `size` entries; returns the new size. */
 function push(heap: usize, size: u32, entry: u64): u32 {
   let hole = size
   while (hole > 0) {
-    const parent = (hole - 1) >> 1
+    const parent = (hole - 1) >> 2
     const above = load<u64>(heap + (<usize>parent << 3))
     if (above <= entry) break
     store<u64>(heap + (<usize>hole << 3), above)
@@ -134,15 +158,14 @@ function push(heap: usize, size: u32, entry: u64): u32 {
 function sift(heap: usize, size: u32, entry: u64): void {
   let hole: u32 = 0
   while (true) {
-    let child: u32 = 2 * hole + 1
-    if (child >= size) break
-    let below = load<u64>(heap + (<usize>child << 3))
-    if (child + 1 < size) {
-      const other = load<u64>(heap + (<usize>child << 3), 8)
-      if (other < below) {
-        below = other
-        child++
-      }
+    const first: u32 = 4 * hole + 1
+    if (first >= size) break
+    let child = first
+    let below = load<u64>(heap + (<usize>first << 3))
+    for (let sibling = first + 1, last = min<u32>(first + 4, size); sibling < last; sibling++) {
+      const other = load<u64>(heap + (<usize>sibling << 3))
+      child = select(sibling, child, other < below)
+      below = min(other, below)
     }
     if (below >= entry) break
     store<u64>(heap + (<usize>hole << 3), below)

@@ -29,7 +29,9 @@ interface Import {
 const room = (file: string): string => relative(SRC, file).split(/[\\/]/)[0]!
 
 function importsIn(folder: string): Import[] {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter(entry => entry.name.endsWith('.ts'))
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter(entry =>
+    entry.name.endsWith('.ts'),
+  )
   return files.flatMap(entry => {
     const from = join(entry.parentPath, entry.name)
     const text = readFileSync(from, 'utf8')

@@ -6,9 +6,11 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addGenerateCommand } from './generate.js'
+import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
+import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addSetupCommand } from './setup.js'
@@ -16,6 +18,7 @@ import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
 import { addTrainTokenizerCommand } from './train-tokenizer.js'
+import { addViewCommand } from './view.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -37,6 +40,9 @@ for (const add of [
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,
+  addViewCommand,
+  addPlanCommand,
+  addGraphCommand,
   addStagesCommand,
   addSetupCommand,
 ]) {

@@ -14,6 +14,8 @@ import { trainingLine } from './training-lines.js'
 export interface RunFlags {
   readonly quiet?: boolean
   readonly json?: boolean
+  /** The port of a page to serve while the run goes on; true takes any free one. */
+  readonly dashboard?: number | true
 }
 
 /** @param onEvent is told what stages report, such as training steps, beside the printing of it */
@@ -23,9 +25,17 @@ export async function runDefinition(
   onEvent: (stage: string, event: unknown) => void = () => {},
 ): Promise<PipelineResult[]> {
   const pipelines = checkDefinition(definition)
-  const monitoring = checkMonitoring(definition)
+  const checked = checkMonitoring(definition)
   const printer = new ProgressPrinter(progressMode(flags))
-  const sinks = await openSinks(monitoring, (sink, error) => printer.print(`  ${sink}: ${error.toLine()}`))
+  const monitoring =
+    flags.dashboard === undefined
+      ? checked
+      : { ...checked, dashboard: { port: flags.dashboard === true ? 0 : flags.dashboard } }
+  const sinks = await openSinks(
+    monitoring,
+    (sink, error) => printer.print(`  ${sink}: ${error.toLine()}`),
+    address => printer.print(`the page of this run: ${address}`),
+  )
   const monitor = new RunMonitor(monitoredRun(definition, pipelines), sinks)
   const signal = stopSignal()
   const results: PipelineResult[] = []

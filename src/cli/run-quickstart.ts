@@ -37,7 +37,9 @@ async function report(results: readonly PipelineResult[], events: readonly Train
     ...results.map(resultLine),
     `  held-out loss     ${evaluations.map(({ step, loss }) => `${loss.toFixed(3)} (step ${step})`).join(', ')} nats a token`,
     `  unigram entropy   ${entropy.toFixed(3)} nats a token: a model below it has learnt context`,
-    ...(steps.length > 0 ? [`  training loss     ${steps[0]!.averageLoss.toFixed(3)} -> ${steps.at(-1)!.averageLoss.toFixed(3)}`] : []),
+    ...(steps.length > 0
+      ? [`  training loss     ${steps[0]!.averageLoss.toFixed(3)} -> ${steps.at(-1)!.averageLoss.toFixed(3)}`]
+      : []),
     `  files             ${FOLDER}/: tokenizer.json, sotu.idx, sotu.pbin, checkpoints/`,
     '',
     'A sample',
@@ -94,5 +96,10 @@ async function unigramEntropy(path: string): Promise<number> {
 }
 
 function wrapped(text: string): string[] {
-  return text.replaceAll(/\s+/g, ' ').match(/.{1,96}(?= |$)/g)?.map(line => line.trim()) ?? []
+  return (
+    text
+      .replaceAll(/\s+/g, ' ')
+      .match(/.{1,96}(?= |$)/g)
+      ?.map(line => line.trim()) ?? []
+  )
 }

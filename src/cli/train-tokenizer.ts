@@ -1,6 +1,12 @@
 import type { Command } from 'commander'
 import type { RunFlags } from './run-definition.js'
-import { addFaultOptions, addOutputOptions, type FaultFlags, faultOptionsOf, type OutputFlags } from './shared-options.js'
+import {
+  addFaultOptions,
+  addOutputOptions,
+  type FaultFlags,
+  faultOptionsOf,
+  type OutputFlags,
+} from './shared-options.js'
 import { wholeNumber } from './terminal.js'
 
 interface TrainTokenizerFlags extends RunFlags, FaultFlags, OutputFlags {
@@ -16,7 +22,9 @@ export function addTrainTokenizerCommand(program: Command): void {
   const command = program
     .command('train-tokenizer')
     .summary('learn a byte-level BPE vocabulary')
-    .description('Learns a byte-level BPE vocabulary from a field of each line of a JSONL file; writes a standard tokenizer.json.')
+    .description(
+      'Learns a byte-level BPE vocabulary from a field of each line of a JSONL file; writes a standard tokenizer.json.',
+    )
     .argument('<source>', 'the JSONL file, also .gz or .zst')
     .option('-o, --output <file>', 'the tokenizer to write', 'tokenizer.json')
     .option('--vocab-size <count>', 'tokens in all', wholeNumber, 32_768)

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import type { Variables } from '../pipelines/definition.js'
 import { collectVariable } from './run.js'
 import type { RunFlags } from './run-definition.js'
+import { dashboardOption } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
 
 interface TrainFlags extends RunFlags {
@@ -40,6 +41,7 @@ export function addTrainCommand(program: Command): void {
     .option('--no-resume', 'refuse a folder with checkpoints instead of going on from them')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'progress and results as JSON lines on standard error')
+    .option(...dashboardOption)
     .addHelpText('after', '\nExample:\n  penstock train configs/train.yaml --set steps=500\n')
     .action(async (file: string, flags: TrainFlags) => {
       const { openDefinition } = await import('./open-definition.js')

@@ -32,12 +32,8 @@ export interface DocumentBatch extends Batch {
   readonly bytes: Uint8Array
   /** Length n + 1. */
   readonly offsets: Uint32Array
-  /** Where each document came from, for messages and quarantine: line `firstLine + lines[i]`. */
-  readonly firstLine: number
-  readonly lines: Uint32Array
-  /** Offset in the input of each document's line. */
-  readonly byteOffsets: Float64Array
-  readonly source: string
+  /** Document i was taken out of line i of these: for messages and quarantine. */
+  readonly origin: LineBatch
 }
 
 export type TokenArray = Uint8Array | Uint16Array | Uint32Array

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../errors.js'
 import type { DocumentBatch, LineBatch } from './batches.js'
 import type { JqFilter } from './jq.js'
 import { extractText, scanLine } from './json-scan.js'
+import { keepLines } from './jsonl.js'
 
 /** A record that yields no document, with its place. */
 export interface RecordFault {
@@ -16,6 +17,17 @@ export interface RecordFault {
   readonly byteOffset: number
   /** The record's bytes. */
   readonly record: Uint8Array
+}
+
+/** A line of a batch as the record of a fault. */
+export function recordAt(batch: LineBatch, index: number): Omit<RecordFault, 'code' | 'message'> {
+  const start = batch.starts[index]!
+  return {
+    file: batch.source,
+    line: batch.firstLine + batch.lines[index]!,
+    byteOffset: batch.byteOffset + start,
+    record: batch.bytes.subarray(start, batch.ends[index]),
+  }
 }
 
 export interface Extraction {
@@ -36,23 +48,19 @@ export function extractBatch(batch: LineBatch, filter: JqFilter, field: string):
   const write = filter.path === undefined ? computedText(filter, field) : plainText(filter.path)
   const count = batch.starts.length
   const offsets = new Uint32Array(count + 1)
-  const lines = new Uint32Array(count)
-  const byteOffsets = new Float64Array(count)
+  const keep = new Uint8Array(count)
   const faults: RecordFault[] = []
   const texts = new TextBuffer(batch.bytes.byteLength)
   let documents = 0
   for (let index = 0; index < count; index++) {
     const start = batch.starts[index]!
     const end = batch.ends[index]!
-    const byteOffset = batch.byteOffset + start
     const fault = write(batch.bytes, start, end, texts)
     if (fault === undefined) {
-      lines[documents] = batch.lines[index]!
-      byteOffsets[documents] = byteOffset
+      keep[index] = 1
       offsets[++documents] = texts.length
     } else {
-      const line = batch.firstLine + batch.lines[index]!
-      faults.push({ ...fault, file: batch.source, line, byteOffset, record: batch.bytes.subarray(start, end) })
+      faults.push({ ...fault, ...recordAt(batch, index) })
     }
   }
   return {
@@ -62,10 +70,7 @@ export function extractBatch(batch: LineBatch, filter: JqFilter, field: string):
       byteLength: texts.length,
       bytes: texts.bytes.subarray(0, texts.length),
       offsets: offsets.slice(0, documents + 1),
-      firstLine: batch.firstLine,
-      lines: lines.slice(0, documents),
-      byteOffsets: byteOffsets.slice(0, documents),
-      source: batch.source,
+      origin: documents === count ? batch : keepLines(batch, keep),
     },
     faults,
   }

@@ -8,8 +8,8 @@ import { compileJq } from '../formats/jq.js'
 import {
   linesOfRanges,
   RANGE_BYTES,
-  readRanges,
   type ReadRangesOptions,
+  readRanges,
   readRangesOptions,
   tokensOfRanges,
 } from '../stages/read-ranges.js'
@@ -109,13 +109,22 @@ function rangesStep(steps: readonly CheckedStep[], packing: readonly CheckedStep
     ) as ReadRangesOptions['faults'],
   }
   const entry = { summary: '', options: readRangesOptions, create: readRanges } as unknown as StageEntry
-  return { name: 'read-ranges', entry, options: { ...options }, step: file.step, standsFor: steps.map(step => step.name) }
+  return {
+    name: 'read-ranges',
+    entry,
+    options: { ...options },
+    step: file.step,
+    standsFor: steps.map(step => step.name),
+  }
 }
 
 const linesStep = (): FusedStep => partStep('lines-of-ranges', linesOfRanges)
 const tokensStep = (): FusedStep => partStep('tokens-of-ranges', tokensOfRanges)
 
-function partStep(name: string, create: () => ReturnType<typeof linesOfRanges> | ReturnType<typeof tokensOfRanges>): FusedStep {
+function partStep(
+  name: string,
+  create: () => ReturnType<typeof linesOfRanges> | ReturnType<typeof tokensOfRanges>,
+): FusedStep {
   const entry = { summary: '', options: undefined as unknown as z.ZodType, create } as unknown as StageEntry
   return { name, entry, options: {}, step: { stage: name, options: {}, path: [] }, standsFor: [] }
 }

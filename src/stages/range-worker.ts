@@ -69,7 +69,9 @@ const packKernels = new Map<string, Promise<PackKernel>>()
 
 export default async function readRange(task: RangeTask): Promise<unknown> {
   const reply = task.packing === undefined ? scanRange(task) : await packRange(task, task.packing)
-  const buffers = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths].flatMap(array => array?.buffer ?? [])
+  const buffers = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths].flatMap(
+    array => array?.buffer ?? [],
+  )
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
 
@@ -143,7 +145,10 @@ function readFully({ descriptor, file }: RangeTask, bytes: Uint8Array, position:
   for (let done = 0; done < bytes.length; ) {
     const read = readSync(descriptor, bytes, done, bytes.length - done, position + done)
     if (read === 0) {
-      throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', { file, byteOffset: position + done })
+      throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', {
+        file,
+        byteOffset: position + done,
+      })
     }
     done += read
   }
@@ -211,5 +216,8 @@ function faultOf(
 /** The kernel's tokens are valid until its next call: what is sent is a copy. */
 function documentsOf({ tokens, lengths, statuses }: PackedLines): Pick<RangeReply, 'tokens' | 'lengths'> {
   const areAll = statuses.every(status => status === 0)
-  return { tokens: tokens.slice(), lengths: areAll ? lengths.slice() : lengths.filter((_, line) => statuses[line] === 0) }
+  return {
+    tokens: tokens.slice(),
+    lengths: areAll ? lengths.slice() : lengths.filter((_, line) => statuses[line] === 0),
+  }
 }

@@ -31,7 +31,10 @@ export const readRangesOptions = z.strictObject({
       field: z.array(z.union([z.string(), z.int()])).describe('path of the field to tokenize'),
       tokenizer: z.string().min(1).describe('a tokenizer.json, or the folder that holds one'),
       end_of_document: z.string().min(1).optional().describe('token put behind each document'),
-      token_bytes: z.union([z.literal(1), z.literal(2), z.literal(4)]).optional().describe('bytes of a token'),
+      token_bytes: z
+        .union([z.literal(1), z.literal(2), z.literal(4)])
+        .optional()
+        .describe('bytes of a token'),
     })
     .optional()
     .describe('what to do with the lines beside checking them'),
@@ -173,7 +176,10 @@ function batchOf(
 function checkTotals({ lineCount, faults, tokens }: RangeReply, batch: RangeBatch): void {
   const delivered = tokens === undefined ? batch.lines.starts.length : batch.tokens!.lengths.length
   if (lineCount === delivered + faults.length) return
-  throw new PenstockError('TOTALS_MISMATCH', `${lineCount} lines came, ${delivered} were delivered, ${faults.length} reported`)
+  throw new PenstockError(
+    'TOTALS_MISMATCH',
+    `${lineCount} lines came, ${delivered} were delivered, ${faults.length} reported`,
+  )
 }
 
 /** Each fault goes by the policy of the stage that would have met it. */

@@ -7,6 +7,7 @@ import { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { DocumentBatch, TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import { recordAt } from '../formats/extract.js'
 import { type TokenBytes, tokenBytesFor } from '../formats/pbin.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { inOrder } from './in-order.js'
@@ -67,8 +68,8 @@ async function* tokenized(
       return { batch, slot, reply: await pool.run(task) }
     } catch (error) {
       throw toPenstockError(error, 'WORKER_FAILED', {
-        file: batch.source,
-        line: batch.firstLine,
+        file: batch.origin.source,
+        line: batch.origin.firstLine,
         stage: 'tokenize-batches',
       })
     }
@@ -117,14 +118,8 @@ function tokensOf(
 async function withoutEmpty(batch: DocumentBatch, lengths: Uint32Array, faults: FaultHandler): Promise<Uint32Array> {
   for (let document = 0; document < lengths.length; document++) {
     if (lengths[document] !== 0) continue
-    await faults.handle({
-      code: 'DOCUMENT_EMPTY',
-      message: 'the document has no tokens',
-      file: batch.source,
-      line: batch.firstLine + batch.lines[document]!,
-      byteOffset: batch.byteOffsets[document]!,
-      record: batch.bytes.subarray(batch.offsets[document], batch.offsets[document + 1]),
-    })
+    const message = 'the document has no tokens'
+    await faults.handle({ code: 'DOCUMENT_EMPTY', message, ...recordAt(batch.origin, document) })
   }
   return lengths.filter(length => length > 0)
 }

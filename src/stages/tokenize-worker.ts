@@ -4,8 +4,8 @@
  */
 import type { TokenArray } from '../formats/batches.js'
 import type { Tokenizer } from '../tokenizer/index.js'
-import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
 import { kernelModule } from './kernel-module.js'
+import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
 import { openTokenizer } from './tokenizer-file.js'
 
 export interface TokenizeTask {

@@ -1,6 +1,6 @@
 /** The workers' side of `train-tokenizer`: count the words of a batch; merge pairs over the counts of all. */
 import type { MessagePort } from 'node:worker_threads'
-import { patternRule, GPT2_PATTERN, splitterFor } from '../tokenizer/pretokenize.js'
+import { GPT2_PATTERN, patternRule, splitterFor } from '../tokenizer/pretokenize.js'
 import {
   countWords,
   type TrainedBpe,

@@ -15,7 +15,11 @@ import { type SinkStage, type StageContext, sink } from './stage.js'
 
 export const trainTokenizerOptions = z.strictObject({
   path: z.string().min(1).describe('the tokenizer.json to write'),
-  vocab_size: z.int().min(257).max(1 << 24).describe('tokens in all: special ones, 256 bytes, merges'),
+  vocab_size: z
+    .int()
+    .min(257)
+    .max(1 << 24)
+    .describe('tokens in all: special ones, 256 bytes, merges'),
   min_frequency: z.int().nonnegative().default(0).describe('pairs that occur less often are not merged'),
   special_tokens: z.array(z.string().min(1)).default(['<|endoftext|>']).describe('tokens that get the first ids'),
   max_token_length: z.int().positive().optional().describe('merges must stay below this many bytes'),
@@ -40,7 +44,9 @@ export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<Docume
     try {
       const words = await countedWords(input, pool, workers)
       if (words.counts.length === 0) {
-        throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', { file: checked.path })
+        throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
+          file: checked.path,
+        })
       }
       context.count('words', words.counts.length)
       const trained = await merged(words, checked, pool, context)
@@ -65,7 +71,12 @@ async function countedWords(
   return all.data()
 }
 
-async function merged(words: WordCountsData, options: Checked, pool: Piscina, context: StageContext): Promise<TrainedBpe> {
+async function merged(
+  words: WordCountsData,
+  options: Checked,
+  pool: Piscina,
+  context: StageContext,
+): Promise<TrainedBpe> {
   const { port1: receiver, port2: progress } = new MessageChannel()
   receiver.on('message', (tokens: number) => {
     context.stats.counts.vocabulary = tokens

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
+import { recordAt } from '../formats/extract.js'
 import { scanLine } from '../formats/json-scan.js'
 import { keepLines } from '../formats/jsonl.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
@@ -22,18 +23,15 @@ export function validateJson(options: ValidateJsonOptions = {}): TransformStage<
         let faulty = 0
         for (let index = 0; index < keep.length; index++) {
           const start = batch.starts[index]!
-          const end = batch.ends[index]!
-          const result = scanLine(batch.bytes, start, end)
+          const result = scanLine(batch.bytes, start, batch.ends[index]!)
           if (result.ok) continue
           keep[index] = 0
           faulty++
           await faults.handle({
+            ...recordAt(batch, index),
             code: result.code,
             message: `${result.message} (column ${result.offset - start + 1})`,
-            file: batch.source,
-            line: batch.firstLine + batch.lines[index]!,
             byteOffset: batch.byteOffset + result.offset,
-            record: batch.bytes.subarray(start, end),
           })
         }
         yield faulty === 0 ? batch : keepLines(batch, keep)

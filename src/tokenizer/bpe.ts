@@ -23,6 +23,11 @@ export interface Symbols {
   readonly unit: 'bytes' | 'characters'
   /** Token of each byte (`bytes`: of its character in the byte alphabet; `characters`: of <0xNN>), or NONE. */
   readonly byteIds: Uint32Array
+  /**
+   * `bytes`: one bit per pair of bytes (index: first | second << 8), whether some token has them side by side. Where the
+   * bit is 0 no token can reach across, and a long word may be cut there. Empty for `characters`.
+   */
+  readonly innerPairs: Uint8Array
   /** Token of each single code point; empty for `bytes`. */
   readonly characterIds: ReadonlyMap<number, number>
   readonly byteFallback: boolean
@@ -84,6 +89,31 @@ export class Merger {
   /** Merges bytes[start, end) into `ids`; returns how many. */
   merge(bytes: Uint8Array, start: number, end: number): number {
     if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
+    if (end - start > SCAN_LIMIT && this.symbols.unit === 'bytes') return this.mergeParts(bytes, start, end)
+    return this.mergePart(bytes, start, end)
+  }
+
+  /** Cuts a long word where no token can reach across, and merges the parts. */
+  private mergeParts(bytes: Uint8Array, start: number, end: number): number {
+    const { innerPairs } = this.symbols
+    let merged: Uint32Array | undefined
+    let count = 0
+    let from = start
+    for (let at = start + 1; at <= end; at++) {
+      const pair = bytes[at - 1]! | (bytes[at]! << 8)
+      if (at < end && ((innerPairs[pair >> 3]! >> (pair & 7)) & 1) === 1) continue
+      const size = this.mergePart(bytes, from, at)
+      if (from === start && at === end) return size
+      merged ??= new Uint32Array(end - start)
+      merged.set(this.ids.subarray(0, size), count)
+      count += size
+      from = at
+    }
+    this.ids.set(merged!.subarray(0, count))
+    return count
+  }
+
+  private mergePart(bytes: Uint8Array, start: number, end: number): number {
     const count =
       this.symbols.unit === 'bytes' ? this.byteSymbols(bytes, start, end) : this.characterSymbols(bytes, start, end)
     if (count < 2) return count
@@ -186,7 +216,7 @@ export class Merger {
   }
 }
 
-/** Binary heap of (rank, position), lowest rank first, then leftmost; both packed into one number. */
+/** Heap of (rank, position), four children a node, lowest rank first, then leftmost; both packed into one number. */
 class PairHeap {
   rank = 0
   position = 0
@@ -207,7 +237,7 @@ class PairHeap {
     const entry = rank * 2 ** 32 + position
     let hole = this.size++
     while (hole > 0) {
-      const parent = (hole - 1) >> 1
+      const parent = (hole - 1) >> 2
       if (this.entries[parent]! <= entry) break
       this.entries[hole] = this.entries[parent]!
       hole = parent
@@ -224,8 +254,10 @@ class PairHeap {
     this.position = least % 2 ** 32
     const entry = entries[--this.size]!
     let hole = 0
-    for (let child = 1; child < this.size; child = 2 * hole + 1) {
-      if (child + 1 < this.size && entries[child + 1]! < entries[child]!) child++
+    for (let first = 1; first < this.size; first = 4 * hole + 1) {
+      let child = first
+      const end = Math.min(first + 4, this.size)
+      for (let sibling = first + 1; sibling < end; sibling++) if (entries[sibling]! < entries[child]!) child = sibling
       if (entries[child]! >= entry) break
       entries[hole] = entries[child]!
       hole = child

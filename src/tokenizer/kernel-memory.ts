@@ -103,6 +103,7 @@ export function fillTables(
   const lengthMasks = layout.take(2 * 17 * 16)
   const byteIds = layout.take(256 * 4)
   const bytePairRanks = layout.take(65_536 * 4)
+  const innerPairs = layout.take(8192)
   const pairs = layout.take(8 << pairBits)
   const results = layout.take(merges * 4)
   const words = layout.take(64 << wordBits)
@@ -136,6 +137,7 @@ export function fillTables(
   }
   ints.set(plan.symbols.byteIds, byteIds / 4)
   ints.set(plan.merges.result, results / 4)
+  bytes.set(plan.symbols.innerPairs, innerPairs)
   bytes.set(gpt2Classes(), classes)
   for (const [index, dfa] of stages.entries()) {
     const addresses = stageTables[index]!
@@ -148,7 +150,7 @@ export function fillTables(
     bytes[escapes + letter.charCodeAt(0)] = meaning
   }
   kernel.setTables(
-    ...[lengthMasks, byteIds, bytePairRanks, pairs, (1 << pairBits) - 1, results, words, wordBits],
+    ...[lengthMasks, byteIds, bytePairRanks, innerPairs, pairs, (1 << pairBits) - 1, results, words, wordBits],
     ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
     ...[stageList, stages.length, escapes, containers, path, tokenPairs],
   )

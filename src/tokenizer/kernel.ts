@@ -19,6 +19,7 @@ const NO_PLAN: EnginePlan = {
   symbols: {
     unit: 'bytes',
     byteIds: new Uint32Array(256),
+    innerPairs: new Uint8Array(8192),
     characterIds: new Map(),
     byteFallback: false,
     unknownId: NONE,

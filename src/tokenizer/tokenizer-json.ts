@@ -5,7 +5,7 @@
 import { PenstockError } from '../errors.js'
 import type { AddedToken } from './added-tokens.js'
 import { type Merges, NONE, type Symbols } from './bpe.js'
-import { tokenOfBytes } from './byte-level.js'
+import { bytesOfToken, tokenOfBytes } from './byte-level.js'
 import {
   byteFallbackDecoder,
   byteLevelDecoder,
@@ -149,12 +149,26 @@ function readSymbols(model: Json, vocabulary: ReadonlyMap<string, number>, isByt
   return {
     unit: isByteLevel ? 'bytes' : 'characters',
     byteIds,
+    innerPairs: isByteLevel ? innerPairs(vocabulary, !byteIds.includes(NONE)) : new Uint8Array(0),
     characterIds: isByteLevel ? new Map() : singleCharacters(vocabulary),
     byteFallback,
     unknownId:
       unknown === undefined ? NONE : (vocabulary.get(unknown) ?? invalid(`unk_token ${unknown} is not in the vocab`)),
     fuseUnknown: model.fuse_unk === true,
   }
+}
+
+/** All pairs when bytes may be dropped: what is left of one may then meet what is left of another. */
+function innerPairs(vocabulary: ReadonlyMap<string, number>, hasAllBytes: boolean): Uint8Array {
+  const pairs = new Uint8Array(8192).fill(hasAllBytes ? 0 : 0xff)
+  for (const token of vocabulary.keys()) {
+    const bytes = bytesOfToken(token) ?? []
+    for (let i = 1; i < bytes.length; i++) {
+      const pair = bytes[i - 1]! | (bytes[i]! << 8)
+      pairs[pair >> 3]! |= 1 << (pair & 7)
+    }
+  }
+  return pairs
 }
 
 function singleCharacters(vocabulary: ReadonlyMap<string, number>): Map<number, number> {

@@ -72,13 +72,13 @@ export class FastTokenizer implements Tokenizer {
   encode(text: string): Uint32Array {
     this.engine.reserve(text.length * 3 + SLACK)
     const { written } = this.encoder.encodeInto(text, this.engine.bytes)
-    return Uint32Array.from(this.engine.tokens.subarray(0, this.encodeLoaded(0, written, 0)))
+    return this.takeTokens(this.encodeLoaded(0, written, 0))
   }
 
   encodeBytes(bytes: Uint8Array, start = 0, end = bytes.length): Uint32Array {
     this.engine.reserve(end - start + SLACK)
     this.engine.bytes.set(bytes.subarray(start, end))
-    return Uint32Array.from(this.engine.tokens.subarray(0, this.encodeLoaded(0, end - start, 0)))
+    return this.takeTokens(this.encodeLoaded(0, end - start, 0))
   }
 
   encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
@@ -170,6 +170,11 @@ export class FastTokenizer implements Tokenizer {
     this.engine.reserve(Math.max(end, at + bytes.length) + SLACK)
     this.engine.bytes.set(bytes, scratch)
     return [scratch, end]
+  }
+
+  /** The engine's views are read only after encoding, which may renew them. */
+  private takeTokens(count: number): Uint32Array {
+    return Uint32Array.from(this.engine.tokens.subarray(0, count))
   }
 
   private searchedContent(token: AddedToken): string {

@@ -90,15 +90,16 @@ export async function saveCheckpoint(
     for (const file of [...names, stateFile]) {
       await sync(join(partial, file))
     }
-    for (const inner of new Set(names.map(file => dirname(join(partial, file))))) {
-      await sync(inner)
+    for (const inner of new Set([...names.map(file => dirname(join(partial, file))), partial])) {
+      await syncFolder(inner)
     }
-    await sync(partial)
     await moveAside(folder, name)
     await rename(partial, path)
-    await sync(folder)
+    await syncFolder(folder)
     await removeOld(folder, keep, name)
   } catch (error) {
+    // Room for others, when it was room that lacked; the error is the first one.
+    await rm(partial, { recursive: true, force: true }).catch(() => {})
     if (error instanceof PenstockError) {
       throw error
     }
@@ -216,6 +217,13 @@ async function sync(path: string): Promise<void> {
     await handle.sync()
   } finally {
     await handle.close()
+  }
+}
+
+/** Makes names durable. Windows cannot open a folder, and keeps its names by itself. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform !== 'win32') {
+    await sync(folder)
   }
 }
 

@@ -49,11 +49,11 @@ export const modelSchema = z
     }
   })
 
-export const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
+const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
 export type ParameterGroup = (typeof parameterGroups)[number]
 
 /** AdamW with decoupled weight decay. */
-export const optimizerSchema = z.strictObject({
+const optimizerSchema = z.strictObject({
   learning_rate: z.number().positive().default(1e-3).describe('the highest rate of the schedule'),
   betas: z.tuple([share, share]).default([0.9, 0.95]).describe('decay of the first and second moment'),
   eps: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
@@ -80,12 +80,12 @@ export const scheduleSchema = z.discriminatedUnion('decay', [
   }),
 ])
 
-export const evaluationSchema = z.strictObject({
+const evaluationSchema = z.strictObject({
   every_steps: positive.default(100).describe('steps between evaluations'),
   batches: positive.default(8).describe('held-out batches of each evaluation'),
 })
 
-export const checkpointSchema = z.strictObject({
+const checkpointSchema = z.strictObject({
   folder: z.string().min(1).describe('where the checkpoints of the run stand'),
   every_steps: positive.default(100).describe('steps between checkpoints'),
   keep: positive.nullable().default(2).describe('newest checkpoints kept; null keeps all'),
@@ -157,7 +157,7 @@ export interface ModelOptions extends z.output<typeof modelSchema> {
 /** Vocabularies are padded to a multiple of this, as the reference system demands. */
 const vocabMultiple = 128
 
-export function paddedVocabSize(tokenizerSize: number): number {
+function paddedVocabSize(tokenizerSize: number): number {
   return Math.ceil(tokenizerSize / vocabMultiple) * vocabMultiple
 }
 

@@ -415,8 +415,11 @@ function requireSameData(before: SampleCursor, now: SampleCursor): void {
   }
 }
 
-/** The length of the run in steps, however it was given. */
-function stepsOf({ training, model }: TrainerSetup, { sampleCount }: SampleCursor): number {
+/** The length of a run in steps, however it was given. @throws DATA_TOO_SMALL */
+export function stepsOf(
+  { training, model }: Pick<TrainerSetup, 'training' | 'model'>,
+  { sampleCount }: Pick<SampleCursor, 'sampleCount'>,
+): number {
   if (training.steps !== undefined) {
     return training.steps
   }

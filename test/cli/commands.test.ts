@@ -47,20 +47,65 @@ describe('help', () => {
 })
 
 describe('bad input is told in one line, with its place and a code of its own', () => {
-  const line2 = (bytes: string | Uint8Array): Buffer => Buffer.concat([Buffer.from('{"text":"a"}\n'), Buffer.from(bytes), Buffer.from('\n')])
-  const pack = (source: string): string[] => ['pack', source, '-t', tokenizer, '-o', at('bad.pbin'), '--index', at('bad.idx')]
+  const line2 = (bytes: string | Uint8Array): Buffer =>
+    Buffer.concat([Buffer.from('{"text":"a"}\n'), Buffer.from(bytes), Buffer.from('\n')])
+  const pack = (source: string): string[] => [
+    'pack',
+    source,
+    '-t',
+    tokenizer,
+    '-o',
+    at('bad.pbin'),
+    '--index',
+    at('bad.idx'),
+  ]
   const cases: [name: string, args: () => string[], exit: number, shown: string[]][] = [
     ['an invalid line', () => pack(file('a.jsonl', line2('{"text":'))), 1, ['a.jsonl:2:', 'JSON_INVALID']],
-    ['a missing field', () => pack(file('b.jsonl', line2('{"body":"x"}'))), 1, ['b.jsonl:2:', '.text'.slice(1), 'FIELD_MISSING']],
+    [
+      'a missing field',
+      () => pack(file('b.jsonl', line2('{"body":"x"}'))),
+      1,
+      ['b.jsonl:2:', '.text'.slice(1), 'FIELD_MISSING'],
+    ],
     ['a field that is no text', () => pack(file('c.jsonl', line2('{"text":7}'))), 1, ['c.jsonl:2:', 'FIELD_NOT_TEXT']],
-    ['bytes that are not UTF-8', () => pack(file('d.jsonl', line2(Uint8Array.of(34, 255, 34)))), 1, ['d.jsonl:2:', 'UTF8_INVALID']],
+    [
+      'bytes that are not UTF-8',
+      () => pack(file('d.jsonl', line2(Uint8Array.of(34, 255, 34)))),
+      1,
+      ['d.jsonl:2:', 'UTF8_INVALID'],
+    ],
     ['a missing file', () => pack(at('none.jsonl')), 1, ['none.jsonl:', 'FILE_MISSING']],
-    ['a missing tokenizer', () => ['pack', good, '-t', at('none.json'), '-o', at('bad.pbin')], 1, ['none.json', 'FILE_MISSING']],
-    ['a file that is no tokenizer', () => ['pack', good, '-t', file('e.json', '{"a":1}'), '-o', at('bad.pbin')], 1, ['e.json', 'TOKENIZER_INVALID']],
-    ['an unknown end-of-document token', () => [...pack(good), '--end-of-document', '<none>'], 1, ['<none>', 'TOKENIZER_MISMATCH']],
-    ['an unknown key in a definition', () => ['run', file('f.yaml', 'stages:\n  - read-file: { path: a, pth: b }\n')], 2, ['f.yaml:2:', 'pth', 'CONFIG_INVALID']],
+    [
+      'a missing tokenizer',
+      () => ['pack', good, '-t', at('none.json'), '-o', at('bad.pbin')],
+      1,
+      ['none.json', 'FILE_MISSING'],
+    ],
+    [
+      'a file that is no tokenizer',
+      () => ['pack', good, '-t', file('e.json', '{"a":1}'), '-o', at('bad.pbin')],
+      1,
+      ['e.json', 'TOKENIZER_INVALID'],
+    ],
+    [
+      'an unknown end-of-document token',
+      () => [...pack(good), '--end-of-document', '<none>'],
+      1,
+      ['<none>', 'TOKENIZER_MISMATCH'],
+    ],
+    [
+      'an unknown key in a definition',
+      () => ['run', file('f.yaml', 'stages:\n  - read-file: { path: a, pth: b }\n')],
+      2,
+      ['f.yaml:2:', 'pth', 'CONFIG_INVALID'],
+    ],
     ['an unknown option', () => ['index', good, '--outptu', 'x'], 2, ['--outptu', '--output']],
-    ['an output that is the input', () => ['index', good, '-o', good, '--if-exists', 'override'], 2, ['good.jsonl', 'FILE_IS_SOURCE']],
+    [
+      'an output that is the input',
+      () => ['index', good, '-o', good, '--if-exists', 'override'],
+      2,
+      ['good.jsonl', 'FILE_IS_SOURCE'],
+    ],
     ['an output that exists', () => ['index', good, '-o', file('there.idx', 'mine')], 1, ['there.idx', 'FILE_EXISTS']],
   ]
 
@@ -71,7 +116,9 @@ describe('bad input is told in one line, with its place and a code of its own', 
     for (const part of shown) expect(err).toContain(part)
     const lines = err.trimEnd().split('\n')
     expect(lines.filter(line => line.startsWith('penstock: ') || line.startsWith('error: '))).toHaveLength(1)
-    expect(readdirSync(folder).filter(name => name.startsWith('bad.') || name.endsWith('.part') || name.endsWith('.lock'))).toEqual([])
+    expect(
+      readdirSync(folder).filter(name => name.startsWith('bad.') || name.endsWith('.part') || name.endsWith('.lock')),
+    ).toEqual([])
     expect(readFileSync(good).equals(before)).toBe(true)
     if (existsSync(at('there.idx'))) expect(readFileSync(at('there.idx'), 'utf8')).toBe('mine')
   })
@@ -90,7 +137,11 @@ describe('commands', () => {
     const args = ['pack', good, '-t', tokenizer, '-o', at('i.pbin'), '--index', at('i.idx'), '--end-of-document', END]
     expect(await penstock(args)).toMatchObject({ code: 0 })
     const packed = JSON.parse((await penstock(['inspect', at('i.pbin'), '--tokenizer', tokenizer, '--json'])).out)
-    expect(packed).toMatchObject({ documents: '2', 'bytes per token': 2, 'document 0': JSON.stringify(`one line${END}`) })
+    expect(packed).toMatchObject({
+      documents: '2',
+      'bytes per token': 2,
+      'document 0': JSON.stringify(`one line${END}`),
+    })
     const index = JSON.parse((await penstock(['inspect', at('i.idx'), '--json'])).out)
     expect(index).toMatchObject({ records: '2', 'bytes covered': '43 B' })
   })

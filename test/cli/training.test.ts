@@ -41,18 +41,34 @@ const lossesOf = (err: string): Map<number, number> =>
   )
 
 const weightsHash = (checkpoints: string): string => {
-  const newest = readdirSync(at(checkpoints)).filter(name => name.startsWith('step-')).toSorted().at(-1)!
+  const newest = readdirSync(at(checkpoints))
+    .filter(name => name.startsWith('step-'))
+    .toSorted()
+    .at(-1)!
   expect(newest).toBe(`step-${String(STEPS).padStart(6, '0')}`)
-  return createHash('sha256').update(readFileSync(join(at(checkpoints), newest, 'model.safetensors'))).digest('hex')
+  return createHash('sha256')
+    .update(readFileSync(join(at(checkpoints), newest, 'model.safetensors')))
+    .digest('hex')
 }
 
 let undisturbed: { losses: Map<number, number>; hash: string }
 
 beforeAll(async () => {
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
-  const lines = Array.from({ length: 300 }, (_, line) => JSON.stringify({ text: `a line of text, number ${line % 17}` }))
+  const lines = Array.from({ length: 300 }, (_, line) =>
+    JSON.stringify({ text: `a line of text, number ${line % 17}` }),
+  )
   writeFileSync(at('data.jsonl'), `${lines.join('\n')}\n`)
-  const packing = ['pack', at('data.jsonl'), '-t', at('tokenizer.json'), '-o', at('data.pbin'), '--end-of-document', END]
+  const packing = [
+    'pack',
+    at('data.jsonl'),
+    '-t',
+    at('tokenizer.json'),
+    '-o',
+    at('data.pbin'),
+    '--end-of-document',
+    END,
+  ]
   expect(await penstock(packing)).toMatchObject({ code: 0 })
   const { code, err } = await penstock(['train', definition('undisturbed'), '--json'])
   expect(code).toBe(0)

@@ -40,16 +40,41 @@ stages:
     ['an unknown top-level key', 'stage: []', 'CONFIG_INVALID', '1:1 stage'],
     ['no pipelines', 'name: x', 'CONFIG_INVALID', '1:1'],
     ['an unknown stage', 'stages:\n  - read-lnes', 'STAGE_UNKNOWN', '2:5 stages[0]'],
-    ['an unknown option', index('{ path: out.idx, overwrite: yes }'), 'CONFIG_INVALID', '4:35 stages[2].write-index.overwrite'],
+    [
+      'an unknown option',
+      index('{ path: out.idx, overwrite: yes }'),
+      'CONFIG_INVALID',
+      '4:35 stages[2].write-index.overwrite',
+    ],
     ['a missing option', index('{}'), 'CONFIG_INVALID', '4:18 stages[2].write-index.path'],
     ['an option of the wrong kind', index('{ path: 5 }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
     ['a wrong word', index('{ path: x, if_exists: maybe }'), 'CONFIG_INVALID', '4:40 stages[2].write-index.if_exists'],
     ['an unknown variable', index('{ path: "${out}" }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
-    ['stages that do not fit', 'stages:\n  - read-file: { path: a }\n  - validate-json', 'STAGES_MISFIT', '3:5 stages[1]'],
-    ['a source in the middle', 'stages:\n  - read-file: { path: a }\n  - read-file: { path: b }', 'STAGES_MISFIT', '3:16 stages[1].read-file'],
+    [
+      'stages that do not fit',
+      'stages:\n  - read-file: { path: a }\n  - validate-json',
+      'STAGES_MISFIT',
+      '3:5 stages[1]',
+    ],
+    [
+      'a source in the middle',
+      'stages:\n  - read-file: { path: a }\n  - read-file: { path: b }',
+      'STAGES_MISFIT',
+      '3:16 stages[1].read-file',
+    ],
     ['no sink at the end', 'stages:\n  - read-file: { path: a }\n  - read-lines', 'STAGES_MISFIT', '2:3 stages'],
-    ['an output that is the input', index('{ path: in.jsonl, if_exists: override }'), 'FILE_IS_SOURCE', '4:18 stages[2].write-index'],
-    ['a fork before the end', 'stages:\n  - read-file: { path: a }\n  - fork: [[read-lines], [read-lines]]\n  - read-lines', 'CONFIG_INVALID', '3:5 stages[1]'],
+    [
+      'an output that is the input',
+      index('{ path: in.jsonl, if_exists: override }'),
+      'FILE_IS_SOURCE',
+      '4:18 stages[2].write-index',
+    ],
+    [
+      'a fork before the end',
+      'stages:\n  - read-file: { path: a }\n  - fork: [[read-lines], [read-lines]]\n  - read-lines',
+      'CONFIG_INVALID',
+      '3:5 stages[1]',
+    ],
   ])('refuses %s with its place', (_name, text, code, place) => {
     expect(errorOf(text)).toMatchObject({ code, place })
   })
@@ -62,7 +87,13 @@ stages:
   })
 
   it.each([
-    ['aliases that multiply', `a: &a [x,x,x,x,x,x,x,x,x,x]\n${'bcdefghij'.split('').map((key, i) => `${key}: &${key} [${`*${'abcdefghi'[i]},`.repeat(10)}]`).join('\n')}`],
+    [
+      'aliases that multiply',
+      `a: &a [x,x,x,x,x,x,x,x,x,x]\n${'bcdefghij'
+        .split('')
+        .map((key, i) => `${key}: &${key} [${`*${'abcdefghi'[i]},`.repeat(10)}]`)
+        .join('\n')}`,
+    ],
     ['deep lists', `stages: ${'['.repeat(100_000)}`],
     ['deep maps', Array.from({ length: 5000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
     ['a huge file', `stages: [${'x, '.repeat(500_000)}]`],
@@ -80,7 +111,9 @@ stages:
   })
 
   it('takes options that a program sets', () => {
-    const definition = withStageOptions(readDefinition(index('{ path: a.idx }'), 'x.yaml'), 'write-index', { path: 'b.idx' })
+    const definition = withStageOptions(readDefinition(index('{ path: a.idx }'), 'x.yaml'), 'write-index', {
+      path: 'b.idx',
+    })
     expect(checkDefinition(definition)[0]!.chain.steps[2]!.options.path).toBe('b.idx')
     expect(() => withStageOptions(definition, 'feed-trainer', {})).toThrow('no stage feed-trainer')
   })

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import * as z from 'zod'
 import { describe, expect, it } from 'vitest'
+import * as z from 'zod'
 import type { LineBatch } from '#src/formats/batches'
 import { readIndex } from '#src/formats/idx'
 import { checkDefinition, definitionOf, runPipeline, type StageRegistry, stageRegistry } from '#src/pipelines/index'
@@ -96,7 +96,11 @@ describe('a running pipeline', () => {
       },
     } as unknown as StageRegistry
     writeFileSync(at('many.jsonl'), '{"text":"x"}\n'.repeat(2000))
-    const chain = [{ 'read-file': { path: at('many.jsonl'), chunk_bytes: 4096 } }, 'read-lines', { fork: [['first'], ['keep']] }]
+    const chain = [
+      { 'read-file': { path: at('many.jsonl'), chunk_bytes: 4096 } },
+      'read-lines',
+      { fork: [['first'], ['keep']] },
+    ]
     const { kept } = await run(chain, first)
     expect(textOfLines(kept)).toHaveLength(2000)
   })
@@ -106,13 +110,22 @@ describe('a running pipeline', () => {
     const stages = [
       ...read('bad.jsonl'),
       'validate-json',
-      { fork: [[{ 'write-index': { path: at('bad.idx') } }], ['extract-text', { 'write-jsonl': { path: at('bad.out') } }]] },
+      {
+        fork: [
+          [{ 'write-index': { path: at('bad.idx') } }],
+          ['extract-text', { 'write-jsonl': { path: at('bad.out') } }],
+        ],
+      },
     ]
     await expect(run(stages)).rejects.toMatchObject({
       code: 'JSON_INVALID',
       where: { file: at('bad.jsonl'), line: 2, stage: 'validate-json' },
     })
-    expect(readdirSync(folder).filter(name => name.startsWith('bad.')).toSorted()).toEqual(['bad.jsonl'])
+    expect(
+      readdirSync(folder)
+        .filter(name => name.startsWith('bad.'))
+        .toSorted(),
+    ).toEqual(['bad.jsonl'])
   })
 
   it('stops on a signal, with no output left', async () => {
@@ -133,7 +146,8 @@ describe('a running pipeline', () => {
         options: z.strictObject({}),
         create: () =>
           transform<LineBatch, LineBatch>('lose', async function* (input) {
-            for await (const batch of input) yield { ...batch, starts: batch.starts.slice(1), ends: batch.ends.slice(1) }
+            for await (const batch of input)
+              yield { ...batch, starts: batch.starts.slice(1), ends: batch.ends.slice(1) }
           }),
       },
     } as unknown as StageRegistry

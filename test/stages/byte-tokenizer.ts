@@ -16,7 +16,15 @@ export function byteTokenizer(): object {
     truncation: null,
     padding: null,
     added_tokens: [
-      { id: tokens.length, content: END, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+      {
+        id: tokens.length,
+        content: END,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+      },
     ],
     normalizer: null,
     pre_tokenizer: { type: 'ByteLevel', ...level },

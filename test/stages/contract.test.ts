@@ -9,9 +9,9 @@ import { pipeline } from 'node:stream/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type ItemKind, recordCount } from '#src/formats/batches'
 import { stageRegistry } from '#src/pipelines/registry'
+import { extractText } from '#src/stages/extract-text'
 import { readFile } from '#src/stages/read-file'
 import { readLines } from '#src/stages/read-lines'
-import { extractText } from '#src/stages/extract-text'
 import { readPbin } from '#src/stages/read-pbin'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
 import { tokenizeBatches } from '#src/stages/tokenize-batches'
@@ -61,11 +61,22 @@ beforeAll(async () => {
   writeFileSync(tokenizer, JSON.stringify(byteTokenizer()))
   const bytes = () => readFile({ path: jsonl, chunk_bytes: 4096 })
   await pipeline(bytes(), readLines(), validateJson(), writeIndex({ path: at('in.idx') }))
-  await pipeline(bytes(), readLines(), extractText(), tokenizeBatches({ tokenizer, workers: 1 }), writePbin({ path: packed }))
+  await pipeline(
+    bytes(),
+    readLines(),
+    extractText(),
+    tokenizeBatches({ tokenizer, workers: 1 }),
+    writePbin({ path: packed }),
+  )
   items.bytes = await gather(bytes() as never)
   items.lines = await gather(bytes() as never, readLines() as never)
   items.documents = await gather(bytes() as never, readLines() as never, extractText() as never)
-  items.tokens = await gather(bytes() as never, readLines() as never, extractText() as never, tokenizeBatches({ tokenizer, workers: 1 }) as never)
+  items.tokens = await gather(
+    bytes() as never,
+    readLines() as never,
+    extractText() as never,
+    tokenizeBatches({ tokenizer, workers: 1 }) as never,
+  )
   items.samples = await gather(shuffleSamples({ path: packed, sequence_length: 8, batch_size: 4 }) as never)
   expect(await gather(readPbin({ path: packed }) as never)).not.toEqual([])
 })
@@ -94,6 +105,7 @@ function openFiles(): string[] {
 }
 
 import { readlinkSync } from 'node:fs'
+
 const linkOf = (descriptor: string): string => readlinkSync(`/proc/self/fd/${descriptor}`)
 
 const closed = (stream: Readable | Writable): Promise<void> =>
@@ -114,7 +126,8 @@ const collecting = (): Writable =>
   new Writable({ objectMode: true, highWaterMark: 1, write: (_item, _encoding, done) => done() })
 
 describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
-  const create = (out: string) => entry.create(OPTIONS[name]!(out)) as Readable & Writable & ReturnType<typeof entry.create>
+  const create = (out: string) =>
+    entry.create(OPTIONS[name]!(out)) as Readable & Writable & ReturnType<typeof entry.create>
   const input = (): unknown[] => items[entry.accepts!]!
 
   it('has options for this suite', () => {
@@ -152,7 +165,10 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
 
   it.runIf(entry.emits !== undefined)('closes when the stage after it fails', async () => {
     const stage = create(freshFolder())
-    const failing = new Writable({ objectMode: true, write: (_item, _encoding, done) => done(new Error('the sink broke')) })
+    const failing = new Writable({
+      objectMode: true,
+      write: (_item, _encoding, done) => done(new Error('the sink broke')),
+    })
     const chain: unknown[] = [stage, failing]
     if (entry.accepts !== undefined) chain.unshift(Readable.from(input()))
     await expect(pipeline(chain as [Readable, Writable])).rejects.toThrow('the sink broke')

@@ -61,11 +61,16 @@ describe('faulty records', () => {
     const all = bytesOf(...FAULTS.flatMap(([, record]) => [[...record], '\n', GOOD]))
     const got = await documents(all, { faulty: 'quarantine', quarantine })
     expect(texts(got)).toEqual(FAULTS.map(() => 'good'))
-    const entries = readFileSync(quarantine, 'utf8').trimEnd().split('\n').map(line => JSON.parse(line))
+    const entries = readFileSync(quarantine, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line))
     entries.sort((a, b) => a.line - b.line)
     expect(entries.map(entry => entry.line)).toEqual(FAULTS.map((_, index) => 2 * index + 1))
     expect(entries.map(entry => entry.code)).toEqual(FAULTS.map(([, , code]) => code))
-    expect(entries.map(entry => Buffer.from(entry.record, 'base64'))).toEqual(FAULTS.map(([, record]) => Buffer.from(record)))
+    expect(entries.map(entry => Buffer.from(entry.record, 'base64'))).toEqual(
+      FAULTS.map(([, record]) => Buffer.from(record)),
+    )
   })
 
   it('fail the run when there are more than the limit', async () => {

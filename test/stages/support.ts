@@ -41,6 +41,8 @@ export function linesOf(text: string): Promise<LineBatch[]> {
 /** Each line of batches as text. */
 export function textOfLines(batches: readonly LineBatch[]): string[] {
   return batches.flatMap(batch =>
-    [...batch.starts].map((start, index) => Buffer.from(batch.bytes.subarray(start, batch.ends[index])).toString('utf8')),
+    [...batch.starts].map((start, index) =>
+      Buffer.from(batch.bytes.subarray(start, batch.ends[index])).toString('utf8'),
+    ),
   )
 }

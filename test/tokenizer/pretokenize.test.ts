@@ -46,7 +46,9 @@ describe('classes of characters', () => {
 
 it('knows the words of the Whitespace pre-tokenizer', () => {
   const rust = RustTokenizer.fromString(JSON.stringify(emptyJson({ type: 'Whitespace' })))
-  const ours = pieces('\\p{RustWord}+|[^\\p{RustWord}\\s]+', EVERYTHING).filter(piece => !/^\p{White_Space}+$/u.test(piece))
+  const ours = pieces('\\p{RustWord}+|[^\\p{RustWord}\\s]+', EVERYTHING).filter(
+    piece => !/^\p{White_Space}+$/u.test(piece),
+  )
   const theirs = rust
     .getPreTokenizer()!
     .preTokenizeString(EVERYTHING)

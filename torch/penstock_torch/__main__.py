@@ -123,7 +123,10 @@ class Rank:
         return {"stepsTaken": self._engine.steps_taken}, b""
 
     def _save(self, frame: Frame):
-        return {"files": checkpoint.save(self._engine, frame.header["folder"])}, b""
+        try:
+            return {"files": checkpoint.save(self._engine, frame.header["folder"])}, b""
+        except OSError as error:
+            raise Fault("FILE_UNWRITABLE", f"the checkpoint cannot be written: {error}") from error
 
     def _evaluate(self, frame: Frame):
         return {"lossSum": self._engine.evaluate(self._batches(frame)).item()}, b""

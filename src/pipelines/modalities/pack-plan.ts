@@ -30,7 +30,7 @@ export interface ModalitiesPackPlan {
   readonly unsupported: readonly Unsupported[]
 }
 
-const packSettings = z.strictObject({
+export const packSettings = z.strictObject({
   src_path: text,
   dst_path: maybe(text),
   index_path: maybe(text),

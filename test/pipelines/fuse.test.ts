@@ -1,0 +1,92 @@
+/** Fused stages write the bytes of the separate ones, and tell the same faults, wherever ranges happen to be cut. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
+import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../stages/support.js'
+
+const folder = temporaryFolder()
+const at = (name: string): string => join(folder, name)
+writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
+
+/** About 3 MB: lines of all lengths, some longer than a range is, texts that need escapes, and faults of every kind. */
+function corpus(withFaults: boolean): Buffer {
+  let state = 12345
+  const random = (limit: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return Math.floor((state / 2 ** 32) * limit)
+  }
+  const words = ['line', 'ünïcode', '"quoted"', 'tab\t', '😀', 'back\\slash', END, 'x'.repeat(40), '']
+  const faults = ['{"text":', '', '{"body":1}', '{"text":5}', '{"text":""}', '{"text":"\xff"}']
+  const lines = Array.from({ length: 4000 }, (_, line) => {
+    if (withFaults && random(50) === 0) return Buffer.from(faults[random(faults.length)]!, 'latin1')
+    const count = line % 1500 === 700 ? 60_000 : random(60) + 1
+    const text = Array.from({ length: count }, () => words[random(words.length)]).join(' ')
+    return Buffer.from(`${JSON.stringify({ id: line, text: `${text}.` })}${line % 7 === 0 ? '\r' : ''}`)
+  })
+  return Buffer.concat(
+    lines.flatMap((line, index) => (index === lines.length - 1 ? [line] : [line, Buffer.from('\n')])),
+  )
+}
+
+async function pack(name: string, source: string, fuse: boolean, faults: Record<string, unknown>) {
+  const stages = [
+    { 'read-file': { path: source } },
+    { 'read-lines': faults },
+    { 'validate-json': faults },
+    {
+      fork: [
+        [{ 'write-index': { path: at(`${name}.idx`) } }],
+        [
+          { 'extract-text': { field: '.text', ...faults } },
+          { 'tokenize-batches': { tokenizer: at('tokenizer.json'), end_of_document: END, workers: 2, ...faults } },
+          { 'write-pbin': { path: at(`${name}.pbin`) } },
+        ],
+      ],
+    },
+  ]
+  const [pipeline] = checkDefinition(definitionOf({ stages }))
+  const { stages: reports } = await runPipeline(pipeline!, { fuse })
+  return { reports, files: ['idx', 'pbin'].map(ending => readFileSync(at(`${name}.${ending}`))) }
+}
+
+describe('fused stages', () => {
+  it('write the same index and packed file', async () => {
+    writeFileSync(at('good.jsonl'), corpus(false))
+    const apart = await pack('apart', at('good.jsonl'), false, {})
+    const fused = await pack('fused', at('good.jsonl'), true, {})
+    expect(apart.reports.map(report => report.name)).toContain('validate-json')
+    expect(fused.reports[0]!.name).toBe('read-file+read-lines+validate-json+extract-text+tokenize-batches')
+    for (const index of [0, 1]) expect(fused.files[index]!.equals(apart.files[index]!)).toBe(true)
+    expect(apart.files[1]!.length).toBeGreaterThan(1_000_000)
+  })
+
+  it('set the same faulty records aside', async () => {
+    writeFileSync(at('bad.jsonl'), corpus(true))
+    const entries = async (name: string, fuse: boolean) => {
+      const quarantine = at(`${name}.quarantine`)
+      const { files } = await pack(name, at('bad.jsonl'), fuse, { faulty: 'quarantine', quarantine })
+      const lines = readFileSync(quarantine, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map(line => JSON.parse(line))
+      return { files, faults: lines.toSorted((a, b) => a.line - b.line) }
+    }
+    const apart = await entries('bad-apart', false)
+    const fused = await entries('bad-fused', true)
+    expect(apart.faults.length).toBeGreaterThan(50)
+    expect(new Set(apart.faults.map(fault => fault.code)).size).toBe(6)
+    expect(fused.faults).toEqual(apart.faults)
+    for (const index of [0, 1]) expect(fused.files[index]!.equals(apart.files[index]!)).toBe(true)
+  })
+
+  it('fail with the same place', async () => {
+    writeFileSync(at('one.jsonl'), Buffer.concat([corpus(false), Buffer.from('\n{"text":\n')]))
+    const failure = (name: string, fuse: boolean) => pack(name, at('one.jsonl'), fuse, {}).catch(error => error)
+    const apart = await failure('one-apart', false)
+    const fused = await failure('one-fused', true)
+    expect(apart).toMatchObject({ code: 'JSON_INVALID', where: { line: 4001, file: at('one.jsonl') } })
+    expect(fused).toMatchObject({ code: 'JSON_INVALID', message: apart.message, where: apart.where })
+  })
+})

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { kernelModule } from '#src/stages/kernel-module'
+import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { gpt2Json, hasGpt2, PRE_TOKENIZERS, randomFrom, type TokenizerJson } from './fixtures.js'
+import { firstDifference } from './judge.js'
+
+const random = randomFrom(31)
+const MEGABYTE = 1_000_000
+const from = (count: number, character: () => string): string => Array.from({ length: count }, character).join('')
+const letter = (): string => String.fromCharCode(97 + random(26))
+
+/** A megabyte of each; a prefix of a tenth is as hostile. */
+const HOSTILE: Record<string, string> = {
+  'one letter': 'a'.repeat(MEGABYTE),
+  'one sign': '='.repeat(MEGABYTE),
+  spaces: ' '.repeat(MEGABYTE),
+  'spaces and a letter': `${' '.repeat(MEGABYTE)}x`,
+  'line feeds and spaces': '\n          '.repeat(MEGABYTE / 11),
+  'random letters': from(MEGABYTE, letter),
+  'random words of 20 letters': from(MEGABYTE / 21, () => ` ${from(20, letter)}`),
+  'emoji with joiners': '👩\u200d'.repeat(MEGABYTE / 7),
+  'random ideographs': from(MEGABYTE / 3, () => String.fromCharCode(0x4e00 + random(0x5000))),
+  apostrophes: "'s'l".repeat(MEGABYTE / 4),
+  'almost special tokens': '<|endoftext'.repeat(MEGABYTE / 11),
+  'special tokens': '<|endoftext|>'.repeat(MEGABYTE / 13),
+}
+
+/** Time of this thread's work, so that a busy machine does not fail the test. */
+function cpuMilliseconds(work: () => void): number {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
+describe.skipIf(!hasGpt2)('hostile text (needs ../shared/reference)', () => {
+  const models: Record<string, TokenizerJson> = {
+    gpt2: gpt2Json(),
+    'a split pattern': { ...gpt2Json(), pre_tokenizer: PRE_TOKENIZERS.o200k! },
+    'three split patterns': { ...gpt2Json(), pre_tokenizer: PRE_TOKENIZERS.deepseek! },
+    'no split at all': {
+      ...gpt2Json(),
+      pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    },
+  }
+  for (const [name, json] of Object.entries(models)) {
+    for (const wasm of [undefined, kernelModule()]) {
+      const tokenizer = loadTokenizer(json, { wasm })
+      it(`takes bounded time with ${name} ${wasm === undefined ? 'in TypeScript' : 'in WebAssembly'}`, () => {
+        tokenizer.encode('warm up '.repeat(10_000))
+        const slow: string[] = []
+        for (const [kind, text] of Object.entries(HOSTILE)) {
+          const tenth = cpuMilliseconds(() => tokenizer.encode(text.slice(0, text.length / 10)))
+          const whole = cpuMilliseconds(() => tokenizer.encode(text))
+          // Below 20 ms for the tenth, caches and the compiler weigh more than the text.
+          if (whole > 1500 || whole > 15 * Math.max(tenth, 20)) slow.push(`${kind}: ${tenth} ms, ${whole} ms`)
+        }
+        expect(slow).toEqual([])
+      })
+    }
+    it(`has the ids of the Rust library with ${name}`, async () => {
+      const texts = Object.values(HOSTILE).map(text => text.slice(0, 20_000))
+      expect(await firstDifference(json, texts)).toBeUndefined()
+    })
+  }
+})
