@@ -46,8 +46,9 @@ export interface KernelExports {
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
 const WORDS_AT_ONCE = 512 + 64 + 8
-const LONG_WORD_BITS = 16
-const ARENA_BYTES = 1 << 23
+/** Fewer, and the long words of 100 MB of source code drive each other out (bench/tokenizer.ts). */
+const LONG_WORD_BITS = 18
+const ARENA_BYTES = 1 << 24
 const DEPTH_LIMIT = 65_536
 /** Room for the field's path: 16 bytes a part and its keys. */
 export const PATH_BYTES = 1 << 16
