@@ -54,48 +54,79 @@ export function product(
 function packColumns(b: usize, bDepth: i32, bColumn: i32, depth: i32, columns: i32, panels: usize): void {
   for (let left = 0; left < columns; left += TILE_COLUMNS) {
     const width = min(TILE_COLUMNS, columns - left)
-    let from = at(b, left * bColumn)
+    const from = at(b, left * bColumn)
+    let k = 0
     if (width == TILE_COLUMNS && bColumn == 1) {
-      for (let k = 0; k < depth; k++) {
-        v128.store(panels, v128.load(from))
-        v128.store(panels, v128.load(from, 16), 16)
-        from = at(from, bDepth)
-        panels += 32
+      for (; k < depth; k++) {
+        const line = at(from, k * bDepth)
+        v128.store(at(panels, k << 3), v128.load(line))
+        v128.store(at(panels, k << 3), v128.load(line, 16), 16)
       }
-    } else {
-      for (let k = 0; k < depth; k++) {
-        for (let j = 0; j < TILE_COLUMNS; j++) {
-          store<f32>(at(panels, j), j < width ? load<f32>(at(from, j * bColumn)) : 0)
-        }
-        from = at(from, bDepth)
-        panels += 32
+    } else if (width == TILE_COLUMNS && bDepth == 1) {
+      for (; k + 4 <= depth; k += 4) {
+        const line = at(from, k)
+        storeTransposed(line, bColumn, at(panels, k << 3), TILE_COLUMNS)
+        storeTransposed(at(line, bColumn << 2), bColumn, at(panels, (k << 3) + 4), TILE_COLUMNS)
       }
     }
+    for (; k < depth; k++) {
+      for (let j = 0; j < TILE_COLUMNS; j++) {
+        const value: f32 = j < width ? load<f32>(at(from, k * bDepth + j * bColumn)) : 0
+        store<f32>(at(panels, (k << 3) + j), value)
+      }
+    }
+    panels = at(panels, depth << 3)
   }
 }
 
 /** Copies 6 rows of a as [depth, 6]; rows that are not there are zeros. */
 function packRows(a: usize, aRow: i32, aDepth: i32, depth: i32, rows: i32, panel: usize): void {
-  if (rows == TILE_ROWS) {
-    const stride = aRow << 2
-    for (let k = 0; k < depth; k++) {
-      let from = a
-      store<f32>(panel, load<f32>(from))
-      store<f32>(panel, load<f32>((from += stride)), 4)
-      store<f32>(panel, load<f32>((from += stride)), 8)
-      store<f32>(panel, load<f32>((from += stride)), 12)
-      store<f32>(panel, load<f32>((from += stride)), 16)
-      store<f32>(panel, load<f32>((from += stride)), 20)
-      a = at(a, aDepth)
-      panel += 24
+  let k = 0
+  if (rows == TILE_ROWS && aRow == 1) {
+    for (; k < depth; k++) {
+      const line = at(a, k * aDepth)
+      v128.store(panel, v128.load(line))
+      store<u64>(panel, load<u64>(line, 16), 16)
+      panel += TILE_ROWS << 2
     }
-  } else {
-    for (let k = 0; k < depth; k++) {
-      for (let i = 0; i < TILE_ROWS; i++) store<f32>(at(panel, i), i < rows ? load<f32>(at(a, i * aRow)) : 0)
-      a = at(a, aDepth)
-      panel += 24
+  } else if (rows == TILE_ROWS && aDepth == 1) {
+    for (; k + 4 <= depth; k += 4) {
+      const line = at(a, k)
+      storeTransposed(line, aRow, panel, TILE_ROWS)
+      const fifth = v128.load(at(line, aRow << 2))
+      const sixth = v128.load(at(line, 5 * aRow))
+      const first = v128.shuffle<f32>(fifth, sixth, 0, 4, 1, 5)
+      const second = v128.shuffle<f32>(fifth, sixth, 2, 6, 3, 7)
+      v128.store_lane<u64>(panel, first, 0, 16)
+      v128.store_lane<u64>(panel, first, 1, 40)
+      v128.store_lane<u64>(panel, second, 0, 64)
+      v128.store_lane<u64>(panel, second, 1, 88)
+      panel += TILE_ROWS << 4
     }
   }
+  for (; k < depth; k++) {
+    for (let i = 0; i < TILE_ROWS; i++) {
+      store<f32>(at(panel, i), i < rows ? load<f32>(at(a, i * aRow + k * aDepth)) : 0)
+    }
+    panel += TILE_ROWS << 2
+  }
+}
+
+/** Stores four lines of four as columns: element j of line i goes to place i of the target's line j. */
+@inline
+function storeTransposed(from: usize, fromStride: i32, to: usize, toStride: i32): void {
+  const a = v128.load(from)
+  const b = v128.load(at(from, fromStride))
+  const c = v128.load(at(from, fromStride << 1))
+  const d = v128.load(at(from, 3 * fromStride))
+  const abLow = v128.shuffle<f32>(a, b, 0, 4, 1, 5)
+  const abHigh = v128.shuffle<f32>(a, b, 2, 6, 3, 7)
+  const cdLow = v128.shuffle<f32>(c, d, 0, 4, 1, 5)
+  const cdHigh = v128.shuffle<f32>(c, d, 2, 6, 3, 7)
+  v128.store(to, v128.shuffle<f32>(abLow, cdLow, 0, 1, 4, 5))
+  v128.store(at(to, toStride), v128.shuffle<f32>(abLow, cdLow, 2, 3, 6, 7))
+  v128.store(at(to, toStride << 1), v128.shuffle<f32>(abHigh, cdHigh, 0, 1, 4, 5))
+  v128.store(at(to, 3 * toStride), v128.shuffle<f32>(abHigh, cdHigh, 2, 3, 6, 7))
 }
 
 /** c = a b, or c += a b, with b as `packColumns` left it; `panelDepth` is the depth it was packed with. */

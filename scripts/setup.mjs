@@ -51,6 +51,7 @@ if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
   for (const target of ['plain', 'relaxed']) {
     run(`Compiling the training kernels (${target})`, process.execPath, [
       asc,
+      'assembly/training.ts',
       '--config',
       'assembly/training.asconfig.json',
       '--target',

@@ -31,7 +31,7 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
   const model = resolveModel(state.model)
   const engine = await openEngine({ ...state.training, backend: options.backend as TrainingOptions['backend'] }, model)
   try {
-    await engine.loadState(folder)
+    await engine.loadWeights(folder)
     const ids = [...tokenizer.encode(options.prompt)]
     let shown = tokenizer.decode(ids)
     yield shown

@@ -5,16 +5,23 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addCompletionCommand } from './completion.js'
+import { addDoctorCommand } from './doctor.js'
 import { addGenerateCommand } from './generate.js'
+import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
+import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
+import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
+import { addSetupCommand } from './setup.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
 import { addTrainTokenizerCommand } from './train-tokenizer.js'
+import { addViewCommand } from './view.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -29,6 +36,7 @@ const program = new Command('penstock')
 
 for (const add of [
   addQuickstartCommand,
+  addInitCommand,
   addRunCommand,
   addIndexCommand,
   addPackCommand,
@@ -36,7 +44,13 @@ for (const add of [
   addTrainCommand,
   addGenerateCommand,
   addInspectCommand,
+  addViewCommand,
+  addPlanCommand,
+  addGraphCommand,
   addStagesCommand,
+  addDoctorCommand,
+  addCompletionCommand,
+  addSetupCommand,
 ]) {
   add(program)
 }

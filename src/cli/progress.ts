@@ -2,7 +2,10 @@
  * Progress of a run. On a terminal one live line a stage, redrawn in place; elsewhere a plain line every few seconds,
  * nothing redrawn; with `json`, one JSON object a line. Always on standard error: standard output is for results.
  */
+import { FlowMeter, type StageFlow } from '../monitoring/flow.js'
+import { shortStageName } from '../monitoring/pipeline-graph.js'
 import type { PipelineResult, RunProgress, StageReport } from '../pipelines/run.js'
+import { summary } from './run-summary.js'
 import { bytes, count, duration } from './terminal.js'
 
 const PLAIN_EVERY_MS = 5000
@@ -17,6 +20,7 @@ export function progressMode(options: { quiet?: boolean | undefined; json?: bool
 
 export class ProgressPrinter {
   private readonly mode: ProgressMode
+  private readonly meter = new FlowMeter()
   private linesDrawn = 0
   private lastPlain = performance.now()
 
@@ -25,14 +29,16 @@ export class ProgressPrinter {
   }
 
   show(progress: RunProgress): void {
+    if (this.mode === 'quiet') return
+    const flows = this.meter.update(progress)
     if (this.mode === 'terminal') {
-      this.redraw(progress.stages.map(stage => stageLine(stage, progress)))
+      this.redraw(terminalLines(progress, flows))
       return
     }
     if (performance.now() - this.lastPlain < PLAIN_EVERY_MS) return
     this.lastPlain = performance.now()
-    if (this.mode === 'plain') process.stderr.write(`${progress.pipeline}: ${overview(progress)}\n`)
-    if (this.mode === 'json') process.stderr.write(`${jsonLine('progress', progress)}\n`)
+    const line = this.mode === 'json' ? jsonLine('progress', progress, flows) : overview(progress, flows)
+    process.stderr.write(`${line}\n`)
   }
 
   /** A line that stays, above the live ones. */
@@ -44,39 +50,67 @@ export class ProgressPrinter {
 
   finish(result: PipelineResult): void {
     this.redraw([])
-    if (this.mode === 'json') process.stderr.write(`${jsonLine('done', result)}\n`)
-    if (this.mode === 'terminal' || this.mode === 'plain') process.stderr.write(`${summary(result)}\n`)
+    this.lastPlain = performance.now()
+    if (this.mode === 'quiet') return
+    if (this.mode === 'json') {
+      process.stderr.write(`${jsonLine('done', result, [])}\n`)
+      return
+    }
+    this.print(summary(result))
     for (const { name, stats } of result.stages) for (const note of stats.notes) this.print(`  note (${name}): ${note}`)
   }
 
   private redraw(lines: readonly string[]): void {
     if (this.mode !== 'terminal') return
-    const width = (process.stderr.columns ?? 80) - 1
+    const width = (process.stderr.columns || 80) - 1
     const up = this.linesDrawn > 0 ? `\x1b[${this.linesDrawn}A\x1b[J` : ''
     process.stderr.write(up + lines.map(line => `${line.slice(0, width)}\n`).join(''))
     this.linesDrawn = lines.length
   }
 }
 
-/** Name, what was done, rate, and what it waits for. */
-function stageLine({ name, stats }: StageReport, { elapsedMs, stages }: RunProgress): string {
-  const seconds = Math.max(elapsedMs, 1) / 1000
-  const moved = stats.bytesIn || stats.bytesOut
-  const records = Math.max(stats.recordsIn, stats.recordsOut)
-  const parts = [
-    records > 0 ? `${count(records)} records` : '',
-    moved > 0 ? `${bytes(moved)} ${bytes(moved / seconds)}/s` : '',
-    stats.counts.tokens === undefined ? '' : `${count(stats.counts.tokens)} tokens`,
-    stats.rejected > 0 ? `${count(stats.rejected)} rejected` : '',
-  ].filter(part => part !== '')
-  const left = stats.counts.totalBytes === undefined ? '' : ` ${timeLeft(stages, elapsedMs)}`
-  return `  ${name.padEnd(17)} ${parts.join(', ').padEnd(48)} ${stats.state}${left}`
+/** A heading with the time, then each stage: what it did, how fast, and whom it waits for. */
+export function terminalLines(progress: RunProgress, flows: readonly StageFlow[]): string[] {
+  const { pipeline, stages, elapsedMs } = progress
+  const heading = [pipeline, duration(elapsedMs), timeLeft(stages, elapsedMs)].filter(part => part !== '').join('  ')
+  return [heading, ...stages.map((stage, index) => stageLine(stage, flows[index]!))]
 }
 
-function overview(progress: RunProgress): string {
-  const records = Math.max(...progress.stages.map(({ stats }) => Math.max(stats.recordsIn, stats.recordsOut)))
-  const rate = (1000 * records) / Math.max(progress.elapsedMs, 1)
-  return `${count(records)} records, ${count(rate)}/s${prefixed(', ', timeLeft(progress.stages, progress.elapsedMs))}`
+function stageLine({ name, stats }: StageReport, flow: StageFlow): string {
+  const records = recordsOf(stats)
+  const columns = [
+    shortStageName(name).padEnd(18),
+    (records > 0 ? count(records) : bytes(stats.bytesOut)).padStart(10),
+    (records > 0 ? `${count(flow.recordsPerSecond)}/s` : '').padStart(10),
+    `${bytes(flow.bytesPerSecond)}/s`.padStart(10),
+  ]
+  const rejected = stats.rejected > 0 ? `, ${count(stats.rejected)} rejected` : ''
+  return `  ${columns.join('')}  ${activity(stats.state, flow)}${rejected}`
+}
+
+/** What a stage mostly does now. */
+function activity(state: string, flow: StageFlow): string {
+  if (state === 'ended') return 'done'
+  if (flow.slowest) return 'all wait for it'
+  if (flow.waitingForOutput > 0.5) return 'waits for output'
+  if (flow.waitingForInput > 0.5) return 'waits for input'
+  return `busy ${percent(flow.busy)}`
+}
+
+const recordsOf = (stats: StageReport['stats']): number => Math.max(stats.recordsIn, stats.recordsOut)
+
+/** One line that says it all, for logs. */
+export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: readonly StageFlow[]): string {
+  const records = stages.map(({ stats }) => recordsOf(stats))
+  const most = records.indexOf(Math.max(...records))
+  const slowest = flows.find(flow => flow.slowest)
+  const parts = [
+    `${count(records[most] ?? 0)} records`,
+    `${count(flows[most]?.recordsPerSecond ?? 0)}/s`,
+    timeLeft(stages, elapsedMs),
+    slowest === undefined ? '' : `slowest: ${shortStageName(slowest.name)}`,
+  ]
+  return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`
 }
 
 /** From the share of the file that was read; nothing where the size is not known. */
@@ -84,26 +118,12 @@ function timeLeft(stages: readonly StageReport[], elapsedMs: number): string {
   const source = stages.find(({ stats }) => stats.counts.totalBytes !== undefined)
   if (source === undefined || source.stats.bytesOut === 0) return ''
   const share = Math.min(1, source.stats.bytesOut / source.stats.counts.totalBytes!)
-  return `${Math.round(100 * share)} %, ${duration((elapsedMs * (1 - share)) / share)} left`
+  return `${percent(share)} read, ${duration((elapsedMs * (1 - share)) / share)} left`
 }
 
-function summary({ pipeline, stages, elapsedMs }: PipelineResult): string {
-  const seconds = Math.max(elapsedMs, 1) / 1000
-  const records = Math.max(...stages.map(({ stats }) => Math.max(stats.recordsIn, stats.recordsOut)))
-  const read = stages[0]?.stats.bytesOut ?? 0
-  const tokens = Math.max(...stages.map(({ stats }) => stats.counts.tokens ?? 0))
-  const rejected = stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
-  const parts = [
-    `${count(records)} records`,
-    tokens > 0 ? `${count(tokens)} tokens` : '',
-    rejected > 0 ? `${count(rejected)} rejected` : '',
-    `${bytes(read)} in ${seconds.toFixed(1)} s (${count(records / seconds)} records/s, ${bytes(read / seconds)}/s)`,
-  ].filter(part => part !== '')
-  return `${pipeline}: ${parts.join(', ')}`
-}
+const percent = (share: number): string => `${Math.round(100 * share)} %`
 
-function jsonLine(event: string, progress: RunProgress): string {
-  return JSON.stringify({ event, ...progress })
+function jsonLine(event: string, progress: RunProgress, flows: readonly StageFlow[]): string {
+  const stages = progress.stages.map((stage, index) => ({ ...stage, ...(flows[index] && { flow: flows[index] }) }))
+  return JSON.stringify({ event, ...progress, stages })
 }
-
-const prefixed = (prefix: string, text: string): string => (text === '' ? '' : prefix + text)

@@ -2,11 +2,13 @@
 import { PenstockError } from '../errors.js'
 import { openSinks } from '../monitoring/open-sinks.js'
 import { RunMonitor } from '../monitoring/run-monitor.js'
-import { allSteps, type CheckedPipeline, checkDefinition } from '../pipelines/check.js'
+import { checkDefinition } from '../pipelines/check.js'
 import type { Definition } from '../pipelines/definition.js'
-import { graphOf } from '../pipelines/graph.js'
+import { monitoredRun, sequenceLengthOf } from '../pipelines/monitored-run.js'
 import { type PipelineResult, runPipeline } from '../pipelines/run.js'
-import { checkMonitoring, runName } from '../pipelines/sinks.js'
+import { checkMonitoring } from '../pipelines/sinks.js'
+import { fromTraining } from '../pipelines/training-metrics.js'
+import type { TrainingEvent } from '../training/trainer.js'
 import { ProgressPrinter, progressMode } from './progress.js'
 import { setExitCodeIfStopped, stopSignal } from './terminal.js'
 import { trainingLine } from './training-lines.js'
@@ -14,6 +16,8 @@ import { trainingLine } from './training-lines.js'
 export interface RunFlags {
   readonly quiet?: boolean
   readonly json?: boolean
+  /** The port of a page to serve while the run goes on; true takes any free one. */
+  readonly dashboard?: number | true
 }
 
 /** @param onEvent is told what stages report, such as training steps, beside the printing of it */
@@ -23,10 +27,19 @@ export async function runDefinition(
   onEvent: (stage: string, event: unknown) => void = () => {},
 ): Promise<PipelineResult[]> {
   const pipelines = checkDefinition(definition)
-  const monitoring = checkMonitoring(definition)
+  const checked = checkMonitoring(definition)
   const printer = new ProgressPrinter(progressMode(flags))
-  const sinks = await openSinks(monitoring, (sink, error) => printer.print(`  ${sink}: ${error.toLine()}`))
+  const monitoring =
+    flags.dashboard === undefined
+      ? checked
+      : { ...checked, dashboard: { port: flags.dashboard === true ? 0 : flags.dashboard } }
+  const sinks = await openSinks(
+    monitoring,
+    (sink, error) => printer.print(`  ${sink}: ${error.toLine()}`),
+    address => printer.print(`the page of this run: ${address}`),
+  )
   const monitor = new RunMonitor(monitoredRun(definition, pipelines), sinks)
+  const sequenceLength = sequenceLengthOf(pipelines)
   const signal = stopSignal()
   const results: PipelineResult[] = []
   try {
@@ -38,7 +51,8 @@ export async function runDefinition(
           monitor.progress(progress)
         },
         onReport: (stage, event) => {
-          monitor.report(event)
+          const metrics = fromTraining(event as TrainingEvent, Date.now(), sequenceLength)
+          if (metrics !== undefined) monitor.log(metrics)
           onEvent(stage, event)
           const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event)
           if (line !== undefined) printer.print(line)
@@ -55,28 +69,4 @@ export async function runDefinition(
   await monitor.end(signal.aborted ? 'stopped' : 'done')
   setExitCodeIfStopped()
   return results
-}
-
-function monitoredRun(definition: Definition, pipelines: readonly CheckedPipeline[]) {
-  const steps = pipelines.flatMap(({ chain }) => allSteps(chain))
-  const trained = steps.find(step => step.name === 'feed-trainer')?.options.model as
-    | { sequence_length: number }
-    | undefined
-  return {
-    name: runName(definition),
-    config: configOf(steps),
-    pipelines: pipelines.map(graphOf),
-    sequenceLength: trained?.sequence_length,
-  }
-}
-
-/** The options of every stage by its name; the second of a name is `name 2`. */
-function configOf(steps: ReturnType<typeof allSteps>): Record<string, unknown> {
-  const config: Record<string, unknown> = {}
-  for (const { name, options } of steps) {
-    let key = name
-    for (let number = 2; Object.hasOwn(config, key); number++) key = `${name} ${number}`
-    config[key] = options
-  }
-  return config
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { PenstockError } from '../errors.js'
 import type { Variables } from '../pipelines/definition.js'
 import type { RunFlags } from './run-definition.js'
+import { dashboardOption } from './shared-options.js'
 
 export function addRunCommand(program: Command): void {
   program
@@ -18,6 +19,7 @@ export function addRunCommand(program: Command): void {
     .option('--check', 'check the definition and stop')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'progress and results as JSON lines on standard error')
+    .option(...dashboardOption)
     .addHelpText('after', '\nExample:\n  penstock run configs/pack.yaml --set input=corpus.jsonl --set output=corpus\n')
     .action(async (file: string, options: RunFlags & { set: Variables; check?: boolean }) => {
       const { openDefinition } = await import('./open-definition.js')

@@ -11,6 +11,13 @@ export interface OutputFlags {
   readonly ifExists: 'error' | 'skip' | 'override'
 }
 
+/** `--dashboard`, for every command that runs something. */
+export const dashboardOption = [
+  '--dashboard [port]',
+  'serve a page about the run while it goes on, on this machine only',
+  wholeNumber,
+] as const
+
 export function addFaultOptions(command: Command): Command {
   return command
     .addOption(
@@ -31,6 +38,7 @@ export function addOutputOptions(command: Command): Command {
     )
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'progress and results as JSON lines on standard error')
+    .option(...dashboardOption)
 }
 
 export function faultOptionsOf(flags: FaultFlags): Record<string, unknown> {

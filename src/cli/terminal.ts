@@ -12,6 +12,7 @@ const CONFIGURATION: readonly ErrorCode[] = [
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const
 type StopSignal = keyof typeof SIGNAL_CODES
 
+let stopping: AbortSignal | undefined
 let stoppedBy: StopSignal | undefined
 
 export function exitCodeOf(error: unknown): number {
@@ -31,6 +32,11 @@ export function printError(error: unknown): void {
  * has its temporary name.
  */
 export function stopSignal(): AbortSignal {
+  stopping ??= listenForSignals()
+  return stopping
+}
+
+function listenForSignals(): AbortSignal {
   const abort = new AbortController()
   for (const name of Object.keys(SIGNAL_CODES) as StopSignal[]) {
     process.on(name, () => {

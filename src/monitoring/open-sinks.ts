@@ -41,4 +41,8 @@ const openers: Readonly<Record<SinkName, Opener>> = {
     const { traceSink } = await import('./trace-sink.js')
     return traceSink(trace?.path ?? join(folder, 'trace.json'), fail)
   },
+  dashboard: async ({ dashboard }, _fail, onAddress) => {
+    const { dashboardSink } = await import('./dashboard-sink.js')
+    return dashboardSink(dashboard!.port, onAddress)
+  },
 }

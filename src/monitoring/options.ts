@@ -23,6 +23,7 @@ const wandb = z.strictObject({
     .enum(['offline', 'online'])
     .default('offline')
     .describe('online hands the files to wandb sync after each checkpoint and at the end'),
+  upload_seconds: z.number().positive().default(60).describe('how long the end of a run waits for its upload'),
   folder: path.optional().describe('for run folders; wandb in the run folder when absent'),
   names,
 })
@@ -33,8 +34,12 @@ const trace = z.strictObject({
   path: path.optional().describe('Chrome trace JSON; trace.json in the run folder when absent'),
 })
 
+const dashboard = z.strictObject({
+  port: z.int().min(0).max(65_535).default(0).describe('of the page; 0 takes any free one'),
+})
+
 /** The sinks, by their names in a definition. */
-export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace } as const
+export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace, dashboard } as const
 export type SinkName = keyof typeof sinkSchemas
 
 export type SinkOptions = { readonly [Name in SinkName]?: z.output<(typeof sinkSchemas)[Name]> }

@@ -11,6 +11,8 @@ export interface MetricSink {
   log(event: RunEvent): void
   /** Resolves when everything that was logged is where it should be. */
   close(): Promise<void>
+  /** How long to wait for that, where the usual time is too short. */
+  readonly closeTimeoutMs?: number
 }
 
 /** Makes a sink; `fail` is for what goes wrong outside of a call. */
@@ -19,7 +21,7 @@ export type SinkOpener = (fail: (error: unknown) => void) => MetricSink | Promis
 export type SinkFailure = (sink: string, error: PenstockError) => void
 
 /** How long the end of a run waits for a sink that does not answer. */
-const CLOSE_TIMEOUT_MS = 60_000
+const CLOSE_TIMEOUT_MS = 20_000
 
 /** A sink that cannot do harm. */
 export class GuardedSink implements MetricSink {
@@ -52,7 +54,7 @@ export class GuardedSink implements MetricSink {
     }
   }
 
-  async close(timeoutMs = CLOSE_TIMEOUT_MS): Promise<void> {
+  async close(timeoutMs = this.inner?.closeTimeoutMs ?? CLOSE_TIMEOUT_MS): Promise<void> {
     const timer = new AbortController()
     const tooLate = sleep(timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
       throw new PenstockError('FILE_UNWRITABLE', `did not finish within ${timeoutMs / 1000} s`)

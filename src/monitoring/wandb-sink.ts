@@ -18,6 +18,8 @@ export interface WandbOptions {
   readonly name?: string | undefined
   readonly mode: 'offline' | 'online'
   readonly names: NameScheme
+  /** How long the end of the run waits for an upload. */
+  readonly upload_seconds: number
 }
 
 /** The version of the `wandb` package whose form the files have. */
@@ -46,6 +48,7 @@ export function wandbSink(options: WandbOptions, fail: (error: unknown) => void)
       }
     },
     close: async () => run?.close(),
+    closeTimeoutMs: 1000 * options.upload_seconds + 10_000,
   }
 }
 
@@ -64,7 +67,7 @@ class WandbRunFolder {
     this.startedAt = info.startedAt
     const folder = join(options.folder, `offline-run-${compactTime(info.startedAt)}-${info.id}`)
     this.file = new AppendFile(join(folder, `run-${info.id}.wandb`), 'new', fail)
-    this.uploader = options.mode === 'online' ? new WandbUpload(folder) : undefined
+    this.uploader = options.mode === 'online' ? new WandbUpload(folder, 1000 * options.upload_seconds) : undefined
     const run = {
       id: info.id,
       project: options.project,

@@ -2,63 +2,79 @@
  * Runs `wandb sync` on a run folder, in a process of its own, one at a time. Keys stay in the environment; the program's
  * output is dropped but for its last line, which says what went wrong.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { dirname, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 
-const UPLOAD_TIMEOUT_MS = 50_000
 const KEPT_OUTPUT = 2000
 
 export class WandbUpload {
   private readonly folder: string
-  private running: { child: ChildProcess; done: Promise<string | undefined> } | undefined
+  private readonly timeoutMs: number
+  private running: Upload | undefined
 
-  constructor(folder: string) {
+  constructor(folder: string, timeoutMs: number) {
     this.folder = folder
+    this.timeoutMs = timeoutMs
   }
 
   /** Starts an upload unless one is going on. */
   start(): void {
     if (this.running !== undefined) return
-    const { child, done } = sync(this.folder)
-    this.running = { child, done }
-    void done.finally(() => {
+    const upload = sync(this.folder, this.timeoutMs)
+    this.running = upload
+    void upload.done.finally(() => {
       this.running = undefined
     })
   }
 
   /** Sends the whole run. @throws PEER_MISSING when that failed: the message says how to send it later */
   async finish(): Promise<void> {
+    // What is under way lacks the end of the run: it is not worth waiting for.
+    this.running?.stop()
     await this.running?.done
-    const problem = await sync(this.folder).done
+    const problem = await sync(this.folder, this.timeoutMs).done
     if (problem === undefined) return
     throw new PenstockError('PEER_MISSING', `the run was not uploaded (${problem}); later: wandb sync ${this.folder}`)
   }
 }
 
-/** Resolves to what went wrong, or undefined. */
-function sync(folder: string): { child: ChildProcess; done: Promise<string | undefined> } {
+interface Upload {
+  /** Resolves to what went wrong, or undefined. */
+  readonly done: Promise<string | undefined>
+  stop(): void
+}
+
+function sync(folder: string, timeoutMs: number): Upload {
   const python = process.env.PENSTOCK_PYTHON
   const [program, ...first] = python === undefined ? ['wandb'] : [python, '-m', 'wandb']
-  const child = spawn(program!, [...first, 'sync', '--include-synced', folder], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: UPLOAD_TIMEOUT_MS,
-    killSignal: 'SIGKILL',
-  })
   // Nobody answers questions: without a key the program must fail instead of asking for one.
+  const path = resolve(folder)
+  const child = spawn(program!, [...first, 'sync', '--include-synced', path], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // It leaves a log of its own in `wandb` below the working folder.
+    cwd: dirname(dirname(path)),
+  })
   let output = ''
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString()).slice(-KEPT_OUTPUT)
   }
   child.stdout.on('data', keep)
   child.stderr.on('data', keep)
+  const stop = (): void => void child.kill('SIGKILL')
   const done = new Promise<string | undefined>(resolve => {
-    child.once('error', () => resolve('the program wandb does not run: pip install wandb'))
-    child.once('close', (code, signal) => {
-      if (code === 0) resolve(undefined)
-      else resolve(signal === null ? lastLine(output) : 'wandb sync took too long')
+    const timer = setTimeout(stop, timeoutMs)
+    const settle = (problem: string | undefined): void => {
+      clearTimeout(timer)
+      resolve(problem)
+    }
+    child.once('error', () => settle('the program wandb does not run: pip install wandb'))
+    child.once('exit', (code, signal) => {
+      if (code === 0) settle(undefined)
+      else settle(signal === null ? lastLine(output) : 'wandb sync took too long')
     })
   })
-  return { child, done }
+  return { done, stop }
 }
 
 const lastLine = (output: string): string => output.trim().split('\n').at(-1)?.trim() || 'wandb sync failed'

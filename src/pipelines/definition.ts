@@ -204,11 +204,17 @@ export function nameOf(value: unknown): string {
   return JSON.stringify(value)
 }
 
-/** The definition with some options of every step of one stage replaced, as a command's flags ask. @throws ARGUMENT_INVALID */
+type StageOptions = Readonly<Record<string, unknown>>
+
+/**
+ * The definition with some options of every step of one stage replaced, as a command's flags ask.
+ * @param change the options to replace, or makes them of those that are there
+ * @throws ARGUMENT_INVALID
+ */
 export function withStageOptions(
   definition: Definition,
   stage: string,
-  options: Readonly<Record<string, unknown>>,
+  change: StageOptions | ((options: StageOptions) => StageOptions),
 ): Definition {
   let found = false
   const inChain = (chain: Chain): Chain => ({
@@ -218,7 +224,8 @@ export function withStageOptions(
     steps: chain.steps.map(step => {
       if (step.stage !== stage) return step
       found = true
-      return { ...step, options: { ...step.options, ...options } }
+      const changed = typeof change === 'function' ? change(step.options) : change
+      return { ...step, options: { ...step.options, ...changed } }
     }),
   })
   const pipelines = definition.pipelines.map(pipeline => ({ ...pipeline, chain: inChain(pipeline.chain) }))

@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../errors.js'
 import type { BackendName, ModelOptions } from './options.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
-import { registerWasmKernels } from './tfjs/wasm-kernels.js'
+import { guardHeap, registerWasmKernels } from './tfjs/wasm-kernels.js'
 import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
 
 export interface Backend {
@@ -44,6 +44,9 @@ export async function openBackend(name: BackendName): Promise<Backend> {
     }
   }
   await activate()
+  if (name === 'wasm') {
+    guardHeap()
+  }
   const fused = name === 'wasm' ? await openWasmOperations() : undefined
   const operationsFor = (model: ModelOptions) =>
     fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations

@@ -5,12 +5,13 @@
  *
  *   step-000123/model.safetensors       weights
  *   step-000123/optimizer.safetensors   moments, steps taken
+ *   step-000123/optimizer/              the same of the torch engine: a distributed checkpoint of its own kind
  *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -60,7 +61,8 @@ export interface Checkpoint {
 }
 
 /**
- * Saves a checkpoint and removes what is older than the newest `keep`.
+ * Saves a checkpoint and removes what is older than the newest `keep`. Where several processes train together, all of
+ * them come here, and one of them makes the folder and names it.
  * @returns the path of the checkpoint
  * @throws FILE_UNWRITABLE
  */
@@ -73,6 +75,10 @@ export async function saveCheckpoint(
   const name = `step-${String(state.step).padStart(6, '0')}`
   const partial = join(folder, `.${name}.partial`)
   const path = join(folder, name)
+  if (!engine.leads) {
+    await engine.saveState(partial)
+    return path
+  }
   try {
     await rm(partial, { recursive: true, force: true })
     await mkdir(partial, { recursive: true })
@@ -84,12 +90,16 @@ export async function saveCheckpoint(
     for (const file of [...names, stateFile]) {
       await sync(join(partial, file))
     }
-    await sync(partial)
+    for (const inner of new Set([...names.map(file => dirname(join(partial, file))), partial])) {
+      await syncFolder(inner)
+    }
     await moveAside(folder, name)
     await rename(partial, path)
-    await sync(folder)
+    await syncFolder(folder)
     await removeOld(folder, keep, name)
   } catch (error) {
+    // Room for others, when it was room that lacked; the error is the first one.
+    await rm(partial, { recursive: true, force: true }).catch(() => {})
     if (error instanceof PenstockError) {
       throw error
     }
@@ -143,7 +153,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const state = await readState(join(path, stateFile))
   for (const [name, expected] of Object.entries(state.files)) {
     const file = join(path, name)
-    if (name !== name.split(/[\\/]/).at(-1) || name.startsWith('.')) {
+    if (!isInside(name)) {
       throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
     }
     const found = await fingerprint(file).catch(error => {
@@ -155,6 +165,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     }
   }
   return { path, state }
+}
+
+/** Whether a file's name stays in the checkpoint: `model.safetensors`, `optimizer/.metadata`. */
+function isInside(name: string): boolean {
+  return !name.includes('\\') && name.split('/').every(part => !['', '.', '..'].includes(part))
 }
 
 /** The digest stands last and covers the text before it. */
@@ -202,6 +217,13 @@ async function sync(path: string): Promise<void> {
     await handle.sync()
   } finally {
     await handle.close()
+  }
+}
+
+/** Makes names durable. Windows cannot open a folder, and keeps its names by itself. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform !== 'win32') {
+    await sync(folder)
   }
 }
 

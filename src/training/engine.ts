@@ -40,6 +40,15 @@ export interface EngineMemory {
 export interface Engine {
   /** Steps taken so far, those before a restored state included. */
   readonly stepsTaken: number
+  /** Steps that may be under way at once: an engine that works elsewhere gets the next batch while it has one. */
+  readonly maxStepsInFlight: number
+  /** Whether this process writes the files of the run; others only take part in the engine's own writing. */
+  readonly leads: boolean
+  /**
+   * Proves that all processes that train together were told the same.
+   * @throws WORLD_MISMATCH
+   */
+  agree(facts: Readonly<Record<string, string | number>>): Promise<void>
   /**
    * One update of the weights from the gradient averaged over all counted targets of the micro batches.
    * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED
@@ -57,6 +66,8 @@ export interface Engine {
    * @throws CHECKPOINT_INVALID when the files are damaged, WORLD_MISMATCH when they belong to another model
    */
   loadState(folder: string): Promise<void>
+  /** Weights only, for a model that is used and not trained on; moments start anew. @throws as `loadState` */
+  loadWeights(folder: string): Promise<void>
   memory(): EngineMemory
   close(): Promise<void>
 }

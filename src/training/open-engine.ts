@@ -1,18 +1,18 @@
 /** Opens the engine that a training definition names. The engines' own code is loaded only then: it is big. */
 import { availableParallelism } from 'node:os'
-import { PenstockError } from '../errors.js'
 import { openCheckpoint, type TokenizerReference } from './checkpoint.js'
 import type { Engine } from './engine.js'
 import { type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
 import { parameterCount } from './weights.js'
 
-/** @throws PEER_MISSING, BACKEND_UNAVAILABLE, UNSUPPORTED */
+/** @throws PEER_MISSING, BACKEND_UNAVAILABLE, ENGINE_FAILED */
 export async function openEngine(training: TrainingOptions, model: ModelOptions): Promise<Engine> {
+  const { optimizer, gradient_clip: gradientClip, backend, torch } = training
   if (training.engine === 'torch') {
-    throw new PenstockError('UNSUPPORTED', 'the torch engine is not part of this version', { path: 'engine' })
+    const { openTorchEngine } = await import('./torch/engine.js')
+    return openTorchEngine({ model, optimizer, gradientClip, torch })
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
-  const { optimizer, gradient_clip: gradientClip, backend } = training
   return openTfjsEngine({ model, optimizer, gradientClip, backend, threads: threadsFor(training, model) })
 }
 
@@ -27,7 +27,7 @@ export async function openTrained(
   const { state } = await openCheckpoint(path)
   const model = resolveModel(state.model)
   const engine = await openEngine({ ...state.training, ...changes, threads: 1 }, model)
-  await engine.loadState(path)
+  await engine.loadWeights(path)
   return { engine, model, tokenizer: state.tokenizer }
 }
 

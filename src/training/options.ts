@@ -49,11 +49,11 @@ export const modelSchema = z
     }
   })
 
-export const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
+const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
 export type ParameterGroup = (typeof parameterGroups)[number]
 
 /** AdamW with decoupled weight decay. */
-export const optimizerSchema = z.strictObject({
+const optimizerSchema = z.strictObject({
   learning_rate: z.number().positive().default(1e-3).describe('the highest rate of the schedule'),
   betas: z.tuple([share, share]).default([0.9, 0.95]).describe('decay of the first and second moment'),
   eps: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
@@ -80,15 +80,32 @@ export const scheduleSchema = z.discriminatedUnion('decay', [
   }),
 ])
 
-export const evaluationSchema = z.strictObject({
+const evaluationSchema = z.strictObject({
   every_steps: positive.default(100).describe('steps between evaluations'),
   batches: positive.default(8).describe('held-out batches of each evaluation'),
+  at_start: z.boolean().default(false).describe('evaluate the untrained model too'),
 })
 
-export const checkpointSchema = z.strictObject({
+const checkpointSchema = z.strictObject({
   folder: z.string().min(1).describe('where the checkpoints of the run stand'),
   every_steps: positive.default(100).describe('steps between checkpoints'),
   keep: positive.nullable().default(2).describe('newest checkpoints kept; null keeps all'),
+})
+
+/** How the torch engine spreads a run over processes and devices. The batch of a step stays the same, however many. */
+export const torchSchema = z.strictObject({
+  nproc: positive.default(1).describe('processes (ranks) on this machine: one for each GPU'),
+  device: z.enum(['auto', 'cpu', 'cuda']).default('auto').describe('auto: GPUs where there are any'),
+  mixed_precision: z
+    .enum(['auto', 'none', 'bf16'])
+    .default('auto')
+    .describe('type of forward and backward; weights and moments stay float32. auto: bf16 on GPUs'),
+  compile: z.boolean().default(false).describe('run the layers through torch.compile'),
+  activation_checkpointing: z.boolean().default(false).describe('compute activations again instead of keeping them'),
+  replicate_degree: positive.default(1).describe('copies of the whole model'),
+  shard_degree: positive.optional().describe('ranks that share one copy; by default all ranks / replicate_degree'),
+  python: z.string().min(1).optional().describe('the interpreter; default: PENSTOCK_PYTHON, then penstock setup torch'),
+  max_restarts: z.int().nonnegative().default(0).describe('go on from the newest checkpoint when ranks die, so often'),
 })
 
 export const trainingSchema = z
@@ -114,6 +131,7 @@ export const trainingSchema = z
       .default('auto')
       .describe('of the wasm backend, which share the samples of a batch; their number decides the last bits'),
     engine: z.enum(['tfjs', 'torch']).default('tfjs').describe('what does the arithmetic'),
+    torch: torchSchema.prefault({}).describe('how the torch engine runs'),
   })
   .superRefine((training, context) => {
     const lengths = (['steps', 'tokens', 'epochs'] as const).filter(key => training[key] !== undefined)
@@ -127,6 +145,7 @@ export type TrainingOptions = z.output<typeof trainingSchema>
 export type ModelInput = z.input<typeof modelSchema>
 export type OptimizerOptions = z.output<typeof optimizerSchema>
 export type ScheduleOptions = z.output<typeof scheduleSchema>
+export type TorchOptions = z.output<typeof torchSchema>
 export type BackendName = TrainingOptions['backend']
 
 /** A model with every width known. */
@@ -139,7 +158,7 @@ export interface ModelOptions extends z.output<typeof modelSchema> {
 /** Vocabularies are padded to a multiple of this, as the reference system demands. */
 const vocabMultiple = 128
 
-export function paddedVocabSize(tokenizerSize: number): number {
+function paddedVocabSize(tokenizerSize: number): number {
   return Math.ceil(tokenizerSize / vocabMultiple) * vocabMultiple
 }
 

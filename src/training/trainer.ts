@@ -3,6 +3,7 @@
  * `accumulation_steps` batches make a step; between steps the trainer logs, evaluates, saves, and heeds a wish to stop.
  * A checkpoint holds the cursor of the last batch trained on, so a resumed run sees exactly the batches that are left.
  */
+import { createHash } from 'node:crypto'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import {
@@ -13,7 +14,7 @@ import {
   saveCheckpoint,
   type TokenizerReference,
 } from './checkpoint.js'
-import { type Engine, requireFit, type TrainingBatch, toTrainingBatch } from './engine.js'
+import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 import { learningRateAt } from './schedule.js'
 
@@ -90,6 +91,16 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   return new Trainer(setup, checkpoint)
 }
 
+/** A step that the engine was asked for and that is not accounted for yet. */
+interface StepInFlight {
+  readonly result: Promise<StepResult>
+  /** Where the batches stand after it. */
+  readonly cursor: SampleCursor
+  readonly learningRate: number
+  readonly tokens: number
+  readonly startedAt: number
+}
+
 export class Trainer {
   readonly #setup: TrainerSetup
   #step: number
@@ -97,6 +108,8 @@ export class Trainer {
   #consumedTokens: number
   #cursor: SampleCursor | undefined
   #pending: TrainingBatch[] = []
+  #inFlight: StepInFlight[] = []
+  #lastStepEndedAt = 0
   #failed = false
   #summary: TrainingSummary | undefined
   #loss: number | undefined
@@ -137,8 +150,8 @@ export class Trainer {
       return 'done'
     }
     this.#requireSamplesFit(batch)
-    this.#totalSteps ??= stepsOf(this.#setup, batch.cursor)
-    if (this.#step >= this.#totalSteps) {
+    const totalSteps = this.#totalSteps ?? (await this.#begin(batch.cursor))
+    if (this.#step >= totalSteps) {
       return this.#finish('completed')
     }
     if (this.#setup.signal?.aborted) {
@@ -150,14 +163,18 @@ export class Trainer {
     if (this.#pending.length < this.#setup.training.accumulation_steps) {
       return 'more'
     }
-    await this.#takeStep(batch.cursor, this.#totalSteps)
-    if (this.#step === this.#totalSteps) {
+    const step = this.#startStep(batch.cursor, totalSteps)
+    const pauses = step === totalSteps || this.#setup.signal?.aborted || this.#isIntervalEnd(step)
+    await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
+    if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
     if (this.#setup.signal?.aborted) {
       return this.#finish('stopped')
     }
-    await this.#betweenSteps()
+    if (pauses) {
+      await this.#betweenSteps()
+    }
     return 'more'
   }
 
@@ -179,35 +196,71 @@ export class Trainer {
       const message = `a batch has ${batch.rows} samples, batch_size is ${training.batch_size}`
       throw new PenstockError('OPTION_INVALID', message, { path: 'batch_size' })
     }
-    const before = this.#cursor
+    const before = this.#inFlight.at(-1)?.cursor ?? this.#cursor
     if (before !== undefined) {
       requireSameData(before, batch.cursor)
     }
   }
 
-  async #takeStep(cursor: SampleCursor, totalSteps: number): Promise<void> {
+  /** Settles the length of the run and that all who take part in it are told the same; evaluates the untrained model if asked. */
+  async #begin(cursor: SampleCursor): Promise<number> {
+    const totalSteps = stepsOf(this.#setup, cursor)
+    const { training, engine, model } = this.#setup
+    const { torch: _, checkpoint: __, ...learning } = training
+    const digest = createHash('sha256').update(JSON.stringify({ learning, model })).digest('hex')
+    await engine.agree({ ...cursor, totalSteps, step: this.#step, definition: digest })
+    this.#totalSteps = totalSteps
+    if (this.#step === 0 && training.evaluation?.at_start) {
+      await this.#evaluate()
+    }
+    return totalSteps
+  }
+
+  /** Hands a step to the engine. @returns its number, from 1 */
+  #startStep(cursor: SampleCursor, totalSteps: number): number {
     const { training, engine } = this.#setup
-    const learningRate = learningRateAt(training.schedule, this.#step, totalSteps, training.optimizer.learning_rate)
+    const before = this.#step + this.#inFlight.length
+    const learningRate = learningRateAt(training.schedule, before, totalSteps, training.optimizer.learning_rate)
     const tokens = this.#pending.reduce((sum, batch) => sum + batch.inputs.length, 0)
     const startedAt = performance.now()
-    this.#failed = true
-    const { loss, gradientNorm } = await engine.step(this.#pending, learningRate)
-    const stepMs = performance.now() - startedAt
+    const result = engine.step(this.#pending, learningRate)
+    // It is awaited later; until then a failure is no unhandled one.
+    result.catch(() => {})
+    this.#inFlight.push({ result, cursor, learningRate, tokens, startedAt })
     this.#pending = []
-    if (!Number.isFinite(loss)) {
-      throw new PenstockError(
-        'ENGINE_FAILED',
-        `the loss of step ${this.#step + 1} is ${loss}: a lower learning_rate may help`,
-      )
+    return before + 1
+  }
+
+  /** Waits until no more than `left` steps are under way, and accounts for those that ended. */
+  async #finishSteps(left: number): Promise<void> {
+    while (this.#inFlight.length > left) {
+      const step = this.#inFlight[0]!
+      this.#failed = true
+      const { loss, gradientNorm } = await step.result
+      if (!Number.isFinite(loss)) {
+        throw new PenstockError(
+          'ENGINE_FAILED',
+          `the loss of step ${this.#step + 1} is ${loss}: a lower learning_rate may help`,
+        )
+      }
+      this.#failed = false
+      this.#inFlight.shift()
+      this.#account(step, loss, gradientNorm)
     }
-    this.#failed = false
+  }
+
+  #account({ cursor, learningRate, tokens, startedAt }: StepInFlight, loss: number, gradientNorm: number): void {
+    const now = performance.now()
+    const stepMs = now - Math.max(startedAt, this.#lastStepEndedAt)
+    this.#lastStepEndedAt = now
     this.#step++
     this.#consumedTokens += tokens
     this.#cursor = cursor
     this.#loss = loss
     this.#sinceLog.losses.push(loss)
     this.#sinceLog.tokens += tokens
-    if (this.#step % training.log_every_steps === 0 || this.#step === totalSteps) {
+    const totalSteps = this.#totalSteps!
+    if (this.#step % this.#setup.training.log_every_steps === 0 || this.#step === totalSteps) {
       this.#log({ loss, gradientNorm, learningRate, stepMs, totalSteps })
     }
   }
@@ -232,6 +285,11 @@ export class Trainer {
     this.#sinceLog = { losses: [], tokens: 0, startedAt: now }
   }
 
+  #isIntervalEnd(step: number): boolean {
+    const { evaluation, checkpoint } = this.#setup.training
+    return [evaluation, checkpoint].some(interval => interval !== undefined && step % interval.every_steps === 0)
+  }
+
   async #betweenSteps(): Promise<void> {
     const { evaluation, checkpoint } = this.#setup.training
     if (evaluation !== undefined && this.#step % evaluation.every_steps === 0) {
@@ -244,6 +302,7 @@ export class Trainer {
 
   async #finish(reason: EndReason): Promise<'done'> {
     this.#pending = []
+    await this.#finishSteps(0)
     if (reason !== 'stopped') {
       await this.#evaluate()
     }
@@ -359,8 +418,11 @@ function requireSameData(before: SampleCursor, now: SampleCursor): void {
   }
 }
 
-/** The length of the run in steps, however it was given. */
-function stepsOf({ training, model }: TrainerSetup, { sampleCount }: SampleCursor): number {
+/** The length of a run in steps, however it was given. @throws DATA_TOO_SMALL */
+export function stepsOf(
+  { training, model }: Pick<TrainerSetup, 'training' | 'model'>,
+  { sampleCount }: Pick<SampleCursor, 'sampleCount'>,
+): number {
   if (training.steps !== undefined) {
     return training.steps
   }

@@ -79,7 +79,7 @@ export function parameterCount(model: ModelOptions): number {
   return weightSpecs(model).reduce((sum, { shape }) => sum + elementCount(shape), 0)
 }
 
-export function elementCount(shape: readonly number[]): number {
+function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1)
 }
 

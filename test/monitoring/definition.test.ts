@@ -28,7 +28,7 @@ describe('the monitoring key', () => {
       folder: 'made/run',
       jsonl: {},
       tensorboard: { names: 'penstock' },
-      wandb: { mode: 'online', names: 'penstock', project: 'penstock' },
+      wandb: { mode: 'online', names: 'penstock', project: 'penstock', upload_seconds: 60 },
     })
   })
 

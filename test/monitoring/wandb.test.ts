@@ -5,12 +5,18 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
+import { GuardedSink } from '#src/monitoring/sink'
 import { type WandbOptions, wandbSink } from '#src/monitoring/wandb-sink'
 import { inFolder, peersPython, runInfo, runThrough, START, stepEvents, unexpected, wandbProgram } from './fixtures.js'
 
 const python = peersPython()
-const offline: Omit<WandbOptions, 'folder'> = { project: 'demo', mode: 'offline', names: 'penstock' }
+const offline: Omit<WandbOptions, 'folder'> = {
+  project: 'demo',
+  mode: 'offline',
+  names: 'penstock',
+  upload_seconds: 10,
+}
 
 interface Upload {
   config: Record<string, { value: unknown }>
@@ -111,6 +117,69 @@ describe.skipIf(python === undefined)('wandb sync reads (needs: node scripts/set
         expect(upload.history).toHaveLength(1)
         expect(upload.history[0]).toMatchObject({ _step: 10, 'train train loss last': 2, 'val CLMCrossEntropyLoss': 3 })
         expect(upload.exitCode).toBe(1)
+      })
+    })
+  })
+})
+
+describe('mode online', () => {
+  const saved = { ...process.env }
+  afterEach(() => {
+    process.env = { ...saved }
+  })
+
+  /** A run with a checkpoint in its middle; answers what the sink reported. */
+  async function onlineRun(folder: string, settings: NodeJS.ProcessEnv, seconds = 30): Promise<string[]> {
+    Object.assign(process.env, settings)
+    const failures: string[] = []
+    const options: WandbOptions = { ...offline, mode: 'online', folder, upload_seconds: seconds }
+    const sink = await GuardedSink.open(
+      'wandb',
+      fail => wandbSink(options, fail),
+      (_, error) => failures.push(error.message),
+    )
+    sink.log({ kind: 'run-start', time: START, run: runInfo })
+    for (const event of stepEvents(50)) {
+      sink.log(event)
+      if (event.step === 25) {
+        sink.log({ kind: 'checkpoint', time: event.time, step: 25, path: 'step-25', durationMs: 1 })
+        await new Promise(resolve => setTimeout(resolve, 500))
+      }
+    }
+    sink.log({ kind: 'run-end', time: START + 1000, outcome: 'done' })
+    await sink.close()
+    return failures
+  }
+
+  it('without the program: the run folder is whole, and the message says how to send it', async () => {
+    await inFolder(async parent => {
+      const folder = join(parent, 'wandb')
+      const failures = await onlineRun(folder, { PENSTOCK_PYTHON: join(folder, 'nothing') })
+      expect(failures).toHaveLength(1)
+      expect(failures[0]).toContain(`wandb sync ${join(folder, readdirSync(folder)[0]!)}`)
+    })
+  })
+
+  it.skipIf(python === undefined)(
+    'without a network: the same',
+    async () => {
+      await inFolder(async folder => {
+        const nowhere = { ...environment('http://127.0.0.1:9'), PENSTOCK_PYTHON: python }
+        const failures = await onlineRun(folder, nowhere, 5)
+        expect(failures).toHaveLength(1)
+        expect(failures[0]).toContain('wandb sync')
+      })
+    },
+    150_000,
+  )
+
+  it.skipIf(python === undefined)('sends the run after a checkpoint and whole at the end', async () => {
+    await inFolder(async parent => {
+      const folder = join(parent, 'wandb')
+      await withServer(async (address, upload) => {
+        expect(await onlineRun(folder, { ...environment(address), PENSTOCK_PYTHON: python })).toEqual([])
+        expect(upload.history.map(row => row._step)).toEqual(stepEvents(50).map(event => event.step))
+        expect(upload.exitCode).toBe(0)
       })
     })
   })

@@ -81,5 +81,6 @@ test('says what is wrong with its options and its samples', async () => {
   await expect(train({ steps: 2, model: { ...model, sequence_length: 16 } })).rejects.toMatchObject({
     code: 'OPTION_INVALID',
   })
-  await expect(train({ steps: 2, engine: 'torch' })).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+  const torch = { python: join(folder, 'no-python') }
+  await expect(train({ steps: 2, engine: 'torch', torch })).rejects.toMatchObject({ code: 'PEER_MISSING' })
 })

@@ -238,16 +238,23 @@ describe('the replaced wasm kernels', () => {
   })
 })
 
+test('what the heap has no room for is an error, and the backend still works', () => {
+  const tooBig = () => tf.fill([2 ** 30 + 1], 1)
+  expect(tooBig).toThrow(expect.objectContaining({ code: 'ENGINE_FAILED' }) as Error)
+  expect(tf.tidy(() => tf.add(1, 2).dataSync()[0])).toBe(3)
+})
+
 test('the wasm backend leaves the handlers of uncaught errors alone', () => {
   const ours = process.listeners('uncaughtException').filter(listener => String(listener).includes('ExitStatus'))
   expect(ours).toEqual([])
 })
 
-test('an optional backend that is not installed names the command that installs it', async () => {
-  await expect(openBackend('node-gpu')).rejects.toMatchObject({
-    code: 'PEER_MISSING',
-    message: expect.stringContaining('npm install @tensorflow/tfjs-node-gpu@4.22.0'),
-  })
+test.each([
+  ['node-gpu', 'npm install @tensorflow/tfjs-node-gpu@4.22.0'],
+  ['webgpu', 'npm install webgpu'],
+] as const)('the optional backend %s, not installed, names the command that installs it', async (name, command) => {
+  const message = expect.stringContaining(command)
+  await expect(openBackend(name)).rejects.toMatchObject({ code: 'PEER_MISSING', message })
 })
 
 test('batches are cut into inputs and targets one token apart', () => {

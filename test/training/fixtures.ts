@@ -11,7 +11,7 @@ import {
 import { openTfjsEngine, type TfjsEngine } from '#src/training/tfjs/engine'
 import { uniformGenerator } from '#src/training/weights'
 
-export const tinyModel: ModelInput = {
+const tinyModel: ModelInput = {
   vocab_size: 12,
   sequence_length: 8,
   layers: 2,

@@ -3,14 +3,16 @@ import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openBackend } from '#src/training/backends'
 import { composedOperations, type Operations } from '#src/training/tfjs/operations'
+import { openWasmOperations } from '#src/training/tfjs/wasm-operations'
 import { uniformGenerator } from '#src/training/weights'
 import { tiny } from './fixtures.js'
 
 let fused: Operations
 
 beforeAll(async () => {
-  fused = (await openBackend('wasm')).operationsFor(tiny())
-  expect(fused).not.toBe(composedOperations)
+  const { operationsFor } = await openBackend('wasm')
+  expect(operationsFor(tiny())).not.toBe(composedOperations)
+  expect(operationsFor(tiny({ ffn_width: 21 }))).toBe(composedOperations)
 })
 
 /** Runs the same calls on both sets of operations and compares every tensor that comes back. */
@@ -48,7 +50,11 @@ function randomIds(count: number, below: number): tf.Tensor1D {
   )
 }
 
-describe('our kernels compute what the stock kernels do', () => {
+describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stock kernels do', kinds => {
+  beforeAll(async () => {
+    fused = (await openWasmOperations(kinds))!
+  })
+
   // Rows short of a tile, columns short of a panel, depths and columns beyond a block, and single ones.
   test.each([
     [1, 4, 4],

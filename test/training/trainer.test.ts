@@ -2,7 +2,8 @@ import { cp, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
+import { listCheckpoints, openCheckpoint, saveCheckpoint } from '#src/training/checkpoint'
+import type { Engine } from '#src/training/engine'
 import { generate } from '#src/training/generate'
 import { openTrained } from '#src/training/open-engine'
 import { type ModelInput, parseTraining, type TrainingInput } from '#src/training/options'
@@ -188,6 +189,25 @@ describe('checkpoints', () => {
       ids.push(id)
     }
     expect(ids).toEqual([4, 5, 6, 7, 8, 9, 10, 11, 0, 1])
+    await engine.close()
+  })
+
+  test('that cannot be written fail the run and leave the earlier ones', async () => {
+    const engine = await openTiny()
+    const state = { step: 2, totalSteps: 4, consumedTokens: 0, cursor: countingBatch(0, 4).cursor }
+    const definition = { model: tiny(), training: parseTraining(training()) }
+    await run({ ...training(), steps: 1 })
+    const full = { ...engine, saveState: () => Promise.reject(new Error('ENOSPC: no space left on device')) }
+    await expect(
+      saveCheckpoint(folder, 2, full as unknown as Engine, { ...state, ...definition }),
+    ).rejects.toMatchObject({
+      code: 'FILE_UNWRITABLE',
+    })
+    expect(await readdir(folder)).toEqual(['step-000001'])
+    const file = join(folder, 'step-000001', 'state.json')
+    await expect(saveCheckpoint(file, 2, engine, { ...state, ...definition })).rejects.toMatchObject({
+      code: 'FILE_UNWRITABLE',
+    })
     await engine.close()
   })
 

@@ -33,6 +33,7 @@ export function buildFilter(tree: Tree, names: readonly string[] = []): Filter {
     case 'array':
       return arrayFilter(tree.items && build(tree.items))
     case 'object':
+      refuseConstantKeys(tree.entries.map(({ key }) => key))
       return objectFilter(tree.entries.map(({ key, value }) => ({ key: build(key), value: build(value) })))
     case 'binary':
       return binaryFilter(tree.operator, build(tree.left), build(tree.right))
@@ -122,6 +123,13 @@ function textFilter(parts: readonly (string | Filter)[]): Filter {
   const before = textFilter(parts.slice(0, -1))
   const ends: Filter = typeof last === 'string' ? () => [last] : mapped(last, toText)
   return paired(before, ends, (start, end) => `${start}${end}`)
+}
+
+/** jq refuses a constant that is no text as a key already when it compiles. */
+function refuseConstantKeys(keys: readonly Tree[]): void {
+  const isWrong = (key: Tree) =>
+    key.kind === 'array' || key.kind === 'object' || (key.kind === 'literal' && typeof key.value !== 'string')
+  if (keys.some(isWrong)) throw new NotCompiled('a constant key that is no text')
 }
 
 function objectFilter(entries: readonly { readonly key: Filter; readonly value: Filter }[]): Filter {

@@ -38,6 +38,11 @@ export class Component {
   }
 }
 
+/** An option of a component that is a component: its schema has checked that. */
+export function partOf(component: Component, name: string): Component {
+  return component.options[name] as Component
+}
+
 export const text = z.string()
 export const flag = z.boolean()
 export const texts = z.array(text)
@@ -57,12 +62,22 @@ export const realWithin = (least: number, most: number) =>
 /** A value that may be left out or null. */
 export const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullish()
 
+const kindsOfParts = new WeakMap<z.core.$ZodType, readonly string[]>()
+
 /** Another component, of one of these kinds. */
-export const part = (...kinds: readonly string[]) =>
-  z.custom<Component>(
+export function part(...kinds: readonly string[]) {
+  const schema = z.custom<Component>(
     value => value instanceof Component && kinds.includes(value.componentKey),
     `expected a component ${kinds.join(' or ')}`,
   )
+  kindsOfParts.set(schema, kinds)
+  return schema
+}
+
+/** The kinds that a schema made by `part` takes; undefined for any other schema. */
+export function componentKinds(schema: z.core.$ZodType): readonly string[] | undefined {
+  return kindsOfParts.get(schema)
+}
 
 /** What the reference calls a model: also the part of one that a pipeline selects. */
 export const model = part('model', 'pipeline')

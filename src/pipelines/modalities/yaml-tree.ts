@@ -48,10 +48,10 @@ export interface ListNode {
 
 export type TreeNode = ScalarNode | MapNode | ListNode
 
-const MAX_CHARACTERS = 4 * 1024 * 1024
+const MAX_CHARACTERS = 1024 * 1024
 const MAX_DEPTH = 64
 /** Nodes after aliases are followed: a bomb of nine lines would have a billion. */
-export const MAX_NODES = 100_000
+export const MAX_NODES = 20_000
 
 /** @throws CONFIG_INVALID with file, line and column */
 export function parseYamlTree(text: string, file: string): MapNode {
@@ -62,7 +62,7 @@ export function parseYamlTree(text: string, file: string): MapNode {
       { file },
     )
   }
-  refuseDepth(text, file)
+  refuseBulk(text, file)
   const lines = new LineCounter()
   const document = parsed(text, file, lines)
   const root = new Reader(document, lines, file).read()
@@ -73,7 +73,8 @@ export function parseYamlTree(text: string, file: string): MapNode {
 function parsed(text: string, file: string, lineCounter: LineCounter): Document.Parsed {
   let document: Document.Parsed
   try {
-    document = parseDocument(text, { schema: 'failsafe', lineCounter, uniqueKeys: true, prettyErrors: false })
+    // Repeated keys are found below: the package compares every key of a mapping with every other, which takes minutes.
+    document = parseDocument(text, { schema: 'failsafe', lineCounter, uniqueKeys: false, prettyErrors: false })
   } catch (error) {
     throw toPenstockError(error, 'CONFIG_INVALID', { file })
   }
@@ -85,14 +86,18 @@ function parsed(text: string, file: string, lineCounter: LineCounter): Document.
   return document
 }
 
-/** Brackets nested too deeply would exhaust the parser's own stack; those of block style show in the indentation. */
-function refuseDepth(text: string, file: string): void {
+/** What would keep the parser busy for seconds, or exhaust its stack, shows before it is parsed. */
+function refuseBulk(text: string, file: string): void {
   let depth = 0
+  let separators = 0
   for (const char of text) {
     if (char === '[' || char === '{') depth++
     else if (char === ']' || char === '}') depth = Math.max(0, depth - 1)
+    else if (char === ',' || char === ':' || char === '\n') separators++
     if (depth > MAX_DEPTH * 4) throw new PenstockError('CONFIG_INVALID', 'brackets nested too deeply', { file })
+    if (separators > 2 * MAX_NODES) throw new PenstockError('CONFIG_INVALID', `more than ${MAX_NODES} values`, { file })
   }
+  if (/^ *(?:[-?] ){64}/m.test(text)) throw new PenstockError('CONFIG_INVALID', 'lists nested too deeply', { file })
 }
 
 class Reader {
@@ -136,6 +141,7 @@ class Reader {
       const value = this.#node(pair.value, depth + 1)
       if (key === '<<') merged.push(...(value.kind === 'list' ? value.items : [value]))
       else {
+        if (entries.has(key)) this.#refuse(`the key ${key} a second time`, pair.key)
         entries.set(key, value)
         keyPlaces.set(key, this.#place(pair.key))
       }

@@ -2,6 +2,7 @@
  * The engine that trains in this process with TensorFlow.js. Weights and optimizer state are tensors kept by name; a step
  * makes gradients, clips them and updates. The same seed and data give the same bits on the same machine.
  */
+import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { type Backend, openBackend } from '../backends.js'
@@ -12,7 +13,7 @@ import { initialValues, type NamedTensor, viewsOf, type WeightSpec, weightSpecs 
 import { GradientThreads } from './gradient-threads.js'
 import { Gradients, learn, logitsOf, lossOf } from './model.js'
 import type { AdamState, Operations } from './operations.js'
-import { type EngineState, readStateFiles, writeStateFiles } from './state-files.js'
+import { type EngineState, modelFile, readStateFiles, readWeights, writeStateFiles } from './state-files.js'
 import { heapView } from './wasm-kernels.js'
 
 export interface TfjsEngineOptions {
@@ -31,6 +32,8 @@ export async function openTfjsEngine(options: TfjsEngineOptions): Promise<TfjsEn
 
 export class TfjsEngine implements Engine {
   stepsTaken = 0
+  readonly maxStepsInFlight = 1
+  readonly leads = true
   readonly #options: TfjsEngineOptions
   readonly #backend: Backend
   readonly #operations: Operations
@@ -51,6 +54,9 @@ export class TfjsEngine implements Engine {
       this.#specs.map(spec => [spec.name, freshState(spec, initialValues(spec, options.model.seed))]),
     )
   }
+
+  /** There is no other process to disagree with. */
+  async agree(): Promise<void> {}
 
   async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
     for (const batch of microBatches) {
@@ -133,6 +139,14 @@ export class TfjsEngine implements Engine {
 
   async loadState(folder: string): Promise<void> {
     await this.importState(await readStateFiles(folder))
+  }
+
+  async loadWeights(folder: string): Promise<void> {
+    const weights = await readWeights(join(folder, modelFile))
+    const zeros = new Map(
+      [...weights].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
+    )
+    await this.importState({ stepsTaken: 0, weights, means: zeros, variances: zeros })
   }
 
   memory(): EngineMemory {

@@ -96,6 +96,9 @@ async function ask(thread: Thread, task: GradientTask): Promise<ThreadGradients>
   if (failure !== undefined) {
     throw failure
   }
+  if (thread.settle !== undefined) {
+    throw new PenstockError('WORKER_FAILED', 'a gradient thread still works on a step that failed')
+  }
   worker.ref()
   try {
     const answer = await new Promise<GradientAnswer>((resolve, reject) => {

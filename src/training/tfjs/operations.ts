@@ -10,15 +10,15 @@ import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../options.js'
 
-export type NormKind = ModelOptions['norm']
+type NormKind = ModelOptions['norm']
 
-export interface NormResult {
+interface NormResult {
   readonly value: Tensor2D
   /** What the gradient needs again. */
   readonly saved: readonly Tensor[]
 }
 
-export interface NormGradient {
+interface NormGradient {
   readonly input: Tensor2D
   readonly weight: Tensor1D
 }
@@ -29,13 +29,13 @@ export interface Rotary {
   readonly sin: Tensor2D
 }
 
-export interface AttentionResult {
+interface AttentionResult {
   /** [batch, heads, time, head width] */
   readonly value: Tensor4D
   readonly saved: readonly Tensor[]
 }
 
-export interface AttentionGradient {
+interface AttentionGradient {
   readonly query: Tensor4D
   readonly key: Tensor4D
   readonly value: Tensor4D
@@ -63,7 +63,7 @@ export interface AdamHyperparameters {
   readonly clip: number | null
 }
 
-export interface AdamResult {
+interface AdamResult {
   /** Global norm of the gradients before clipping. */
   readonly norm: tf.Scalar
   /** In the order of the weights. */

@@ -18,7 +18,7 @@ export interface EngineState {
   readonly variances: ReadonlyMap<string, NamedTensor>
 }
 
-const modelFile = 'model.safetensors'
+export const modelFile = 'model.safetensors'
 const optimizerFile = 'optimizer.safetensors'
 const meanPrefix = 'exp_avg.'
 const variancePrefix = 'exp_avg_sq.'

@@ -5,10 +5,14 @@
  */
 import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
+import { PenstockError } from '../../errors.js'
 
 /** The part of the wasm backend that kernels work with. */
 export interface WasmBackend {
   readonly wasm: {
+    /** Replaced by another view when the heap grows. */
+    readonly HEAPU8: Uint8Array
+    /** Answers 0 when there is no more memory. */
     _malloc(bytes: number): number
     _free(address: number): void
     readonly asm: { readonly memory: WebAssembly.Memory }
@@ -22,6 +26,35 @@ export interface WasmBackend {
   disposeData(dataId: object): boolean
   typedArrayFromHeap(info: TensorInfo): Float32Array | Int32Array
 }
+
+const guarded = new WeakSet<WasmBackend>()
+
+/**
+ * Makes a full heap an error: the stock backend would go on and write over its own data.
+ * @throws ENGINE_FAILED from then on, by whatever asks for more memory than there is
+ */
+export function guardHeap(): void {
+  const backend = tf.backend() as unknown as WasmBackend
+  if (guarded.has(backend)) {
+    return
+  }
+  guarded.add(backend)
+  const { wasm } = backend
+  // The first call makes the module replace its own entry: only then can it be wrapped.
+  wasm._free(wasm._malloc(4))
+  const allocate = wasm._malloc
+  wasm._malloc = bytes => {
+    const address = bytes < addressSpace ? allocate(bytes) >>> 0 : 0
+    // Near its end the heap hands out addresses that it does not have.
+    if ((address === 0 && bytes > 0) || address + bytes > wasm.HEAPU8.length) {
+      const message = `the wasm heap has no room for ${bytes} more bytes: a smaller model or batch_size may help`
+      throw new PenstockError('ENGINE_FAILED', message)
+    }
+    return address
+  }
+}
+
+const addressSpace = 2 ** 32
 
 /** A tensor's own memory in the active wasm backend; good until the next tensor is made. */
 export function heapView(tensor: tf.Tensor): Float32Array {

@@ -44,25 +44,30 @@ export function suitsWasmOperations({ width, heads, ffn_width, vocab_size }: Mod
 
 /**
  * Opens the kernels on the heap of the active wasm backend.
+ * @param kinds which of the two builds may be used; 'any' takes the faster one that this Node can run
  * @returns undefined on a machine without SIMD
  */
-export async function openWasmOperations(): Promise<Operations | undefined> {
+export async function openWasmOperations(kinds: 'any' | 'plain' = 'any'): Promise<Operations | undefined> {
   if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))) {
     return undefined
   }
   const backend = tf.backend() as unknown as WasmBackend
   const imports = { env: { memory: backend.wasm.asm.memory, log: Math.log } }
-  const instance = await WebAssembly.instantiate(await compileKernels(), imports)
+  const instance = await WebAssembly.instantiate(await compileKernels(kinds), imports)
   return wasmOperations(new Heap(backend, instance.exports as unknown as Kernels))
 }
 
-/** Takes the kernels with fused multiply-add where the engine knows relaxed SIMD; on Node 20 that waits behind a flag. */
-async function compileKernels(): Promise<WebAssembly.Module> {
+/** The build with fused multiply-add needs relaxed SIMD, which Node 20 keeps behind a flag. */
+async function compileKernels(kinds: 'any' | 'plain'): Promise<WebAssembly.Module> {
+  const plain = await readKernels('kernels.wasm')
+  if (kinds === 'plain') {
+    return WebAssembly.compile(plain)
+  }
   const relaxed = await readKernels('kernels-relaxed.wasm')
   if (!WebAssembly.validate(relaxed)) {
     setFlagsFromString('--experimental-wasm-relaxed-simd')
   }
-  return WebAssembly.compile(WebAssembly.validate(relaxed) ? relaxed : await readKernels('kernels.wasm'))
+  return WebAssembly.compile(WebAssembly.validate(relaxed) ? relaxed : plain)
 }
 
 async function readKernels(name: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -139,6 +139,18 @@ describe('readTrainingPlan', () => {
     )
   })
 
+  it('gives a plan or a refusal whatever line is missing', () => {
+    const lines = text.split('\n')
+    for (const [at, line] of lines.entries()) {
+      const shorter = lines.toSpliced(at, 1).join('\n')
+      try {
+        toNativeTraining(readTrainingPlan(shorter, options))
+      } catch (error) {
+        expect(error, line).toMatchObject({ name: 'PenstockError', where: { file: 'train.yaml' } })
+      }
+    }
+  })
+
   it('points at the line, and names what is near', () => {
     const broken = text.replace('use_weight_tying: false', 'use_weight_tieing: false')
     const line = broken.split('\n').findIndex(content => content.includes('use_weight_tieing')) + 1

@@ -62,11 +62,13 @@ describe('parseYamlTree', () => {
     ['deep lists', `${'- '.repeat(100_000)}x`],
     ['deep mappings', Array.from({ length: 1000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
     ['a huge text', `a: "${'x'.repeat(5_000_000)}"`],
+    ['many lines', 'a:\n'.repeat(200_000)],
+    ['a long flow of keys', `a: {${Array.from({ length: 19_000 }, (_, at) => `k${at}: [1]`).join(',')}}`],
     ['too many values', `a: [${'1,'.repeat(200_000)}]`],
   ])('refuses %s within a moment', (_, text) => {
     const started = performance.now()
     expect(() => parsed(text)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
-    expect(performance.now() - started).toBeLessThan(5000)
+    expect(performance.now() - started).toBeLessThan(3000)
   })
 
   it('touches no prototype', () => {

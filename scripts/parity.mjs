@@ -1,0 +1,79 @@
+// Compares Penstock with the reference system itself: the same jobs for both, results compared value by value or byte by byte.
+//   npm run parity   (or: node scripts/parity.mjs [--quick])
+// The reference runs in an environment of its own, made at the first time (5 GB). Prints every comparison that is not identical
+// and "N identical, N differ for a documented reason, N DIFFER"; exits 1 when one differs without a reason.
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { isDeepStrictEqual } from 'node:util'
+import { configurationChecks } from './parity-config.mjs'
+import { fileChecks } from './parity-files.mjs'
+import { orderChecks } from './parity-orders.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
+
+// A check is { name, job, ours, reason? }: the reference does `job`, ours(itsAnswer) gives the pair to compare, or the pair's
+// equality; `reason` says why the two differ on purpose.
+try {
+  process.stdout.write('Preparing ...\n')
+  const context = { root, folder, quick: process.argv.includes('--quick') }
+  const checks = [...orderChecks(), ...configurationChecks(context), ...fileChecks(context)]
+  const answers = askReference(checks.map(check => check.job))
+  process.exitCode = report(await Promise.all(checks.map((check, index) => compare(check, answers[index]))))
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+
+function askReference(jobs) {
+  const python = run(process.execPath, [join(root, 'scripts', 'setup-python.mjs'), 'peers'], 'pipe').trim()
+  const jobsPath = join(folder, 'jobs.json')
+  const answersPath = join(folder, 'answers.json')
+  writeFileSync(jobsPath, JSON.stringify(jobs))
+  process.stdout.write(`Asking the reference for ${jobs.length} answers ...\n`)
+  run(python, [join(root, 'scripts', 'parity_reference.py'), jobsPath, answersPath], 'ignore')
+  return JSON.parse(readFileSync(answersPath, 'utf8'))
+}
+
+function run(command, args, stdout) {
+  const env = { ...process.env, TOKENIZERS_PARALLELISM: 'false', HF_HUB_OFFLINE: '1' }
+  const result = spawnSync(command, args, {
+    stdio: ['ignore', stdout, 'pipe'],
+    encoding: 'utf8',
+    env,
+    maxBuffer: 1 << 28,
+  })
+  if (result.status !== 0) throw new Error(`${command} ${args.join(' ')} failed:\n${result.stderr?.slice(-2000)}`)
+  return result.stdout ?? ''
+}
+
+/** @returns { name, state: 'identical' | 'documented' | 'DIFFERS', detail } */
+async function compare({ name, ours, reason }, answer) {
+  let detail
+  try {
+    const [mine, theirs] = await ours(answer)
+    if (isDeepStrictEqual(mine, theirs)) return { name, state: 'identical' }
+    detail = `ours ${shown(mine)}, the reference ${shown(theirs)}`
+  } catch (error) {
+    detail = `ours failed: ${error.message}`
+  }
+  return { name, state: reason === undefined ? 'DIFFERS' : 'documented', detail: reason ?? detail }
+}
+
+function shown(value) {
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 200 ? `${text.slice(0, 200)}...` : text
+}
+
+function report(results) {
+  const count = state => results.filter(result => result.state === state).length
+  for (const { name, state, detail } of results) {
+    if (state !== 'identical') process.stdout.write(`${state.padEnd(10)}  ${name}: ${detail}\n`)
+  }
+  process.stdout.write(
+    `${count('identical')} identical, ${count('documented')} differ for a documented reason, ${count('DIFFERS')} DIFFER\n`,
+  )
+  return count('DIFFERS') === 0 ? 0 : 1
+}

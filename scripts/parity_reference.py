@@ -1,0 +1,175 @@
+"""The reference system's side of `npm run parity`: does the jobs of a JSON file with its own classes, answers in another.
+
+python parity_reference.py jobs.json answers.json
+A job is {"do": name, ...arguments}; an answer is {"value": ...} or {"error": text}. What the classes print goes to stderr.
+"""
+
+import contextlib
+import json
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+with contextlib.redirect_stdout(sys.stderr):
+    import jq
+    import numpy as np
+    import torch
+    from modalities import api
+    from modalities.config import config as reference_config
+    from modalities.config.instantiation_models import TrainingComponentsInstantiationModel
+    from modalities.dataloader.create_index import IndexGenerator
+    from modalities.dataloader.dataset import PackedMemMapDatasetBase
+    from modalities.dataloader.dataset_factory import DatasetFactory
+    from modalities.dataloader.samplers import ResumableDistributedSampler
+    from modalities.preprocessing.create_chunks import Chunking
+    from modalities.registry.components import COMPONENTS
+    from modalities.utils.number_conversion import NumberConversion
+    from modalities.utils.seeding import calculate_hashed_seed
+
+
+def sampler(n, seed, epoch, ranks, skip, drop_last, shuffle):
+    return [
+        list(
+            ResumableDistributedSampler(
+                dataset=range(n),
+                rank=rank,
+                num_replicas=ranks,
+                epoch=epoch,
+                shuffle=shuffle,
+                seed=seed,
+                drop_last=drop_last,
+                skip_num_global_samples=skip,
+            )
+        )
+        for rank in range(ranks)
+    ]
+
+
+def distributed_sampler(n, seed, epoch, ranks, shuffle):
+    def indices(rank):
+        sampler = torch.utils.data.DistributedSampler(
+            range(n), num_replicas=ranks, rank=rank, shuffle=shuffle, seed=seed, drop_last=True
+        )
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    return [indices(rank) for rank in range(ranks)]
+
+
+def python_shuffle(n, seed):
+    items = list(range(n))
+    random.Random(seed).shuffle(items)
+    return items
+
+
+def chunk(documents, chunks, chunk_id, global_seed):
+    start, end = Chunking._get_chunk_range(num_chunks=chunks, num_samples=documents, chunk_id=chunk_id)
+    seed = calculate_hashed_seed([str(global_seed), str(chunk_id)])
+    items = list(range(start, end))
+    Chunking.shuffle_file_chunks_in_place(items, seed=seed)
+    return {"seed": seed, "order": items}
+
+
+def split(n, seed, weights):
+    random.seed(seed)
+    return [random.choices(range(len(weights)), weights=weights)[0] for _ in range(n)]
+
+
+def number(name, arguments):
+    return getattr(NumberConversion, f"get_{name}")(**arguments)
+
+
+def registry():
+    def names(field_name, field):
+        choices = getattr(field.validation_alias, "choices", [])
+        return [field_name, *choices]
+
+    return {
+        f"{entity.component_key}.{entity.variant_key}": {
+            "required": [n for n, f in entity.component_config_type.model_fields.items() if f.is_required()],
+            "optional": [n for n, f in entity.component_config_type.model_fields.items() if not f.is_required()],
+            "aliases": {n: names(n, f) for n, f in entity.component_config_type.model_fields.items()},
+        }
+        for entity in COMPONENTS
+    }
+
+
+def resolve(path, environment, experiments_root_path, experiment_id):
+    os.environ.update(environment)
+    return reference_config.load_app_config_dict(
+        Path(path), experiments_root_path=Path(experiments_root_path), experiment_id=experiment_id
+    )
+
+
+def accepts_settings(settings):
+    TrainingComponentsInstantiationModel.Settings(**settings)
+    return True
+
+
+def accepts_component(name, options):
+    entity = next(e for e in COMPONENTS if f"{e.component_key}.{e.variant_key}" == name)
+    entity.component_config_type.model_validate(options, extra="forbid")
+    return True
+
+
+def extract(filter, line):
+    return jq.compile(filter).input_text(line).first()
+
+
+def dataset_tokens(path, **sizes):
+    return NumberConversion.get_num_tokens_from_packed_mem_map_dataset_continuous(
+        Path(path), sample_key="x", reuse_last_target=True, **sizes
+    )
+
+
+def index_steps(path, **sizes):
+    return NumberConversion.get_num_steps_from_raw_dataset_index(Path(path), **sizes)
+
+
+def index(source, target):
+    IndexGenerator(Path(source)).create_index(Path(target))
+    return True
+
+
+def pack(config):
+    api.pack_encoded_data(config, file_existence_policy=api.FileExistencePolicy.ERROR)
+    return True
+
+
+def read_packed(path, sequence_length):
+    documents = PackedMemMapDatasetBase(Path(path), sample_key="x", load_index=True)
+    blocks = DatasetFactory.get_packed_mem_map_dataset_continuous(
+        raw_data_path=Path(path), sample_key="x", sequence_length=sequence_length, reuse_last_target=True
+    )
+    return {
+        "documents": len(documents),
+        "blocks": len(blocks),
+        "first": np.asarray(documents[0]["x"]).tolist(),
+        "last_block": np.asarray(blocks[len(blocks) - 1]["x"]).tolist(),
+    }
+
+
+FUNCTIONS = (
+    *(sampler, distributed_sampler, python_shuffle, chunk, split, number, registry),
+    *(resolve, accepts_settings, accepts_component, extract, dataset_tokens, index_steps, index, pack, read_packed),
+)
+JOBS = {function.__name__: function for function in FUNCTIONS}
+
+
+def answer(job):
+    arguments = {name: value for name, value in job.items() if name != "do"}
+    try:
+        return {"value": JOBS[job["do"]](**arguments)}
+    except Exception as error:  # noqa: BLE001 - any refusal is an answer
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+if __name__ == "__main__":
+    jobs_path, answers_path = sys.argv[1:]
+    jobs = json.loads(Path(jobs_path).read_text())
+    with contextlib.redirect_stdout(sys.stderr):
+        answers = [answer(job) for job in jobs]
+    Path(answers_path).write_text(json.dumps(answers, default=str))

@@ -1,0 +1,26 @@
+/** Runs a training, and runs it again when its engine failed: from the newest checkpoint, as often as it may. */
+import { PenstockError } from '../errors.js'
+import { allSteps, checkDefinition } from '../pipelines/check.js'
+import type { Definition } from '../pipelines/definition.js'
+import type { TrainingOptions } from '../training/options.js'
+import { type RunFlags, runDefinition } from './run-definition.js'
+import { printError } from './terminal.js'
+
+export async function runTraining(definition: Definition, flags: RunFlags): Promise<void> {
+  for (let restartsLeft = maxRestarts(definition); ; restartsLeft--) {
+    try {
+      await runDefinition(definition, flags)
+      return
+    } catch (error) {
+      if (restartsLeft === 0 || !(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED') throw error
+      printError(error)
+      process.stderr.write(`penstock: starting again; restarts left after this one: ${restartsLeft - 1}\n`)
+    }
+  }
+}
+
+function maxRestarts(definition: Definition): number {
+  const steps = checkDefinition(definition).flatMap(({ chain }) => allSteps(chain))
+  const training = steps.find(({ name }) => name === 'feed-trainer')?.options as TrainingOptions | undefined
+  return training?.engine === 'torch' ? training.torch.max_restarts : 0
+}

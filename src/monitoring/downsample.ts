@@ -1,0 +1,48 @@
+/** Fewer points that look the same: each bucket keeps its lowest and its highest point, in their order. */
+
+export interface Points {
+  readonly steps: ArrayLike<number>
+  readonly values: ArrayLike<number>
+}
+
+/**
+ * Points [first, end) cut down to at most `limit`. Values that are no number are kept apart: a bucket that holds nothing
+ * else keeps one of them.
+ */
+export function downsample({ steps, values }: Points, first: number, end: number, limit: number) {
+  const out = { steps: [] as number[], values: [] as number[] }
+  const keep = (index: number): void => {
+    out.steps.push(steps[index]!)
+    out.values.push(values[index]!)
+  }
+  const count = end - first
+  if (count <= limit) {
+    for (let index = first; index < end; index++) keep(index)
+    return out
+  }
+  const buckets = Math.max(1, Math.floor(limit / 2))
+  for (let bucket = 0; bucket < buckets; bucket++) {
+    const from = first + Math.floor((bucket * count) / buckets)
+    const to = first + Math.floor(((bucket + 1) * count) / buckets)
+    let low = from
+    let high = from
+    for (let index = from; index < to; index++) {
+      if (Number.isNaN(values[low]!) || values[index]! < values[low]!) low = index
+      if (Number.isNaN(values[high]!) || values[index]! > values[high]!) high = index
+    }
+    keep(Math.min(low, high))
+    if (low !== high) keep(Math.max(low, high))
+  }
+  return out
+}
+
+/** The first index whose step is `step` or more; steps ascend. */
+export function indexOfStep(steps: ArrayLike<number>, count: number, step: number): number {
+  let [low, high] = [0, count]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (steps[middle]! < step) low = middle + 1
+    else high = middle
+  }
+  return low
+}

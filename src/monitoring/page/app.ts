@@ -1,0 +1,186 @@
+/** The page: asks for the runs, draws them, and keeps up with the one that goes on. */
+import type { PipelineState, RunSummary, TextEntry } from '../run-history.js'
+import { Chart, type ChartRun, COLOURS, kindsOf } from './charts.js'
+import { controls } from './controls.js'
+import { byId, element } from './dom.js'
+import { duration } from './numbers.js'
+import { drawPipelines } from './pipelines.js'
+import { runTable } from './run-table.js'
+import { append, fetchSeries, type Series } from './series.js'
+import { putInAddress, stateOfAddress, type ViewState } from './view-state.js'
+
+/** Charts are drawn anew at most this often while a run goes on. */
+const DRAW_EVERY_MS = 250
+
+let state = stateOfAddress()
+let runs: RunSummary[] = []
+let live = false
+let series: Series[] = []
+let charts: Chart[] = []
+let drawPending = false
+
+const shownRuns = (): RunSummary[] => runs.filter(run => !state.hidden.includes(run.info.id))
+const chartRuns = (): ChartRun[] =>
+  shownRuns().map(run => ({ id: run.info.id, name: run.info.name, colour: runs.indexOf(run) % COLOURS }))
+
+async function load(): Promise<void> {
+  const response = await fetch('/api/runs')
+  if (!response.ok) throw new Error(await response.text())
+  ;({ live, runs } = (await response.json()) as { live: boolean; runs: RunSummary[] })
+  await loadSeries()
+  drawAll()
+}
+
+async function loadSeries(): Promise<void> {
+  series = await Promise.all(
+    shownRuns().flatMap(run => run.metrics.filter(isDrawn).map(metric => fetchSeries(run.info.id, metric, state))),
+  )
+}
+
+/** What has a chart; the others say the same in other words, or only grow. */
+const isDrawn = (metric: string): boolean =>
+  !['train/loss_average', 'train/samples_per_second', 'held_out/samples_per_second', 'train/consumed_tokens'].includes(
+    metric,
+  )
+
+function drawAll(): void {
+  document.documentElement.dataset.theme = state.theme
+  document.title = runs.length === 1 ? `${runs[0]!.info.name} – Penstock` : 'Penstock'
+  drawStatus()
+  byId('controls').replaceChildren(...controls(state, change))
+  byId('runs').replaceChildren(runTable(runs, state, change))
+  drawGraphs()
+  drawEntries('samples', run => run.samples)
+  drawEntries('notes', run => run.notes)
+  const options = shownRuns().map(run => {
+    const text = JSON.stringify(run.info.config, null, 2)
+    return element('details', {}, element('summary', {}, run.info.name), element('pre', { tabindex: 0 }, text))
+  })
+  byId('config').replaceChildren(...options)
+  drawCharts()
+}
+
+function drawStatus(): void {
+  const running = runs.filter(run => run.outcome === 'running').length
+  const text = runs.length === 1 ? `${runs[0]!.info.name}: ${runs[0]!.outcome}` : `${runs.length} runs`
+  byId('status').textContent = live && running > 0 ? `${text}, ${duration(Date.now() - runs[0]!.info.startedAt)}` : text
+}
+
+function drawGraphs(): void {
+  const shown = shownRuns()
+  byId('pipelines-section').hidden = !shown.some(run => run.info.pipelines.length > 0)
+  byId('pipelines').replaceChildren(...shown.slice(0, 4).flatMap(run => drawPipelines(run, runs.length > 1)))
+}
+
+function drawEntries(id: string, of: (run: RunSummary) => readonly TextEntry[]): void {
+  const entries = shownRuns()
+    .flatMap(of)
+    .sort((a, b) => b.time - a.time)
+  byId(`${id}-section`).hidden = entries.length === 0
+  const items = entries.map(({ time, step, text }) => {
+    const when = step === undefined ? new Date(time).toLocaleTimeString() : `step ${step}`
+    return element('li', {}, element('span', { class: 'when' }, when), element('span', { class: 'what' }, text))
+  })
+  byId(id).replaceChildren(element('ul', { class: 'entries', tabindex: 0 }, ...items))
+}
+
+function drawCharts(): void {
+  const kinds = kindsOf(series.map(({ metric }) => metric))
+  byId('charts-section').hidden = kinds.length === 0
+  if (kinds.map(kind => kind.metrics.join()).join() !== charts.map(chart => chart.kind.metrics.join()).join()) {
+    for (const chart of charts) chart.remove()
+    charts = kinds.map(kind => new Chart(kind, range => change({ range }, true)))
+    byId('charts').replaceChildren(...charts.map(chart => chart.figure))
+  }
+  const shown = chartRuns()
+  for (const chart of charts) {
+    chart.draw(
+      series.filter(({ metric }) => chart.kind.metrics.includes(metric)),
+      shown,
+      state,
+    )
+  }
+}
+
+/** Applies what the visitor chose. */
+function change(changes: Partial<ViewState>, asStep = false): void {
+  state = { ...state, ...changes }
+  putInAddress(state, asStep)
+  void refresh('range' in changes || 'hidden' in changes)
+}
+
+async function refresh(pointsChange: boolean): Promise<void> {
+  if (pointsChange) await loadSeries().catch(showTrouble)
+  drawAll()
+}
+
+function drawSoon(): void {
+  if (drawPending) return
+  drawPending = true
+  setTimeout(() => {
+    drawPending = false
+    drawCharts()
+    drawStatus()
+  }, DRAW_EVERY_MS)
+}
+
+function follow(): void {
+  const feed = new EventSource('/api/live')
+  const on = (name: string, act: (data: never) => void): void =>
+    feed.addEventListener(name, event => act(JSON.parse((event as MessageEvent<string>).data) as never))
+  on('metrics', addMetrics)
+  on('flow', addFlow)
+  on('run', (run: RunSummary) => {
+    runs = runs.some(known => known.info.id === run.info.id)
+      ? runs.map(known => (known.info.id === run.info.id ? run : known))
+      : [run]
+    drawAll()
+    // The server goes when the run does: what is on the page stays.
+    if (run.outcome !== 'running') feed.close()
+  })
+  on('resync', () => void load().catch(showTrouble))
+  feed.addEventListener('open', () => void load().catch(showTrouble))
+  feed.addEventListener('error', () => {
+    byId('status').textContent = 'the run no longer answers; what is shown is what was known last'
+  })
+}
+
+function addMetrics({ run, step, values }: { run: string; step: number; values: Record<string, number | null> }): void {
+  const summary = runs.find(({ info }) => info.id === run)
+  if (summary === undefined) return
+  Object.assign(summary, { lastStep: step, latest: { ...summary.latest, ...values } })
+  byId('runs').replaceChildren(runTable(runs, state, change))
+  if (state.hidden.includes(run) || (state.range !== undefined && step > state.range[1])) return
+  const stale = Object.entries(values).filter(([metric, value]) => {
+    if (!isDrawn(metric)) return false
+    const line = series.find(known => known.run === run && known.metric === metric)
+    return line === undefined || !append(line, step, value)
+  })
+  if (stale.length > 0) void load().catch(showTrouble)
+  else drawSoon()
+}
+
+function addFlow({ run, ...pipeline }: PipelineState & { run: string }): void {
+  const summary = runs.find(({ info }) => info.id === run)
+  if (summary === undefined) return
+  Object.assign(summary, { pipelines: { ...summary.pipelines, [pipeline.snapshot.pipeline]: pipeline } })
+  drawGraphs()
+  drawStatus()
+}
+
+function showTrouble(error: unknown): void {
+  byId('status').textContent = `could not load: ${error instanceof Error ? error.message : String(error)}`
+}
+
+window.addEventListener('popstate', () => {
+  state = stateOfAddress()
+  void refresh(true)
+})
+new ResizeObserver(() => {
+  for (const chart of charts) chart.resize()
+}).observe(byId('charts'))
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll)
+
+await load().then(() => {
+  if (live) follow()
+}, showTrouble)

@@ -1,0 +1,211 @@
+/**
+ * The engine that trains with PyTorch: one process for each rank, started by torchrun, each driven over a Unix socket.
+ * Python does the arithmetic and nothing else; what is learnt when, and the data, stay here. See docs/distributed.md.
+ */
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { PenstockError } from '../../errors.js'
+import { planSafetensors } from '../../formats/safetensors.js'
+import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
+import { countTargets, requireFit } from '../engine.js'
+import type { ModelOptions, OptimizerOptions, TorchOptions } from '../options.js'
+import { initialValues, weightSpecs } from '../weights.js'
+import { dealRows } from './deal.js'
+import { findPython } from './python.js'
+import { type RankFacts, Ranks } from './ranks.js'
+import { Torchrun } from './torchrun.js'
+
+export interface TorchEngineOptions {
+  readonly model: ModelOptions
+  readonly optimizer: OptimizerOptions
+  readonly gradientClip: number | null
+  readonly torch: TorchOptions
+}
+
+/** Set by ranks that a scheduler started: where they will look for this process. */
+export const feedVariable = 'PENSTOCK_FEED'
+
+/**
+ * Starts the ranks, or waits for those that were started before.
+ * @throws PEER_MISSING without Python and torch, BACKEND_UNAVAILABLE, OPTION_INVALID, ENGINE_FAILED
+ */
+export async function openTorchEngine(options: TorchEngineOptions): Promise<TorchEngine> {
+  const feed = process.env[feedVariable]
+  const python = feed === undefined ? findPython(options.torch.python) : undefined
+  const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
+  const socketPath = feed ?? join(folder, 'feed')
+  let engine: TorchEngine | undefined
+  try {
+    const ranks = await Ranks.listen(socketPath)
+    const { nproc, device } = options.torch
+    const torchrun =
+      python === undefined ? undefined : new Torchrun({ python, nproc, device, socketPath, logFolder: join(folder, 'logs') })
+    engine = new TorchEngine(options, folder, ranks, torchrun)
+    await engine.open()
+    return engine
+  } catch (error) {
+    await engine?.close()
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+}
+
+export class TorchEngine implements Engine {
+  stepsTaken = 0
+  /** One is computed while the next already lies at the ranks. */
+  readonly maxStepsInFlight = 2
+  readonly #options: TorchEngineOptions
+  readonly #folder: string
+  readonly #ranks: Ranks
+  readonly #torchrun: Torchrun | undefined
+  #weights: Promise<void> | undefined
+  #memory: EngineMemory = { tensors: 0, bytes: 0 }
+
+  constructor(options: TorchEngineOptions, folder: string, ranks: Ranks, torchrun: Torchrun | undefined) {
+    this.#options = options
+    this.#folder = folder
+    this.#ranks = ranks
+    this.#torchrun = torchrun
+    void torchrun?.ended.then(how => {
+      ranks.fail(new PenstockError('ENGINE_FAILED', `torchrun ended with ${how}`))
+    })
+  }
+
+  get leads(): boolean {
+    return this.#ranks.facts[0]?.rank === 0
+  }
+
+  /** Floating-point operations a second that all devices together can do; undefined where that is not known. */
+  get peakFlops(): number | undefined {
+    const first = this.#ranks.facts[0]
+    return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
+  }
+
+  async open(): Promise<void> {
+    const { model, optimizer, gradientClip, torch } = this.#options
+    const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
+    const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
+    await this.#guard(this.#ranks.complete())
+    const { python: _, shard_degree = null, ...others } = torch
+    await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
+  }
+
+  async agree(facts: Readonly<Record<string, string | number>>): Promise<void> {
+    await this.#ask({ kind: 'agree', facts })
+  }
+
+  async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
+    for (const batch of microBatches) {
+      requireFit(batch, this.#options.model)
+    }
+    await this.#requireWeights()
+    const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
+    const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate })
+    this.stepsTaken++
+    this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
+    return { loss: Number(answer.loss), gradientNorm: Number(answer.gradientNorm) }
+  }
+
+  async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
+    requireFit(batch, this.#options.model)
+    await this.#requireWeights()
+    const { lossSum } = await this.#deal([batch], { kind: 'evaluate' })
+    return { lossSum: Number(lossSum), tokens: countTargets(batch) }
+  }
+
+  async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
+    await this.#requireWeights()
+    const command = { header: { kind: 'logits' }, payload: bytesOf(ids) }
+    const [first] = await this.#guard(this.#ranks.ask(() => command))
+    return new Float32Array(Uint8Array.from(first!.payload).buffer)
+  }
+
+  async saveState(folder: string): Promise<readonly string[]> {
+    await this.#requireWeights()
+    const { files } = await this.#ask({ kind: 'save', folder })
+    return files as string[]
+  }
+
+  async loadState(folder: string): Promise<void> {
+    const { stepsTaken } = await this.#ask({ kind: 'load', folder })
+    this.stepsTaken = Number(stepsTaken)
+    this.#weights = Promise.resolve()
+  }
+
+  async loadWeights(folder: string): Promise<void> {
+    await this.#ask({ kind: 'weights', file: join(folder, 'model.safetensors') })
+    this.#weights = Promise.resolve()
+  }
+
+  memory(): EngineMemory {
+    return this.#memory
+  }
+
+  async close(): Promise<void> {
+    await this.#ranks.close()
+    await this.#torchrun?.stop()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+
+  /** First values are drawn here, so that every engine starts from the same ones. */
+  #requireWeights(): Promise<void> {
+    this.#weights ??= this.#setInitialWeights()
+    return this.#weights
+  }
+
+  async #setInitialWeights(): Promise<void> {
+    const file = join(this.#folder, 'initial.safetensors')
+    await writeInitialWeights(file, this.#options.model)
+    await this.#ask({ kind: 'weights', file })
+    await rm(file)
+  }
+
+  #ask(header: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+    return this.#guard(this.#ranks.ask(() => ({ header }))).then(answers => answers[0]!.header)
+  }
+
+  #deal(batches: readonly TrainingBatch[], header: Readonly<Record<string, unknown>>) {
+    const commandOf = ({ rank, worldSize }: RankFacts) => {
+      const { shapes, numbers } = dealRows(batches, rank, worldSize)
+      return { header: { ...header, shapes }, payload: bytesOf(numbers) }
+    }
+    return this.#guard(this.#ranks.ask(commandOf)).then(answers => answers[0]!.header)
+  }
+
+  /** Adds to a failure of the engine what the ranks wrote last. */
+  async #guard<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      if (!(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED' || this.#torchrun === undefined) {
+        throw error
+      }
+      this.#ranks.cut()
+      await this.#torchrun.stop()
+      const lines = await this.#torchrun.lastLines()
+      const message = lines === '' ? error.message : `${error.message}\n${lines}`
+      throw new PenstockError('ENGINE_FAILED', message, error.where, error)
+    }
+  }
+}
+
+async function writeInitialWeights(file: string, model: ModelOptions): Promise<void> {
+  const specs = new Map(weightSpecs(model).map(spec => [spec.name, spec]))
+  const types = [...specs.values()].map(({ name, shape }) => ({ name, shape, dtype: 'F32' as const }))
+  const { header, tensors } = planSafetensors(types)
+  const pieces = function* () {
+    yield header
+    for (const { name } of tensors) {
+      yield bytesOf(initialValues(specs.get(name)!, model.seed))
+    }
+  }
+  await pipeline(Readable.from(pieces()), createWriteStream(file))
+}
+
+function bytesOf(numbers: Int32Array | Float32Array): Uint8Array {
+  return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)
+}

@@ -1,0 +1,119 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { planDefinition } from '#src/cli/plan-definition'
+import { planText } from '#src/cli/plan-text'
+import { definitionOf } from '#src/pipelines/definition'
+import { inFolder } from '../monitoring/fixtures.js'
+
+const main = new URL('../../dist/cli/main.js', import.meta.url).pathname
+const documents = 300
+const jsonl = Array.from(
+  { length: documents },
+  (_, index) => `{"text":"document ${index} says ${'word '.repeat(index % 50)}"}\n`,
+).join('')
+
+/** tokens.length ids of one byte each, in one document. */
+function pbin(tokenCount: number): Uint8Array {
+  const pickled = Buffer.from(`\x80\x04]K\x00J\0\0\0\0\x86a.`, 'latin1')
+  pickled.writeInt32LE(tokenCount, 6)
+  const file = Buffer.alloc(12 + tokenCount)
+  file.writeBigUInt64LE(BigInt(tokenCount))
+  file.writeUInt32LE(1, 8)
+  return Buffer.concat([file, pickled])
+}
+
+const training = (folder: string, changes: object, samples: object = {}) =>
+  definitionOf({
+    name: 'train',
+    stages: [
+      { 'shuffle-samples': { path: join(folder, 'data.pbin'), sequence_length: 8, batch_size: 4, ...samples } },
+      {
+        'feed-trainer': {
+          batch_size: 4,
+          model: { vocab_size: 12, sequence_length: 8, layers: 1, heads: 2, width: 16 },
+          ...changes,
+        },
+      },
+    ],
+  })
+
+describe('a plan', () => {
+  it('counts what a small input holds, and leaves nothing behind', async () => {
+    await inFolder(async folder => {
+      writeFileSync(join(folder, 'a.jsonl'), jsonl)
+      const stages = [
+        { 'read-file': { path: join(folder, 'a.jsonl') } },
+        'read-lines',
+        { 'write-index': { path: join(folder, 'a.idx') } },
+      ]
+      const plan = await planDefinition(definitionOf({ name: 'index', stages }))
+      expect(plan.problems).toEqual([])
+      expect(plan.pipelines[0]!.estimate).toMatchObject({ documents, exact: true })
+      expect(plan.pipelines[0]!.reads).toMatchObject([{ bytes: jsonl.length }])
+      expect(readdirSync(folder)).toEqual(['a.jsonl'])
+      expect(planText(plan)).toContain('300 documents')
+    })
+  })
+
+  it('says what stands in the way: a missing input, an output that exists, a faulty record', async () => {
+    await inFolder(async folder => {
+      const at = (name: string) => join(folder, name)
+      writeFileSync(at('a.jsonl'), `${jsonl}{"text":\n`)
+      writeFileSync(at('a.idx'), '')
+      const pipelines = {
+        missing: [{ 'read-file': { path: at('none.jsonl') } }, 'read-lines', { 'write-index': { path: at('b.idx') } }],
+        exists: [{ 'read-file': { path: at('a.jsonl') } }, 'read-lines', { 'write-index': { path: at('a.idx') } }],
+        faulty: [
+          { 'read-file': { path: at('a.jsonl') } },
+          'read-lines',
+          'validate-json',
+          { 'write-index': { path: at('c.idx') } },
+        ],
+      }
+      const { problems } = await planDefinition(definitionOf({ pipelines }))
+      expect(problems.map(({ severity, pipeline }) => `${pipeline} ${severity}`)).toEqual([
+        'missing error',
+        'exists error',
+        'faulty error',
+      ])
+      expect(problems[2]!.message).toContain('JSON_INVALID')
+    })
+  })
+
+  it('counts samples, steps and epochs, and measures a step', async () => {
+    await inFolder(async folder => {
+      writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
+      const plan = await planDefinition(training(folder, { epochs: 3 }, { epochs: 3 }))
+      expect(plan.pipelines[0]!.estimate).toMatchObject({ tokens: 321, samples: 40, steps: 30, epochs: 3, exact: true })
+      expect(plan.pipelines[0]!.estimate.seconds).toBeGreaterThan(0)
+      expect(plan.problems.map(problem => problem.severity)).toEqual(['warning'])
+    })
+  })
+
+  it.each([
+    ['too few tokens', 8, {}, {}, 'DATA_TOO_SMALL'],
+    ['too few samples for a batch', 8 * 3 + 1, { steps: 5 }, {}, 'fewer than one batch'],
+    ['too few epochs', 8 * 40 + 1, { steps: 50 }, { epochs: 1 }, 'after 10 of 50 steps'],
+    ['uneven batches', 8 * 42 + 1, { steps: 5 }, {}, '2 of 42 samples'],
+    ['two lengths of samples', 8 * 40 + 1, { steps: 5 }, { sequence_length: 16 }, 'the model 8'],
+  ])('warns of %s', async (_, tokens, changes, samples, message) => {
+    await inFolder(async folder => {
+      writeFileSync(join(folder, 'data.pbin'), pbin(tokens))
+      const { problems } = await planDefinition(training(folder, changes, samples))
+      expect(problems.map(problem => problem.message).join('\n')).toContain(message)
+    })
+  })
+
+  it('on the command line ends with 1 when something stands in the way', async () => {
+    await inFolder(async folder => {
+      const file = join(folder, 'plan.yaml')
+      writeFileSync(file, 'stages: [{ read-file: { path: none } }, read-lines, { write-index: { path: none.idx } }]')
+      const failure = await promisify(execFile)(process.execPath, [main, 'plan', file]).catch(error => error)
+      expect(failure.code).toBe(1)
+      expect(failure.stdout).toContain('error: pipeline: none does not exist')
+    })
+  })
+})

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest'
+import { FlowMeter } from '#src/monitoring/flow'
+import type { StageStats } from '#src/stages/stage'
+import { stageStats } from './fixtures.js'
+
+const snapshot = (elapsedMs: number, ...stages: Partial<StageStats>[]) => ({
+  pipeline: 'pack',
+  elapsedMs,
+  stages: stages.map((changes, index) => ({ name: `stage ${index}`, stats: stageStats(changes) })),
+})
+
+describe('the flow of a pipeline', () => {
+  it('is about the last two seconds, not the whole run', () => {
+    const meter = new FlowMeter()
+    meter.update(snapshot(1000, { recordsOut: 1000, itemsOut: 1 }))
+    for (let ms = 2000; ms <= 10_000; ms += 200) meter.update(snapshot(ms, { recordsOut: 1000, itemsOut: 1 }))
+    const [flow] = meter.update(snapshot(12_000, { recordsOut: 1200, itemsOut: 2 }))
+    expect(flow!.recordsPerSecond).toBe(100)
+  })
+
+  it('names the stage that the others wait for', () => {
+    const meter = new FlowMeter()
+    meter.update(snapshot(0, {}, {}, {}))
+    const flows = meter.update(
+      snapshot(
+        1000,
+        { itemsOut: 1, waitedForOutputMs: 900 },
+        { itemsIn: 1, waitedForInputMs: 50 },
+        { itemsIn: 1, waitedForInputMs: 800 },
+      ),
+    )
+    expect(flows.map(flow => flow.slowest)).toEqual([false, true, false])
+    expect(flows[1]!.busy).toBeCloseTo(0.95)
+  })
+
+  it('counts a wait that is not over yet', () => {
+    const meter = new FlowMeter()
+    const waiting = { state: 'waiting for input', itemsIn: 3, waitedForInputMs: 10 } as const
+    meter.update(snapshot(0, {}, waiting))
+    const flows = meter.update(snapshot(1000, {}, waiting))
+    expect(flows[1]).toMatchObject({ busy: 0, waitingForInput: 1 })
+    expect(flows[0]!.slowest).toBe(true)
+  })
+
+  it('names none when all wait, and none that has ended', () => {
+    const meter = new FlowMeter()
+    meter.update(snapshot(0, {}, {}))
+    const flows = meter.update(snapshot(1000, { state: 'ended', itemsOut: 9 }, { itemsIn: 9, waitedForInputMs: 700 }))
+    expect(flows.some(flow => flow.slowest)).toBe(false)
+  })
+})

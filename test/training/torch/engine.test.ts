@@ -1,0 +1,98 @@
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Engine } from '#src/training/engine'
+import type { ModelInput } from '#src/training/options'
+import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
+
+let folder: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'penstock-torch-test-'))
+})
+
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
+  const opened = await engine
+  try {
+    return await work(opened)
+  } finally {
+    await opened.close()
+  }
+}
+
+describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
+  const variants: readonly [string, number, ModelInput][] = [
+    ['rotary, rms, swiglu, grouped heads', 2, { kv_heads: 2 }],
+    ['learned, layer, gelu, bias, tied', 1, { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true }],
+    ['none, rms, gelu, bias, tied', 2, { position: 'none', activation: 'gelu', bias: true, tie_weights: true }],
+  ]
+  test.each(variants)('computes what tfjs computes: %s', async (_, nproc, changes) => {
+    const run = async (engine: Engine) => ({
+      losses: await losses(engine, 20),
+      evaluation: await engine.evaluate(smallBatch(77, 3)),
+      logits: await engine.nextTokenLogits(Int32Array.of(5, 6, 7)),
+    })
+    const expected = await using(openSmall('tfjs', 1, {}, changes), run)
+    const found = await using(openSmall('torch', nproc, {}, changes), run)
+    expect(largestDifference(found.losses, expected.losses)).toBeLessThan(1e-4)
+    expect(found.evaluation.tokens).toBe(expected.evaluation.tokens)
+    expect(found.evaluation.lossSum).toBeCloseTo(expected.evaluation.lossSum, 2)
+    expect(largestDifference([...found.logits], [...expected.logits])).toBeLessThan(1e-3)
+    expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
+  })
+
+  test('has one loss curve with 1, 2 and 4 ranks, also where rows do not divide evenly, and checkpoints that reshard', async () => {
+    const runs = new Map<number, readonly number[]>()
+    const saved = join(folder, 'four')
+    await mkdir(saved)
+    for (const nproc of [1, 4]) {
+      await using(openSmall('torch', nproc), async engine => {
+        const before = await losses(engine, 30, 0, 3)
+        if (nproc === 4) {
+          await engine.saveState(saved)
+        }
+        runs.set(nproc, [...before, ...(await losses(engine, 20, 30, 3))])
+      })
+    }
+    const two = await using(openSmall('torch', 2), async engine => {
+      const before = await losses(engine, 30, 0, 3)
+      await engine.loadState(saved)
+      expect(engine.stepsTaken).toBe(30)
+      return [...before, ...(await losses(engine, 20, 30, 3))]
+    })
+    expect(largestDifference(runs.get(4)!, runs.get(1)!)).toBeLessThan(1e-4)
+    expect(largestDifference(two, runs.get(1)!)).toBeLessThan(1e-4)
+    expect(await readdir(saved, { recursive: true })).toContain('optimizer/__3_0.distcp')
+  })
+
+  test('shares checkpoints with tfjs: the same bytes of weights, and moments that torch goes on from', async () => {
+    const [ours, theirs] = [join(folder, 'tfjs'), join(folder, 'torch')]
+    await Promise.all([mkdir(ours), mkdir(theirs)])
+    const expected = await using(openSmall('tfjs'), async engine => {
+      await losses(engine, 3)
+      await engine.saveState(ours)
+      return losses(engine, 5, 3)
+    })
+    await using(openSmall('torch', 2), async engine => {
+      await engine.loadState(ours)
+      await engine.saveState(theirs)
+      const file = 'model.safetensors'
+      expect((await readFile(join(theirs, file))).equals(await readFile(join(ours, file)))).toBe(true)
+      expect(largestDifference(await losses(engine, 5, 3), expected)).toBeLessThan(1e-4)
+      const other = openSmall('tfjs', 1, {}, { ...model, width: 64 })
+      await using(other, async wider => {
+        await expect(wider.loadWeights(theirs)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
+        const wide = join(folder, 'wide')
+        await mkdir(wide)
+        await wider.saveState(wide)
+        await expect(engine.loadState(wide)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
+      })
+    })
+    const logits = (engine: Engine) => engine.loadWeights(theirs).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
+    const [first, second] = [await using(openSmall('tfjs'), logits), await using(openSmall('torch'), logits)]
+    expect(largestDifference([...first], [...second])).toBeLessThan(1e-4)
+  })
+})

@@ -1,0 +1,46 @@
+/** What the tests of the torch engine share: the Python to use, small engines, batches that can be learnt. */
+import type { Engine, TrainingBatch } from '#src/training/engine'
+import { openEngine } from '#src/training/open-engine'
+import { type ModelInput, parseTraining, resolveModel, type TrainingInput } from '#src/training/options'
+import { findPython } from '#src/training/torch/python'
+import { countingBatch } from '../fixtures.js'
+import { toTrainingBatch } from '#src/training/engine'
+
+/** Undefined, with the reason on the terminal, where no torch is installed: the tests are skipped then. */
+export const torchPython = ((): string | undefined => {
+  try {
+    return findPython(undefined)
+  } catch {
+    process.stderr.write('The torch engine is not tested: run `node scripts/setup-python.mjs torch` first.\n')
+    return undefined
+  }
+})()
+
+/** torchrun and its ranks each import torch, which takes seconds on a busy machine. */
+export const slow = 180_000
+
+export const model: ModelInput = { vocab_size: 96, sequence_length: 16, layers: 2, heads: 4, width: 32, seed: 3 }
+
+export function openSmall(engine: 'tfjs' | 'torch', nproc = 1, training: TrainingInput = {}, changes: ModelInput = {}) {
+  const options = parseTraining({ engine, ...training, torch: { nproc, device: 'cpu', ...training.torch } })
+  return openEngine(options, resolveModel({ ...model, ...changes }))
+}
+
+export function smallBatch(number: number, rows = 4): TrainingBatch {
+  const batch = countingBatch(number, rows, 17, 96)
+  return toTrainingBatch(batch.tokens, batch.rows, batch.block)
+}
+
+/** Losses of `count` steps of two micro batches each, from step `first` on. */
+export async function losses(engine: Engine, count: number, first = 0, rows = 4): Promise<number[]> {
+  const found: number[] = []
+  for (let step = first; step < first + count; step++) {
+    const batches = [smallBatch(2 * step, rows), smallBatch(2 * step + 1, rows)]
+    found.push((await engine.step(batches, 0.01)).loss)
+  }
+  return found
+}
+
+export function largestDifference(a: readonly number[], b: readonly number[]): number {
+  return Math.max(...a.map((value, index) => Math.abs(value - b[index]!)))
+}

@@ -1,0 +1,188 @@
+"""One rank: `torchrun ... -m penstock_torch --feed SOCKET`. Joins the world, then does what the feeder asks."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from . import checkpoint, parallel
+from .engine import Engine, MicroBatch
+from .faults import Fault
+from .feeder import Feeder
+from .feed import Feed, Frame, memory_of
+
+
+@dataclass
+class PendingResult:
+    """Figures of a step on their way from the device."""
+
+    figures: Tensor
+    ready: "torch.cuda.Event | None"
+
+    def done(self) -> bool:
+        return self.ready is None or self.ready.query()
+
+
+class Rank:
+    """Answers the feeder's commands in order. The answer to a step may follow the start of the next one, so that a
+    GPU has work queued whenever it finishes a step."""
+
+    def __init__(self, feed: Feed, device: torch.device):
+        self._feed = feed
+        self._device = device
+        self._engine: Engine | None = None
+        self._pending: PendingResult | None = None
+
+    def run(self):
+        commands = {
+            "open": self._open, "agree": self._agree, "weights": self._weights, "load": self._load,
+            "save": self._save, "evaluate": self._evaluate, "logits": self._logits,
+        }
+        while True:
+            frame = self._next_frame()
+            kind = frame.header["kind"]
+            if kind == "step":
+                self._step(frame)
+                continue
+            self._answer_step()
+            if kind == "close":
+                return
+            answer, payload = commands[kind](frame)
+            self._feed.send({"kind": "done", **answer}, payload)
+
+    def _next_frame(self) -> Frame:
+        while self._pending is not None and self._feed.empty():
+            if self._pending.done():
+                self._answer_step()
+            else:
+                time.sleep(0.0002)
+        return self._feed.next()
+
+    def _step(self, frame: Frame):
+        header = frame.header
+        figures = self._engine.step(self._batches(frame), header["counted"], header["learning_rate"])
+        self._answer_step()
+        self._pending = self._leave_device(figures)
+
+    def _leave_device(self, figures: Tensor) -> PendingResult:
+        if self._device.type != "cuda":
+            return PendingResult(figures, None)
+        here = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
+        here.copy_(figures, non_blocking=True)
+        ready = torch.cuda.Event()
+        ready.record()
+        return PendingResult(here, ready)
+
+    def _answer_step(self):
+        if self._pending is None:
+            return
+        if self._pending.ready is not None:
+            self._pending.ready.synchronize()
+        loss, norm = self._pending.figures.tolist()
+        self._pending = None
+        memory = torch.cuda.max_memory_allocated() if self._device.type == "cuda" else 0
+        self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": memory})
+
+    def _batches(self, frame: Frame) -> list[MicroBatch]:
+        """Inputs, then targets of each micro batch, [rows, columns] as the header says."""
+        numbers = frame.numbers.to(self._device, non_blocking=True).long()
+        batches, at = [], 0
+        for rows, columns in frame.header["shapes"]:
+            size = rows * columns
+            inputs, targets = numbers[at : at + 2 * size].view(2, rows, columns)
+            batches.append((inputs, targets))
+            at += 2 * size
+        return batches
+
+    def _open(self, frame: Frame):
+        header = frame.header
+        self._engine = Engine(
+            header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
+            self._device,
+        )
+        return {}, b""
+
+    def _agree(self, frame: Frame):
+        parallel.require_agreement(frame.header["facts"])
+        return {}, b""
+
+    def _weights(self, frame: Frame):
+        checkpoint.load_weights(self._engine, Path(frame.header["file"]))
+        return {}, b""
+
+    def _load(self, frame: Frame):
+        checkpoint.load(self._engine, frame.header["folder"])
+        return {"stepsTaken": self._engine.steps_taken}, b""
+
+    def _save(self, frame: Frame):
+        try:
+            return {"files": checkpoint.save(self._engine, frame.header["folder"])}, b""
+        except OSError as error:
+            raise Fault("FILE_UNWRITABLE", f"the checkpoint cannot be written: {error}") from error
+
+    def _evaluate(self, frame: Frame):
+        return {"lossSum": self._engine.evaluate(self._batches(frame)).item()}, b""
+
+    def _logits(self, frame: Frame):
+        ids = frame.numbers.to(self._device).long().unsqueeze(0)
+        values = self._engine.logits(ids).cpu().contiguous()
+        return {}, bytes(memory_of(values)) if dist.get_rank() == 0 else b""
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="torchrun ... -m penstock_torch",
+        description="One rank. Without --feed, the other arguments are those of `penstock train`, which it starts.",
+    )
+    parser.add_argument("--feed", help="the socket of this machine's feeder, where it runs already")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    arguments, others = parser.parse_known_args()
+    # Whether to stop, and what to save before, is the feeder's to decide: it closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    feed = feeder = None
+    code = 0
+    try:
+        if arguments.feed is not None:
+            feed = Feed(arguments.feed)
+        device = parallel.join(arguments.device)
+        if feed is None:
+            feeder = Feeder([*others, "--device", arguments.device])
+            feed = Feed(feeder.path)
+        serve(feed, device)
+        feed.close()
+        dist.destroy_process_group()
+        if feeder is not None:
+            code = feeder.end()
+    except BaseException as error:
+        traceback.print_exc()
+        code = 1
+        if feed is not None:
+            fault = error if isinstance(error, Fault) else Fault("ENGINE_FAILED", repr(error))
+            feed.send({"kind": "failed", "code": fault.code, "message": str(fault)})
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not through the interpreter's own end: it takes longer than a small run, and a process group whose peers are gone
+    # may keep it waiting.
+    os._exit(code)
+
+
+def serve(feed: Feed, device: torch.device):
+    feed.start(pinned=device.type == "cuda")
+    feed.send({
+        "kind": "hello", "rank": dist.get_rank(), "worldSize": dist.get_world_size(),
+        "localWorldSize": int(os.environ["LOCAL_WORLD_SIZE"]),
+        "device": device.type, "peakFlops": parallel.peak_flops(device),
+    })
+    Rank(feed, device).run()
+
+
+main()

@@ -1,0 +1,179 @@
+"""A checkpoint's files as the ranks write and read them, inside a folder that Node makes and gives its final name.
+
+    model.safetensors     all weights, gathered one by one at rank 0; the same bytes as the tfjs engine's file
+    optimizer/            AdamW's moments as a distributed checkpoint: every rank writes its shards, any world reads them
+    optimizer.safetensors the tfjs engine's moments; read, never written
+"""
+
+import json
+import math
+import os
+import pickle
+from pathlib import Path
+from typing import Iterable
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from .engine import Engine
+from .faults import Fault
+from .feed import memory_of
+
+_MODEL = "model.safetensors"
+_MOMENTS = "optimizer"
+_TFJS_MOMENTS = "optimizer.safetensors"
+_MOMENT_KEYS = ("exp_avg", "exp_avg_sq")
+
+
+def save(engine: Engine, folder: str) -> list[str]:
+    """Writes weights and moments. Returns the names of the files, relative to the folder."""
+    at = Path(folder)
+    _write_weights(engine, at / _MODEL)
+    dcp.save(_moments(engine), checkpoint_id=at / _MOMENTS)
+    return [_MODEL] + [f"{_MOMENTS}/{name}" for name in sorted(os.listdir(at / _MOMENTS))]
+
+
+def load(engine: Engine, folder: str):
+    at = Path(folder)
+    load_weights(engine, at / _MODEL)
+    if (at / _MOMENTS).is_dir():
+        moments = _moments(engine)
+        dcp.load(moments, storage_reader=_SafeReader(at / _MOMENTS))
+        steps = int(moments["steps_taken"].item())
+    else:
+        steps = _load_tfjs_moments(engine, at / _TFJS_MOMENTS)
+    engine.steps_taken = steps
+    for state in engine.optimizer.state.values():
+        state["step"].fill_(steps)
+
+
+def load_weights(engine: Engine, file: Path):
+    tensors, _ = read_safetensors(file)
+    _require_names(engine.parameters.keys(), tensors.keys(), file)
+    for name, parameter in engine.parameters.items():
+        _fill(parameter, tensors[name], name, file)
+
+
+def _moments(engine: Engine) -> dict[str, Tensor]:
+    """The tensors of the optimizer by name; loading fills them in place."""
+    state = engine.optimizer.state
+    moments = {
+        f"{key}.{name}": state[parameter][key]
+        for name, parameter in engine.parameters.items()
+        for key in _MOMENT_KEYS
+    }
+    return {**moments, "steps_taken": torch.tensor(engine.steps_taken)}
+
+
+def _load_tfjs_moments(engine: Engine, file: Path) -> int:
+    tensors, metadata = read_safetensors(file)
+    moments = _moments(engine)
+    moments.pop("steps_taken")
+    _require_names(moments.keys(), tensors.keys(), file)
+    for name, moment in moments.items():
+        _fill(moment, tensors[name], name, file)
+    return int(metadata["steps_taken"])
+
+
+@torch.no_grad()
+def _fill(target: Tensor, whole: Tensor, name: str, file: Path):
+    """Copies a rank's part of a whole tensor; each rank reads only the pages of the file that it needs."""
+    if whole.shape != target.shape:
+        message = f"{file}: {name} has shape {list(whole.shape)}, expected {list(target.shape)}"
+        raise Fault("WORLD_MISMATCH", message)
+    if isinstance(target, DTensor):
+        whole = distribute_tensor(whole, target.device_mesh, target.placements, src_data_rank=None)
+    target.copy_(whole)
+
+
+def _require_names(expected: Iterable[str], found: Iterable[str], file: Path):
+    different = sorted(set(expected) ^ set(found))
+    if different:
+        raise Fault("WORLD_MISMATCH", f"{file}: the state belongs to another model: {different[0]} is not in both")
+
+
+def _write_weights(engine: Engine, file: Path):
+    """Gathers one weight at a time: no rank ever holds more than its shards and the largest weight."""
+    names = sorted(engine.parameters)
+    out = open(file, "wb") if dist.get_rank() == 0 else None
+    try:
+        if out is not None:
+            out.write(_safetensors_header([(name, engine.parameters[name]) for name in names]))
+        for name in names:
+            parameter = engine.parameters[name].detach()
+            whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+            if out is not None:
+                here = whole.cpu().contiguous()
+                out.write(memory_of(here))
+    finally:
+        if out is not None:
+            out.close()
+
+
+def _safetensors_header(tensors: list[tuple[str, Tensor]]) -> bytes:
+    """See src/formats/safetensors.ts for the layout."""
+    header: dict = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors:
+        start, end = end, end + 4 * tensor.numel()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded
+
+
+def read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """float32 tensors as views of the mapped file. Sizes are checked before anything is mapped."""
+    try:
+        size = os.path.getsize(file)
+        with open(file, "rb") as source:
+            length = int.from_bytes(source.read(8), "little")
+            if length > size - 8:
+                raise ValueError(f"a header of {length} bytes in a file of {size}")
+            header = json.loads(source.read(length))
+        mapped = torch.from_file(str(file), size=size, dtype=torch.uint8)
+        metadata = header.pop("__metadata__", {})
+        return {name: _view(mapped, 8 + length, entry) for name, entry in header.items()}, metadata
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise Fault("CHECKPOINT_INVALID", f"{file}: no safetensors file of float32: {error!r}") from error
+
+
+def _view(mapped: Tensor, data_offset: int, entry: dict) -> Tensor:
+    start, end = entry["data_offsets"]
+    if entry["dtype"] != "F32" or end - start != 4 * math.prod(entry["shape"]):
+        raise ValueError(f"{entry}: only F32 is read")
+    content = mapped[data_offset + start : data_offset + end]
+    if content.numel() != end - start:
+        raise ValueError(f"{entry}: the file ends before")
+    # Files of other programs may start their data anywhere; a view of floats must start at a multiple of 4.
+    aligned = content if (data_offset + start) % 4 == 0 else content.clone()
+    return aligned.view(torch.float32).reshape(entry["shape"])
+
+
+class _SafeReader(dcp.FileSystemReader):
+    """Reads the checkpoint's index, a pickle, without letting it name anything but the index's own types."""
+
+    def read_metadata(self, *args, **kwargs):
+        with open(Path(self.path) / ".metadata", "rb") as source:
+            metadata = _IndexUnpickler(source).load()
+        if getattr(metadata, "storage_meta", None) is None:
+            metadata.storage_meta = self.storage_meta()
+        metadata.storage_meta.load_id = self.load_id
+        return metadata
+
+
+class _IndexUnpickler(pickle.Unpickler):
+    _MODULES = ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
+    _NAMES = {
+        ("torch", "Size"), ("torch", "float32"), ("torch", "int64"), ("torch.serialization", "_get_layout"),
+        ("collections", "OrderedDict"), ("pathlib", "PosixPath"), ("pathlib._local", "PosixPath"),
+    }
+
+    def find_class(self, module: str, name: str):
+        # Without a dot: a dotted name could reach out of an allowed module.
+        if "." not in name and (module in self._MODULES or (module, name) in self._NAMES):
+            return super().find_class(module, name)
+        raise Fault("CHECKPOINT_INVALID", f"the optimizer's index names {module}.{name}")

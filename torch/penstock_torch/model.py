@@ -1,0 +1,155 @@
+"""The GPT of src/training/tfjs/model.ts in torch: same parts, same names, same numbers.
+
+Parameters carry the names of src/training/weights.ts, so a safetensors file serves both engines.
+"""
+
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+IGNORED_TARGET = -100
+
+
+class Gpt(nn.Module):
+    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool = False):
+        super().__init__()
+        self.options = options
+        self.model = Trunk(options, activation_checkpointing)
+        if not options.tie_weights:
+            self.lm_head = nn.Linear(options.width, options.vocab_size, bias=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids [rows, columns] -> logits [rows, columns, vocab_size]"""
+        state = self.model(ids)
+        return F.linear(state, self.model.embed_tokens.weight) if self.options.tie_weights else self.lm_head(state)
+
+
+def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy summed over the targets that count."""
+    flat = logits.flatten(0, 1).float()
+    return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
+
+
+class Trunk(nn.Module):
+    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(options.vocab_size, options.width)
+        if options.position == "learned":
+            self.embed_positions = nn.Embedding(options.sequence_length, options.width)
+        self.layers = nn.ModuleList(Layer(options, activation_checkpointing) for _ in range(options.layers))
+        self.norm = norm(options)
+        self.options = options
+        self._angles: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        columns = ids.shape[1]
+        state = self.embed_tokens(ids)
+        if self.options.position == "learned":
+            state = state + self.embed_positions(torch.arange(columns, device=ids.device))
+        rotary = self._rotary(columns, ids.device) if self.options.position == "rotary" else None
+        for layer in self.layers:
+            state = layer(state, rotary)
+        return self.norm(state)
+
+    def _rotary(self, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [columns, head width / 2], made once: as a buffer they would not survive the meta device."""
+        if self._angles is None:
+            head_width = self.options.width // self.options.heads
+            exponents = torch.arange(0, head_width, 2, dtype=torch.float64) * (-1.0 / head_width)
+            positions = torch.arange(self.options.sequence_length, dtype=torch.float64)
+            angles = torch.outer(positions, self.options.rotary_base**exponents)
+            self._angles = (angles.cos().float().to(device), angles.sin().float().to(device))
+        cos, sin = self._angles
+        return cos[:columns], sin[:columns]
+
+
+class Layer(nn.Module):
+    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool):
+        super().__init__()
+        self.input_layernorm = norm(options)
+        self.self_attn = Attention(options)
+        self.post_attention_layernorm = norm(options)
+        self.mlp = SwigluUnit(options) if options.activation == "swiglu" else GeluUnit(options)
+        self._checkpointed = activation_checkpointing
+
+    def forward(self, state: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        if self._checkpointed and torch.is_grad_enabled():
+            return checkpoint(self._transform, state, rotary, use_reentrant=False)
+        return self._transform(state, rotary)
+
+    def _transform(self, state: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        state = state + self.self_attn(self.input_layernorm(state), rotary)
+        return state + self.mlp(self.post_attention_layernorm(state))
+
+
+class Attention(nn.Module):
+    """Causal; consecutive groups of query heads share a key and value head."""
+
+    def __init__(self, options: SimpleNamespace):
+        super().__init__()
+        self.head_width = options.width // options.heads
+        key_width = self.head_width * options.kv_heads
+        self.grouped = options.kv_heads != options.heads
+        self.q_proj = nn.Linear(options.width, options.width, bias=options.bias)
+        self.k_proj = nn.Linear(options.width, key_width, bias=options.bias)
+        self.v_proj = nn.Linear(options.width, key_width, bias=options.bias)
+        self.o_proj = nn.Linear(options.width, options.width, bias=options.bias)
+
+    def forward(self, state: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        query, key, value = (self._heads(linear(state)) for linear in (self.q_proj, self.k_proj, self.v_proj))
+        if rotary is not None:
+            query, key = rotate(query, *rotary), rotate(key, *rotary)
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=self.grouped)
+        return self.o_proj(attended.transpose(1, 2).flatten(2))
+
+    def _heads(self, flat: Tensor) -> Tensor:
+        """[rows, columns, width] -> [rows, heads, columns, head width]"""
+        return flat.unflatten(2, (-1, self.head_width)).transpose(1, 2)
+
+
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns the halves of each head's width against each other."""
+    first, second = heads.float().chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(heads.dtype)
+
+
+class GeluUnit(nn.Module):
+    def __init__(self, options: SimpleNamespace):
+        super().__init__()
+        self.up_proj = nn.Linear(options.width, options.ffn_width, bias=options.bias)
+        self.down_proj = nn.Linear(options.ffn_width, options.width, bias=options.bias)
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.down_proj(F.gelu(self.up_proj(state)))
+
+
+class SwigluUnit(GeluUnit):
+    def __init__(self, options: SimpleNamespace):
+        super().__init__(options)
+        self.gate_proj = nn.Linear(options.width, options.ffn_width, bias=options.bias)
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(state)) * self.up_proj(state))
+
+
+class RmsNorm(nn.Module):
+    """torch's own has no bias."""
+
+    def __init__(self, width: int, eps: float, bias: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+        self.eps = eps
+
+    def forward(self, state: Tensor) -> Tensor:
+        normal = F.rms_norm(state, self.weight.shape, self.weight, self.eps)
+        return normal if self.bias is None else normal + self.bias
+
+
+def norm(options: SimpleNamespace) -> nn.Module:
+    if options.norm == "rms":
+        return RmsNorm(options.width, options.norm_eps, options.bias)
+    return nn.LayerNorm(options.width, eps=options.norm_eps, bias=options.bias)

@@ -1,0 +1,92 @@
+"""The world of the ranks: device, process group, mesh, and how the model is laid over it."""
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from .faults import Fault
+from .model import Gpt
+
+# Dense bfloat16 operations a second, by a part of the device's name; the reference system's numbers.
+_PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "GH200": 989e12, "B200": 2250e12}
+
+
+def local_rank() -> int:
+    return int(os.environ["LOCAL_RANK"])
+
+
+def join(wanted: str) -> torch.device:
+    """Takes this rank's device and joins the process group that the launcher's environment describes."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise Fault("BACKEND_UNAVAILABLE", "device is cuda, but this torch finds no CUDA device")
+    if wanted != "cpu" and torch.cuda.is_available():
+        if local_rank() >= torch.cuda.device_count():
+            message = f"local rank {local_rank()} has no GPU of its own: there are {torch.cuda.device_count()}"
+            raise Fault("BACKEND_UNAVAILABLE", message)
+        device = torch.device("cuda", local_rank())
+        torch.cuda.set_device(device)
+        # Products in TF32 where weights stay float32; a no-op for bfloat16.
+        torch.set_float32_matmul_precision("high")
+        _join_group("nccl", device_id=device)
+    else:
+        device = torch.device("cpu")
+        _join_group("gloo")
+    return device
+
+
+def _join_group(backend: str, **more):
+    """Like `init_process_group(backend)`, but keeps the attempts of an elastic launcher apart: torchrun's store outlives a
+    restart, and ranks would find the addresses of those that died. Over several machines the attempts have no common
+    number; there, torchrun must be told to open a new store (docs/distributed.md)."""
+    store, rank, world_size = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, **more)
+
+
+def peak_flops(device: torch.device) -> float:
+    """Of this rank's device; 0 where it is not known."""
+    if device.type != "cuda":
+        return 0.0
+    name = torch.cuda.get_device_name(device)
+    return next((flops for part, flops in _PEAK_FLOPS.items() if part in name), 0.0)
+
+
+def require_agreement(facts: dict):
+    """Proves that every rank was told the same; raises on all of them when one was not."""
+    told: list = [None] * dist.get_world_size()
+    dist.all_gather_object(told, facts)
+    for rank, others in enumerate(told):
+        for key in sorted(told[0].keys() | others.keys()):
+            if told[0].get(key) != others.get(key):
+                message = f"rank {rank} has {key} {others.get(key)}, rank 0 has {told[0].get(key)}"
+                raise Fault("WORLD_MISMATCH", f"the ranks do not train the same thing: {message}")
+
+
+def open_mesh(device: torch.device, replicate: int, shard: int | None) -> DeviceMesh:
+    world = dist.get_world_size()
+    shard = world // replicate if shard is None else shard
+    if replicate * shard != world:
+        message = f"replicate_degree {replicate} x shard_degree {shard} is not the world's size, {world}"
+        raise Fault("OPTION_INVALID", message)
+    if replicate == 1:
+        return init_device_mesh(device.type, (shard,), mesh_dim_names=("shard",))
+    return init_device_mesh(device.type, (replicate, shard), mesh_dim_names=("replicate", "shard"))
+
+
+def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
+    """Compiles, shards and gives memory to a model made on the meta device; its weights are undefined afterwards."""
+    half = options.mixed_precision == "bf16" or (options.mixed_precision == "auto" and device.type == "cuda")
+    if options.compile:
+        for layer in model.model.layers:
+            layer.compile()
+    mesh = open_mesh(device, options.replicate_degree, options.shard_degree)
+    if mesh.size() > 1 or half:
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+        for layer in model.model.layers:
+            fully_shard(layer, mesh=mesh, mp_policy=policy)
+        fully_shard(model, mesh=mesh, mp_policy=policy)
+    return model.to_empty(device=device)
