@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type RunningCommand, ROOT, start } from '../../cli/support.js'
+import { ROOT, type RunningCommand, start } from '../../cli/support.js'
 import { byteTokenizer, END } from '../../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../../stages/support.js'
 import { slow, torchPython } from './fixtures.js'
@@ -60,7 +60,8 @@ function descendants(pid: number, text: string): number[] {
     .map(row => row.pid)
 }
 
-const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+const isAlive = (pid: number): boolean =>
+  existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
 
 async function until(what: string, condition: () => boolean): Promise<void> {
   const deadline = Date.now() + 30_000
@@ -81,7 +82,9 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
 
   beforeAll(async () => {
     writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
-    const lines = Array.from({ length: 300 }, (_, line) => JSON.stringify({ text: `a line of text, number ${line % 17}` }))
+    const lines = Array.from({ length: 300 }, (_, line) =>
+      JSON.stringify({ text: `a line of text, number ${line % 17}` }),
+    )
     writeFileSync(at('data.jsonl'), `${lines.join('\n')}\n`)
     const files = ['pack', at('data.jsonl'), '-t', at('tokenizer.json'), '-o', at('data.pbin')]
     expect(await start([...files, '--end-of-document', END]).outcome).toMatchObject({ code: 0 })
@@ -155,7 +158,16 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
   it('runs on several machines, each with a feeder of its own; one that is told to stop stops all, in order', async () => {
     const nodes = (name: string) => {
       const meeting = `127.0.0.1:${29_000 + (process.pid % 2000)}`
-      const world = ['--nnodes', '2', '--nproc-per-node', '1', '--master-addr', '127.0.0.1', '--master-port', meeting.split(':')[1]!]
+      const world = [
+        '--nnodes',
+        '2',
+        '--nproc-per-node',
+        '1',
+        '--master-addr',
+        '127.0.0.1',
+        '--master-port',
+        meeting.split(':')[1]!,
+      ]
       return [0, 1].map(rank => schedule(name, [...world, '--node-rank', String(rank)]))
     }
     const stopped = nodes('machines')
