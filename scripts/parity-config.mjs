@@ -1,6 +1,8 @@
 // Configurations: interpolation against OmegaConf, the keys of every component against the registry, settings against its models.
+
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { compileJq } from '../dist/formats/jq.js'
 import { modalitiesComponents, unsupportedKinds } from '../dist/pipelines/modalities/components.js'
 import { interpolate } from '../dist/pipelines/modalities/interpolate.js'
 import { modalitiesResolvers } from '../dist/pipelines/modalities/resolvers.js'
@@ -8,7 +10,13 @@ import { checkSettings, trainingSettings } from '../dist/pipelines/modalities/se
 import { parseYamlTree } from '../dist/pipelines/modalities/yaml-tree.js'
 
 export function configurationChecks({ root }) {
-  return [...resolutionChecks(root), ...registryChecks(), ...settingsChecks(root)]
+  return [
+    ...resolutionChecks(root),
+    ...registryChecks(),
+    ...settingsChecks(root),
+    ...componentChecks(),
+    ...filterChecks(),
+  ]
 }
 
 function plain(node) {
@@ -184,5 +192,199 @@ function accepts(settings) {
     return true
   } catch {
     return false
+  }
+}
+
+const norm = { norm_type: 'rms_norm', config: { ndim: 128, bias: true, epsilon: 1e-5 } }
+const rotary = { n_embd: 128, n_head: 8, seq_length_dim: -2, base_freq: 100000 }
+
+/** One good set of options for components without parts, and changes to it: path, value, and why we differ on purpose. */
+const COMPONENTS = {
+  'model.gpt2': [
+    {
+      ...{
+        sample_key: 'a',
+        prediction_key: 'b',
+        poe_type: 'NOPE',
+        sequence_length: 256,
+        vocab_size: 50304,
+        n_layer: 2,
+      },
+      ...{ n_head_q: 8, n_head_kv: 4, ffn_hidden: 128, n_embd: 128, dropout: 0.1, bias: false, use_weight_tying: true },
+      attention_config: { qkv_transforms: [{ type_hint: 'RotaryTransform', config: rotary }] },
+      ...{ attention_implementation: 'pytorch_flash', activation_type: 'swiglu' },
+      ...{ attention_norm_config: norm, ffn_norm_config: norm, lm_head_norm_config: norm },
+    },
+    ['n_layer', 0],
+    ['n_layer', '2'],
+    ['n_layer', 2.5],
+    ['n_layer', null],
+    ['n_layer', undefined],
+    ['vocab_size', 50257],
+    ['n_embd', 100],
+    ['ffn_hidden', 129],
+    ['n_head_kv', 3],
+    ['dropout', -0.1],
+    ['dropout', 1],
+    ['poe_type', 'nope'],
+    ['activation_type', 'relu'],
+    ['attention_implementation', 'dao_flash'],
+    ['seed', 5],
+    ['seed', null],
+    ['extra', 1],
+    ['use_meta_device', true],
+    ['attention_config.qk_norm_config', norm],
+    ['attention_config.qkv_transforms', []],
+    ['attention_config.qkv_transforms.0.config.base_freq', 9999],
+    [
+      'attention_config.qkv_transforms.0.type_hint',
+      'IdentityTransform',
+      'options of another transform are errors here',
+    ],
+    ['attention_config.qkv_transforms.0.type_hint', 'Rotary'],
+    ['ffn_norm_config.norm_type', 'rms'],
+    ['ffn_norm_config.config.ndim', 0],
+    ['ffn_norm_config.config.ndim', undefined],
+    ['ffn_norm_config.norm_type', 'layer_norm', 'options of another norm are errors here; the reference fails later'],
+  ],
+  'device_mesh.default': [
+    { data_parallel_shard_degree: 4, world_size: 4 },
+    ['data_parallel_shard_degree', -1],
+    ['data_parallel_shard_degree', 3],
+    ['data_parallel_shard_degree', 0],
+    ['data_parallel_replicate_degree', -1],
+    ['data_parallel_replicate_degree', 2],
+    ['tensor_parallel_degree', 0],
+    ['pipeline_parallel_degree', 2],
+    ['world_size', 8],
+    ['device_type', 'cpu'],
+  ],
+  'model_initialization.composed': [
+    { model_type: 'gpt2', weight_init_type: 'scaled', mean: 0.1, std: 0.02, num_layers: 2 },
+    ['num_layers', undefined],
+    ['num_layers', 0],
+    ['weight_init_type', 'plain'],
+    ['weight_init_type', 'scaled_embed'],
+    ['std', 'auto'],
+    ['std', -1.5],
+    ['hidden_dim', 128],
+    ['model_type', 'gpt3'],
+  ],
+  'tokenizer.pretrained_hf_tokenizer': [
+    { pretrained_model_name_or_path: 'x' },
+    ['max_length', 5],
+    ['max_length', -1],
+    ['padding', 'max_length'],
+    ['padding', true],
+    ['truncation', true],
+    ['special_tokens', { pad_token: 'x', additional_special_tokens: ['a', 'b'] }],
+    ['special_tokens', ['a']],
+    ['pretrained_model_name_or_path', undefined],
+  ],
+  'dataset.packed_mem_map_dataset_continuous': [
+    { raw_data_path: 'x', sequence_length: 16, sample_key: 'a' },
+    ['sequence_length', 1],
+    ['sequence_length', 2],
+    ['reuse_last_target', false],
+    ['sample_key', undefined],
+  ],
+  'checkpoint_saving_strategy.save_k_most_recent_checkpoints_strategy': [{ k: 2 }, ['k', -1], ['k', -2], ['k', 0]],
+  'checkpoint_saving_strategy.save_every_k_steps_checkpointing_strategy': [{ k: 2 }, ['k', 0]],
+  'checkpoint_saving_execution.dcp': [
+    { checkpoint_path: 'x', global_rank: 0, experiment_id: 'e' },
+    ['global_rank', -1],
+    ['experiment_id', undefined],
+  ],
+  'results_subscriber.wandb': [
+    { global_rank: 0, project: 'p', experiment_id: 'e', mode: 'OFFLINE', directory: 'd', config_file_path: 'c' },
+    ['mode', 'offline'],
+    ['mode', 'ONLINE'],
+    ['project', undefined],
+  ],
+  'progress_subscriber.rich': [
+    { train_dataloader_tag: 't', num_seen_steps: 0, num_target_steps: 5, global_rank: 0 },
+    ['num_target_steps', 0],
+    ['num_seen_steps', -1],
+  ],
+  'layer_norm.layer_norm': [{ normalized_shape: 128 }, ['eps', 0], ['bias', 'yes'], ['elementwise_affine', false]],
+  'loss.clm_cross_entropy_loss': [{ target_key: 'a', prediction_key: 'b' }, ['target_key', 5], ['extra', 1]],
+}
+
+function componentChecks() {
+  return Object.entries(COMPONENTS).flatMap(([name, [good, ...changes]]) =>
+    [['', null], ...changes].map(([path, value, reason]) => {
+      const options = structuredClone(good)
+      if (path !== '') change(options, path.split('.'), value)
+      const [kind, variant] = name.split('.')
+      return {
+        name: `${name} with ${path || 'nothing changed'}${path === '' ? '' : ` = ${JSON.stringify(value)}`}`,
+        job: { do: 'accepts_component', name, options },
+        ours: answer => [modalitiesComponents[kind][variant].options.safeParse(options).success, answer.value ?? false],
+        reason,
+      }
+    }),
+  )
+}
+
+const RECORD = {
+  text: 'Hello "World"',
+  n: 5,
+  none: null,
+  tags: ['b', 'a'],
+  m: [
+    { role: 'user', c: 'Hi 😀' },
+    { role: 'bot', c: null },
+  ],
+}
+
+const FILTERS = [
+  '.text',
+  '.["text"]',
+  '.m[0].c',
+  '.m[-1].role',
+  '.tags[5]',
+  '.none // .text',
+  '.text + "!"',
+  '"\\(.text) \\(.n) \\(.tags)"',
+  '.tags | join(", ")',
+  '[.m[] | select(.c != null) | .c] | join("\\n")',
+  '.m | map(.role)',
+  '.n * 2',
+  '.n / 2',
+  '.text | length',
+  '.m[0].c | length',
+  '.tags | sort',
+  'keys',
+  'if .n > 3 then "big" else "small" end',
+  '.text.x',
+  '.tags | tostring',
+  '.m | tojson',
+  '.text | ascii_downcase',
+  '.text[1:4]',
+  '.n | . as $x | $x + 1',
+  '[..|strings] | length',
+  '.missing',
+  '.text, .n',
+  '.tags | add',
+  '.m | length',
+  '.tags | contains(["a"])',
+  '.text | split(" ")',
+  '.m[0] | to_entries',
+]
+
+/** The reference takes the first output of its filter. */
+function filterChecks() {
+  return FILTERS.map(filter => ({
+    name: `jq ${filter}`,
+    job: { do: 'extract', filter, line: JSON.stringify(RECORD) },
+    ours: answer => [firstOutput(filter), answer.error === undefined ? (answer.value ?? null) : 'refused'],
+  }))
+}
+
+function firstOutput(filter) {
+  try {
+    return compileJq(filter).first(RECORD)
+  } catch {
+    return 'refused'
   }
 }

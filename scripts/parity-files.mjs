@@ -2,12 +2,15 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { readIndex } from '../dist/formats/idx.js'
 import { decodePbinHeader, pbinIndexOffset, viewTokens } from '../dist/formats/pbin.js'
-import { readPairList } from '../dist/formats/pickle.js'
+import { numberConversion } from '../dist/pipelines/modalities/number-conversion.js'
 import { blockGeometry, blockStart } from '../dist/sampling/block.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
 
 const reader = 'the reference accepts what Python reads as JSON; here a record has to be JSON, in UTF-8'
+
+const SIZES = { local_micro_batch_size: 3, gradient_accumulation_steps: 2 }
 
 export function fileChecks({ root, folder, quick }) {
   const shared = join(root, '..', 'shared', 'reference')
@@ -79,6 +82,28 @@ function packChecks(name, { path }, folder, tokenizer, penstock) {
       ours: answer => [bytesOf(ours), answer.error ?? bytesOf(theirs)],
     },
     {
+      name: `tokens of our ${name}.pbin for training`,
+      job: { do: 'dataset_tokens', path: ours, sequence_length: 64, dp_degree: 2, ...SIZES },
+      ours: answer => [
+        numberConversion.num_tokens_from_packed_mem_map_dataset_continuous.compute(
+          { dataset_path: ours, sequence_length: 64, dp_degree: 2, reuse_last_target: true, ...SIZES },
+          { readTokenCount: path => tokenCount(readFileSync(path)) },
+        ),
+        answer.value ?? answer.error,
+      ],
+    },
+    {
+      name: `steps of the index of ${name}`,
+      job: { do: 'index_steps', path: index, num_ranks: 2, ...SIZES },
+      ours: answer => [
+        numberConversion.num_steps_from_raw_dataset_index.compute(
+          { raw_index_path: index, num_ranks: 2, ...SIZES },
+          { readDocumentCount: path => readIndex(readFileSync(path)).length / 2 },
+        ),
+        answer.value ?? answer.error,
+      ],
+    },
+    {
       name: `the reference reads our ${name}.pbin`,
       job: { do: 'read_packed', path: ours, sequence_length: 64 },
       ours: answer => [readPacked(ours, 64), answer.value ?? answer.error],
@@ -86,11 +111,16 @@ function packChecks(name, { path }, folder, tokenizer, penstock) {
   ]
 }
 
+function tokenCount(bytes) {
+  const { dataBytes, tokenBytes } = decodePbinHeader(bytes, bytes.length)
+  return dataBytes / tokenBytes
+}
+
 /** What the reference is asked for, by our own reader of the index. */
 function readPacked(path, sequenceLength) {
   const bytes = readFileSync(path)
   const { dataBytes, tokenBytes } = decodePbinHeader(bytes, bytes.length)
-  const index = readPairList(bytes.subarray(pbinIndexOffset({ dataBytes, tokenBytes })))
+  const index = readIndex(bytes.subarray(pbinIndexOffset({ dataBytes, tokenBytes })))
   const tokens = viewTokens(new Uint8Array(bytes.subarray(12, 12 + dataBytes)), tokenBytes)
   const geometry = blockGeometry(tokens.length, sequenceLength)
   const start = blockStart(geometry, geometry.count - 1)

@@ -8,7 +8,14 @@ import { sampleOrder } from '../dist/sampling/sample-order.js'
 import { samplesOfRank } from '../dist/sampling/shard.js'
 
 export function orderChecks() {
-  return [...samplerChecks(), ...shuffleChecks(), ...chunkChecks(), ...splitChecks(), ...numberChecks()]
+  return [
+    ...samplerChecks(),
+    ...plainSamplerChecks(),
+    ...shuffleChecks(),
+    ...chunkChecks(),
+    ...splitChecks(),
+    ...numberChecks(),
+  ]
 }
 
 const numbersFrom = (start, end) => Array.from({ length: end - start }, (_, index) => start + index)
@@ -46,6 +53,25 @@ function samplerChecks() {
       }
     }),
   )
+}
+
+/** The sampler of torch itself, which the reference uses for evaluation. */
+function plainSamplerChecks() {
+  const worlds = [
+    [10, 3, true],
+    [10, 3, false],
+    [1000, 8, true],
+    [7, 8, true],
+  ]
+  return worlds.map(([n, ranks, shuffle]) => ({
+    name: `distributed_sampler of ${n}, ${ranks} ranks, shuffle ${shuffle}`,
+    job: { do: 'distributed_sampler', n, seed: 5, epoch: 2, ranks, shuffle },
+    ours: answer => {
+      const order = sampleOrder({ kind: shuffle ? 'torch' : 'none', length: n, seed: 5, epoch: 2 })
+      const shard = rank => ({ skip: 0, rank, worldSize: ranks, dropLast: true })
+      return [numbersFrom(0, ranks).map(rank => [...samplesOfRank(order, shard(rank))]), valueIn(answer)]
+    },
+  }))
 }
 
 function shuffleChecks() {

@@ -14,7 +14,9 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore")
 with contextlib.redirect_stdout(sys.stderr):
+    import jq
     import numpy as np
+    import torch
     from modalities import api
     from modalities.config import config as reference_config
     from modalities.config.instantiation_models import TrainingComponentsInstantiationModel
@@ -44,6 +46,17 @@ def sampler(n, seed, epoch, ranks, skip, drop_last, shuffle):
         )
         for rank in range(ranks)
     ]
+
+
+def distributed_sampler(n, seed, epoch, ranks, shuffle):
+    def indices(rank):
+        sampler = torch.utils.data.DistributedSampler(
+            range(n), num_replicas=ranks, rank=rank, shuffle=shuffle, seed=seed, drop_last=True
+        )
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    return [indices(rank) for rank in range(ranks)]
 
 
 def python_shuffle(n, seed):
@@ -96,6 +109,26 @@ def accepts_settings(settings):
     return True
 
 
+def accepts_component(name, options):
+    entity = next(e for e in COMPONENTS if f"{e.component_key}.{e.variant_key}" == name)
+    entity.component_config_type.model_validate(options, extra="forbid")
+    return True
+
+
+def extract(filter, line):
+    return jq.compile(filter).input_text(line).first()
+
+
+def dataset_tokens(path, **sizes):
+    return NumberConversion.get_num_tokens_from_packed_mem_map_dataset_continuous(
+        Path(path), sample_key="x", reuse_last_target=True, **sizes
+    )
+
+
+def index_steps(path, **sizes):
+    return NumberConversion.get_num_steps_from_raw_dataset_index(Path(path), **sizes)
+
+
 def index(source, target):
     IndexGenerator(Path(source)).create_index(Path(target))
     return True
@@ -120,8 +153,8 @@ def read_packed(path, sequence_length):
 
 
 FUNCTIONS = (
-    *(sampler, python_shuffle, chunk, split, number, registry),
-    *(resolve, accepts_settings, index, pack, read_packed),
+    *(sampler, distributed_sampler, python_shuffle, chunk, split, number, registry),
+    *(resolve, accepts_settings, accepts_component, extract, dataset_tokens, index_steps, index, pack, read_packed),
 )
 JOBS = {function.__name__: function for function in FUNCTIONS}
 

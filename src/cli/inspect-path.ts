@@ -2,16 +2,11 @@
 import { readFile, stat } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
 import { readIndex } from '../formats/idx.js'
-import { checkTokenizer, readManifest } from '../stages/manifest.js'
-import { openPackedFile } from '../stages/packed-file.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
 import { findCheckpoint } from './continue-text.js'
+import { inspectPacked } from './inspect-packed.js'
 import { bytes, count } from './terminal.js'
 
 type Facts = Record<string, string | number>
-
-const SHOWN_DOCUMENTS = 3
-const SHOWN_TOKENS = 48
 
 /** @throws FILE_MISSING, and what is wrong with the file */
 export async function inspectPath(path: string, tokenizer: string | undefined): Promise<Facts> {
@@ -32,43 +27,6 @@ async function inspectIndex(path: string): Promise<Facts> {
     'bytes covered': bytes(entries.length === 0 ? 0 : entries.at(-2)! + entries.at(-1)!),
     'longest record': bytes(extreme(lengths, Math.max)),
     'shortest record': bytes(extreme(lengths, Math.min)),
-  }
-}
-
-async function inspectPacked(path: string, tokenizerPath: string | undefined): Promise<Facts> {
-  const file = await openPackedFile(path)
-  try {
-    const manifest = await readManifest(path, file.header)
-    let documents = 0
-    let longest = 0
-    const first: { start: number; length: number }[] = []
-    for await (const block of file.documents()) {
-      for (let entry = 0; entry < block.length; entry += 2) {
-        documents++
-        longest = Math.max(longest, block[entry + 1]!)
-        if (first.length < SHOWN_DOCUMENTS) first.push({ start: block[entry]!, length: block[entry + 1]! })
-      }
-    }
-    const facts: Facts = {
-      kind: 'packed tokens',
-      documents: count(documents),
-      tokens: count(file.tokenCount),
-      'bytes per token': file.header.tokenBytes,
-      'tokens per document': documents === 0 ? 0 : (file.tokenCount / documents).toFixed(1),
-      'longest document': `${count(longest)} tokens`,
-      tokenizer: manifest?.tokenizer?.sha256.slice(0, 12) ?? 'not recorded',
-    }
-    if (tokenizerPath !== undefined) {
-      const opened = await openTokenizer(tokenizerPath)
-      if (manifest !== undefined) checkTokenizer(manifest, opened, path)
-      for (const [number, { start, length }] of first.entries()) {
-        const ids = file.readTokens(start, Math.min(length, SHOWN_TOKENS))
-        facts[`document ${number}`] = JSON.stringify(opened.tokenizer.decode([...ids]))
-      }
-    }
-    return facts
-  } finally {
-    await file.close()
   }
 }
 

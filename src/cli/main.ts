@@ -5,9 +5,12 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addCompletionCommand } from './completion.js'
+import { addDoctorCommand } from './doctor.js'
 import { addGenerateCommand } from './generate.js'
 import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
+import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
@@ -33,6 +36,7 @@ const program = new Command('penstock')
 
 for (const add of [
   addQuickstartCommand,
+  addInitCommand,
   addRunCommand,
   addIndexCommand,
   addPackCommand,
@@ -44,6 +48,8 @@ for (const add of [
   addPlanCommand,
   addGraphCommand,
   addStagesCommand,
+  addDoctorCommand,
+  addCompletionCommand,
   addSetupCommand,
 ]) {
   add(program)

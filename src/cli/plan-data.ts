@@ -1,17 +1,18 @@
 /** The plan of a pipeline without training: a probe, carried forward to the whole input. */
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { PBIN_HEADER_BYTES, tokenBytesFor } from '../formats/pbin.js'
-import { allSteps, type CheckedPipeline } from '../pipelines/check.js'
+import { allSteps, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
 import type { StageReport } from '../pipelines/run.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import type { Estimate, PlanContext } from './plan-definition.js'
-import { type DataProbe, NOWHERE, probePipeline } from './plan-probe.js'
+import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './plan-probe.js'
 
 /** Of an index, measured: two numbers as a pickle writes them. */
 const INDEX_BYTES_PER_RECORD = 10
 /** Text compresses to about a quarter. */
 const COMPRESSION = 4
+const BYTES_PER_TOKEN = 3.5
 
 export async function planData(pipeline: CheckedPipeline, context: PlanContext): Promise<Estimate> {
   const steps = allSteps(pipeline.chain)
@@ -23,7 +24,7 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
   const rejected = probe.stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
   if (rejected > 0) context.problem('warning', `${rejected} faulty records in the part that was looked at`)
   const documents = documentsOf(pipeline, probe)
-  const tokens = tokensOf(probe, documents)
+  const tokens = tokensOf(probe, documents) ?? roughTokens(steps, probe, documents)
   for (const { name, options } of steps) {
     const path = String(options.path)
     if (name === 'write-index') context.sizes.set(path, documents * INDEX_BYTES_PER_RECORD)
@@ -33,7 +34,7 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
     context.madeTokens.set(resolve(path), tokens)
     context.sizes.set(path, PBIN_HEADER_BYTES + tokens * width + documents * INDEX_BYTES_PER_RECORD)
   }
-  const delivered = Math.min(...probe.stages.filter(({ name }) => name === NOWHERE).map(({ stats }) => stats.recordsIn))
+  const delivered = Math.min(...sinksIn(probe.stages).map(({ stats }) => stats.recordsIn))
   const seconds = probe.complete
     ? (probe.startupMs + probe.workMs) / 1000
     : (probe.startupMs + (probe.workMs * documents) / Math.max(1, delivered)) / 1000
@@ -42,7 +43,7 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
     ...(tokens === undefined ? {} : { tokens }),
     seconds,
     memoryBytes: probe.memoryBytes,
-    exact: probe.complete,
+    exact: probe.complete && !steps.some(lacksTokenizer),
   }
 }
 
@@ -62,6 +63,14 @@ function tokensOf({ stages, complete }: DataProbe, documents: number): number | 
   return complete ? counts.tokens! : Math.round((counts.tokens! * documents) / Math.max(1, recordsOut))
 }
 
+/** Before there is a tokenizer, by the usual length of a token. */
+function roughTokens(steps: readonly CheckedStep[], { stages }: DataProbe, documents: number): number | undefined {
+  const blocked = steps.find(lacksTokenizer)
+  const stats = stages.find(({ name }) => name === blocked?.name)?.stats
+  if (stats === undefined) return undefined
+  return Math.round((stats.bytesIn * documents) / Math.max(1, stats.recordsIn) / BYTES_PER_TOKEN)
+}
+
 /** Of what is read, unpacked. */
 function inputBytes(pipeline: CheckedPipeline): number {
   const sources = allSteps(pipeline.chain).filter(step => step.entry.accepts === undefined)
@@ -70,6 +79,6 @@ function inputBytes(pipeline: CheckedPipeline): number {
 }
 
 async function tokenWidth(tokenizer: unknown): Promise<number> {
-  if (typeof tokenizer !== 'string') return 2
+  if (typeof tokenizer !== 'string' || !existsSync(tokenizer)) return 2
   return tokenBytesFor((await openTokenizer(tokenizer)).tokenizer.vocabSize)
 }

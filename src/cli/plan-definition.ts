@@ -63,6 +63,8 @@ export interface Plan {
 export interface PlanContext {
   /** Tokens of the packed files that earlier pipelines make, by path. */
   readonly madeTokens: Map<string, number>
+  /** Ids of the tokenizers that earlier pipelines make, by path. */
+  readonly madeVocabularies: Map<string, number>
   /** Which pipeline makes a file. */
   readonly madeBy: Map<string, string>
   readonly sizes: Map<string, number>
@@ -75,6 +77,7 @@ export async function planDefinition(definition: Definition): Promise<Plan> {
   const problems: Problem[] = []
   const shared = {
     madeTokens: new Map<string, number>(),
+    madeVocabularies: new Map<string, number>(),
     madeBy: new Map<string, string>(),
     sizes: new Map<string, number>(),
   }
@@ -104,9 +107,9 @@ async function planPipeline(pipeline: CheckedPipeline, context: PlanContext): Pr
   let estimate: Estimate = { exact: false }
   try {
     if (training !== undefined) estimate = await planTraining(steps, training, context)
-    else if (reads.every(({ bytes }) => bytes !== undefined)) estimate = await planData(pipeline, context)
-    else if (reads.every(({ madeBy }) => madeBy !== undefined)) {
-      context.problem('warning', 'its times and counts cannot be told before its inputs are there')
+    else if (sourcesExist(pipeline)) estimate = await planData(pipeline, context)
+    else if (reads.every(({ bytes, madeBy }) => bytes !== undefined || madeBy !== undefined)) {
+      context.problem('warning', 'its times and counts cannot be told before its source is there')
     }
   } catch (error) {
     if (!(error instanceof PenstockError)) throw error
@@ -114,11 +117,22 @@ async function planPipeline(pipeline: CheckedPipeline, context: PlanContext): Pr
   }
   const writes = [...steps.flatMap(step => outputsOf(step, context)), ...checkpointsOf(training, context)]
   for (const { path } of writes) context.madeBy.set(resolve(path), pipeline.name)
+  for (const { name, options } of steps) {
+    if (name === 'train-tokenizer')
+      context.madeVocabularies.set(resolve(String(options.path)), Number(options.vocab_size))
+  }
   return { name: pipeline.name, reads: unique(reads), writes: unique(writes), estimate }
 }
 
 function inputsOf({ entry, options }: CheckedStep, { madeBy }: PlanContext): PlannedInput[] {
-  return (entry.reads?.(options) ?? []).map(path => ({ path, bytes: sizeOf(path), madeBy: madeBy.get(resolve(path)) }))
+  const tokenizer = typeof options.tokenizer === 'string' ? [options.tokenizer] : []
+  const paths = new Set([...(entry.reads?.(options) ?? []), ...tokenizer])
+  return Array.from(paths, path => ({ path, bytes: sizeOf(path), madeBy: madeBy.get(resolve(path)) }))
+}
+
+function sourcesExist({ chain }: CheckedPipeline): boolean {
+  const sources = allSteps(chain).filter(({ entry }) => entry.accepts === undefined)
+  return sources.every(({ entry, options }) => (entry.reads?.(options) ?? []).every(existsSync))
 }
 
 function outputsOf({ name, entry, options }: CheckedStep, context: PlanContext): PlannedOutput[] {

@@ -2,6 +2,7 @@
  * Two seconds of the real work, with its sinks replaced by ones that keep nothing: what a plan's times and counts are
  * made of. A probe writes no file.
  */
+import { existsSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { PenstockError } from '../errors.js'
 import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
@@ -59,23 +60,33 @@ const copied = ({ name, stats }: StageReport): StageReport => ({
 })
 
 /** Whether something came to every sink. */
-const arrived = (stages: readonly StageReport[]): boolean =>
-  stages.every(({ name, stats }) => name !== NOWHERE || stats.itemsIn > 0)
+const arrived = (stages: readonly StageReport[]): boolean => sinksIn(stages).every(({ stats }) => stats.itemsIn > 0)
 
-/** The name under which a replaced sink reports. */
-export const NOWHERE = 'nowhere'
+/** The stages that end a pipeline, or the part of it that can be tried. */
+export function sinksIn(stages: readonly StageReport[]): StageReport[] {
+  return stages.filter(({ stats }) => stats.itemsOut === 0)
+}
 
 function withoutOutputs(chain: CheckedChain): CheckedChain {
+  const blocked = chain.steps.findIndex(lacksTokenizer)
   return {
     merge: chain.merge.map(withoutOutputs),
-    fork: chain.fork.map(withoutOutputs),
-    steps: chain.steps.map(step => (step.entry.emits === undefined ? swallowing(step) : tolerant(step))),
+    // A chain ends where something that it needs is not there yet.
+    fork: blocked < 0 ? chain.fork.map(withoutOutputs) : [],
+    steps: chain.steps
+      .slice(0, blocked < 0 ? undefined : blocked + 1)
+      .map((step, index) => (index === blocked || step.entry.emits === undefined ? swallowing(step) : tolerant(step))),
   }
+}
+
+/** Whether a step needs a tokenizer that an earlier pipeline of the definition has yet to make. */
+export function lacksTokenizer({ options }: CheckedStep): boolean {
+  return typeof options.tokenizer === 'string' && !existsSync(options.tokenizer)
 }
 
 function swallowing(step: CheckedStep): CheckedStep {
   const create = () =>
-    sink(NOWHERE, async input => {
+    sink(step.name, async input => {
       for await (const _ of input);
     })
   return { ...step, entry: { ...step.entry, create } }

@@ -37,7 +37,7 @@ export async function planTraining(
   const tokenizerSize =
     training.tokenizer !== undefined && existsSync(training.tokenizer)
       ? (await openTokenizer(training.tokenizer)).tokenizer.vocabSize
-      : undefined
+      : context.madeVocabularies.get(resolve(training.tokenizer ?? ''))
   await checkFolder(training, context)
   const source = steps.find(step => step.name === 'shuffle-samples')?.options as unknown as SampleOptions | undefined
   const length = source && (await lengthOf(source, training, context))

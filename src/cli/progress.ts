@@ -3,6 +3,7 @@
  * nothing redrawn; with `json`, one JSON object a line. Always on standard error: standard output is for results.
  */
 import { FlowMeter, type StageFlow } from '../monitoring/flow.js'
+import { shortStageName } from '../monitoring/pipeline-graph.js'
 import type { PipelineResult, RunProgress, StageReport } from '../pipelines/run.js'
 import { summary } from './run-summary.js'
 import { bytes, count, duration } from './terminal.js'
@@ -78,8 +79,8 @@ export function terminalLines(progress: RunProgress, flows: readonly StageFlow[]
 function stageLine({ name, stats }: StageReport, flow: StageFlow): string {
   const records = recordsOf(stats)
   const columns = [
-    name.padEnd(17),
-    (records > 0 ? count(records) : bytes(stats.bytesOut)).padStart(11),
+    shortStageName(name).padEnd(18),
+    (records > 0 ? count(records) : bytes(stats.bytesOut)).padStart(10),
     (records > 0 ? `${count(flow.recordsPerSecond)}/s` : '').padStart(10),
     `${bytes(flow.bytesPerSecond)}/s`.padStart(10),
   ]
@@ -107,7 +108,7 @@ export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: re
     `${count(records[most] ?? 0)} records`,
     `${count(flows[most]?.recordsPerSecond ?? 0)}/s`,
     timeLeft(stages, elapsedMs),
-    slowest === undefined ? '' : `slowest: ${slowest.name}`,
+    slowest === undefined ? '' : `slowest: ${shortStageName(slowest.name)}`,
   ]
   return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`
 }

@@ -2,11 +2,13 @@
 import { PenstockError } from '../errors.js'
 import { openSinks } from '../monitoring/open-sinks.js'
 import { RunMonitor } from '../monitoring/run-monitor.js'
-import { allSteps, type CheckedPipeline, checkDefinition } from '../pipelines/check.js'
+import { checkDefinition } from '../pipelines/check.js'
 import type { Definition } from '../pipelines/definition.js'
-import { graphOf } from '../pipelines/graph.js'
+import { monitoredRun, sequenceLengthOf } from '../pipelines/monitored-run.js'
 import { type PipelineResult, runPipeline } from '../pipelines/run.js'
-import { checkMonitoring, runName } from '../pipelines/sinks.js'
+import { checkMonitoring } from '../pipelines/sinks.js'
+import { fromTraining } from '../pipelines/training-metrics.js'
+import type { TrainingEvent } from '../training/trainer.js'
 import { ProgressPrinter, progressMode } from './progress.js'
 import { setExitCodeIfStopped, stopSignal } from './terminal.js'
 import { trainingLine } from './training-lines.js'
@@ -37,6 +39,7 @@ export async function runDefinition(
     address => printer.print(`the page of this run: ${address}`),
   )
   const monitor = new RunMonitor(monitoredRun(definition, pipelines), sinks)
+  const sequenceLength = sequenceLengthOf(pipelines)
   const signal = stopSignal()
   const results: PipelineResult[] = []
   try {
@@ -48,7 +51,8 @@ export async function runDefinition(
           monitor.progress(progress)
         },
         onReport: (stage, event) => {
-          monitor.report(event)
+          const metrics = fromTraining(event as TrainingEvent, Date.now(), sequenceLength)
+          if (metrics !== undefined) monitor.log(metrics)
           onEvent(stage, event)
           const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event)
           if (line !== undefined) printer.print(line)
@@ -65,28 +69,4 @@ export async function runDefinition(
   await monitor.end(signal.aborted ? 'stopped' : 'done')
   setExitCodeIfStopped()
   return results
-}
-
-function monitoredRun(definition: Definition, pipelines: readonly CheckedPipeline[]) {
-  const steps = pipelines.flatMap(({ chain }) => allSteps(chain))
-  const trained = steps.find(step => step.name === 'feed-trainer')?.options.model as
-    | { sequence_length: number }
-    | undefined
-  return {
-    name: runName(definition),
-    config: configOf(steps),
-    pipelines: pipelines.map(graphOf),
-    sequenceLength: trained?.sequence_length,
-  }
-}
-
-/** The options of every stage by its name; the second of a name is `name 2`. */
-function configOf(steps: ReturnType<typeof allSteps>): Record<string, unknown> {
-  const config: Record<string, unknown> = {}
-  for (const { name, options } of steps) {
-    let key = name
-    for (let number = 2; Object.hasOwn(config, key); number++) key = `${name} ${number}`
-    config[key] = options
-  }
-  return config
 }

@@ -114,7 +114,7 @@ function computedText(filter: JqFilter, field: string): TextWriter {
     const value: unknown = JSON.parse(decoder.decode(bytes.subarray(start, end)))
     let found: unknown
     try {
-      found = filter.apply(value)[0]
+      found = filter.first(value)
     } catch (error) {
       return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${(error as Error).message}` }
     }

@@ -46,11 +46,11 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value)
     const refusal = refusalOf(request)
-    const url = new URL(request.url ?? '/', 'http://localhost')
-    const file = files.get(url.pathname)
+    const [path = '', query = ''] = (request.url ?? '').split('?')
+    const file = files.get(path)
     if (refusal !== undefined) answer(response, ...refusal)
     else if (file !== undefined) answer(response, 200, file.body, file.type)
-    else answerData(url, response, options, feed)
+    else answerData(path, new URLSearchParams(query), response, options, feed)
   })
   server.maxConnections = MAX_CONNECTIONS
   server.headersTimeout = 5000
@@ -93,15 +93,21 @@ function refusalOf({ method, headers, url }: IncomingMessage): [number, string] 
   return undefined
 }
 
-function answerData(url: URL, response: ServerResponse, { runs, metrics }: DashboardOptions, feed: LiveFeed): void {
-  switch (url.pathname) {
+function answerData(
+  path: string,
+  query: URLSearchParams,
+  response: ServerResponse,
+  { runs, metrics }: DashboardOptions,
+  feed: LiveFeed,
+): void {
+  switch (path) {
     case '/api/runs': {
       const summaries = runs.map(run => run.summary()).filter(summary => summary !== undefined)
       answerJson(response, { live: metrics !== undefined, runs: summaries })
       break
     }
     case '/api/series':
-      answerSeries(url.searchParams, response, runs)
+      answerSeries(query, response, runs)
       break
     case '/api/live':
       response.setHeader('Content-Type', 'text/event-stream')

@@ -2,8 +2,7 @@
  * What the counts of stages say about now: rates, how busy each stage is, and which one all others wait for. Compares
  * each snapshot with those of the last seconds, so that an answer is about the present and does not flicker.
  */
-import type { StageStats } from '../stages/stage.js'
-import type { PipelineSnapshot } from './run-event.js'
+import type { PipelineSnapshot, StageCounts } from './run-event.js'
 
 export interface StageFlow {
   readonly name: string
@@ -33,13 +32,18 @@ interface Reading {
 
 export class FlowMeter {
   private pipeline = ''
+  /** Since when each stage has stood as it stands. */
+  private standing: { readonly sinceMs: number; readonly reading: Reading }[] = []
   private readonly past: { readonly elapsedMs: number; readonly readings: readonly Reading[] }[] = []
 
   /** One entry a stage, in the order of the snapshot. */
   update({ pipeline, stages, elapsedMs }: PipelineSnapshot): StageFlow[] {
-    if (pipeline !== this.pipeline) this.past.length = 0
+    if (pipeline !== this.pipeline) {
+      this.past.length = 0
+      this.standing = []
+    }
     this.pipeline = pipeline
-    const readings = stages.map(({ stats }) => read(stats))
+    const readings = stages.map(({ stats }, index) => this.withOpenWait(index, stats, elapsedMs))
     while (this.past.length > 1 && this.past[1]!.elapsedMs <= elapsedMs - WINDOW_MS) this.past.shift()
     const since = this.past[0] ?? { elapsedMs: 0, readings: readings.map(() => NOTHING) }
     const spanMs = Math.max(1, elapsedMs - since.elapsedMs)
@@ -51,11 +55,26 @@ export class FlowMeter {
     const slowest = flows.length < 2 ? -1 : flows.findIndex(flow => !flow.ended && flow.busy >= most)
     return flows.map((flow, index) => (index === slowest ? { ...flow, slowest: true } : flow))
   }
+
+  /** A stage counts a wait when it is over; one that still goes on is told from its standing still. */
+  private withOpenWait(index: number, stats: StageCounts, elapsedMs: number): Reading {
+    const reading = read(stats)
+    const before = this.standing[index]
+    const stands =
+      before !== undefined &&
+      (Object.keys(reading) as (keyof Reading)[]).every(key => reading[key] === before.reading[key])
+    const sinceMs = stands ? before.sinceMs : elapsedMs
+    this.standing[index] = { sinceMs, reading }
+    const open = elapsedMs - sinceMs
+    if (stats.state === 'waiting for input') return { ...reading, waitedForInputMs: reading.waitedForInputMs + open }
+    if (stats.state === 'waiting for output') return { ...reading, waitedForOutputMs: reading.waitedForOutputMs + open }
+    return reading
+  }
 }
 
 const NOTHING: Reading = { items: 0, records: 0, bytes: 0, waitedForInputMs: 0, waitedForOutputMs: 0 }
 
-function read(stats: StageStats): Reading {
+function read(stats: StageCounts): Reading {
   return {
     items: stats.itemsIn + stats.itemsOut,
     records: Math.max(stats.recordsIn, stats.recordsOut),
@@ -65,14 +84,9 @@ function read(stats: StageStats): Reading {
   }
 }
 
-function flowOf(name: string, stats: StageStats, before: Reading, now: Reading, spanMs: number): StageFlow {
-  let input = now.waitedForInputMs - before.waitedForInputMs
-  let output = now.waitedForOutputMs - before.waitedForOutputMs
-  // A wait counts when it is over; a stage that moved nothing has waited all the time.
-  if (now.items === before.items) {
-    if (stats.state === 'waiting for input') input = spanMs - output
-    if (stats.state === 'waiting for output') output = spanMs - input
-  }
+function flowOf(name: string, stats: StageCounts, before: Reading, now: Reading, spanMs: number): StageFlow {
+  const input = now.waitedForInputMs - before.waitedForInputMs
+  const output = now.waitedForOutputMs - before.waitedForOutputMs
   const share = (ms: number): number => Math.min(1, Math.max(0, ms / spanMs))
   const ended = stats.state === 'ended'
   return {

@@ -2,9 +2,8 @@
  * The log of a run as JSON lines: written by the `jsonl` sink, read by `penstock view`. Appended to when a run goes on in
  * the same folder. JSON knows no NaN and no infinity: they stand as null, and `nonFinite` says which they were.
  */
-import type { StageStats } from '../stages/stage.js'
 import { AppendFile } from './append-file.js'
-import type { PipelineSnapshot, RunEvent } from './run-event.js'
+import type { PipelineSnapshot, RunEvent, StageCounts } from './run-event.js'
 import type { MetricSink } from './sink.js'
 
 /** The log's name inside a run folder. */
@@ -61,7 +60,7 @@ export function plainSnapshot({ pipeline, stages, elapsedMs }: PipelineSnapshot)
   }
 }
 
-function plainStats(stats: StageStats): StageStats {
+function plainStats(stats: StageCounts): StageCounts {
   return {
     ...stats,
     waitedForInputMs: Math.round(stats.waitedForInputMs),

@@ -23,6 +23,8 @@ export function pageFiles(): ReadonlyMap<string, PageFile> {
     ['/icon.svg', { type: 'image/svg+xml', body: ICON }],
     ['/style.css', { type: CSS, body: readFileSync(join(uplot, 'uPlot.min.css'), 'utf8') + STYLE }],
     ['/uplot.js', { type: JAVASCRIPT, body: readFileSync(join(uplot, 'uPlot.iife.min.js'), 'utf8') }],
+    // The one module that the page shares with the rest; the page's own import of it leads here.
+    ['/pipeline-graph.js', { type: JAVASCRIPT, body: moduleText(new URL('../pipeline-graph.js', own)) }],
     ...modules.map(name => [`/page/${name}`, { type: JAVASCRIPT, body: moduleText(new URL(name, own)) }] as const),
   ])
 }

@@ -22,3 +22,9 @@ export interface PipelineGraph {
   readonly nodes: readonly GraphNode[]
   readonly edges: readonly GraphEdge[]
 }
+
+/** The name of a stage where there is little room: of several that run as one, the first and how many follow. */
+export function shortStageName(name: string): string {
+  const [first, ...others] = name.split('+')
+  return others.length === 0 ? first! : `${first} + ${others.length} more`
+}

@@ -2,7 +2,6 @@
  * What sinks are told about a run. Times are milliseconds since 1970; `metrics` are named `group/name`, so that charts
  * of one group stand together wherever they are drawn.
  */
-import type { StageStats } from '../stages/stage.js'
 import type { PipelineGraph } from './pipeline-graph.js'
 
 export interface RunInfo {
@@ -15,10 +14,26 @@ export interface RunInfo {
   readonly pipelines: readonly PipelineGraph[]
 }
 
+/** What a stage has done so far, as stages count it. */
+export interface StageCounts {
+  readonly itemsIn: number
+  readonly itemsOut: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly recordsIn: number
+  readonly recordsOut: number
+  readonly rejected: number
+  readonly waitedForInputMs: number
+  readonly waitedForOutputMs: number
+  readonly state: 'idle' | 'working' | 'waiting for input' | 'waiting for output' | 'ended'
+  readonly counts: Readonly<Record<string, number>>
+  readonly notes: readonly string[]
+}
+
 /** The stages of the running pipeline. Their stats are live: a sink that keeps them copies them. */
 export interface PipelineSnapshot {
   readonly pipeline: string
-  readonly stages: readonly { readonly name: string; readonly stats: StageStats }[]
+  readonly stages: readonly { readonly name: string; readonly stats: StageCounts }[]
   readonly elapsedMs: number
 }
 

@@ -1,10 +1,5 @@
-/**
- * Stands between a run and its sinks: turns what the runner and its stages tell into events, and hands them to every
- * sink. Nothing that it is told can make it throw.
- */
+/** Stands between a run and its sinks: begins the run, hands every event to all of them, and closes them at the end. */
 import { randomInt } from 'node:crypto'
-import type { TrainingEvent } from '../training/trainer.js'
-import { fromTraining } from './metric-names.js'
 import type { PipelineGraph } from './pipeline-graph.js'
 import type { PipelineSnapshot, RunEvent, RunOutcome } from './run-event.js'
 import type { MetricSink } from './sink.js'
@@ -13,16 +8,12 @@ export interface MonitoredRun {
   readonly name: string
   readonly config: Readonly<Record<string, unknown>>
   readonly pipelines: readonly PipelineGraph[]
-  /** Of the model that is trained: turns tokens a second into samples a second. */
-  readonly sequenceLength?: number | undefined
 }
 
 export class RunMonitor {
   private readonly sinks: readonly MetricSink[]
-  private readonly run: MonitoredRun
 
   constructor(run: MonitoredRun, sinks: readonly MetricSink[]) {
-    this.run = run
     this.sinks = sinks
     const { name, config, pipelines } = run
     const startedAt = Date.now()
@@ -33,18 +24,12 @@ export class RunMonitor {
     this.log({ kind: 'progress', time: Date.now(), snapshot })
   }
 
-  /** What a stage reported. */
-  report(event: unknown): void {
-    const known = fromTraining(event as TrainingEvent, Date.now(), this.run.sequenceLength)
-    if (known !== undefined) this.log(known)
-  }
-
   async end(outcome: RunOutcome, message?: string): Promise<void> {
     this.log({ kind: 'run-end', time: Date.now(), outcome, ...(message === undefined ? {} : { message }) })
     await Promise.all(this.sinks.map(sink => sink.close()))
   }
 
-  private log(event: RunEvent): void {
+  log(event: RunEvent): void {
     for (const sink of this.sinks) sink.log(event)
   }
 }

@@ -3,9 +3,8 @@
  * stage has a track that shows what it did most in each interval: worked, waited for input, or waited for output. Steps,
  * evaluations and checkpoints have tracks of their own.
  */
-import type { StageStats } from '../stages/stage.js'
 import { AppendFile } from './append-file.js'
-import type { PipelineSnapshot, RunEvent } from './run-event.js'
+import type { PipelineSnapshot, RunEvent, StageCounts } from './run-event.js'
 import type { MetricSink } from './sink.js'
 
 type Activity = 'working' | 'waiting for input' | 'waiting for output'
@@ -75,12 +74,12 @@ class TraceWriter {
     }
   }
 
-  private newTrack(key: string, stats: StageStats, time: number): Track {
+  private newTrack(key: string, stats: StageCounts, time: number): Track {
     const { waitedForInputMs, waitedForOutputMs } = stats
     return { id: this.trackId(key), activity: undefined, since: time, until: time, waitedForInputMs, waitedForOutputMs }
   }
 
-  private extend(track: Track, stats: StageStats, time: number): void {
+  private extend(track: Track, stats: StageCounts, time: number): void {
     const waitedIn = stats.waitedForInputMs - track.waitedForInputMs
     const waitedOut = stats.waitedForOutputMs - track.waitedForOutputMs
     const activity = activityOf(stats, waitedIn, waitedOut, time - track.until)
@@ -129,7 +128,7 @@ class TraceWriter {
 }
 
 /** A wait that is still going on is not in the sums yet: then the state tells. */
-function activityOf(stats: StageStats, waitedIn: number, waitedOut: number, elapsed: number): Activity | undefined {
+function activityOf(stats: StageCounts, waitedIn: number, waitedOut: number, elapsed: number): Activity | undefined {
   if (waitedIn > elapsed / 2) return 'waiting for input'
   if (waitedOut > elapsed / 2) return 'waiting for output'
   if (stats.state === 'ended' || stats.state === 'idle') return undefined

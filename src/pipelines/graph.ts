@@ -2,7 +2,14 @@
 import { basename } from 'node:path'
 import type { GraphEdge, GraphNode, PipelineGraph } from '../monitoring/pipeline-graph.js'
 import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
+import { fuse, namesRunBy } from './fuse.js'
 
+/** As it is run: steps that run as one are one node. */
+export function runningGraphOf(pipeline: CheckedPipeline): PipelineGraph {
+  return graphOf({ ...pipeline, chain: fuse(pipeline.chain) })
+}
+
+/** As it is written. */
 export function graphOf({ name, chain }: CheckedPipeline): PipelineGraph {
   const nodes: GraphNode[] = []
   const edges: GraphEdge[] = []
@@ -33,9 +40,11 @@ function place(
   }
   if (chain.merge.length > 0) before = chain.merge.flatMap(branch => below(branch, []))
   for (const step of chain.steps) {
+    const names = namesRunBy(step)
+    if (names.length === 0) continue
     const id = nodes.length
     const layer = Math.max(-1, ...before.map(node => nodes[node]!.layer)) + 1
-    nodes.push({ id, name: step.name, detail: detailOf(step), layer, row })
+    nodes.push({ id, name: names.join('+'), detail: detailOf(step), layer, row })
     for (const node of before) edges.push({ from: node, to: id, items: step.entry.accepts ?? '' })
     before = [id]
   }
@@ -50,6 +59,6 @@ function place(
 
 /** The file that a stage reads or writes, else nothing. */
 function detailOf({ entry, options }: CheckedStep): string {
-  const file = [...(entry.writes?.(options) ?? []), ...(entry.reads?.(options) ?? [])][0]
-  return file === undefined ? '' : basename(file)
+  const [file = options.path] = [...(entry.writes?.(options) ?? []), ...(entry.reads?.(options) ?? [])]
+  return typeof file === 'string' ? basename(file) : ''
 }

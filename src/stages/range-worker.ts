@@ -5,7 +5,7 @@
 import { readSync } from 'node:fs'
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import { PenstockError } from '../errors.js'
-import type { TokenArray } from '../formats/batches.js'
+import type { TokenArray, TokenizerIdentity } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
 import type { FieldPath } from '../formats/json-scan.js'
 import {
@@ -19,7 +19,9 @@ import {
   type ScannedLines,
 } from '../tokenizer/pack-kernel.js'
 import { kernelModule } from './kernel-module.js'
-import { openTokenizer } from './tokenizer-file.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
+import { sendingErrors } from './worker-errors.js'
 
 /** What to do with the lines beside checking them. */
 export interface RangePacking {
@@ -66,14 +68,16 @@ const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 
 let lineKernel: LineKernel | undefined
 const packKernels = new Map<string, Promise<PackKernel>>()
+const tokenizers = new Map<string, Promise<TokenizerFile>>()
 
-export default async function readRange(task: RangeTask): Promise<unknown> {
+async function readRange(task: RangeTask): Promise<unknown> {
   const reply = task.packing === undefined ? scanRange(task) : await packRange(task, task.packing)
   const buffers = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths].flatMap(
     array => array?.buffer ?? [],
   )
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
+export default sendingErrors(readRange)
 
 function scanRange(task: RangeTask): RangeReply {
   lineKernel ??= createLineKernel({ wasm: kernelModule() })
@@ -92,7 +96,7 @@ function packKernelFor(packing: RangePacking): Promise<PackKernel> {
   const key = JSON.stringify(packing)
   let kernel = packKernels.get(key)
   if (kernel === undefined) {
-    kernel = openTokenizer(packing.tokenizerPath, { wasm: kernelModule() }).then(({ tokenizer }) => {
+    kernel = tokenizerAt(packing.tokenizerPath).then(({ tokenizer }) => {
       const { path: field, endOfDocumentId: eodId, tokenBytes: width } = packing
       return createPackKernel({ tokenizer, field, eodId, width })
     })
@@ -100,6 +104,35 @@ function packKernelFor(packing: RangePacking): Promise<PackKernel> {
   }
   return kernel
 }
+
+function tokenizerAt(path: string): Promise<TokenizerFile> {
+  let file = tokenizers.get(path)
+  if (file === undefined) {
+    file = openTokenizer(path, { wasm: kernelModule() })
+    tokenizers.set(path, file)
+  }
+  return file
+}
+
+export interface DescribeTask {
+  readonly tokenizerPath: string
+  readonly endOfDocument: string | undefined
+}
+export interface TokenizerFacts {
+  readonly identity: TokenizerIdentity
+  readonly totalSize: number
+  readonly how: Tokenizer['how']
+}
+
+/** What the main thread needs to know of a tokenizer, so that it need not load it too. */
+export const describeTokenizer = sendingErrors(
+  async ({ tokenizerPath, endOfDocument }: DescribeTask): Promise<TokenizerFacts> => {
+    const file = await tokenizerAt(tokenizerPath)
+    const { vocabSize, totalSize, how } = file.tokenizer
+    const endOfDocumentId = endOfDocument === undefined ? undefined : tokenIdOf(file, endOfDocument)
+    return { identity: { sha256: file.sha256, vocabSize, endOfDocumentId }, totalSize, how }
+  },
+)
 
 interface LoadedRange {
   readonly bytes: Uint8Array

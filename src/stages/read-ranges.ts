@@ -6,15 +6,22 @@
 import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import * as z from 'zod'
-import { PenstockError, toPenstockError } from '../errors.js'
+import { PenstockError } from '../errors.js'
 import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { tokenBytesFor } from '../formats/pbin.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
-import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-worker.js'
+import type {
+  DescribeTask,
+  RangeFault,
+  RangePacking,
+  RangeReply,
+  RangeTask,
+  TokenizerFacts,
+} from './range-worker.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
-import { openTokenizer, tokenIdOf } from './tokenizer-file.js'
+import { receivedError } from './worker-errors.js'
 
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
 export const RANGE_BYTES = 4 << 20
@@ -73,17 +80,20 @@ export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
 
 async function* ranges(options: ReadRangesOptions, context: StageContext): AsyncGenerator<RangeBatch> {
   const { path } = options
-  const packing = options.pack === undefined ? undefined : await openPacking(options.pack)
   const { handle, stats } = await openSource(path)
   context.stats.counts.totalBytes = stats.size
   const workers = options.workers ?? availableParallelism()
-  const pool = new Piscina<RangeTask, RangeReply>({
+  const pool = new Piscina({
     filename: new URL('./range-worker.js', import.meta.url).href,
     minThreads: 1,
     maxThreads: workers,
+    // What a task allocates lives in the kernel's memory; a small nursery keeps the workers small.
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
   const faults = new RangeFaults(options, context)
   try {
+    const packing = options.pack === undefined ? undefined : await openPacking(options.pack, pool)
+    if (packing?.how.fast === false) context.note(`tokenizing without the fast kernel: ${packing.how.why}`)
     const tasks = tasksFor(stats.size, workers, {
       descriptor: handle.fd,
       file: path,
@@ -113,17 +123,26 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
   }
 }
 
-async function openPacking(
-  pack: NonNullable<ReadRangesOptions['pack']>,
-): Promise<{ packing: RangePacking; identity: TokenizerIdentity }> {
-  const file = await openTokenizer(pack.tokenizer)
-  const { vocabSize, totalSize } = file.tokenizer
-  const endOfDocumentId = pack.end_of_document === undefined ? undefined : tokenIdOf(file, pack.end_of_document)
-  const tokenBytes = pack.token_bytes ?? tokenBytesFor(Math.max(vocabSize, totalSize))
-  return {
-    packing: { tokenizerPath: file.path, path: pack.field, endOfDocumentId, tokenBytes },
-    identity: { sha256: file.sha256, vocabSize, endOfDocumentId },
+async function openPacking(pack: NonNullable<ReadRangesOptions['pack']>, pool: Piscina): Promise<Packing> {
+  const task: DescribeTask = { tokenizerPath: pack.tokenizer, endOfDocument: pack.end_of_document }
+  const { identity, totalSize, how } = await describe(pool, task)
+  const tokenBytes = pack.token_bytes ?? tokenBytesFor(Math.max(identity.vocabSize, totalSize))
+  const { endOfDocumentId } = identity
+  return { identity, how, packing: { tokenizerPath: pack.tokenizer, path: pack.field, endOfDocumentId, tokenBytes } }
+}
+
+async function describe(pool: Piscina, task: DescribeTask): Promise<TokenizerFacts> {
+  try {
+    return await pool.run(task, { name: 'describeTokenizer' })
+  } catch (error) {
+    throw receivedError(error, 'WORKER_FAILED', { file: task.tokenizerPath })
   }
+}
+
+interface Packing {
+  readonly identity: TokenizerIdentity
+  readonly how: TokenizerFacts['how']
+  readonly packing: RangePacking
 }
 
 type Task = RangeTask & Batch
@@ -142,11 +161,11 @@ async function* tasksFor(
   }
 }
 
-async function runTask(pool: Piscina<RangeTask, RangeReply>, task: Task): Promise<RangeReply> {
+async function runTask(pool: Piscina, task: Task): Promise<RangeReply> {
   try {
     return await pool.run(task)
   } catch (error) {
-    throw toPenstockError(error, 'WORKER_FAILED', { file: task.file, byteOffset: task.start })
+    throw receivedError(error, 'WORKER_FAILED', { file: task.file, byteOffset: task.start })
   }
 }
 

@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import * as z from 'zod'
-import { PenstockError, toPenstockError } from '../errors.js'
+import { PenstockError } from '../errors.js'
 import type { DocumentBatch, TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
 import { type TokenBytes, tokenBytesFor } from '../formats/pbin.js'
@@ -14,6 +14,7 @@ import { inOrder } from './in-order.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
+import { receivedError } from './worker-errors.js'
 import { openTokenizer, tokenIdOf } from './tokenizer-file.js'
 
 export const tokenizeBatchesOptions = z
@@ -67,7 +68,7 @@ async function* tokenized(
       const task = { slot, tokenizerPath: file.path, endOfDocumentId }
       return { batch, slot, reply: await pool.run(task) }
     } catch (error) {
-      throw toPenstockError(error, 'WORKER_FAILED', {
+      throw receivedError(error, 'WORKER_FAILED', {
         file: batch.origin.source,
         line: batch.origin.firstLine,
         stage: 'tokenize-batches',

@@ -6,6 +6,7 @@ import type { TokenArray } from '../formats/batches.js'
 import type { Tokenizer } from '../tokenizer/index.js'
 import { kernelModule } from './kernel-module.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
+import { sendingErrors } from './worker-errors.js'
 import { openTokenizer } from './tokenizer-file.js'
 
 export interface TokenizeTask {
@@ -26,7 +27,7 @@ export interface TokenizeReply {
 
 const tokenizers = new Map<string, Promise<Tokenizer>>()
 
-export default async function tokenizeSlot(task: TokenizeTask): Promise<TokenizeReply> {
+async function tokenizeSlot(task: TokenizeTask): Promise<TokenizeReply> {
   let loading = tokenizers.get(task.tokenizerPath)
   if (loading === undefined) {
     loading = openTokenizer(task.tokenizerPath, { wasm: kernelModule() }).then(file => file.tokenizer)
@@ -36,6 +37,8 @@ export default async function tokenizeSlot(task: TokenizeTask): Promise<Tokenize
   const encoded = (await loading).encodeBatch(bytes, offsets)
   return intoSlot(task.slot, encoded.tokens, encoded.lengths, task.endOfDocumentId)
 }
+
+export default sendingErrors(tokenizeSlot)
 
 /** Copies the tokens into the slot, an end-of-document token behind each document that does not end in one. */
 function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, end: number | undefined): TokenizeReply {

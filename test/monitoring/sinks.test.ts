@@ -133,7 +133,7 @@ describe('a sink that fails', () => {
       )
       const monitor = new RunMonitor({ name: 'demo', config: {}, pipelines: [] }, sinks)
       for (let step = 1; step <= 100; step++) {
-        monitor.report({ kind: 'evaluation', step, loss: 1, tokens: 10, durationMs: 1 })
+        monitor.log({ kind: 'metrics', time: START, step, durationMs: 1, values: { 'held_out/loss': 1 } })
       }
       await monitor.end('done')
       expect(failures.sort()).toEqual(['tensorboard', 'trace'])

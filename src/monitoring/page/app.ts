@@ -69,7 +69,7 @@ function drawStatus(): void {
 function drawGraphs(): void {
   const shown = shownRuns()
   byId('pipelines-section').hidden = !shown.some(run => run.info.pipelines.length > 0)
-  byId('pipelines').replaceChildren(...shown.slice(0, 4).flatMap(drawPipelines))
+  byId('pipelines').replaceChildren(...shown.slice(0, 4).flatMap(run => drawPipelines(run, runs.length > 1)))
 }
 
 function drawEntries(id: string, of: (run: RunSummary) => readonly TextEntry[]): void {

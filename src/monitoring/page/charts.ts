@@ -23,6 +23,9 @@ const KINDS: readonly Kind[] = [
 ]
 
 const HEIGHT = 240
+const SHOWN_NAME = 24
+/** A series with fewer points is not smoothed: there is nothing to smooth. */
+const FEW_POINTS = 40
 /** Runs after the eighth share its colours. */
 export const COLOURS = 8
 
@@ -113,9 +116,7 @@ export class Chart {
     const colour = (name: string): string => style.getPropertyValue(name).trim()
     const smooth = state.smoothing > 0
     const series: UPlot.Series[] = lines.flatMap(({ line, run }): UPlot.Series[] => {
-      const label = [named ? run.name : '', line.metric.replace('train/', '').replace('held_out/', 'held-out ')]
-        .join(' ')
-        .trim()
+      const label = labelOf(line.metric, named ? run.name : '', this.kind)
       const stroke = colour(`--run-${run.colour % COLOURS}`)
       const heldOut = line.metric.startsWith('held_out/')
       const shared = {
@@ -124,11 +125,11 @@ export class Chart {
         value: (_: UPlot, value: number | null) => (value === null ? '–' : compact(value)),
       }
       // Few points are shown as such; of a smoothed line the true one stays visible behind it.
-      const points = { show: line.steps.length < 40 }
+      const points = { show: line.steps.length < FEW_POINTS }
       const plain = { ...shared, label, stroke, width: 1.5, points }
       return smooth
         ? [
-            { ...plain, label: `${label} (as logged)`, width: 1, alpha: 0.3, points: { show: false } },
+            { ...plain, class: 'behind', width: 1, alpha: 0.3, points: { show: false } },
             { ...plain, width: 2, points: { show: false } },
           ]
         : [plain]
@@ -170,13 +171,21 @@ export class Chart {
   }
 }
 
+/** The run where there are several, and the metric where the title does not tell it. */
+function labelOf(metric: string, run: string, { metrics }: Kind): string {
+  const short = run.length <= SHOWN_NAME ? run : `${run.slice(0, SHOWN_NAME - 1)}…`
+  const own = metrics.length > 1 || run === '' ? metric.replace('train/', '').replace('held_out/', 'held-out ') : ''
+  return `${short} ${own.replaceAll('_', ' ')}`.trim()
+}
+
 /** All series on the steps of all of them. A logarithm knows only what is above 0. */
 function aligned(lines: readonly Series[], { logAxis, smoothing }: ViewState): UPlot.AlignedData {
   const drawable = (values: (number | null)[]): (number | null)[] =>
     logAxis ? values.map(value => (value !== null && value > 0 ? value : null)) : values
   const tables = lines.map(({ steps, values }): UPlot.AlignedData => {
     const plain = drawable(values)
-    return smoothing > 0 ? [steps, plain, drawable(smoothed(values, smoothing))] : [steps, plain]
+    if (smoothing === 0) return [steps, plain]
+    return [steps, plain, steps.length < FEW_POINTS ? plain : drawable(smoothed(values, smoothing))]
   })
   if (tables.length === 0) return [[]]
   return tables.length === 1 ? tables[0]! : uPlot.join(tables)

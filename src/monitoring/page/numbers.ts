@@ -10,7 +10,7 @@ export function compact(value: number | null | undefined): string {
   if (size >= 1e6) return `${(value / 1e6).toFixed(2)}M`
   if (size >= 1e4) return `${(value / 1e3).toFixed(1)}k`
   if (size >= 100 || Number.isInteger(value)) return value.toLocaleString('en-US', { maximumFractionDigits: 1 })
-  return value.toPrecision(4)
+  return String(Number(value.toPrecision(4)))
 }
 
 export function bytes(value: number): string {

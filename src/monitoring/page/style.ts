@@ -51,10 +51,10 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 ${Array.from({ length: 8 }, (_, run) => `.run-${run} { background: var(--run-${run}); }`).join('\n')}
 .running, .done { color: var(--good); } .failed { color: var(--bad); } .stopped { color: var(--warn); }
 .pipeline + .pipeline { margin-top: 12px; }
-.pipeline svg { display: block; }
+.pipeline svg { display: block; overflow: visible; }
 .pipeline text { fill: var(--text); font-size: 14px; }
 .pipeline .title { font-weight: 600; }
-.pipeline .quiet { fill: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
+.pipeline .quiet { fill: var(--quiet); font-size: 12px; font-weight: 400; font-variant-numeric: tabular-nums; }
 .pipeline .items { text-anchor: end; }
 .pipeline .box { fill: var(--ground); stroke: var(--line); }
 .pipeline .slowest .box { fill: var(--warn-ground); stroke: var(--warn); stroke-width: 2; }
@@ -70,6 +70,7 @@ ${Array.from({ length: 8 }, (_, run) => `.run-${run} { background: var(--run-${r
 .chart .plot { min-height: 240px; }
 .uplot { font: inherit; } .u-legend { font-size: 12px; text-align: left; color: var(--quiet); }
 .u-legend th { padding: 1px 4px; font-weight: 500; border: 0; } .u-legend td { padding: 1px 4px; border: 0; font-variant-numeric: tabular-nums; }
+.u-legend .behind { display: none; } .u-inline th, .u-inline td { white-space: normal; overflow-wrap: anywhere; }
 .u-legend .u-value { color: var(--text); } .u-inline tr { margin-right: 10px; }
 .u-select { background: color-mix(in srgb, var(--accent) 18%, transparent); }
 .u-cursor-x, .u-cursor-y { border-color: var(--quiet) !important; }

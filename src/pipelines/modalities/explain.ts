@@ -1,11 +1,13 @@
 /** What a configuration of the reference becomes here, in lines for people: before anything runs. */
 
 import type { Unsupported } from './build.js'
+import { pathText } from './config-error.js'
+import type { LoaderPlan } from './loader-plan.js'
 import { toNativeTraining } from './native.js'
 import type { ModalitiesPackPlan } from './pack-plan.js'
 import { noticeLine } from './read-config.js'
 import type { Notice } from './stale.js'
-import type { LoaderPlan, ModalitiesTrainingPlan } from './training-plan.js'
+import type { ModalitiesTrainingPlan } from './training-plan.js'
 
 export function explainTraining(plan: ModalitiesTrainingPlan, file: string): string[] {
   const { settings, model, checkpoint } = plan
@@ -52,7 +54,7 @@ function loaderText(loader: LoaderPlan): string {
 
 function endLines(plan: { notices: readonly Notice[]; unsupported: readonly Unsupported[] }, file: string): string[] {
   return [
-    ...plan.unsupported.map(({ what, why, path }) => `not supported   ${what} at ${path.join('.')}: ${why}`),
+    ...plan.unsupported.map(({ what, why, path }) => `not supported   ${what} at ${pathText(path)}: ${why}`),
     ...plan.notices.map(notice => `note            ${noticeLine(file, notice)}`),
   ]
 }

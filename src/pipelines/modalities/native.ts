@@ -4,7 +4,8 @@
  */
 import type { FeedTrainerOptions } from '../../stages/feed-trainer.js'
 import type { ShuffleSamplesOptions } from '../../stages/shuffle-samples.js'
-import type { Gpt2Options, LoaderPlan, ModalitiesTrainingPlan, WrapperPlan } from './training-plan.js'
+import type { LoaderPlan } from './loader-plan.js'
+import type { Gpt2Options, ModalitiesTrainingPlan, WrapperPlan } from './training-plan.js'
 
 export interface NativeTraining {
   readonly shuffleSamples: ShuffleSamplesOptions

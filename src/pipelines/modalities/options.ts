@@ -38,6 +38,11 @@ export class Component {
   }
 }
 
+/** An option of a component that is a component: its schema has checked that. */
+export function partOf(component: Component, name: string): Component {
+  return component.options[name] as Component
+}
+
 export const text = z.string()
 export const flag = z.boolean()
 export const texts = z.array(text)

@@ -2,7 +2,14 @@
 import * as z from 'zod'
 import type { Unsupported } from './build.js'
 import { type Component, maybe, text, whole } from './options.js'
-import { type ReadOptions, readConfig, readSettingsAs, topComponent, unusedNotices } from './read-config.js'
+import {
+  type ReadOptions,
+  readConfig,
+  readSettingsAs,
+  settingsNode,
+  topComponent,
+  unusedNotices,
+} from './read-config.js'
 import type { Notice } from './stale.js'
 
 export type TokenizerPlan =
@@ -52,7 +59,7 @@ export function readPackPlan(source: string, options: Omit<ReadOptions, 'readTok
   const tokenizer = tokenizerPlan(topComponent(config, 'tokenizer', 'tokenizer'))
   const notices = [...config.notices, ...unusedNotices(config)]
   if (settings.dst_path == null) {
-    const place = config.tree.entries.get('settings')!.place
+    const place = settingsNode(config).place
     notices.push({
       message: 'dst_path is missing: read as the source with the suffix .pbin',
       path: ['settings'],

@@ -3,7 +3,7 @@ import type * as z from 'zod'
 import { type Builder, makeBuilder } from './build.js'
 import { checkOptions } from './check-options.js'
 import { modalitiesComponents } from './components.js'
-import { type ConfigPath, configError } from './config-error.js'
+import { type ConfigPath, configError, pathText } from './config-error.js'
 import { interpolate } from './interpolate.js'
 import { Component, type ComputeTools } from './options.js'
 import { modalitiesResolvers, type ResolverContext } from './resolvers.js'
@@ -43,13 +43,16 @@ export function topComponent(
 
 /** `settings` against a schema. @throws CONFIG_INVALID */
 export function readSettingsAs<Schema extends z.ZodObject>(config: ReadConfig, schema: Schema): z.output<Schema> {
-  const { builder, file, tree } = config
+  const node = settingsNode(config)
+  const raw = config.builder.top('settings') as Record<string, unknown>
+  return checkOptions(raw, { options: schema }, { name: 'settings', file: config.file, path: ['settings'], node })
+}
+
+/** @throws CONFIG_INVALID where the file has no settings */
+export function settingsNode({ file, tree }: ReadConfig): MapNode {
   const node = tree.entries.get('settings')
-  if (node?.kind !== 'map') {
-    throw configError('settings is missing at the top: expected a mapping', file, ['settings'], (node ?? tree).place)
-  }
-  const raw = builder.top('settings') as Record<string, unknown>
-  return checkOptions(raw, { options: schema }, { name: 'settings', file, path: ['settings'], node })
+  if (node?.kind === 'map') return node
+  throw configError('settings is missing at the top: expected a mapping', file, ['settings'], (node ?? tree).place)
 }
 
 /** Names at the top that nothing uses: perhaps a slip. */
@@ -69,6 +72,6 @@ function keyPlace(tree: MapNode, name: string): Place {
 
 /** A notice as one line: `file:line:column: message (at path)`. */
 export function noticeLine(file: string, { message, path, place }: Notice): string {
-  const where = path.length === 0 ? '' : ` (at ${path.join('.')})`
+  const where = path.length === 0 ? '' : ` (at ${pathText(path)})`
   return `${file}:${place.line}:${place.column}: ${message}${where}`
 }

@@ -6,14 +6,16 @@ import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { blockGeometry } from '../../sampling/block.js'
 import type { Unsupported } from './build.js'
-import { type gpt2Options, type MeshOptions, meshDegrees, meshRank } from './components-model.js'
-import { configError } from './config-error.js'
-import { Component } from './options.js'
+import { type gpt2Options, type MeshOptions, meshDegrees } from './components-model.js'
+import { configError, pathText } from './config-error.js'
+import { evaluationLoaders, type LoaderPlan, loaderPlan } from './loader-plan.js'
+import { Component, partOf } from './options.js'
 import {
   type ReadConfig,
   type ReadOptions,
   readConfig,
   readSettingsAs,
+  settingsNode,
   topComponent,
   unusedNotices,
 } from './read-config.js'
@@ -21,31 +23,6 @@ import { checkSettings, type TrainingSettings, tokensPerStep, trainingSettings }
 import type { Notice } from './stale.js'
 
 export type Gpt2Options = z.output<typeof gpt2Options>
-
-/** One way to read samples. */
-export interface LoaderPlan {
-  readonly tag: string
-  readonly dataPath: string
-  readonly sequenceLength: number
-  readonly reuseLastTarget: boolean
-  readonly microBatchSize: number
-  readonly shuffle: boolean
-  readonly seed: number
-  readonly epoch: number
-  /** Samples of all ranks that are done. */
-  readonly skipSamples: number
-  readonly rank: number
-  readonly worldSize: number
-  readonly mask: MaskPlan | null
-}
-
-/** Which targets count: those between the two tokens. */
-export interface MaskPlan {
-  readonly beginToken: string
-  readonly endToken: string
-  readonly ignoreIndex: number
-  readonly tokenizer: Component
-}
 
 export interface InitializationPlan {
   readonly type: 'plain' | 'scaled' | 'scaled_embed'
@@ -144,16 +121,12 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
   checkLengths(plan.model, train, config, rawModel)
   const geometry = blockGeometry(options.readTokenCount(train.dataPath), train.sequenceLength, train.reuseLastTarget)
   const offered = geometry.count * settings.step_profile.sequence_length
-  const findings = checkSettings(settings, offered, config.file, config.tree.entries.get('settings') as never)
+  const findings = checkSettings(settings, offered, config.file, settingsNode(config))
   return {
     ...plan,
     notices: [...config.notices, ...findings, ...unusedNotices(config)],
     unsupported: config.builder.unsupported,
   }
-}
-
-function partOf(component: Component, name: string): Component {
-  return component.options[name] as Component
 }
 
 /** Follows components of one kind along an option; gives the innermost and those passed, outermost first. */
@@ -203,72 +176,6 @@ function initializationPlan({ options }: Component): InitializationPlan {
     // "auto" is the rule of Takase et al. 2023, as in the reference.
     std: std === 'auto' ? Math.sqrt(2 / (5 * (options.hidden_dim as number))) : std,
     layers: (options.num_layers as number | null | undefined) ?? null,
-  }
-}
-
-function evaluationLoaders(config: ReadConfig, rank: number): LoaderPlan[] {
-  const loaders = config.builder.top('eval_dataloaders')
-  const isList =
-    Array.isArray(loaders) &&
-    loaders.every(loader => loader instanceof Component && loader.componentKey === 'data_loader')
-  if (isList) return (loaders as Component[]).map(loader => loaderPlan(loader, config, rank))
-  const place = config.tree.entries.get('eval_dataloaders')?.place ?? config.tree.place
-  throw configError(
-    'eval_dataloaders: expected a list of data_loader components, perhaps []',
-    config.file,
-    ['eval_dataloaders'],
-    place,
-  )
-}
-
-function loaderPlan(loader: Component, config: ReadConfig, rank: number): LoaderPlan {
-  const batches = partOf(loader, 'batch_sampler')
-  const sampler = partOf(batches, 'sampler')
-  const dataset = partOf(loader, 'dataset')
-  if (dataset.variantKey !== 'packed_mem_map_dataset_continuous') {
-    const message = `reading dataset.${dataset.variantKey} is not supported: expected packed_mem_map_dataset_continuous`
-    throw configError(message, config.file, dataset.path, dataset.place, 'UNSUPPORTED')
-  }
-  const collator = loader.options.collate_fn as Component | null | undefined
-  return {
-    tag: loader.options.dataloader_tag as string,
-    dataPath: dataset.options.raw_data_path as string,
-    sequenceLength: dataset.options.sequence_length as number,
-    reuseLastTarget: dataset.options.reuse_last_target as boolean,
-    microBatchSize: batches.options.batch_size as number,
-    ...samplerPlan(sampler, rank),
-    mask: maskPlan(collator),
-  }
-}
-
-function samplerPlan({ variantKey, options }: Component, globalRank: number) {
-  const number = (name: string, otherwise: number) => (options[name] as number | null | undefined) ?? otherwise
-  return {
-    shuffle: variantKey !== 'sequential_sampler' && options.shuffle === true,
-    seed: number('seed', 0),
-    epoch: number('epoch', 0),
-    skipSamples: number('skip_num_global_samples', 0),
-    ...(options.device_mesh instanceof Component
-      ? meshShare(options.device_mesh, options.data_parallel_key as MeshMethod, globalRank)
-      : { rank: number('rank', 0), worldSize: number('num_replicas', 1) }),
-  }
-}
-
-type MeshMethod = keyof ReturnType<typeof meshDegrees>
-
-function meshShare({ options }: Component, method: MeshMethod, globalRank: number) {
-  const mesh = options as MeshOptions
-  return { rank: meshRank(mesh, method, globalRank), worldSize: meshDegrees(mesh)[method] }
-}
-
-function maskPlan(collator: Component | null | undefined): MaskPlan | null {
-  if (collator?.variantKey !== 'mask_loss_collator_wrapper') return null
-  const tokens = collator.options.mask_tokens as Record<string, string>
-  return {
-    beginToken: tokens.b_include_to_loss_token!,
-    endToken: tokens.e_include_to_loss_token!,
-    ignoreIndex: collator.options.loss_ignore_index as number,
-    tokenizer: partOf(collator, 'tokenizer'),
   }
 }
 
@@ -346,6 +253,6 @@ export function requireSupported(plan: ModalitiesTrainingPlan): void {
   const [first] = plan.unsupported
   if (first === undefined) return
   throw new PenstockError('UNSUPPORTED', `${first.what} is not supported (${first.why})`, {
-    path: first.path.join('.'),
+    path: pathText(first.path),
   })
 }

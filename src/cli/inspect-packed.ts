@@ -1,0 +1,135 @@
+/** What is in a packed file: how long its documents are, which tokens they are made of, and how the first ones read. */
+import { checkTokenizer, readManifest } from '../stages/manifest.js'
+import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
+import { openTokenizer, type TokenizerFile } from '../stages/tokenizer-file.js'
+import { count } from './terminal.js'
+
+const SHOWN_DOCUMENTS = 3
+const SHOWN_TOKENS = 48
+const SHOWN_FREQUENT = 8
+const BAR_WIDTH = 30
+const READ_TOKENS = 1 << 20
+/** Of a greater file, every n-th part is counted. */
+const MAX_COUNTED_TOKENS = 64 << 20
+
+interface Document {
+  readonly start: number
+  readonly length: number
+}
+
+/** @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH */
+export async function inspectPacked(path: string, tokenizerPath?: string): Promise<Record<string, string | number>> {
+  const file = await openPackedFile(path)
+  try {
+    const manifest = await readManifest(path, file.header)
+    const { documents, longest, histogram, first } = await lengthsIn(file)
+    const opened = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
+    if (manifest !== undefined && opened !== undefined) checkTokenizer(manifest, opened, path)
+    return {
+      kind: 'packed tokens',
+      documents: count(documents),
+      tokens: count(file.tokenCount),
+      'bytes per token': file.header.tokenBytes,
+      'tokens per document': documents === 0 ? 0 : (file.tokenCount / documents).toFixed(1),
+      'longest document': `${count(longest)} tokens`,
+      tokenizer: manifest?.tokenizer?.sha256.slice(0, 12) ?? 'not recorded',
+      ...histogramFacts(histogram),
+      ...tokenFacts(file, opened),
+      ...(opened === undefined ? {} : documentFacts(file, opened, first)),
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** One pass over the index. Entry n of the histogram counts documents of [2^(n-1), 2^n) tokens, entry 0 empty ones. */
+async function lengthsIn(file: PackedFile) {
+  const first: Document[] = []
+  const histogram: number[] = []
+  let documents = 0
+  let longest = 0
+  for await (const block of file.documents()) {
+    for (let entry = 0; entry < block.length; entry += 2) {
+      const [start, length] = [block[entry]!, block[entry + 1]!]
+      const bin = length === 0 ? 0 : Math.floor(Math.log2(length)) + 1
+      histogram[bin] = (histogram[bin] ?? 0) + 1
+      longest = Math.max(longest, length)
+      if (documents++ < SHOWN_DOCUMENTS) first.push({ start, length })
+    }
+  }
+  return { documents, longest, histogram, first }
+}
+
+function histogramFacts(histogram: readonly number[]): Record<string, string> {
+  const most = Math.max(1, ...histogram.filter(Boolean))
+  const rows = Array.from(histogram, (documents = 0, bin) => {
+    const [from, to] = bin === 0 ? [0, 0] : [2 ** (bin - 1), 2 ** bin - 1]
+    const name = from === to ? `of ${count(from)} tokens` : `of ${count(from)} to ${count(to)}`
+    const bar = '#'.repeat(Math.ceil((documents / most) * BAR_WIDTH))
+    return [name, `${count(documents).padStart(count(most).length)}  ${bar}`.trimEnd()] as const
+  })
+  return Object.fromEntries(rows.slice(histogram.findIndex(documents => documents > 0)))
+}
+
+/** How often each id stands in the file. */
+function countTokens(file: PackedFile): { counts: Float64Array; counted: number } {
+  let counts = new Float64Array(1 << 16)
+  const parts = Math.ceil(file.tokenCount / READ_TOKENS)
+  const every = Math.max(1, Math.ceil(file.tokenCount / MAX_COUNTED_TOKENS))
+  let counted = 0
+  for (let part = 0; part < parts; part += every) {
+    const start = part * READ_TOKENS
+    const tokens = file.readTokens(start, Math.min(READ_TOKENS, file.tokenCount - start))
+    for (const id of tokens) {
+      // Ids come from a file: one that no vocabulary has is not worth its memory.
+      if (id >= counts.length && id < 1 << 24) counts = grown(counts, id)
+      if (id < counts.length) counts[id]! += 1
+    }
+    counted += tokens.length
+  }
+  return { counts, counted }
+}
+
+function grown(counts: Float64Array<ArrayBuffer>, id: number): Float64Array<ArrayBuffer> {
+  const longer = new Float64Array(2 ** Math.ceil(Math.log2(id + 1)))
+  longer.set(counts)
+  return longer
+}
+
+function tokenFacts(file: PackedFile, opened: TokenizerFile | undefined): Record<string, string> {
+  const { counts, counted } = countTokens(file)
+  const used = Array.from(counts, (times, id) => ({ id, times })).filter(({ times }) => times > 0)
+  const frequent = used.toSorted((a, b) => b.times - a.times).slice(0, SHOWN_FREQUENT)
+  const share = (times: number): string => percent(times, counted)
+  const named = (id: number): string =>
+    opened === undefined ? String(id) : JSON.stringify(opened.tokenizer.decode([id]))
+  const facts: Record<string, string> = {
+    'different tokens':
+      count(used.length) + (counted < file.tokenCount ? `, in ${percent(counted, file.tokenCount)} of the file` : ''),
+    'most frequent': frequent.map(({ id, times }) => `${named(id)} ${share(times)}`).join(', '),
+  }
+  if (opened !== undefined) {
+    const { tokenizer } = opened
+    const isSpecial = (id: number): boolean =>
+      tokenizer.decode([id]) !== '' && tokenizer.decode([id], { skipSpecialTokens: true }) === ''
+    const special = used.filter(({ id }) => isSpecial(id))
+    facts['special tokens'] = share(special.reduce((sum, { times }) => sum + times, 0))
+  }
+  return facts
+}
+
+const percent = (part: number, whole: number): string => `${((100 * part) / Math.max(1, whole)).toFixed(1)} %`
+
+/** The first documents with a bar between their tokens. */
+function documentFacts(
+  file: PackedFile,
+  { tokenizer }: TokenizerFile,
+  documents: readonly Document[],
+): Record<string, string> {
+  const rows = documents.map(({ start, length }, number) => {
+    const ids = file.readTokens(start, Math.min(length, SHOWN_TOKENS))
+    const pieces = Array.from(ids, id => JSON.stringify(tokenizer.decode([id])).slice(1, -1))
+    return [`document ${number}`, `${pieces.join('|')}${length > SHOWN_TOKENS ? '|...' : ''}`] as const
+  })
+  return Object.fromEntries(rows)
+}

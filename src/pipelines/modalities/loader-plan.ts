@@ -1,0 +1,98 @@
+/** The data loaders of a configuration as plain data: which file, in which order, which share, which targets count. */
+import { type MeshOptions, meshDegrees, meshRank } from './components-model.js'
+import { configError } from './config-error.js'
+import { Component, partOf } from './options.js'
+import type { ReadConfig } from './read-config.js'
+
+/** One way to read samples. */
+export interface LoaderPlan {
+  readonly tag: string
+  readonly dataPath: string
+  readonly sequenceLength: number
+  readonly reuseLastTarget: boolean
+  readonly microBatchSize: number
+  readonly shuffle: boolean
+  readonly seed: number
+  readonly epoch: number
+  /** Samples of all ranks that are done. */
+  readonly skipSamples: number
+  readonly rank: number
+  readonly worldSize: number
+  readonly mask: MaskPlan | null
+}
+
+/** Which targets count: those between the two tokens. */
+export interface MaskPlan {
+  readonly beginToken: string
+  readonly endToken: string
+  readonly ignoreIndex: number
+  readonly tokenizer: Component
+}
+
+/** `eval_dataloaders`, perhaps none. */
+export function evaluationLoaders(config: ReadConfig, rank: number): LoaderPlan[] {
+  const loaders = config.builder.top('eval_dataloaders')
+  const isList =
+    Array.isArray(loaders) &&
+    loaders.every(loader => loader instanceof Component && loader.componentKey === 'data_loader')
+  if (isList) return (loaders as Component[]).map(loader => loaderPlan(loader, config, rank))
+  const place = config.tree.entries.get('eval_dataloaders')?.place ?? config.tree.place
+  throw configError(
+    'eval_dataloaders: expected a list of data_loader components, perhaps []',
+    config.file,
+    ['eval_dataloaders'],
+    place,
+  )
+}
+
+/** @throws UNSUPPORTED for data that is not packed */
+export function loaderPlan(loader: Component, config: ReadConfig, rank: number): LoaderPlan {
+  const batches = partOf(loader, 'batch_sampler')
+  const sampler = partOf(batches, 'sampler')
+  const dataset = partOf(loader, 'dataset')
+  if (dataset.variantKey !== 'packed_mem_map_dataset_continuous') {
+    const message = `reading dataset.${dataset.variantKey} is not supported: expected packed_mem_map_dataset_continuous`
+    throw configError(message, config.file, dataset.path, dataset.place, 'UNSUPPORTED')
+  }
+  const collator = loader.options.collate_fn as Component | null | undefined
+  return {
+    tag: loader.options.dataloader_tag as string,
+    dataPath: dataset.options.raw_data_path as string,
+    sequenceLength: dataset.options.sequence_length as number,
+    reuseLastTarget: dataset.options.reuse_last_target as boolean,
+    microBatchSize: batches.options.batch_size as number,
+    ...samplerPlan(sampler, rank),
+    mask: maskPlan(collator),
+  }
+}
+
+function samplerPlan({ variantKey, options }: Component, globalRank: number) {
+  const number = (name: string, otherwise: number) => (options[name] as number | null | undefined) ?? otherwise
+  return {
+    shuffle: variantKey !== 'sequential_sampler' && options.shuffle === true,
+    seed: number('seed', 0),
+    epoch: number('epoch', 0),
+    skipSamples: number('skip_num_global_samples', 0),
+    ...(options.device_mesh instanceof Component
+      ? meshShare(options.device_mesh, options.data_parallel_key as MeshMethod, globalRank)
+      : { rank: number('rank', 0), worldSize: number('num_replicas', 1) }),
+  }
+}
+
+type MeshMethod = keyof ReturnType<typeof meshDegrees>
+
+function meshShare({ options }: Component, method: MeshMethod, globalRank: number) {
+  const mesh = options as MeshOptions
+  return { rank: meshRank(mesh, method, globalRank), worldSize: meshDegrees(mesh)[method] }
+}
+
+function maskPlan(collator: Component | null | undefined): MaskPlan | null {
+  if (collator?.variantKey !== 'mask_loss_collator_wrapper') return null
+  const tokens = collator.options.mask_tokens as Record<string, string>
+  return {
+    beginToken: tokens.b_include_to_loss_token!,
+    endToken: tokens.e_include_to_loss_token!,
+    ignoreIndex: collator.options.loss_ignore_index as number,
+    tokenizer: partOf(collator, 'tokenizer'),
+  }
+}

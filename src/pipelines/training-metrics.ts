@@ -1,0 +1,55 @@
+/** What a training reports, as the named numbers and notes that sinks know. */
+import type { RunEvent } from '../monitoring/run-event.js'
+import type { TrainingEvent } from '../training/trainer.js'
+
+/**
+ * Undefined for events that tell a sink nothing.
+ * @param sequenceLength turns tokens a second into samples a second
+ */
+export function fromTraining(
+  event: TrainingEvent,
+  time: number,
+  sequenceLength: number | undefined,
+): RunEvent | undefined {
+  const samplesPerSecond = (group: string, tokensPerSecond: number): Record<string, number> =>
+    sequenceLength === undefined ? {} : { [`${group}/samples_per_second`]: tokensPerSecond / sequenceLength }
+  switch (event.kind) {
+    case 'step':
+      return {
+        kind: 'metrics',
+        time,
+        step: event.step,
+        durationMs: event.stepMs,
+        values: {
+          'train/loss': event.loss,
+          'train/loss_average': event.averageLoss,
+          'train/learning_rate': event.learningRate,
+          'train/gradient_norm': event.gradientNorm,
+          'train/tokens_per_second': event.tokensPerSecond,
+          ...samplesPerSecond('train', event.tokensPerSecond),
+          'train/step_ms': event.stepMs,
+          'train/consumed_tokens': event.consumedTokens,
+          'train/memory_mb': process.memoryUsage.rss() / 1e6,
+        },
+      }
+    case 'evaluation':
+      return {
+        kind: 'metrics',
+        time,
+        step: event.step,
+        durationMs: event.durationMs,
+        values: {
+          'held_out/loss': event.loss,
+          ...samplesPerSecond('held_out', (1000 * event.tokens) / event.durationMs),
+        },
+      }
+    case 'checkpoint':
+      return { kind: 'checkpoint', time, step: event.step, path: event.path, durationMs: event.durationMs }
+    case 'resumed':
+      return { kind: 'note', time, message: `resumed after step ${event.step} from ${event.path}` }
+    case 'damaged-checkpoint':
+      return { kind: 'note', time, message: `passed over a damaged checkpoint: ${event.error.toLine()}` }
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,104 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import { writeStart } from '#src/cli/init-definition'
+import { checkDefinition } from '#src/pipelines/check'
+import { readDefinition } from '#src/pipelines/definition'
+import { checkMonitoring } from '#src/pipelines/sinks'
+import { inFolder } from '../monitoring/fixtures.js'
+
+const lines = (count: number, record: (index: number) => unknown): string =>
+  Array.from({ length: count }, (_, index) => `${JSON.stringify(record(index))}\n`).join('')
+
+/** The options that each stage of a written definition would get. */
+function stagesOf(file: string): Record<string, Record<string, unknown>> {
+  const definition = readDefinition(readFileSync(file, 'utf8'), file)
+  checkMonitoring(definition)
+  const pipelines = checkDefinition(definition)
+  const steps = pipelines.flatMap(({ chain }) => [...chain.steps, ...chain.fork.flatMap(branch => branch.steps)])
+  return Object.fromEntries(steps.map(({ name, options }) => [name, options]))
+}
+
+describe('init', () => {
+  it('writes a definition that is in order, for the field with the most text', async () => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'a "b".jsonl'), join(folder, 'a.yaml')]
+      const record = { id: 'x', meta: { 'the body': 'many words '.repeat(20) }, title: 'short' }
+      writeFileSync(
+        source,
+        lines(50, () => record),
+      )
+      expect(await writeStart(source, output, {})).toContain('.meta["the body"]')
+      const stages = stagesOf(output)
+      expect(Object.keys(stages)).toContain('train-tokenizer')
+      expect(stages['extract-text']).toMatchObject({ field: '.meta["the body"]', faulty: 'fail' })
+      expect(stages['read-file']).toMatchObject({ path: source })
+    })
+  })
+
+  it('keeps faulty lines apart when it saw some, and uses a tokenizer that is there', async () => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
+      writeFileSync(source, `${lines(10, () => ({ text: 'words' }))}[1, 2]\n{"text": 3}\n`)
+      await writeStart(source, output, { tokenizer: 'my/tokenizer.json' })
+      const stages = stagesOf(output)
+      expect(stages['train-tokenizer']).toBeUndefined()
+      expect(stages['tokenize-batches']).toMatchObject({ tokenizer: 'my/tokenizer.json', faulty: 'quarantine' })
+    })
+  })
+
+  it('looks into a packed file', async () => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'a.jsonl.gz'), join(folder, 'a.yaml')]
+      writeFileSync(source, gzipSync(lines(5000, index => ({ n: index, text: `words ${'more '.repeat(50)}` }))))
+      await writeStart(source, output, {})
+      expect(stagesOf(output)['extract-text']).toMatchObject({ field: '.text' })
+    })
+  })
+
+  it('refuses what it cannot help with, and to replace a file', async () => {
+    await inFolder(async folder => {
+      const at = (name: string) => join(folder, name)
+      writeFileSync(at('numbers.jsonl'), '1\n2\n')
+      writeFileSync(at('textless.jsonl'), '{"a":1}\n')
+      writeFileSync(at('good.jsonl'), '{"text":"a"}\n')
+      writeFileSync(at('taken.yaml'), 'mine')
+      const failure = (source: string, output: string) =>
+        writeStart(at(source), at(output), {}).catch(error => error.code)
+      expect(await failure('none.jsonl', 'a.yaml')).toBe('FILE_MISSING')
+      expect(await failure('numbers.jsonl', 'a.yaml')).toBe('JSON_INVALID')
+      expect(await failure('textless.jsonl', 'a.yaml')).toBe('FIELD_MISSING')
+      expect(await failure('good.jsonl', 'taken.yaml')).toBe('FILE_EXISTS')
+      expect(readFileSync(at('taken.yaml'), 'utf8')).toBe('mine')
+    })
+  })
+})
+
+describe('completion', () => {
+  const main = new URL('../../dist/cli/main.js', import.meta.url).pathname
+  const script = (shell: string): string =>
+    execFileSync(process.execPath, [main, 'completion', shell], { encoding: 'utf8' })
+
+  /** What bash offers behind some words. */
+  function offered(...words: string[]): string[] {
+    const code = `${script('bash')}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _penstock; printf '%s\\n' "\${COMPREPLY[@]}"`
+    return execFileSync('bash', ['-c', code, 'bash', ...words], { encoding: 'utf8', cwd: '/' })
+      .trim()
+      .split('\n')
+  }
+
+  it('offers commands, options, choices and files in bash', () => {
+    expect(offered('penstock', 'gr')).toEqual(['graph'])
+    expect(offered('penstock', 'plan', '--j')).toEqual(['--json'])
+    expect(offered('penstock', 'graph', '--format', '')).toEqual(['svg', 'mermaid'])
+    expect(offered('penstock', 'completion', 'fis')).toEqual(['fish'])
+    expect(offered('penstock', 'plan', 'et')).toContain('etc')
+  })
+
+  it('is a script that fish and zsh could read', () => {
+    expect(script('fish')).toMatch(/^complete -c penstock -n __fish_use_subcommand -f -a quickstart -d '.+'$/m)
+    expect(script('zsh')).toContain('bashcompinit')
+  })
+})
