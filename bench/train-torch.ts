@@ -1,6 +1,6 @@
 /**
  * Speed of training with the torch engine beside a plain loop written by hand, on the same model, in turns, because other
- * programs share the machine. Run it after a build: `npx jiti bench/train-torch.ts [nproc] [--gpu 124M|1.3B]`.
+ * programs share the machine; on a busy one OMP_NUM_THREADS=1 keeps threads from waiting for each other. Run it after a build: `npx jiti bench/train-torch.ts [nproc] [--gpu 124M|1.3B]`.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -92,7 +92,7 @@ function plain({ model: input, rows, steps }: Shape): number {
   const threads = Math.max(1, Math.floor(availableParallelism() / nproc))
   const output = execFileSync(python, [...launcher, ...script], {
     encoding: 'utf8',
-    env: { ...process.env, OMP_NUM_THREADS: String(threads) },
+    env: { ...process.env, OMP_NUM_THREADS: process.env.OMP_NUM_THREADS ?? String(threads) },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   return JSON.parse(output.trim().split('\n').at(-1)!).tokensPerSecond
