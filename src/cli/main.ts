@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addCompletionCommand } from './completion.js'
+import { addConvertCommand } from './convert.js'
 import { addDoctorCommand } from './doctor.js'
 import { addGenerateCommand } from './generate.js'
 import { addGraphCommand } from './graph.js'
@@ -43,6 +44,7 @@ for (const add of [
   addTrainTokenizerCommand,
   addTrainCommand,
   addGenerateCommand,
+  addConvertCommand,
   addInspectCommand,
   addViewCommand,
   addPlanCommand,

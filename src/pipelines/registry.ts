@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod'
 import type { ItemKind } from '../formats/batches.js'
+import { cutSamples, cutSamplesOptions } from '../stages/cut-samples.js'
 import { extractText, extractTextOptions } from '../stages/extract-text.js'
 import { feedTrainer, feedTrainerOptions } from '../stages/feed-trainer.js'
 import { readDocuments, readDocumentsOptions } from '../stages/read-documents.js'
@@ -139,6 +140,13 @@ export const stageRegistry: StageRegistry = {
     options: shuffleSamplesOptions,
     create: shuffleSamples,
     reads: fileOf,
+  }),
+  'cut-samples': entry({
+    summary: 'training samples cut out of tokens as they come, in their order',
+    accepts: 'tokens',
+    emits: 'samples',
+    options: cutSamplesOptions,
+    create: cutSamples,
   }),
   'feed-trainer': entry({
     summary: 'trains a model on samples; ends at its last step',

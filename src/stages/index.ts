@@ -1,4 +1,5 @@
 /** `penstock/stages`: every stage as a Node stream, and the helper to make more. */
+export { type CutSamplesOptions, cutSamples } from './cut-samples.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
 export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
 export { type ReadDocumentsOptions, readDocuments } from './read-documents.js'

@@ -42,6 +42,7 @@ const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'write-pbin': out => ({ path: join(out, 'out.pbin') }),
   'read-pbin': () => ({ path: packed }),
   'shuffle-samples': () => ({ path: packed, sequence_length: 8, batch_size: 4 }),
+  'cut-samples': () => ({ sequence_length: 8, batch_size: 4 }),
   'feed-trainer': out => ({
     model,
     tokenizer,
