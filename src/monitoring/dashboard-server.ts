@@ -28,7 +28,8 @@ const HEADERS = {
 export interface DashboardOptions {
   readonly port: number
   readonly runs: readonly RunHistory[]
-  /** Absent where no run goes on. */
+  /** Whether pages are told of news. */
+  readonly live: boolean
   readonly metrics?: PrometheusState
 }
 
@@ -97,13 +98,13 @@ function answerData(
   path: string,
   query: URLSearchParams,
   response: ServerResponse,
-  { runs, metrics }: DashboardOptions,
+  { runs, live, metrics }: DashboardOptions,
   feed: LiveFeed,
 ): void {
   switch (path) {
     case '/api/runs': {
       const summaries = runs.map(run => run.summary()).filter(summary => summary !== undefined)
-      answerJson(response, { live: metrics !== undefined, runs: summaries })
+      answerJson(response, { live, runs: summaries })
       break
     }
     case '/api/series':

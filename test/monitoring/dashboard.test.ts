@@ -37,7 +37,7 @@ function history(steps: number): RunHistory {
 describe('the page server', () => {
   let dashboard: Dashboard
   beforeEach(async () => {
-    dashboard = await serveDashboard({ port: 0, runs: [history(1000)] })
+    dashboard = await serveDashboard({ port: 0, runs: [history(1000)], live: false })
   })
   afterEach(() => dashboard.close())
 
@@ -137,7 +137,7 @@ describe('fewer points', () => {
 
 describe('a slow page', () => {
   it('makes the server keep a bounded amount, and is told to catch up', async () => {
-    const dashboard = await serveDashboard({ port: 0, runs: [history(1)], metrics: new PrometheusState() })
+    const dashboard = await serveDashboard({ port: 0, runs: [history(1)], live: true, metrics: new PrometheusState() })
     const { hostname, port, host } = new URL(dashboard.address)
     const socket = connect(Number(port), hostname)
     socket.write(`GET /api/live HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
