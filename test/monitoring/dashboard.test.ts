@@ -89,6 +89,21 @@ describe('the page server', () => {
     expect(refused).toBe(true)
   })
 
+  it('drops a request that does not end', async () => {
+    const { hostname, port } = new URL(dashboard.address)
+    const socket = connect(Number(port), hostname)
+    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ')
+    const started = performance.now()
+    await new Promise<void>(resolve => void socket.on('close', () => resolve()).resume())
+    expect(performance.now() - started).toBeLessThan(8000)
+  })
+
+  it('says when its port is taken', async () => {
+    const port = Number(new URL(dashboard.address).port)
+    const failure = await serveDashboard({ port, runs: [], live: false }).catch(error => error)
+    expect(failure.code).toBe('ARGUMENT_INVALID')
+  })
+
   it('gives few points that keep the lows and highs', async () => {
     const { body } = await get(
       dashboard.address,
