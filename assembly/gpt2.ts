@@ -30,6 +30,7 @@ function isControlSpace(block: v128): v128 {
 
 /** Encodes [start, end) to `out`; returns the end of the tokens. */
 export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
+  const classes = GPT2_CLASSES
   let found: i32 = 0
   // Masks of the 64 bytes at `base`, one bit a byte; every byte of a character has its character's class.
   let letters: u64 = 0
@@ -102,7 +103,7 @@ export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
         const at = ahead + <usize>bit
         const lead = <u32>load<u8>(at)
         const length = <u64>sequenceLength(lead)
-        const kind = <u32>load<u8>(GPT2_CLASSES + codePointAt(at, lead))
+        const kind = <u32>load<u8>(classes + codePointAt(at, lead))
         const bits = (((<u64>1) << length) - 1) << bit
         const first = (<u64>1) << bit
         nextLetters |= kind == LETTER ? bits : 0

@@ -6,6 +6,7 @@ import { encodeWords, GROUP } from './words'
 
 const MATCHES: u32 = 1
 const RESCAN: u32 = 2
+const MATCHED_BEFORE: u32 = 4
 const STATE: u32 = 0xffc0
 const START_STATE: u32 = 64
 
@@ -34,12 +35,16 @@ function split<T>(stage: i32, start: usize, end: usize): void {
   }
 }
 
-/** With the fused table a token that ends where the next begins costs no restart, and the start is stored without a branch. */
+/**
+ * With the fused table a token that ends where the next begins, or one character before, costs no restart; starts are
+ * stored without a branch.
+ */
 function splitLast<T>(classes: usize, table: usize, fused: usize, start: usize, end: usize): void {
   const full = STARTS + (<usize>GROUP << 2)
   store<u32>(nextStart, <u32>start)
   let to = nextStart + 4
   let state = START_STATE
+  let before = start
   let at = start
   while (true) {
     while (at < end) {
@@ -47,8 +52,11 @@ function splitLast<T>(classes: usize, table: usize, fused: usize, start: usize, 
       const next = at + sequenceLength(lead)
       const transition = <u32>load<u16>(fused + ((state + <u32>load<u8>(classes + codePointAt(at, lead))) << 1))
       state = transition & STATE
+      store<u32>(to, <u32>before)
+      to += transition & MATCHED_BEFORE
       store<u32>(to, <u32>at)
       to += (transition & MATCHES) << 2
+      before = at
       at = next
       if ((transition & RESCAN) != 0) {
         at = pieceEnd(classes, table, load<u32>(to - 4), end)

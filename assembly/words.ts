@@ -63,6 +63,10 @@ export function encodeWords<T>(count: i32, out: usize): usize {
 
 /** For each word its key, the address of its bucket and its start, 32 bytes each at KEYS. */
 function findBuckets(count: i32): void {
+  // Locals: the compiler reads a global anew after each store.
+  const words = WORDS
+  const shift = WORD_SHIFT
+  const lengthMasks = LENGTH_MASKS
   let key = KEYS
   let start: usize = load<u32>(STARTS)
   let touched: u32 = 0
@@ -70,12 +74,12 @@ function findBuckets(count: i32): void {
   for (let at = STARTS; at < end; at += 4) {
     const stop: usize = load<u32>(at, 4)
     const length = select<usize>(SHORT_LIMIT + 1, stop - start, stop - start > SHORT_LIMIT)
-    const masks = LENGTH_MASKS + (length << 4)
+    const masks = lengthMasks + (length << 4)
     const word = v128.or(v128.and(v128.load(start), v128.load(masks)), v128.load(masks, 272))
     let hash = <u64>i64x2.extract_lane(word, 1) * HASH2 ^ <u64>i64x2.extract_lane(word, 0)
     hash ^= hash >> 32
     hash *= HASH
-    const bucket = WORDS + (<usize>(hash >> WORD_SHIFT) << 6)
+    const bucket = words + (<usize>(hash >> shift) << 6)
     touched ^= load<u32>(bucket)
     v128.store(key, word)
     store<u32>(key, <u32>bucket, 16)
@@ -172,59 +176,68 @@ function addLongWord<T>(word: usize, length: u32, hash: u64, tokens: usize, coun
   arenaTop += textBytes + tokenBytes
 }
 
-/** Merges a word, unless it is one of those that are one token whatever the merges say. */
+/** Merges a word, unless it is one token as a whole: then a look-up does instead of many. */
 function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
-  if (wholeWordMask != 0) {
-    const token = wholeWord(word, length)
-    if (token != NONE) {
-      store<T>(out, <T>token)
-      return 1
-    }
-  }
-  return merge<T>(word, length, out)
+  const token = wholeWord(word, length)
+  if (token == NONE) return merge<T>(word, length, out)
+  store<T>(out, <T>token)
+  return 1
 }
 
-// Whole words lie in an open-addressing table of 32-byte slots: hash u64, address of the text u32, length u32, token u32.
+// Whole words lie in an open-addressing table of 16-byte slots: low half of the hash u32, address of the text u32
+// (0: empty), length u32, token u32.
 let wholeWords: usize = 0
 let wholeWordMask: u32 = 0
+/** Longer tokens are left to merging. */
+const WHOLE_WORD_LIMIT: u32 = 2048
 
 /**
- * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i], and keeps those that their own
- * merges do not make. `table` has room for twice as many slots as words, a power of two; the texts have to stay.
+ * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]: all of it when merges are to be
+ * ignored, otherwise the words that their merges make one token. `table` has room for more slots than words, a power of
+ * two; the texts have to stay. Returns how many were taken.
  */
-export function setWholeWords(texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slots: u32): u32 {
-  memory.fill(table, 0, <usize>slots << 5)
-  let kept: u32 = 0
-  for (let i: u32 = 0; i < count; i++) {
-    const word = texts + load<u32>(offsets + (<usize>i << 2))
-    const length = <u32>(texts + load<u32>(offsets + (<usize>i << 2), 4) - word)
-    const token = load<u32>(ids + (<usize>i << 2))
-    if (length == 0 || (merge<u32>(word, length, KEYS) == 1 && load<u32>(KEYS) == token)) continue
-    const hash = hashOf(word, length)
-    let slot = <u32>(hash >> 20) & (slots - 1)
-    while (load<u64>(table + (<usize>slot << 5)) != 0) slot = (slot + 1) & (slots - 1)
-    store<u64>(table + (<usize>slot << 5), hash)
-    store<u32>(table + (<usize>slot << 5), <u32>word, 8)
-    store<u32>(table + (<usize>slot << 5), length, 12)
-    store<u32>(table + (<usize>slot << 5), token, 16)
-    kept++
-  }
+export function setWholeWords(
+  texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slots: u32, ignoresMerges: bool,
+): u32 {
+  memory.fill(table, 0, <usize>slots << 4)
   wholeWords = table
-  wholeWordMask = kept == 0 ? 0 : slots - 1
-  return kept
+  wholeWordMask = slots - 1
+  let taken: u32 = 0
+  for (let i: u32 = 0; i < count; i++) {
+    const start = load<u32>(offsets + (<usize>i << 2))
+    const length = load<u32>(offsets + (<usize>i << 2), 4) - start
+    const token = load<u32>(ids + (<usize>i << 2))
+    const word = texts + start
+    if (length == 0) continue
+    if (!ignoresMerges && (length > WHOLE_WORD_LIMIT || merge<u32>(word, length, KEYS) != 1 || load<u32>(KEYS) != token)) continue
+    const hash = hashOf(word, length)
+    let slot = wholeWords + (<usize>(<u32>(hash >> 32) & wholeWordMask) << 4)
+    while (load<u32>(slot, 4) != 0) slot = nextWholeWord(slot)
+    store<u32>(slot, <u32>hash)
+    store<u32>(slot, <u32>word, 4)
+    store<u32>(slot, length, 8)
+    store<u32>(slot, token, 12)
+    taken++
+  }
+  return taken
 }
 
 function wholeWord(word: usize, length: u32): u32 {
   const hash = hashOf(word, length)
-  let slot = <u32>(hash >> 20) & wholeWordMask
+  let slot = wholeWords + (<usize>(<u32>(hash >> 32) & wholeWordMask) << 4)
   while (true) {
-    const entry = wholeWords + (<usize>slot << 5)
-    const found = load<u64>(entry)
-    if (found == 0) return NONE
-    const isSame = found == hash && load<u32>(entry, 12) == length && memory.compare(load<u32>(entry, 8), word, length) == 0
-    if (isSame) return load<u32>(entry, 16)
-    slot = (slot + 1) & wholeWordMask
+    const text: usize = load<u32>(slot, 4)
+    if (text == 0) return NONE
+    const isSame = load<u32>(slot) == <u32>hash && load<u32>(slot, 8) == length && memory.compare(text, word, length) == 0
+    if (isSame) return load<u32>(slot, 12)
+    slot = nextWholeWord(slot)
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function nextWholeWord(slot: usize): usize {
+  return wholeWords + ((slot + 16 - wholeWords) & ((<usize>wholeWordMask << 4) | 15))
 }
 
 /** Never 0, which marks an empty slot. */

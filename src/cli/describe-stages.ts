@@ -37,15 +37,33 @@ export function describeStages(name: string | undefined, asJson: boolean): strin
 
 const flow = ({ accepts, emits }: StageEntry): string => `${accepts ?? ''} -> ${emits ?? ''}`.trim()
 
-function optionLines(entry: StageEntry): string[] {
+interface OptionRow {
+  readonly name: string
+  readonly type: string
+  readonly description: string
+  readonly required: boolean
+  /** The default as JSON, or nothing. */
+  readonly fallback: string
+}
+
+function optionRows(entry: StageEntry): OptionRow[] {
   const schema = z.toJSONSchema(entry.options, { io: 'input' }) as {
     properties?: Record<string, OptionSchema>
     required?: readonly string[]
   }
-  return Object.entries(schema.properties ?? {}).map(([option, details]) => {
-    const required = schema.required?.includes(option) ? ' (required)' : ''
-    const fallback = details.default === undefined ? '' : ` [${JSON.stringify(details.default)}]`
-    return `  ${option.padEnd(24)} ${typeName(details).padEnd(26)} ${details.description ?? ''}${required}${fallback}`.trimEnd()
+  return Object.entries(schema.properties ?? {}).map(([name, details]) => ({
+    name,
+    type: typeName(details),
+    description: details.description ?? '',
+    required: schema.required?.includes(name) ?? false,
+    fallback: details.default === undefined ? '' : JSON.stringify(details.default),
+  }))
+}
+
+function optionLines(entry: StageEntry): string[] {
+  return optionRows(entry).map(({ name, type, description, required, fallback }) => {
+    const end = required ? ' (required)' : fallback === '' ? '' : ` [${fallback}]`
+    return `  ${name.padEnd(24)} ${type.padEnd(26)} ${description}${end}`.trimEnd()
   })
 }
 
@@ -54,4 +72,21 @@ function typeName(schema: OptionSchema): string {
   if (schema.const !== undefined) return String(schema.const)
   if (schema.anyOf !== undefined) return schema.anyOf.map(typeName).join(' | ')
   return schema.type ?? 'any'
+}
+
+/** The page docs/stages.md. */
+export function stageReference(): string {
+  const sections = Object.entries(stageRegistry).map(([stage, entry]) => {
+    const rows = optionRows(entry).map(({ name, type, description, fallback, required }) => {
+      const cells = [`\`${name}\``, type.replaceAll('|', '\\|'), required ? 'required' : fallback, description]
+      return `| ${cells.map(cell => cell.replaceAll('\n', ' ')).join(' | ')} |`
+    })
+    const table =
+      rows.length === 0
+        ? ['No options.']
+        : ['| option | type | default | meaning |', '| --- | --- | --- | --- |', ...rows]
+    return [`## ${stage}`, '', `\`${flow(entry)}\`: ${entry.summary}.`, '', ...table].join('\n')
+  })
+  const head = '# Stages\n\nMade from the schemas that check the options (`node scripts/make-stage-docs.mjs`).\n\n'
+  return `${head}${sections.join('\n\n')}\n`
 }

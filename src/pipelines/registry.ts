@@ -11,6 +11,7 @@ import { readFile, readFileOptions } from '../stages/read-file.js'
 import { readLines, readLinesOptions } from '../stages/read-lines.js'
 import { readPbin, readPbinOptions } from '../stages/read-pbin.js'
 import { shuffleSamples, shuffleSamplesOptions } from '../stages/shuffle-samples.js'
+import { splitJson, splitJsonOptions } from '../stages/split-json.js'
 import type { AnyStage } from '../stages/stage.js'
 import { tokenizeBatches, tokenizeBatchesOptions } from '../stages/tokenize-batches.js'
 import { trainTokenizer, trainTokenizerOptions } from '../stages/train-tokenizer.js'
@@ -57,6 +58,13 @@ export const stageRegistry: StageRegistry = {
     options: readLinesOptions,
     create: readLines,
     writes: quarantineOf,
+  }),
+  'split-json': entry({
+    summary: 'cuts a JSON array, or values one behind the other, into lines',
+    accepts: 'bytes',
+    emits: 'lines',
+    options: splitJsonOptions,
+    create: splitJson,
   }),
   'validate-json': entry({
     summary: 'lets only lines through that are one JSON value in valid UTF-8',

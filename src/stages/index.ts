@@ -6,6 +6,7 @@ export { type ReadFileOptions, readFile } from './read-file.js'
 export { type ReadLinesOptions, readLines } from './read-lines.js'
 export { type ReadPbinOptions, readPbin } from './read-pbin.js'
 export { type ShuffleSamplesOptions, shuffleSamples } from './shuffle-samples.js'
+export { type SplitJsonOptions, splitJson } from './split-json.js'
 export {
   type AnyStage,
   type SinkStage,

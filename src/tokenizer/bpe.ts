@@ -10,11 +10,14 @@ export const NONE = 0xffffffff
 /** Words of up to this many symbols are scanned for their best pair; above, the heap is faster. */
 const SCAN_LIMIT = 64
 
-/** Merges by rank: left[rank] and right[rank] become result[rank]. Ranks of merges that a later one repeats are unused. */
+/** Merge i makes the token result[rank[i]] of left[i] and right[i]; a pair that comes again counts with its last rank. */
 export interface Merges {
   readonly left: Uint32Array
   readonly right: Uint32Array
+  /** By rank. */
   readonly result: Uint32Array
+  /** Left out where the rank of a merge is its place in the list. */
+  readonly rank?: Uint32Array
 }
 
 /** What the symbols of a word are before merging. */
@@ -46,9 +49,9 @@ export class PairTable {
     while (1 << bits < merges.left.length * 2.5) bits++
     this.mask = (1 << bits) - 1
     this.entries = new Uint32Array(4 << bits).fill(NONE)
-    for (let rank = 0; rank < merges.left.length; rank++) {
-      const slot = this.slotOf(merges.left[rank]!, merges.right[rank]!)
-      this.entries.set([merges.left[rank]!, merges.right[rank]!, rank], slot)
+    for (let i = 0; i < merges.left.length; i++) {
+      const slot = this.slotOf(merges.left[i]!, merges.right[i]!)
+      this.entries.set([merges.left[i]!, merges.right[i]!, merges.rank?.[i] ?? i], slot)
     }
   }
 

@@ -25,6 +25,41 @@ export function bytesOfToken(token: string): Uint8Array | undefined {
   return bytes
 }
 
+/** The words of a byte-level vocabulary as bytes: word i is texts[offsets[i], offsets[i + 1]) and has the id ids[i]. */
+export interface PackedVocabulary {
+  readonly texts: Uint8Array
+  /** One more than there are words. */
+  readonly offsets: Uint32Array
+  readonly ids: Uint32Array
+}
+
+/** Packs the tokens that are spelled in the byte alphabet; the others, such as `<|endoftext|> ` with a space, are left out. */
+export function packVocabulary(vocabulary: ReadonlyMap<string, number>): PackedVocabulary {
+  const byteOfUnit = new Int16Array(0x10000).fill(-1)
+  for (const [byte, char] of BYTE_CHARACTERS.entries()) byteOfUnit[char.charCodeAt(0)] = byte
+  let length = 0
+  for (const token of vocabulary.keys()) length += token.length
+  const texts = new Uint8Array(length)
+  const offsets = new Uint32Array(vocabulary.size + 1)
+  const ids = new Uint32Array(vocabulary.size)
+  let count = 0
+  let end = 0
+  for (const [token, id] of vocabulary) {
+    let at = end
+    let isSpelled = true
+    for (let i = 0; i < token.length && isSpelled; i++) {
+      const byte = byteOfUnit[token.charCodeAt(i)]!
+      isSpelled = byte >= 0
+      texts[at++] = byte
+    }
+    if (!isSpelled) continue
+    ids[count++] = id
+    offsets[count] = at
+    end = at
+  }
+  return { texts: texts.subarray(0, end), offsets: offsets.subarray(0, count + 1), ids: ids.subarray(0, count) }
+}
+
 export function tokenOfBytes(bytes: Uint8Array, start = 0, end = bytes.length): string {
   let token = ''
   for (let i = start; i < end; i++) token += BYTE_CHARACTERS[bytes[i]!]

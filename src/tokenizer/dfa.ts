@@ -13,6 +13,10 @@ export const CLASS_LIMIT = 64
 export const MATCHES = 1
 /** Set in a fused transition: neither goes on nor matches; the token is to be found again with the plain table. */
 export const RESCAN = 2
+/** Set in a fused transition: a token begins at the character before this one. */
+const MATCHED_BEFORE = 4
+/** States are counted in multiples of CLASS_LIMIT in 16 bits. */
+const STATE_LIMIT = 1000
 export const START_STATE = CLASS_LIMIT
 
 export interface Dfa {
@@ -35,7 +39,8 @@ export function compilePattern(source: string): Dfa {
   const program = assemble(parseRegex(source))
   const { classes, members } = classify(program)
   const rows = determinize(program, members)
-  if (rows.length > 1000) throw new PenstockError('UNSUPPORTED', `the pattern ${source} needs ${rows.length} states`)
+  if (rows.length > STATE_LIMIT)
+    throw new PenstockError('UNSUPPORTED', `the pattern ${source} needs ${rows.length} states`)
   const table = new Uint16Array(rows.length * CLASS_LIMIT)
   for (const [state, row] of rows.entries()) table.set(row, state * CLASS_LIMIT)
   for (let c = 0; c < CLASS_LIMIT; c++) {
@@ -128,7 +133,7 @@ function determinize(program: readonly Instruction[], members: readonly Set<Code
     [String(program.length - 1), 1],
   ])
   const rows: Uint16Array[] = []
-  for (let state = 0; state < threadsOf.length && state <= 1000; state++) {
+  for (let state = 0; state < threadsOf.length && state <= STATE_LIMIT; state++) {
     const row = new Uint16Array(CLASS_LIMIT)
     for (const [c, within] of members.entries()) {
       const { threads, matched } = step(program, threadsOf[state]!, within)
@@ -164,11 +169,58 @@ function step(program: readonly Instruction[], threads: readonly number[], withi
   return { threads: next, matched }
 }
 
+/** Where a scan with the fused table stands: a state of the plain table and, when it could matter, how it was entered. */
+interface FusedState {
+  readonly state: number
+  /** Class of the character before, if a match ended in front of it; -1 otherwise. */
+  readonly matchedBefore: number
+}
+
+/**
+ * Folds "emit and start again" into the transitions. `  word` is the case that made the second kind of state worth it:
+ * that the spaces but the last are a token is known only at the `w`, one character too late.
+ */
 function fuse(table: Uint16Array): Uint16Array {
-  return table.map((transition, index) => {
-    const goesOn = transition & ~MATCHES
-    if (goesOn !== 0) return goesOn
-    if ((transition & MATCHES) === 0) return RESCAN
-    return (table[START_STATE + (index % CLASS_LIMIT)]! & ~MATCHES) | MATCHES
-  })
+  const states: FusedState[] = [
+    { state: 0, matchedBefore: -1 },
+    { state: START_STATE, matchedBefore: -1 },
+  ]
+  const numbers = new Map(states.map(({ state }, number) => [`${state},-1`, number]))
+  const enter = (transition: number, kind: number): number => {
+    const state = transition & ~MATCHES
+    const matters = (transition & MATCHES) !== 0 && mayFail(table, state)
+    const matchedBefore = matters ? kind : -1
+    const key = `${state},${matchedBefore}`
+    const number = numbers.get(key) ?? states.push({ state, matchedBefore }) - 1
+    numbers.set(key, number)
+    return number * CLASS_LIMIT
+  }
+  const rows: number[][] = []
+  for (let number = 0; number < states.length && number < STATE_LIMIT; number++) {
+    const from = states[number]!
+    rows.push(Array.from({ length: CLASS_LIMIT }, (_, kind) => fusedTransition(table, from, kind, enter)))
+  }
+  if (states.length > STATE_LIMIT) throw new PenstockError('UNSUPPORTED', 'the pattern needs too many fused states')
+  return Uint16Array.from(rows.flat())
+}
+
+/** Whether a scan in this state can come to an end that is not the end of a match. */
+function mayFail(table: Uint16Array, state: number): boolean {
+  return table.subarray(state, state + CLASS_LIMIT).includes(0)
+}
+
+function fusedTransition(
+  table: Uint16Array,
+  { state, matchedBefore }: FusedState,
+  kind: number,
+  enter: (transition: number, kind: number) => number,
+): number {
+  const transition = table[state + kind]!
+  if (transition >= CLASS_LIMIT) return enter(transition, kind)
+  if (transition === MATCHES) return enter(table[START_STATE + kind]!, kind) | MATCHES
+  if (matchedBefore < 0) return RESCAN
+  const restarted = table[START_STATE + matchedBefore]! & ~MATCHES
+  const second = table[restarted + kind]!
+  if (second >= CLASS_LIMIT) return enter(second, kind) | MATCHED_BEFORE
+  return second === MATCHES ? enter(table[START_STATE + kind]!, kind) | MATCHES | MATCHED_BEFORE : RESCAN
 }

@@ -4,8 +4,9 @@
  */
 
 import { Merger, type Merges, type Symbols } from './bpe.js'
-import { tokenOfBytes } from './byte-level.js'
+import { type PackedVocabulary, tokenOfBytes } from './byte-level.js'
 import { type SplitRule, type Splitter, splitterFor } from './pretokenize.js'
+import { type UnigramPieces, UnigramSegmenter } from './unigram.js'
 import { WordCache } from './word-cache.js'
 
 /** What an engine needs of a model. */
@@ -13,10 +14,26 @@ export interface EnginePlan {
   readonly symbols: Symbols
   readonly merges: Merges
   readonly rules: readonly SplitRule[]
-  /** Words that are one token whatever the merges say (`ignore_merges`), by their spelling in the vocabulary. */
-  readonly wholeWords: ReadonlyMap<string, number> | undefined
+  /** Tokens by their spelling. */
+  readonly vocabulary: ReadonlyMap<string, number>
+  /** The same as bytes, of a byte-level vocabulary. */
+  readonly words: PackedVocabulary
+  /** Whether a word of the vocabulary is one token whatever the merges say (`ignore_merges`). */
+  readonly ignoresMerges: boolean
+  /** The pieces of a Unigram model, which has no merges. */
+  readonly unigram?: UnigramPieces | undefined
   /** Highest token id + 1. */
   readonly totalSize: number
+}
+
+/** When a text is not for the engine alone. */
+export interface HostRules {
+  /** Always. */
+  readonly seesAll: boolean
+  /** When it has a byte from this one on, because it may have to be normalized; 256: never for that. */
+  readonly firstByte: number
+  /** When it may have one of these added tokens, as they look in the text. */
+  readonly tokens: readonly Uint8Array[]
 }
 
 /** Encodes out of its own buffer into its own tokens, so that one living in WebAssembly memory needs no copies. */
@@ -29,6 +46,9 @@ export interface Engine {
   readonly tokens: Uint16Array | Uint32Array
   /** Encodes bytes[start, end), valid UTF-8 without added tokens, to tokens[at...]; returns the position after them. */
   encode(start: number, end: number, at: number): number
+  setHostRules(rules: HostRules): void
+  /** Whether bytes[start, end) cannot be encoded as they are, by the rules; may say so too often, never too rarely. */
+  needsHost(start: number, end: number): boolean
   /** Forgets all words seen; only for measuring. */
   clearCache(): void
 }
@@ -42,16 +62,18 @@ class TypeScriptEngine implements Engine {
   tokens = new Uint32Array(0)
   private view = new DataView(this.bytes.buffer)
   private readonly split: Splitter
-  private readonly merger: Merger
+  private readonly merger: Merger | UnigramSegmenter
   private readonly cache = new WordCache()
   private readonly wholeWords: ReadonlyMap<string, number> | undefined
   private readonly isByteLevel: boolean
+  private isForHost = false
   private at = 0
 
   constructor(plan: EnginePlan) {
     this.split = splitterFor(plan.rules)
-    this.merger = new Merger(plan.symbols, plan.merges)
-    this.wholeWords = plan.wholeWords
+    this.merger =
+      plan.unigram === undefined ? new Merger(plan.symbols, plan.merges) : new UnigramSegmenter(plan.unigram)
+    this.wholeWords = plan.ignoresMerges ? plan.vocabulary : undefined
     this.isByteLevel = plan.symbols.unit === 'bytes'
   }
 
@@ -70,6 +92,14 @@ class TypeScriptEngine implements Engine {
     this.at = at
     this.split(this.bytes, start, end, this.encodeWord)
     return this.at
+  }
+
+  setHostRules(rules: HostRules): void {
+    this.isForHost = rules.seesAll || rules.firstByte < 256 || rules.tokens.length > 0
+  }
+
+  needsHost(): boolean {
+    return this.isForHost
   }
 
   clearCache(): void {

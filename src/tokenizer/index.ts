@@ -12,4 +12,4 @@ export {
   type PackKernelOptions,
   type ScannedLines,
 } from './pack-kernel.js'
-export { type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
+export { type LoadOptions, loadSentencePiece, loadTokenizer, type Tokenizer } from './tokenizer.js'

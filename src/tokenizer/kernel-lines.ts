@@ -7,15 +7,6 @@ import type { FieldPath } from '../formats/json-scan.js'
 import type { KernelEngine } from './kernel.js'
 import { LINES_AT_ONCE, PATH_BYTES } from './kernel-memory.js'
 
-/** When the kernel leaves a text to the host. */
-export interface HostRules {
-  readonly seesAll: boolean
-  /** A byte from this one on; 256: none. */
-  readonly firstByte: number
-  /** Added tokens, as they look in the text. */
-  readonly tokens: readonly Uint8Array[]
-}
-
 /** Encodes engine.bytes[start, end) to engine.tokens[at...]; returns the position after the tokens. */
 export type EncodeText = (start: number, end: number, at: number) => number
 
@@ -36,11 +27,10 @@ export class KernelLines {
   /** The chunk lies in engine.bytes[0, inputLength), the text of one record behind it. */
   private inputLength = 0
 
-  constructor(engine: KernelEngine, path: FieldPath = [], rules?: HostRules) {
+  constructor(engine: KernelEngine, path: FieldPath = []) {
     this.engine = engine
     this.pathLength = path.length
     this.putPath(path)
-    if (rules !== undefined) this.putRules(rules)
   }
 
   input(byteLength: number): Uint8Array {
@@ -154,28 +144,6 @@ export class KernelLines {
       bytes.set(key, keyAt)
       keyAt += key.length
     }
-  }
-
-  private putRules(rules: HostRules): void {
-    const { exports, memory, tables } = this.engine
-    const pairs = new Uint8Array(memory.buffer, tables.tokenPairs, 8192).fill(0)
-    for (const token of rules.tokens) {
-      const seconds = token.length > 1 ? [token[1]!] : Array.from({ length: 256 }, (_, byte) => byte)
-      for (const second of seconds) {
-        const pair = token[0]! | (second << 8)
-        pairs[pair >> 3]! |= 1 << (pair & 7)
-      }
-    }
-    const leads = [...new Set(rules.tokens.map(token => token[0]!))]
-    const four = [0, 1, 2, 3].map(i => leads[i] ?? leads[0] ?? 0)
-    const packed = (four[0]! | (four[1]! << 8) | (four[2]! << 16) | (four[3]! << 24)) >>> 0
-    exports.setHostRules(
-      rules.seesAll ? 1 : 0,
-      rules.firstByte,
-      rules.tokens.length > 0 ? 1 : 0,
-      packed,
-      leads.length <= 4 ? 1 : 0,
-    )
   }
 }
 

@@ -2,7 +2,6 @@
  * Lays the kernel's tables out in its linear memory and fills them. The order of the addresses is that of `setTables` in
  * assembly/memory.ts.
  */
-import { bytesOfToken } from './byte-level.js'
 import { compilePattern, type Dfa } from './dfa.js'
 import type { EnginePlan } from './engine.js'
 import { GPT2_PATTERN, gpt2Classes } from './pretokenize.js'
@@ -21,10 +20,12 @@ export interface KernelExports {
     count: number,
     table: number,
     slots: number,
+    ignoresMerges: number,
   ) => number
   readonly clearWords: () => void
   readonly configure: (howToSplit: number, isWide: number) => void
   readonly encode: (start: number, end: number, out: number) => number
+  readonly needsHost: (start: number, end: number) => number
   readonly setLineTables: (origin: number, starts: number, ends: number, statuses: number, lengths: number) => void
   readonly scanLines: (start: number, end: number, line: number, capacity: number) => number
   readonly packLines: (
@@ -157,7 +158,7 @@ export function fillTables(
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
   kernel.clearWords()
-  if (plan.wholeWords !== undefined) setWholeWords(memory, kernel, plan.wholeWords, layout)
+  setWholeWords(memory, kernel, plan, layout)
   kernel.setFree(layout.end)
   return { end: layout.end, path, lineStarts, lineEnds, lineLengths, lineStatuses, tokenPairs, howToSplit }
 }
@@ -174,35 +175,21 @@ function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: Engi
   kernel.setMerges(leftAt, rightAt, left.length)
 }
 
-function setWholeWords(
-  memory: WebAssembly.Memory,
-  kernel: KernelExports,
-  vocabulary: ReadonlyMap<string, number>,
-  layout: Layout,
-): void {
-  const entries = [...vocabulary].flatMap(([token, id]) => {
-    const text = bytesOfToken(token)
-    return text === undefined ? [] : [{ text, id }]
-  })
-  const slots = 1 << Math.ceil(Math.log2(entries.length * 2 + 1))
-  const textBytes = entries.reduce((sum, entry) => sum + entry.text.length, 0)
-  const table = layout.take(slots * 32)
-  const texts = layout.take(textBytes + 64)
-  const offsets = layout.take(entries.length * 4 + 4)
-  const ids = layout.take(entries.length * 4)
+/** The words of the vocabulary that are one token: found by one look-up instead of many merges when they are new. */
+function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, layout: Layout): void {
+  const { texts, offsets, ids } = plan.words
+  const slots = 1 << Math.ceil(Math.log2(ids.length * 2 + 1))
+  const table = layout.take(slots * 16)
+  const textsAt = layout.take(texts.length + 64)
+  const offsetsAt = layout.take(offsets.byteLength)
+  const idsAt = layout.take(ids.byteLength)
   growTo(memory, layout.end)
   kernel.setFree(layout.end)
-  const bytes = new Uint8Array(memory.buffer)
   const ints = new Uint32Array(memory.buffer)
-  let at = 0
-  for (const [index, { text, id }] of entries.entries()) {
-    bytes.set(text, texts + at)
-    ints[offsets / 4 + index] = at
-    ints[ids / 4 + index] = id
-    at += text.length
-  }
-  ints[offsets / 4 + entries.length] = at
-  kernel.setWholeWords(texts, offsets, ids, entries.length, table, slots)
+  new Uint8Array(memory.buffer).set(texts, textsAt)
+  ints.set(offsets, offsetsAt / 4)
+  ints.set(ids, idsAt / 4)
+  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots, plan.ignoresMerges ? 1 : 0)
 }
 
 function stagesOf(plan: EnginePlan): { howToSplit: number; stages: readonly Dfa[] } {

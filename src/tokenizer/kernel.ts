@@ -3,7 +3,7 @@
  * three to four times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` says what it does not do.
  */
 import { NONE } from './bpe.js'
-import type { Engine, EnginePlan } from './engine.js'
+import type { Engine, EnginePlan, HostRules } from './engine.js'
 import { fillTables, growTo, type KernelExports, type KernelTables } from './kernel-memory.js'
 
 /** Compiled code, or the bytes of kernel.wasm. */
@@ -27,7 +27,9 @@ const NO_PLAN: EnginePlan = {
   },
   merges: { left: new Uint32Array(0), right: new Uint32Array(0), result: new Uint32Array(0) },
   rules: [],
-  wholeWords: undefined,
+  vocabulary: new Map(),
+  words: { texts: new Uint8Array(0), offsets: new Uint32Array(1), ids: new Uint32Array(0) },
+  ignoresMerges: false,
   totalSize: 1,
 }
 
@@ -105,6 +107,32 @@ export class KernelEngine implements Engine {
   /** Renews the views after a call of the kernel: memory that grew, for the heap of a very long word, has a new buffer. */
   refresh(): void {
     if (this.bytes.buffer !== this.memory.buffer) this.view()
+  }
+
+  setHostRules(rules: HostRules): void {
+    const { exports, memory, tables } = this
+    const pairs = new Uint8Array(memory.buffer, tables.tokenPairs, 8192).fill(0)
+    for (const token of rules.tokens) {
+      const seconds = token.length > 1 ? [token[1]!] : Array.from({ length: 256 }, (_, byte) => byte)
+      for (const second of seconds) {
+        const pair = token[0]! | (second << 8)
+        pairs[pair >> 3]! |= 1 << (pair & 7)
+      }
+    }
+    const leads = [...new Set(rules.tokens.map(token => token[0]!))]
+    const four = [0, 1, 2, 3].map(i => leads[i] ?? leads[0] ?? 0)
+    const packed = (four[0]! | (four[1]! << 8) | (four[2]! << 16) | (four[3]! << 24)) >>> 0
+    exports.setHostRules(
+      rules.seesAll ? 1 : 0,
+      rules.firstByte,
+      rules.tokens.length > 0 ? 1 : 0,
+      packed,
+      leads.length <= 4 ? 1 : 0,
+    )
+  }
+
+  needsHost(start: number, end: number): boolean {
+    return this.exports.needsHost(this.bytesAt + start, this.bytesAt + end) !== 0
   }
 
   clearCache(): void {

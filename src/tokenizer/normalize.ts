@@ -10,6 +10,8 @@ export type NormalizerStep =
   | { readonly kind: 'form'; readonly form: UnicodeForm }
   | { readonly kind: 'prepend'; readonly text: string }
   | { readonly kind: 'replace'; readonly from: string; readonly to: string }
+  /** What a SentencePiece model does with the whole text; not done to added tokens. */
+  | { readonly kind: 'map'; readonly map: (text: string) => string }
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -17,6 +19,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 export function normalizeText(text: string, steps: readonly NormalizerStep[]): string {
   return steps.reduce((current, step) => {
     if (step.kind === 'form') return toForm(current, step.form)
+    if (step.kind === 'map') return step.map(current)
     if (step.kind === 'replace') return current.replaceAll(step.from, step.to)
     return current === '' ? current : step.text + current
   }, text)
@@ -33,9 +36,13 @@ export function normalizeBytes(
   return encoder.encode(normalizeText(decoder.decode(bytes.subarray(start, end)), steps))
 }
 
-/** Characters below U+0300 are their own NFC; only ASCII is every form of itself. */
+/** Texts whose bytes are below this are normalized: characters below U+0300 are their own NFC, only ASCII is every form. */
+export function firstByteToNormalize(steps: readonly NormalizerStep[]): number {
+  return steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+}
+
 function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly NormalizerStep[]): boolean {
-  const limit = steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+  const limit = firstByteToNormalize(steps)
   for (let at = start; at < end; at++) if (bytes[at]! >= limit) return false
   return true
 }

@@ -6,7 +6,7 @@ import { type ErrorCode, PenstockError } from '../errors.js'
 import type { TokenArray } from '../formats/batches.js'
 import { extractText, type FieldPath, type ScanFault, scanLine } from '../formats/json-scan.js'
 import { KernelEngine, type KernelSource } from './kernel.js'
-import { type HostRules, KernelLines } from './kernel-lines.js'
+import { KernelLines } from './kernel-lines.js'
 import { FastTokenizer, type Tokenizer } from './tokenizer.js'
 
 /** What a status stands for; 0 is a line without fault. */
@@ -211,7 +211,7 @@ class KernelPack implements PackKernel {
     eodId: number | undefined,
     width: 1 | 2 | 4,
   ) {
-    this.lines = new KernelLines(engine, path, hostRules(tokenizer))
+    this.lines = new KernelLines(engine, path)
     this.tokenizer = tokenizer
     this.eodId = eodId
     this.width = width
@@ -262,19 +262,5 @@ class KernelPack implements PackKernel {
       to += length
     }
     return { ...packed, tokens: tokens.subarray(0, to) }
-  }
-}
-
-/** Which texts the kernel cannot encode alone: with a template all, otherwise those with added tokens or to normalize. */
-function hostRules(tokenizer: FastTokenizer): HostRules {
-  const { plan } = tokenizer
-  const { normalizer } = plan
-  const isForm = normalizer.every(step => step.kind === 'form')
-  const isComposed = normalizer.every(step => step.kind === 'form' && step.form === 'NFC')
-  const hasTemplate = plan.before.length + plan.after.length > 0
-  return {
-    seesAll: hasTemplate || !isForm || plan.prefix !== undefined || plan.spaceReplacement !== undefined,
-    firstByte: normalizer.length === 0 ? 256 : isComposed ? 0xcc : 0x80,
-    tokens: tokenizer.addedContents,
   }
 }

@@ -4,9 +4,10 @@
  */
 import { PenstockError } from '../errors.js'
 import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
-import { createEngine, type Engine } from './engine.js'
+import { createEngine, type Engine, type HostRules } from './engine.js'
 import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
-import { normalizeBytes, normalizeText } from './normalize.js'
+import { firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
+import { readSentencePiecePlan } from './sentencepiece.js'
 import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
 
 export interface Tokenizer {
@@ -40,7 +41,6 @@ export class FastTokenizer implements Tokenizer {
   private readonly addedByContent: ReadonlyMap<string, AddedToken>
   private readonly specialIds: ReadonlySet<number>
   private tokenOfId: (string | undefined)[] | undefined
-  private readonly changesText: boolean
   private readonly encoder = new TextEncoder()
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
@@ -57,12 +57,7 @@ export class FastTokenizer implements Tokenizer {
       plan.addedTokens.filter(token => token.normalized),
       token => this.searchedContent(token),
     )
-    this.changesText = plan.normalizer.length > 0 || plan.prefix !== undefined || plan.spaceReplacement !== undefined
-  }
-
-  /** Added tokens as they are looked for in text, in UTF-8. */
-  get addedContents(): Uint8Array[] {
-    return this.plan.addedTokens.map(token => this.encoder.encode(this.searchedContent(token)))
+    engine.setHostRules(this.hostRules())
   }
 
   idOf(token: string): number | undefined {
@@ -95,7 +90,7 @@ export class FastTokenizer implements Tokenizer {
       at = next
     }
     const used = this.engine.tokens.subarray(0, at)
-    return { tokens: this.totalSize <= 0x10000 ? Uint16Array.from(used) : Uint32Array.from(used), lengths }
+    return { tokens: this.totalSize <= 0x10000 ? new Uint16Array(used) : new Uint32Array(used), lengths }
   }
 
   decode(ids: Iterable<number>, options: { readonly skipSpecialTokens?: boolean } = {}): string {
@@ -116,6 +111,7 @@ export class FastTokenizer implements Tokenizer {
    * lies before `scratch` (by default `end`) in the engine's bytes stays as it is.
    */
   encodeLoaded(start: number, end: number, at: number, scratch = end): number {
+    if (!this.engine.needsHost(start, end)) return this.engine.encode(start, end, at)
     const { before, after } = this.plan
     this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK)
     let next = at
@@ -127,7 +123,6 @@ export class FastTokenizer implements Tokenizer {
 
   private encodeText(start: number, end: number, at: number, scratch: number): number {
     const { engine, rawFinder } = this
-    if (!this.changesText && this.normalizedFinder.isEmpty && rawFinder.isEmpty) return engine.encode(start, end, at)
     let next = at
     for (const piece of rawFinder.split(engine.bytes, start, end)) {
       if (piece.token !== undefined) engine.tokens[next++] = piece.token.id
@@ -174,11 +169,22 @@ export class FastTokenizer implements Tokenizer {
 
   /** The engine's views are read only after encoding, which may renew them. */
   private takeTokens(count: number): Uint32Array {
-    return Uint32Array.from(this.engine.tokens.subarray(0, count))
+    return new Uint32Array(this.engine.tokens.subarray(0, count))
+  }
+
+  private hostRules(): HostRules {
+    const { normalizer, before, after, prefix, spaceReplacement, addedTokens } = this.plan
+    const isForm = normalizer.every(step => step.kind === 'form')
+    return {
+      seesAll: before.length + after.length > 0 || !isForm || prefix !== undefined || spaceReplacement !== undefined,
+      firstByte: normalizer.length === 0 ? 256 : firstByteToNormalize(normalizer),
+      tokens: addedTokens.map(token => this.encoder.encode(this.searchedContent(token))),
+    }
   }
 
   private searchedContent(token: AddedToken): string {
-    return token.normalized ? normalizeText(token.content, this.plan.normalizer) : token.content
+    const steps = this.plan.normalizer.filter(step => step.kind !== 'map')
+    return token.normalized ? normalizeText(token.content, steps) : token.content
   }
 
   private tokenOf(id: number): string | undefined {
@@ -212,4 +218,14 @@ export function loadTokenizer(json: string | object, options: LoadOptions = {}):
     return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
   }
   return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
+}
+
+/**
+ * Makes a tokenizer from the bytes of a SentencePiece `.model` file; it adds no control tokens, as Google's library.
+ *
+ * @throws TOKENIZER_INVALID, UNSUPPORTED
+ */
+export function loadSentencePiece(model: Uint8Array): FastTokenizer {
+  const plan = readSentencePiecePlan(model)
+  return new FastTokenizer(plan, createEngine(plan), 'our engine in TypeScript: a SentencePiece model')
 }

@@ -5,12 +5,13 @@
  *
  *   step-000123/model.safetensors       weights
  *   step-000123/optimizer.safetensors   moments, steps taken
+ *   step-000123/optimizer/              the same of the torch engine: a distributed checkpoint of its own kind
  *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -60,7 +61,8 @@ export interface Checkpoint {
 }
 
 /**
- * Saves a checkpoint and removes what is older than the newest `keep`.
+ * Saves a checkpoint and removes what is older than the newest `keep`. Where several processes train together, all of
+ * them come here, and one of them makes the folder and names it.
  * @returns the path of the checkpoint
  * @throws FILE_UNWRITABLE
  */
@@ -73,6 +75,10 @@ export async function saveCheckpoint(
   const name = `step-${String(state.step).padStart(6, '0')}`
   const partial = join(folder, `.${name}.partial`)
   const path = join(folder, name)
+  if (!engine.leads) {
+    await engine.saveState(partial)
+    return path
+  }
   try {
     await rm(partial, { recursive: true, force: true })
     await mkdir(partial, { recursive: true })
@@ -84,7 +90,9 @@ export async function saveCheckpoint(
     for (const file of [...names, stateFile]) {
       await sync(join(partial, file))
     }
-    await syncFolder(partial)
+    for (const inner of new Set([...names.map(file => dirname(join(partial, file))), partial])) {
+      await syncFolder(inner)
+    }
     await moveAside(folder, name)
     await rename(partial, path)
     await syncFolder(folder)

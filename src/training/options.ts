@@ -83,6 +83,7 @@ export const scheduleSchema = z.discriminatedUnion('decay', [
 const evaluationSchema = z.strictObject({
   every_steps: positive.default(100).describe('steps between evaluations'),
   batches: positive.default(8).describe('held-out batches of each evaluation'),
+  at_start: z.boolean().default(false).describe('evaluate the untrained model too'),
 })
 
 const checkpointSchema = z.strictObject({

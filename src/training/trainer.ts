@@ -202,7 +202,7 @@ export class Trainer {
     }
   }
 
-  /** Settles the length of the run, and that all who take part in it are told the same. */
+  /** Settles the length of the run and that all who take part in it are told the same; evaluates the untrained model if asked. */
   async #begin(cursor: SampleCursor): Promise<number> {
     const totalSteps = stepsOf(this.#setup, cursor)
     const { training, engine, model } = this.#setup
@@ -210,6 +210,9 @@ export class Trainer {
     const digest = createHash('sha256').update(JSON.stringify({ learning, model })).digest('hex')
     await engine.agree({ ...cursor, totalSteps, step: this.#step, definition: digest })
     this.#totalSteps = totalSteps
+    if (this.#step === 0 && training.evaluation?.at_start) {
+      await this.#evaluate()
+    }
     return totalSteps
   }
 

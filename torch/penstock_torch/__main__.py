@@ -16,6 +16,7 @@ from torch import Tensor
 from . import checkpoint, parallel
 from .engine import Engine, MicroBatch
 from .faults import Fault
+from .feeder import Feeder
 from .feed import Feed, Frame, memory_of
 
 
@@ -122,7 +123,10 @@ class Rank:
         return {"stepsTaken": self._engine.steps_taken}, b""
 
     def _save(self, frame: Frame):
-        return {"files": checkpoint.save(self._engine, frame.header["folder"])}, b""
+        try:
+            return {"files": checkpoint.save(self._engine, frame.header["folder"])}, b""
+        except OSError as error:
+            raise Fault("FILE_UNWRITABLE", f"the checkpoint cannot be written: {error}") from error
 
     def _evaluate(self, frame: Frame):
         return {"lossSum": self._engine.evaluate(self._batches(frame)).item()}, b""
@@ -134,35 +138,51 @@ class Rank:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="penstock_torch")
-    parser.add_argument("--feed", required=True, help="the socket of this machine's feeder")
+    parser = argparse.ArgumentParser(
+        prog="torchrun ... -m penstock_torch",
+        description="One rank. Without --feed, the other arguments are those of `penstock train`, which it starts.",
+    )
+    parser.add_argument("--feed", help="the socket of this machine's feeder, where it runs already")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    arguments = parser.parse_args()
+    arguments, others = parser.parse_known_args()
     # Whether to stop, and what to save before, is the feeder's to decide: it closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    feed = Feed(arguments.feed)
+    feed = feeder = None
+    code = 0
     try:
+        if arguments.feed is not None:
+            feed = Feed(arguments.feed)
         device = parallel.join(arguments.device)
-        feed.start(pinned=device.type == "cuda")
-        feed.send({
-            "kind": "hello", "rank": dist.get_rank(), "worldSize": dist.get_world_size(),
-            "localRank": parallel.local_rank(), "localWorldSize": int(os.environ["LOCAL_WORLD_SIZE"]),
-            "device": device.type, "peakFlops": parallel.peak_flops(device), "torch": torch.__version__,
-        })
-        Rank(feed, device).run()
+        if feed is None:
+            feeder = Feeder([*others, "--device", arguments.device])
+            feed = Feed(feeder.path)
+        serve(feed, device)
+        feed.close()
+        dist.destroy_process_group()
+        if feeder is not None:
+            code = feeder.end()
     except BaseException as error:
         traceback.print_exc()
-        code = error.code if isinstance(error, Fault) else "ENGINE_FAILED"
-        message = str(error) if isinstance(error, Fault) else repr(error)
-        feed.send({"kind": "failed", "code": code, "message": message})
-        sys.stderr.flush()
-        # Not through the interpreter's exit: a process group whose peers are gone may keep it waiting.
-        os._exit(1)
-    dist.destroy_process_group()
+        code = 1
+        if feed is not None:
+            fault = error if isinstance(error, Fault) else Fault("ENGINE_FAILED", repr(error))
+            feed.send({"kind": "failed", "code": fault.code, "message": str(fault)})
     sys.stdout.flush()
-    # Everything is answered and closed: the interpreter's own clean-up takes longer than the work of a small run.
-    os._exit(0)
+    sys.stderr.flush()
+    # Not through the interpreter's own end: it takes longer than a small run, and a process group whose peers are gone
+    # may keep it waiting.
+    os._exit(code)
+
+
+def serve(feed: Feed, device: torch.device):
+    feed.start(pinned=device.type == "cuda")
+    feed.send({
+        "kind": "hello", "rank": dist.get_rank(), "worldSize": dist.get_world_size(),
+        "localWorldSize": int(os.environ["LOCAL_WORLD_SIZE"]),
+        "device": device.type, "peakFlops": parallel.peak_flops(device),
+    })
+    Rank(feed, device).run()
 
 
 main()

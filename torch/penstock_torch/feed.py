@@ -54,6 +54,9 @@ class Feed:
         encoded = msgpack.pack({**header, "bytes": len(payload)})
         self._socket.sendall(b"".join((struct.pack("<I", len(encoded)), encoded, payload)))
 
+    def close(self):
+        self._socket.close()
+
     def _read(self):
         try:
             while True:

@@ -30,11 +30,21 @@ def join(wanted: str) -> torch.device:
         torch.cuda.set_device(device)
         # Products in TF32 where weights stay float32; a no-op for bfloat16.
         torch.set_float32_matmul_precision("high")
-        dist.init_process_group("nccl", device_id=device)
+        _join_group("nccl", device_id=device)
     else:
         device = torch.device("cpu")
-        dist.init_process_group("gloo")
+        _join_group("gloo")
     return device
+
+
+def _join_group(backend: str, **more):
+    """Like `init_process_group(backend)`, but keeps the attempts of an elastic launcher apart: torchrun's store outlives a
+    restart, and ranks would find the addresses of those that died. Over several machines the attempts have no common
+    number; there, torchrun must be told to open a new store (docs/distributed.md)."""
+    store, rank, world_size = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, **more)
 
 
 def peak_flops(device: torch.device) -> float:

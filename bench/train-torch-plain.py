@@ -1,0 +1,106 @@
+"""A plain training loop written by hand, in the shape of nanoGPT's: what `bench/train-torch.ts` compares with.
+
+Stands alone on purpose: its own model, batches from a tensor in memory, torch's AdamW, clipping, one process or FSDP.
+Prints tokens/s of the fastest steps' median.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, ffn_width):
+        super().__init__()
+        self.heads = heads
+        self.before = nn.RMSNorm(width, eps=1e-5)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.between = nn.RMSNorm(width, eps=1e-5)
+        self.gate = nn.Linear(width, ffn_width, bias=False)
+        self.up = nn.Linear(width, ffn_width, bias=False)
+        self.down = nn.Linear(ffn_width, width, bias=False)
+
+    def forward(self, x, cos, sin):
+        rows, columns, width = x.shape
+        q, k, v = self.qkv(self.before(x)).view(rows, columns, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = (torch.cat((a * cos - b * sin, b * cos + a * sin), -1) for a, b in (q.chunk(2, -1), k.chunk(2, -1)))
+        y = F.scaled_dot_product_attention(q, k, v.to(q.dtype), is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(rows, columns, width).to(x.dtype))
+        z = self.between(x)
+        return x + self.down(F.silu(self.gate(z)) * self.up(z))
+
+
+class Gpt(nn.Module):
+    def __init__(self, vocab_size, sequence_length, layers, heads, width, ffn_width):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, width)
+        self.blocks = nn.ModuleList(Block(width, heads, ffn_width) for _ in range(layers))
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+        head_width = width // heads
+        angles = torch.outer(
+            torch.arange(sequence_length), 10000 ** (-torch.arange(0, head_width, 2) / head_width)
+        )
+        self.register_buffer("cos", angles.cos())
+        self.register_buffer("sin", angles.sin())
+        for parameter in self.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        return self.head(self.norm(x))
+
+
+def main():
+    options = json.loads(sys.argv[1])
+    steps, rows, columns = options["steps"], options["rows"], options["model"]["sequence_length"]
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    device = torch.device(options["device"])
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")
+    model = Gpt(**options["model"]).to(device)
+    if options["compile"]:
+        for block in model.blocks:
+            block.compile()
+    half = torch.autocast(device.type, torch.bfloat16, enabled=options["bf16"])
+    if world > 1:
+        import torch.distributed as dist
+        from torch.distributed.fsdp import fully_shard
+
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        for block in model.blocks:
+            fully_shard(block)
+        fully_shard(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    data = torch.randint(0, options["model"]["vocab_size"], (rows // world * (columns + 1) * 8,))
+    times = []
+    for step in range(steps):
+        started = time.perf_counter()
+        starts = torch.randint(0, len(data) - columns - 1, (rows // world,))
+        inputs = torch.stack([data[i : i + columns] for i in starts]).to(device)
+        targets = torch.stack([data[i + 1 : i + 1 + columns] for i in starts]).to(device)
+        with half:
+            loss = F.cross_entropy(model(inputs).flatten(0, 1).float(), targets.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+        times.append(time.perf_counter() - started)
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps({"tokensPerSecond": rows * columns / statistics.median(times[steps // 4 :])}))
+
+
+main()

@@ -1,0 +1,7 @@
+// Writes docs/stages.md from the schemas that check the options of stages. A test compares the two.
+//
+// node scripts/make-stage-docs.mjs
+import { writeFileSync } from 'node:fs'
+import { stageReference } from '../dist/cli/describe-stages.js'
+
+writeFileSync(new URL('../docs/stages.md', import.meta.url), stageReference())

@@ -1,0 +1,164 @@
+/** Training with the torch engine as a user meets it: one command, ranks that die, restarts, schedulers. */
+import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type RunningCommand, ROOT, start } from '../../cli/support.js'
+import { byteTokenizer, END } from '../../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../../stages/support.js'
+import { slow, torchPython } from './fixtures.js'
+
+const folder = temporaryFolder()
+const at = (name: string): string => join(folder, name)
+const STEPS = 24
+
+/** A definition that saves after every second step, so that most kills hit a save. */
+function definition(checkpoints: string): string {
+  const file = at(`${checkpoints}.yaml`)
+  writeFileSync(
+    file,
+    `stages:
+  - shuffle-samples: { path: ${at('data.pbin')}, sequence_length: 16, batch_size: 4, epochs: endless }
+  - feed-trainer:
+      tokenizer: ${at('tokenizer.json')}
+      model: { sequence_length: 16, layers: 1, heads: 2, width: 32 }
+      batch_size: 4
+      steps: ${STEPS}
+      checkpoint: { folder: ${at(checkpoints)}, every_steps: 2 }
+      log_every_steps: 1
+      torch: { nproc: 2, device: cpu }
+`,
+  )
+  return file
+}
+
+const train = (checkpoints: string, ...flags: string[]): RunningCommand =>
+  start(['train', definition(checkpoints), '--engine', 'torch', '--json', ...flags])
+
+/** Losses by step in full precision; where a step was taken twice, that of the second time. */
+function lossesOf(err: string): Map<number, number> {
+  const events = err.split('\n').filter(line => line.includes('"kind":"step"'))
+  return new Map(events.map(line => JSON.parse(line).event).map(({ step, loss }) => [step, loss]))
+}
+
+function weightsHash(checkpoints: string): string {
+  const file = join(at(checkpoints), `step-${String(STEPS).padStart(6, '0')}`, 'model.safetensors')
+  return createHash('sha256').update(readFileSync(file)).digest('hex')
+}
+
+/** Process ids below a process whose command line holds a text. */
+function descendants(pid: number, text: string): number[] {
+  const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .map(line => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+    .flatMap(match => (match === null ? [] : [{ pid: Number(match[1]), parent: Number(match[2]), args: match[3]! }]))
+  const below = (parent: number): typeof rows =>
+    rows.filter(row => row.parent === parent).flatMap(row => [row, ...below(row.pid)])
+  return below(pid)
+    .filter(row => row.args.includes(text))
+    .map(row => row.pid)
+}
+
+const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 30_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 2))
+  }
+}
+
+const inSave = (checkpoints: string) => () =>
+  existsSync(at(checkpoints)) && readdirSync(at(checkpoints)).some(name => name.endsWith('.partial'))
+
+const ranksOf = (run: { pid: number }): number[] => descendants(run.pid, '-u -m penstock_torch')
+const torchrunOf = (run: { pid: number }): number => descendants(run.pid, 'torch.distributed.run')[0]!
+
+describe.skipIf(torchPython === undefined)('training with torch', { timeout: slow }, () => {
+  let undisturbed: { losses: Map<number, number>; hash: string }
+
+  beforeAll(async () => {
+    writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
+    const lines = Array.from({ length: 300 }, (_, line) => JSON.stringify({ text: `a line of text, number ${line % 17}` }))
+    writeFileSync(at('data.jsonl'), `${lines.join('\n')}\n`)
+    const files = ['pack', at('data.jsonl'), '-t', at('tokenizer.json'), '-o', at('data.pbin')]
+    expect(await start([...files, '--end-of-document', END]).outcome).toMatchObject({ code: 0 })
+    const { code, err } = await train('undisturbed').outcome
+    expect(code, err).toBe(0)
+    undisturbed = { losses: lossesOf(err), hash: weightsHash('undisturbed') }
+    expect(undisturbed.losses.size).toBe(STEPS)
+  }, slow)
+
+  it('goes on bit for bit after a kill -9 of a rank, of torchrun and of Node, each inside a save; nothing is left over', async () => {
+    const name = 'killed'
+    const victims = [
+      ['a rank', (run: RunningCommand) => ranksOf(run)[1]!],
+      ['torchrun', torchrunOf],
+      ['Node', (run: RunningCommand) => run.pid],
+    ] as const
+    for (const [index, [who, victimOf]] of victims.entries()) {
+      const run = train(name)
+      await run.shows(`"kind":"checkpoint","step":${6 * (index + 1)},`)
+      const processes = [torchrunOf(run), ...ranksOf(run)]
+      expect(processes).toHaveLength(3)
+      const victim = victimOf(run)
+      await until('a save', inSave(name))
+      process.kill(victim, 'SIGKILL')
+      const { code, err } = await run.outcome
+      expect(code, who).toBe(who === 'Node' ? null : 1)
+      if (who !== 'Node') expect(err).toContain('[ENGINE_FAILED]')
+      await until(`the end of all processes after ${who}`, () => !processes.some(isAlive))
+    }
+    const { code, err } = await train(name).outcome
+    expect(code).toBe(0)
+    const losses = lossesOf(err)
+    expect(losses.size).toBeGreaterThan(0)
+    for (const [step, loss] of losses) expect(loss).toBe(undisturbed.losses.get(step))
+    expect(weightsHash(name)).toBe(undisturbed.hash)
+  })
+
+  it('starts again by itself when a rank dies, as often as it may', async () => {
+    const run = train('restarted', '--max-restarts', '1')
+    await run.shows('"kind":"checkpoint","step":6,')
+    process.kill(ranksOf(run)[0]!, 'SIGKILL')
+    const { code, err } = await run.outcome
+    expect(code, err).toBe(0)
+    expect(err).toContain('"kind":"resumed"')
+    expect(lossesOf(err)).toEqual(undisturbed.losses)
+    expect(weightsHash('restarted')).toBe(undisturbed.hash)
+  })
+
+  it('saves its last step on Ctrl-C and ends all it started', async () => {
+    const run = train('stopped')
+    await run.shows('"kind":"step","step":5,')
+    const processes = [torchrunOf(run), ...ranksOf(run)]
+    run.kill('SIGINT')
+    const { code, err } = await run.outcome
+    expect(code, err).toBe(130)
+    const last = Math.max(...lossesOf(err).keys())
+    expect(readdirSync(at('stopped'))).toContain(`step-${String(last).padStart(6, '0')}`)
+    expect(processes.some(isAlive)).toBe(false)
+  })
+
+  it('is started by a scheduler through torchrun, whose elastic agent restarts it with the place in the data intact', async () => {
+    const launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '1']
+    const script = ['-m', 'penstock_torch', definition('scheduled'), '--device', 'cpu', '--json']
+    const child = spawn(torchPython!, [...launcher, ...script], {
+      env: { ...process.env, PYTHONPATH: join(ROOT, 'torch') },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    let err = ''
+    child.stderr.on('data', chunk => {
+      err += chunk
+    })
+    const ended = new Promise(resolve => child.on('close', resolve))
+    await until('step 6', () => err.includes('"kind":"checkpoint","step":6,'))
+    process.kill(ranksOf({ pid: child.pid! })[1]!, 'SIGKILL')
+    expect(await ended, err).toBe(0)
+    expect(err).toContain('"kind":"resumed"')
+    expect(lossesOf(err)).toEqual(undisturbed.losses)
+    expect(weightsHash('scheduled')).toBe(undisturbed.hash)
+  })
+})

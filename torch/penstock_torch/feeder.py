@@ -1,0 +1,65 @@
+"""Starts Node from the ranks: for schedulers that start torchrun themselves, on one machine or on many.
+
+The first rank of each machine starts `penstock train` with the arguments it was given and tells the others where its
+socket is. When the ranks start anew, so does Node, which goes on from the newest checkpoint.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import torch.distributed as dist
+
+from .faults import Fault
+
+_START_SECONDS = 120
+
+
+class Feeder:
+    def __init__(self, arguments: list[str]):
+        """Every rank of the world must come here: they tell each other where the sockets are."""
+        self._process: subprocess.Popen | None = None
+        self._folder: str | None = None
+        if os.environ["LOCAL_RANK"] == "0":
+            self._folder = tempfile.mkdtemp(prefix="penstock-")
+        folders: list = [None] * dist.get_world_size()
+        dist.all_gather_object(folders, (os.environ["GROUP_RANK"], self._folder))
+        folder = next(path for group, path in folders if group == os.environ["GROUP_RANK"] and path is not None)
+        self.path = os.path.join(folder, "feed")
+        if self._folder is not None:
+            self._start(arguments)
+        self._wait_for_socket()
+
+    def _start(self, arguments: list[str]):
+        command = [*_penstock(), "train", *arguments, "--engine", "torch"]
+        if os.environ["GROUP_RANK"] != "0":
+            command.append("--quiet")
+        self._process = subprocess.Popen(command, env={**os.environ, "PENSTOCK_FEED": self.path})
+        # The scheduler's wish to end is Node's to answer: it saves a checkpoint first.
+        signal.signal(signal.SIGTERM, lambda *_: self._process.terminate())
+
+    def _wait_for_socket(self):
+        deadline = time.monotonic() + _START_SECONDS
+        while not os.path.exists(self.path):
+            if self._process is not None and self._process.poll() is not None:
+                raise Fault("ENGINE_FAILED", f"penstock train ended with exit code {self._process.returncode}")
+            if time.monotonic() > deadline:
+                raise Fault("ENGINE_FAILED", f"penstock train did not open its socket in {_START_SECONDS} s")
+            time.sleep(0.05)
+
+    def end(self) -> int:
+        """Waits for Node; its exit code is that of the rank that started it."""
+        code = 0 if self._process is None else self._process.wait()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return code
+
+
+def _penstock() -> list[str]:
+    """The command beside this package, or the one on the path."""
+    beside = Path(__file__).parents[2] / "dist" / "cli" / "main.js"
+    return ["node", str(beside)] if beside.exists() else ["penstock"]
