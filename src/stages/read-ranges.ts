@@ -3,8 +3,7 @@
  * plain file, done by one task a range of the file: bytes are read where they are worked on and never cross a thread.
  * The runner puts this stage in their place; lines, tokens and faults are those of the separate stages.
  */
-import { availableParallelism } from 'node:os'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
@@ -15,6 +14,7 @@ import type { DescribeTask, RangeFault, RangePacking, RangeReply, RangeTask, Tok
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
 import { receivedError } from './worker-errors.js'
+import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
 export const RANGE_BYTES = 4 << 20
@@ -75,14 +75,8 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
   const { path } = options
   const { handle, stats } = await openSource(path)
   context.stats.counts.totalBytes = stats.size
-  const workers = options.workers ?? availableParallelism()
-  const pool = new Piscina({
-    filename: new URL('./range-worker.js', import.meta.url).href,
-    minThreads: 1,
-    maxThreads: workers,
-    // What a task allocates lives in the kernel's memory; a small nursery keeps the workers small.
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
-  })
+  const workers = options.workers ?? defaultWorkers()
+  const pool = workerPool('./range-worker.js', workers)
   const faults = new RangeFaults(options, context)
   try {
     const packing = options.pack === undefined ? undefined : await openPacking(options.pack, pool)
@@ -95,10 +89,8 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
       packing: packing?.packing,
     })
     let firstLine = 1
-    for await (const { reply, number } of inOrder(tasks, workers + 1, async task => ({
-      number: task.number,
-      reply: await runTask(pool, task),
-    }))) {
+    const work = async (task: Task) => ({ number: task.number, reply: await runTask(pool, task) })
+    for await (const { reply, number } of inOrder(tasks, workers + 1, work, context.signal)) {
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
       const batch = batchOf(reply, number, firstLine, path, packing?.identity)
       checkTotals(reply, batch)
@@ -110,7 +102,7 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
     await checkUnchanged(path, handle, stats)
     await faults.finish()
   } finally {
-    await pool.close({ force: true })
+    await closePool(pool)
     await faults.abandon()
     await handle.close()
   }
