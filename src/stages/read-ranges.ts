@@ -89,10 +89,16 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
       packing: packing?.packing,
     })
     let firstLine = 1
-    const work = async (task: Task) => ({ number: task.number, reply: await runTask(pool, task) })
-    for await (const { reply, number } of inOrder(tasks, workers + 1, work, context.signal)) {
+    const free: SharedArrayBuffer[] = []
+    const work = async (task: Task) => {
+      const slot = packing === undefined ? undefined : (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES))
+      const reply = await runTask(pool, { ...task, slot })
+      const release = slot === undefined ? undefined : (): void => void free.push(slot)
+      return { reply, number: task.number, release }
+    }
+    for await (const { reply, number, release } of inOrder(tasks, workers + 1, work, context.signal)) {
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, number, firstLine, path, packing?.identity)
+      const batch = batchOf(reply, number, firstLine, path, packing?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
@@ -130,13 +136,13 @@ interface Packing {
   readonly packing: RangePacking
 }
 
-type Task = RangeTask & Batch
+type Task = Omit<RangeTask, 'slot'> & Batch
 
 /** Ranges of RANGE_BYTES; smaller ones where a file is too small to keep every worker busy with them. */
 async function* tasksFor(
   fileBytes: number,
   workers: number,
-  common: Omit<RangeTask, 'start' | 'end'>,
+  common: Omit<RangeTask, 'start' | 'end' | 'slot'>,
 ): AsyncGenerator<Task> {
   const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
   const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
@@ -146,7 +152,7 @@ async function* tasksFor(
   }
 }
 
-async function runTask(pool: Piscina, task: Task): Promise<RangeReply> {
+async function runTask(pool: Piscina, task: RangeTask): Promise<RangeReply> {
   try {
     return await pool.run(task)
   } catch (error) {
@@ -162,6 +168,7 @@ function batchOf(
   firstLine: number,
   source: string,
   tokenizer: TokenizerIdentity | undefined,
+  release: (() => void) | undefined,
 ): RangeBatch {
   const { byteLength, byteOffset, starts, ends, lines, tokens, lengths } = reply
   return {
@@ -172,7 +179,15 @@ function batchOf(
     tokens:
       tokens === undefined || lengths === undefined
         ? undefined
-        : { kind: 'tokens', number, byteLength: tokens.byteLength, tokens, lengths, tokenizer },
+        : {
+            kind: 'tokens',
+            number,
+            byteLength: tokens.byteLength,
+            tokens,
+            lengths,
+            tokenizer,
+            ...(release === undefined ? {} : { release }),
+          },
   }
 }
 

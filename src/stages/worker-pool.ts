@@ -11,6 +11,8 @@ export function workerPool(file: string, workers: number): Piscina {
     minThreads: 1,
     maxThreads: workers,
     concurrentTasksPerWorker: 1,
+    // By default a worker that waits for a moment is ended, and its tables are built anew in the next.
+    idleTimeout: Number.POSITIVE_INFINITY,
     // What a task allocates is short-lived or lies outside the heap; a small nursery keeps the workers small.
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
