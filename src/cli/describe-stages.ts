@@ -81,7 +81,10 @@ export function stageReference(): string {
       const cells = [`\`${name}\``, type.replaceAll('|', '\\|'), required ? 'required' : fallback, description]
       return `| ${cells.map(cell => cell.replaceAll('\n', ' ')).join(' | ')} |`
     })
-    const table = rows.length === 0 ? ['No options.'] : ['| option | type | default | meaning |', '| --- | --- | --- | --- |', ...rows]
+    const table =
+      rows.length === 0
+        ? ['No options.']
+        : ['| option | type | default | meaning |', '| --- | --- | --- | --- |', ...rows]
     return [`## ${stage}`, '', `\`${flow(entry)}\`: ${entry.summary}.`, '', ...table].join('\n')
   })
   const head = '# Stages\n\nMade from the schemas that check the options (`node scripts/make-stage-docs.mjs`).\n\n'

@@ -18,8 +18,8 @@ import {
   type PackKernel,
   type ScannedLines,
 } from '../tokenizer/pack-kernel.js'
-import { kernelModule } from './kernel-module.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { kernelModule } from './kernel-module.js'
 import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
 import { sendingErrors } from './worker-errors.js'
 

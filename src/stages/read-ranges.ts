@@ -11,14 +11,7 @@ import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats
 import { tokenBytesFor } from '../formats/pbin.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
-import type {
-  DescribeTask,
-  RangeFault,
-  RangePacking,
-  RangeReply,
-  RangeTask,
-  TokenizerFacts,
-} from './range-worker.js'
+import type { DescribeTask, RangeFault, RangePacking, RangeReply, RangeTask, TokenizerFacts } from './range-worker.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
 import { receivedError } from './worker-errors.js'

@@ -14,8 +14,8 @@ import { inOrder } from './in-order.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
-import { receivedError } from './worker-errors.js'
 import { openTokenizer, tokenIdOf } from './tokenizer-file.js'
+import { receivedError } from './worker-errors.js'
 
 export const tokenizeBatchesOptions = z
   .strictObject({

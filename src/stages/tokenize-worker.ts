@@ -6,8 +6,8 @@ import type { TokenArray } from '../formats/batches.js'
 import type { Tokenizer } from '../tokenizer/index.js'
 import { kernelModule } from './kernel-module.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
-import { sendingErrors } from './worker-errors.js'
 import { openTokenizer } from './tokenizer-file.js'
+import { sendingErrors } from './worker-errors.js'
 
 export interface TokenizeTask {
   readonly slot: Slot
