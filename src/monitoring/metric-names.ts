@@ -9,6 +9,7 @@ const REFERENCE_NAMES: Readonly<Record<string, string>> = {
   'train/consumed_tokens': 'train consumed tokens',
   'train/samples_per_second': 'train train samples/s',
   'train/memory_mb': 'train peak memory rank 0 (MB)',
+  'train/utilization': 'train train mfu (16-bit)',
   'held_out/loss': 'val CLMCrossEntropyLoss',
   'held_out/samples_per_second': 'val evaluation_num_samples_per_second',
 }

@@ -1,6 +1,8 @@
 """The world of the ranks: device, process group, mesh, and how the model is laid over it."""
 
 import os
+import resource
+import sys
 
 import torch
 import torch.distributed as dist
@@ -53,6 +55,14 @@ def peak_flops(device: torch.device) -> float:
         return 0.0
     name = torch.cuda.get_device_name(device)
     return next((flops for part, flops in _PEAK_FLOPS.items() if part in name), 0.0)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes of the device's memory that this rank has held at most; on a CPU, of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def require_agreement(facts: dict):

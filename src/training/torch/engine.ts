@@ -87,7 +87,6 @@ export class TorchEngine implements Engine {
     return facts?.worldSize === facts?.localWorldSize
   }
 
-  /** Floating-point operations a second that all devices together can do; undefined where that is not known. */
   get peakFlops(): number | undefined {
     const first = this.#ranks.facts[0]
     return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
@@ -119,7 +118,8 @@ export class TorchEngine implements Engine {
     }
     this.stepsTaken++
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
-    return { loss: Number(answer.loss), gradientNorm: Number(answer.gradientNorm) }
+    const { loss, gradientNorm, memory } = answer
+    return { loss: Number(loss), gradientNorm: Number(gradientNorm), peakMemoryBytes: Number(memory) }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
