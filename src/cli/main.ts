@@ -5,19 +5,24 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
+import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
+import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
 import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
+import { addMergeCommand } from './merge.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addSetupCommand } from './setup.js'
+import { addShuffleCommand } from './shuffle.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
@@ -41,6 +46,10 @@ for (const add of [
   addRunCommand,
   addIndexCommand,
   addPackCommand,
+  addMergeCommand,
+  addShuffleCommand,
+  addChunkCommand,
+  addFilterCommand,
   addTrainTokenizerCommand,
   addTrainCommand,
   addGenerateCommand,
@@ -52,6 +61,7 @@ for (const add of [
   addStagesCommand,
   addDoctorCommand,
   addCompletionCommand,
+  addDataCommand,
   addSetupCommand,
 ]) {
   add(program)

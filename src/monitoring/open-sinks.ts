@@ -41,6 +41,10 @@ const openers: Readonly<Record<SinkName, Opener>> = {
     const { traceSink } = await import('./trace-sink.js')
     return traceSink(trace?.path ?? join(folder, 'trace.json'), fail)
   },
+  results: async ({ folder, results }, fail) => {
+    const { resultsSink } = await import('./results-sink.js')
+    return resultsSink(results?.path ?? join(folder, 'results.jsonl'), fail)
+  },
   dashboard: async ({ dashboard }, _fail, onAddress) => {
     const { dashboardSink } = await import('./dashboard-sink.js')
     return dashboardSink(dashboard!.port, onAddress)

@@ -34,12 +34,17 @@ const trace = z.strictObject({
   path: path.optional().describe('Chrome trace JSON; trace.json in the run folder when absent'),
 })
 
+const results = z.strictObject({
+  path: path
+    .optional()
+    .describe("results as the reference's to_disc writes them; results.jsonl in the run folder when absent"),
+})
 const dashboard = z.strictObject({
   port: z.int().min(0).max(65_535).default(0).describe('of the page; 0 takes any free one'),
 })
 
 /** The sinks, by their names in a definition. */
-export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace, dashboard } as const
+export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace, results, dashboard } as const
 export type SinkName = keyof typeof sinkSchemas
 
 export type SinkOptions = { readonly [Name in SinkName]?: z.output<(typeof sinkSchemas)[Name]> }

@@ -77,4 +77,9 @@ function sync(folder: string, timeoutMs: number): Upload {
   return { done, stop }
 }
 
-const lastLine = (output: string): string => output.trim().split('\n').at(-1)?.trim() || 'wandb sync failed'
+/** Of what the program said; a key that it repeats stays untold. */
+function lastLine(output: string): string {
+  const line = output.trim().split('\n').at(-1)?.trim() || 'wandb sync failed'
+  const key = process.env.WANDB_API_KEY
+  return key === undefined || key === '' ? line : line.replaceAll(key, '***')
+}

@@ -7,9 +7,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Dashboard, serveDashboard } from '#src/monitoring/dashboard-server'
 import { dashboardSink } from '#src/monitoring/dashboard-sink'
 import { jsonlSink } from '#src/monitoring/jsonl-log'
-import { readRunLog } from '#src/monitoring/read-log'
 import type { RunEvent, RunInfo } from '#src/monitoring/run-event'
 import { RunHistory } from '#src/monitoring/run-history'
+import { openRunLog } from '#src/monitoring/run-log'
 import type { MetricSink } from '#src/monitoring/sink'
 import { inFolder, runInfo, START, stageStats, unexpected } from './fixtures.js'
 
@@ -93,7 +93,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })
     const runs = [pastRun(hostileRun, 300), pastRun({ ...runInfo, id: 'second00', name: 'second' }, 200)]
-    dashboard = await serveDashboard({ port: 0, runs })
+    dashboard = await serveDashboard({ port: 0, runs, live: false })
   })
   afterAll(async () => {
     await browser?.close()
@@ -226,12 +226,14 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
       }
       await sink.close()
       const started = performance.now()
-      const long = await serveDashboard({ port: 0, runs: [await readRunLog(folder)] })
+      const log = await openRunLog(folder)
+      const long = await serveDashboard({ port: 0, runs: [log.history], live: false })
       const page = await open(long.address)
       const ms = performance.now() - started
       expect(await inked(page, 0)).toBeGreaterThan(50)
       await page.context().close()
       await long.close()
+      await log.close()
       expect(ms).toBeLessThan(2000)
     })
   })

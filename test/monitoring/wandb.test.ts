@@ -1,6 +1,6 @@
 /** The W&B program itself uploads our files, to a server of ours that notes what it is sent. */
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -181,6 +181,18 @@ describe('mode online', () => {
         expect(upload.history.map(row => row._step)).toEqual(stepEvents(50).map(event => event.step))
         expect(upload.exitCode).toBe(0)
       })
+    })
+  })
+
+  it('never repeats the key that a program of that name says', async () => {
+    await inFolder(async parent => {
+      const [program, folder] = [join(parent, 'python'), join(parent, 'wandb')]
+      writeFileSync(program, '#!/bin/sh\necho "bad key $WANDB_API_KEY" >&2\nexit 1\n', { mode: 0o755 })
+      const failures = await onlineRun(folder, { PENSTOCK_PYTHON: program, WANDB_API_KEY: 'canary-0123456789' })
+      expect(failures[0]).toContain('bad key ***')
+      expect(failures[0]).not.toContain('canary')
+      const [run] = readdirSync(folder)
+      expect(readFileSync(join(folder, run!, 'run-abcd1234.wandb'), 'latin1')).not.toContain('canary')
     })
   })
 })
