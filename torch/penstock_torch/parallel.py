@@ -128,7 +128,12 @@ def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
             layer.compile()
     mesh = open_mesh(device, options.replicate_degree, options.shard_degree)
     if mesh.size() > 1 or half:
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+        # Inputs stay as they are: activations have the weights' type anyway, and the angles of positions need all 32 bits.
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16 if half else None,
+            reduce_dtype=torch.float32 if half else None,
+            cast_forward_inputs=False,
+        )
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)

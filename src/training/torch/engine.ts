@@ -26,6 +26,9 @@ export interface TorchEngineOptions {
   readonly torch: TorchOptions
 }
 
+/** Ranks import torch, which takes long from a slow disk, and find each other. */
+const startMs = 600_000
+
 /** Set by ranks that a scheduler started: where they will look for this process. */
 export const feedVariable = 'PENSTOCK_FEED'
 
@@ -96,7 +99,10 @@ export class TorchEngine implements Engine {
     const { model, optimizer, gradientClip, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
-    await this.#guard(this.#ranks.complete())
+    const timer = setTimeout(() => {
+      this.#ranks.fail(new PenstockError('ENGINE_FAILED', `not all ranks came within ${startMs / 1000} s`))
+    }, startMs)
+    await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
     await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
   }

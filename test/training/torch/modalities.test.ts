@@ -39,7 +39,8 @@ describe.skipIf(torchPython === undefined)('a training file of the reference', {
     const { intervals, training_target: target, step_profile: profile } = plan.settings
     const { num_target_steps: steps } = target
     expect(events.at(-1)).toMatchObject({ kind: 'end', reason: 'completed', step: steps })
-    const perStep = RANKS * profile.local_train_micro_batch_size * profile.gradient_accumulation_steps * profile.sequence_length
+    const perStep =
+      RANKS * profile.local_train_micro_batch_size * profile.gradient_accumulation_steps * profile.sequence_length
     const logged = events.flatMap(event => (event.kind === 'step' ? [event] : []))
     for (const event of logged) {
       expect(event.step % intervals.training_log_interval_in_steps === 0 || event.step === steps).toBe(true)
