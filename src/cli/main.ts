@@ -17,6 +17,7 @@ import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addSetupCommand } from './setup.js'
+import { addSinksCommand } from './sinks.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
@@ -48,6 +49,7 @@ for (const add of [
   addPlanCommand,
   addGraphCommand,
   addStagesCommand,
+  addSinksCommand,
   addDoctorCommand,
   addCompletionCommand,
   addSetupCommand,
