@@ -5,18 +5,24 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
+import { addConvertCommand } from './convert.js'
+import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
+import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
 import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
+import { addMergeCommand } from './merge.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addSetupCommand } from './setup.js'
+import { addShuffleCommand } from './shuffle.js'
 import { addSinksCommand } from './sinks.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
@@ -41,9 +47,14 @@ for (const add of [
   addRunCommand,
   addIndexCommand,
   addPackCommand,
+  addMergeCommand,
+  addShuffleCommand,
+  addChunkCommand,
+  addFilterCommand,
   addTrainTokenizerCommand,
   addTrainCommand,
   addGenerateCommand,
+  addConvertCommand,
   addInspectCommand,
   addViewCommand,
   addPlanCommand,
@@ -52,6 +63,7 @@ for (const add of [
   addSinksCommand,
   addDoctorCommand,
   addCompletionCommand,
+  addDataCommand,
   addSetupCommand,
 ]) {
   add(program)

@@ -9,11 +9,15 @@ export function summary({ pipeline, stages, elapsedMs }: PipelineResult): string
   const read = recordsRead(stages)
   const tokens = Math.max(...stages.map(({ stats }) => stats.counts.tokens ?? 0))
   const rejected = stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
+  const filtered = stages.reduce((sum, { stats }) => sum + (stats.counts.filtered ?? 0), 0)
   const readBytes = sources.reduce((sum, { stats }) => sum + stats.bytesOut, 0)
   const parts = [
     `${count(read)} records read`,
-    ...sinks.map(sink => `${count(sink.stats.recordsIn)} to ${sink.name}${endedEarly(sink, read, rejected)}`),
+    ...sinks.map(
+      sink => `${count(sink.stats.recordsIn)} to ${sink.name}${endedEarly(sink, read, rejected + filtered)}`,
+    ),
     rejected > 0 ? `${count(rejected)} rejected` : '',
+    filtered > 0 ? `${count(filtered)} filtered` : '',
     tokens > 0 ? `${count(tokens)} tokens` : '',
     `${bytes(readBytes)} in ${seconds.toFixed(1)} s (${count(read / seconds)} records/s, ${bytes(readBytes / seconds)}/s)`,
   ]
@@ -28,6 +32,6 @@ function recordsRead(stages: readonly StageReport[]): number {
 }
 
 /** A trainer takes what its steps need; the rest was read ahead. */
-function endedEarly({ stats }: StageReport, read: number, rejected: number): string {
-  return stats.recordsIn + rejected < read ? ' (it needed no more)' : ''
+function endedEarly({ stats }: StageReport, read: number, left: number): string {
+  return stats.recordsIn + left < read ? ' (it needed no more)' : ''
 }

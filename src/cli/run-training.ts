@@ -7,6 +7,11 @@ import { type RunFlags, runDefinition } from './run-definition.js'
 import { printError } from './terminal.js'
 
 export async function runTraining(definition: Definition, flags: RunFlags): Promise<void> {
+  // Of several machines that train together one tells the story.
+  if (isFollower()) {
+    await runDefinition({ ...definition, monitoring: {} }, { quiet: true })
+    return
+  }
   for (let restartsLeft = maxRestarts(definition); ; restartsLeft--) {
     try {
       await runDefinition(definition, flags)
@@ -17,6 +22,11 @@ export async function runTraining(definition: Definition, flags: RunFlags): Prom
       process.stderr.write(`penstock: starting again; restarts left after this one: ${restartsLeft - 1}\n`)
     }
   }
+}
+
+/** Whether torchrun started this process through its ranks, on another machine than the first. */
+function isFollower(): boolean {
+  return process.env.PENSTOCK_FEED !== undefined && process.env.GROUP_RANK !== '0'
 }
 
 function maxRestarts(definition: Definition): number {

@@ -4,12 +4,17 @@
  */
 import type * as z from 'zod'
 import type { ItemKind } from '../formats/batches.js'
+import { concatPbin, concatPbinOptions } from '../stages/concat-pbin.js'
+import { cutSamples, cutSamplesOptions } from '../stages/cut-samples.js'
 import { extractText, extractTextOptions } from '../stages/extract-text.js'
 import { feedTrainer, feedTrainerOptions } from '../stages/feed-trainer.js'
+import { filterDocuments, filterDocumentsOptions } from '../stages/filter-documents.js'
 import { readDocuments, readDocumentsOptions } from '../stages/read-documents.js'
 import { readFile, readFileOptions } from '../stages/read-file.js'
 import { readLines, readLinesOptions } from '../stages/read-lines.js'
 import { readPbin, readPbinOptions } from '../stages/read-pbin.js'
+import { shuffleDocuments, shuffleDocumentsOptions } from '../stages/shuffle-documents.js'
+import { shuffleLines, shuffleLinesOptions } from '../stages/shuffle-lines.js'
 import { shuffleSamples, shuffleSamplesOptions } from '../stages/shuffle-samples.js'
 import { splitJson, splitJsonOptions } from '../stages/split-json.js'
 import type { AnyStage } from '../stages/stage.js'
@@ -18,6 +23,7 @@ import { trainTokenizer, trainTokenizerOptions } from '../stages/train-tokenizer
 import { validateJson, validateJsonOptions } from '../stages/validate-json.js'
 import { writeIndex, writeIndexOptions } from '../stages/write-index.js'
 import { writeJsonl, writeJsonlOptions } from '../stages/write-jsonl.js'
+import { writeLines, writeLinesOptions } from '../stages/write-lines.js'
 import { writePbin, writePbinOptions } from '../stages/write-pbin.js'
 
 export interface StageEntry<Schema extends z.ZodType = z.ZodType> {
@@ -40,6 +46,7 @@ function entry<Schema extends z.ZodType>(stage: StageEntry<Schema>): StageEntry 
 }
 
 const fileOf = (options: { path: string }): readonly string[] => (options.path === '-' ? [] : [options.path])
+const pathsOf = (options: { paths: readonly string[] }): readonly string[] => options.paths
 const quarantineOf = (options: { quarantine?: string | undefined }): readonly string[] =>
   options.quarantine === undefined ? [] : [options.quarantine]
 
@@ -133,12 +140,54 @@ export const stageRegistry: StageRegistry = {
     create: readPbin,
     reads: fileOf,
   }),
+  'concat-pbin': entry({
+    summary: 'token ids of several packed files, one file after the other',
+    emits: 'tokens',
+    options: concatPbinOptions,
+    create: concatPbin,
+    reads: pathsOf,
+  }),
+  'shuffle-documents': entry({
+    summary: 'token ids of packed files, document by document in a shuffled order',
+    emits: 'tokens',
+    options: shuffleDocumentsOptions,
+    create: shuffleDocuments,
+    reads: pathsOf,
+  }),
+  'filter-documents': entry({
+    summary: 'drops documents by their length or by tokens in them',
+    accepts: 'tokens',
+    emits: 'tokens',
+    options: filterDocumentsOptions,
+    create: filterDocuments,
+  }),
+  'shuffle-lines': entry({
+    summary: 'lines of JSONL files in a shuffled order',
+    emits: 'lines',
+    options: shuffleLinesOptions,
+    create: shuffleLines,
+    reads: pathsOf,
+  }),
+  'write-lines': entry({
+    summary: 'writes lines to a file as they are',
+    accepts: 'lines',
+    options: writeLinesOptions,
+    create: writeLines,
+    writes: fileOf,
+  }),
   'shuffle-samples': entry({
     summary: 'training samples of a packed file, shuffled, sharded, resumable',
     emits: 'samples',
     options: shuffleSamplesOptions,
     create: shuffleSamples,
     reads: fileOf,
+  }),
+  'cut-samples': entry({
+    summary: 'training samples cut out of tokens as they come, in their order',
+    accepts: 'tokens',
+    emits: 'samples',
+    options: cutSamplesOptions,
+    create: cutSamples,
   }),
   'feed-trainer': entry({
     summary: 'trains a model on samples; ends at its last step',

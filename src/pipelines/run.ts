@@ -121,13 +121,16 @@ async function completion(stages: readonly AnyStage[], signal: AbortSignal | und
   if (failure !== undefined) throw failure
 }
 
-/** Records that came are delivered or rejected: anything else is a defect that must not pass for success. */
+/** Records that came are delivered, rejected or filtered: anything else is a defect that must not pass for success. */
 function checkTotals({ stageName, stats }: AnyStage): void {
-  const { recordsIn, recordsOut, rejected } = stats
-  if (recordsIn === 0 || recordsOut === 0 || recordsIn === recordsOut + rejected) return
+  const { recordsIn, recordsOut, rejected, recounts } = stats
+  if (recounts) return
+  const filtered = stats.counts.filtered ?? 0
+  const missing = recordsIn - recordsOut - rejected - filtered
+  if (recordsIn === 0 || recordsOut === 0 || missing === 0) return
   throw new PenstockError(
     'TOTALS_MISMATCH',
-    `${recordsIn} records came, ${recordsOut} were delivered and ${rejected} rejected: ${recordsIn - recordsOut - rejected} are missing`,
+    `${recordsIn} records came, ${recordsOut} were delivered, ${rejected} rejected and ${filtered} filtered: ${missing} are missing`,
     { stage: stageName },
   )
 }

@@ -1,10 +1,16 @@
 /** `penstock/stages`: every stage as a Node stream, and the helper to make more. */
+
+export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
+export { type CutSamplesOptions, cutSamples } from './cut-samples.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
 export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
+export { type FilterDocumentsOptions, filterDocuments } from './filter-documents.js'
 export { type ReadDocumentsOptions, readDocuments } from './read-documents.js'
 export { type ReadFileOptions, readFile } from './read-file.js'
 export { type ReadLinesOptions, readLines } from './read-lines.js'
 export { type ReadPbinOptions, readPbin } from './read-pbin.js'
+export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
+export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'
 export { type ShuffleSamplesOptions, shuffleSamples } from './shuffle-samples.js'
 export { type SplitJsonOptions, splitJson } from './split-json.js'
 export {
@@ -22,4 +28,5 @@ export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js
 export { type ValidateJsonOptions, validateJson } from './validate-json.js'
 export { type WriteIndexOptions, writeIndex } from './write-index.js'
 export { type WriteJsonlOptions, writeJsonl } from './write-jsonl.js'
+export { type WriteLinesOptions, writeLines } from './write-lines.js'
 export { type WritePbinOptions, writePbin } from './write-pbin.js'

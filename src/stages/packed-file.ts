@@ -50,6 +50,11 @@ export class PackedFile {
     return this.header.dataBytes / this.header.tokenBytes
   }
 
+  /** For reads of one's own. */
+  get fd(): number {
+    return this.handle.fd
+  }
+
   /**
    * Tokens [start, start + count). Synchronous: a read from the page cache takes a few microseconds, less than a
    * promise and its thread do.

@@ -64,6 +64,26 @@ async function* indexedLines(path: string, indexPath: string): AsyncGenerator<Li
   }
 }
 
+/**
+ * Whether an index lists every line of its file, first to last.
+ * @throws FILE_MISSING, IDX_INVALID, PICKLE_INVALID
+ */
+export async function indexCoversFile(path: string, indexPath: string): Promise<boolean> {
+  const { handle, stats } = await openSource(path)
+  await handle.close()
+  let next = 0
+  let covers = true
+  for await (const entries of stretches(indexPath, stats.size)) {
+    for (let entry = 0; covers && entry < entries.length; entry += 2) {
+      covers = entries[entry] === next
+      next = entries[entry]! + entries[entry + 1]! + 1
+    }
+    if (!covers) return false
+  }
+  // The last line may lack its line feed.
+  return next === stats.size || next === stats.size + 1
+}
+
 /** The index's entries, cut where a stretch of the file reaches STRETCH_BYTES: [offset, length, ...]. */
 async function* stretches(indexPath: string, sourceBytes: number): AsyncGenerator<readonly number[]> {
   const { handle } = await openSource(indexPath)

@@ -1,6 +1,6 @@
 /** Source of the token ids of a packed file's documents, in the file's order, in batches of about one MiB. */
 import * as z from 'zod'
-import type { TokenBatch } from '../formats/batches.js'
+import type { TokenArray, TokenBatch } from '../formats/batches.js'
 import { readManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 import { type SourceStage, source } from './stage.js'
@@ -20,27 +20,29 @@ export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
     const file = await openPackedFile(path)
     try {
       const manifest = await readManifest(path, file.header)
+      const tokenizer = manifest?.tokenizer && {
+        ...manifest.tokenizer,
+        endOfDocumentId: manifest.tokenizer.endOfDocumentId,
+      }
       let number = 0
-      for await (const documents of documentRuns(file, limit)) {
-        const tokens = file.readTokens(documents.start, documents.count)
-        const lengths = Uint32Array.from(documents.lengths)
+      for await (const { tokens, lengths } of tokenBatches(file, limit)) {
         context.count('tokens', tokens.length)
-        yield {
-          kind: 'tokens' as const,
-          number: number++,
-          byteLength: tokens.byteLength,
-          tokens,
-          lengths,
-          tokenizer: manifest?.tokenizer && {
-            ...manifest.tokenizer,
-            endOfDocumentId: manifest.tokenizer.endOfDocumentId,
-          },
-        }
+        yield { kind: 'tokens' as const, number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
       }
     } finally {
       await file.close()
     }
   })
+}
+
+/** The documents of a file, in its order, in pieces of about BATCH_TOKENS tokens. */
+export async function* tokenBatches(
+  file: PackedFile,
+  limit?: number,
+): AsyncGenerator<{ tokens: TokenArray; lengths: Uint32Array }> {
+  for await (const { start, count, lengths } of documentRuns(file, limit)) {
+    yield { tokens: file.readTokens(start, count), lengths: Uint32Array.from(lengths) }
+  }
 }
 
 interface DocumentRun {

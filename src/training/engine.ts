@@ -24,6 +24,8 @@ export interface StepResult {
   readonly loss: number
   /** Global norm before clipping. */
   readonly gradientNorm: number
+  /** The step was not taken, because another process of the run wants to save and stop; so are those under way. */
+  readonly skipped?: boolean
 }
 
 export interface EvaluationResult {

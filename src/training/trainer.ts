@@ -111,6 +111,8 @@ export class Trainer {
   #inFlight: StepInFlight[] = []
   #lastStepEndedAt = 0
   #failed = false
+  /** By another process that trains with this one. */
+  #toldToStop = false
   #summary: TrainingSummary | undefined
   #loss: number | undefined
   #heldOut: { step: number; loss: number } | undefined
@@ -154,7 +156,7 @@ export class Trainer {
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#setup.signal?.aborted) {
+    if (this.#stops) {
       return this.#finish('stopped')
     }
     const micro = toTrainingBatch(batch.tokens, batch.rows, batch.block)
@@ -164,12 +166,12 @@ export class Trainer {
       return 'more'
     }
     const step = this.#startStep(batch.cursor, totalSteps)
-    const pauses = step === totalSteps || this.#setup.signal?.aborted || this.#isIntervalEnd(step)
+    const pauses = step === totalSteps || this.#stops || this.#isIntervalEnd(step)
     await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
     if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#setup.signal?.aborted) {
+    if (this.#stops) {
       return this.#finish('stopped')
     }
     if (pauses) {
@@ -181,9 +183,13 @@ export class Trainer {
   /** Ends the run when the batches end, or when they cannot be waited for; batches short of a step are not trained on. */
   async end(): Promise<TrainingSummary> {
     if (this.#summary === undefined) {
-      await this.#finish(this.#setup.signal?.aborted ? 'stopped' : 'data-ended')
+      await this.#finish(this.#stops ? 'stopped' : 'data-ended')
     }
     return this.#summary!
+  }
+
+  get #stops(): boolean {
+    return this.#toldToStop || this.#setup.signal?.aborted === true
   }
 
   #requireSamplesFit(batch: SampleBatch): void {
@@ -236,7 +242,13 @@ export class Trainer {
     while (this.#inFlight.length > left) {
       const step = this.#inFlight[0]!
       this.#failed = true
-      const { loss, gradientNorm } = await step.result
+      const { loss, gradientNorm, skipped } = await step.result
+      if (skipped) {
+        this.#failed = false
+        this.#toldToStop = true
+        this.#inFlight.shift()
+        continue
+      }
       if (!Number.isFinite(loss)) {
         throw new PenstockError(
           'ENGINE_FAILED',

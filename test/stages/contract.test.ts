@@ -41,7 +41,13 @@ const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'tokenize-batches': () => ({ tokenizer, workers: 1 }),
   'write-pbin': out => ({ path: join(out, 'out.pbin') }),
   'read-pbin': () => ({ path: packed }),
+  'concat-pbin': () => ({ paths: [packed, packed] }),
+  'shuffle-documents': () => ({ paths: [packed], seed: 1 }),
+  'filter-documents': () => ({ min_tokens: 1 }),
+  'shuffle-lines': () => ({ paths: [jsonl], seed: 1 }),
+  'write-lines': out => ({ path: join(out, 'out.jsonl') }),
   'shuffle-samples': () => ({ path: packed, sequence_length: 8, batch_size: 4 }),
+  'cut-samples': () => ({ sequence_length: 8, batch_size: 4 }),
   'feed-trainer': out => ({
     model,
     tokenizer,

@@ -40,6 +40,7 @@ class Rank:
         self._device = device
         self._engine: Engine | None = None
         self._pending: PendingResult | None = None
+        self._fellows = parallel.Fellows()
 
     def run(self):
         commands = {
@@ -50,9 +51,15 @@ class Rank:
             frame = self._next_frame()
             kind = frame.header["kind"]
             if kind == "step":
-                self._step(frame)
+                if self._fellows.agree(frame):
+                    self._step(frame)
+                else:
+                    self._answer_step()
+                    self._feed.send({"kind": "done", "skipped": True})
                 continue
             self._answer_step()
+            while not self._fellows.agree(frame):
+                pass
             if kind == "close":
                 return
             answer, payload = commands[kind](frame)

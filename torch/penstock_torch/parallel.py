@@ -66,6 +66,39 @@ def require_agreement(facts: dict):
                 raise Fault("WORLD_MISMATCH", f"the ranks do not train the same thing: {message}")
 
 
+# Commands that all ranks must give up the next step for, in the order in which they win over each other.
+_COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load")
+
+
+class Fellows:
+    """Keeps the machines of a run at the same command, each of which has a feeder of its own.
+
+    A feeder may be told to stop while others go on. Then its ranks get "save" where others get "step": the step is not
+    taken, and the feeders that asked for it learn that it is time to save and end. The same look proves that all feeders
+    sent the same step of the same data. With one feeder there is nothing to compare.
+    """
+
+    def __init__(self):
+        several = int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1
+        # Numbers in main memory: a GPU would have to be waited for.
+        self._group = dist.new_group(backend="gloo") if several else None
+
+    def agree(self, frame) -> bool:
+        """Whether all ranks have the same command now. If not, steps are to be skipped, others to be tried again."""
+        if self._group is None:
+            return True
+        command = _COMMANDS.index(frame.header["kind"])
+        digest = frame.header.get("digest", 0)
+        mine = torch.tensor([command, -command, digest, -digest], dtype=torch.int64)
+        dist.all_reduce(mine, dist.ReduceOp.MAX, self._group)
+        most, least, digest_most, digest_least = mine.tolist()
+        if most != -least:
+            return False
+        if digest_most != -digest_least:
+            raise Fault("WORLD_MISMATCH", "the machines' feeders sent different samples for one step")
+        return True
+
+
 def open_mesh(device: torch.device, replicate: int, shard: int | None) -> DeviceMesh:
     world = dist.get_world_size()
     shard = world // replicate if shard is None else shard

@@ -43,7 +43,9 @@ export async function openTorchEngine(options: TorchEngineOptions): Promise<Torc
     const ranks = await Ranks.listen(socketPath)
     const { nproc, device } = options.torch
     const torchrun =
-      python === undefined ? undefined : new Torchrun({ python, nproc, device, socketPath, logFolder: join(folder, 'logs') })
+      python === undefined
+        ? undefined
+        : new Torchrun({ python, nproc, device, socketPath, logFolder: join(folder, 'logs') })
     engine = new TorchEngine(options, folder, ranks, torchrun)
     await engine.open()
     return engine
@@ -79,6 +81,12 @@ export class TorchEngine implements Engine {
     return this.#ranks.facts[0]?.rank === 0
   }
 
+  /** Whether all ranks are fed from here. */
+  get #isAlone(): boolean {
+    const facts = this.#ranks.facts[0]
+    return facts?.worldSize === facts?.localWorldSize
+  }
+
   /** Floating-point operations a second that all devices together can do; undefined where that is not known. */
   get peakFlops(): number | undefined {
     const first = this.#ranks.facts[0]
@@ -104,7 +112,11 @@ export class TorchEngine implements Engine {
     }
     await this.#requireWeights()
     const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
-    const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate })
+    const digest = this.#isAlone ? {} : { digest: digestOf(microBatches) }
+    const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate, ...digest })
+    if (answer.skipped === true) {
+      return { loss: Number.NaN, gradientNorm: Number.NaN, skipped: true }
+    }
     this.stepsTaken++
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
     return { loss: Number(answer.loss), gradientNorm: Number(answer.gradientNorm) }
@@ -204,6 +216,17 @@ async function writeInitialWeights(file: string, model: ModelOptions): Promise<v
     }
   }
   await pipeline(Readable.from(pieces()), createWriteStream(file))
+}
+
+/** Tells the samples of one step from others, so that machines can compare theirs: FNV-1a over token ids, 32 bits. */
+function digestOf(batches: readonly TrainingBatch[]): number {
+  let digest = 0x811c9dc5
+  for (const { inputs } of batches) {
+    for (let index = 0; index < inputs.length; index++) {
+      digest = Math.imul(digest ^ inputs[index]!, 0x01000193)
+    }
+  }
+  return digest >>> 0
 }
 
 function bytesOf(numbers: Int32Array | Float32Array): Uint8Array {

@@ -26,7 +26,11 @@ async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promi
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
   const variants: readonly [string, number, ModelInput][] = [
     ['rotary, rms, swiglu, grouped heads', 2, { kv_heads: 2 }],
-    ['learned, layer, gelu, bias, tied', 1, { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true }],
+    [
+      'learned, layer, gelu, bias, tied',
+      1,
+      { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true },
+    ],
     ['none, rms, gelu, bias, tied', 2, { position: 'none', activation: 'gelu', bias: true, tie_weights: true }],
   ]
   test.each(variants)('computes what tfjs computes: %s', async (_, nproc, changes) => {
@@ -91,7 +95,8 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
         await expect(engine.loadState(wide)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
       })
     })
-    const logits = (engine: Engine) => engine.loadWeights(theirs).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
+    const logits = (engine: Engine) =>
+      engine.loadWeights(theirs).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
     const [first, second] = [await using(openSmall('tfjs'), logits), await using(openSmall('torch'), logits)]
     expect(largestDifference([...first], [...second])).toBeLessThan(1e-4)
   })

@@ -1,0 +1,20 @@
+import type { Command } from 'commander'
+
+export function addConvertCommand(program: Command): void {
+  program
+    .command('convert')
+    .summary('turn a checkpoint into a Hugging Face folder, or back')
+    .description(
+      'Writes the model of a checkpoint as config.json and model.safetensors, in the layout of Llama or GPT-2, whichever fits its options. With --back the first argument is such a folder, and a checkpoint to generate from is made.',
+    )
+    .argument('<from>', 'a checkpoint, or a folder of checkpoints (the newest is taken)')
+    .argument('<to>', 'the folder to write')
+    .option('--back', 'from Hugging Face to a checkpoint')
+    .option('--tokenizer <path>', 'with --back: the tokenizer.json that belongs to the model')
+    .addHelpText('after', '\nExample:\n  penstock convert data/quickstart/checkpoints my-model\n')
+    .action(async (from: string, to: string, flags: { back?: boolean; tokenizer?: string }) => {
+      const { convertBack, convertCheckpoint } = await import('./convert-model.js')
+      const done = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to)
+      process.stdout.write(`${done}\n`)
+    })
+}

@@ -1,0 +1,117 @@
+/** What the reference system's `data` commands do beyond reordering: indexing, packing by a configuration, lists of files. */
+import { mkdir, readFile, stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { dirname, extname, join, resolve } from 'node:path'
+import { PenstockError } from '../errors.js'
+import { definitionOf } from '../pipelines/definition.js'
+import { requirePackable } from '../pipelines/modalities/native.js'
+import { type ModalitiesPackPlan, readPackPlan } from '../pipelines/modalities/pack-plan.js'
+import { noticeLine } from '../pipelines/modalities/read-config.js'
+import { indexCoversFile } from '../stages/read-documents.js'
+import { openTokenizer } from '../stages/tokenizer-file.js'
+import { isKept, type JobFlags } from './document-jobs.js'
+import { runDefinition } from './run-definition.js'
+import { type FaultFlags, faultOptionsOf, withoutEnding } from './shared-options.js'
+
+type Flags = JobFlags & FaultFlags
+
+export async function indexFile(source: string, indexPath: string | undefined, flags: Flags): Promise<void> {
+  const path = indexPath ?? `${withoutEnding(source)}.idx`
+  if (await isKept(path, flags)) return
+  await mkdir(dirname(path), { recursive: true })
+  const faults = faultOptionsOf(flags)
+  const stages = [
+    { 'read-file': { path: source } },
+    { 'read-lines': faults },
+    { 'validate-json': faults },
+    { 'write-index': { path, if_exists: flags.ifExists } },
+  ]
+  await runDefinition(definitionOf({ name: 'index', stages }, 'penstock data create_raw_index'), flags)
+}
+
+/** Reads a packing configuration of the reference. @throws FILE_MISSING, CONFIG_INVALID */
+export async function openPackPlan(config: string): Promise<ModalitiesPackPlan> {
+  return readPackPlan(await readConfigText(config), {
+    configFilePath: config,
+    configFolderPath: dirname(resolve(config)),
+    cpuCount: availableParallelism(),
+  })
+}
+
+export async function packAsConfigured(config: string, flags: Flags): Promise<void> {
+  const plan = await openPackPlan(config)
+  if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
+  requirePackable(plan)
+  await requireKnownTokens(plan)
+  if (await isKept(plan.outputPath, flags)) return
+  await mkdir(dirname(plan.outputPath), { recursive: true })
+  const stages = await packStages(plan, flags)
+  await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
+}
+
+/** Special tokens that the tokenizer has already need no adding; others would change its vocabulary. */
+async function requireKnownTokens({ tokenizer }: ModalitiesPackPlan): Promise<void> {
+  if (tokenizer.kind !== 'hugging-face') return
+  const wanted = Object.values(tokenizer.specialTokens).flat()
+  if (wanted.length === 0) return
+  const { path } = await openTokenizer(tokenizer.source)
+  const { added_tokens: added } = JSON.parse(await readFile(path, 'utf8')) as { added_tokens: { content: string }[] }
+  const missing = wanted.find(token => !added.some(({ content }) => content === token))
+  if (missing === undefined) return
+  const message = `the tokenizer has no special token ${missing}: add it to its tokenizer.json`
+  throw new PenstockError('UNSUPPORTED', message, { file: path, path: 'tokenizer.config.special_tokens' })
+}
+
+/** An index that lists every line adds nothing: the file is then read straight, which is faster. */
+async function packStages(plan: ModalitiesPackPlan, flags: Flags): Promise<object[]> {
+  const faults = faultOptionsOf(flags)
+  const { sourcePath: path, indexPath: index, filter: field } = plan
+  const reading = (await indexCoversFile(path, index))
+    ? [
+        { 'read-file': { path } },
+        { 'read-lines': faults },
+        { 'validate-json': faults },
+        { 'extract-text': { field, ...faults } },
+      ]
+    : [{ 'read-documents': { path, index, field, ...faults } }]
+  return [
+    ...reading,
+    {
+      'tokenize-batches': {
+        tokenizer: plan.tokenizer.source,
+        end_of_document: plan.endOfDocument,
+        workers: plan.workers,
+        ...faults,
+      },
+    },
+    { 'write-pbin': { path: plan.outputPath, if_exists: flags.ifExists } },
+  ]
+}
+
+/** @throws FILE_MISSING */
+export async function readConfigText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(error => {
+    const message = `cannot read the configuration: ${(error as Error).message}`
+    throw new PenstockError('FILE_MISSING', message, { file: path }, error)
+  })
+}
+
+/** @throws ARGUMENT_INVALID */
+export function sourcesAndTarget(paths: readonly string[]): { sources: readonly string[]; target: string } {
+  if (paths.length >= 2) return { sources: paths.slice(0, -1), target: paths.at(-1)! }
+  throw new PenstockError('ARGUMENT_INVALID', 'expected at least one packed file to read and, last, the file to write')
+}
+
+/** The files of a list, one relative path a line, each with another ending. @throws FILE_MISSING, ARGUMENT_INVALID */
+export async function listedFiles(list: string, root: string, ending: string): Promise<string[]> {
+  if ((await stat(root).catch(() => undefined))?.isDirectory() !== true) {
+    throw new PenstockError('FILE_MISSING', 'no such folder', { file: root })
+  }
+  const lines = (await readConfigText(list)).split('\n').map(line => line.trim())
+  while (lines.at(-1) === '') lines.pop()
+  const blank = lines.indexOf('')
+  if (lines.length === 0 || blank >= 0) {
+    throw new PenstockError('ARGUMENT_INVALID', 'expected one path a line', { file: list, line: blank + 1 || 1 })
+  }
+  return lines.map(line => join(root, `${line.slice(0, line.length - extname(line).length)}${ending}`))
+}

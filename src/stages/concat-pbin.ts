@@ -1,0 +1,31 @@
+/** Source of the documents of several packed files, file after file, each in its own order: what a merge is made of. */
+import * as z from 'zod'
+import type { TokenBatch } from '../formats/batches.js'
+import { openPackedFiles } from './packed-files.js'
+import { tokenBatches } from './read-pbin.js'
+import { type SourceStage, source } from './stage.js'
+
+export const concatPbinOptions = z.strictObject({
+  paths: z.array(z.string().min(1)).min(1).describe('the .pbin files, in the order in which they come'),
+})
+export type ConcatPbinOptions = z.input<typeof concatPbinOptions>
+
+/** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before anything is read */
+export function concatPbin(options: ConcatPbinOptions): SourceStage<TokenBatch> {
+  const { paths } = concatPbinOptions.parse(options)
+  return source('concat-pbin', async function* (context) {
+    const { files, tokenizer, close } = await openPackedFiles(paths)
+    try {
+      context.stats.counts.totalBytes = files.reduce((sum, file) => sum + file.header.dataBytes, 0)
+      let number = 0
+      for (const file of files) {
+        for await (const { tokens, lengths } of tokenBatches(file)) {
+          context.count('tokens', tokens.length)
+          yield { kind: 'tokens', number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
+        }
+      }
+    } finally {
+      await close()
+    }
+  })
+}

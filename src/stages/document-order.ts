@@ -1,0 +1,39 @@
+/**
+ * The order in which the reference system shuffles documents and lines: Python's generator for whole files, numpy's, with
+ * a seed hashed from the global one, for chunks. Both permute a list of all of them; here a list of their numbers.
+ */
+import { createHash, randomInt } from 'node:crypto'
+import * as z from 'zod'
+import { chunkSeed } from '../sampling/chunk.js'
+import { numpyGenerator } from '../sampling/numpy-pcg64.js'
+import { pythonRandom } from '../sampling/python-random.js'
+import type { StageContext } from './stage.js'
+
+export const orderOptions = {
+  seed: z.int().nonnegative().optional().describe('the same seed gives the same order; one is drawn when absent'),
+  chunk: z
+    .strictObject({
+      number: z.int().nonnegative().describe('which chunk, from 0'),
+      of: z.int().positive().describe('how many chunks there are'),
+    })
+    .refine(({ number, of }) => number < of, 'number must be below of')
+    .optional()
+    .describe('take only this share of each file'),
+}
+export type OrderOptions = z.output<z.ZodObject<typeof orderOptions>>
+export type ChunkOption = NonNullable<OrderOptions['chunk']>
+
+/** A permutation of 0 to count - 1. Without a seed it draws one, and notes it. */
+export function documentOrder(count: number, { seed, chunk }: OrderOptions, context: StageContext): Uint32Array {
+  const chosen = seed ?? randomInt(2 ** 32)
+  if (seed === undefined) context.note(`the order has the seed ${chosen}`)
+  const order = new Uint32Array(count)
+  for (let number = 0; number < count; number++) order[number] = number
+  const generator = chunk === undefined ? pythonRandom(chosen) : numpyGenerator(chunkSeed(chosen, chunk.number, sha256))
+  generator.shuffle(order)
+  return order
+}
+
+function sha256(text: string): Uint8Array {
+  return createHash('sha256').update(text).digest()
+}

@@ -1,0 +1,58 @@
+/**
+ * Source of the documents of packed files in a shuffled order, that of the reference system for the same seed: whole
+ * files, or one chunk of each. Only the documents' places are held, 16 bytes each; tokens are read where they are needed.
+ */
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { TokenBatch } from '../formats/batches.js'
+import { PBIN_HEADER_BYTES, viewTokens } from '../formats/pbin.js'
+import { documentOrder, orderOptions } from './document-order.js'
+import type { PackedFile } from './packed-file.js'
+import { openPackedFiles } from './packed-files.js'
+import { PieceTable, type PieceWalk } from './piece-table.js'
+import { type SourceStage, source } from './stage.js'
+
+export const shuffleDocumentsOptions = z.strictObject({
+  paths: z.array(z.string().min(1)).min(1).describe('the .pbin files'),
+  ...orderOptions,
+})
+export type ShuffleDocumentsOptions = z.input<typeof shuffleDocumentsOptions>
+
+/** @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH, DATA_TOO_SMALL for a chunk without documents */
+export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<TokenBatch> {
+  const checked = shuffleDocumentsOptions.parse(options)
+  return source('shuffle-documents', async function* (context) {
+    const { files, tokenizer, close } = await openPackedFiles(checked.paths)
+    try {
+      const table = new PieceTable()
+      for (const file of files) await table.addFile(file, documentsOf(file), checked.chunk)
+      if (table.count === 0) throw noDocuments(checked.chunk)
+      const { tokenBytes } = files[0]!.header
+      let number = 0
+      for (const { bytes, byteLengths } of table.inOrder(documentOrder(table.count, checked, context))) {
+        const tokens = viewTokens(bytes, tokenBytes)
+        context.count('tokens', tokens.length)
+        const lengths = byteLengths.map(byteLength => byteLength / tokenBytes)
+        yield { kind: 'tokens', number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
+      }
+    } finally {
+      await close()
+    }
+  })
+}
+
+function documentsOf(file: PackedFile): PieceWalk {
+  const { tokenBytes } = file.header
+  return async visit => {
+    for await (const documents of file.documents()) {
+      for (let entry = 0; entry < documents.length; entry += 2) {
+        visit(PBIN_HEADER_BYTES + documents[entry]! * tokenBytes, documents[entry + 1]! * tokenBytes)
+      }
+    }
+  }
+}
+
+function noDocuments(chunk: { readonly number: number; readonly of: number } | undefined): PenstockError {
+  const what = chunk === undefined ? 'the files have no documents' : `chunk ${chunk.number} of ${chunk.of} is empty`
+  return new PenstockError('DATA_TOO_SMALL', `${what}${chunk === undefined ? '' : ': make fewer chunks'}`)
+}

@@ -1,0 +1,98 @@
+/**
+ * Source of the lines of JSONL files in a shuffled order, that of the reference system for the same seed: whole files, or
+ * one chunk of each. Only the lines' places are held, 16 bytes each. A last line without its line feed is a line like any.
+ */
+import type { Stats } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { LineBatch } from '../formats/batches.js'
+import { documentOrder, orderOptions } from './document-order.js'
+import { type PieceBatch, PieceTable, type PieceWalk } from './piece-table.js'
+import { checkUnchanged, openSource } from './read-file.js'
+import { type SourceStage, source } from './stage.js'
+
+const LF = 10
+const CHUNK_BYTES = 1 << 20
+
+export const shuffleLinesOptions = z.strictObject({
+  paths: z.array(z.string().min(1)).min(1).describe('the JSONL files'),
+  ...orderOptions,
+})
+export type ShuffleLinesOptions = z.input<typeof shuffleLinesOptions>
+
+interface OpenFile {
+  readonly path: string
+  readonly handle: FileHandle
+  readonly stats: Stats
+}
+
+/** @throws FILE_MISSING, FILE_CHANGED, DATA_TOO_SMALL for a chunk without lines */
+export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatch> {
+  const checked = shuffleLinesOptions.parse(options)
+  const { paths, chunk } = checked
+  return source('shuffle-lines', async function* (context) {
+    const files: OpenFile[] = []
+    try {
+      for (const path of paths) files.push({ path, ...(await openSource(path)) })
+      const table = new PieceTable()
+      for (const { path, handle } of files) await table.addFile({ path, fd: handle.fd }, linesOf(handle), chunk)
+      if (table.count === 0 && chunk !== undefined) {
+        throw new PenstockError('DATA_TOO_SMALL', `chunk ${chunk.number} of ${chunk.of} is empty: make fewer chunks`)
+      }
+      const name = paths.length === 1 ? paths[0]! : '-'
+      let number = 0
+      for (const batch of table.inOrder(documentOrder(table.count, checked, context), 1)) {
+        yield lineBatch(batch, number++, name)
+      }
+      for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)
+    } finally {
+      for (const { handle } of files) await handle.close()
+    }
+  })
+}
+
+/** Lines end at LF alone, as everywhere here; the LF is no part of them. */
+function linesOf(handle: FileHandle): PieceWalk {
+  return async visit => {
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+    let start = 0
+    for (let position = 0; ; ) {
+      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, position)
+      if (bytesRead === 0) {
+        if (position > start) visit(start, position - start)
+        return
+      }
+      const bytes = chunk.subarray(0, bytesRead)
+      for (let end = bytes.indexOf(LF); end >= 0; end = bytes.indexOf(LF, end + 1)) {
+        visit(start, position + end - start)
+        start = position + end + 1
+      }
+      position += bytesRead
+    }
+  }
+}
+
+function lineBatch({ bytes, byteLengths, pieces }: PieceBatch, number: number, source: string): LineBatch {
+  const starts = new Uint32Array(pieces.length)
+  const ends = new Uint32Array(pieces.length)
+  let at = 0
+  for (const [index, byteLength] of byteLengths.entries()) {
+    starts[index] = at
+    ends[index] = at + byteLength
+    bytes[at + byteLength] = LF
+    at += byteLength + 1
+  }
+  return {
+    kind: 'lines',
+    number,
+    byteLength: bytes.byteLength,
+    bytes,
+    byteOffset: 0,
+    starts,
+    ends,
+    firstLine: 1,
+    lines: pieces,
+    source,
+  }
+}

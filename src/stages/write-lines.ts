@@ -1,0 +1,42 @@
+/** Lines -> a file of lines, each ended by a line feed, otherwise byte for byte as they came; whole or absent. */
+import * as z from 'zod'
+import type { LineBatch } from '../formats/batches.js'
+import { ifExistsOption, openOutput } from './output-file.js'
+import { type SinkStage, sink } from './stage.js'
+
+const LF = 10
+
+export const writeLinesOptions = z.strictObject({
+  path: z.string().min(1).describe('the file to write'),
+  if_exists: ifExistsOption,
+})
+export type WriteLinesOptions = z.input<typeof writeLinesOptions>
+
+/** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
+export function writeLines(options: WriteLinesOptions): SinkStage<LineBatch> {
+  const { path, if_exists } = writeLinesOptions.parse(options)
+  return sink('write-lines', async input => {
+    const file = await openOutput(path, if_exists)
+    if (file === undefined) return
+    try {
+      for await (const batch of input) await file.write(linesWithEnds(batch))
+      await file.commit()
+    } finally {
+      await file.abandon()
+    }
+  })
+}
+
+function linesWithEnds({ bytes, starts, ends }: LineBatch): Uint8Array {
+  let total = 0
+  for (let line = 0; line < starts.length; line++) total += ends[line]! - starts[line]! + 1
+  const joined = new Uint8Array(total)
+  let at = 0
+  for (let line = 0; line < starts.length; line++) {
+    const content = bytes.subarray(starts[line], ends[line])
+    joined.set(content, at)
+    at += content.byteLength
+    joined[at++] = LF
+  }
+  return joined
+}
