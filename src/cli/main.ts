@@ -23,6 +23,7 @@ import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
 import { addSetupCommand } from './setup.js'
 import { addShuffleCommand } from './shuffle.js'
+import { addSinksCommand } from './sinks.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
@@ -59,6 +60,7 @@ for (const add of [
   addPlanCommand,
   addGraphCommand,
   addStagesCommand,
+  addSinksCommand,
   addDoctorCommand,
   addCompletionCommand,
   addDataCommand,
