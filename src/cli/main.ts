@@ -9,6 +9,7 @@ import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
+import { addExplainCommand } from './explain.js'
 import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
 import { addGraphCommand } from './graph.js'
@@ -20,6 +21,7 @@ import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
+import { addSchemaCommand } from './schema.js'
 import { addSetupCommand } from './setup.js'
 import { addShuffleCommand } from './shuffle.js'
 import { addStagesCommand } from './stages.js'
@@ -27,6 +29,7 @@ import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
 import { addTrainTokenizerCommand } from './train-tokenizer.js'
 import { addViewCommand } from './view.js'
+import { addWarmstartCommand } from './warmstart.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -59,12 +62,18 @@ for (const add of [
   addStagesCommand,
   addDoctorCommand,
   addCompletionCommand,
+  addWarmstartCommand,
   addDataCommand,
+  addExplainCommand,
+  addSchemaCommand,
   addSetupCommand,
 ]) {
   add(program)
 }
 for (const command of program.commands) command.exitOverride().showHelpAfterError()
+
+// Who reads the output may have enough of it, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 try {
   await program.parseAsync()

@@ -13,6 +13,7 @@ import {
   type Node,
   parseDocument,
   Scalar,
+  stringify,
   type YAMLMap,
 } from 'yaml'
 import { PenstockError, toPenstockError } from '../../errors.js'
@@ -98,6 +99,19 @@ function refuseBulk(text: string, file: string): void {
     if (separators > 2 * MAX_NODES) throw new PenstockError('CONFIG_INVALID', `more than ${MAX_NODES} values`, { file })
   }
   if (/^ *(?:[-?] ){64}/m.test(text)) throw new PenstockError('CONFIG_INVALID', 'lists nested too deeply', { file })
+}
+
+/** A tree as YAML text. Whole floats keep their fraction, so that reading it again gives the same types. */
+export function yamlText(root: TreeNode): string {
+  return stringify(plainValue(root), { schema: 'yaml-1.1', aliasDuplicateObjects: false, lineWidth: 0 })
+}
+
+function plainValue(node: TreeNode): unknown {
+  if (node.kind === 'list') return node.items.map(plainValue)
+  if (node.kind === 'map') return new Map([...node.entries].map(([key, value]) => [key, plainValue(value)]))
+  const scalar = new Scalar(node.value)
+  if (node.type === 'float') scalar.minFractionDigits = 1
+  return scalar
 }
 
 class Reader {

@@ -43,7 +43,9 @@ export async function openTorchEngine(options: TorchEngineOptions): Promise<Torc
     const ranks = await Ranks.listen(socketPath)
     const { nproc, device } = options.torch
     const torchrun =
-      python === undefined ? undefined : new Torchrun({ python, nproc, device, socketPath, logFolder: join(folder, 'logs') })
+      python === undefined
+        ? undefined
+        : new Torchrun({ python, nproc, device, socketPath, logFolder: join(folder, 'logs') })
     engine = new TorchEngine(options, folder, ranks, torchrun)
     await engine.open()
     return engine
