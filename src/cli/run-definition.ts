@@ -28,7 +28,7 @@ export async function runDefinition(
   onEvent: (stage: string, event: unknown) => void = () => {},
 ): Promise<PipelineResult[]> {
   const pipelines = checkDefinition(definition)
-  const checked = checkMonitoring(definition)
+  const checked = checkMonitoring(definition, pipelines)
   const printer = new ProgressPrinter(progressMode(flags))
   const monitoring =
     flags.dashboard === undefined

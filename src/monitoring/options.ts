@@ -44,7 +44,15 @@ const dashboard = z.strictObject({
 })
 
 /** The sinks, by their names in a definition. */
-export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace, results, dashboard } as const
+export const sinkSchemas = {
+  jsonl: jsonl.describe('a log of the whole run as JSON lines, which penstock view opens'),
+  tensorboard: tensorboard.describe('TensorBoard event files'),
+  wandb: wandb.describe('a W&B run folder, uploaded when mode is online'),
+  prometheus: prometheus.describe('Prometheus text, for the text collector of a node exporter'),
+  trace: trace.describe('stages and steps on a time line, for ui.perfetto.dev'),
+  results: results.describe('results as the reference system writes them'),
+  dashboard: dashboard.describe('a page about the run while it goes on, on this machine only; has /metrics too'),
+} as const
 export type SinkName = keyof typeof sinkSchemas
 
 export type SinkOptions = { readonly [Name in SinkName]?: z.output<(typeof sinkSchemas)[Name]> }

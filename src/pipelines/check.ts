@@ -195,7 +195,11 @@ function checkFiles(chain: CheckedChain, source: YamlSource): void {
 }
 
 /** Device and inode where the file exists: two spellings of one file are one file. */
-function identity(file: string): string {
-  const stats = statSync(file, { throwIfNoEntry: false })
-  return stats === undefined ? resolve(file) : `${stats.dev}:${stats.ino}`
+export function identity(file: string): string {
+  try {
+    const { dev, ino } = statSync(file)
+    return `${dev}:${ino}`
+  } catch {
+    return resolve(file)
+  }
 }

@@ -101,9 +101,7 @@ describe('a training', () => {
         return definition(join(folder, name), monitoring)
       }
       const sinks = ['tensorboard', 'wandb', 'prometheus', 'results'].map(name => `  ${name}:\n`).join('')
-      const full = existsSync('/dev/full')
-        ? '  jsonl: { path: /dev/full }\n  trace: { path: /dev/full }\n'
-        : '  jsonl:\n  trace:\n'
+      const full = existsSync('/dev/full') ? '  jsonl: { path: /dev/full }\n  trace:\n' : '  jsonl:\n  trace:\n'
       const plain = await start(file('plain', ''), '--json').finished
       const broken = await start(file('broken', `monitoring:\n  folder: ${blocked}\n${sinks}${full}`), '--json')
         .finished

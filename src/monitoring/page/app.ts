@@ -148,7 +148,7 @@ function follow(): void {
 function addMetrics({ run, step, values }: { run: string; step: number; values: Record<string, number | null> }): void {
   const summary = runs.find(({ info }) => info.id === run)
   if (summary === undefined) return
-  Object.assign(summary, { lastStep: step, latest: { ...summary.latest, ...values } })
+  Object.assign(summary, { lastStep: step, updatedAt: Date.now(), latest: { ...summary.latest, ...values } })
   byId('runs').replaceChildren(runTable(runs, state, change))
   if (state.hidden.includes(run) || (state.range !== undefined && step > state.range[1])) return
   const stale = Object.entries(values).filter(([metric, value]) => {
@@ -163,7 +163,8 @@ function addMetrics({ run, step, values }: { run: string; step: number; values: 
 function addFlow({ run, ...pipeline }: PipelineState & { run: string }): void {
   const summary = runs.find(({ info }) => info.id === run)
   if (summary === undefined) return
-  Object.assign(summary, { pipelines: { ...summary.pipelines, [pipeline.snapshot.pipeline]: pipeline } })
+  const pipelines = { ...summary.pipelines, [pipeline.snapshot.pipeline]: pipeline }
+  Object.assign(summary, { updatedAt: Date.now(), pipelines })
   drawGraphs()
   drawStatus()
 }
