@@ -11,7 +11,10 @@ if (source === undefined || target === undefined || !(Number(gigabytes) > 0)) {
   process.stderr.write('usage: node scripts/make-big-jsonl.mjs SOURCE.jsonl TARGET.jsonl GIGABYTES\n')
   process.exit(2)
 }
-const records = readFileSync(source, 'utf8').trimEnd().split('\n').map(line => JSON.parse(line))
+const records = readFileSync(source, 'utf8')
+  .trimEnd()
+  .split('\n')
+  .map(line => JSON.parse(line))
 
 function* chunks() {
   let written = 0

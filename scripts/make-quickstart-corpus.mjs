@@ -60,4 +60,6 @@ try {
 } finally {
   rmSync(temporary, { force: true })
 }
-process.stdout.write(`${relative(process.cwd(), path)}: ${documents.length} documents, ${(bytes.length / 1e6).toFixed(1)} MB\n`)
+process.stdout.write(
+  `${relative(process.cwd(), path)}: ${documents.length} documents, ${(bytes.length / 1e6).toFixed(1)} MB\n`,
+)

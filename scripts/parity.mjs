@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
+import { commandChecks } from './parity-commands.mjs'
 import { configurationChecks } from './parity-config.mjs'
 import { fileChecks } from './parity-files.mjs'
 import { orderChecks } from './parity-orders.mjs'
@@ -20,7 +21,7 @@ const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
 try {
   process.stdout.write('Preparing ...\n')
   const context = { root, folder, quick: process.argv.includes('--quick') }
-  const checks = [...orderChecks(), ...configurationChecks(context), ...fileChecks(context)]
+  const checks = [...orderChecks(), ...configurationChecks(context), ...fileChecks(context), ...commandChecks(context)]
   const answers = askReference(checks.map(check => check.job))
   process.exitCode = report(await Promise.all(checks.map((check, index) => compare(check, answers[index]))))
 } finally {

@@ -17,12 +17,15 @@ with contextlib.redirect_stdout(sys.stderr):
     import jq
     import numpy as np
     import torch
+    from click.testing import CliRunner
     from modalities import api
+    from modalities.__main__ import main as commands
     from modalities.config import config as reference_config
     from modalities.config.instantiation_models import TrainingComponentsInstantiationModel
     from modalities.dataloader.create_index import IndexGenerator
     from modalities.dataloader.dataset import PackedMemMapDatasetBase
     from modalities.dataloader.dataset_factory import DatasetFactory
+    from modalities.dataloader.filter_packed_data import filter_dataset
     from modalities.dataloader.samplers import ResumableDistributedSampler
     from modalities.preprocessing.create_chunks import Chunking
     from modalities.registry.components import COMPONENTS
@@ -129,8 +132,17 @@ def index_steps(path, **sizes):
     return NumberConversion.get_num_steps_from_raw_dataset_index(Path(path), **sizes)
 
 
-def index(source, target):
-    IndexGenerator(Path(source)).create_index(Path(target))
+def index(source, target, drop_faulty_entries=False):
+    IndexGenerator(Path(source), drop_faulty_entries=drop_faulty_entries).create_index(Path(target))
+    return True
+
+
+def command(args):
+    return CliRunner().invoke(commands, args).exit_code
+
+
+def filter_packed(source, target, min_tokens):
+    filter_dataset(Path(source), Path(target), lambda entry: len(entry[1]["input_ids"]) >= min_tokens)
     return True
 
 
@@ -155,6 +167,7 @@ def read_packed(path, sequence_length):
 FUNCTIONS = (
     *(sampler, distributed_sampler, python_shuffle, chunk, split, number, registry),
     *(resolve, accepts_settings, accepts_component, extract, dataset_tokens, index_steps, index, pack, read_packed),
+    *(command, filter_packed),
 )
 JOBS = {function.__name__: function for function in FUNCTIONS}
 

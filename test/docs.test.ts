@@ -11,9 +11,11 @@ import { checkDefinition, readDefinition } from '#src/pipelines/index'
 import { MAIN, ROOT } from './cli/support.js'
 import { temporaryFolder } from './stages/support.js'
 
-const PAGES = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).map(name => join('docs', name))].filter(
-  name => name.endsWith('.md'),
-)
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(ROOT, 'docs')).map(name => join('docs', name)),
+].filter(name => name.endsWith('.md'))
 const textOf = (page: string): string => readFileSync(join(ROOT, page), 'utf8')
 const blocks = (page: string, language: string): string[] =>
   [...textOf(page).matchAll(new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(match => match[1]!)

@@ -1,11 +1,11 @@
 /** What the reference system's `data` commands do beyond reordering: indexing, packing by a configuration, lists of files. */
 import { mkdir, readFile, stat } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
-import { dirname, extname, join, resolve } from 'node:path'
+import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { requirePackable } from '../pipelines/modalities/native.js'
-import { type ModalitiesPackPlan, readPackPlan } from '../pipelines/modalities/pack-plan.js'
+import { configText, openPackPlan } from '../pipelines/modalities/open-plan.js'
+import type { ModalitiesPackPlan } from '../pipelines/modalities/pack-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
 import { indexCoversFile } from '../stages/read-documents.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
@@ -27,15 +27,6 @@ export async function indexFile(source: string, indexPath: string | undefined, f
     { 'write-index': { path, if_exists: flags.ifExists } },
   ]
   await runDefinition(definitionOf({ name: 'index', stages }, 'penstock data create_raw_index'), flags)
-}
-
-/** Reads a packing configuration of the reference. @throws FILE_MISSING, CONFIG_INVALID */
-export async function openPackPlan(config: string): Promise<ModalitiesPackPlan> {
-  return readPackPlan(await readConfigText(config), {
-    configFilePath: config,
-    configFolderPath: dirname(resolve(config)),
-    cpuCount: availableParallelism(),
-  })
 }
 
 export async function packAsConfigured(config: string, flags: Flags): Promise<void> {
@@ -88,14 +79,6 @@ async function packStages(plan: ModalitiesPackPlan, flags: Flags): Promise<objec
   ]
 }
 
-/** @throws FILE_MISSING */
-export async function readConfigText(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(error => {
-    const message = `cannot read the configuration: ${(error as Error).message}`
-    throw new PenstockError('FILE_MISSING', message, { file: path }, error)
-  })
-}
-
 /** @throws ARGUMENT_INVALID */
 export function sourcesAndTarget(paths: readonly string[]): { sources: readonly string[]; target: string } {
   if (paths.length >= 2) return { sources: paths.slice(0, -1), target: paths.at(-1)! }
@@ -107,7 +90,7 @@ export async function listedFiles(list: string, root: string, ending: string): P
   if ((await stat(root).catch(() => undefined))?.isDirectory() !== true) {
     throw new PenstockError('FILE_MISSING', 'no such folder', { file: root })
   }
-  const lines = (await readConfigText(list)).split('\n').map(line => line.trim())
+  const lines = (await configText(list)).split('\n').map(line => line.trim())
   while (lines.at(-1) === '') lines.pop()
   const blank = lines.indexOf('')
   if (lines.length === 0 || blank >= 0) {

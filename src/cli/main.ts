@@ -10,6 +10,7 @@ import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
 import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
+import { addExplainCommand } from './explain.js'
 import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
 import { addGraphCommand } from './graph.js'
@@ -21,6 +22,7 @@ import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRunCommand } from './run.js'
+import { addSchemaCommand } from './schema.js'
 import { addSetupCommand } from './setup.js'
 import { addShuffleCommand } from './shuffle.js'
 import { addSinksCommand } from './sinks.js'
@@ -29,6 +31,7 @@ import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
 import { addTrainTokenizerCommand } from './train-tokenizer.js'
 import { addViewCommand } from './view.js'
+import { addWarmstartCommand } from './warmstart.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -63,12 +66,18 @@ for (const add of [
   addSinksCommand,
   addDoctorCommand,
   addCompletionCommand,
+  addWarmstartCommand,
   addDataCommand,
+  addExplainCommand,
+  addSchemaCommand,
   addSetupCommand,
 ]) {
   add(program)
 }
 for (const command of program.commands) command.exitOverride().showHelpAfterError()
+
+// Who reads the output may have enough of it, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 try {
   await program.parseAsync()

@@ -6,15 +6,20 @@ import type { TrainingOptions } from '../training/options.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 import { printError } from './terminal.js'
 
-export async function runTraining(definition: Definition, flags: RunFlags): Promise<void> {
+/** @param onEvent is told of steps and checkpoints */
+export async function runTraining(
+  definition: Definition,
+  flags: RunFlags,
+  onEvent?: (stage: string, event: unknown) => void,
+): Promise<void> {
   // Of several machines that train together one tells the story.
   if (isFollower()) {
-    await runDefinition({ ...definition, monitoring: {} }, { quiet: true })
+    await runDefinition({ ...definition, monitoring: {} }, { quiet: true }, onEvent)
     return
   }
   for (let restartsLeft = maxRestarts(definition); ; restartsLeft--) {
     try {
-      await runDefinition(definition, flags)
+      await runDefinition(definition, flags, onEvent)
       return
     } catch (error) {
       if (restartsLeft === 0 || !(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED') throw error

@@ -2,7 +2,7 @@
  * The text of a field of each line, as UTF-8. A record that has none is reported beside the documents and left out. A
  * plain path is found in the bytes themselves; only a filter that computes something needs the record as a value.
  */
-import type { ErrorCode } from '../errors.js'
+import { type ErrorCode, PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from './batches.js'
 import type { JqFilter } from './jq.js'
 import { extractText, scanLine } from './json-scan.js'
@@ -43,9 +43,22 @@ type TextWriter = (
   to: TextBuffer,
 ) => Pick<RecordFault, 'code' | 'message'> | undefined
 
-/** The documents of a batch of lines. `field` is the filter's text, for messages. */
-export function extractBatch(batch: LineBatch, filter: JqFilter, field: string): Extraction {
-  const write = filter.path === undefined ? computedText(filter, field) : plainText(filter.path)
+/** The first output of a filter for a record, undefined when there is none; or why there is none. */
+export type FirstOutput = { readonly output: unknown } | { readonly failure: string }
+
+/** A filter in the whole jq language, which takes the records of a batch together. */
+export interface FullJqFilter {
+  readonly filter: string
+  /** One answer for each line; each line is one JSON value. */
+  readonly firsts: (lines: readonly string[]) => readonly FirstOutput[]
+}
+
+/**
+ * The documents of a batch of lines. `field` is the filter's text, for messages.
+ * @throws UNSUPPORTED where only the full language will do
+ */
+export function extractBatch(batch: LineBatch, filter: JqFilter | FullJqFilter, field: string): Extraction {
+  const write = writerFor(batch, filter, field)
   const count = batch.starts.length
   const offsets = new Uint32Array(count + 1)
   const keep = new Uint8Array(count)
@@ -94,6 +107,11 @@ class TextBuffer {
   }
 }
 
+function writerFor(batch: LineBatch, filter: JqFilter | FullJqFilter, field: string): TextWriter {
+  if ('firsts' in filter) return fullText(batch, filter, field)
+  return filter.path === undefined ? computedText(filter, field) : plainText(filter.path)
+}
+
 function plainText(path: readonly (string | number)[]): TextWriter {
   return (bytes, start, end, to) => {
     to.reserve(end - start)
@@ -112,22 +130,44 @@ function computedText(filter: JqFilter, field: string): TextWriter {
     const scanned = scanLine(bytes, start, end)
     if (!scanned.ok) return scanned
     const value: unknown = JSON.parse(decoder.decode(bytes.subarray(start, end)))
-    let found: unknown
-    try {
-      found = filter.first(value)
-    } catch (error) {
-      return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${(error as Error).message}` }
-    }
-    if (found === undefined || found === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
-    if (typeof found !== 'string') {
-      return { code: 'FIELD_NOT_TEXT', message: `${field} is ${describe(found)}, where a string is expected` }
-    }
-    const text = encoder.encode(found)
-    to.reserve(text.byteLength)
-    to.bytes.set(text, to.length)
-    to.length += text.byteLength
-    return undefined
+    return append(firstOutput(filter, value), field, to)
   }
+}
+
+function firstOutput(filter: JqFilter, value: unknown): FirstOutput {
+  try {
+    return { output: filter.first(value) }
+  } catch (error) {
+    if (error instanceof PenstockError && error.code === 'UNSUPPORTED') throw error
+    return { failure: (error as Error).message }
+  }
+}
+
+function fullText({ bytes, starts, ends }: LineBatch, filter: FullJqFilter, field: string): TextWriter {
+  const lines: string[] = []
+  for (let index = 0; index < starts.length; index++) {
+    const [start, end] = [starts[index]!, ends[index]!]
+    if (scanLine(bytes, start, end).ok) lines.push(decoder.decode(bytes.subarray(start, end)))
+  }
+  const outputs = filter.firsts(lines).values()
+  return (_, start, end, to) => {
+    const scanned = scanLine(bytes, start, end)
+    return scanned.ok ? append(outputs.next().value!, field, to) : scanned
+  }
+}
+
+function append(found: FirstOutput, field: string, to: TextBuffer): ReturnType<TextWriter> {
+  if ('failure' in found) return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${found.failure}` }
+  const { output } = found
+  if (output === undefined || output === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
+  if (typeof output !== 'string') {
+    return { code: 'FIELD_NOT_TEXT', message: `${field} is ${describe(output)}, where a string is expected` }
+  }
+  const text = encoder.encode(output)
+  to.reserve(text.byteLength)
+  to.bytes.set(text, to.length)
+  to.length += text.byteLength
+  return undefined
 }
 
 function describe(value: unknown): string {

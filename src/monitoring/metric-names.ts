@@ -18,6 +18,7 @@ export const referenceNames: Readonly<Record<string, ReferenceName>> = {
   'train/samples_per_second': train('throughput_metrics', 'train samples/s'),
   'train/learning_rate': train('throughput_metrics', 'lr mean'),
   'train/memory_mb': train('throughput_metrics', 'peak memory rank 0 (MB)'),
+  'train/utilization': train('throughput_metrics', 'train mfu (16-bit)'),
   'held_out/loss': heldOut('losses', 'CLMCrossEntropyLoss'),
   'held_out/samples_per_second': heldOut('throughput_metrics', 'evaluation_num_samples_per_second'),
 }

@@ -30,7 +30,8 @@ export function fromTraining(
           ...samplesPerSecond('train', event.tokensPerSecond),
           'train/step_ms': event.stepMs,
           'train/consumed_tokens': event.consumedTokens,
-          'train/memory_mb': process.memoryUsage.rss() / 1e6,
+          'train/memory_mb': (event.peakMemoryBytes ?? process.memoryUsage.rss()) / 1e6,
+          ...(event.utilization === undefined ? {} : { 'train/utilization': event.utilization }),
         },
       }
     case 'evaluation':

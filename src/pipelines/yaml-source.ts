@@ -1,12 +1,11 @@
 /**
- * YAML text -> plain values, with the line and column of every node for messages. Definitions are untrusted: size,
- * depth and aliases are bounded, tags and merge keys are not resolved, and no key touches a prototype.
+ * YAML text -> plain values, with the line and column of every node for messages. Beside the bounds of `yaml-document.ts`,
+ * aliases are bounded, merge keys are not resolved, and no key touches a prototype.
  */
-import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import { isMap, isNode, isPair, isScalar, isSeq, type Node } from 'yaml'
 import { PenstockError } from '../errors.js'
+import { parseYamlDocument } from './yaml-document.js'
 
-const MAX_BYTES = 1 << 20
-const MAX_DEPTH = 64
 const MAX_ALIASES = 100
 
 export type YamlPath = readonly (string | number)[]
@@ -20,18 +19,7 @@ export interface YamlSource {
 
 /** @throws CONFIG_INVALID with line and column */
 export function parseYaml(text: string, file: string): YamlSource {
-  if (text.length > MAX_BYTES) {
-    throw new PenstockError('CONFIG_INVALID', `larger than ${MAX_BYTES} bytes: not a definition`, { file })
-  }
-  checkDepth(text, file)
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, merge: false, uniqueKeys: true, stringKeys: true })
-  const error = document.errors[0]
-  if (error !== undefined) {
-    const { line, col } = lines.linePos(error.pos[0])
-    const message = error.message.split(/ at line \d+/)[0]!
-    throw new PenstockError('CONFIG_INVALID', message, { file, line, column: col }, error)
-  }
+  const { document, placeOf } = parseYamlDocument(text, file, 'core')
   let value: unknown
   try {
     value = document.toJS({ maxAliasCount: MAX_ALIASES })
@@ -42,43 +30,27 @@ export function parseYaml(text: string, file: string): YamlSource {
   return {
     file,
     value,
-    placeOf: (path, ofKey = false) => {
-      const { line, col } = lines.linePos(offsetOf(root, path, ofKey))
-      return { line: Math.max(line, 1), column: Math.max(col, 1) }
-    },
+    placeOf: (path, ofKey = false) => placeOf(nodeAt(root, path, ofKey)),
   }
 }
 
-/** Nesting that could exhaust the parser's stack is refused before it is parsed. */
-function checkDepth(text: string, file: string): void {
-  let depth = 0
-  let line = 1
-  for (const character of text) {
-    if (character === '\n') line++
-    else if (character === '[' || character === '{') depth++
-    else if (character === ']' || character === '}') depth = Math.max(0, depth - 1)
-    if (depth > MAX_DEPTH) throw new PenstockError('CONFIG_INVALID', `nested deeper than ${MAX_DEPTH}`, { file, line })
-  }
-  const indented = /^ {400}|^(?:- ){64}/m.exec(text)
-  if (indented !== null) throw new PenstockError('CONFIG_INVALID', `nested deeper than ${MAX_DEPTH}`, { file })
-}
-
-function offsetOf(root: Node | null, path: YamlPath, ofKey: boolean): number {
-  let node: unknown = root
-  let offset = root?.range?.[0] ?? 0
+/** The node at a path, or the nearest one around it. */
+function nodeAt(root: Node | null, path: YamlPath, ofKey: boolean): Node | null {
+  let node = root
+  let nearest = root
   for (const [depth, key] of path.entries()) {
     let next: unknown
     if (isSeq(node)) {
       next = node.items[Number(key)]
     } else if (isMap(node)) {
       const pair = node.items.find(item => isPair(item) && isScalar(item.key) && item.key.value === key)
-      if (isPair(pair) && isNode(pair.key)) offset = pair.key.range?.[0] ?? offset
-      if (ofKey && depth === path.length - 1) return offset
+      if (isPair(pair) && isNode(pair.key)) nearest = pair.key
+      if (ofKey && depth === path.length - 1) return nearest
       next = pair?.value
     }
-    if (!isNode(next)) return offset
-    if (next.range) offset = next.range[0]
+    if (!isNode(next)) return nearest
+    nearest = next.range ? next : nearest
     node = next
   }
-  return offset
+  return nearest
 }

@@ -5,9 +5,10 @@
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
-import { extractBatch } from '../formats/extract.js'
-import { compileJq, type JqFilter } from '../formats/jq.js'
+import { type Extraction, extractBatch } from '../formats/extract.js'
+import { compileJq } from '../formats/jq.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { openFullJq } from './full-jq.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const fieldOption = z
@@ -20,14 +21,14 @@ export const extractTextOptions = z
   .refine(checkFaultOptions, faultOptionsMessage)
 export type ExtractTextOptions = z.input<typeof extractTextOptions>
 
-/** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID; OPTION_INVALID for a filter we cannot run */
+/** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID; PEER_MISSING, OPTION_INVALID for a filter that is none */
 export function extractText(options: ExtractTextOptions = {}): TransformStage<LineBatch, DocumentBatch> {
   const checked = extractTextOptions.parse(options)
-  const filter = filterOf(checked.field)
   return transform('extract-text', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'extract-text', context), async function* (faults) {
+      const extract = await textExtractor(checked.field)
       for await (const batch of input) {
-        const extraction = extractBatch(batch, filter, checked.field)
+        const extraction = await extract(batch)
         for (const fault of extraction.faults) await faults.handle(fault)
         yield extraction.documents
       }
@@ -35,9 +36,23 @@ export function extractText(options: ExtractTextOptions = {}): TransformStage<Li
   )
 }
 
-/** Compiles the filter. @throws OPTION_INVALID for one that cannot be run here */
-export function filterOf(field: string): JqFilter {
-  const filter = compileJq(field)
-  if (filter !== null) return filter
-  throw new PenstockError('OPTION_INVALID', `the filter ${field} is beyond what is compiled here`, { path: 'field' })
+/**
+ * Takes the text of a field out of batches: compiled where that does, else by the whole jq language.
+ * @throws PEER_MISSING, OPTION_INVALID for what is no filter
+ */
+export async function textExtractor(field: string): Promise<(batch: LineBatch) => Promise<Extraction>> {
+  const compiled = compileJq(field)
+  let full = compiled === null ? await openFullJq(field) : undefined
+  return async batch => {
+    if (compiled !== null) {
+      try {
+        return extractBatch(batch, compiled, field)
+      } catch (error) {
+        // A filter may be compiled and still meet a record that asks for more of jq.
+        if (!(error instanceof PenstockError) || error.code !== 'UNSUPPORTED') throw error
+      }
+    }
+    full ??= await openFullJq(field)
+    return extractBatch(batch, full, field)
+  }
 }

@@ -7,9 +7,8 @@ import { extname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
-import { extractBatch } from '../formats/extract.js'
 import { createIndexReader } from '../formats/idx.js'
-import { fieldOption, filterOf } from './extract-text.js'
+import { fieldOption, textExtractor } from './extract-text.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, source } from './stage.js'
@@ -36,11 +35,11 @@ export function indexPathOf(path: string): string {
 export function readDocuments(options: ReadDocumentsOptions): SourceStage<DocumentBatch> {
   const checked = readDocumentsOptions.parse(options)
   const { path, index = indexPathOf(path), field } = checked
-  const filter = filterOf(field)
   return source('read-documents', context =>
     withFaultHandler(new FaultHandler(checked, 'read-documents', context), async function* (faults) {
+      const extract = await textExtractor(field)
       for await (const batch of indexedLines(path, index)) {
-        const extraction = extractBatch(batch, filter, field)
+        const extraction = await extract(batch)
         for (const fault of extraction.faults) await faults.handle(fault)
         yield extraction.documents
       }

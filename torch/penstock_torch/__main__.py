@@ -95,8 +95,7 @@ class Rank:
             self._pending.ready.synchronize()
         loss, norm = self._pending.figures.tolist()
         self._pending = None
-        memory = torch.cuda.max_memory_allocated() if self._device.type == "cuda" else 0
-        self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": memory})
+        self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": parallel.peak_memory(self._device)})
 
     def _batches(self, frame: Frame) -> list[MicroBatch]:
         """Inputs, then targets of each micro batch, [rows, columns] as the header says."""

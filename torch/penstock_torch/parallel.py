@@ -1,6 +1,8 @@
 """The world of the ranks: device, process group, mesh, and how the model is laid over it."""
 
 import os
+import resource
+import sys
 
 import torch
 import torch.distributed as dist
@@ -53,6 +55,14 @@ def peak_flops(device: torch.device) -> float:
         return 0.0
     name = torch.cuda.get_device_name(device)
     return next((flops for part, flops in _PEAK_FLOPS.items() if part in name), 0.0)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes of the device's memory that this rank has held at most; on a CPU, of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def require_agreement(facts: dict):
@@ -118,7 +128,12 @@ def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
             layer.compile()
     mesh = open_mesh(device, options.replicate_degree, options.shard_degree)
     if mesh.size() > 1 or half:
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+        # Inputs stay as they are: activations have the weights' type anyway, and the angles of positions need all 32 bits.
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16 if half else None,
+            reduce_dtype=torch.float32 if half else None,
+            cast_forward_inputs=False,
+        )
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)

@@ -3,8 +3,9 @@
  * text or alone. Alone, a value keeps its type, and a whole mapping is taken over. A tree in, a tree without `${` out.
  */
 import { suggestion } from '../suggest.js'
+import { MAX_NODES } from '../yaml-document.js'
 import { type ConfigPath, configError, pathText } from './config-error.js'
-import { MAX_NODES, type MapNode, type Place, type ScalarNode, type TreeNode } from './yaml-tree.js'
+import type { MapNode, Place, ScalarNode, TreeNode } from './yaml-tree.js'
 
 export type ResolvedValue = string | number | boolean | null | { readonly [key: string]: ResolvedValue }
 

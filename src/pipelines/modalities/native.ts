@@ -27,6 +27,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   if (plan.train.mask !== null) differ('the loss mask is not applied: every target counts')
   if (plan.wrappers.some(usesHalfPrecision)) differ('numbers have 32 bits; the file mixes in 16-bit ones')
   const [heldOut] = plan.evaluation
+  if (plan.resultsSubscriber.variant === 'to_disc') differ('the file of to_disc is written in our own form')
   if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
   return {
     shuffleSamples: samplesOf(plan.train),
@@ -44,7 +45,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
       schedule: scheduleOf(plan, differ),
       gradient_clip: clipOf(plan, differ),
       batch_size: profile.local_train_micro_batch_size,
-      accumulation_steps: profile.gradient_accumulation_steps,
+      accumulation_steps: profile.gradient_accumulation_steps * plan.train.worldSize,
       steps: target.num_target_steps,
       log_every_steps: intervals.training_log_interval_in_steps,
       ...(plan.checkpoint.keep === 0
@@ -60,8 +61,27 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
         ? {}
         : {
             held_out: { path: heldOut.dataPath },
-            evaluation: { every_steps: intervals.evaluation_interval_in_steps },
+            evaluation: { every_steps: intervals.evaluation_interval_in_steps, batches: Number.MAX_SAFE_INTEGER },
           }),
+    },
+  }
+}
+
+/**
+ * The same training on the torch engine, with as many ranks as the file counts on: one feeder reads the samples of all of
+ * them and deals each step out, so a step has the samples that it has there.
+ */
+export function onTorch(native: NativeTraining, device: 'auto' | 'cpu' | 'cuda' = 'auto'): NativeTraining {
+  const { shuffleSamples: samples, feedTrainer: trainer } = native
+  const ranks = samples.world_size ?? 1
+  return {
+    ...native,
+    shuffleSamples: { ...samples, rank: 0, world_size: 1 },
+    feedTrainer: {
+      ...trainer,
+      engine: 'torch',
+      accumulation_steps: (trainer.accumulation_steps ?? 1) * ranks,
+      torch: { ...trainer.torch, nproc: ranks, device },
     },
   }
 }
@@ -72,6 +92,10 @@ function usesHalfPrecision({ options }: WrapperPlan): boolean {
   return precision.some(name => name !== undefined && name !== 'FP_32' && name !== 'NO_MIXED_PRECISION')
 }
 
+/**
+ * One process reads the samples of all ranks, in the global order, and the engine deals the rows of a step to them as the
+ * reference's sampler does: rank r of n gets rows r, r + n, ...
+ */
 function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
   return {
     path: loader.dataPath,
@@ -79,8 +103,6 @@ function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
     batch_size: loader.microBatchSize,
     shuffle: loader.shuffle ? 'torch' : 'none',
     seed: loader.seed + loader.epoch,
-    rank: loader.rank,
-    world_size: loader.worldSize,
     skip_num_global_samples: loader.skipSamples,
     reuse_last_target: loader.reuseLastTarget,
   }
@@ -174,6 +196,26 @@ function clipOf({ gradientClip }: ModalitiesTrainingPlan, differ: Differ): numbe
     differ(`gradients are clipped by the Euclidean norm, not ${gradientClip.norm}`)
   }
   return gradientClip.most
+}
+
+/** A definition's `monitoring` for the results subscriber of a plan, under the reference's names of metrics. */
+export function toNativeMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan, folder: string) {
+  const { variant, options } = resultsSubscriber
+  const { project, entity, mode, directory, experiment_id, output_file_path } = options as Record<string, string | null>
+  const base = { folder, jsonl: {} }
+  if (variant === 'to_disc' && output_file_path != null) return { ...base, jsonl: { path: output_file_path } }
+  if (variant !== 'wandb' || mode === 'DISABLED') return base
+  return {
+    ...base,
+    wandb: {
+      ...(project == null ? {} : { project }),
+      ...(entity == null ? {} : { entity }),
+      ...(experiment_id == null ? {} : { name: experiment_id }),
+      ...(directory == null ? {} : { folder: `${directory}/wandb` }),
+      mode: mode === 'ONLINE' ? 'online' : 'offline',
+      names: 'modalities',
+    },
+  }
 }
 
 /** Refuses what our packing would do otherwise than the file says. @throws UNSUPPORTED */

@@ -8,7 +8,7 @@ import { interpolate } from './interpolate.js'
 import { Component, type ComputeTools } from './options.js'
 import { modalitiesResolvers, type ResolverContext } from './resolvers.js'
 import { type Notice, readStaleKeys } from './stale.js'
-import { type MapNode, type Place, parseYamlTree } from './yaml-tree.js'
+import { type MapNode, type Place, parseYamlTree, yamlText } from './yaml-tree.js'
 
 export interface ReadOptions extends ResolverContext, ComputeTools {}
 
@@ -26,6 +26,12 @@ export function readConfig(text: string, options: ReadOptions): ReadConfig {
   const resolved = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options))
   const { tree, notices } = readStaleKeys(resolved, { experimentsRootPath: options.experimentsRootPath })
   return { file, tree, notices, builder: makeBuilder(tree, file, modalitiesComponents, options) }
+}
+
+/** The configuration with every `${...}` resolved, as YAML: what a run keeps beside its copy of the file. @throws CONFIG_INVALID */
+export function resolvedText(text: string, options: ReadOptions): string {
+  const file = options.configFilePath
+  return yamlText(interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options)))
 }
 
 /** A component at the top, of one kind. @throws CONFIG_INVALID where it is missing or something else */

@@ -1,21 +1,11 @@
 /**
  * YAML text -> a tree of nodes that know their place, with the scalars of OmegaConf: YAML 1.1 booleans, whole numbers and nulls,
  * floats in its wider spelling (`1e-5`), no dates. Whole numbers and floats stay apart, because options tell 5 from 5.0.
- * The text is not trusted: its size, depth and the growth of aliases are bounded, tags and repeated keys are refused.
+ * Beside the bounds of `yaml-document.ts`, the growth of aliases is bounded, and tags are refused.
  */
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Node,
-  parseDocument,
-  Scalar,
-  type YAMLMap,
-} from 'yaml'
-import { PenstockError, toPenstockError } from '../../errors.js'
+import { isAlias, isMap, isScalar, isSeq, type Node, Scalar, stringify, type YAMLMap } from 'yaml'
+import { PenstockError } from '../../errors.js'
+import { MAX_DEPTH, MAX_NODES, parseYamlDocument, type YamlDocument } from '../yaml-document.js'
 
 /** Line and column, from 1. */
 export interface Place {
@@ -48,79 +38,45 @@ export interface ListNode {
 
 export type TreeNode = ScalarNode | MapNode | ListNode
 
-const MAX_CHARACTERS = 1024 * 1024
-const MAX_DEPTH = 64
-/** Nodes after aliases are followed: a bomb of nine lines would have a billion. */
-export const MAX_NODES = 20_000
-
 /** @throws CONFIG_INVALID with file, line and column */
 export function parseYamlTree(text: string, file: string): MapNode {
-  if (text.length > MAX_CHARACTERS) {
-    throw new PenstockError(
-      'CONFIG_INVALID',
-      `a configuration of ${text.length} characters; at most ${MAX_CHARACTERS}`,
-      { file },
-    )
-  }
-  refuseBulk(text, file)
-  const lines = new LineCounter()
-  const document = parsed(text, file, lines)
-  const root = new Reader(document, lines, file).read()
+  const root = new Reader(parseYamlDocument(text, file, 'failsafe'), file).read()
   if (root.kind === 'map') return root
   throw new PenstockError('CONFIG_INVALID', 'expected a mapping of keys at the top', { file, ...root.place })
 }
 
-function parsed(text: string, file: string, lineCounter: LineCounter): Document.Parsed {
-  let document: Document.Parsed
-  try {
-    // Repeated keys are found below: the package compares every key of a mapping with every other, which takes minutes.
-    document = parseDocument(text, { schema: 'failsafe', lineCounter, uniqueKeys: false, prettyErrors: false })
-  } catch (error) {
-    throw toPenstockError(error, 'CONFIG_INVALID', { file })
-  }
-  const problem = document.errors[0] ?? document.warnings[0]
-  if (problem !== undefined) {
-    const { line, col } = lineCounter.linePos(problem.pos[0])
-    throw new PenstockError('CONFIG_INVALID', problem.message, { file, line, column: col })
-  }
-  return document
+/** A tree as YAML text. Whole floats keep their fraction, so that reading it again gives the same types. */
+export function yamlText(root: TreeNode): string {
+  return stringify(plainValue(root), { schema: 'yaml-1.1', aliasDuplicateObjects: false, lineWidth: 0 })
 }
 
-/** What would keep the parser busy for seconds, or exhaust its stack, shows before it is parsed. */
-function refuseBulk(text: string, file: string): void {
-  let depth = 0
-  let separators = 0
-  for (const char of text) {
-    if (char === '[' || char === '{') depth++
-    else if (char === ']' || char === '}') depth = Math.max(0, depth - 1)
-    else if (char === ',' || char === ':' || char === '\n') separators++
-    if (depth > MAX_DEPTH * 4) throw new PenstockError('CONFIG_INVALID', 'brackets nested too deeply', { file })
-    if (separators > 2 * MAX_NODES) throw new PenstockError('CONFIG_INVALID', `more than ${MAX_NODES} values`, { file })
-  }
-  if (/^ *(?:[-?] ){64}/m.test(text)) throw new PenstockError('CONFIG_INVALID', 'lists nested too deeply', { file })
+function plainValue(node: TreeNode): unknown {
+  if (node.kind === 'list') return node.items.map(plainValue)
+  if (node.kind === 'map') return new Map([...node.entries].map(([key, value]) => [key, plainValue(value)]))
+  const scalar = new Scalar(node.value)
+  if (node.type === 'float') scalar.minFractionDigits = 1
+  return scalar
 }
 
 class Reader {
-  readonly #document: Document.Parsed
-  readonly #lines: LineCounter
+  readonly #source: YamlDocument
   readonly #file: string
   #nodes = 0
 
-  constructor(document: Document.Parsed, lines: LineCounter, file: string) {
-    this.#document = document
-    this.#lines = lines
+  constructor(source: YamlDocument, file: string) {
+    this.#source = source
     this.#file = file
   }
 
   read(): TreeNode {
-    return this.#node(this.#document.contents, 0)
+    return this.#node(this.#source.document.contents, 0)
   }
 
   #node(node: unknown, depth: number): TreeNode {
     if (++this.#nodes > MAX_NODES) this.#refuse('too many values: an alias that multiplies them?', node)
     if (depth > MAX_DEPTH) this.#refuse('nested too deeply', node)
     if (isAlias(node)) {
-      const target = node.resolve(this.#document)
+      const target = node.resolve(this.#source.document)
       if (target === undefined) this.#refuse(`an alias *${node.source} without its anchor`, node)
       return this.#node(target, depth + 1)
     }
@@ -141,7 +97,6 @@ class Reader {
       const value = this.#node(pair.value, depth + 1)
       if (key === '<<') merged.push(...(value.kind === 'list' ? value.items : [value]))
       else {
-        if (entries.has(key)) this.#refuse(`the key ${key} a second time`, pair.key)
         entries.set(key, value)
         keyPlaces.set(key, this.#place(pair.key))
       }
@@ -170,9 +125,7 @@ class Reader {
   }
 
   #place(node: unknown): Place {
-    const range = (node as Node | null)?.range
-    const { line, col } = this.#lines.linePos(range?.[0] ?? 0)
-    return { line: Math.max(1, line), column: Math.max(1, col) }
+    return this.#source.placeOf(node)
   }
 
   #refuse(message: string, node: unknown): never {

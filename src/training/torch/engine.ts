@@ -26,6 +26,9 @@ export interface TorchEngineOptions {
   readonly torch: TorchOptions
 }
 
+/** Ranks import torch, which takes long from a slow disk, and find each other. */
+const startMs = 600_000
+
 /** Set by ranks that a scheduler started: where they will look for this process. */
 export const feedVariable = 'PENSTOCK_FEED'
 
@@ -87,7 +90,6 @@ export class TorchEngine implements Engine {
     return facts?.worldSize === facts?.localWorldSize
   }
 
-  /** Floating-point operations a second that all devices together can do; undefined where that is not known. */
   get peakFlops(): number | undefined {
     const first = this.#ranks.facts[0]
     return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
@@ -97,7 +99,10 @@ export class TorchEngine implements Engine {
     const { model, optimizer, gradientClip, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
-    await this.#guard(this.#ranks.complete())
+    const timer = setTimeout(() => {
+      this.#ranks.fail(new PenstockError('ENGINE_FAILED', `not all ranks came within ${startMs / 1000} s`))
+    }, startMs)
+    await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
     await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
   }
@@ -119,7 +124,8 @@ export class TorchEngine implements Engine {
     }
     this.stepsTaken++
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
-    return { loss: Number(answer.loss), gradientNorm: Number(answer.gradientNorm) }
+    const { loss, gradientNorm, memory } = answer
+    return { loss: Number(loss), gradientNorm: Number(gradientNorm), peakMemoryBytes: Number(memory) }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {

@@ -53,9 +53,23 @@ describe('readTrainingPlan', () => {
     const native = toNativeTraining(plan)
     const trainer = feedTrainerOptions.parse(native.feedTrainer)
     expect(trainer.model).toMatchObject({ width: 128, heads: 4, kv_heads: 2, position: 'learned', norm: 'layer' })
-    expect(trainer).toMatchObject({ steps: 12, batch_size: 2, gradient_clip: 1, held_out: { path: 'train.pbin' } })
-    expect(shuffleSamplesOptions.parse(native.shuffleSamples)).toMatchObject({ shuffle: 'torch', seed: 7, rank: 2 })
-    expect(native.differences).toEqual(['numbers have 32 bits; the file mixes in 16-bit ones'])
+    expect(trainer).toMatchObject({
+      steps: 12,
+      batch_size: 2,
+      accumulation_steps: 4,
+      gradient_clip: 1,
+      held_out: { path: 'train.pbin' },
+    })
+    expect(shuffleSamplesOptions.parse(native.shuffleSamples)).toMatchObject({
+      shuffle: 'torch',
+      seed: 7,
+      rank: 0,
+      world_size: 1,
+    })
+    expect(native.differences).toEqual([
+      'numbers have 32 bits; the file mixes in 16-bit ones',
+      'the file of to_disc is written in our own form',
+    ])
   })
 
   it('is explained line by line', () => {

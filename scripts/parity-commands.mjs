@@ -1,0 +1,196 @@
+// The reference's commands and ours under the same names, on the same inputs: the written files are compared byte by byte.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { encodePbinHeader, PBIN_HEADER_BYTES } from '../dist/formats/pbin.js'
+import { writePairList } from '../dist/formats/pickle.js'
+import { readPairList } from '../dist/formats/pickle-reader.js'
+import { pythonRandom } from '../dist/sampling/python-random.js'
+
+const glued =
+  'the reference glues a last line without its newline to the one that comes after it; here it gets a newline'
+const shifted = 'the reference moves the documents of each file after the first 12 bytes too far to the front'
+
+export function commandChecks({ root, folder: parent, quick }) {
+  const folder = join(parent, 'commands')
+  mkdirSync(folder)
+  const at = name => join(folder, name)
+  const documents = quick ? 300 : 3000
+  const penstock = args =>
+    spawnSync(process.execPath, [join(root, 'dist', 'cli', 'main.js'), ...args, '--quiet'], { encoding: 'utf8' })
+
+  /** One command for both; `output` stands for the file that each writes. */
+  function check(name, args, ending, { reason, compare = sameBytes } = {}) {
+    const [ours, theirs] = ['ours', 'reference'].map(side => at(`${name.replaceAll(' ', '-')}.${side}${ending}`))
+    const command = output => args.map(arg => (arg === OUTPUT ? output : arg))
+    return {
+      name,
+      job: { do: 'command', args: ['data', ...command(theirs)] },
+      ours: answer => {
+        const { status, stderr } = penstock(['data', ...command(ours)])
+        if (answer.value !== 0) return [status === 0 ? 'done' : 'refused', 'refused']
+        if (status !== 0) throw new Error(stderr)
+        return compare(ours, theirs)
+      },
+      reason,
+    }
+  }
+
+  const widths = [1, 2, 4]
+  for (const width of widths) packedFile(at(`a${width}.pbin`), documents, width, 1)
+  packedFile(at('b2.pbin'), documents / 3 + 1, 2, 2)
+  packedFile(at('few2.pbin'), 2, 2, 3)
+  jsonlFile(at('a2.jsonl'), documents, '\n')
+  jsonlFile(at('b2.jsonl'), documents / 3 + 1, '\n')
+  jsonlFile(at('cut.jsonl'), 20, '')
+  writeFileSync(at('list.txt'), 'a2.any\nb2\n')
+  const seeds = [0, 1, 42, 2 ** 31, 2 ** 32 + 5, 2 ** 40]
+  const shuffle = (kind, path, seed) => [
+    ...[`shuffle_${kind}_data`, '--input_data_path', at(path), '--output_data_path', OUTPUT],
+    ...['--seed', String(seed)],
+  ]
+  const chunk = (kind, id, count, seed, list = 'list.txt') => [
+    ...[`create_shuffled_${kind}_chunk`, '--input_file_list_path', at(list), '--input_data_root_path', folder],
+    ...['--output_chunk_file_path', OUTPUT, '--chunk_id', String(id), '--num_chunks', String(count)],
+    ...['--global_seed', String(seed)],
+  ]
+  const chunks = [
+    [0, 3, 42],
+    [1, 3, 42],
+    [2, 3, 42],
+    [0, 1, 7],
+    [6, 7, 0],
+    [99, 100, 2 ** 40],
+  ]
+  writeFileSync(at('few.txt'), 'few2.pbin\n')
+  writeFileSync(at('cut.txt'), 'cut.jsonl\ncut.jsonl\n')
+  return [
+    check('merge of one file', ['merge_packed_data', at('a2.pbin'), OUTPUT], '.pbin'),
+    check('merge of two files', ['merge_packed_data', at('a2.pbin'), at('b2.pbin'), OUTPUT], '.pbin', {
+      reason: shifted,
+    }),
+    check('merge of two files: tokens', ['merge_packed_data', at('a2.pbin'), at('b2.pbin'), OUTPUT], '.pbin', {
+      compare: (...paths) => paths.map(path => dataOf(path).toString('latin1')),
+    }),
+    check(
+      'merge of two files: index without its shift',
+      ['merge_packed_data', at('a2.pbin'), at('b2.pbin'), OUTPUT],
+      '.pbin',
+      {
+        compare: (ours, theirs) => [[...indexOf(ours)], unshifted([...indexOf(theirs)], documents)],
+      },
+    ),
+    check('merge of two widths', ['merge_packed_data', at('a1.pbin'), at('a2.pbin'), OUTPUT], '.pbin'),
+    ...widths.flatMap(width =>
+      seeds.map(seed =>
+        check(`shuffle of ${width}-byte tokens, seed ${seed}`, shuffle('tokenized', `a${width}.pbin`, seed), '.pbin'),
+      ),
+    ),
+    ...seeds.map(seed => check(`shuffle of lines, seed ${seed}`, shuffle('jsonl', 'a2.jsonl', seed), '.jsonl')),
+    check('shuffle of lines, the last cut', shuffle('jsonl', 'cut.jsonl', 1), '.jsonl', { reason: glued }),
+    ...chunks.map(([id, count, seed]) =>
+      check(`chunk ${id} of ${count} of packed files, seed ${seed}`, chunk('dataset', id, count, seed), '.pbin'),
+    ),
+    ...chunks.map(([id, count, seed]) =>
+      check(`chunk ${id} of ${count} of lines, seed ${seed}`, chunk('jsonl', id, count, seed), '.jsonl'),
+    ),
+    check('chunk without documents', chunk('dataset', 2, 3, 1, 'few.txt'), '.pbin'),
+    check('chunk of lines, the last cut', chunk('jsonl', 0, 1, 1, 'cut.txt'), '.jsonl', { reason: glued }),
+    check('index by command', ['create_raw_index', at('a2.jsonl'), '--index_path', OUTPUT], '.idx'),
+    ...['error', 'skip', 'override'].map(policy => policyCheck(policy, folder, penstock)),
+    filterCheck(at('a2.pbin'), folder, penstock),
+    droppingCheck(folder, penstock),
+  ]
+}
+
+const OUTPUT = Symbol('output')
+
+const bytesOf = path => (existsSync(path) ? readFileSync(path).toString('latin1') : 'not written')
+const sameBytes = (ours, theirs) => [bytesOf(ours), bytesOf(theirs)]
+
+function dataOf(path) {
+  const bytes = readFileSync(path)
+  return bytes.subarray(0, PBIN_HEADER_BYTES + Number(bytes.readBigUInt64LE(0)))
+}
+
+function indexOf(path) {
+  const bytes = readFileSync(path)
+  return readPairList(bytes.subarray(dataOf(path).length))
+}
+
+/** The reference's merged index with 12 bytes added to the place of each document of the second file. */
+function unshifted(index, firstDocuments) {
+  return index.map((value, at) => (at % 2 === 0 && at / 2 >= firstDocuments ? value + PBIN_HEADER_BYTES : value))
+}
+
+/** What becomes of an output that exists, under each policy. */
+function policyCheck(policy, folder, penstock) {
+  const args = output => [
+    ...['shuffle_jsonl_data', '--input_data_path', join(folder, 'a2.jsonl'), '--output_data_path', output],
+    ...['--seed', '1', '--file_existence_policy', policy],
+  ]
+  const [ours, theirs] = ['ours', 'reference'].map(side => join(folder, `policy.${policy}.${side}.jsonl`))
+  for (const path of [ours, theirs]) writeFileSync(path, 'there before\n')
+  return {
+    name: `existence policy ${policy}`,
+    job: { do: 'command', args: ['data', ...args(theirs)] },
+    ours: answer => {
+      const { status } = penstock(['data', ...args(ours)])
+      return [
+        { done: status === 0, bytes: bytesOf(ours) },
+        { done: answer.value === 0, bytes: bytesOf(theirs) },
+      ]
+    },
+  }
+}
+
+function filterCheck(source, folder, penstock) {
+  const [ours, theirs] = ['ours', 'reference'].map(side => join(folder, `filtered.${side}.pbin`))
+  return {
+    name: 'filter of a packed file',
+    job: { do: 'filter_packed', source, target: theirs, min_tokens: 10 },
+    ours: () => {
+      penstock(['filter', source, '-o', ours, '--min-tokens', '10'])
+      return sameBytes(ours, theirs)
+    },
+  }
+}
+
+function droppingCheck(folder, penstock) {
+  const source = join(folder, 'faulty.jsonl')
+  writeFileSync(source, '{"text": "a"}\n\n{"text": }\n{"text": "b"}\nnot JSON\n{"text": "c"}\n')
+  const [ours, theirs] = ['ours', 'reference'].map(side => join(folder, `dropped.${side}.idx`))
+  return {
+    name: 'index without faulty entries',
+    job: { do: 'index', source, target: theirs, drop_faulty_entries: true },
+    ours: () => {
+      penstock(['data', 'create_raw_index', source, '--index_path', ours, '--faulty', 'skip'])
+      return sameBytes(ours, theirs)
+    },
+  }
+}
+
+/** Documents of 1 to 40 random tokens. */
+function packedFile(path, documents, width, seed) {
+  const random = pythonRandom(seed)
+  const pairs = []
+  const tokens = []
+  for (let document = 0; document < documents; document++) {
+    const length = 1 + Math.floor(random.random() * 40)
+    pairs.push([tokens.length * width, length * width])
+    for (let token = 0; token < length; token++) tokens.push(random.getrandbits(Math.min(8 * width, 31)))
+  }
+  const data = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[width].from(tokens)
+  const header = encodePbinHeader({ dataBytes: data.byteLength, tokenBytes: width })
+  writeFileSync(path, Buffer.concat([header, new Uint8Array(data.buffer), writePairList(pairs)]))
+}
+
+/** Lines of every kind: empty ones and carriage returns too. */
+function jsonlFile(path, lines, end) {
+  const made = Array.from({ length: lines }, (_, at) =>
+    at % 50 === 7 ? '' : `{"text": "${'line ü '.repeat(at % 9)}${at}"}${at % 11 === 0 ? '\r' : ''}`,
+  )
+  // A line that create_raw_index accepts: its input must have no empty ones.
+  const content = path.endsWith('a2.jsonl') ? made.map(line => line || '{}') : made
+  writeFileSync(path, content.join('\n') + end)
+}

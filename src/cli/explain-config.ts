@@ -1,0 +1,31 @@
+/** Tells the kinds of the reference's configurations apart, and explains the two that run. */
+import { PenstockError } from '../errors.js'
+import { explainPacking, explainTraining } from '../pipelines/modalities/explain.js'
+import { configText, openPackPlan, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
+import { resolvedText } from '../pipelines/modalities/read-config.js'
+import { parseYamlTree } from '../pipelines/modalities/yaml-tree.js'
+import type { ExplainFlags } from './explain.js'
+
+/** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
+export async function explainConfig(file: string, flags: ExplainFlags): Promise<string> {
+  const { entries } = parseYamlTree(await configText(file), file)
+  if (entries.has('stages') || entries.has('pipelines')) {
+    throw new PenstockError('ARGUMENT_INVALID', `a definition of our own: see penstock plan ${file}`, { file })
+  }
+  if (entries.has('tokenizer') && !entries.has('train_dataloader')) {
+    return toText(explainPacking(await openPackPlan(file), file))
+  }
+  if (!entries.has('train_dataloader')) {
+    const message = 'expected a configuration for training (train_dataloader) or packing (tokenizer)'
+    throw new PenstockError('UNSUPPORTED', message, { file })
+  }
+  const { plan, text, options } = await openTrainingPlan(file, {
+    experimentsRootPath: flags.experiments_root_path,
+    experimentId: flags.experiment_id,
+    worldSize: flags.nproc,
+    lastCheckpointInfoPath: flags.last_checkpoint_info_file_path,
+  })
+  return flags.resolved ? resolvedText(text, options) : toText(explainTraining(plan, file))
+}
+
+const toText = (lines: readonly string[]): string => `${lines.join('\n')}\n`

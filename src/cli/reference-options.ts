@@ -1,0 +1,44 @@
+/** Options that `run` and `warmstart` share when they run a configuration of the reference system. */
+import { type Command, Option } from 'commander'
+import type { ReferenceRunFlags } from './run-reference.js'
+import { dashboardOption } from './shared-options.js'
+import { wholeNumber } from './terminal.js'
+
+export interface ReferenceFlags extends ReferenceRunFlags {
+  readonly error_log_folder?: string
+}
+
+export function addReferenceOptions(command: Command): Command {
+  return command
+    .option('--error_log_folder <folder>', 'where an error is written to, as JSON')
+    .addOption(new Option('--engine <name>', 'what does the arithmetic').choices(['tfjs', 'torch']))
+    .option('--nproc <count>', 'torch: processes on this machine, one for each GPU; the world size', wholeNumber)
+    .addOption(new Option('--device <name>', 'torch: where to compute').choices(['auto', 'cpu', 'cuda']))
+    .option('--python <path>', 'torch: the interpreter that has it')
+    .option('--quiet', 'print nothing but errors')
+    .option('--json', 'progress and results as JSON lines on standard error')
+    .option(...dashboardOption)
+}
+
+/** Runs the configuration; a failure is also written to the folder that was asked for. */
+export async function runOrLog(flags: ReferenceFlags): Promise<void> {
+  const { runReference } = await import('./run-reference.js')
+  try {
+    await runReference(flags)
+  } catch (error) {
+    if (flags.error_log_folder !== undefined) await logError(flags.error_log_folder, error)
+    throw error
+  }
+}
+
+/** The reference's own form and name of an error log. */
+async function logError(folder: string, error: unknown): Promise<void> {
+  const { mkdir, writeFile } = await import('node:fs/promises')
+  const { hostname } = await import('node:os')
+  const { join } = await import('node:path')
+  const { message, name, stack } = error as Error
+  const environment = { rank: 0, local_rank: 0, world_size: 1, hostname: hostname() }
+  const entry = { environment, error: { error: message, type: name, stacktrace: (stack ?? '').split('\n') } }
+  await mkdir(folder, { recursive: true })
+  await writeFile(join(folder, `error_logs_${environment.hostname}_0.log`), `${JSON.stringify(entry, null, 2)}\n`)
+}

@@ -1,0 +1,182 @@
+/**
+ * Runs a training configuration of the reference system: the same plan, folder and names, our own stages. Each checkpoint
+ * is also known by the reference's name for it, and `last_checkpoint_info.json` names the newest, so that a warmstart
+ * configuration finds its numbers where it looks for them.
+ */
+import { constants, existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFile, cp, mkdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { PenstockError } from '../errors.js'
+import { definitionOf } from '../pipelines/definition.js'
+import { checkpointFileName, checkpointFolderName, LAST_CHECKPOINT_INFO } from '../pipelines/modalities/names.js'
+import { toNativeMonitoring, toNativeTraining } from '../pipelines/modalities/native.js'
+import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
+import { noticeLine, resolvedText } from '../pipelines/modalities/read-config.js'
+import { type ModalitiesTrainingPlan, requireSupported } from '../pipelines/modalities/training-plan.js'
+import { openCheckpoint } from '../training/checkpoint.js'
+import type { TrainingEvent } from '../training/trainer.js'
+import type { RunFlags } from './run-definition.js'
+import { runTraining } from './run-training.js'
+
+export interface ReferenceRunFlags extends RunFlags {
+  readonly config_file_path: string
+  readonly experiments_root_path: string
+  readonly experiment_id?: string
+  readonly last_checkpoint_info_file_path?: string
+  readonly engine?: 'tfjs' | 'torch'
+  readonly nproc?: number
+  readonly device?: string
+  readonly python?: string
+}
+
+/** @throws CONFIG_INVALID, UNSUPPORTED before anything is written, then what training throws */
+export async function runReference(flags: ReferenceRunFlags): Promise<void> {
+  refuseOtherLauncher()
+  await requireFolder(flags.experiments_root_path)
+  const opened = await openTrainingPlan(flags.config_file_path, {
+    experimentsRootPath: flags.experiments_root_path,
+    experimentId: flags.experiment_id,
+    worldSize: flags.nproc,
+    lastCheckpointInfoPath: flags.last_checkpoint_info_file_path,
+  })
+  const { plan } = opened
+  requireSupported(plan)
+  const { shuffleSamples, feedTrainer, differences } = toNativeTraining(plan)
+  if (!flags.quiet) tell(plan, flags.config_file_path, differences)
+  const id = plan.settings.experiment_id
+  const folder = join(plan.settings.paths.experiments_root_path, id)
+  await keepConfiguration(folder, opened)
+  const checkpoints = checkpointsOf(plan)
+  if (plan.warmstartFrom !== null) await takeOver(plan.warmstartFrom, checkpoints)
+  const { checkpoint } = feedTrainer
+  const training = {
+    ...feedTrainer,
+    ...fittingBatch(plan, flags.engine ?? 'tfjs'),
+    ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint, folder: checkpoints } }),
+    ...engineOptions(flags),
+  }
+  const samples = { ...shuffleSamples, batch_size: training.batch_size }
+  const definition = definitionOf(
+    {
+      name: id,
+      monitoring: toNativeMonitoring(plan, folder),
+      pipelines: { train: [{ 'shuffle-samples': samples }, { 'feed-trainer': training }] },
+    },
+    flags.config_file_path,
+  )
+  await runTraining(definition, flags, (_stage, event) => nameCheckpoint(plan, event as TrainingEvent))
+}
+
+/** The reference is started once for each rank; here one process starts them all. */
+function refuseOtherLauncher(): void {
+  const { WORLD_SIZE, LOCAL_RANK } = process.env
+  if (LOCAL_RANK === undefined || Number(WORLD_SIZE ?? 1) < 2) return
+  const message = `started ${WORLD_SIZE} times by torchrun: start it once, with --engine torch --nproc ${WORLD_SIZE}`
+  throw new PenstockError('ARGUMENT_INVALID', message)
+}
+
+async function requireFolder(path: string): Promise<void> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) return
+  throw new PenstockError('FILE_MISSING', 'no such folder (experiments_root_path)', { file: path })
+}
+
+function tell(plan: ModalitiesTrainingPlan, file: string, differences: readonly string[]): void {
+  const lines = [
+    ...plan.notices.map(notice => noticeLine(file, notice)),
+    ...differences.map(difference => `${file}: differs: ${difference}`),
+  ]
+  for (const line of lines) process.stderr.write(`${line}\n`)
+}
+
+/** The copy of the configuration, and what it is with everything filled in. */
+async function keepConfiguration(folder: string, { text, options }: OpenedTraining): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  const copy = join(folder, basename(options.configFilePath))
+  if (resolve(copy) !== resolve(options.configFilePath)) await copyFile(options.configFilePath, copy)
+  await writeFile(`${copy.replace(/\.[^.]*$/, '')}.yaml.resolved`, resolvedText(text, options))
+}
+
+/** A folder for this experiment alone: the reference tells experiments apart by the names in one folder. */
+function checkpointsOf({ checkpoint, settings }: ModalitiesTrainingPlan): string {
+  const { experiment_id: id } = settings
+  return checkpoint.folder.split(/[\\/]/).includes(id) ? checkpoint.folder : join(checkpoint.folder, id)
+}
+
+/** Copies the checkpoint of another experiment among those of this one, where the trainer goes on from it. */
+async function takeOver(from: string, checkpoints: string): Promise<void> {
+  const source = await realpath(from).catch(() => from)
+  if ((await stat(join(source, 'state.json')).catch(() => undefined)) === undefined) {
+    const message = 'no checkpoint of ours: those of the reference system are general pickles, which are not read'
+    throw new PenstockError('UNSUPPORTED', message, { file: from })
+  }
+  await openCheckpoint(source)
+  const target = join(checkpoints, basename(source))
+  if (resolve(target) === source || (await stat(target).catch(() => undefined)) !== undefined) return
+  const partial = join(checkpoints, `.${basename(source)}.partial`)
+  await mkdir(checkpoints, { recursive: true })
+  await rm(partial, { recursive: true, force: true })
+  await cp(source, partial, { recursive: true, mode: constants.COPYFILE_FICLONE })
+  await rename(partial, target)
+}
+
+function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): void {
+  if (event.kind !== 'checkpoint') return
+  const numbers = {
+    experimentId: plan.settings.experiment_id,
+    seenSteps: event.step,
+    seenTokens: event.step * plan.tokensPerStep,
+    targetSteps: plan.settings.training_target.num_target_steps,
+    targetTokens: plan.settings.training_target.num_target_tokens,
+  }
+  const names =
+    plan.checkpoint.format === 'dcp'
+      ? { checkpoint_folder_path: checkpointFolderName(numbers) }
+      : {
+          model_checkpoint_path: checkpointFileName('model', numbers),
+          optimizer_checkpoint_path: checkpointFileName('optimizer', numbers),
+        }
+  const { folder } = plan.checkpoint
+  const paths = Object.entries(names).map(([key, name]) => [key, resolve(folder, name)] as const)
+  for (const [, link] of paths) {
+    rmSync(link, { force: true })
+    symlinkSync(relative(dirname(link), event.path), link, 'junction')
+  }
+  removeDangling(folder, `eid_${numbers.experimentId}-`)
+  const info = join(folder, LAST_CHECKPOINT_INFO)
+  writeFileSync(`${info}.part`, JSON.stringify(Object.fromEntries(paths)))
+  renameSync(`${info}.part`, info)
+}
+
+/** Names of checkpoints that were not kept. */
+function removeDangling(folder: string, prefix: string): void {
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(prefix) && !existsSync(join(folder, name))) rmSync(join(folder, name), { force: true })
+  }
+}
+
+/** Logits of this many bytes may exist at once in the process that computes by itself. */
+const LOGITS_BYTES = 256 << 20
+
+/**
+ * A micro batch made for a GPU may need more memory here than there is. More, smaller ones that are accumulated give the
+ * same step: every target counts alike.
+ */
+function fittingBatch(plan: ModalitiesTrainingPlan, engine: 'tfjs' | 'torch') {
+  const { local_train_micro_batch_size: given, gradient_accumulation_steps: steps } = plan.settings.step_profile
+  const accumulated = steps * plan.train.worldSize
+  if (engine === 'torch') return { batch_size: given, accumulation_steps: accumulated }
+  const rowBytes = 4 * plan.model.sequence_length * plan.model.vocab_size
+  const most = Math.max(1, Math.floor(LOGITS_BYTES / rowBytes))
+  let rows = Math.min(given, most)
+  while (given % rows !== 0) rows--
+  return { batch_size: rows, accumulation_steps: accumulated * (given / rows) }
+}
+
+function engineOptions({ engine, nproc, device, python }: ReferenceRunFlags): Record<string, unknown> {
+  if (engine !== 'torch') {
+    if (nproc === undefined || nproc === 1) return {}
+    throw new PenstockError('ARGUMENT_INVALID', '--nproc needs --engine torch')
+  }
+  const torch = Object.entries({ nproc, device, python }).filter(([, value]) => value !== undefined)
+  return { engine, torch: Object.fromEntries(torch) }
+}

@@ -1,0 +1,101 @@
+/** Reads configurations of the reference from files, with what they refer to: packed files, indexes, the last checkpoint. */
+import { createHash } from 'node:crypto'
+import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { readIndex } from '../../formats/idx.js'
+import { decodePbinHeader, PBIN_HEADER_BYTES } from '../../formats/pbin.js'
+import { experimentId } from './names.js'
+import { type ModalitiesPackPlan, readPackPlan } from './pack-plan.js'
+import type { ReadOptions } from './read-config.js'
+import { type ModalitiesTrainingPlan, readTrainingPlan } from './training-plan.js'
+
+export interface OpenTrainingOptions {
+  readonly experimentsRootPath?: string | undefined
+  /** Made of the time and the configuration's path when absent. */
+  readonly experimentId?: string | undefined
+  /** Ranks that train together. */
+  readonly worldSize?: number | undefined
+  /** The `last_checkpoint_info.json` of the run to go on from. */
+  readonly lastCheckpointInfoPath?: string | undefined
+}
+
+export interface OpenedTraining {
+  readonly plan: ModalitiesTrainingPlan
+  readonly text: string
+  readonly options: ReadOptions
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID, and what is wrong with the files it names */
+export async function openTrainingPlan(path: string, open: OpenTrainingOptions = {}): Promise<OpenedTraining> {
+  const text = await configText(path)
+  const pathHash = createHash('sha256').update(path).digest('hex')
+  const options: ReadOptions = {
+    ...common(path),
+    experimentId: open.experimentId ?? experimentId(new Date(), pathHash),
+    experimentsRootPath: open.experimentsRootPath,
+    world: { rank: 0, localRank: 0, worldSize: open.worldSize ?? 1 },
+    checkpointPaths:
+      open.lastCheckpointInfoPath === undefined ? undefined : await checkpointPaths(open.lastCheckpointInfoPath),
+    readTokenCount,
+    readDocumentCount: index => readIndex(readFileSync(index), { where: { file: index } }).length / 2,
+  }
+  return { plan: readTrainingPlan(text, options), text, options }
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID */
+export async function openPackPlan(path: string): Promise<ModalitiesPackPlan> {
+  return readPackPlan(await configText(path), common(path))
+}
+
+/** @throws FILE_MISSING */
+export async function configText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(error => {
+    const message = `cannot read the configuration: ${(error as Error).message}`
+    throw new PenstockError('FILE_MISSING', message, { file: path }, error)
+  })
+}
+
+function common(path: string) {
+  return {
+    configFilePath: path,
+    configFolderPath: dirname(resolve(path)),
+    cpuCount: availableParallelism(),
+    environment: process.env,
+  }
+}
+
+async function checkpointPaths(path: string): Promise<Record<string, string>> {
+  const invalid = (cause?: unknown) =>
+    new PenstockError('CHECKPOINT_INVALID', 'expected a JSON object of paths of checkpoints', { file: path }, cause)
+  let found: unknown
+  try {
+    found = JSON.parse(await configText(path))
+  } catch (error) {
+    throw error instanceof PenstockError ? error : invalid(error)
+  }
+  const isPaths =
+    typeof found === 'object' && found !== null && Object.values(found).every(value => typeof value === 'string')
+  if (!isPaths) throw invalid()
+  return found as Record<string, string>
+}
+
+/** Tokens in a packed file, from its header. @throws FILE_MISSING, PBIN_INVALID */
+function readTokenCount(path: string): number {
+  const bytes = new Uint8Array(PBIN_HEADER_BYTES)
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch (error) {
+    throw new PenstockError('FILE_MISSING', `cannot read the packed file: ${(error as Error).message}`, { file: path })
+  }
+  try {
+    const read = readSync(fd, bytes, 0, PBIN_HEADER_BYTES, 0)
+    const header = decodePbinHeader(bytes.subarray(0, read), statSync(path).size, { file: path })
+    return header.dataBytes / header.tokenBytes
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,46 @@
+/** Filters beyond the compiled part of jq, in the stage that extracts text. */
+import { describe, expect, it } from 'vitest'
+import type { DocumentBatch, LineBatch } from '#src/formats/batches'
+import { extractText } from '#src/stages/extract-text'
+import { openFullJq } from '#src/stages/full-jq'
+import { source } from '#src/stages/stage'
+import { gather, linesOf } from './support.js'
+
+async function textsOf(field: string, lines: string) {
+  const batches = await linesOf(lines)
+  const stage = extractText({ field, faulty: 'skip' })
+  const feed = source<LineBatch>('feed', async function* () {
+    yield* batches
+  })
+  const found = await gather<DocumentBatch>(feed as never, stage as never)
+  const texts = found.flatMap(({ bytes, offsets }) =>
+    [...offsets.subarray(1)].map((end, at) => Buffer.from(bytes.subarray(offsets[at], end)).toString('utf8')),
+  )
+  return { texts, rejected: stage.stats.rejected }
+}
+
+describe('a filter that is not compiled', () => {
+  it.each([
+    ['.text | gsub("[0-9]+"; "#")', ['a#', 'ü #']],
+    ['def twice: . + .; .text | twice', ['a1a1', 'ü 22ü 22']],
+    ['reduce .text as $x (""; . + $x) # a remark', ['a1', 'ü 22']],
+    ['.text | @base64', ['YTE=', 'w7wgMjI=']],
+  ])('%s is run by the whole language', async (field, expected) => {
+    const lines = '{"text":"a1"}\n{"text":"ü 22"}\n'
+    expect(await textsOf(field, lines)).toEqual({ texts: expected, rejected: 0 })
+  })
+
+  it('rejects the records that it fails on, and no others', async () => {
+    const lines = '{"text":"a1"}\n{"text":7}\n{"text":"\\ud800"}\n{"other":1}\nno JSON\n{"text":"z9"}\n'
+    expect(await textsOf('.text | sub("[0-9]"; "")', lines)).toEqual({ texts: ['a', 'z'], rejected: 4 })
+    expect(await textsOf('if .text == 7 then halt_error else .text | @text end | sub("1"; "")', lines)).toMatchObject({
+      texts: ['a', 'null', 'z9'],
+    })
+  })
+
+  it('is refused when it is none, or reads on by itself', async () => {
+    await expect(openFullJq('def f: ; f')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(openFullJq('nothing_like_it')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(textsOf('input | @text', '1\n2\n')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+  })
+})
