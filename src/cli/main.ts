@@ -7,11 +7,13 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
+import { addConvertCommand } from './convert.js'
 import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
 import { addExplainCommand } from './explain.js'
 import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
+import { addGenerateTextCommand } from './generate-text.js'
 import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
@@ -64,6 +66,8 @@ for (const add of [
   addCompletionCommand,
   addWarmstartCommand,
   addDataCommand,
+  addGenerateTextCommand,
+  addConvertCommand,
   addExplainCommand,
   addSchemaCommand,
   addSetupCommand,
