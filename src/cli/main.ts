@@ -8,11 +8,13 @@ import { Command, CommanderError } from 'commander'
 import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
+import { addConvertReferenceCommand } from './convert-reference.js'
 import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
 import { addExplainCommand } from './explain.js'
 import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
+import { addGenerateTextCommand } from './generate-text.js'
 import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
@@ -68,6 +70,8 @@ for (const add of [
   addCompletionCommand,
   addWarmstartCommand,
   addDataCommand,
+  addGenerateTextCommand,
+  addConvertReferenceCommand,
   addExplainCommand,
   addSchemaCommand,
   addSetupCommand,

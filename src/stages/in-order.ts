@@ -18,8 +18,7 @@ export async function* inOrder<In extends Batch, Out>(
   signal: AbortSignal,
 ): AsyncGenerator<Out> {
   const underWay: Promise<Out>[] = []
-  const stopped = rejectionOn(signal)
-  const next = (): Promise<Out> => Promise.race([underWay.shift()!, stopped])
+  const next = (): Promise<Out> => unlessAborted(underWay.shift()!, signal)
   let expected = 0
   for await (const item of input) {
     if (item.number !== expected) {
@@ -35,11 +34,12 @@ export async function* inOrder<In extends Batch, Out>(
   while (underWay.length > 0) yield await next()
 }
 
-function rejectionOn(signal: AbortSignal): Promise<never> {
-  const rejection = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+/** The result, or a rejection on abort. No `Promise.race`: one with a promise that lives on would keep every result. */
+function unlessAborted<Out>(result: Promise<Out>, signal: AbortSignal): Promise<Out> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
   })
-  rejection.catch(() => {})
-  return rejection
 }

@@ -294,6 +294,55 @@ describe('run and warmstart', () => {
     expect(weightsOf(last('part'))).not.toBe(weightsOf(last('whole')))
   })
 
+  it('a checkpoint generates text and becomes a folder of transformers', async () => {
+    const checkpoint = realpathSync(
+      JSON.parse(readFileSync(join(checkpointsOf('whole'), 'last_checkpoint_info.json'), 'utf8'))
+        .checkpoint_folder_path,
+    )
+    const model = /\nmodel_raw:.*?\n\n/s.exec(template)![0]
+    const generation = `settings:
+  model_path: ${checkpoint}
+  sequence_length: 16
+  device: cpu
+  referencing_keys: { sample_key: input_ids, prediction_key: logits }
+text_inference_component:
+  component_key: inference_component
+  variant_key: text
+  config:
+    device: cpu
+    temperature: 0
+    prompt_template: "ab "
+    sequence_length: 16
+    model: { instance_key: model_raw, pass_type: BY_REFERENCE }
+    tokenizer:
+      component_key: tokenizer
+      variant_key: pretrained_hf_tokenizer
+      config: { pretrained_model_name_or_path: . }
+${model}`
+    const { code, out, err } = await penstock(
+      ['generate_text', '--config_file_path', file('text.yaml', generation)],
+      folder,
+    )
+    expect(code, err).toBe(0)
+    expect(out).toMatch(/^ab ./)
+    const conversion = `checkpointed_model:
+  component_key: model
+  variant_key: fsdp1_checkpointed
+  config:
+    checkpoint_path: ${checkpoint}
+    checkpoint_loading: { component_key: checkpoint_loading, variant_key: fsdp1, config: { global_rank: 0, block_names: [GPT2Block], mixed_precision_settings: BF_16, sharding_strategy: FULL_SHARD } }
+    model: { instance_key: model_raw, pass_type: BY_REFERENCE }
+${model}`
+    const args = ['--config_file_path', file('convert.yaml', conversion), '--output_hf_checkpoint_dir', 'hf']
+    const converted = await penstock(
+      ['convert_pytorch_to_hf_checkpoint', ...args, '--prediction_key', 'logits'],
+      folder,
+    )
+    // Learned positions: no Llama.
+    expect(converted).toMatchObject({ code: 1, err: expect.stringContaining('UNSUPPORTED') })
+    expect(existsSync(at('hf'))).toBe(false)
+  })
+
   it('refuses what it cannot run before anything is written', async () => {
     const unsupported = file('other.yaml', startConfig(12).replace('norm_type: P2_NORM', 'norm_type: P3_NORM'))
     expect(await run(unsupported, 'other')).toMatchObject({

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { inOrder } from '#src/stages/in-order'
 
@@ -36,6 +38,23 @@ describe('inOrder', () => {
 
   it('takes a missing batch for an error, not for a reason to wait', async () => {
     await expect(all(inOrder(items([0, 2]), 2, async () => 1, never))).rejects.toMatchObject({ code: 'INTERNAL' })
+  })
+
+  it('keeps no result that was handed on', async () => {
+    setFlagsFromString('--expose_gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    const handedOn: WeakRef<object>[] = []
+    const work = async ({ number }: { number: number }) => ({ number, bytes: new Uint8Array(1000) })
+    const numbers = Array.from({ length: 100 }, (_, number) => number)
+    for await (const result of inOrder(items(numbers), 3, work, never)) {
+      handedOn.push(new WeakRef(result))
+      if (result.number < 90) continue
+      await later(1)
+      collectGarbage()
+      expect(handedOn.slice(0, 80).filter(reference => reference.deref() !== undefined)).toEqual([])
+      break
+    }
+    expect(handedOn).toHaveLength(91)
   })
 
   it('ends on an abort although work hangs', async () => {
