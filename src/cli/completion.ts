@@ -6,7 +6,10 @@ export function addCompletionCommand(program: Command): void {
     .summary('print a script that completes commands in your shell')
     .description('Prints a completion script for a shell.')
     .addArgument(new Argument('<shell>', 'which shell').choices(['bash', 'zsh', 'fish']))
-    .addHelpText('after', '\nExample:\n  source <(penstock completion bash)\n  penstock completion fish | source\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock completion bash > ~/.local/share/bash-completion/completions/penstock\n',
+    )
     .action(async (shell: 'bash' | 'zsh' | 'fish') => {
       const { completionScript } = await import('./completion-script.js')
       process.stdout.write(completionScript(shell, program))

@@ -5,11 +5,20 @@ import { PenstockError } from '../errors.js'
 import { openTokenizer, tokenIdOf } from '../stages/tokenizer-file.js'
 import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../training/checkpoint.js'
 import { generate } from '../training/generate.js'
-import { openEngine } from '../training/open-engine.js'
-import { resolveModel, type TrainingOptions } from '../training/options.js'
-import type { GenerateFlags } from './generate.js'
+import { openTrained } from '../training/open-engine.js'
+import type { TrainingOptions } from '../training/options.js'
 
-type TextOptions = GenerateFlags & {
+export interface TextOptions {
+  readonly prompt: string
+  readonly maxTokens: number
+  /** 0 takes the likeliest token each time. */
+  readonly temperature: number
+  readonly topK?: number
+  readonly seed: number
+  /** Where the tokenizer lies, if not where the checkpoint says. */
+  readonly tokenizer?: string
+  readonly engine: string
+  readonly backend: string
   /** The text ends before this token. */
   readonly endOfDocument?: string
 }
@@ -32,10 +41,11 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
       },
     )
   }
-  const model = resolveModel(state.model)
-  const engine = await openEngine({ ...state.training, backend: options.backend as TrainingOptions['backend'] }, model)
+  const { engine, model } = await openTrained(folder, {
+    engine: options.engine as TrainingOptions['engine'],
+    backend: options.backend as TrainingOptions['backend'],
+  })
   try {
-    await engine.loadWeights(folder)
     const ids = [...tokenizer.encode(options.prompt)]
     let shown = tokenizer.decode(ids)
     yield shown

@@ -1,26 +1,20 @@
 import type { Command } from 'commander'
 
-export interface ConvertFlags {
-  readonly config_file_path: string
-  readonly output_hf_checkpoint_dir: string
-  readonly prediction_key: string
-}
-
 export function addConvertCommand(program: Command): void {
   program
-    .command('convert_pytorch_to_hf_checkpoint')
-    .summary('make a checkpoint into a model folder of transformers')
-    .description('Writes config.json, model.safetensors and the tokenizer of a checkpoint, for transformers to open.')
-    .requiredOption('--config_file_path <file>', 'a YAML file with the checkpoint under checkpointed_model')
-    .requiredOption('--output_hf_checkpoint_dir <folder>', 'the folder to write')
-    .requiredOption('--prediction_key <name>', 'has no effect: logits have one name in transformers')
-    .addHelpText(
-      'after',
-      '\nExample:\n  penstock convert_pytorch_to_hf_checkpoint --config_file_path convert.yaml \\\n    --output_hf_checkpoint_dir model --prediction_key logits\n',
+    .command('convert')
+    .summary('turn a checkpoint into a Hugging Face folder, or back')
+    .description(
+      'Writes the model of a checkpoint as config.json and model.safetensors, in the layout of Llama or GPT-2, whichever fits its options. With --back the first argument is such a folder, and a checkpoint to generate from is made.',
     )
-    .action(async (flags: ConvertFlags) => {
-      const { convertCheckpoint } = await import('./convert-checkpoint.js')
-      const folder = await convertCheckpoint(flags)
-      process.stdout.write(`${folder}\n`)
+    .argument('<from>', 'a checkpoint, or a folder of checkpoints (the newest is taken)')
+    .argument('<to>', 'the folder to write')
+    .option('--back', 'from Hugging Face to a checkpoint')
+    .option('--tokenizer <path>', 'with --back: the tokenizer.json that belongs to the model')
+    .addHelpText('after', '\nExample:\n  penstock convert data/quickstart/checkpoints my-model\n')
+    .action(async (from: string, to: string, flags: { back?: boolean; tokenizer?: string }) => {
+      const { convertBack, convertCheckpoint } = await import('./convert-model.js')
+      const done = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to)
+      process.stdout.write(`${done}\n`)
     })
 }

@@ -46,7 +46,7 @@ interface OptionRow {
   readonly fallback: string
 }
 
-function optionRows(entry: StageEntry): OptionRow[] {
+function optionRows(entry: Pick<StageEntry, 'options'>): OptionRow[] {
   const schema = z.toJSONSchema(entry.options, { io: 'input' }) as {
     properties?: Record<string, OptionSchema>
     required?: readonly string[]
@@ -60,7 +60,8 @@ function optionRows(entry: StageEntry): OptionRow[] {
   }))
 }
 
-function optionLines(entry: StageEntry): string[] {
+/** A line for each option of a stage, or of what has options in the same way. */
+export function optionLines(entry: Pick<StageEntry, 'options'>): string[] {
   return optionRows(entry).map(({ name, type, description, required, fallback }) => {
     const end = required ? ' (required)' : fallback === '' ? '' : ` [${fallback}]`
     return `  ${name.padEnd(24)} ${type.padEnd(26)} ${description}${end}`.trimEnd()

@@ -17,6 +17,7 @@ export interface Finding {
   readonly mend?: string
 }
 
+const NATIVE_TENSORFLOW = '@tensorflow/tfjs-node'
 const OLDEST_NODE = [20, 11] as const
 const LEAST_MEMORY = 2e9
 const LEAST_DISK = 5e9
@@ -130,10 +131,10 @@ async function gpu(): Promise<Finding> {
 async function nativeTensorFlow(): Promise<Finding> {
   const what = 'native TensorFlow.js'
   try {
-    import.meta.resolve('@tensorflow/tfjs-node')
+    import.meta.resolve(NATIVE_TENSORFLOW)
     return { what, state: 'ok', found: 'installed: train --backend node' }
   } catch {
-    const mend = 'npm install @tensorflow/tfjs-node@4.22.0 (Node 20 or 22)'
+    const mend = `npm install ${NATIVE_TENSORFLOW}@4.22.0 (Node 20 or 22)`
     return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
   }
 }

@@ -1,5 +1,4 @@
 /** A generation configuration of the reference and answers of the user -> text, piece by piece. */
-
 import { realpath } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import { PenstockError } from '../errors.js'
@@ -12,9 +11,6 @@ import { continueText } from './continue-text.js'
 export async function* generateAsConfigured(config: string): AsyncGenerator<string> {
   const plan = await openGenerationPlan(config)
   for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
-  if (plan.tokenizer.kind === 'sentencepiece') {
-    throw new PenstockError('UNSUPPORTED', 'SentencePiece models cannot be run', { file: config, path: 'tokenizer' })
-  }
   const prompt = await filledIn(plan.promptTemplate)
   if (prompt === '') throw new PenstockError('ARGUMENT_INVALID', 'the prompt is empty')
   const file = await openTokenizer(plan.tokenizer.source)
@@ -28,6 +24,7 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
     temperature: plan.temperature,
     // As there, another text each time.
     seed: Date.now(),
+    engine: 'tfjs',
     backend: 'wasm',
   })
 }

@@ -1,16 +1,7 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { PenstockError } from '../errors.js'
+import type { TextOptions } from './continue-text.js'
 import { wholeNumber } from './terminal.js'
-
-export interface GenerateFlags {
-  readonly prompt: string
-  readonly maxTokens: number
-  readonly temperature: number
-  readonly topK?: number
-  readonly seed: number
-  readonly tokenizer?: string
-  readonly backend: string
-}
 
 export function addGenerateCommand(program: Command): void {
   program
@@ -24,12 +15,13 @@ export function addGenerateCommand(program: Command): void {
     .option('--top-k <count>', 'draw from the likeliest tokens only', wholeNumber)
     .option('--seed <number>', 'the same seed gives the same text', wholeNumber, 0)
     .option('--tokenizer <path>', 'where the tokenizer lies now, if not where it was')
-    .option('--backend <name>', 'what computes', 'wasm')
+    .addOption(new Option('--engine <name>', 'whose arithmetic').choices(['tfjs', 'torch']).default('tfjs'))
+    .option('--backend <name>', 'what computes for tfjs', 'wasm')
     .addHelpText(
       'after',
       "\nExample:\n  penstock generate data/quickstart/checkpoints --prompt 'The state of the Union'\n",
     )
-    .action(async (checkpoint: string, flags: GenerateFlags) => {
+    .action(async (checkpoint: string, flags: TextOptions) => {
       const { continueText } = await import('./continue-text.js')
       for await (const piece of continueText(checkpoint, flags)) process.stdout.write(piece)
       process.stdout.write('\n')

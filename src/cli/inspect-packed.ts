@@ -6,6 +6,8 @@ import { count } from './terminal.js'
 
 const SHOWN_DOCUMENTS = 3
 const SHOWN_TOKENS = 48
+/** Stands between tokens; no plain bar, which special tokens have in their names. */
+const BOUNDARY = '\u2502'
 const SHOWN_FREQUENT = 8
 const BAR_WIDTH = 30
 const READ_TOKENS = 1 << 20
@@ -129,7 +131,7 @@ function documentFacts(
   const rows = documents.map(({ start, length }, number) => {
     const ids = file.readTokens(start, Math.min(length, SHOWN_TOKENS))
     const pieces = Array.from(ids, id => JSON.stringify(tokenizer.decode([id])).slice(1, -1))
-    return [`document ${number}`, `${pieces.join('|')}${length > SHOWN_TOKENS ? '|...' : ''}`] as const
+    return [`document ${number}`, `${pieces.join(BOUNDARY)}${length > SHOWN_TOKENS ? `${BOUNDARY}...` : ''}`] as const
   })
   return Object.fromEntries(rows)
 }

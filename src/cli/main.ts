@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander'
 import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
+import { addConvertReferenceCommand } from './convert-reference.js'
 import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
 import { addExplainCommand } from './explain.js'
@@ -27,6 +28,7 @@ import { addRunCommand } from './run.js'
 import { addSchemaCommand } from './schema.js'
 import { addSetupCommand } from './setup.js'
 import { addShuffleCommand } from './shuffle.js'
+import { addSinksCommand } from './sinks.js'
 import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
@@ -58,17 +60,19 @@ for (const add of [
   addTrainTokenizerCommand,
   addTrainCommand,
   addGenerateCommand,
+  addConvertCommand,
   addInspectCommand,
   addViewCommand,
   addPlanCommand,
   addGraphCommand,
   addStagesCommand,
+  addSinksCommand,
   addDoctorCommand,
   addCompletionCommand,
   addWarmstartCommand,
   addDataCommand,
   addGenerateTextCommand,
-  addConvertCommand,
+  addConvertReferenceCommand,
   addExplainCommand,
   addCommandsNotHere,
   addSchemaCommand,

@@ -73,7 +73,8 @@ export interface PlanContext {
 
 /** @throws CONFIG_INVALID, STAGE_UNKNOWN, STAGES_MISFIT, FILE_IS_SOURCE */
 export async function planDefinition(definition: Definition): Promise<Plan> {
-  checkMonitoring(definition)
+  const pipelines = checkDefinition(definition)
+  checkMonitoring(definition, pipelines)
   const problems: Problem[] = []
   const shared = {
     madeTokens: new Map<string, number>(),
@@ -82,7 +83,7 @@ export async function planDefinition(definition: Definition): Promise<Plan> {
     sizes: new Map<string, number>(),
   }
   const plans: PipelinePlan[] = []
-  for (const pipeline of checkDefinition(definition)) {
+  for (const pipeline of pipelines) {
     const problem = (severity: Problem['severity'], message: string): void =>
       void problems.push({ severity, pipeline: pipeline.name, message })
     plans.push(await planPipeline(pipeline, { ...shared, problem }))

@@ -46,6 +46,8 @@ export class ProgressPrinter {
     if (this.mode === 'quiet') return
     this.redraw([])
     process.stderr.write(`${line}\n`)
+    // What was just told, such as a training step, is progress enough for a while.
+    this.lastPlain = performance.now()
   }
 
   finish(result: PipelineResult): void {

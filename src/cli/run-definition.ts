@@ -8,6 +8,7 @@ import { monitoredRun, sequenceLengthOf } from '../pipelines/monitored-run.js'
 import { type PipelineResult, runPipeline } from '../pipelines/run.js'
 import { checkMonitoring } from '../pipelines/sinks.js'
 import { fromTraining } from '../pipelines/training-metrics.js'
+import type { SampleTextEvent } from '../stages/sample-texts.js'
 import type { TrainingEvent } from '../training/trainer.js'
 import { ProgressPrinter, progressMode } from './progress.js'
 import { setExitCodeIfStopped, stopSignal } from './terminal.js'
@@ -27,7 +28,7 @@ export async function runDefinition(
   onEvent: (stage: string, event: unknown) => void = () => {},
 ): Promise<PipelineResult[]> {
   const pipelines = checkDefinition(definition)
-  const checked = checkMonitoring(definition)
+  const checked = checkMonitoring(definition, pipelines)
   const printer = new ProgressPrinter(progressMode(flags))
   const monitoring =
     flags.dashboard === undefined
@@ -51,7 +52,7 @@ export async function runDefinition(
           monitor.progress(progress)
         },
         onReport: (stage, event) => {
-          const metrics = fromTraining(event as TrainingEvent, Date.now(), sequenceLength)
+          const metrics = fromTraining(event as TrainingEvent | SampleTextEvent, Date.now(), sequenceLength)
           if (metrics !== undefined) monitor.log(metrics)
           onEvent(stage, event)
           const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event)

@@ -12,6 +12,11 @@ export async function runTraining(
   flags: RunFlags,
   onEvent?: (stage: string, event: unknown) => void,
 ): Promise<void> {
+  // Of several machines that train together one tells the story.
+  if (isFollower()) {
+    await runDefinition({ ...definition, monitoring: {} }, { quiet: true }, onEvent)
+    return
+  }
   for (let restartsLeft = maxRestarts(definition); ; restartsLeft--) {
     try {
       await runDefinition(definition, flags, onEvent)
@@ -22,6 +27,11 @@ export async function runTraining(
       process.stderr.write(`penstock: starting again; restarts left after this one: ${restartsLeft - 1}\n`)
     }
   }
+}
+
+/** Whether torchrun started this process through its ranks, on another machine than the first. */
+function isFollower(): boolean {
+  return process.env.PENSTOCK_FEED !== undefined && process.env.GROUP_RANK !== '0'
 }
 
 function maxRestarts(definition: Definition): number {

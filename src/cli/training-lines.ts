@@ -1,10 +1,11 @@
 /** Training events as lines for people. */
+import type { SampleTextEvent } from '../stages/sample-texts.js'
 import type { TrainingEvent } from '../training/trainer.js'
 import { count, duration } from './terminal.js'
 
 /** Undefined for events that need no line. */
 export function trainingLine(event: unknown): string | undefined {
-  const training = event as TrainingEvent
+  const training = event as TrainingEvent | SampleTextEvent
   switch (training.kind) {
     case 'step': {
       const { step, totalSteps, averageLoss, learningRate, gradientNorm, tokensPerSecond, stepMs } = training
@@ -19,6 +20,8 @@ export function trainingLine(event: unknown): string | undefined {
     }
     case 'evaluation':
       return `  step ${training.step}: held-out loss ${training.loss.toFixed(4)} (${count(training.tokens)} tokens)`
+    case 'sample-text':
+      return `  step ${training.step}: ${JSON.stringify(training.text)}`
     case 'checkpoint':
       return `  step ${training.step}: saved ${training.path}`
     case 'resumed':

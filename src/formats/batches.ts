@@ -55,6 +55,8 @@ export interface TokenBatch extends Batch {
   readonly lengths: Uint32Array
   /** Undefined where it is not known, as for tokens read from a file without a manifest. */
   readonly tokenizer: TokenizerIdentity | undefined
+  /** Where the tokens lie in memory that is used again: called by the one stage that takes them, when it is done. */
+  readonly release?: () => void
 }
 
 /** Training samples: `rows` blocks of `block` token ids each, row-major. */

@@ -4,8 +4,8 @@
  * of assembly/json.ts, which has to give the same answers.
  */
 
-export type ScanFaultCode = 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK'
-export type FieldFaultCode = 'FIELD_MISSING' | 'FIELD_NOT_TEXT'
+type ScanFaultCode = 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK'
+type FieldFaultCode = 'FIELD_MISSING' | 'FIELD_NOT_TEXT'
 
 export interface ScanFault<Code = ScanFaultCode> {
   readonly ok: false
@@ -324,7 +324,7 @@ function putCodePoint(codePoint: number, out: Uint8Array, at: number): number {
 }
 
 /** Offset of the first byte that starts no UTF-8 sequence, or -1. */
-export function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number {
+function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number {
   for (let at = start; at < end; ) {
     const length = utf8Length(bytes, at, end)
     if (length === 0) return at

@@ -5,6 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { PenstockError } from '../errors.js'
 import { LiveFeed } from './live-feed.js'
 import { pageFiles } from './page-files.js'
 import type { PrometheusState } from './prometheus.js'
@@ -12,6 +13,9 @@ import type { RunHistory } from './run-history.js'
 
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 const MAX_CONNECTIONS = 256
+/** A request that takes longer to arrive is dropped. */
+const REQUEST_TIMEOUT_MS = 3000
+const CHECK_EVERY_MS = 1000
 const MAX_POINTS = 20_000
 const DEFAULT_POINTS = 2000
 
@@ -28,7 +32,8 @@ const HEADERS = {
 export interface DashboardOptions {
   readonly port: number
   readonly runs: readonly RunHistory[]
-  /** Absent where no run goes on. */
+  /** Whether pages are told of news. */
+  readonly live: boolean
   readonly metrics?: PrometheusState
 }
 
@@ -39,11 +44,11 @@ export interface Dashboard {
   close(): Promise<void>
 }
 
-/** Resolves once requests are answered; rejects when the port is taken. */
+/** Resolves once requests are answered. @throws ARGUMENT_INVALID when the port is taken */
 export async function serveDashboard(options: DashboardOptions): Promise<Dashboard> {
   const feed = new LiveFeed()
   const files = pageFiles()
-  const server = createServer((request, response) => {
+  const server = createServer({ connectionsCheckingInterval: CHECK_EVERY_MS }, (request, response) => {
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value)
     const refusal = refusalOf(request)
     const [path = '', query = ''] = (request.url ?? '').split('?')
@@ -53,8 +58,8 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     else answerData(path, new URLSearchParams(query), response, options, feed)
   })
   server.maxConnections = MAX_CONNECTIONS
-  server.headersTimeout = 5000
-  server.requestTimeout = 10_000
+  server.headersTimeout = REQUEST_TIMEOUT_MS
+  server.requestTimeout = REQUEST_TIMEOUT_MS
   await listen(server, options.port)
   return {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
@@ -71,9 +76,13 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
 
 function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    const refuse = (error: Error): void => {
+      const message = `the page cannot be served on port ${port} (${error.message}): give another one, or 0 for any`
+      reject(new PenstockError('ARGUMENT_INVALID', message, {}, error))
+    }
+    server.once('error', refuse)
     server.listen(port, '127.0.0.1', () => {
-      server.off('error', reject)
+      server.off('error', refuse)
       resolve()
     })
   })
@@ -81,7 +90,7 @@ function listen(server: Server, port: number): Promise<void> {
 
 /** Status and text of a refusal; undefined for a request that is answered. */
 function refusalOf({ method, headers, url }: IncomingMessage): [number, string] | undefined {
-  if (method !== 'GET' && method !== 'HEAD') return [405, 'only GET']
+  if (method !== 'GET') return [405, 'only GET']
   const host = headers.host ?? ''
   if (!LOCAL_NAMES.includes(host.replace(/:\d+$/, ''))) return [403, 'this page is for this machine only']
   if (headers.origin !== undefined && headers.origin !== `http://${host}`) return [403, 'foreign origin']
@@ -97,13 +106,13 @@ function answerData(
   path: string,
   query: URLSearchParams,
   response: ServerResponse,
-  { runs, metrics }: DashboardOptions,
+  { runs, live, metrics }: DashboardOptions,
   feed: LiveFeed,
 ): void {
   switch (path) {
     case '/api/runs': {
       const summaries = runs.map(run => run.summary()).filter(summary => summary !== undefined)
-      answerJson(response, { live: metrics !== undefined, runs: summaries })
+      answerJson(response, { live, runs: summaries })
       break
     }
     case '/api/series':

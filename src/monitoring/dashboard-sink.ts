@@ -11,7 +11,7 @@ const FLOW_EVERY_MS = 500
 export async function dashboardSink(port: number, onAddress: (address: string) => void): Promise<MetricSink> {
   const history = new RunHistory()
   const metrics = new PrometheusState()
-  const { address, feed, close } = await serveDashboard({ port, runs: [history], metrics })
+  const { address, feed, close } = await serveDashboard({ port, runs: [history], live: true, metrics })
   onAddress(address)
   let lastFlow = 0
   const tell = (event: RunEvent): void => {

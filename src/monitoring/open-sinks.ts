@@ -1,7 +1,7 @@
 /** Options of sinks -> open sinks. Each sink's code is loaded only when it is asked for. */
-import { join } from 'node:path'
 import type { MonitoringOptions, SinkName } from './options.js'
 import { GuardedSink, type MetricSink, type SinkFailure, type SinkOpener } from './sink.js'
+import { sinkFiles, sinkFolders } from './sink-paths.js'
 
 /** Told the address of the page once it is served. */
 export type OnAddress = (address: string) => void
@@ -21,25 +21,29 @@ export async function openSinks(
 type Opener = (options: MonitoringOptions, fail: Parameters<SinkOpener>[0], onAddress: OnAddress) => Promise<MetricSink>
 
 const openers: Readonly<Record<SinkName, Opener>> = {
-  jsonl: async ({ folder, jsonl }, fail) => {
-    const { jsonlSink, LOG_NAME } = await import('./jsonl-log.js')
-    return jsonlSink(jsonl?.path ?? join(folder, LOG_NAME), fail)
+  jsonl: async (options, fail) => {
+    const { jsonlSink } = await import('./jsonl-log.js')
+    return jsonlSink(sinkFiles(options).jsonl!, fail)
   },
-  tensorboard: async ({ folder, tensorboard }, fail) => {
+  tensorboard: async (options, fail) => {
     const { tensorboardSink } = await import('./tensorboard-sink.js')
-    return tensorboardSink({ ...tensorboard!, folder: tensorboard!.folder ?? join(folder, 'tensorboard') }, fail)
+    return tensorboardSink({ ...options.tensorboard!, folder: sinkFolders(options).tensorboard! }, fail)
   },
-  wandb: async ({ folder, wandb }, fail) => {
+  wandb: async (options, fail) => {
     const { wandbSink } = await import('./wandb-sink.js')
-    return wandbSink({ ...wandb!, folder: wandb!.folder ?? join(folder, 'wandb') }, fail)
+    return wandbSink({ ...options.wandb!, folder: sinkFolders(options).wandb! }, fail)
   },
-  prometheus: async ({ folder, prometheus }, fail) => {
+  prometheus: async (options, fail) => {
     const { prometheusSink } = await import('./prometheus.js')
-    return prometheusSink(prometheus?.path ?? join(folder, 'metrics.prom'), fail)
+    return prometheusSink(sinkFiles(options).prometheus!, fail)
   },
-  trace: async ({ folder, trace }, fail) => {
+  trace: async (options, fail) => {
     const { traceSink } = await import('./trace-sink.js')
-    return traceSink(trace?.path ?? join(folder, 'trace.json'), fail)
+    return traceSink(sinkFiles(options).trace!, fail)
+  },
+  results: async (options, fail) => {
+    const { resultsSink } = await import('./results-sink.js')
+    return resultsSink(sinkFiles(options).results!, fail)
   },
   dashboard: async ({ dashboard }, _fail, onAddress) => {
     const { dashboardSink } = await import('./dashboard-sink.js')

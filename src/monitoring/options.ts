@@ -34,12 +34,25 @@ const trace = z.strictObject({
   path: path.optional().describe('Chrome trace JSON; trace.json in the run folder when absent'),
 })
 
+const results = z.strictObject({
+  path: path
+    .optional()
+    .describe("results as the reference's to_disc writes them; results.jsonl in the run folder when absent"),
+})
 const dashboard = z.strictObject({
   port: z.int().min(0).max(65_535).default(0).describe('of the page; 0 takes any free one'),
 })
 
 /** The sinks, by their names in a definition. */
-export const sinkSchemas = { jsonl, tensorboard, wandb, prometheus, trace, dashboard } as const
+export const sinkSchemas = {
+  jsonl: jsonl.describe('a log of the whole run as JSON lines, which penstock view opens'),
+  tensorboard: tensorboard.describe('TensorBoard event files'),
+  wandb: wandb.describe('a W&B run folder, uploaded when mode is online'),
+  prometheus: prometheus.describe('Prometheus text, for the text collector of a node exporter'),
+  trace: trace.describe('stages and steps on a time line, for ui.perfetto.dev'),
+  results: results.describe('results as the reference system writes them'),
+  dashboard: dashboard.describe('a page about the run while it goes on, on this machine only; has /metrics too'),
+} as const
 export type SinkName = keyof typeof sinkSchemas
 
 export type SinkOptions = { readonly [Name in SinkName]?: z.output<(typeof sinkSchemas)[Name]> }

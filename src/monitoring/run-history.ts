@@ -113,6 +113,11 @@ export class RunHistory {
     }
   }
 
+  /** Adds to the notes what no sink was told. */
+  note(text: string): void {
+    keepNewest(this.notes, { time: this.updatedAt, text })
+  }
+
   pipelineState(pipeline: string): PipelineState | undefined {
     return this.pipelines.get(pipeline)
   }

@@ -60,6 +60,7 @@ class WandbRunFolder {
   private readonly uploader: WandbUpload | undefined
   /** Values of one step are one row, however many events they come in. */
   private row: { step: number; time: number; values: Record<string, number> } | undefined
+  private outcome: RunOutcome | undefined
   private readonly summary: Record<string, unknown> = {}
 
   constructor(options: WandbOptions, info: RunInfo, fail: (error: unknown) => void) {
@@ -94,6 +95,7 @@ class WandbRunFolder {
   }
 
   end(outcome: RunOutcome, time: number): void {
+    this.outcome = outcome
     this.writeRow()
     const seconds = Math.max(0, time - this.startedAt) / 1000
     const summary = { ...this.summary, _wandb: { runtime: Math.round(seconds) } }
@@ -102,7 +104,8 @@ class WandbRunFolder {
 
   async close(): Promise<void> {
     await this.file.close()
-    await this.uploader?.finish()
+    if (this.outcome === 'stopped') await this.uploader?.abandon()
+    else await this.uploader?.finish()
   }
 
   private writeRow(): void {

@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 
 const KEPT_OUTPUT = 2000
+const INTERRUPT_MS = 3000
 
 export class WandbUpload {
   private readonly folder: string
@@ -26,6 +27,13 @@ export class WandbUpload {
     void upload.done.finally(() => {
       this.running = undefined
     })
+  }
+
+  /** Sends nothing more: who stops a run does not wait for a network. @throws STOPPED: the message says how to go on */
+  async abandon(): Promise<void> {
+    this.running?.stop()
+    await this.running?.done
+    throw new PenstockError('STOPPED', `the end of the run was not uploaded; later: wandb sync ${this.folder}`)
   }
 
   /** Sends the whole run. @throws PEER_MISSING when that failed: the message says how to send it later */
@@ -61,7 +69,13 @@ function sync(folder: string, timeoutMs: number): Upload {
   }
   child.stdout.on('data', keep)
   child.stderr.on('data', keep)
-  const stop = (): void => void child.kill('SIGKILL')
+  // Interrupted, it ends the service that it has started; killed, it may leave that behind.
+  let stopped = false
+  const stop = (): void => {
+    stopped = true
+    child.kill('SIGINT')
+    setTimeout(() => child.kill('SIGKILL'), INTERRUPT_MS).unref()
+  }
   const done = new Promise<string | undefined>(resolve => {
     const timer = setTimeout(stop, timeoutMs)
     const settle = (problem: string | undefined): void => {
@@ -69,12 +83,17 @@ function sync(folder: string, timeoutMs: number): Upload {
       resolve(problem)
     }
     child.once('error', () => settle('the program wandb does not run: pip install wandb'))
-    child.once('exit', (code, signal) => {
+    child.once('exit', code => {
       if (code === 0) settle(undefined)
-      else settle(signal === null ? lastLine(output) : 'wandb sync took too long')
+      else settle(stopped ? 'wandb sync took too long' : lastLine(output))
     })
   })
   return { done, stop }
 }
 
-const lastLine = (output: string): string => output.trim().split('\n').at(-1)?.trim() || 'wandb sync failed'
+/** Of what the program said; a key that it repeats stays untold. */
+function lastLine(output: string): string {
+  const line = output.trim().split('\n').at(-1)?.trim() || 'wandb sync failed'
+  const key = process.env.WANDB_API_KEY
+  return key === undefined || key === '' ? line : line.replaceAll(key, '***')
+}

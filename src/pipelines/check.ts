@@ -108,12 +108,13 @@ export function optionNames(schema: z.ZodType): string[] {
   return Object.keys((schema as unknown as { shape?: Record<string, unknown> }).shape ?? {})
 }
 
-/** Messages of `read-lines` name the file that `read-file` reads. */
+/** Messages of what cuts bytes into lines name the file that `read-file` reads. */
 function withSourceNames(chain: CheckedChain, inherited: string | undefined): CheckedChain {
   let file = inherited
   const steps = chain.steps.map(step => {
     if (step.name === 'read-file') file = String(step.options.path)
-    const named = step.name === 'read-lines' && file !== undefined && step.step.options.source === undefined
+    const takesName = step.name === 'read-lines' || step.name === 'split-json'
+    const named = takesName && file !== undefined && step.step.options.source === undefined
     return named ? { ...step, options: { ...step.options, source: file } } : step
   })
   return {
@@ -194,7 +195,11 @@ function checkFiles(chain: CheckedChain, source: YamlSource): void {
 }
 
 /** Device and inode where the file exists: two spellings of one file are one file. */
-function identity(file: string): string {
-  const stats = statSync(file, { throwIfNoEntry: false })
-  return stats === undefined ? resolve(file) : `${stats.dev}:${stats.ino}`
+export function identity(file: string): string {
+  try {
+    const { dev, ino } = statSync(file)
+    return `${dev}:${ino}`
+  } catch {
+    return resolve(file)
+  }
 }

@@ -3,6 +3,7 @@
  * checked and perhaps tokenized is worked on range by range in the workers, instead of line batch by line batch through
  * this thread. The written bytes are the same; a chain that is not exactly of this form stays as it is.
  */
+import { statSync } from 'node:fs'
 import type * as z from 'zod'
 import { compileJq } from '../formats/jq.js'
 import {
@@ -75,7 +76,8 @@ function canHead([file, lines]: readonly CheckedStep[]): boolean {
   const { path, compression } = file!.options as { path: string; compression: string }
   const isPlain = compression === 'none' || (compression === 'auto' && !/\.(gz|zst)$/.test(path))
   const { limit, max_line_bytes } = lines!.options as { limit?: number; max_line_bytes: number }
-  return path !== '-' && isPlain && limit === undefined && max_line_bytes >= RANGE_BYTES
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true
+  return isFile && isPlain && limit === undefined && max_line_bytes >= RANGE_BYTES
 }
 
 /** The kernel follows paths; a filter that computes needs the record as a value. */

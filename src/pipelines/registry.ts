@@ -5,6 +5,7 @@
 import type * as z from 'zod'
 import type { ItemKind } from '../formats/batches.js'
 import { concatPbin, concatPbinOptions } from '../stages/concat-pbin.js'
+import { cutSamples, cutSamplesOptions } from '../stages/cut-samples.js'
 import { extractText, extractTextOptions } from '../stages/extract-text.js'
 import { feedTrainer, feedTrainerOptions } from '../stages/feed-trainer.js'
 import { filterDocuments, filterDocumentsOptions } from '../stages/filter-documents.js'
@@ -15,6 +16,7 @@ import { readPbin, readPbinOptions } from '../stages/read-pbin.js'
 import { shuffleDocuments, shuffleDocumentsOptions } from '../stages/shuffle-documents.js'
 import { shuffleLines, shuffleLinesOptions } from '../stages/shuffle-lines.js'
 import { shuffleSamples, shuffleSamplesOptions } from '../stages/shuffle-samples.js'
+import { splitJson, splitJsonOptions } from '../stages/split-json.js'
 import type { AnyStage } from '../stages/stage.js'
 import { tokenizeBatches, tokenizeBatchesOptions } from '../stages/tokenize-batches.js'
 import { trainTokenizer, trainTokenizerOptions } from '../stages/train-tokenizer.js'
@@ -63,6 +65,13 @@ export const stageRegistry: StageRegistry = {
     options: readLinesOptions,
     create: readLines,
     writes: quarantineOf,
+  }),
+  'split-json': entry({
+    summary: 'cuts a JSON array, or values one behind the other, into lines',
+    accepts: 'bytes',
+    emits: 'lines',
+    options: splitJsonOptions,
+    create: splitJson,
   }),
   'validate-json': entry({
     summary: 'lets only lines through that are one JSON value in valid UTF-8',
@@ -172,6 +181,13 @@ export const stageRegistry: StageRegistry = {
     options: shuffleSamplesOptions,
     create: shuffleSamples,
     reads: fileOf,
+  }),
+  'cut-samples': entry({
+    summary: 'training samples cut out of tokens as they come, in their order',
+    accepts: 'tokens',
+    emits: 'samples',
+    options: cutSamplesOptions,
+    create: cutSamples,
   }),
   'feed-trainer': entry({
     summary: 'trains a model on samples; ends at its last step',

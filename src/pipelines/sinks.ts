@@ -1,21 +1,47 @@
 /** The `monitoring` key of a definition, checked like the options of a stage: strictly, with line and column. */
 import { basename, join } from 'node:path'
+import { PenstockError } from '../errors.js'
 import { type MonitoringOptions, type SinkName, sinkSchemas } from '../monitoring/options.js'
-import { optionError } from './check.js'
+import { sinkFiles } from '../monitoring/sink-paths.js'
+import { allSteps, type CheckedPipeline, identity, optionError } from './check.js'
 import { configError, type Definition, nameOf } from './definition.js'
 import { suggestion } from './suggest.js'
 
 const RUNS_FOLDER = 'runs'
 
-/** @throws CONFIG_INVALID */
-export function checkMonitoring(definition: Definition): MonitoringOptions {
+/** @throws CONFIG_INVALID, FILE_IS_SOURCE for a log that would be written over what a pipeline reads or writes */
+export function checkMonitoring(definition: Definition, pipelines: readonly CheckedPipeline[]): MonitoringOptions {
   const { source, monitoring } = definition
   const { folder = join(RUNS_FOLDER, runName(definition)), ...sinks } = monitoring
   if (typeof folder !== 'string' || folder === '') {
     throw configError(source, ['monitoring', 'folder'], `expected the path of a folder, found ${nameOf(folder)}`)
   }
   const checked = Object.entries(sinks).map(([name, value]) => [name, checkSink(definition, name, value)] as const)
-  return { folder, ...Object.fromEntries(checked.filter(([, options]) => options !== undefined)) }
+  const options = { folder, ...Object.fromEntries(checked.filter(([, value]) => value !== undefined)) }
+  checkPaths(options, definition, pipelines)
+  return options
+}
+
+function checkPaths(options: MonitoringOptions, { source }: Definition, pipelines: readonly CheckedPipeline[]): void {
+  const steps = pipelines.flatMap(({ chain }) => allSteps(chain))
+  const taken = new Set(
+    steps
+      .flatMap(({ entry, options: own }) => [...(entry.reads?.(own) ?? []), ...(entry.writes?.(own) ?? [])])
+      .map(identity),
+  )
+  for (const [name, file] of Object.entries(sinkFiles(options))) {
+    const at = identity(file)
+    if (taken.has(at)) {
+      const { where } = configError(source, ['monitoring', name], '')
+      throw new PenstockError(
+        'FILE_IS_SOURCE',
+        `${name} would write ${file}, which is read or written elsewhere here`,
+        where,
+      )
+    }
+    // Two sinks in one file would spoil each other's lines.
+    taken.add(at)
+  }
 }
 
 /** What a run of a definition is called: its name, or that of its file. */

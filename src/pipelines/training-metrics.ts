@@ -1,5 +1,6 @@
 /** What a training reports, as the named numbers and notes that sinks know. */
 import type { RunEvent } from '../monitoring/run-event.js'
+import type { SampleTextEvent } from '../stages/sample-texts.js'
 import type { TrainingEvent } from '../training/trainer.js'
 
 /**
@@ -7,7 +8,7 @@ import type { TrainingEvent } from '../training/trainer.js'
  * @param sequenceLength turns tokens a second into samples a second
  */
 export function fromTraining(
-  event: TrainingEvent,
+  event: TrainingEvent | SampleTextEvent,
   time: number,
   sequenceLength: number | undefined,
 ): RunEvent | undefined {
@@ -29,7 +30,8 @@ export function fromTraining(
           ...samplesPerSecond('train', event.tokensPerSecond),
           'train/step_ms': event.stepMs,
           'train/consumed_tokens': event.consumedTokens,
-          'train/memory_mb': process.memoryUsage.rss() / 1e6,
+          'train/memory_mb': (event.peakMemoryBytes ?? process.memoryUsage.rss()) / 1e6,
+          ...(event.utilization === undefined ? {} : { 'train/utilization': event.utilization }),
         },
       }
     case 'evaluation':
@@ -45,6 +47,8 @@ export function fromTraining(
       }
     case 'checkpoint':
       return { kind: 'checkpoint', time, step: event.step, path: event.path, durationMs: event.durationMs }
+    case 'sample-text':
+      return { kind: 'sample', time, step: event.step, text: event.text }
     case 'resumed':
       return { kind: 'note', time, message: `resumed after step ${event.step} from ${event.path}` }
     case 'damaged-checkpoint':

@@ -23,11 +23,13 @@ const ignoreErrors = (): void => {}
 
 function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
   const trunk = highland<Batch>(from).errors(ignoreErrors)
-  let open = to.length
+  const open = new Set(to)
   for (const branch of to.map(stage => ({ stage, stream: trunk.fork() }))) {
-    // A stage that has enough stops what is piped into it; the source stops when all branches have enough.
+    // A stage that has enough stops what is piped into it, maybe more than once; the source stops when all branches have
+    // enough.
     const stop = (): void => {
-      if (--open === 0) from.stop?.()
+      open.delete(branch.stage)
+      if (open.size === 0) from.stop?.()
     }
     Object.assign(branch.stream, { stop })
     branch.stream.pipe(branch.stage)

@@ -9,6 +9,7 @@ import type { SampleBatch } from '../formats/batches.js'
 import { openEngine } from '../training/open-engine.js'
 import { resolveModel, type TrainingOptions, trainingSchema } from '../training/options.js'
 import { openTrainer, type Trainer } from '../training/trainer.js'
+import { sampleTextsOptions, TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
 import { openTokenizer } from './tokenizer-file.js'
@@ -19,17 +20,29 @@ const heldOutSchema = z.strictObject({
   to: z.number().min(0).max(1).default(1).describe('end of that part'),
 })
 
-export const feedTrainerOptions = trainingSchema.safeExtend({
-  tokenizer: z.string().min(1).optional().describe('gives the vocabulary and is named in checkpoints'),
-  held_out: heldOutSchema.optional().describe('samples to evaluate on'),
-  resume: z.boolean().default(true).describe('go on from the newest checkpoint of the folder, if there is one'),
-})
+export const feedTrainerOptions = trainingSchema
+  .safeExtend({
+    tokenizer: z.string().min(1).optional().describe('gives the vocabulary and is named in checkpoints'),
+    held_out: heldOutSchema.optional().describe('samples to evaluate on'),
+    sample_texts: sampleTextsOptions.optional().describe('texts to write with the model while it learns'),
+    resume: z.boolean().default(true).describe('go on from the newest checkpoint of the folder, if there is one'),
+  })
+  .refine(({ sample_texts, tokenizer }) => sample_texts === undefined || tokenizer !== undefined, {
+    path: ['sample_texts'],
+    message: 'sample_texts needs the option tokenizer',
+  })
 export type FeedTrainerOptions = z.input<typeof feedTrainerOptions>
 type HeldOut = z.output<typeof heldOutSchema>
 
 /** @throws OPTION_INVALID, TOKENIZER_MISMATCH, WORLD_MISMATCH, CHECKPOINT_INVALID, PEER_MISSING, ENGINE_FAILED */
 export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch> {
-  const { tokenizer: tokenizerPath, held_out: heldOut, resume, ...training } = feedTrainerOptions.parse(options)
+  const {
+    tokenizer: tokenizerPath,
+    held_out: heldOut,
+    sample_texts: texts,
+    resume,
+    ...training
+  } = feedTrainerOptions.parse(options)
   return sink('feed-trainer', async (input, context) => {
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
     const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)
@@ -45,14 +58,21 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
         ...(heldOut && { heldOut: () => heldOutSamples(heldOut, training) }),
         ...(resume && { resume: 'latest' }),
       })
-      await feed(trainer, input, context)
+      const sampler =
+        texts && tokenizer && new TextSampler(texts, engine, tokenizer.tokenizer, model.sequence_length, trainer.step)
+      await feed(trainer, input, context, sampler)
     } finally {
       await engine.close()
     }
   })
 }
 
-async function feed(trainer: Trainer, input: AsyncIterable<SampleBatch>, context: StageContext): Promise<void> {
+async function feed(
+  trainer: Trainer,
+  input: AsyncIterable<SampleBatch>,
+  context: StageContext,
+  sampler: TextSampler | undefined,
+): Promise<void> {
   const resumedAt = trainer.cursor?.globalSamples ?? 0
   try {
     for await (const batch of input) {
@@ -62,6 +82,10 @@ async function feed(trainer: Trainer, input: AsyncIterable<SampleBatch>, context
       }
       const answer = await trainer.offer(batch)
       context.count('tokens', batch.rows * (batch.block - 1))
+      const text = await sampler?.after(trainer.step)
+      if (text !== undefined) {
+        context.report(text)
+      }
       if (answer === 'done') {
         break
       }

@@ -8,14 +8,17 @@ import type { Batch } from '../formats/batches.js'
 
 /**
  * @param work is given each item in turn; it must not need the item after its first `await`.
+ * @param signal ends the waiting for work that may never end
  * @throws INTERNAL when a batch is missing: an error, never a wait.
  */
 export async function* inOrder<In extends Batch, Out>(
   input: AsyncIterable<In>,
   limit: number,
   work: (item: In) => Promise<Out>,
+  signal: AbortSignal,
 ): AsyncGenerator<Out> {
   const underWay: Promise<Out>[] = []
+  const next = (): Promise<Out> => unlessAborted(underWay.shift()!, signal)
   let expected = 0
   for await (const item of input) {
     if (item.number !== expected) {
@@ -26,7 +29,17 @@ export async function* inOrder<In extends Batch, Out>(
     // A failure is met when its turn comes; until then it must not count as unhandled.
     result.catch(() => {})
     underWay.push(result)
-    if (underWay.length >= limit) yield await underWay.shift()!
+    if (underWay.length >= limit) yield await next()
   }
-  while (underWay.length > 0) yield await underWay.shift()!
+  while (underWay.length > 0) yield await next()
+}
+
+/** The result, or a rejection on abort. No `Promise.race`: one with a promise that lives on would keep every result. */
+function unlessAborted<Out>(result: Promise<Out>, signal: AbortSignal): Promise<Out> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }

@@ -1,5 +1,7 @@
 /** `penstock/stages`: every stage as a Node stream, and the helper to make more. */
+
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
+export { type CutSamplesOptions, cutSamples } from './cut-samples.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
 export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
 export { type FilterDocumentsOptions, filterDocuments } from './filter-documents.js'
@@ -10,6 +12,7 @@ export { type ReadPbinOptions, readPbin } from './read-pbin.js'
 export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
 export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'
 export { type ShuffleSamplesOptions, shuffleSamples } from './shuffle-samples.js'
+export { type SplitJsonOptions, splitJson } from './split-json.js'
 export {
   type AnyStage,
   type SinkStage,

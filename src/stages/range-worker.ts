@@ -40,6 +40,8 @@ export interface RangeTask {
   readonly end: number
   readonly maxLineBytes: number
   readonly packing: RangePacking | undefined
+  /** Where the tokens go if they fit: memory that is used again needs no garbage collector. */
+  readonly slot: SharedArrayBuffer | undefined
 }
 
 /** A fault's line is counted from the range's first, which is 0. */
@@ -72,9 +74,9 @@ const tokenizers = new Map<string, Promise<TokenizerFile>>()
 
 async function readRange(task: RangeTask): Promise<unknown> {
   const reply = task.packing === undefined ? scanRange(task) : await packRange(task, task.packing)
-  const buffers = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths].flatMap(
-    array => array?.buffer ?? [],
-  )
+  const arrays = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths]
+  // Shared memory is not moved: it stays where both threads see it.
+  const buffers = arrays.flatMap(array => (array?.buffer instanceof ArrayBuffer ? [array.buffer] : []))
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
 export default sendingErrors(readRange)
@@ -89,7 +91,7 @@ async function packRange(task: RangeTask, packing: RangePacking): Promise<RangeR
   const kernel = await packKernelFor(packing)
   const range = loadRange(kernel, task)
   const packed = kernel.pack(range.bytes, range.first, range.stop)
-  return { ...replyFor(task, range, packed, packing.path), ...documentsOf(packed) }
+  return { ...replyFor(task, range, packed, packing.path), ...documentsOf(packed, task.slot) }
 }
 
 function packKernelFor(packing: RangePacking): Promise<PackKernel> {
@@ -247,10 +249,20 @@ function faultOf(
 }
 
 /** The kernel's tokens are valid until its next call: what is sent is a copy. */
-function documentsOf({ tokens, lengths, statuses }: PackedLines): Pick<RangeReply, 'tokens' | 'lengths'> {
+function documentsOf(
+  { tokens, lengths, statuses }: PackedLines,
+  slot: SharedArrayBuffer | undefined,
+): Pick<RangeReply, 'tokens' | 'lengths'> {
   const areAll = statuses.every(status => status === 0)
   return {
-    tokens: tokens.slice(),
+    tokens: slot !== undefined && tokens.byteLength <= slot.byteLength ? copyInto(slot, tokens) : tokens.slice(),
     lengths: areAll ? lengths.slice() : lengths.filter((_, line) => statuses[line] === 0),
   }
+}
+
+function copyInto(slot: SharedArrayBuffer, tokens: TokenArray): TokenArray {
+  const View = tokens.constructor as new (buffer: SharedArrayBuffer, offset: number, length: number) => TokenArray
+  const copy = new View(slot, 0, tokens.length)
+  copy.set(tokens)
+  return copy
 }

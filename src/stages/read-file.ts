@@ -62,12 +62,13 @@ export async function openSource(path: string): Promise<{ handle: FileHandle; st
 
 async function* fileBytes(path: string, chunkBytes: number, context: StageContext): AsyncGenerator<Uint8Array> {
   const { handle, stats } = await openSource(path)
-  context.stats.counts.totalBytes = stats.size
+  if (stats.isFile()) context.stats.counts.totalBytes = stats.size
   try {
     let position = 0
     for (;;) {
       const chunk = Buffer.allocUnsafeSlow(chunkBytes)
-      const { bytesRead } = await handle.read(chunk, 0, chunkBytes, position)
+      // A pipe has no positions: it is read where it stands.
+      const { bytesRead } = await handle.read(chunk, 0, chunkBytes, stats.isFile() ? position : null)
       if (bytesRead === 0) break
       position += bytesRead
       yield chunk.subarray(0, bytesRead)

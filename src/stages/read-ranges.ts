@@ -3,8 +3,7 @@
  * plain file, done by one task a range of the file: bytes are read where they are worked on and never cross a thread.
  * The runner puts this stage in their place; lines, tokens and faults are those of the separate stages.
  */
-import { availableParallelism } from 'node:os'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
@@ -15,6 +14,7 @@ import type { DescribeTask, RangeFault, RangePacking, RangeReply, RangeTask, Tok
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
 import { receivedError } from './worker-errors.js'
+import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
 export const RANGE_BYTES = 4 << 20
@@ -75,14 +75,8 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
   const { path } = options
   const { handle, stats } = await openSource(path)
   context.stats.counts.totalBytes = stats.size
-  const workers = options.workers ?? availableParallelism()
-  const pool = new Piscina({
-    filename: new URL('./range-worker.js', import.meta.url).href,
-    minThreads: 1,
-    maxThreads: workers,
-    // What a task allocates lives in the kernel's memory; a small nursery keeps the workers small.
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
-  })
+  const workers = options.workers ?? defaultWorkers()
+  const pool = workerPool('./range-worker.js', workers)
   const faults = new RangeFaults(options, context)
   try {
     const packing = options.pack === undefined ? undefined : await openPacking(options.pack, pool)
@@ -95,12 +89,16 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
       packing: packing?.packing,
     })
     let firstLine = 1
-    for await (const { reply, number } of inOrder(tasks, workers + 1, async task => ({
-      number: task.number,
-      reply: await runTask(pool, task),
-    }))) {
+    const free: SharedArrayBuffer[] = []
+    const work = async (task: Task) => {
+      const slot = packing === undefined ? undefined : (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES))
+      const reply = await runTask(pool, { ...task, slot })
+      const release = slot === undefined ? undefined : (): void => void free.push(slot)
+      return { reply, number: task.number, release }
+    }
+    for await (const { reply, number, release } of inOrder(tasks, workers + 1, work, context.signal)) {
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, number, firstLine, path, packing?.identity)
+      const batch = batchOf(reply, number, firstLine, path, packing?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
@@ -110,7 +108,7 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
     await checkUnchanged(path, handle, stats)
     await faults.finish()
   } finally {
-    await pool.close({ force: true })
+    await closePool(pool)
     await faults.abandon()
     await handle.close()
   }
@@ -138,13 +136,13 @@ interface Packing {
   readonly packing: RangePacking
 }
 
-type Task = RangeTask & Batch
+type Task = Omit<RangeTask, 'slot'> & Batch
 
 /** Ranges of RANGE_BYTES; smaller ones where a file is too small to keep every worker busy with them. */
 async function* tasksFor(
   fileBytes: number,
   workers: number,
-  common: Omit<RangeTask, 'start' | 'end'>,
+  common: Omit<RangeTask, 'start' | 'end' | 'slot'>,
 ): AsyncGenerator<Task> {
   const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
   const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
@@ -154,7 +152,7 @@ async function* tasksFor(
   }
 }
 
-async function runTask(pool: Piscina, task: Task): Promise<RangeReply> {
+async function runTask(pool: Piscina, task: RangeTask): Promise<RangeReply> {
   try {
     return await pool.run(task)
   } catch (error) {
@@ -170,6 +168,7 @@ function batchOf(
   firstLine: number,
   source: string,
   tokenizer: TokenizerIdentity | undefined,
+  release: (() => void) | undefined,
 ): RangeBatch {
   const { byteLength, byteOffset, starts, ends, lines, tokens, lengths } = reply
   return {
@@ -180,7 +179,15 @@ function batchOf(
     tokens:
       tokens === undefined || lengths === undefined
         ? undefined
-        : { kind: 'tokens', number, byteLength: tokens.byteLength, tokens, lengths, tokenizer },
+        : {
+            kind: 'tokens',
+            number,
+            byteLength: tokens.byteLength,
+            tokens,
+            lengths,
+            tokenizer,
+            ...(release === undefined ? {} : { release }),
+          },
   }
 }
 

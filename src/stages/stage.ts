@@ -22,6 +22,8 @@ export interface StageStats {
   recordsIn: number
   recordsOut: number
   rejected: number
+  /** Set by a body whose records out are other things than those in, as samples cut from documents: they need not add up. */
+  recounts: boolean
   /** Milliseconds spent waiting for the stage before, and for the stage after. */
   waitedForInputMs: number
   waitedForOutputMs: number
@@ -132,6 +134,7 @@ class StageCore<In, Out> {
     recordsIn: 0,
     recordsOut: 0,
     rejected: 0,
+    recounts: false,
     waitedForInputMs: 0,
     waitedForOutputMs: 0,
     state: 'idle',

@@ -2,8 +2,6 @@
  * Documents -> token ids, in worker threads, order kept. A batch is one task; at most one more than there are workers is
  * under way, so memory is bounded by the workers' number and the size of a batch.
  */
-import { availableParallelism } from 'node:os'
-import { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch, TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
@@ -16,6 +14,7 @@ import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
 import { openTokenizer, tokenIdOf } from './tokenizer-file.js'
 import { receivedError } from './worker-errors.js'
+import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 
 export const tokenizeBatchesOptions = z
   .strictObject({
@@ -53,19 +52,14 @@ async function* tokenized(
   const endOfDocumentId = options.end_of_document === undefined ? undefined : tokenIdOf(file, options.end_of_document)
   const identity: TokenizerIdentity = { sha256: file.sha256, vocabSize, endOfDocumentId }
   const tokenBytes = options.token_bytes ?? tokenBytesFor(Math.max(vocabSize, totalSize))
-  const workers = options.workers ?? availableParallelism()
-  const pool = new Piscina<TokenizeTask, TokenizeReply>({
-    filename: new URL('./tokenize-worker.js', import.meta.url).href,
-    minThreads: 1,
-    maxThreads: workers,
-    concurrentTasksPerWorker: 1,
-  })
+  const workers = options.workers ?? defaultWorkers()
+  const pool = workerPool('./tokenize-worker.js', workers)
   const slots = new SlotPool()
 
   async function encode(batch: DocumentBatch): Promise<{ batch: DocumentBatch; reply: TokenizeReply; slot: Slot }> {
     const slot = slots.fill(batch)
     try {
-      const task = { slot, tokenizerPath: file.path, endOfDocumentId }
+      const task: TokenizeTask = { slot, tokenizerPath: file.path, endOfDocumentId }
       return { batch, slot, reply: await pool.run(task) }
     } catch (error) {
       throw receivedError(error, 'WORKER_FAILED', {
@@ -78,7 +72,7 @@ async function* tokenized(
 
   if (!how.fast) context.note(`tokenizing without the fast kernel: ${how.why}`)
   try {
-    for await (const { batch, reply, slot } of inOrder(input, workers + 1, encode)) {
+    for await (const { batch, reply, slot } of inOrder(input, workers + 1, encode, context.signal)) {
       const tokens = tokensOf(reply, slot, tokenBytes, file.path)
       slots.release(slot)
       const lengths = await withoutEmpty(batch, reply.lengths, faults)
@@ -93,8 +87,7 @@ async function* tokenized(
       }
     }
   } finally {
-    // Tasks under way are short and are waited for: a worker that is stopped in the middle of one takes others with it.
-    await pool.close({ force: true })
+    await closePool(pool)
   }
 }
 

@@ -1,9 +1,9 @@
-/** Loads a tokenizer from a tokenizer.json, or from the folder that holds one, with its identity. */
+/** Loads a tokenizer from a file, or from the folder that holds one, with its identity. */
 import { createHash } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
-import { type LoadOptions, loadTokenizer, type Tokenizer } from '../tokenizer/index.js'
+import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../tokenizer/index.js'
 
 export interface TokenizerFile {
   readonly path: string
@@ -11,20 +11,34 @@ export interface TokenizerFile {
   readonly tokenizer: Tokenizer
 }
 
-/** @throws FILE_MISSING, TOKENIZER_INVALID */
+const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
+
+/**
+ * Opens a tokenizer.json or a SentencePiece .model.
+ * @throws FILE_MISSING, TOKENIZER_INVALID, UNSUPPORTED
+ */
 export async function openTokenizer(path: string, options: LoadOptions = {}): Promise<TokenizerFile> {
-  const stats = await stat(path).catch(() => undefined)
-  if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
-  const file = stats.isDirectory() ? join(path, 'tokenizer.json') : path
-  const bytes = await readFile(file).catch(error => {
-    throw new PenstockError('FILE_MISSING', 'the folder holds no tokenizer.json', { file: path }, error)
-  })
+  const file = await tokenizerFileAt(path)
+  const bytes = await readFile(file)
   try {
-    const tokenizer = loadTokenizer(bytes.toString('utf8'), options)
+    const tokenizer = file.endsWith('.model')
+      ? loadSentencePiece(bytes)
+      : await loadAnyTokenizer(bytes.toString('utf8'), options)
     return { path: file, sha256: createHash('sha256').update(bytes).digest('hex'), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })
   }
+}
+
+async function tokenizerFileAt(path: string): Promise<string> {
+  const stats = await stat(path).catch(() => undefined)
+  if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
+  if (!stats.isDirectory()) return path
+  for (const name of NAMES_IN_FOLDER) {
+    const file = join(path, name)
+    if ((await stat(file).catch(() => undefined))?.isFile()) return file
+  }
+  throw new PenstockError('FILE_MISSING', `the folder holds no ${NAMES_IN_FOLDER.join(' or ')}`, { file: path })
 }
 
 /** The id of a token that the user named. @throws TOKENIZER_MISMATCH when the tokenizer has no such token */

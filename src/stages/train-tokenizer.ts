@@ -2,9 +2,8 @@
  * Documents -> a byte-level BPE tokenizer.json, the one that the Rust library's trainer makes of the same texts. Words
  * are counted in worker threads; what is kept is one count a distinct word, not the texts. Whole or absent.
  */
-import { availableParallelism } from 'node:os'
 import { MessageChannel } from 'node:worker_threads'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch } from '../formats/batches.js'
@@ -12,6 +11,7 @@ import { type TrainedBpe, toTokenizerJson, WordCounts, type WordCountsData } fro
 import { inOrder } from './in-order.js'
 import { ifExistsOption, openOutput } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
+import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 
 export const trainTokenizerOptions = z.strictObject({
   path: z.string().min(1).describe('the tokenizer.json to write'),
@@ -35,14 +35,10 @@ export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<Docume
   return sink('train-tokenizer', async (input, context) => {
     const file = await openOutput(checked.path, checked.if_exists)
     if (file === undefined) return
-    const workers = checked.workers ?? availableParallelism()
-    const pool = new Piscina({
-      filename: new URL('./tokenizer-training-worker.js', import.meta.url).href,
-      minThreads: 1,
-      maxThreads: workers,
-    })
+    const workers = checked.workers ?? defaultWorkers()
+    const pool = workerPool('./tokenizer-training-worker.js', workers)
     try {
-      const words = await countedWords(input, pool, workers)
+      const words = await countedWords(input, pool, workers, context.signal)
       if (words.counts.length === 0) {
         throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
           file: checked.path,
@@ -54,7 +50,7 @@ export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<Docume
       await file.commit()
     } finally {
       await file.abandon()
-      await pool.close({ force: true })
+      await closePool(pool)
     }
   })
 }
@@ -63,11 +59,12 @@ async function countedWords(
   input: AsyncIterable<DocumentBatch>,
   pool: Piscina,
   workers: number,
+  signal: AbortSignal,
 ): Promise<WordCountsData> {
   const all = new WordCounts()
   const count = ({ bytes, offsets }: DocumentBatch): Promise<WordCountsData> =>
     pool.run({ bytes, offsets }, { name: 'countBatch' })
-  for await (const counts of inOrder(input, workers + 1, count)) all.merge(counts)
+  for await (const counts of inOrder(input, workers + 1, count, signal)) all.merge(counts)
   return all.data()
 }
 

@@ -54,6 +54,7 @@ async function writePacked(
     tokenizer ??= batch.tokenizer
     checkAlike(file.path, { tokenBytes, tokenizer }, { tokenBytes: width, tokenizer: batch.tokenizer })
     await file.write(littleEndianBytes(batch.tokens))
+    batch.release?.()
     for (const length of batch.lengths) {
       pickler.push(offset, length * width)
       offset += length * width

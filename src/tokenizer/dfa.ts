@@ -8,11 +8,11 @@ import { parseRegex, type RegexNode } from './regex.js'
 import { CODE_POINT_LIMIT, type CodePointSet, contains, intersects } from './unicode.js'
 
 /** Row length of the table: at most 63 classes and the text's end, which is class 0. */
-export const CLASS_LIMIT = 64
+const CLASS_LIMIT = 64
 /** Set in a transition: the pattern matches up to the character that was looked at, that character outside. */
 export const MATCHES = 1
 /** Set in a fused transition: neither goes on nor matches; the token is to be found again with the plain table. */
-export const RESCAN = 2
+const RESCAN = 2
 /** Set in a fused transition: a token begins at the character before this one. */
 const MATCHED_BEFORE = 4
 /** States are counted in multiples of CLASS_LIMIT in 16 bits. */

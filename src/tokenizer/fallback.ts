@@ -6,7 +6,7 @@ import { PenstockError } from '../errors.js'
 import { type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
 
 /** What we use of the class `Tokenizer` of `@huggingface/tokenizers`. */
-export interface HuggingFaceTokenizer {
+interface HuggingFaceTokenizer {
   encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] }
   decode(ids: number[], options?: { skip_special_tokens?: boolean }): string
   token_to_id(token: string): number | undefined

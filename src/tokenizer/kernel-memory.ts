@@ -2,6 +2,7 @@
  * Lays the kernel's tables out in its linear memory and fills them. The order of the addresses is that of `setTables` in
  * assembly/memory.ts.
  */
+import { PenstockError } from '../errors.js'
 import { compilePattern, type Dfa } from './dfa.js'
 import type { EnginePlan } from './engine.js'
 import { GPT2_PATTERN, gpt2Classes } from './pretokenize.js'
@@ -46,9 +47,12 @@ export interface KernelExports {
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
 const WORDS_AT_ONCE = 512 + 64 + 8
-const LONG_WORD_BITS = 16
-const ARENA_BYTES = 1 << 23
+/** Fewer, and the long words of 100 MB of source code drive each other out (bench/tokenizer.ts). */
+const LONG_WORD_BITS = 18
+const ARENA_BYTES = 1 << 24
 const DEPTH_LIMIT = 65_536
+/** What 32-bit addresses reach. */
+const MEMORY_LIMIT = 2 ** 32
 /** Room for the field's path: 16 bytes a part and its keys. */
 export const PATH_BYTES = 1 << 16
 export const LINES_AT_ONCE = 4096
@@ -84,8 +88,10 @@ class Layout {
   }
 }
 
-/** Grows the memory, if needed, so that it reaches to `end`. */
+/** Grows the memory, if needed, so that it reaches to `end`. @throws UNSUPPORTED beyond 4 GiB */
 export function growTo(memory: WebAssembly.Memory, end: number): void {
+  if (end > MEMORY_LIMIT)
+    throw new PenstockError('UNSUPPORTED', `${end} bytes are more than the kernel can hold at once`)
   const missing = Math.ceil((end - memory.buffer.byteLength) / 0x10000)
   if (missing > 0) memory.grow(missing)
 }

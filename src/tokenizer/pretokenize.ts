@@ -5,7 +5,7 @@
 import { compilePattern, type Dfa, MATCHES, START_STATE } from './dfa.js'
 import { CODE_POINT_LIMIT, pairs, unicodeClass } from './unicode.js'
 
-export type Emit = (start: number, end: number) => void
+type Emit = (start: number, end: number) => void
 export type Splitter = (bytes: Uint8Array, start: number, end: number, emit: Emit) => void
 
 /** What happens to a match of a split rule, as tokenizer files name it. */
@@ -57,14 +57,13 @@ export function sequenceLength(lead: number): number {
   return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
 }
 
-export const OTHER = 0
-export const LETTER = 1
-export const NUMBER = 2
-export const SPACE = 3
+const LETTER = 1
+const NUMBER = 2
+const SPACE = 3
 
 let gpt2Table: Uint8Array | undefined
 
-/** OTHER, LETTER, NUMBER or SPACE for each code point. */
+/** LETTER, NUMBER, SPACE or 0 for each code point. */
 export function gpt2Classes(): Uint8Array {
   if (gpt2Table !== undefined) return gpt2Table
   const table = new Uint8Array(CODE_POINT_LIMIT)

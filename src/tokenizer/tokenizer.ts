@@ -178,7 +178,9 @@ export class FastTokenizer implements Tokenizer {
     return {
       seesAll: before.length + after.length > 0 || !isForm || prefix !== undefined || spaceReplacement !== undefined,
       firstByte: normalizer.length === 0 ? 256 : firstByteToNormalize(normalizer),
-      tokens: addedTokens.map(token => this.encoder.encode(this.searchedContent(token))),
+      tokens: addedTokens
+        .map(token => this.encoder.encode(this.searchedContent(token)))
+        .filter(bytes => bytes.length > 0),
     }
   }
 

@@ -69,7 +69,7 @@ export interface Checkpoint {
 export async function saveCheckpoint(
   folder: string,
   keep: number | null,
-  engine: Engine,
+  engine: Pick<Engine, 'leads' | 'saveState'>,
   state: Omit<CheckpointState, 'version' | 'files'>,
 ): Promise<string> {
   const name = `step-${String(state.step).padStart(6, '0')}`

@@ -24,6 +24,10 @@ export interface StepResult {
   readonly loss: number
   /** Global norm before clipping. */
   readonly gradientNorm: number
+  /** Most memory that rank 0 has held so far, where that is not this process. */
+  readonly peakMemoryBytes?: number
+  /** The step was not taken, because another process of the run wants to save and stop; so are those under way. */
+  readonly skipped?: boolean
 }
 
 export interface EvaluationResult {
@@ -42,6 +46,8 @@ export interface Engine {
   readonly stepsTaken: number
   /** Steps that may be under way at once: an engine that works elsewhere gets the next batch while it has one. */
   readonly maxStepsInFlight: number
+  /** Floating-point operations a second that the devices can do together; undefined where that is not known. */
+  readonly peakFlops?: number | undefined
   /** Whether this process writes the files of the run; others only take part in the engine's own writing. */
   readonly leads: boolean
   /**

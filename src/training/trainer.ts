@@ -17,6 +17,7 @@ import {
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 import { learningRateAt } from './schedule.js'
+import { flopsPerToken } from './weights.js'
 
 export type TrainingEvent =
   | {
@@ -33,6 +34,9 @@ export type TrainingEvent =
       /** Since the start of the run, those before a resume included. */
       readonly consumedTokens: number
       readonly stepMs: number
+      /** Share of what the devices could compute that the model needed (MFU); where the devices are known. */
+      readonly utilization?: number
+      readonly peakMemoryBytes?: number
     }
   | {
       readonly kind: 'evaluation'
@@ -111,6 +115,8 @@ export class Trainer {
   #inFlight: StepInFlight[] = []
   #lastStepEndedAt = 0
   #failed = false
+  /** By another process that trains with this one. */
+  #toldToStop = false
   #summary: TrainingSummary | undefined
   #loss: number | undefined
   #heldOut: { step: number; loss: number } | undefined
@@ -154,7 +160,7 @@ export class Trainer {
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#setup.signal?.aborted) {
+    if (this.#stops) {
       return this.#finish('stopped')
     }
     const micro = toTrainingBatch(batch.tokens, batch.rows, batch.block)
@@ -164,12 +170,12 @@ export class Trainer {
       return 'more'
     }
     const step = this.#startStep(batch.cursor, totalSteps)
-    const pauses = step === totalSteps || this.#setup.signal?.aborted || this.#isIntervalEnd(step)
+    const pauses = step === totalSteps || this.#stops || this.#isIntervalEnd(step)
     await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
     if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#setup.signal?.aborted) {
+    if (this.#stops) {
       return this.#finish('stopped')
     }
     if (pauses) {
@@ -181,9 +187,13 @@ export class Trainer {
   /** Ends the run when the batches end, or when they cannot be waited for; batches short of a step are not trained on. */
   async end(): Promise<TrainingSummary> {
     if (this.#summary === undefined) {
-      await this.#finish(this.#setup.signal?.aborted ? 'stopped' : 'data-ended')
+      await this.#finish(this.#stops ? 'stopped' : 'data-ended')
     }
     return this.#summary!
+  }
+
+  get #stops(): boolean {
+    return this.#toldToStop || this.#setup.signal?.aborted === true
   }
 
   #requireSamplesFit(batch: SampleBatch): void {
@@ -236,51 +246,60 @@ export class Trainer {
     while (this.#inFlight.length > left) {
       const step = this.#inFlight[0]!
       this.#failed = true
-      const { loss, gradientNorm } = await step.result
-      if (!Number.isFinite(loss)) {
+      const result = await step.result
+      if (result.skipped) {
+        this.#failed = false
+        this.#toldToStop = true
+        this.#inFlight.shift()
+        continue
+      }
+      if (!Number.isFinite(result.loss)) {
         throw new PenstockError(
           'ENGINE_FAILED',
-          `the loss of step ${this.#step + 1} is ${loss}: a lower learning_rate may help`,
+          `the loss of step ${this.#step + 1} is ${result.loss}: a lower learning_rate may help`,
         )
       }
       this.#failed = false
       this.#inFlight.shift()
-      this.#account(step, loss, gradientNorm)
+      this.#account(step, result)
     }
   }
 
-  #account({ cursor, learningRate, tokens, startedAt }: StepInFlight, loss: number, gradientNorm: number): void {
+  #account({ cursor, learningRate, tokens, startedAt }: StepInFlight, result: StepResult): void {
     const now = performance.now()
     const stepMs = now - Math.max(startedAt, this.#lastStepEndedAt)
     this.#lastStepEndedAt = now
     this.#step++
     this.#consumedTokens += tokens
     this.#cursor = cursor
-    this.#loss = loss
-    this.#sinceLog.losses.push(loss)
+    this.#loss = result.loss
+    this.#sinceLog.losses.push(result.loss)
     this.#sinceLog.tokens += tokens
     const totalSteps = this.#totalSteps!
     if (this.#step % this.#setup.training.log_every_steps === 0 || this.#step === totalSteps) {
-      this.#log({ loss, gradientNorm, learningRate, stepMs, totalSteps })
+      this.#log({ ...result, learningRate, stepMs, totalSteps })
     }
   }
 
-  #log(figures: {
-    loss: number
-    gradientNorm: number
-    learningRate: number
-    stepMs: number
-    totalSteps: number
-  }): void {
+  #log(
+    figures: StepResult & {
+      readonly learningRate: number
+      readonly stepMs: number
+      readonly totalSteps: number
+    },
+  ): void {
     const { losses, tokens, startedAt } = this.#sinceLog
+    const { engine, model } = this.#setup
     const now = performance.now()
+    const tokensPerSecond = (tokens / (now - startedAt)) * 1000
     this.#emit({
       kind: 'step',
       step: this.#step,
       ...figures,
       averageLoss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
-      tokensPerSecond: (tokens / (now - startedAt)) * 1000,
+      tokensPerSecond,
       consumedTokens: this.#consumedTokens,
+      ...(engine.peakFlops && { utilization: (tokensPerSecond * flopsPerToken(model)) / engine.peakFlops }),
     })
     this.#sinceLog = { losses: [], tokens: 0, startedAt: now }
   }

@@ -75,6 +75,11 @@ export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
   return specs
 }
 
+/** Floating-point operations of a training step for each token, as the reference system counts them. */
+export function flopsPerToken(model: ModelOptions): number {
+  return 6 * parameterCount(model) + 12 * model.layers * model.sequence_length * model.width
+}
+
 export function parameterCount(model: ModelOptions): number {
   return weightSpecs(model).reduce((sum, { shape }) => sum + elementCount(shape), 0)
 }

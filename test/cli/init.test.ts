@@ -15,8 +15,8 @@ const lines = (count: number, record: (index: number) => unknown): string =>
 /** The options that each stage of a written definition would get. */
 function stagesOf(file: string): Record<string, Record<string, unknown>> {
   const definition = readDefinition(readFileSync(file, 'utf8'), file)
-  checkMonitoring(definition)
   const pipelines = checkDefinition(definition)
+  checkMonitoring(definition, pipelines)
   const steps = pipelines.flatMap(({ chain }) => [...chain.steps, ...chain.fork.flatMap(branch => branch.steps)])
   return Object.fromEntries(steps.map(({ name, options }) => [name, options]))
 }

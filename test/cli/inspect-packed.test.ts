@@ -28,8 +28,8 @@ describe.skipIf(!existsSync(tokenizer))('inspect of a packed file (needs the ref
       const facts = await inspectPacked(at('a.pbin'), tokenizer)
       expect(facts).toMatchObject({
         documents: '3',
-        'document 0': 'a|<|endoftext|>',
-        'document 1': 'a| a| a|<|endoftext|>',
+        'document 0': 'a│<|endoftext|>',
+        'document 1': 'a│ a│ a│<|endoftext|>',
       })
       expect(facts['of 2 to 3']).toMatch(/^1 {2}#+$/)
       expect(facts['of 4 to 7']).toMatch(/^1 {2}#+$/)

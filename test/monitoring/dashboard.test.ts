@@ -37,7 +37,7 @@ function history(steps: number): RunHistory {
 describe('the page server', () => {
   let dashboard: Dashboard
   beforeEach(async () => {
-    dashboard = await serveDashboard({ port: 0, runs: [history(1000)] })
+    dashboard = await serveDashboard({ port: 0, runs: [history(1000)], live: false })
   })
   afterEach(() => dashboard.close())
 
@@ -89,6 +89,21 @@ describe('the page server', () => {
     expect(refused).toBe(true)
   })
 
+  it('drops a request that does not end', async () => {
+    const { hostname, port } = new URL(dashboard.address)
+    const socket = connect(Number(port), hostname)
+    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ')
+    const started = performance.now()
+    await new Promise<void>(resolve => void socket.on('close', () => resolve()).resume())
+    expect(performance.now() - started).toBeLessThan(8000)
+  })
+
+  it('says when its port is taken', async () => {
+    const port = Number(new URL(dashboard.address).port)
+    const failure = await serveDashboard({ port, runs: [], live: false }).catch(error => error)
+    expect(failure.code).toBe('ARGUMENT_INVALID')
+  })
+
   it('gives few points that keep the lows and highs', async () => {
     const { body } = await get(
       dashboard.address,
@@ -137,7 +152,7 @@ describe('fewer points', () => {
 
 describe('a slow page', () => {
   it('makes the server keep a bounded amount, and is told to catch up', async () => {
-    const dashboard = await serveDashboard({ port: 0, runs: [history(1)], metrics: new PrometheusState() })
+    const dashboard = await serveDashboard({ port: 0, runs: [history(1)], live: true, metrics: new PrometheusState() })
     const { hostname, port, host } = new URL(dashboard.address)
     const socket = connect(Number(port), hostname)
     socket.write(`GET /api/live HTTP/1.1\r\nHost: ${host}\r\n\r\n`)

@@ -1,16 +1,19 @@
+import { symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { PenstockError } from '#src/errors'
 import { checkDefinition } from '#src/pipelines/check'
-import { readDefinition } from '#src/pipelines/definition'
+import { definitionOf, readDefinition } from '#src/pipelines/definition'
 import { graphOf } from '#src/pipelines/graph'
 import { checkMonitoring } from '#src/pipelines/sinks'
+import { inFolder } from './fixtures.js'
 
 const withMonitoring = (monitoring: string) =>
   readDefinition(`name: demo\nvariables: { out: made }\nstages: [read-file]\n${monitoring}`, 'demo.yaml')
 
 function failure(monitoring: string): PenstockError {
   try {
-    checkMonitoring(withMonitoring(monitoring))
+    checkMonitoring(withMonitoring(monitoring), [])
   } catch (error) {
     if (error instanceof PenstockError) return error
   }
@@ -19,12 +22,12 @@ function failure(monitoring: string): PenstockError {
 
 describe('the monitoring key', () => {
   it('may be absent', () => {
-    expect(checkMonitoring(withMonitoring(''))).toEqual({ folder: 'runs/demo' })
+    expect(checkMonitoring(withMonitoring(''), [])).toEqual({ folder: 'runs/demo' })
   })
 
   it('fills in variables and defaults, and switches sinks on and off', () => {
     const text = `monitoring:\n  folder: \${out}/run\n  jsonl: true\n  tensorboard:\n  trace: false\n  wandb: { mode: online }`
-    expect(checkMonitoring(withMonitoring(text))).toEqual({
+    expect(checkMonitoring(withMonitoring(text), [])).toEqual({
       folder: 'made/run',
       jsonl: {},
       tensorboard: { names: 'penstock' },
@@ -47,6 +50,29 @@ describe('the monitoring key', () => {
     const error = failure(monitoring)
     expect(error.code).toBe('CONFIG_INVALID')
     expect(error.where).toMatchObject({ file: 'demo.yaml', ...where })
+  })
+})
+
+describe('logs of a run', () => {
+  const stages = (folder: string) => [
+    { 'read-file': { path: join(folder, 'a.jsonl') } },
+    'read-lines',
+    { 'write-index': { path: join(folder, 'a.idx') } },
+  ]
+
+  it.each([
+    ['what is read, by another spelling', { jsonl: { path: 'FOLDER/./x/../a.jsonl' } }],
+    ['what is read, through a link', { trace: { path: 'FOLDER/link' } }],
+    ['what is written', { prometheus: { path: 'FOLDER/a.idx' } }],
+    ['the file of another sink', { trace: { path: 'FOLDER/b' }, results: { path: 'FOLDER/./b' } }],
+  ])('never go over %s', async (_, monitoring) => {
+    await inFolder(async folder => {
+      writeFileSync(join(folder, 'a.jsonl'), '{}\n')
+      symlinkSync(join(folder, 'a.jsonl'), join(folder, 'link'))
+      const placed = JSON.parse(JSON.stringify(monitoring).replaceAll('FOLDER', folder)) as object
+      const definition = definitionOf({ stages: stages(folder), monitoring: placed })
+      expect(() => checkMonitoring(definition, checkDefinition(definition))).toThrow(/read or written elsewhere/)
+    })
   })
 })
 

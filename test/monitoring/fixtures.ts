@@ -68,6 +68,7 @@ export function stageStats(changes: Partial<StageStats> = {}): StageStats {
     recordsIn: 0,
     recordsOut: 0,
     rejected: 0,
+    recounts: false,
     waitedForInputMs: 0,
     waitedForOutputMs: 0,
     state: 'working',

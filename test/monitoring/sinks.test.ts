@@ -1,12 +1,16 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { jsonlSink } from '#src/monitoring/jsonl-log'
+import { jsonlSink, LOG_NAME } from '#src/monitoring/jsonl-log'
 import { openSinks } from '#src/monitoring/open-sinks'
+import { sinkSchemas } from '#src/monitoring/options'
 import { prometheusSink } from '#src/monitoring/prometheus'
+import { resultsSink } from '#src/monitoring/results-sink'
 import type { RunEvent } from '#src/monitoring/run-event'
+import { openRunLog } from '#src/monitoring/run-log'
 import { RunMonitor } from '#src/monitoring/run-monitor'
 import { GuardedSink } from '#src/monitoring/sink'
+import { sinksOfSubscriber } from '#src/monitoring/subscriber-sinks'
 import { traceSink } from '#src/monitoring/trace-sink'
 import { inFolder, runInfo, runThrough, START, stageStats, unexpected } from './fixtures.js'
 
@@ -50,6 +54,112 @@ describe('the JSON log', () => {
       )
       expect(counts).toEqual([0, 10, 'end', 0, 10, 'end'])
     })
+  })
+})
+
+describe('a run log', () => {
+  const read = async (path: string) => {
+    const log = await openRunLog(path)
+    await log.close()
+    return log.history
+  }
+
+  it('gives back what was logged, numbers that JSON does not know included', async () => {
+    await inFolder(async folder => {
+      await runThrough(jsonlSink(join(folder, LOG_NAME), unexpected), 300)
+      const history = await read(folder)
+      expect(history.info).toEqual(runInfo)
+      const { steps, values } = history.series('train/loss', { from: 0, to: 1000, limit: 1000 })
+      expect(steps).toHaveLength(300)
+      // The server says null for what is no number.
+      expect(values[4]).toBeNull()
+      expect(values[5]).toBe(5 / 6)
+      expect(history.summary()!.outcome).toBe('done')
+    })
+  })
+
+  it('is read on while it grows, half lines only once they are whole', async () => {
+    await inFolder(async folder => {
+      const path = join(folder, LOG_NAME)
+      await runThrough(jsonlSink(path, unexpected), 5)
+      const log = await openRunLog(path)
+      const line = JSON.stringify({
+        kind: 'metrics',
+        time: START,
+        step: 6,
+        durationMs: 1,
+        values: { 'train/loss': 0.5 },
+      })
+      expect(await log.readMore()).toBe(false)
+      appendFileSync(path, line.slice(0, 30))
+      expect(await log.readMore()).toBe(false)
+      appendFileSync(path, `${line.slice(30)}\n`)
+      expect(await log.readMore()).toBe(true)
+      expect(log.history.summary()!.latest['train/loss']).toBe(0.5)
+      await log.close()
+    })
+  })
+
+  it('survives the half line of a killed run that another went on from', async () => {
+    await inFolder(async folder => {
+      const path = join(folder, LOG_NAME)
+      await runThrough(jsonlSink(path, unexpected), 5)
+      appendFileSync(path, '{"kind":"metr')
+      await runThrough(jsonlSink(path, unexpected), 9)
+      const { lastStep, notes } = (await read(folder)).summary()!
+      expect(lastStep).toBe(9)
+      expect(notes.map(note => note.text)).toEqual(['line 8 of the log is damaged'])
+    })
+  })
+
+  it('is refused when it is something else, or nothing', async () => {
+    await inFolder(async folder => {
+      writeFileSync(join(folder, 'other.jsonl'), '{"text":"a"}\n')
+      expect(await read(join(folder, 'other.jsonl')).catch(error => error.code)).toBe('JSON_INVALID')
+      expect(await read(folder).catch(error => error.code)).toBe('FILE_MISSING')
+    })
+  })
+})
+
+describe('results as the reference writes them', () => {
+  it('have its names in its parts, one line for each data loader', async () => {
+    await inFolder(async folder => {
+      const path = join(folder, 'results.jsonl')
+      const sink = resultsSink(path, unexpected)
+      const values = { 'train/loss': 2, 'train/learning_rate': 0.1, 'train/step_ms': 9, 'held_out/loss': 3 }
+      sink.log({ kind: 'metrics', time: START, step: 7, durationMs: 1, values })
+      await sink.close()
+      expect(linesOf(path)).toEqual([
+        {
+          dataloader_tag: 'train',
+          num_train_steps_done: 7,
+          losses: { 'train loss last': 2 },
+          metrics: {},
+          throughput_metrics: { 'lr mean': 0.1 },
+        },
+        {
+          dataloader_tag: 'val',
+          num_train_steps_done: 7,
+          losses: { CLMCrossEntropyLoss: 3 },
+          metrics: {},
+          throughput_metrics: {},
+        },
+      ])
+    })
+  })
+
+  it("and its subscribers' options become ours", () => {
+    const options = { project: 'p', experiment_id: 'e', mode: 'OFFLINE', directory: 'd', global_rank: 0 }
+    const { wandb } = sinksOfSubscriber('wandb', options) as { wandb: unknown }
+    expect(sinkSchemas.wandb.parse(wandb)).toMatchObject({
+      project: 'p',
+      name: 'e',
+      mode: 'offline',
+      names: 'modalities',
+    })
+    expect(sinksOfSubscriber('to_disc', { output_file_path: 'a.jsonl' })).toEqual({ results: { path: 'a.jsonl' } })
+    expect(sinksOfSubscriber('wandb', { ...options, mode: 'DISABLED' })).toEqual({})
+    expect(sinksOfSubscriber('rich', {})).toEqual({})
   })
 })
 

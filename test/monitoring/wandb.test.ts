@@ -1,11 +1,12 @@
 /** The W&B program itself uploads our files, to a server of ours that notes what it is sent. */
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { RunOutcome } from '#src/monitoring/run-event'
 import { GuardedSink } from '#src/monitoring/sink'
 import { type WandbOptions, wandbSink } from '#src/monitoring/wandb-sink'
 import { inFolder, peersPython, runInfo, runThrough, START, stepEvents, unexpected, wandbProgram } from './fixtures.js'
@@ -129,7 +130,12 @@ describe('mode online', () => {
   })
 
   /** A run with a checkpoint in its middle; answers what the sink reported. */
-  async function onlineRun(folder: string, settings: NodeJS.ProcessEnv, seconds = 30): Promise<string[]> {
+  async function onlineRun(
+    folder: string,
+    settings: NodeJS.ProcessEnv,
+    seconds = 30,
+    outcome: RunOutcome = 'done',
+  ): Promise<string[]> {
     Object.assign(process.env, settings)
     const failures: string[] = []
     const options: WandbOptions = { ...offline, mode: 'online', folder, upload_seconds: seconds }
@@ -146,7 +152,7 @@ describe('mode online', () => {
         await new Promise(resolve => setTimeout(resolve, 500))
       }
     }
-    sink.log({ kind: 'run-end', time: START + 1000, outcome: 'done' })
+    sink.log({ kind: 'run-end', time: START + 1000, outcome })
     await sink.close()
     return failures
   }
@@ -181,6 +187,28 @@ describe('mode online', () => {
         expect(upload.history.map(row => row._step)).toEqual(stepEvents(50).map(event => event.step))
         expect(upload.exitCode).toBe(0)
       })
+    })
+  })
+
+  it.skipIf(python === undefined)('does not wait for a network when it is stopped', async () => {
+    await inFolder(async parent => {
+      const nowhere = { ...environment('http://127.0.0.1:9'), PENSTOCK_PYTHON: python }
+      const started = performance.now()
+      const [failure] = await onlineRun(join(parent, 'wandb'), nowhere, 30, 'stopped')
+      expect(failure).toContain('later: wandb sync')
+      expect(performance.now() - started).toBeLessThan(5000)
+    })
+  })
+
+  it('never repeats the key that a program of that name says', async () => {
+    await inFolder(async parent => {
+      const [program, folder] = [join(parent, 'python'), join(parent, 'wandb')]
+      writeFileSync(program, '#!/bin/sh\necho "bad key $WANDB_API_KEY" >&2\nexit 1\n', { mode: 0o755 })
+      const failures = await onlineRun(folder, { PENSTOCK_PYTHON: program, WANDB_API_KEY: 'canary-0123456789' })
+      expect(failures[0]).toContain('bad key ***')
+      expect(failures[0]).not.toContain('canary')
+      const [run] = readdirSync(folder)
+      expect(readFileSync(join(folder, run!, 'run-abcd1234.wandb'), 'latin1')).not.toContain('canary')
     })
   })
 })

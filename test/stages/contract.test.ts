@@ -32,6 +32,7 @@ const model = { layers: 1, heads: 2, width: 16, sequence_length: 8 }
 const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'read-file': () => ({ path: jsonl, chunk_bytes: 4096 }),
   'read-lines': () => ({}),
+  'split-json': () => ({ shape: 'values' }),
   'validate-json': () => ({}),
   'write-index': out => ({ path: join(out, 'out.idx') }),
   'extract-text': () => ({}),
@@ -46,6 +47,7 @@ const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'shuffle-lines': () => ({ paths: [jsonl], seed: 1 }),
   'write-lines': out => ({ path: join(out, 'out.jsonl') }),
   'shuffle-samples': () => ({ path: packed, sequence_length: 8, batch_size: 4 }),
+  'cut-samples': () => ({ sequence_length: 8, batch_size: 4 }),
   'feed-trainer': out => ({
     model,
     tokenizer,

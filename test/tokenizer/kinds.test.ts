@@ -158,6 +158,7 @@ describe('added tokens', () => {
       added('e\u0301', { normalized: true }),
       added('<n>'),
     ],
+    'that begin in many ways': ['<a>', '[b]', '{c}', '(d)', '|e|', '#'].map(content => added(content)),
     'that are not special': [added('abc', { special: false }), added('<n>', { special: false, normalized: true })],
   }
   for (const [name, tokens] of Object.entries(flagged)) {

@@ -16,8 +16,8 @@ from torch import Tensor
 from . import checkpoint, parallel
 from .engine import Engine, MicroBatch
 from .faults import Fault
-from .feeder import Feeder
 from .feed import Feed, Frame, memory_of
+from .feeder import Feeder
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Rank:
         self._device = device
         self._engine: Engine | None = None
         self._pending: PendingResult | None = None
+        self._fellows = parallel.Fellows()
 
     def run(self):
         commands = {
@@ -50,9 +51,15 @@ class Rank:
             frame = self._next_frame()
             kind = frame.header["kind"]
             if kind == "step":
-                self._step(frame)
+                if self._fellows.agree(frame):
+                    self._step(frame)
+                else:
+                    self._answer_step()
+                    self._feed.send({"kind": "done", "skipped": True})
                 continue
             self._answer_step()
+            while not self._fellows.agree(frame):
+                pass
             if kind == "close":
                 return
             answer, payload = commands[kind](frame)
@@ -88,8 +95,7 @@ class Rank:
             self._pending.ready.synchronize()
         loss, norm = self._pending.figures.tolist()
         self._pending = None
-        memory = torch.cuda.max_memory_allocated() if self._device.type == "cuda" else 0
-        self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": memory})
+        self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": parallel.peak_memory(self._device)})
 
     def _batches(self, frame: Frame) -> list[MicroBatch]:
         """Inputs, then targets of each micro batch, [rows, columns] as the header says."""

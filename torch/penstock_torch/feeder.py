@@ -36,8 +36,6 @@ class Feeder:
 
     def _start(self, arguments: list[str]):
         command = [*_penstock(), "train", *arguments, "--engine", "torch"]
-        if os.environ["GROUP_RANK"] != "0":
-            command.append("--quiet")
         self._process = subprocess.Popen(command, env={**os.environ, "PENSTOCK_FEED": self.path})
         # The scheduler's wish to end is Node's to answer: it saves a checkpoint first.
         signal.signal(signal.SIGTERM, lambda *_: self._process.terminate())
@@ -52,8 +50,11 @@ class Feeder:
             time.sleep(0.05)
 
     def end(self) -> int:
-        """Waits for Node; its exit code is that of the rank that started it."""
+        """Waits for Node and gives its exit code. To have been stopped in order is no failure: torchrun would start again,
+        and the agents of other machines would wait for this one."""
         code = 0 if self._process is None else self._process.wait()
+        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+            code = 0
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         return code

@@ -1,6 +1,8 @@
 """The world of the ranks: device, process group, mesh, and how the model is laid over it."""
 
 import os
+import resource
+import sys
 
 import torch
 import torch.distributed as dist
@@ -55,6 +57,14 @@ def peak_flops(device: torch.device) -> float:
     return next((flops for part, flops in _PEAK_FLOPS.items() if part in name), 0.0)
 
 
+def peak_memory(device: torch.device) -> int:
+    """Bytes of the device's memory that this rank has held at most; on a CPU, of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
 def require_agreement(facts: dict):
     """Proves that every rank was told the same; raises on all of them when one was not."""
     told: list = [None] * dist.get_world_size()
@@ -64,6 +74,39 @@ def require_agreement(facts: dict):
             if told[0].get(key) != others.get(key):
                 message = f"rank {rank} has {key} {others.get(key)}, rank 0 has {told[0].get(key)}"
                 raise Fault("WORLD_MISMATCH", f"the ranks do not train the same thing: {message}")
+
+
+# Commands that all ranks must give up the next step for, in the order in which they win over each other.
+_COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load")
+
+
+class Fellows:
+    """Keeps the machines of a run at the same command, each of which has a feeder of its own.
+
+    A feeder may be told to stop while others go on. Then its ranks get "save" where others get "step": the step is not
+    taken, and the feeders that asked for it learn that it is time to save and end. The same look proves that all feeders
+    sent the same step of the same data. With one feeder there is nothing to compare.
+    """
+
+    def __init__(self):
+        several = int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1
+        # Numbers in main memory: a GPU would have to be waited for.
+        self._group = dist.new_group(backend="gloo") if several else None
+
+    def agree(self, frame) -> bool:
+        """Whether all ranks have the same command now. If not, steps are to be skipped, others to be tried again."""
+        if self._group is None:
+            return True
+        command = _COMMANDS.index(frame.header["kind"])
+        digest = frame.header.get("digest", 0)
+        mine = torch.tensor([command, -command, digest, -digest], dtype=torch.int64)
+        dist.all_reduce(mine, dist.ReduceOp.MAX, self._group)
+        most, least, digest_most, digest_least = mine.tolist()
+        if most != -least:
+            return False
+        if digest_most != -digest_least:
+            raise Fault("WORLD_MISMATCH", "the machines' feeders sent different samples for one step")
+        return True
 
 
 def open_mesh(device: torch.device, replicate: int, shard: int | None) -> DeviceMesh:
@@ -85,7 +128,12 @@ def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
             layer.compile()
     mesh = open_mesh(device, options.replicate_degree, options.shard_degree)
     if mesh.size() > 1 or half:
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+        # Inputs stay as they are: activations have the weights' type anyway, and the angles of positions need all 32 bits.
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16 if half else None,
+            reduce_dtype=torch.float32 if half else None,
+            cast_forward_inputs=False,
+        )
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)

@@ -8,6 +8,8 @@ import type { ViewState } from './view-state.js'
 const COLUMNS = ['Run', 'State', 'Begun', 'Time', 'Step', 'Loss', 'Held-out loss', 'Tokens/s', 'Tokens seen'] as const
 /** From this column on, numbers stand right. */
 const FIRST_NUMBER = 3
+/** A run logs more often than this: one that does not was killed, or hangs. */
+const SILENCE_MS = 60_000
 
 export function runTable(
   runs: readonly RunSummary[],
@@ -46,7 +48,10 @@ function row(
     compact(latest['train/tokens_per_second']),
     compact(latest['train/consumed_tokens']),
   ]
-  const stateCell = element('td', { class: outcome, title: message }, outcome)
+  const silence = Date.now() - run.updatedAt
+  const silent = outcome === 'running' && silence > SILENCE_MS
+  const stateText = silent ? `no news for ${duration(silence)}` : outcome
+  const stateCell = element('td', { class: silent ? 'stopped' : outcome, title: message }, stateText)
   return element(
     'tr',
     {},

@@ -67,6 +67,25 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   }
 }
 
+/**
+ * The same training on the torch engine, with as many ranks as the file counts on: one feeder reads the samples of all of
+ * them and deals each step out, so a step has the samples that it has there.
+ */
+export function onTorch(native: NativeTraining, device: 'auto' | 'cpu' | 'cuda' = 'auto'): NativeTraining {
+  const { shuffleSamples: samples, feedTrainer: trainer } = native
+  const ranks = samples.world_size ?? 1
+  return {
+    ...native,
+    shuffleSamples: { ...samples, rank: 0, world_size: 1 },
+    feedTrainer: {
+      ...trainer,
+      engine: 'torch',
+      accumulation_steps: (trainer.accumulation_steps ?? 1) * ranks,
+      torch: { ...trainer.torch, nproc: ranks, device },
+    },
+  }
+}
+
 function usesHalfPrecision({ options }: WrapperPlan): boolean {
   const { mixed_precision_settings: settings } = options
   const precision = typeof settings === 'object' && settings !== null ? Object.values(settings) : [settings]

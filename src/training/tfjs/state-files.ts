@@ -3,6 +3,7 @@
  * read; `optimizer.safetensors` holds AdamW's moments as `exp_avg.NAME` and `exp_avg_sq.NAME` (torch's words) and the
  * number of steps taken.
  */
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
@@ -20,6 +21,8 @@ export interface EngineState {
 
 export const modelFile = 'model.safetensors'
 const optimizerFile = 'optimizer.safetensors'
+/** What stands in a checkpoint of the torch engine instead. */
+const torchMoments = 'optimizer'
 const meanPrefix = 'exp_avg.'
 const variancePrefix = 'exp_avg_sq.'
 
@@ -34,6 +37,10 @@ export async function writeStateFiles(folder: string, state: EngineState): Promi
 /** @throws CHECKPOINT_INVALID */
 export async function readStateFiles(folder: string): Promise<EngineState> {
   const model = await readTensors(join(folder, modelFile))
+  if (!existsSync(join(folder, optimizerFile)) && existsSync(join(folder, torchMoments))) {
+    const message = 'the optimizer state is that of the torch engine: go on with engine torch'
+    throw new PenstockError('CHECKPOINT_INVALID', message, { file: join(folder, torchMoments) })
+  }
   const optimizer = await readTensors(join(folder, optimizerFile))
   const stepsTaken = Number(optimizer.metadata.steps_taken)
   if (!Number.isSafeInteger(stepsTaken) || stepsTaken < 0) {

@@ -26,6 +26,9 @@ export interface TorchEngineOptions {
   readonly torch: TorchOptions
 }
 
+/** Ranks import torch, which takes long from a slow disk, and find each other. */
+const startMs = 600_000
+
 /** Set by ranks that a scheduler started: where they will look for this process. */
 export const feedVariable = 'PENSTOCK_FEED'
 
@@ -81,7 +84,12 @@ export class TorchEngine implements Engine {
     return this.#ranks.facts[0]?.rank === 0
   }
 
-  /** Floating-point operations a second that all devices together can do; undefined where that is not known. */
+  /** Whether all ranks are fed from here. */
+  get #isAlone(): boolean {
+    const facts = this.#ranks.facts[0]
+    return facts?.worldSize === facts?.localWorldSize
+  }
+
   get peakFlops(): number | undefined {
     const first = this.#ranks.facts[0]
     return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
@@ -91,7 +99,10 @@ export class TorchEngine implements Engine {
     const { model, optimizer, gradientClip, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
-    await this.#guard(this.#ranks.complete())
+    const timer = setTimeout(() => {
+      this.#ranks.fail(new PenstockError('ENGINE_FAILED', `not all ranks came within ${startMs / 1000} s`))
+    }, startMs)
+    await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
     await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
   }
@@ -106,10 +117,15 @@ export class TorchEngine implements Engine {
     }
     await this.#requireWeights()
     const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
-    const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate })
+    const digest = this.#isAlone ? {} : { digest: digestOf(microBatches) }
+    const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate, ...digest })
+    if (answer.skipped === true) {
+      return { loss: Number.NaN, gradientNorm: Number.NaN, skipped: true }
+    }
     this.stepsTaken++
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
-    return { loss: Number(answer.loss), gradientNorm: Number(answer.gradientNorm) }
+    const { loss, gradientNorm, memory } = answer
+    return { loss: Number(loss), gradientNorm: Number(gradientNorm), peakMemoryBytes: Number(memory) }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
@@ -189,10 +205,18 @@ export class TorchEngine implements Engine {
       this.#ranks.cut()
       await this.#torchrun.stop()
       const lines = await this.#torchrun.lastLines()
-      const message = lines === '' ? error.message : `${error.message}\n${lines}`
-      throw new PenstockError('ENGINE_FAILED', message, error.where, error)
+      throw withLastLines(error, lines)
     }
   }
+}
+
+function withLastLines(error: PenstockError, lines: string): PenstockError {
+  if (lines.includes("No module named 'torch'") || error.message.includes('ENOENT')) {
+    const message = `this Python does not run or has no torch: run \`penstock setup torch\`, or name another`
+    return new PenstockError('PEER_MISSING', message, { path: 'torch.python' }, error)
+  }
+  const message = lines === '' ? error.message : `${error.message}\n${lines}`
+  return new PenstockError('ENGINE_FAILED', message, error.where, error)
 }
 
 async function writeInitialWeights(file: string, model: ModelOptions): Promise<void> {
@@ -206,6 +230,17 @@ async function writeInitialWeights(file: string, model: ModelOptions): Promise<v
     }
   }
   await pipeline(Readable.from(pieces()), createWriteStream(file))
+}
+
+/** Tells the samples of one step from others, so that machines can compare theirs: FNV-1a over token ids, 32 bits. */
+function digestOf(batches: readonly TrainingBatch[]): number {
+  let digest = 0x811c9dc5
+  for (const { inputs } of batches) {
+    for (let index = 0; index < inputs.length; index++) {
+      digest = Math.imul(digest ^ inputs[index]!, 0x01000193)
+    }
+  }
+  return digest >>> 0
 }
 
 function bytesOf(numbers: Int32Array | Float32Array): Uint8Array {

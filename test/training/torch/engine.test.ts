@@ -14,6 +14,11 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
+async function emptyFolder(name: string): Promise<string> {
+  await mkdir(join(folder, name))
+  return join(folder, name)
+}
+
 async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
   const opened = await engine
   try {
@@ -26,7 +31,11 @@ async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promi
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
   const variants: readonly [string, number, ModelInput][] = [
     ['rotary, rms, swiglu, grouped heads', 2, { kv_heads: 2 }],
-    ['learned, layer, gelu, bias, tied', 1, { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true }],
+    [
+      'learned, layer, gelu, bias, tied',
+      1,
+      { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true },
+    ],
     ['none, rms, gelu, bias, tied', 2, { position: 'none', activation: 'gelu', bias: true, tie_weights: true }],
   ]
   test.each(variants)('computes what tfjs computes: %s', async (_, nproc, changes) => {
@@ -42,6 +51,24 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     expect(found.evaluation.lossSum).toBeCloseTo(expected.evaluation.lossSum, 2)
     expect(largestDifference([...found.logits], [...expected.logits])).toBeLessThan(1e-3)
     expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
+  })
+
+  test('trains in bfloat16, with activations computed again and whole copies of the model, nearly as well', async () => {
+    const torch = { mixed_precision: 'bf16', activation_checkpointing: true, replicate_degree: 2 } as const
+    const expected = await using(openSmall('tfjs'), engine => losses(engine, 20))
+    await using(openSmall('torch', 2, { torch }), async engine => {
+      const found = await losses(engine, 20)
+      expect(largestDifference(found, expected)).toBeLessThan(0.05)
+      expect(found).not.toEqual(expected)
+      await engine.saveState(await emptyFolder('bf16'))
+    })
+    // Weights are kept whole.
+    await using(openSmall('tfjs'), async engine => engine.loadWeights(join(folder, 'bf16')))
+    await expect(
+      using(openSmall('tfjs'), async engine => engine.loadState(join(folder, 'bf16'))),
+    ).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID', message: expect.stringContaining('engine torch') })
+    const degrees = { replicate_degree: 3 }
+    await expect(openSmall('torch', 2, { torch: degrees })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 
   test('has one loss curve with 1, 2 and 4 ranks, also where rows do not divide evenly, and checkpoints that reshard', async () => {
@@ -91,7 +118,8 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
         await expect(engine.loadState(wide)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
       })
     })
-    const logits = (engine: Engine) => engine.loadWeights(theirs).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
+    const logits = (engine: Engine) =>
+      engine.loadWeights(theirs).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
     const [first, second] = [await using(openSmall('tfjs'), logits), await using(openSmall('torch'), logits)]
     expect(largestDifference([...first], [...second])).toBeLessThan(1e-4)
   })

@@ -1,10 +1,10 @@
 /** What the tests of the torch engine share: the Python to use, small engines, batches that can be learnt. */
 import type { Engine, TrainingBatch } from '#src/training/engine'
+import { toTrainingBatch } from '#src/training/engine'
 import { openEngine } from '#src/training/open-engine'
 import { type ModelInput, parseTraining, resolveModel, type TrainingInput } from '#src/training/options'
 import { findPython } from '#src/training/torch/python'
 import { countingBatch } from '../fixtures.js'
-import { toTrainingBatch } from '#src/training/engine'
 
 /** Undefined, with the reason on the terminal, where no torch is installed: the tests are skipped then. */
 export const torchPython = ((): string | undefined => {

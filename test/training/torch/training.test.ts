@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type RunningCommand, ROOT, start } from '../../cli/support.js'
+import { ROOT, type RunningCommand, start } from '../../cli/support.js'
 import { byteTokenizer, END } from '../../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../../stages/support.js'
 import { slow, torchPython } from './fixtures.js'
@@ -60,7 +60,8 @@ function descendants(pid: number, text: string): number[] {
     .map(row => row.pid)
 }
 
-const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+const isAlive = (pid: number): boolean =>
+  existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
 
 async function until(what: string, condition: () => boolean): Promise<void> {
   const deadline = Date.now() + 30_000
@@ -81,7 +82,9 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
 
   beforeAll(async () => {
     writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
-    const lines = Array.from({ length: 300 }, (_, line) => JSON.stringify({ text: `a line of text, number ${line % 17}` }))
+    const lines = Array.from({ length: 300 }, (_, line) =>
+      JSON.stringify({ text: `a line of text, number ${line % 17}` }),
+    )
     writeFileSync(at('data.jsonl'), `${lines.join('\n')}\n`)
     const files = ['pack', at('data.jsonl'), '-t', at('tokenizer.json'), '-o', at('data.pbin')]
     expect(await start([...files, '--end-of-document', END]).outcome).toMatchObject({ code: 0 })
@@ -143,22 +146,58 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
   })
 
   it('is started by a scheduler through torchrun, whose elastic agent restarts it with the place in the data intact', async () => {
-    const launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '1']
-    const script = ['-m', 'penstock_torch', definition('scheduled'), '--device', 'cpu', '--json']
-    const child = spawn(torchPython!, [...launcher, ...script], {
-      env: { ...process.env, PYTHONPATH: join(ROOT, 'torch') },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
-    let err = ''
-    child.stderr.on('data', chunk => {
-      err += chunk
-    })
-    const ended = new Promise(resolve => child.on('close', resolve))
-    await until('step 6', () => err.includes('"kind":"checkpoint","step":6,'))
-    process.kill(ranksOf({ pid: child.pid! })[1]!, 'SIGKILL')
-    expect(await ended, err).toBe(0)
-    expect(err).toContain('"kind":"resumed"')
-    expect(lossesOf(err)).toEqual(undisturbed.losses)
+    const run = schedule(definition('scheduled'), ['--standalone', '--nproc-per-node', '2', '--max-restarts', '1'])
+    await until('step 6', () => run.err().includes('"kind":"checkpoint","step":6,'))
+    process.kill(ranksOf(run)[1]!, 'SIGKILL')
+    expect(await run.code, run.err()).toBe(0)
+    expect(run.err()).toContain('"kind":"resumed"')
+    expect(lossesOf(run.err())).toEqual(undisturbed.losses)
     expect(weightsHash('scheduled')).toBe(undisturbed.hash)
   })
+
+  it('refuses machines that were told different things, with the name of what differs', async () => {
+    const other = readFileSync(definition('other'), 'utf8').replace('epochs: endless', 'epochs: endless, seed: 5')
+    writeFileSync(at('seed.yaml'), other)
+    const runs = [definition('other'), at('seed.yaml')].map((file, rank) => schedule(file, twoMachines(rank)))
+    for (const run of runs) expect(await run.code).toBe(1)
+    expect(runs[0]!.err()).toMatch(/rank 1 has seed 5, rank 0 has 0.*WORLD_MISMATCH/)
+  })
+
+  it('runs on several machines, each with a feeder of its own; one that is told to stop stops all, in order', async () => {
+    const nodes = (name: string) => [0, 1].map(rank => schedule(definition(name), twoMachines(rank)))
+    const stopped = nodes('machines')
+    await until('step 6', () => stopped[0]!.err().includes('"kind":"step","step":6,'))
+    process.kill(descendants(stopped[1]!.pid, 'main.js train')[0]!, 'SIGTERM')
+    await Promise.all(stopped.map(run => run.code))
+    const last = Math.max(...lossesOf(stopped[0]!.err()).keys())
+    expect(last).toBeLessThan(STEPS)
+    expect(readdirSync(at('machines'))).toContain(`step-${String(last).padStart(6, '0')}`)
+    const resumed = nodes('machines')
+    for (const run of resumed) expect(await run.code, run.err()).toBe(0)
+    expect(resumed[1]!.err()).not.toContain('"kind":"step"')
+    const losses = new Map([...lossesOf(stopped[0]!.err()), ...lossesOf(resumed[0]!.err())])
+    expect(losses).toEqual(undisturbed.losses)
+    expect(weightsHash('machines')).toBe(undisturbed.hash)
+  })
 })
+
+/** One of two machines, both of which are this one. */
+function twoMachines(rank: number): string[] {
+  const meeting = ['--master-addr', '127.0.0.1', '--master-port', String(29_000 + (process.pid % 2000))]
+  return ['--nnodes', '2', '--nproc-per-node', '1', ...meeting, '--node-rank', String(rank)]
+}
+
+/** torchrun with our ranks, as a scheduler starts it. */
+function schedule(file: string, launcher: readonly string[]) {
+  const script = ['-m', 'penstock_torch', file, '--device', 'cpu', '--json']
+  const child = spawn(torchPython!, ['-m', 'torch.distributed.run', ...launcher, ...script], {
+    env: { ...process.env, PYTHONPATH: join(ROOT, 'torch') },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let err = ''
+  child.stderr.on('data', chunk => {
+    err += chunk
+  })
+  const code = new Promise<number | null>(resolve => child.on('close', resolve))
+  return { pid: child.pid!, code, err: () => err }
+}

@@ -1,0 +1,152 @@
+/**
+ * The whole way, JSONL to index and packed file, beside the reference system's own commands and Gigatoken, on the same
+ * file in the same run. Ours is a whole process from its start, validation and files included; Gigatoken tokenizes in
+ * memory. The reference system is slow, so it gets the first part of the file; its files and ours are compared.
+ *
+ * Needs a build, a corpus (scripts/make-bench-corpus.mjs), a GPT-2 tokenizer folder and the peers environment:
+ *   npx jiti bench/pack.ts TOKENIZER_FOLDER [corpus.jsonl] [megabytes for the reference, 8]
+ */
+import { execFileSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const [tokenizerFolder, corpusArgument, referenceMegabytes = '8'] = process.argv.slice(2)
+if (tokenizerFolder === undefined) throw new Error('usage: npx jiti bench/pack.ts TOKENIZER_FOLDER [corpus.jsonl] [MB]')
+const tokenizer = resolve(tokenizerFolder)
+const corpus = resolve(corpusArgument ?? join(root, 'data/bench/corpus.jsonl'))
+const python = execFileSync(process.execPath, [join(root, 'scripts/setup-python.mjs'), 'peers'], {
+  encoding: 'utf8',
+}).trim()
+const folder = mkdtempSync(join(tmpdir(), 'penstock-bench-'))
+const at = (name: string): string => join(folder, name)
+
+interface Row {
+  readonly who: string
+  readonly what: string
+  readonly megabytes: number
+  readonly seconds: number
+}
+const rows: Row[] = []
+const megabytesOf = (file: string): number => statSync(file).size / 1e6
+
+function timed(who: string, what: string, file: string, command: string, args: readonly string[]): string {
+  const start = performance.now()
+  const out = execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], cwd: folder })
+  rows.push({ who, what, megabytes: megabytesOf(file), seconds: (performance.now() - start) / 1000 })
+  return out
+}
+
+function ours(what: string, args: readonly string[], file: string): void {
+  const main = join(root, 'dist/cli/main.js')
+  timed('penstock', what, file, process.execPath, [main, ...args, '--if-exists', 'override', '--quiet'])
+}
+
+/** The first lines of the corpus, about `megabytes` of them. */
+function firstPart(megabytes: number): string {
+  const descriptor = openSync(corpus, 'r')
+  const bytes = Buffer.alloc(Math.min(megabytes * 1e6, statSync(corpus).size))
+  readSync(descriptor, bytes)
+  closeSync(descriptor)
+  writeFileSync(at('part.jsonl'), bytes.subarray(0, bytes.lastIndexOf(10) + 1))
+  return at('part.jsonl')
+}
+
+const GIGATOKEN = `
+import sys, time
+from gigatoken import Tokenizer, JsonlFileSource
+tokenizer = Tokenizer(sys.argv[1] + '/tokenizer.json')
+for _ in range(3):
+    start = time.perf_counter()
+    tokenizer.encode_files(JsonlFileSource([sys.argv[2]], field='text'), parallel=True)
+    print(time.perf_counter() - start)
+`
+
+const packArguments = (file: string, name: string): string[] => [
+  ...['pack', file, '-t', tokenizer, '--end-of-document', '<|endoftext|>'],
+  ...['-o', at(`${name}.pbin`), '--index', at(`${name}.idx`)],
+]
+
+try {
+  // Once for the page cache.
+  readFileSync(corpus)
+  for (let run = 0; run < 3; run++) {
+    ours('index + pack, files written', packArguments(corpus, 'ours'), corpus)
+    ours('index, strict validation', ['index', corpus, '-o', at('ours2.idx')], corpus)
+    const start = performance.now()
+    readFileSync(corpus)
+    rows.push({
+      who: '-',
+      what: 'read alone',
+      megabytes: megabytesOf(corpus),
+      seconds: (performance.now() - start) / 1000,
+    })
+  }
+  const calls = execFileSync(python, ['-c', GIGATOKEN, tokenizer, corpus], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map(Number)
+  for (const [call, seconds] of calls.entries()) {
+    const what = `tokens in memory, ${call === 0 ? 'first call' : 'later call'}`
+    rows.push({ who: 'gigatoken', what, megabytes: megabytesOf(corpus), seconds })
+  }
+
+  const part = firstPart(Number(referenceMegabytes))
+  const modalities = join(python, '..', 'modalities')
+  timed('modalities', 'index', part, modalities, [
+    'data',
+    'create_raw_index',
+    part,
+    '--index_path',
+    at('reference.idx'),
+  ])
+  writeFileSync(
+    at('pack.yaml'),
+    `settings: {src_path: ${part}, dst_path: ${at('reference.pbin')}, index_path: ${at('reference.idx')}, jq_pattern: .text,
+  num_cpus: ${cpus().length}, eod_token: "<|endoftext|>", processing_batch_size: 10, raw_samples_queue_size: 300, processed_samples_queue_size: 300}
+tokenizer: {component_key: tokenizer, variant_key: pretrained_hf_tokenizer,
+  config: {pretrained_model_name_or_path: ${tokenizer}, padding: false, truncation: false}}
+`,
+  )
+  timed('modalities', 'pack', part, modalities, ['data', 'pack_encoded_data', at('pack.yaml')])
+  ours('index + pack of the reference part', packArguments(part, 'part'), part)
+  for (const ending of ['idx', 'pbin']) {
+    const same = readFileSync(at(`part.${ending}`)).equals(readFileSync(at(`reference.${ending}`)))
+    console.log(`.${ending} of the reference system and ours: ${same ? 'identical' : 'DIFFERENT'}`)
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+
+/** The fastest of several runs. */
+function best(who: string, what: string): number {
+  return Math.max(
+    ...rows.filter(row => row.who === who && row.what.startsWith(what)).map(row => row.megabytes / row.seconds),
+  )
+}
+
+const whole = best('penstock', 'index + pack, files')
+const report = {
+  machine: `${cpus()[0]?.model}, ${cpus().length} cores, Node ${process.version}`,
+  corpus: { file: corpus, megabytes: megabytesOf(corpus) },
+  rows: rows.map(row => ({ ...row, megabytesPerSecond: row.megabytes / row.seconds })),
+  ratios: {
+    'index + pack over modalities pack': whole / best('modalities', 'pack'),
+    'index over modalities index': best('penstock', 'index, strict') / best('modalities', 'index'),
+    'index + pack over gigatoken, first call': whole / best('gigatoken', 'tokens in memory, first'),
+    'index + pack over gigatoken, later calls': whole / best('gigatoken', 'tokens in memory, later'),
+  },
+}
+console.table(
+  report.rows.map(({ who, what, megabytes, seconds, megabytesPerSecond }) => ({
+    who,
+    what,
+    MB: megabytes.toFixed(1),
+    s: seconds.toFixed(2),
+    'MB/s': megabytesPerSecond.toFixed(1),
+  })),
+)
+console.table(Object.fromEntries(Object.entries(report.ratios).map(([name, ratio]) => [name, ratio.toFixed(2)])))
+console.log(JSON.stringify(report))

@@ -1,0 +1,52 @@
+/**
+ * Tokens as they come -> training samples, in the order of the documents: the same blocks that `shuffle-samples` with
+ * `shuffle: none` cuts out of the packed file, but without waiting for that file. What does not fill a batch at the end
+ * is dropped. A resumed training passes over the samples that it knows.
+ */
+import * as z from 'zod'
+import type { SampleBatch, TokenBatch } from '../formats/batches.js'
+import { type TransformStage, transform } from './stage.js'
+
+export const cutSamplesOptions = z.strictObject({
+  sequence_length: z.int().min(2).describe('tokens that the model sees at once'),
+  batch_size: z.int().positive().default(8).describe('samples in a batch'),
+})
+export type CutSamplesOptions = z.input<typeof cutSamplesOptions>
+
+export function cutSamples(options: CutSamplesOptions): TransformStage<TokenBatch, SampleBatch> {
+  const { sequence_length: sequenceLength, batch_size: rows } = cutSamplesOptions.parse(options)
+  const block = sequenceLength + 1
+  // The last target of a block is the first input of the next, and so it is over the edges of batches.
+  const window = new Int32Array(rows * sequenceLength + 1)
+  return transform('cut-samples', async function* (input, context) {
+    context.stats.recounts = true
+    let [filled, number] = [0, 0]
+    for await (const { tokens } of input) {
+      for (let taken = 0; taken < tokens.length; ) {
+        const part = tokens.subarray(taken, taken + window.length - filled)
+        window.set(part, filled)
+        filled += part.length
+        taken += part.length
+        if (filled === window.length) {
+          yield sampleBatch(window, number++, rows, block)
+          context.count('tokens', rows * sequenceLength)
+          window[0] = window[filled - 1]!
+          filled = 1
+        }
+      }
+    }
+  })
+}
+
+/** Cuts the window into overlapping blocks. */
+function sampleBatch(window: Int32Array, number: number, rows: number, block: number): SampleBatch {
+  const sequenceLength = block - 1
+  const tokens = new Int32Array(rows * block)
+  for (let row = 0; row < rows; row++) {
+    tokens.set(window.subarray(row * sequenceLength, row * sequenceLength + block), row * block)
+  }
+  // How many samples there will be, and in how many bytes, is known only when the text has ended.
+  const unknown = { sampleCount: 0, dataBytes: 0, tokenBytes: 0 }
+  const cursor = { version: 1, globalSamples: (number + 1) * rows, seed: 0, sequenceLength, ...unknown } as const
+  return { kind: 'samples', number, byteLength: tokens.byteLength, tokens, rows, block, cursor }
+}

@@ -1,0 +1,53 @@
+/**
+ * Texts that a model writes while it learns: every so many steps a prompt is continued, with the same seed each time, so
+ * that what changes is the model. The weights and the order of the samples are not touched by it.
+ */
+import * as z from 'zod'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import type { Engine } from '../training/engine.js'
+import { generate } from '../training/generate.js'
+
+export const sampleTextsOptions = z.strictObject({
+  prompt: z.string().min(1).describe('the text to continue'),
+  every_steps: z.int().positive().default(100).describe('steps between texts'),
+  max_tokens: z.int().positive().default(40).describe('tokens to add at most'),
+  temperature: z.number().nonnegative().default(0.8).describe('0 takes the likeliest token each time'),
+})
+type SampleTexts = z.output<typeof sampleTextsOptions>
+
+/** What a stage reports for each text. */
+export interface SampleTextEvent {
+  readonly kind: 'sample-text'
+  readonly step: number
+  /** The prompt and what follows. */
+  readonly text: string
+}
+
+export class TextSampler {
+  private readonly options: SampleTexts
+  private readonly engine: Engine
+  private readonly tokenizer: Tokenizer
+  private readonly sequenceLength: number
+  private lastStep: number
+
+  /** @param step the steps that a resumed run has behind it: no text is due for them */
+  constructor(options: SampleTexts, engine: Engine, tokenizer: Tokenizer, sequenceLength: number, step: number) {
+    this.options = options
+    this.engine = engine
+    this.tokenizer = tokenizer
+    this.sequenceLength = sequenceLength
+    this.lastStep = step
+  }
+
+  /** A text when one is due after a step; call it between steps. */
+  async after(step: number): Promise<SampleTextEvent | undefined> {
+    const { prompt, every_steps, max_tokens, temperature } = this.options
+    if (step === this.lastStep || step % every_steps !== 0) return undefined
+    this.lastStep = step
+    const { tokenizer } = this
+    const ids = [...tokenizer.encode(prompt)]
+    const limits = { maxTokens: max_tokens, sequenceLength: this.sequenceLength, vocabSize: tokenizer.totalSize }
+    for await (const id of generate(this.engine, [...ids], { ...limits, temperature })) ids.push(id)
+    return { kind: 'sample-text', step, text: tokenizer.decode(ids) }
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Bytes of one JSON document that holds many records -> lines, one a record: the elements of an array, at the top or
+ * under a key, or values that stand one behind the other. Records are written anew, so byte offsets are those of the
+ * lines that come out. About 15 MB/s: for what does not come as JSONL.
+ */
+import { pipeline, Readable } from 'node:stream'
+import { parser } from 'stream-json'
+import { pick } from 'stream-json/filters/pick.js'
+import { streamArray } from 'stream-json/streamers/stream-array.js'
+import { streamValues } from 'stream-json/streamers/stream-values.js'
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { LineBatch } from '../formats/batches.js'
+import { LineSplitter } from '../formats/jsonl.js'
+import { type TransformStage, transform } from './stage.js'
+
+const BATCH_CHARACTERS = 1 << 19
+
+export const splitJsonOptions = z.strictObject({
+  shape: z
+    .enum(['array', 'values'])
+    .default('array')
+    .describe('the elements of an array, or values one behind the other'),
+  pick: z.string().min(1).optional().describe('path of the array inside the document, such as data.items'),
+  source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
+})
+export type SplitJsonOptions = z.input<typeof splitJsonOptions>
+
+/** @throws JSON_INVALID */
+export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8Array, LineBatch> {
+  const checked = splitJsonOptions.parse(options)
+  return transform('split-json', async function* (input) {
+    const splitter = new LineSplitter({ source: checked.source, maxLineBytes: Number.MAX_SAFE_INTEGER })
+    let text = ''
+    for await (const { value } of valuesIn(input, checked)) {
+      text += `${JSON.stringify(value)}\n`
+      if (text.length < BATCH_CHARACTERS) continue
+      const batch = splitter.push(Buffer.from(text))
+      text = ''
+      if (batch !== undefined) yield batch
+    }
+    const last = splitter.push(Buffer.from(text))
+    if (last !== undefined) yield last
+  })
+}
+
+async function* valuesIn(
+  input: AsyncIterable<Uint8Array>,
+  { shape, pick: path, source }: z.output<typeof splitJsonOptions>,
+): AsyncGenerator<{ readonly value: unknown }> {
+  const steps = [
+    Readable.from(input),
+    parser.asStream({ jsonStreaming: shape === 'values' }),
+    ...(path === undefined ? [] : [pick.asStream({ filter: path })]),
+    shape === 'array' ? streamArray.asStream() : streamValues.asStream(),
+  ]
+  // The loop below meets the error too, as the last stream's own.
+  const values = pipeline(steps as never, () => {}) as unknown as Readable
+  try {
+    yield* values
+  } catch (error) {
+    if (error instanceof PenstockError) throw error
+    throw new PenstockError(
+      'JSON_INVALID',
+      `not ${shape === 'array' ? 'an array of' : ''} JSON values: ${(error as Error).message}`,
+      { file: source },
+      error,
+    )
+  }
+}

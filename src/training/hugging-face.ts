@@ -1,0 +1,299 @@
+/**
+ * A model as a folder that Hugging Face's transformers opens, and back. The options of a model decide the layout: Llama's
+ * for rotary positions, RMS norms and swiglu; GPT-2's for learned positions, layer norms, gelu and biases. Our names are
+ * Llama's, so there only the configuration is added; GPT-2 keeps matrices as [in, out] and joins query, key and value.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PenstockError } from '../errors.js'
+import { encodeSafetensors } from '../formats/safetensors.js'
+import { type ModelOptions, resolveModel } from './options.js'
+import { readWeights } from './tfjs/state-files.js'
+import type { NamedTensor } from './weights.js'
+
+type Weights = ReadonlyMap<string, NamedTensor>
+type Config = Readonly<Record<string, unknown>>
+
+export interface TrainedModel {
+  readonly model: ModelOptions
+  readonly weights: Weights
+}
+
+/** What a family fixes about a model, and how its configuration says the rest. */
+interface Family {
+  readonly fixed: Partial<ModelOptions>
+  configOf(model: ModelOptions): Config
+  modelOf(config: Config): Partial<ModelOptions>
+  toTheirs(weights: Weights, model: ModelOptions): Weights
+  toOurs(weights: Weights, model: ModelOptions): Weights
+}
+
+const llama: Family = {
+  fixed: { position: 'rotary', norm: 'rms', activation: 'swiglu', bias: false },
+  configOf: model => ({
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    vocab_size: model.vocab_size,
+    max_position_embeddings: model.sequence_length,
+    num_hidden_layers: model.layers,
+    num_attention_heads: model.heads,
+    num_key_value_heads: model.kv_heads,
+    hidden_size: model.width,
+    intermediate_size: model.ffn_width,
+    hidden_act: 'silu',
+    rope_theta: model.rotary_base,
+    rms_norm_eps: model.norm_eps,
+    tie_word_embeddings: model.tie_weights,
+    attention_bias: false,
+    mlp_bias: false,
+    initializer_range: model.init_std,
+    torch_dtype: 'float32',
+  }),
+  modelOf: config => ({
+    vocab_size: numberIn(config, 'vocab_size'),
+    sequence_length: numberIn(config, 'max_position_embeddings'),
+    layers: numberIn(config, 'num_hidden_layers'),
+    heads: numberIn(config, 'num_attention_heads'),
+    kv_heads: numberIn(config, 'num_key_value_heads'),
+    width: numberIn(config, 'hidden_size'),
+    ffn_width: numberIn(config, 'intermediate_size'),
+    rotary_base: rotaryBaseIn(config),
+    norm_eps: numberIn(config, 'rms_norm_eps'),
+    tie_weights: config.tie_word_embeddings === true,
+  }),
+  toTheirs: weights => weights,
+  toOurs: weights => weights,
+}
+
+const gpt2: Family = {
+  fixed: { position: 'learned', norm: 'layer', activation: 'gelu', bias: true },
+  configOf: model => ({
+    architectures: ['GPT2LMHeadModel'],
+    model_type: 'gpt2',
+    vocab_size: model.vocab_size,
+    n_positions: model.sequence_length,
+    n_layer: model.layers,
+    n_head: model.heads,
+    n_embd: model.width,
+    n_inner: model.ffn_width,
+    activation_function: 'gelu',
+    layer_norm_epsilon: model.norm_eps,
+    tie_word_embeddings: model.tie_weights,
+    embd_pdrop: 0,
+    attn_pdrop: 0,
+    resid_pdrop: 0,
+    initializer_range: model.init_std,
+    torch_dtype: 'float32',
+  }),
+  modelOf: config => ({
+    vocab_size: numberIn(config, 'vocab_size'),
+    sequence_length: numberIn(config, 'n_positions'),
+    layers: numberIn(config, 'n_layer'),
+    heads: numberIn(config, 'n_head'),
+    kv_heads: numberIn(config, 'n_head'),
+    width: numberIn(config, 'n_embd'),
+    ffn_width: config.n_inner == null ? 4 * numberIn(config, 'n_embd') : numberIn(config, 'n_inner'),
+    norm_eps: numberIn(config, 'layer_norm_epsilon'),
+    tie_weights: config.tie_word_embeddings !== false,
+  }),
+  toTheirs: toGpt2,
+  toOurs: fromGpt2,
+}
+
+const families = { llama, gpt2 }
+
+/**
+ * Writes `config.json` and `model.safetensors` into a folder, which is made.
+ * @returns the layout that was chosen
+ * @throws UNSUPPORTED for a model that neither layout can hold, FILE_UNWRITABLE
+ */
+export async function writeHuggingFace(folder: string, { model, weights }: TrainedModel): Promise<'llama' | 'gpt2'> {
+  const name = familyOf(model)
+  const family = families[name]
+  const tensors = [...family.toTheirs(weights, model)].map(([key, { shape, values }]) => {
+    return { name: key, dtype: 'F32' as const, shape, data: values }
+  })
+  try {
+    await mkdir(folder, { recursive: true })
+    await writeFile(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }))
+    await writeFile(join(folder, 'config.json'), `${JSON.stringify(family.configOf(model), null, 2)}\n`)
+  } catch (error) {
+    throw new PenstockError('FILE_UNWRITABLE', (error as Error).message, { file: folder }, error)
+  }
+  return name
+}
+
+/**
+ * Reads a folder that transformers wrote, float32 in one file.
+ * @throws FILE_UNREADABLE, UNSUPPORTED for a model that ours is not, CHECKPOINT_INVALID
+ */
+export async function readHuggingFace(folder: string): Promise<TrainedModel> {
+  const file = join(folder, 'config.json')
+  const config: Config = await readFile(file, 'utf8').then(JSON.parse, error => {
+    throw new PenstockError('FILE_UNREADABLE', (error as Error).message, { file }, error)
+  })
+  const name = (['llama', 'gpt2'] as const).find(known => known === config.model_type)
+  if (name === undefined) {
+    const message = `model_type is ${JSON.stringify(config.model_type)}; llama and gpt2 are read`
+    throw new PenstockError('UNSUPPORTED', message, { file })
+  }
+  refuseOthers(config, file)
+  const family = families[name]
+  const model = resolveModel({ ...family.fixed, ...family.modelOf(config) })
+  return { model, weights: family.toOurs(await readWeights(join(folder, 'model.safetensors')), model) }
+}
+
+function familyOf(model: ModelOptions): 'llama' | 'gpt2' {
+  const misfits = (fixed: Partial<ModelOptions>) =>
+    (Object.keys(fixed) as (keyof ModelOptions)[]).filter(key => model[key] !== fixed[key])
+  const asLlama = misfits(llama.fixed)
+  const asGpt2 = [...misfits(gpt2.fixed), ...(model.kv_heads === model.heads ? [] : ['kv_heads'])]
+  if (asLlama.length === 0) {
+    return 'llama'
+  }
+  if (asGpt2.length === 0) {
+    return 'gpt2'
+  }
+  const message = `no layout of Hugging Face fits: Llama's differs in ${asLlama.join(', ')}, GPT-2's in ${asGpt2.join(', ')}`
+  throw new PenstockError('UNSUPPORTED', message)
+}
+
+/** Options that change what a model computes, with the only values that ours knows. */
+const expected: Readonly<Record<string, readonly unknown[]>> = {
+  hidden_act: ['silu'],
+  activation_function: ['gelu'],
+  attention_bias: [false],
+  mlp_bias: [false],
+  scale_attn_weights: [true],
+  scale_attn_by_inverse_layer_idx: [false],
+  rope_scaling: [null],
+}
+
+function refuseOthers(config: Config, file: string): void {
+  for (const [key, values] of Object.entries(expected)) {
+    const isPlainRope = key === 'rope_scaling' && (config[key] as Config | null)?.rope_type === 'default'
+    if (config[key] !== undefined && !values.includes(config[key]) && !isPlainRope) {
+      const message = `${key} is ${JSON.stringify(config[key])}; only ${JSON.stringify(values[0])} is known`
+      throw new PenstockError('UNSUPPORTED', message, { file })
+    }
+  }
+  const headWidth = config.head_dim
+  if (headWidth != null && headWidth !== numberIn(config, 'hidden_size') / numberIn(config, 'num_attention_heads')) {
+    throw new PenstockError('UNSUPPORTED', `head_dim is ${headWidth}; only hidden_size / heads is known`, { file })
+  }
+}
+
+function numberIn(config: Config, key: string): number {
+  const value = config[key]
+  if (typeof value !== 'number') {
+    throw new PenstockError('UNSUPPORTED', `config.json has no number ${key}`)
+  }
+  return value
+}
+
+/** Newer versions of transformers keep it in `rope_parameters`. */
+function rotaryBaseIn(config: Config): number {
+  const parameters = config.rope_parameters as Config | undefined
+  return numberIn({ rope_theta: config.rope_theta ?? parameters?.rope_theta ?? 10_000 }, 'rope_theta')
+}
+
+/** Our parts of a layer, and GPT-2's; query, key and value are apart. */
+const layerParts = [
+  ['input_layernorm', 'ln_1'],
+  ['self_attn.o_proj', 'attn.c_proj'],
+  ['post_attention_layernorm', 'ln_2'],
+  ['mlp.up_proj', 'mlp.c_fc'],
+  ['mlp.down_proj', 'mlp.c_proj'],
+] as const
+const attentionParts = ['q_proj', 'k_proj', 'v_proj'] as const
+
+/** Pairs of our name and GPT-2's for all weights that are not joined. */
+function gpt2Names(model: ModelOptions): [string, string][] {
+  const names: [string, string][] = [
+    ['model.embed_tokens.weight', 'transformer.wte.weight'],
+    ['model.embed_positions.weight', 'transformer.wpe.weight'],
+    ['model.norm.weight', 'transformer.ln_f.weight'],
+    ['model.norm.bias', 'transformer.ln_f.bias'],
+  ]
+  if (!model.tie_weights) {
+    names.push(['lm_head.weight', 'lm_head.weight'])
+  }
+  for (let layer = 0; layer < model.layers; layer++) {
+    for (const [ours, theirs] of layerParts) {
+      for (const kind of ['weight', 'bias']) {
+        names.push([`model.layers.${layer}.${ours}.${kind}`, `transformer.h.${layer}.${theirs}.${kind}`])
+      }
+    }
+  }
+  return names
+}
+
+function toGpt2(weights: Weights, model: ModelOptions): Weights {
+  const theirs = new Map(
+    gpt2Names(model).map(([name, other]) => [other, turnedIfMap(other, present(weights, name))] as const),
+  )
+  for (let layer = 0; layer < model.layers; layer++) {
+    const parts = (kind: string) =>
+      attentionParts.map(part => present(weights, `model.layers.${layer}.self_attn.${part}.${kind}`))
+    theirs.set(`transformer.h.${layer}.attn.c_attn.weight`, transposed(stacked(parts('weight'))))
+    theirs.set(`transformer.h.${layer}.attn.c_attn.bias`, stacked(parts('bias')))
+  }
+  return theirs
+}
+
+function fromGpt2(weights: Weights, model: ModelOptions): Weights {
+  // Folders of the bare model leave `transformer.` out.
+  const find = (name: string) => weights.get(name.replace(/^transformer\./, '')) ?? present(weights, name)
+  const ours = new Map(gpt2Names(model).map(([name, other]) => [name, turnedIfMap(other, find(other))] as const))
+  for (let layer = 0; layer < model.layers; layer++) {
+    const prefix = `transformer.h.${layer}.attn.c_attn`
+    const joined = { weight: transposed(find(`${prefix}.weight`)), bias: find(`${prefix}.bias`) }
+    attentionParts.forEach((part, index) => {
+      for (const kind of ['weight', 'bias'] as const) {
+        ours.set(`model.layers.${layer}.self_attn.${part}.${kind}`, rowsOf(joined[kind], index, model.width))
+      }
+    })
+  }
+  return ours
+}
+
+function present(weights: Weights, name: string): NamedTensor {
+  const found = weights.get(name)
+  if (found === undefined) {
+    throw new PenstockError('CHECKPOINT_INVALID', `the model has no weight ${name}`)
+  }
+  return found
+}
+
+function turnedIfMap(theirName: string, tensor: NamedTensor): NamedTensor {
+  return /\.c_\w+\.weight$/.test(theirName) ? transposed(tensor) : tensor
+}
+
+function transposed({ shape, values }: NamedTensor): NamedTensor {
+  const [rows, columns] = shape as [number, number]
+  const turned = new Float32Array(values.length)
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      turned[column * rows + row] = values[row * columns + column]!
+    }
+  }
+  return { shape: [columns, rows], values: turned }
+}
+
+/** One above the other. */
+function stacked(tensors: readonly NamedTensor[]): NamedTensor {
+  const values = new Float32Array(tensors.reduce((sum, tensor) => sum + tensor.values.length, 0))
+  let offset = 0
+  for (const tensor of tensors) {
+    values.set(tensor.values, offset)
+    offset += tensor.values.length
+  }
+  const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0)
+  return { shape: [rows, ...tensors[0]!.shape.slice(1)], values }
+}
+
+/** The index-th group of `count` rows. */
+function rowsOf({ shape, values }: NamedTensor, index: number, count: number): NamedTensor {
+  const size = (values.length / shape[0]!) * count
+  return { shape: [count, ...shape.slice(1)], values: values.slice(index * size, (index + 1) * size) }
+}

@@ -1,0 +1,134 @@
+/** Whole runs from the command line, with every sink, and with every sink broken. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { openRunLog } from '#src/monitoring/run-log'
+import { inFolder } from './fixtures.js'
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const STEPS = 30
+
+/** A packed file of one document that counts 0 to 10 again and again. */
+function pbin(tokenCount: number): Buffer {
+  const index = Buffer.from('\x80\x04]K\x00J\0\0\0\0\x86a.', 'latin1')
+  index.writeInt32LE(tokenCount, 6)
+  const header = Buffer.alloc(12)
+  header.writeBigUInt64LE(BigInt(tokenCount))
+  header.writeUInt32LE(1, 8)
+  return Buffer.concat([header, Buffer.from(Array.from({ length: tokenCount }, (_, token) => token % 11)), index])
+}
+
+function definition(folder: string, monitoring: string): string {
+  writeFileSync(join(folder, 'data.pbin'), pbin(2001))
+  const file = join(folder, 'train.yaml')
+  writeFileSync(
+    file,
+    `name: tiny
+stages:
+  - shuffle-samples: { path: ${folder}/data.pbin, sequence_length: 8, batch_size: 4, epochs: endless }
+  - feed-trainer:
+      steps: ${STEPS}
+      batch_size: 4
+      log_every_steps: 1
+      model: { vocab_size: 12, sequence_length: 8, layers: 1, heads: 2, width: 16 }
+      held_out: { path: ${folder}/data.pbin }
+      evaluation: { every_steps: 10, batches: 2 }
+      checkpoint: { folder: ${folder}/checkpoints, every_steps: 10 }
+${monitoring}`,
+  )
+  return file
+}
+
+interface Finished {
+  readonly code: number | null
+  readonly err: string
+}
+
+function start(
+  file: string,
+  ...flags: string[]
+): { child: ChildProcess; said: () => string; finished: Promise<Finished> } {
+  const child = spawn(process.execPath, [main, 'run', file, ...flags], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let err = ''
+  child.stderr!.on('data', chunk => {
+    err += chunk
+  })
+  const finished = new Promise<Finished>(resolve => child.on('close', code => resolve({ code, err })))
+  return { child, said: () => err, finished }
+}
+
+/** The losses that a run with --json told, bit by bit. */
+const lossesIn = (err: string): string[] =>
+  [...err.matchAll(/"kind":"step".*?"loss":([\d.e-]+)/g)].map(match => match[1]!)
+
+describe('a training', () => {
+  it('is told to every sink', async () => {
+    await inFolder(async folder => {
+      const run = join(folder, 'run')
+      const sinks = ['jsonl', 'tensorboard', 'wandb', 'prometheus', 'trace', 'results']
+        .map(name => `  ${name}:\n`)
+        .join('')
+      const file = definition(folder, `monitoring:\n  folder: ${run}\n${sinks}`)
+      const { code, err } = await start(file, '--json').finished
+      expect(code, err).toBe(0)
+      const log = await openRunLog(run)
+      await log.close()
+      const summary = log.history.summary()!
+      expect(summary).toMatchObject({ lastStep: STEPS, outcome: 'done', info: { name: 'tiny' } })
+      expect(summary.info.config['feed-trainer']).toMatchObject({ steps: STEPS, model: { width: 16 } })
+      expect(summary.notes).toHaveLength(3)
+      const { values } = log.history.series('train/loss', { from: 0, to: STEPS, limit: 1000 })
+      expect(values.map(String)).toEqual(lossesIn(err))
+      expect(log.history.series('held_out/loss', { from: 0, to: STEPS, limit: 9 }).steps).toEqual(
+        expect.arrayContaining([10, 20, 30]),
+      )
+      expect(readFileSync(join(run, 'metrics.prom'), 'utf8')).toMatch(/^penstock_step\{.*\} 30$/m)
+      expect(JSON.parse(readFileSync(join(run, 'trace.json'), 'utf8')).length).toBeGreaterThan(STEPS)
+      expect(readFileSync(join(run, 'results.jsonl'), 'utf8')).toContain('"train loss last"')
+      expect(readdirSync(join(run, 'tensorboard'))).toHaveLength(1)
+      expect(readdirSync(join(run, 'wandb'))).toHaveLength(1)
+    })
+  })
+
+  it('is the same, bit by bit, when every sink fails', async () => {
+    await inFolder(async folder => {
+      const blocked = join(folder, 'blocked')
+      writeFileSync(blocked, '')
+      const file = (name: string, monitoring: string): string => {
+        mkdirSync(join(folder, name))
+        return definition(join(folder, name), monitoring)
+      }
+      const sinks = ['tensorboard', 'wandb', 'prometheus', 'results'].map(name => `  ${name}:\n`).join('')
+      const full = existsSync('/dev/full') ? '  jsonl: { path: /dev/full }\n  trace:\n' : '  jsonl:\n  trace:\n'
+      const plain = await start(file('plain', ''), '--json').finished
+      const broken = await start(file('broken', `monitoring:\n  folder: ${blocked}\n${sinks}${full}`), '--json')
+        .finished
+      expect(broken.code, broken.err).toBe(0)
+      expect(lossesIn(broken.err)).toHaveLength(STEPS)
+      expect(lossesIn(broken.err)).toEqual(lossesIn(plain.err))
+      for (const name of ['tensorboard', 'wandb', 'prometheus', 'results', 'jsonl', 'trace']) {
+        expect(broken.err.split('\n').filter(line => line.startsWith(`  ${name}: `))).toHaveLength(1)
+      }
+    })
+  })
+
+  it('serves its page while it goes on, and ends although a page is open', async () => {
+    await inFolder(async folder => {
+      const { said, finished } = start(definition(folder, ''), '--dashboard')
+      await expect.poll(said, { timeout: 20_000 }).toMatch(/the page of this run: http:/)
+      const address = /http:\S+/.exec(said())![0]
+      const live = await fetch(`${address}api/live`)
+      const names = new Set<string>()
+      const { runs } = (await (await fetch(`${address}api/runs`)).json()) as { runs: { info: { name: string } }[] }
+      expect(runs[0]!.info.name).toBe('tiny')
+      const decoder = new TextDecoder()
+      for await (const chunk of live.body!) {
+        for (const [, name] of decoder.decode(chunk, { stream: true }).matchAll(/^event: (\w+)$/gm)) names.add(name!)
+      }
+      expect((await finished).code).toBe(0)
+      expect([...names]).toEqual(expect.arrayContaining(['metrics', 'run']))
+    })
+  })
+})

@@ -1,0 +1,90 @@
+/** Conversion, judged by transformers itself: skipped where `node scripts/setup-python.mjs peers` was not run. */
+import { spawnSync } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { convertBack, convertCheckpoint } from '#src/cli/convert-model'
+import { readHuggingFace, writeHuggingFace } from '#src/training/hugging-face'
+import { openTrained } from '#src/training/open-engine'
+import type { ModelInput } from '#src/training/options'
+import { parseTraining } from '#src/training/options'
+import { openTrainer } from '#src/training/trainer'
+import { peersPython } from '../monitoring/fixtures.js'
+import { temporaryFolder } from '../stages/support.js'
+import { countingBatch, openTiny, tiny } from './fixtures.js'
+
+const python = peersPython()
+const folder = temporaryFolder()
+const ids = [3, 1, 4, 1, 5, 9, 2, 6]
+
+/** Prints the logits of the token after `ids` for each folder, and saves the model again as transformers would. */
+const program = `
+import json, sys, torch
+from transformers import AutoModelForCausalLM
+ids = torch.tensor([json.loads(sys.argv[1])])
+found = []
+for folder in sys.argv[2:]:
+    model, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    found.append(model(ids).logits[0, -1].tolist())
+    model.save_pretrained(folder + "-theirs")
+print(json.dumps(found))
+`
+
+const variants: readonly [string, 'llama' | 'gpt2', ModelInput][] = [
+  ['llama', 'llama', { heads: 4, kv_heads: 2, width: 32, rotary_base: 500 }],
+  ['llama-tied', 'llama', { tie_weights: true }],
+  ['gpt2', 'gpt2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true, tie_weights: true }],
+  ['gpt2-untied', 'gpt2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true }],
+]
+
+/** Trains a few steps, so that norms and biases are no longer ones and zeros. */
+async function trained(name: string, changes: ModelInput): Promise<{ path: string; logits: Float32Array }> {
+  const path = join(folder, `${name}-checkpoints`)
+  const training = parseTraining({ batch_size: 4, steps: 3, checkpoint: { folder: path, every_steps: 100 } })
+  const engine = await openTiny(changes)
+  const trainer = await openTrainer({ training, model: tiny(changes), engine })
+  for (let number = 0; (await trainer.offer(countingBatch(number, 4))) !== 'done'; number++);
+  const logits = await engine.nextTokenLogits(Int32Array.from(ids))
+  await engine.close()
+  return { path, logits }
+}
+
+const worst = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Math.max(...Array.from(a, (value, index) => Math.abs(value - b[index]!)))
+
+test.skipIf(python === undefined)(
+  'transformers opens what is written and computes the same logits; what it saves comes back the same',
+  async () => {
+    const ours = new Map<string, Float32Array>()
+    for (const [name, layout, changes] of variants) {
+      const { path, logits } = await trained(name, changes)
+      expect(await convertCheckpoint(path, join(folder, name))).toContain(layout === 'llama' ? 'Llama' : 'GPT-2')
+      ours.set(name, logits)
+    }
+    const folders = variants.map(([name]) => join(folder, name))
+    const { status, stdout, stderr } = spawnSync(python!, ['-c', program, JSON.stringify(ids), ...folders], {
+      encoding: 'utf8',
+    })
+    expect(status, stderr).toBe(0)
+    const theirs: number[][] = JSON.parse(stdout.trim().split('\n').at(-1)!)
+    for (const [index, [name]] of variants.entries()) {
+      expect(worst(theirs[index]!, ours.get(name)!), name).toBeLessThan(1e-5)
+      const back = join(folder, `${name}-back`)
+      await convertBack(join(folder, `${name}-theirs`), back, undefined)
+      const { engine } = await openTrained(join(back, (await readdir(back))[0]!))
+      expect(worst(await engine.nextTokenLogits(Int32Array.from(ids)), ours.get(name)!), name).toBeLessThan(1e-6)
+      await engine.close()
+    }
+  },
+  180_000,
+)
+
+test('a model that fits neither layout is refused with what differs, and so is a folder of another kind', async () => {
+  const model = tiny({ norm: 'layer', activation: 'swiglu' })
+  await expect(writeHuggingFace(join(folder, 'none'), { model, weights: new Map() })).rejects.toMatchObject({
+    code: 'UNSUPPORTED',
+    message: expect.stringContaining('norm'),
+  })
+  await expect(readHuggingFace(folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+})

@@ -1,0 +1,53 @@
+/** A training file of the reference for four ranks, on the torch engine, with nothing changed but the device. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { describe, expect, it } from 'vitest'
+import { encodePbinHeader } from '#src/formats/pbin'
+import { writePairList } from '#src/formats/pickle'
+import { onTorch, toNativeTraining } from '#src/pipelines/modalities/native'
+import { readTrainingPlan } from '#src/pipelines/modalities/training-plan'
+import { feedTrainer } from '#src/stages/feed-trainer'
+import { shuffleSamples } from '#src/stages/shuffle-samples'
+import type { TrainingEvent } from '#src/training/trainer'
+import { temporaryFolder } from '../../stages/support.js'
+import { slow, torchPython } from './fixtures.js'
+
+const folder = temporaryFolder()
+const TOKENS = 4000
+const RANKS = 4
+
+describe.skipIf(torchPython === undefined)('a training file of the reference', { timeout: slow }, () => {
+  it('trains on its ranks to its last step, with its own intervals of logs and checkpoints', async () => {
+    const tokens = Uint8Array.from({ length: TOKENS }, (_, at) => (at * at) % 251)
+    const header = encodePbinHeader({ dataBytes: TOKENS, tokenBytes: 1 })
+    const packed = join(folder, 'train.pbin')
+    writeFileSync(packed, Buffer.concat([header, tokens, writePairList([[0, TOKENS]])]))
+    const text = readFileSync(new URL('../../pipelines/modalities/training.yaml', import.meta.url), 'utf8')
+    const plan = readTrainingPlan(text.replace('train.pbin', packed), {
+      configFilePath: 'train.yaml',
+      configFolderPath: '.',
+      experimentId: 'run',
+      experimentsRootPath: folder,
+      world: { rank: 0, localRank: 0, worldSize: RANKS },
+      readTokenCount: () => TOKENS,
+    })
+    const native = onTorch(toNativeTraining(plan), 'cpu')
+    const events: TrainingEvent[] = []
+    const trainer = feedTrainer(native.feedTrainer).on('report', event => events.push(event))
+    await pipeline(shuffleSamples(native.shuffleSamples), trainer)
+    const { intervals, training_target: target, step_profile: profile } = plan.settings
+    const { num_target_steps: steps } = target
+    expect(events.at(-1)).toMatchObject({ kind: 'end', reason: 'completed', step: steps })
+    const perStep =
+      RANKS * profile.local_train_micro_batch_size * profile.gradient_accumulation_steps * profile.sequence_length
+    const logged = events.flatMap(event => (event.kind === 'step' ? [event] : []))
+    for (const event of logged) {
+      expect(event.step % intervals.training_log_interval_in_steps === 0 || event.step === steps).toBe(true)
+      expect(event.consumedTokens).toBe(event.step * perStep)
+    }
+    expect(logged.length).toBeGreaterThan(0)
+    const saved = readdirSync(native.feedTrainer.checkpoint!.folder)
+    expect(saved).toContain(`step-${String(steps).padStart(6, '0')}`)
+  })
+})
