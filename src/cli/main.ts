@@ -20,6 +20,7 @@ import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
 import { addMergeCommand } from './merge.js'
+import { addCommandsNotHere } from './not-here.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
@@ -73,6 +74,7 @@ for (const add of [
   addGenerateTextCommand,
   addConvertReferenceCommand,
   addExplainCommand,
+  addCommandsNotHere,
   addSchemaCommand,
   addSetupCommand,
 ]) {

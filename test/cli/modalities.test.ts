@@ -365,3 +365,29 @@ ${model}`
     })
   })
 })
+
+describe('explain and schema', () => {
+  it('say what becomes of a configuration, and tell the kinds apart', async () => {
+    const training = await penstock(['explain', file('explained.yaml', startConfig(12))], folder)
+    expect(training).toMatchObject({ code: 0, out: expect.stringMatching(/train on +train\.pbin.*\nevaluate on/) })
+    const filled = await penstock(['explain', 'explained.yaml', '--resolved', '--experiment_id', 'mine'], folder)
+    expect(filled.out).toContain('checkpoint_path: ./mine/checkpoints')
+    expect(await penstock(['explain', 'pack.yaml'], folder)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('ten.jsonl, indexed by ten.idx'),
+    })
+    const own = file('own.yaml', 'stages: [read-lines]\n')
+    expect(await penstock(['explain', own], folder)).toMatchObject({ code: 2 })
+  })
+
+  it.each(['definition', 'training', 'packing'])('schema %s is JSON', async kind => {
+    expect(JSON.parse((await penstock(['schema', kind])).out)).toHaveProperty('$schema')
+  })
+
+  it('commands without a counterpart say so', async () => {
+    expect(await penstock(['benchmark', 'prepare_sweep_configs', '--output_dir', 'x'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('UNSUPPORTED'),
+    })
+  })
+})
