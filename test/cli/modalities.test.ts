@@ -17,6 +17,8 @@ const file = (name: string, content: string | Uint8Array): string => {
 }
 const data = (command: string, ...args: string[]) => penstock(['data', command, ...args, '--quiet'], folder)
 
+const TOKENS = 4000
+
 beforeAll(async () => {
   file('tokenizer.json', JSON.stringify(byteTokenizer()))
   file('ten.jsonl', Array.from({ length: 10 }, (_, at) => `{"text":"${'x'.repeat(at + 1)}"}\n`).join(''))
@@ -38,6 +40,10 @@ tokenizer:
   config: { pretrained_model_name_or_path: ., padding: false, truncation: false }
 `,
   )
+  mkdirSync(at('experiments'))
+  const tokens = Uint8Array.from({ length: TOKENS }, (_, position) => (position * position) % 251)
+  const header = encodePbinHeader({ dataBytes: TOKENS, tokenBytes: 1 })
+  file('train.pbin', Buffer.concat([header, tokens, writePairList([[0, TOKENS]])]))
   expect(await data('create_raw_index', 'ten.jsonl')).toMatchObject({ code: 0, err: '' })
   expect(await data('pack_encoded_data', 'pack.yaml')).toMatchObject({ code: 0, err: '' })
 })
@@ -208,7 +214,6 @@ describe('filter', () => {
   })
 })
 
-const TOKENS = 4000
 const template = readFileSync(new URL('../pipelines/modalities/training.yaml', import.meta.url), 'utf8')
   .replaceAll('dp_degree: 4', 'dp_degree: 1')
   .replace('num_replicas: 4', 'num_replicas: 1')
@@ -251,13 +256,6 @@ describe('run and warmstart', () => {
       folder,
     )
   const checkpointsOf = (id: string) => at(`experiments/${id}/checkpoints`)
-
-  beforeAll(() => {
-    mkdirSync(at('experiments'))
-    const tokens = Uint8Array.from({ length: TOKENS }, (_, position) => (position * position) % 251)
-    const header = encodePbinHeader({ dataBytes: TOKENS, tokenBytes: 1 })
-    file('train.pbin', Buffer.concat([header, tokens, writePairList([[0, TOKENS]])]))
-  })
 
   it('a run leaves the experiment folder and names of the reference; a warmstart from it gives the weights of a longer run', async () => {
     expect(await run(file('whole.yaml', startConfig(12)), 'whole')).toMatchObject({ code: 0 })
@@ -363,6 +361,19 @@ ${model}`
       environment: { rank: 0 },
       error: { type: 'PenstockError', error: expect.stringContaining('none.yaml') },
     })
+  })
+})
+
+describe('help', () => {
+  it('of every data command has an example', async () => {
+    const { out } = await penstock(['data', '--help'])
+    const commands = [...out.matchAll(/^ {2}([a-z]+_\w+) /gm)].map(match => match[1]!)
+    expect(commands).toHaveLength(8)
+    for (const command of commands) {
+      const { out: help } = await penstock(['data', command, '--help'])
+      expect(help, command).toContain(`Example:\n  penstock data ${command} `)
+    }
+    expect(await penstock(['data', 'merge_packed'])).toMatchObject({ code: 2 })
   })
 })
 
