@@ -24,6 +24,8 @@ export function addConvertReferenceCommand(program: Command): void {
       const { convertCheckpoint } = await import('./convert-model.js')
       const { checkpointPath, tokenizerPath } = await openCheckpointPlan(config_file_path)
       const checkpoint = await realpath(checkpointPath).catch(() => checkpointPath)
-      process.stdout.write(`${await convertCheckpoint(checkpoint, output_hf_checkpoint_dir, tokenizerPath ?? undefined)}\n`)
+      process.stdout.write(
+        `${await convertCheckpoint(checkpoint, output_hf_checkpoint_dir, tokenizerPath ?? undefined)}\n`,
+      )
     })
 }
