@@ -8,7 +8,16 @@ import { bytesOfToken } from '#src/tokenizer/byte-level'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { PRE_TOKENIZERS, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
 import { firstDifference, fuzz } from './judge.js'
-import { added, BYTE_TOKENS, llama2Json, METASPACE, startingWith, trainedJson, withTokens } from './trained.js'
+import {
+  added,
+  BYTE_TOKENS,
+  llama2Json,
+  METASPACE,
+  startingWith,
+  trainedJson,
+  withAllBytes,
+  withTokens,
+} from './trained.js'
 
 /** Trained on this package's neighbours and on hard texts. */
 function train(preTokenizer: object): TokenizerJson {
@@ -21,7 +30,7 @@ function train(preTokenizer: object): TokenizerJson {
 }
 
 const spaced = train(METASPACE)
-const byteLevel = train(PRE_TOKENIZERS.gpt2!)
+const byteLevel = withAllBytes(train(PRE_TOKENIZERS.gpt2!))
 
 describe('models of characters', () => {
   const llama2 = llama2Json(spaced)

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tokenizer as RustTokenizer } from 'tokenizers'
+import { tokenOfBytes } from '#src/tokenizer/byte-level'
 import { emptyJson, type TokenizerJson } from './fixtures.js'
 
 export const METASPACE = { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always', split: true }
@@ -33,6 +34,14 @@ export function withTokens(json: TokenizerJson, tokens: readonly string[], optio
   return { ...json, model: { ...json.model, vocab, ...options } }
 }
 
+/** With a token for each byte, also those that the trainer did not see. */
+export function withAllBytes(json: TokenizerJson): TokenizerJson {
+  return withTokens(
+    json,
+    Array.from({ length: 256 }, (_, byte) => tokenOfBytes(Uint8Array.of(byte))),
+  )
+}
+
 export const added = (content: string, flags: object = {}): object => ({
   id: 0,
   content,
@@ -47,7 +56,11 @@ export const added = (content: string, flags: object = {}): object => ({
 /** Makes of a vocabulary trained with METASPACE a model in the way of Llama 2: byte fallback, spaces by normalization. */
 export function llama2Json(spaced: TokenizerJson): TokenizerJson {
   return {
-    ...withTokens(spaced, ['<unk>', '<s>', ...BYTE_TOKENS], { byte_fallback: true, unk_token: '<unk>', fuse_unk: true }),
+    ...withTokens(spaced, ['<unk>', '<s>', ...BYTE_TOKENS], {
+      byte_fallback: true,
+      unk_token: '<unk>',
+      fuse_unk: true,
+    }),
     added_tokens: [added('<unk>'), added('<s>')],
     normalizer: {
       type: 'Sequence',
