@@ -1,6 +1,6 @@
 // Byte-pair merging of one word; the twin of src/tokenizer/bpe.ts. Short words are scanned for their best pair, long
 // ones use a heap with lazy deletion.
-import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGE_RESULTS, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
+import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, FILTER_SHIFT, MERGE_RESULTS, PAIR_FILTER, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
 
 export const NONE: u32 = 0xffffffff
 export const HASH: u64 = 0x9e3779b97f4a7c15
@@ -10,13 +10,29 @@ const EMPTY: u64 = 0xffffffffffffffff
 
 function rankOf(left: u32, right: u32): u32 {
   const key = (<u64>left << 20) | <u64>right
-  let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
+  const hash = key * HASH
+  const bits = filterBits(hash)
+  if ((load<u64>(filterWord(hash)) & bits) != bits) return NONE
+  let slot = <u32>(hash >> 40) & PAIR_MASK
   while (true) {
     const entry = load<u64>(PAIRS + (<usize>slot << 3))
     if (entry >> 24 == key) return <u32>(entry & 0xffffff)
     if (entry == EMPTY) return NONE
     slot = (slot + 1) & PAIR_MASK
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function filterWord(hash: u64): usize {
+  return PAIR_FILTER + (<usize>(hash >> FILTER_SHIFT) << 3)
+}
+
+/** Two bits of a word. */
+// @ts-ignore: decorator
+@inline
+function filterBits(hash: u64): u64 {
+  return ((<u64>1) << ((hash >> 26) & 63)) | ((<u64>1) << ((hash >> 20) & 63))
 }
 
 /** Merges the word of `length` bytes at `word` and writes its tokens to `out`; returns how many. */
@@ -194,6 +210,7 @@ function sift(heap: usize, size: u32, entry: u64): void {
 /** Fills PAIRS and BYTE_PAIR_RANKS from lists of `count` left and right tokens by rank; of a repeated pair the last counts. */
 export function setMerges(left: usize, right: usize, count: u32): void {
   memory.fill(PAIRS, 0xff, (<usize>PAIR_MASK + 1) << 3)
+  memory.fill(PAIR_FILTER, 0, <usize>8 << <usize>(64 - FILTER_SHIFT))
   for (let rank: u32 = 0; rank < count; rank++) {
     const key = (<u64>load<u32>(left + (<usize>rank << 2)) << 20) | <u64>load<u32>(right + (<usize>rank << 2))
     let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
@@ -203,6 +220,8 @@ export function setMerges(left: usize, right: usize, count: u32): void {
       slot = (slot + 1) & PAIR_MASK
     }
     store<u64>(PAIRS + (<usize>slot << 3), (key << 24) | rank)
+    const hash = key * HASH
+    store<u64>(filterWord(hash), load<u64>(filterWord(hash)) | filterBits(hash))
   }
   for (let pair: u32 = 0; pair < 65536; pair++) {
     const first = load<u32>(BYTE_IDS + (<usize>(pair & 0xff) << 2))
