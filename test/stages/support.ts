@@ -6,7 +6,6 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterAll } from 'vitest'
 import type { LineBatch } from '#src/formats/batches'
-import { readLines } from '#src/stages/read-lines'
 import { sink } from '#src/stages/stage'
 
 export function temporaryFolder(): string {
@@ -35,10 +34,6 @@ export function chunked(bytes: Uint8Array, size: number): Readable {
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 /** The batches of lines that a text is cut into. */
-export function linesOf(text: string): Promise<LineBatch[]> {
-  return gather<LineBatch>(Readable.from([utf8(text)]), readLines({ source: 'test.jsonl' }) as never)
-}
-
 /** Each line of batches as text. */
 export function textOfLines(batches: readonly LineBatch[]): string[] {
   return batches.flatMap(batch =>
