@@ -21,8 +21,7 @@ export interface KernelExports {
     count: number,
     table: number,
     slots: number,
-    ignoresMerges: number,
-  ) => number
+  ) => void
   readonly clearWords: () => void
   readonly configure: (howToSplit: number, isWide: number) => void
   readonly encode: (start: number, end: number, out: number) => number
@@ -186,7 +185,7 @@ export function fillTables(
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
   kernel.clearWords()
-  setWholeWords(memory, kernel, plan, layout)
+  if (plan.ignoresMerges) setWholeWords(memory, kernel, plan, layout)
   kernel.setFree(layout.end)
   return {
     end: layout.end,
@@ -214,7 +213,7 @@ function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: Engi
   kernel.setMerges(leftAt, rightAt, left.length)
 }
 
-/** The words of the vocabulary that are one token: found by one look-up instead of many merges when they are new. */
+/** The words that are one token whatever the merges say. */
 function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, layout: Layout): void {
   const { texts, offsets, ids } = plan.words
   const slots = 1 << Math.ceil(Math.log2(ids.length * 2 + 1))
@@ -228,7 +227,7 @@ function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: 
   new Uint8Array(memory.buffer).set(texts, textsAt)
   ints.set(offsets, offsetsAt / 4)
   ints.set(ids, idsAt / 4)
-  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots, plan.ignoresMerges ? 1 : 0)
+  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots)
 }
 
 function stagesOf(plan: EnginePlan): { howToSplit: number; stages: readonly Dfa[] } {
