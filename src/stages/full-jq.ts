@@ -1,6 +1,6 @@
 /**
  * The whole jq language, by the optional package jq-web (jq compiled to WebAssembly): for filters that `formats/jq` does
- * not compile. It takes the records of a batch in one call, some ten thousand a second.
+ * not compile. It takes the records of a batch in one call, some five thousand a second.
  */
 import { createRequire } from 'node:module'
 import { PenstockError } from '../errors.js'
