@@ -3,7 +3,14 @@
  *   npx jiti examples/own-stages.ts definition.yaml
  */
 import { readFileSync } from 'node:fs'
-import { checkDefinition, readDefinition, runPipeline, type StageRegistry, stageRegistry } from 'penstock'
+import {
+  checkDefinition,
+  readDefinition,
+  runPipeline,
+  type StageRegistry,
+  type StageReport,
+  stageRegistry,
+} from 'penstock'
 import { type LineBatch, source, transform } from 'penstock/stages'
 import * as z from 'zod'
 
@@ -50,6 +57,8 @@ const registry: StageRegistry = {
   },
 }
 
+const recordsOf = ({ name, stats }: StageReport): string => `${name} ${stats.recordsOut}`
+
 /** Runs a definition; aborting the signal stops it, and no output is left under its name. */
 export async function runFile(file: string, signal: AbortSignal) {
   const definition = readDefinition(readFileSync(file, 'utf8'), file)
@@ -57,8 +66,7 @@ export async function runFile(file: string, signal: AbortSignal) {
   for (const pipeline of checkDefinition(definition, registry)) {
     const result = await runPipeline(pipeline, {
       signal,
-      onProgress: ({ stages }) =>
-        console.error(stages.map(({ name, stats }) => `${name} ${stats.recordsOut}`).join(', ')),
+      onProgress: ({ stages }) => console.error(stages.map(recordsOf).join(', ')),
     })
     for (const { name, stats } of result.stages) written[`${pipeline.name}/${name}`] = stats.recordsIn
   }
