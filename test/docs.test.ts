@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { stageReference } from '#src/cli/describe-stages'
 import { checkDefinition, readDefinition } from '#src/pipelines/index'
 import { MAIN, ROOT } from './cli/support.js'
@@ -48,6 +49,10 @@ describe.each(PAGES)('%s', page => {
     for (const definition of blocks(page, 'yaml')) {
       expect(checkDefinition(readDefinition(definition, page)).length).toBeGreaterThan(0)
     }
+  })
+
+  it.runIf(blocks(page, 'yml').length > 0)('its manifests are YAML', () => {
+    for (const manifest of blocks(page, 'yml')) expect(parse(manifest)).toHaveProperty('spec.template.spec')
   })
 
   it('its links lead somewhere', () => {
