@@ -2,8 +2,9 @@
 // The TypeScript twins in src/ give the same results and are the place to read first.
 import { encodeGpt2 } from './gpt2'
 import { DOCUMENT_EMPTY, lineEnd, OK, scanRecord, textLength } from './json'
-import { STAGE_COUNT, STARTS, TOKEN_PAIRS } from './memory'
+import { CHANGING, STAGE_COUNT, STARTS, TEMPLATE, TOKEN_PAIRS } from './memory'
 import { encodePattern } from './pattern'
+import { codePointAt } from './utf8'
 import { encodeWords } from './words'
 
 export { firstUsableAddress, setFree, setTables } from './memory'
@@ -23,10 +24,35 @@ export function configure(howToSplit: i32, wide: bool): void {
   isWide = wide
 }
 
+/** Tokens at TEMPLATE that go before each text, and those behind them that follow it. */
+let before: i32 = 0
+let after: i32 = 0
+
+export function setTemplate(countBefore: i32, countAfter: i32): void {
+  before = countBefore
+  after = countAfter
+}
+
 /** Encodes the bytes [start, end), without added tokens, to `out`; returns the address behind the tokens. */
 export function encode(start: usize, end: usize, out: usize): usize {
   if (start >= end) return out
   return isWide ? encodeTo<u32>(start, end, out) : encodeTo<u16>(start, end, out)
+}
+
+/** Like `encode`, with the tokens of the template around. */
+export function encodeDocument(start: usize, end: usize, out: usize): usize {
+  if (before + after == 0) return encode(start, end, out)
+  return writeTemplate(before, after, encode(start, end, writeTemplate(0, before, out)))
+}
+
+function writeTemplate(first: i32, count: i32, out: usize): usize {
+  for (let i = first; i < first + count; i++) {
+    const token = load<u32>(TEMPLATE + (<usize>i << 2))
+    if (isWide) store<u32>(out, token)
+    else store<u16>(out, <u16>token)
+    out += isWide ? 4 : 2
+  }
+  return out
 }
 
 // @ts-ignore: decorator
@@ -99,7 +125,7 @@ export function packLines(
     let tokens: usize = 0
     if (status == OK && needsHost(text, text + length)) hostText = <i32>length
     else if (status == OK) {
-      const stop = finishDocument(out, encode(text, text + length, out), endOfDocument)
+      const stop = finishDocument(out, encodeDocument(text, text + length, out), endOfDocument)
       tokens = (stop - out) >> (isWide ? 2 : 1)
       if (tokens == 0) status = DOCUMENT_EMPTY
       out = stop
@@ -130,7 +156,7 @@ function finishDocument(start: usize, end: usize, endOfDocument: i32): usize {
 // When the host has to see a text before it is encoded.
 /** Every text. */
 let hostSeesAll: bool = false
-/** A text with a byte from this one on, which it may have to normalize; 256: none. */
+/** A text with a code point of CHANGING, which all begin with a byte from this one on; 256: none. */
 let hostByte: i32 = 256
 /** A text that may have an added token; those begin with one of `tokenLeads`, four bytes with repeats, or unknown ones. */
 let hasTokens: bool = false
@@ -147,18 +173,23 @@ export function setHostRules(seesAll: bool, firstByte: i32, tokens: bool, leads:
 
 export function needsHost(start: usize, end: usize): bool {
   if (hostSeesAll) return true
-  if (hostByte < 256 && hasByteFrom(start, end)) return true
+  if (hostByte < 256 && hasChanging(start, end)) return true
   if (!hasTokens) return false
   if (leadsAreFew) return hasTokenStart(start, end)
   for (let at = start; at < end; at++) if (isTokenStart(at)) return true
   return false
 }
 
-function hasByteFrom(start: usize, end: usize): bool {
-  const limit = i8x16.splat(<i8>hostByte)
+function hasChanging(start: usize, end: usize): bool {
+  const limit = i8x16.splat(<i8>max(hostByte, 0xc2))
   for (let at = start; at < end; at += 16) {
-    const found = <u32>i8x16.bitmask(i8x16.ge_u(v128.load(at), limit))
-    if ((end - at < 16 ? found & ((<u32>1 << <u32>(end - at)) - 1) : found) != 0) return true
+    // Only first bytes are over the limit.
+    for (let found = <u32>i8x16.bitmask(i8x16.ge_u(v128.load(at), limit)); found != 0; found &= found - 1) {
+      const first = at + <usize>ctz(found)
+      if (first >= end) return false
+      const codePoint = codePointAt(first, load<u8>(first))
+      if (((load<u8>(CHANGING + (codePoint >> 3)) >> <u8>(codePoint & 7)) & 1) != 0) return true
+    }
   }
   return false
 }

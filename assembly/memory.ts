@@ -12,6 +12,10 @@ export let INNER_PAIRS: usize = 0
 /** u64 per slot, open addressing: left token << 44 | right << 24 | rank; all ones when empty. */
 export let PAIRS: usize = 0
 export let PAIR_MASK: u32 = 0
+/** Bits that say of most pairs without a merge, in less memory than PAIRS takes, that they have none. */
+export let PAIR_FILTER: usize = 0
+/** 64 minus the logarithm of the number of its u64. */
+export let FILTER_SHIFT: u64 = 0
 /** u32 per rank: the token that the merge makes. */
 export let MERGE_RESULTS: usize = 0
 /** Short words: buckets of two entries of 32 bytes, key and value; see words.ts. */
@@ -41,12 +45,16 @@ export let CONTAINERS: usize = 0
 export let PATH: usize = 0
 /** One bit per pair of bytes (first in the low half): whether an added token may begin with them. */
 export let TOKEN_PAIRS: usize = 0
+/** u32 tokens that go before each text, then those that follow it. */
+export let TEMPLATE: usize = 0
+/** One bit per code point: whether a text with it may have to be normalized. */
+export let CHANGING: usize = 0
 
 export function setTables(
-  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, pairs: usize, pairMask: u32, mergeResults: usize,
+  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, pairs: usize, pairMask: u32, pairFilter: usize, filterBits: u32, mergeResults: usize,
   words: usize, wordBits: u32, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
-  escapes: usize, containers: usize, path: usize, tokenPairs: usize,
+  escapes: usize, containers: usize, path: usize, tokenPairs: usize, template: usize, changing: usize,
 ): void {
   LENGTH_MASKS = lengthMasks
   BYTE_IDS = byteIds
@@ -54,6 +62,8 @@ export function setTables(
   INNER_PAIRS = innerPairs
   PAIRS = pairs
   PAIR_MASK = pairMask
+  PAIR_FILTER = pairFilter
+  FILTER_SHIFT = 64 - <u64>filterBits
   MERGE_RESULTS = mergeResults
   WORDS = words
   WORD_SHIFT = 64 - <u64>wordBits
@@ -71,6 +81,8 @@ export function setTables(
   CONTAINERS = containers
   PATH = path
   TOKEN_PAIRS = tokenPairs
+  TEMPLATE = template
+  CHANGING = changing
 }
 
 /** Where memory that nobody uses begins; moved by the host when it moves its buffers. */

@@ -1,6 +1,6 @@
 // Byte-pair merging of one word; the twin of src/tokenizer/bpe.ts. Short words are scanned for their best pair, long
 // ones use a heap with lazy deletion.
-import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGE_RESULTS, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
+import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, FILTER_SHIFT, MERGE_RESULTS, PAIR_FILTER, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
 
 export const NONE: u32 = 0xffffffff
 export const HASH: u64 = 0x9e3779b97f4a7c15
@@ -10,7 +10,10 @@ const EMPTY: u64 = 0xffffffffffffffff
 
 function rankOf(left: u32, right: u32): u32 {
   const key = (<u64>left << 20) | <u64>right
-  let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
+  const hash = key * HASH
+  const bits = filterBits(hash)
+  if ((load<u64>(filterWord(hash)) & bits) != bits) return NONE
+  let slot = <u32>(hash >> 40) & PAIR_MASK
   while (true) {
     const entry = load<u64>(PAIRS + (<usize>slot << 3))
     if (entry >> 24 == key) return <u32>(entry & 0xffffff)
@@ -19,16 +22,22 @@ function rankOf(left: u32, right: u32): u32 {
   }
 }
 
+// @ts-ignore: decorator
+@inline
+function filterWord(hash: u64): usize {
+  return PAIR_FILTER + (<usize>(hash >> FILTER_SHIFT) << 3)
+}
+
+/** Two bits of a word. */
+// @ts-ignore: decorator
+@inline
+function filterBits(hash: u64): u64 {
+  return ((<u64>1) << ((hash >> 26) & 63)) | ((<u64>1) << ((hash >> 20) & 63))
+}
+
 /** Merges the word of `length` bytes at `word` and writes its tokens to `out`; returns how many. */
 export function merge<T>(word: usize, length: u32, out: usize): u32 {
-  if (length <= SCAN_LIMIT) {
-    const count = mergeByScanning(word, length)
-    for (let i: u32 = 0; i < count; i++) {
-      store<T>(out + <usize>i * sizeof<T>(), <T>load<u32>(SYMBOLS + (<usize>i << 2)))
-    }
-    return count
-  }
-  return mergeParts<T>(word, length, out)
+  return length <= SCAN_LIMIT ? mergeByScanning<T>(word, length, out) : mergeParts<T>(word, length, out)
 }
 
 /** Cuts a long word where no token can reach across, because none has the two bytes in it, and merges the parts. */
@@ -40,7 +49,7 @@ function mergeParts<T>(word: usize, length: u32, out: usize): u32 {
     if (at < end && hasPair(at - 1)) continue
     const size = <u32>(at - start)
     const to = out + <usize>count * sizeof<T>()
-    count += size <= SCAN_LIMIT ? merge<T>(start, size, to) : mergeByHeap<T>(start, size, to)
+    count += size <= SCAN_LIMIT ? mergeByScanning<T>(start, size, to) : mergeByHeap<T>(start, size, to)
     start = at
   }
   return count
@@ -53,37 +62,61 @@ function hasPair(at: usize): bool {
   return ((load<u8>(INNER_PAIRS + (pair >> 3)) >> <u8>(pair & 7)) & 1) != 0
 }
 
-function mergeByScanning(word: usize, length: u32): u32 {
+/**
+ * A symbol stays where its first byte was; which positions still hold one is a mask of 64 bits. A pair is known by
+ * rank << 6 | position of its left symbol, so that the least of these is the leftmost pair of lowest rank.
+ */
+function mergeByScanning<T>(word: usize, length: u32, out: usize): u32 {
   const ids = SYMBOLS
-  const ranks = SYMBOLS + (SCAN_LIMIT << 2)
+  const pairs = SYMBOLS + (SCAN_LIMIT << 2)
   for (let i: u32 = 0; i < length; i++) {
     store<u32>(ids + (<usize>i << 2), load<u32>(BYTE_IDS + (<usize>load<u8>(word + i) << 2)))
+    const rank = i + 1 < length ? load<u32>(BYTE_PAIR_RANKS + (<usize>load<u16>(word + i) << 2)) : NONE
+    store<u32>(pairs + (<usize>i << 2), pairOf(rank, i))
   }
-  let pairs = length - 1
-  for (let i: u32 = 0; i < pairs; i++) {
-    store<u32>(ranks + (<usize>i << 2), load<u32>(BYTE_PAIR_RANKS + (<usize>load<u16>(word + i) << 2)))
-  }
-  while (pairs > 0) {
-    let best = NONE
-    let at: u32 = 0
-    for (let i: u32 = 0; i < pairs; i++) {
-      const rank = load<u32>(ranks + (<usize>i << 2))
-      const isBetter = rank < best
-      best = select(rank, best, isBetter)
-      at = select(i, at, isBetter)
+  const end = pairs + (<usize>((length + 3) & ~3) << 2)
+  for (let at = length; at & 3; at++) store<u32>(pairs + (<usize>at << 2), NONE)
+  let symbols: u64 = 0xffffffffffffffff >> <u64>(64 - length)
+  while (true) {
+    const least = leastOf(pairs, end)
+    if (least == NONE) break
+    const at = least & 63
+    const merged = load<u32>(MERGE_RESULTS + (<usize>(least >> 6) << 2))
+    // What follows the left symbol: the right one, which goes, and the one after it.
+    const following = symbols & (~(<u64>1) << <u64>at)
+    const right = <u32>ctz(following)
+    symbols &= ~((<u64>1) << <u64>right)
+    const after = following & (following - 1)
+    const before = symbols & (((<u64>1) << <u64>at) - 1)
+    store<u32>(ids + (<usize>at << 2), merged)
+    store<u32>(pairs + (<usize>right << 2), NONE)
+    const rank = after != 0 ? rankOf(merged, load<u32>(ids + (<usize>ctz(after) << 2))) : NONE
+    store<u32>(pairs + (<usize>at << 2), pairOf(rank, at))
+    if (before != 0) {
+      const left = 63 - <u32>clz(before)
+      store<u32>(pairs + (<usize>left << 2), pairOf(rankOf(load<u32>(ids + (<usize>left << 2)), merged), left))
     }
-    if (best == NONE) break
-    const merged = load<u32>(MERGE_RESULTS + (<usize>best << 2))
-    const idAt = ids + (<usize>at << 2)
-    const rankAt = ranks + (<usize>at << 2)
-    store<u32>(idAt, merged)
-    for (let i = idAt + 4, end = ids + (<usize>pairs << 2); i < end; i += 4) store<u32>(i, load<u32>(i, 4))
-    for (let i = rankAt, end = ranks + (<usize>(pairs - 1) << 2); i < end; i += 4) store<u32>(i, load<u32>(i, 4))
-    pairs--
-    if (at > 0) store<u32>(rankAt - 4, rankOf(load<u32>(idAt - 4), merged))
-    if (at < pairs) store<u32>(rankAt, rankOf(merged, load<u32>(idAt, 4)))
   }
-  return pairs + 1
+  const count = <u32>popcnt(symbols)
+  for (; symbols != 0; symbols &= symbols - 1, out += sizeof<T>()) {
+    store<T>(out, <T>load<u32>(ids + (<usize>ctz(symbols) << 2)))
+  }
+  return count
+}
+
+// @ts-ignore: decorator
+@inline
+function pairOf(rank: u32, position: u32): u32 {
+  return rank == NONE ? NONE : (rank << 6) | position
+}
+
+// @ts-ignore: decorator
+@inline
+function leastOf(start: usize, end: usize): u32 {
+  let least = v128.load(start)
+  for (let at = start + 16; at < end; at += 16) least = i32x4.min_u(least, v128.load(at))
+  least = i32x4.min_u(least, i8x16.shuffle(least, least, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7))
+  return min(<u32>i32x4.extract_lane(least, 0), <u32>i32x4.extract_lane(least, 1))
 }
 
 /** Symbols are a linked list by position, 12 bytes each: token (NONE when merged away), next, previous. */
@@ -177,6 +210,7 @@ function sift(heap: usize, size: u32, entry: u64): void {
 /** Fills PAIRS and BYTE_PAIR_RANKS from lists of `count` left and right tokens by rank; of a repeated pair the last counts. */
 export function setMerges(left: usize, right: usize, count: u32): void {
   memory.fill(PAIRS, 0xff, (<usize>PAIR_MASK + 1) << 3)
+  memory.fill(PAIR_FILTER, 0, <usize>8 << <usize>(64 - FILTER_SHIFT))
   for (let rank: u32 = 0; rank < count; rank++) {
     const key = (<u64>load<u32>(left + (<usize>rank << 2)) << 20) | <u64>load<u32>(right + (<usize>rank << 2))
     let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
@@ -186,6 +220,8 @@ export function setMerges(left: usize, right: usize, count: u32): void {
       slot = (slot + 1) & PAIR_MASK
     }
     store<u64>(PAIRS + (<usize>slot << 3), (key << 24) | rank)
+    const hash = key * HASH
+    store<u64>(filterWord(hash), load<u64>(filterWord(hash)) | filterBits(hash))
   }
   for (let pair: u32 = 0; pair < 65536; pair++) {
     const first = load<u32>(BYTE_IDS + (<usize>(pair & 0xff) << 2))

@@ -9,6 +9,7 @@ const RESCAN: u32 = 2
 const MATCHED_BEFORE: u32 = 4
 const STATE: u32 = 0xffc0
 const START_STATE: u32 = 64
+const HIGH_BITS: u64 = 0x8080808080808080
 
 /** Address behind the last start written, and where the tokens go. */
 let nextStart: usize = 0
@@ -48,6 +49,36 @@ function splitLast<T>(classes: usize, table: usize, fused: usize, start: usize, 
   let at = start
   while (true) {
     while (at < end) {
+      // Eight ASCII characters at once: no lengths, no checks between them. A rescan among them is left to what follows.
+      while (at + 8 <= end && (load<u64>(at) & HIGH_BITS) == 0) {
+        const toBefore = to
+        const stateBefore = state
+        const characterBefore = before
+        let seen: u32 = 0
+        for (let character = at; character < at + 8; character++) {
+          const transition = <u32>load<u16>(fused + ((state + <u32>load<u8>(classes + load<u8>(character))) << 1))
+          state = transition & STATE
+          seen |= transition
+          store<u32>(to, <u32>before)
+          to += transition & MATCHED_BEFORE
+          store<u32>(to, <u32>character)
+          to += (transition & MATCHES) << 2
+          before = character
+        }
+        if ((seen & RESCAN) != 0) {
+          to = toBefore
+          state = stateBefore
+          before = characterBefore
+          break
+        }
+        at += 8
+        if (to > full) {
+          output = encodeWords<T>(<i32>((to - STARTS) >> 2) - 1, output)
+          store<u32>(STARTS, load<u32>(to - 4))
+          to = STARTS + 4
+        }
+      }
+      if (at >= end) break
       const lead = <u32>load<u8>(at)
       const next = at + sequenceLength(lead)
       const transition = <u32>load<u16>(fused + ((state + <u32>load<u8>(classes + codePointAt(at, lead))) << 1))

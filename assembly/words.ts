@@ -176,50 +176,41 @@ function addLongWord<T>(word: usize, length: u32, hash: u64, tokens: usize, coun
   arenaTop += textBytes + tokenBytes
 }
 
-/** Merges a word, unless it is one token as a whole: then a look-up does instead of many. */
+/** Merges a word, unless merges are ignored for it because it is a token as it is. */
 function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
-  const token = wholeWord(word, length)
+  const token = wholeWords == 0 ? NONE : wholeWord(word, length)
   if (token == NONE) return merge<T>(word, length, out)
   store<T>(out, <T>token)
   return 1
 }
 
 // Whole words lie in an open-addressing table of 16-byte slots: low half of the hash u32, address of the text u32
-// (0: empty), length u32, token u32.
+// (0: empty), length u32, token u32. A vocabulary whose merges are not to be ignored has none: finding out which of its
+// words their merges make one token takes as long as merging them when they come.
 let wholeWords: usize = 0
 let wholeWordMask: u32 = 0
-/** Longer tokens are left to merging. */
-const WHOLE_WORD_LIMIT: u32 = 2048
 
 /**
- * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]: all of it when merges are to be
- * ignored, otherwise the words that their merges make one token. `table` has room for more slots than words, a power of
- * two; the texts have to stay. Returns how many were taken.
+ * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]. `table` has room for more slots
+ * than words, a power of two; the texts have to stay.
  */
-export function setWholeWords(
-  texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slots: u32, ignoresMerges: bool,
-): u32 {
+export function setWholeWords(texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slots: u32): void {
   memory.fill(table, 0, <usize>slots << 4)
   wholeWords = table
   wholeWordMask = slots - 1
-  let taken: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     const start = load<u32>(offsets + (<usize>i << 2))
     const length = load<u32>(offsets + (<usize>i << 2), 4) - start
-    const token = load<u32>(ids + (<usize>i << 2))
-    const word = texts + start
     if (length == 0) continue
-    if (!ignoresMerges && (length > WHOLE_WORD_LIMIT || merge<u32>(word, length, KEYS) != 1 || load<u32>(KEYS) != token)) continue
+    const word = texts + start
     const hash = hashOf(word, length)
     let slot = wholeWords + (<usize>(<u32>(hash >> 32) & wholeWordMask) << 4)
     while (load<u32>(slot, 4) != 0) slot = nextWholeWord(slot)
     store<u32>(slot, <u32>hash)
     store<u32>(slot, <u32>word, 4)
     store<u32>(slot, length, 8)
-    store<u32>(slot, token, 12)
-    taken++
+    store<u32>(slot, load<u32>(ids + (<usize>i << 2)), 12)
   }
-  return taken
 }
 
 function wholeWord(word: usize, length: u32): u32 {

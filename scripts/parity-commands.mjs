@@ -1,6 +1,7 @@
 // The reference's commands and ours under the same names, on the same inputs: the written files are compared byte by byte.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { encodePbinHeader, PBIN_HEADER_BYTES } from '../dist/formats/pbin.js'
 import { writePairList } from '../dist/formats/pickle.js'
@@ -100,6 +101,7 @@ export function commandChecks({ root, folder: parent, quick }) {
     ...['error', 'skip', 'override'].map(policy => policyCheck(policy, folder, penstock)),
     filterCheck(at('a2.pbin'), folder, penstock),
     droppingCheck(folder, penstock),
+    ...instructionCheck(root, folder, penstock),
   ]
 }
 
@@ -169,6 +171,103 @@ function droppingCheck(folder, penstock) {
     },
   }
 }
+
+const noTemplates = 'no comparison without the package @huggingface/jinja and ../shared/reference/hf_gpt2'
+
+/** Conversations rendered, split, indexed and packed: all files of the folder that both make. */
+function instructionCheck(root, folder, penstock) {
+  const tokenizer = join(root, '..', 'shared', 'reference', 'hf_gpt2')
+  if (!existsSync(tokenizer) || !isInstalled('@huggingface/jinja')) {
+    process.stdout.write(`Instruction data: ${noTemplates}\n`)
+    return []
+  }
+  const [ours, theirs] = ['ours', 'reference'].map(side => instructionFolder(join(folder, side), tokenizer))
+  const args = config => ['data', 'prepare_instruction_tuning_data', '--config_file_path', config]
+  const filesOf = path =>
+    Object.fromEntries(
+      readdirSync(path, { recursive: true })
+        .filter(name => /\.(jsonl|idx|pbin)$/.test(name))
+        .map(name => [name.replaceAll(/\.[0-9a-f]{7}|_[0-9a-f]{7}/g, ''), bytesOf(join(path, name))]),
+    )
+  return [
+    {
+      name: 'instruction data',
+      job: { do: 'command', args: args(join(theirs, 'chat.yaml')) },
+      ours: () => {
+        const { status, stderr } = penstock(args(join(ours, 'chat.yaml')))
+        if (status !== 0) throw new Error(stderr)
+        return [filesOf(join(ours, 'out')), filesOf(join(theirs, 'out'))]
+      },
+    },
+  ]
+}
+
+function isInstalled(name) {
+  try {
+    createRequire(import.meta.url).resolve(name)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Records with every kind of number, spacing and escape; roles of two names; texts that templates could trip over. */
+function instructionFolder(folder, tokenizer) {
+  mkdirSync(folder)
+  const numbers = ['1.0', '1e-7', '1e22', '0.1', '-0.0', '123456789012345678901234567890', '1E16', '12345.678', '5']
+  const texts = ['Hi ünï 😀', 'A\nB "q" \\ /', "<tag> & '", '', 'tab\t']
+  const random = pythonRandom(9)
+  const pick = list => list[Math.floor(random.random() * list.length)]
+  const lines = Array.from({ length: 200 }, (_, id) => {
+    const turns = Array.from({ length: 1 + (id % 5) }, () => ({ from: pick(['human', 'gpt']), value: pick(texts) }))
+    const spacing = id % 3 === 0 ? ' ' : ''
+    return `{"id":${spacing}${id},${spacing}"score":${pick(numbers)},"conversations":${JSON.stringify(turns)},"x":{"b":[],"a":null}}`
+  })
+  writeFileSync(join(folder, 'chats.jsonl'), `${lines.join('\n')}\n`)
+  const paths = name => `src_path: ${join(folder, 'chats.jsonl')}\n  dst_path: ${join(folder, name)}`
+  writeFileSync(join(folder, 'pack.yaml'), PACK_CONFIG(paths('x.pbin'), join(folder, 'x.idx'), tokenizer))
+  writeFileSync(join(folder, 'chat.yaml'), CHAT_CONFIG(paths('out/chats.jsonl'), join(folder, 'pack.yaml')))
+  return folder
+}
+
+const PACK_CONFIG = (paths, index, tokenizer) => `settings:
+  ${paths}
+  index_path: ${index}
+  jq_pattern: .chat
+  num_cpus: 1
+  eod_token: <|endoftext|>
+  processing_batch_size: 10
+  raw_samples_queue_size: 300
+  processed_samples_queue_size: 300
+tokenizer:
+  component_key: tokenizer
+  variant_key: pretrained_hf_tokenizer
+  config: { pretrained_model_name_or_path: ${tokenizer}, padding: false, truncation: false }
+`
+
+const CHAT_CONFIG = (paths, pack) => `settings:
+  ${paths}
+  messages_key: conversations
+  pbin_creation_config_file_path: ${pack}
+  split_config: { splitting: { train: 70, val: 15, test: 15 }, seed: 1234 }
+instruction_data_transformation:
+  role_mapping: { human: User, gpt: Assistant }
+chat_template_data:
+  system: You are helpful.
+  user: User
+  begin: <|im_start|>
+jinja2_chat_template: |
+  {{ chat_template_data.system + '\\n' }}
+  {% for message in messages %}
+  {% if message.from == chat_template_data.user %}
+  {{ message.from }}: {{ message.value + '\\n' }}
+  {% elif loop.last and message.value | length > 3 %}
+  {{ message.from + ':' + chat_template_data.begin }}{{ message | tojson }}
+  {% else %}
+    {{ message.from }}:{{ message.value }}
+  {% endif %}
+  {% endfor %}
+`
 
 /** Documents of 1 to 40 random tokens. */
 function packedFile(path, documents, width, seed) {

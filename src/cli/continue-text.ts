@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../errors.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { openTokenizer, tokenIdOf } from '../stages/tokenizer-file.js'
 import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../training/checkpoint.js'
 import { generate } from '../training/generate.js'
 import { openTrained } from '../training/open-engine.js'
@@ -19,6 +19,8 @@ export interface TextOptions {
   readonly tokenizer?: string
   readonly engine: string
   readonly backend: string
+  /** The text ends before this token. */
+  readonly endOfDocument?: string
 }
 
 /** Yields the prompt first. @throws FILE_MISSING, CHECKPOINT_INVALID, TOKENIZER_MISMATCH */
@@ -28,7 +30,8 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
   if (tokenizerPath === undefined) {
     throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint names no tokenizer: give --tokenizer', { file: folder })
   }
-  const { tokenizer, sha256 } = await openTokenizer(tokenizerPath)
+  const file = await openTokenizer(tokenizerPath)
+  const { tokenizer, sha256 } = file
   if (state.tokenizer !== undefined && state.tokenizer.sha256 !== sha256) {
     throw new PenstockError(
       'TOKENIZER_MISMATCH',
@@ -53,6 +56,7 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
       seed: options.seed,
       vocabSize: tokenizer.totalSize,
       ...(options.topK === undefined ? {} : { topK: options.topK }),
+      ...(options.endOfDocument === undefined ? {} : { endToken: tokenIdOf(file, options.endOfDocument) }),
     }
     for await (const id of generate(engine, ids, sampling)) {
       ids.push(id)

@@ -1,24 +1,44 @@
 /** A checkpoint -> a Hugging Face folder, with its tokenizer, and back. */
+import { existsSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { openTokenizer } from '../stages/tokenizer-file.js'
-import { saveCheckpoint } from '../training/checkpoint.js'
+import { saveCheckpoint, type TokenizerReference } from '../training/checkpoint.js'
 import { readHuggingFace, writeHuggingFace } from '../training/hugging-face.js'
 import { parseTraining, resolveModel } from '../training/options.js'
 import { readWeights, writeStateFiles } from '../training/tfjs/state-files.js'
 import type { NamedTensor } from '../training/weights.js'
 import { findCheckpoint } from './continue-text.js'
 
-/** @returns a line that says what was written */
-export async function convertCheckpoint(from: string, folder: string): Promise<string> {
+const BESIDE_TOKENIZER = ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json']
+
+/**
+ * @param tokenizerPath the tokenizer to put in; that of the checkpoint when absent, if it is still the same
+ * @returns a line that says what was written
+ */
+export async function convertCheckpoint(from: string, folder: string, tokenizerPath?: string): Promise<string> {
   const { path, state } = await findCheckpoint(from)
   const weights = await readWeights(join(path, 'model.safetensors'))
   const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
-  const tokenizer = state.tokenizer && (await openTokenizer(state.tokenizer.path).catch(() => undefined))
-  if (tokenizer !== undefined && tokenizer.sha256 === state.tokenizer?.sha256) {
-    await copyFile(tokenizer.path, join(folder, 'tokenizer.json'))
-  }
+  const tokenizer =
+    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await openTokenizer(tokenizerPath)).path
+  if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
   return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'}, after step ${state.step} of ${path}`
+}
+
+/** The file that a checkpoint names, if it is still the one that was trained with. */
+async function tokenizerOf(reference: TokenizerReference | undefined): Promise<string | undefined> {
+  if (reference === undefined) return undefined
+  const found = await openTokenizer(reference.path).catch(() => undefined)
+  return found?.sha256 === reference.sha256 ? found.path : undefined
+}
+
+async function copyTokenizer(file: string, folder: string): Promise<void> {
+  await copyFile(file, join(folder, basename(file)))
+  for (const name of BESIDE_TOKENIZER) {
+    const beside = join(dirname(file), name)
+    if (existsSync(beside)) await copyFile(beside, join(folder, name))
+  }
 }
 
 /** The checkpoint stands at step 0 of no data: a model to use. @returns a line that says what was written */

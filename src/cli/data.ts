@@ -1,6 +1,7 @@
 /** `penstock data`: the commands of the reference system, under their names and options. */
 import { type Command, Option } from 'commander'
 import type { JobFlags } from './document-jobs.js'
+import type { RunFlags } from './run-definition.js'
 import { addFaultOptions, dashboardOption, type FaultFlags } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
 
@@ -23,6 +24,7 @@ export function addDataCommand(program: Command): void {
   addShuffling(data, 'shuffle_jsonl_data', '.jsonl')
   addChunking(data, 'create_shuffled_dataset_chunk', '.pbin')
   addChunking(data, 'create_shuffled_jsonl_chunk', '.jsonl')
+  addInstructions(data)
 }
 
 function addIndexing(data: Command): void {
@@ -133,6 +135,21 @@ function addChunking(data: Command, name: string, ending: '.pbin' | '.jsonl'): v
         ifExists: flags.file_existence_policy,
       },
     )
+  })
+}
+
+function addInstructions(data: Command): void {
+  const command = data
+    .command('prepare_instruction_tuning_data')
+    .description('Applies a chat template to conversations, splits them, and indexes and packs each part.')
+    .requiredOption('--config_file_path <file>', 'the YAML file')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock data prepare_instruction_tuning_data --config_file_path apply_chat_template.yaml\n',
+    )
+  addRunOptions(command).action(async (flags: RunFlags & { config_file_path: string }) => {
+    const { prepareInstructions } = await import('./prepare-instructions.js')
+    await prepareInstructions(flags.config_file_path, flags)
   })
 }
 

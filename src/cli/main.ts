@@ -8,16 +8,19 @@ import { Command, CommanderError } from 'commander'
 import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
+import { addConvertReferenceCommand } from './convert-reference.js'
 import { addDataCommand } from './data.js'
 import { addDoctorCommand } from './doctor.js'
 import { addExplainCommand } from './explain.js'
 import { addFilterCommand } from './filter.js'
 import { addGenerateCommand } from './generate.js'
+import { addGenerateTextCommand } from './generate-text.js'
 import { addGraphCommand } from './graph.js'
 import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
 import { addMergeCommand } from './merge.js'
+import { addCommandsNotHere } from './not-here.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
@@ -68,7 +71,10 @@ for (const add of [
   addCompletionCommand,
   addWarmstartCommand,
   addDataCommand,
+  addGenerateTextCommand,
+  addConvertReferenceCommand,
   addExplainCommand,
+  addCommandsNotHere,
   addSchemaCommand,
   addSetupCommand,
 ]) {

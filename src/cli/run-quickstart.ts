@@ -69,7 +69,15 @@ function resultLine({ pipeline, stages, elapsedMs }: PipelineResult): string {
 
 async function sampleText(checkpoint: string): Promise<string> {
   let text = ''
-  const options = { prompt: PROMPT, maxTokens: 80, temperature: 0.8, topK: 50, seed: 1, engine: 'tfjs', backend: 'wasm' }
+  const options = {
+    prompt: PROMPT,
+    maxTokens: 80,
+    temperature: 0.8,
+    topK: 50,
+    seed: 1,
+    engine: 'tfjs',
+    backend: 'wasm',
+  }
   for await (const piece of continueText(checkpoint, options)) text += piece
   return text
 }

@@ -9,7 +9,7 @@ import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { checkpointFileName, checkpointFolderName, LAST_CHECKPOINT_INFO } from '../pipelines/modalities/names.js'
-import { toNativeMonitoring, toNativeTraining } from '../pipelines/modalities/native.js'
+import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } from '../pipelines/modalities/native.js'
 import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine, resolvedText } from '../pipelines/modalities/read-config.js'
 import { type ModalitiesTrainingPlan, requireSupported } from '../pipelines/modalities/training-plan.js'
@@ -25,7 +25,7 @@ export interface ReferenceRunFlags extends RunFlags {
   readonly last_checkpoint_info_file_path?: string
   readonly engine?: 'tfjs' | 'torch'
   readonly nproc?: number
-  readonly device?: string
+  readonly device?: 'auto' | 'cpu' | 'cuda'
   readonly python?: string
 }
 
@@ -41,7 +41,7 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   })
   const { plan } = opened
   requireSupported(plan)
-  const { shuffleSamples, feedTrainer, differences } = toNativeTraining(plan)
+  const { shuffleSamples, feedTrainer, differences } = onEngine(toNativeTraining(plan), flags)
   if (!flags.quiet) tell(plan, flags.config_file_path, differences)
   const id = plan.settings.experiment_id
   const folder = join(plan.settings.paths.experiments_root_path, id)
@@ -51,9 +51,8 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   const { checkpoint } = feedTrainer
   const training = {
     ...feedTrainer,
-    ...fittingBatch(plan, flags.engine ?? 'tfjs'),
+    ...(feedTrainer.engine === 'torch' ? {} : fittingBatch(plan)),
     ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint, folder: checkpoints } }),
-    ...engineOptions(flags),
   }
   const samples = { ...shuffleSamples, batch_size: training.batch_size }
   const definition = definitionOf(
@@ -161,22 +160,20 @@ const LOGITS_BYTES = 256 << 20
  * A micro batch made for a GPU may need more memory here than there is. More, smaller ones that are accumulated give the
  * same step: every target counts alike.
  */
-function fittingBatch(plan: ModalitiesTrainingPlan, engine: 'tfjs' | 'torch') {
+function fittingBatch(plan: ModalitiesTrainingPlan) {
   const { local_train_micro_batch_size: given, gradient_accumulation_steps: steps } = plan.settings.step_profile
-  const accumulated = steps * plan.train.worldSize
-  if (engine === 'torch') return { batch_size: given, accumulation_steps: accumulated }
-  const rowBytes = 4 * plan.model.sequence_length * plan.model.vocab_size
-  const most = Math.max(1, Math.floor(LOGITS_BYTES / rowBytes))
-  let rows = Math.min(given, most)
+  const most = Math.floor(LOGITS_BYTES / (4 * plan.model.sequence_length * plan.model.vocab_size))
+  let rows = Math.min(given, Math.max(1, most))
   while (given % rows !== 0) rows--
-  return { batch_size: rows, accumulation_steps: accumulated * (given / rows) }
+  return { batch_size: rows, accumulation_steps: steps * plan.train.worldSize * (given / rows) }
 }
 
-function engineOptions({ engine, nproc, device, python }: ReferenceRunFlags): Record<string, unknown> {
+function onEngine(native: NativeTraining, { engine, nproc, device, python }: ReferenceRunFlags): NativeTraining {
   if (engine !== 'torch') {
-    if (nproc === undefined || nproc === 1) return {}
+    if (nproc === undefined || nproc === 1) return native
     throw new PenstockError('ARGUMENT_INVALID', '--nproc needs --engine torch')
   }
-  const torch = Object.entries({ nproc, device, python }).filter(([, value]) => value !== undefined)
-  return { engine, torch: Object.fromEntries(torch) }
+  const torch = onTorch(native, device)
+  if (python === undefined) return torch
+  return { ...torch, feedTrainer: { ...torch.feedTrainer, torch: { ...torch.feedTrainer.torch, python } } }
 }

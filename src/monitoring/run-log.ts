@@ -91,7 +91,7 @@ export class RunLog {
     if (line === '') return
     try {
       const event = JSON.parse(line) as LoggedEvent
-      this.history.add(event.kind === 'metrics' ? { ...event, values: allValues(event) } : event)
+      this.history.add(event.kind === 'metrics' && event.nonFinite ? { ...event, values: allValues(event) } : event)
     } catch {
       this.history.note(`line ${this.lineNumber} of the log is damaged`)
     }

@@ -140,7 +140,7 @@ async function lock(path: string): Promise<void> {
   for (;;) {
     try {
       const handle = await open(file, 'wx')
-      await handle.writeFile(`${process.pid}\n`)
+      await handle.writeFile(await processMark(process.pid))
       await handle.close()
       return
     } catch (error) {
@@ -148,12 +148,25 @@ async function lock(path: string): Promise<void> {
         throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
       }
     }
-    const holder = Number.parseInt(await readFile(file, 'utf8').catch(() => ''), 10)
-    if (isAlive(holder)) {
-      throw new PenstockError('FILE_LOCKED', `process ${holder} is writing this output (${file})`, { file: path })
+    const holder = await readFile(file, 'utf8').catch(() => '')
+    const pid = Number.parseInt(holder, 10)
+    if (isAlive(pid) && holder === (await processMark(pid))) {
+      throw new PenstockError('FILE_LOCKED', `process ${pid} is writing this output (${file})`, { file: path })
     }
     await rm(file, { force: true })
   }
+}
+
+/**
+ * A process by its number and, where /proc tells it, the time of its start: a number is used again after a while. A
+ * process that has ended but was not yet asked for by its parent has no mark.
+ */
+async function processMark(pid: number): Promise<string> {
+  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  if (status === undefined) return `${pid}`
+  // The name in parentheses may hold spaces; the state follows it, the start time is the twentieth field from there.
+  const fields = status.slice(status.lastIndexOf(')') + 2).split(' ')
+  return fields[0] === 'Z' ? '' : `${pid} ${fields[19]}`
 }
 
 function isAlive(pid: number): boolean {

@@ -30,7 +30,9 @@ export interface EnginePlan {
 export interface HostRules {
   /** Always. */
   readonly seesAll: boolean
-  /** When it has a byte from this one on, because it may have to be normalized; 256: never for that. */
+  /** When it has a code point of this set, one bit each, because it may have to be normalized. */
+  readonly changing: Uint8Array | undefined
+  /** The code points of the set begin with bytes from this one on. */
   readonly firstByte: number
   /** When it may have one of these added tokens, as they look in the text. */
   readonly tokens: readonly Uint8Array[]
@@ -49,6 +51,10 @@ export interface Engine {
   setHostRules(rules: HostRules): void
   /** Whether bytes[start, end) cannot be encoded as they are, by the rules; may say so too often, never too rarely. */
   needsHost(start: number, end: number): boolean
+  /** Takes over putting these tokens around each text that does not need the host, if it says so. */
+  setTemplate(before: readonly number[], after: readonly number[]): boolean
+  /** Like `encode`, with the tokens of the template around. */
+  encodeDocument(start: number, end: number, at: number): number
   /** Forgets all words seen; only for measuring. */
   clearCache(): void
 }
@@ -94,12 +100,20 @@ class TypeScriptEngine implements Engine {
     return this.at
   }
 
+  encodeDocument(start: number, end: number, at: number): number {
+    return this.encode(start, end, at)
+  }
+
   setHostRules(rules: HostRules): void {
-    this.isForHost = rules.seesAll || rules.firstByte < 256 || rules.tokens.length > 0
+    this.isForHost = rules.seesAll || rules.changing !== undefined || rules.tokens.length > 0
   }
 
   needsHost(): boolean {
     return this.isForHost
+  }
+
+  setTemplate(): boolean {
+    return false
   }
 
   clearCache(): void {

@@ -21,11 +21,11 @@ export interface KernelExports {
     count: number,
     table: number,
     slots: number,
-    ignoresMerges: number,
-  ) => number
+  ) => void
   readonly clearWords: () => void
   readonly configure: (howToSplit: number, isWide: number) => void
   readonly encode: (start: number, end: number, out: number) => number
+  readonly encodeDocument: (start: number, end: number, out: number) => number
   readonly needsHost: (start: number, end: number) => number
   readonly setLineTables: (origin: number, starts: number, ends: number, statuses: number, lengths: number) => void
   readonly scanLines: (start: number, end: number, line: number, capacity: number) => number
@@ -43,6 +43,7 @@ export interface KernelExports {
   readonly tokensEnd: WebAssembly.Global
   readonly hostText: WebAssembly.Global
   readonly setHostRules: (seesAll: number, firstByte: number, hasTokens: number, leads: number, areFew: number) => void
+  readonly setTemplate: (before: number, after: number) => void
 }
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
@@ -56,6 +57,8 @@ const MEMORY_LIMIT = 2 ** 32
 /** Room for the field's path: 16 bytes a part and its keys. */
 export const PATH_BYTES = 1 << 16
 export const LINES_AT_ONCE = 4096
+/** Tokens around a text: no more than the shortest record has room for, as tokens have as many places as bytes. */
+export const TEMPLATE_LIMIT = 4
 const SPLIT_WHOLE = 0
 const SPLIT_GPT2 = 1
 const SPLIT_PATTERN = 2
@@ -70,6 +73,8 @@ export interface KernelTables {
   readonly lineLengths: number
   readonly lineStatuses: number
   readonly tokenPairs: number
+  readonly template: number
+  readonly changing: number
   readonly howToSplit: number
 }
 
@@ -112,6 +117,8 @@ export function fillTables(
   const bytePairRanks = layout.take(65_536 * 4)
   const innerPairs = layout.take(8192)
   const pairs = layout.take(8 << pairBits)
+  const filterBits = pairBits - 4
+  const pairFilter = layout.take(8 << filterBits)
   const results = layout.take(merges * 4)
   const words = layout.take(64 << wordBits)
   const longWords = layout.take(16 << LONG_WORD_BITS)
@@ -130,6 +137,8 @@ export function fillTables(
   const containers = layout.take(DEPTH_LIMIT * 8)
   const path = layout.take(PATH_BYTES)
   const tokenPairs = layout.take(8192)
+  const template = layout.take(TEMPLATE_LIMIT * 4)
+  const changing = layout.take(CODE_POINT_LIMIT / 8)
   const lineStarts = layout.take(LINES_AT_ONCE * 4)
   const lineEnds = layout.take(LINES_AT_ONCE * 4)
   const lineLengths = layout.take(LINES_AT_ONCE * 4)
@@ -157,16 +166,39 @@ export function fillTables(
     bytes[escapes + letter.charCodeAt(0)] = meaning
   }
   kernel.setTables(
-    ...[lengthMasks, byteIds, bytePairRanks, innerPairs, pairs, (1 << pairBits) - 1, results, words, wordBits],
+    ...[
+      lengthMasks,
+      byteIds,
+      bytePairRanks,
+      innerPairs,
+      pairs,
+      (1 << pairBits) - 1,
+      pairFilter,
+      filterBits,
+      results,
+      words,
+      wordBits,
+    ],
     ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
-    ...[stageList, stages.length, escapes, containers, path, tokenPairs],
+    ...[stageList, stages.length, escapes, containers, path, tokenPairs, template, changing],
   )
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
   kernel.clearWords()
-  setWholeWords(memory, kernel, plan, layout)
+  if (plan.ignoresMerges) setWholeWords(memory, kernel, plan, layout)
   kernel.setFree(layout.end)
-  return { end: layout.end, path, lineStarts, lineEnds, lineLengths, lineStatuses, tokenPairs, howToSplit }
+  return {
+    end: layout.end,
+    path,
+    lineStarts,
+    lineEnds,
+    lineLengths,
+    lineStatuses,
+    tokenPairs,
+    template,
+    changing,
+    howToSplit,
+  }
 }
 
 /** Needs the lists of tokens only while it runs; they lie behind the tables for that long. */
@@ -181,7 +213,7 @@ function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: Engi
   kernel.setMerges(leftAt, rightAt, left.length)
 }
 
-/** The words of the vocabulary that are one token: found by one look-up instead of many merges when they are new. */
+/** The words that are one token whatever the merges say. */
 function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, layout: Layout): void {
   const { texts, offsets, ids } = plan.words
   const slots = 1 << Math.ceil(Math.log2(ids.length * 2 + 1))
@@ -195,7 +227,7 @@ function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: 
   new Uint8Array(memory.buffer).set(texts, textsAt)
   ints.set(offsets, offsetsAt / 4)
   ints.set(ids, idsAt / 4)
-  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots, plan.ignoresMerges ? 1 : 0)
+  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots)
 }
 
 function stagesOf(plan: EnginePlan): { howToSplit: number; stages: readonly Dfa[] } {

@@ -4,7 +4,7 @@
  */
 import { NONE } from './bpe.js'
 import type { Engine, EnginePlan, HostRules } from './engine.js'
-import { fillTables, growTo, type KernelExports, type KernelTables } from './kernel-memory.js'
+import { fillTables, growTo, type KernelExports, type KernelTables, TEMPLATE_LIMIT } from './kernel-memory.js'
 
 /** Compiled code, or the bytes of kernel.wasm. */
 export type KernelSource = WebAssembly.Module | BufferSource
@@ -97,11 +97,19 @@ export class KernelEngine implements Engine {
   }
 
   encode(start: number, end: number, at: number): number {
-    const width = this.isWide ? 4 : 2
-    const { bytesAt, tokensAt } = this
-    const stop = this.exports.encode(bytesAt + start, bytesAt + end, tokensAt + at * width) >>> 0
-    this.refresh()
-    return (stop - tokensAt) / width
+    return this.encodeWith(this.exports.encode, start, end, at)
+  }
+
+  encodeDocument(start: number, end: number, at: number): number {
+    return this.encodeWith(this.exports.encodeDocument, start, end, at)
+  }
+
+  setTemplate(before: readonly number[], after: readonly number[]): boolean {
+    const tokens = [...before, ...after]
+    if (tokens.length > TEMPLATE_LIMIT) return false
+    new Uint32Array(this.memory.buffer).set(tokens, this.tables.template / 4)
+    this.exports.setTemplate(before.length, after.length)
+    return true
   }
 
   /** Renews the views after a call of the kernel: memory that grew, for the heap of a very long word, has a new buffer. */
@@ -119,12 +127,13 @@ export class KernelEngine implements Engine {
         pairs[pair >> 3]! |= 1 << (pair & 7)
       }
     }
+    if (rules.changing !== undefined) new Uint8Array(memory.buffer).set(rules.changing, tables.changing)
     const leads = [...new Set(rules.tokens.map(token => token[0]!))]
     const four = [0, 1, 2, 3].map(i => leads[i] ?? leads[0] ?? 0)
     const packed = (four[0]! | (four[1]! << 8) | (four[2]! << 16) | (four[3]! << 24)) >>> 0
     exports.setHostRules(
       rules.seesAll ? 1 : 0,
-      rules.firstByte,
+      rules.changing === undefined ? 256 : rules.firstByte,
       rules.tokens.length > 0 ? 1 : 0,
       packed,
       leads.length <= 4 ? 1 : 0,
@@ -150,6 +159,14 @@ export class KernelEngine implements Engine {
   }
   tokenIndex(address: number): number {
     return ((address >>> 0) - this.tokensAt) / (this.isWide ? 4 : 2)
+  }
+
+  private encodeWith(encode: KernelExports['encode'], start: number, end: number, at: number): number {
+    const width = this.isWide ? 4 : 2
+    const { bytesAt, tokensAt } = this
+    const stop = encode(bytesAt + start, bytesAt + end, tokensAt + at * width) >>> 0
+    this.refresh()
+    return (stop - tokensAt) / width
   }
 
   private view(): void {

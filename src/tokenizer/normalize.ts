@@ -2,7 +2,7 @@
  * Normalizers: what a tokenizer file wants done to the text before it is cut. Each is a function on strings; most texts
  * are known from their bytes alone to stay as they are and never become strings.
  */
-import { type CodePointSet, unassignedInUnicode9 } from './unicode.js'
+import { CODE_POINT_LIMIT, type CodePointSet, pairs, unassignedInUnicode9, unicodeClass } from './unicode.js'
 
 export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
 
@@ -39,6 +39,34 @@ export function normalizeBytes(
 /** Texts whose bytes are below this are normalized: characters below U+0300 are their own NFC, only ASCII is every form. */
 export function firstByteToNormalize(steps: readonly NormalizerStep[]): number {
   return steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+}
+
+/** No Unicode form changes an assigned character beyond, other than marks. */
+const LAST_CHANGED = 0x30000
+/** Vowels and final consonants that may join the Korean syllable before them. */
+const JOINING_JAMO: CodePointSet = [0x1161, 0x1176, 0x11a8, 0x11c3]
+
+/**
+ * One bit per code point: a text without these is its own normalized form. They are those that a form changes, and all
+ * that could join or change places with the character before (UAX 15, "Detecting Normalization Forms"), and some more.
+ */
+export function changingCodePoints(steps: readonly NormalizerStep[]): Uint8Array {
+  const bits = new Uint8Array(CODE_POINT_LIMIT / 8)
+  const add = (codePoint: number): void => {
+    bits[codePoint >> 3]! |= 1 << (codePoint & 7)
+  }
+  for (const [start, end] of pairs([...(unicodeClass('M') ?? []), ...JOINING_JAMO])) {
+    for (let codePoint = start; codePoint < end; codePoint++) add(codePoint)
+  }
+  const forms = steps.flatMap(step => (step.kind === 'form' ? [step.form] : []))
+  const isStable = (text: string): boolean => forms.every(form => text.normalize(form) === text)
+  for (let block = 0x80; block < LAST_CHANGED; block += 64) {
+    if (block >= 0xd800 && block < 0xe000) continue
+    const characters = Array.from({ length: 64 }, (_, i) => String.fromCodePoint(block + i))
+    if (isStable(characters.join('\0'))) continue
+    for (const [i, character] of characters.entries()) if (!isStable(character)) add(block + i)
+  }
+  return bits
 }
 
 function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly NormalizerStep[]): boolean {

@@ -43,7 +43,9 @@ export function readPlan(source: string | object): TokenizerPlan {
   const words = packVocabulary(pre.isByteLevel ? vocabulary : new Map())
   const symbols = readSymbols(model, vocabulary, words, pre.isByteLevel)
   const addedTokens = readAddedTokens(file.added_tokens, vocabulary)
-  const ids = [...vocabulary.values(), ...addedTokens.map(token => token.id)]
+  let highestId = -1
+  for (const id of vocabulary.values()) highestId = Math.max(highestId, id)
+  for (const { id } of addedTokens) highestId = Math.max(highestId, id)
   return {
     vocabulary,
     addedTokens,
@@ -55,7 +57,7 @@ export function readPlan(source: string | object): TokenizerPlan {
     merges: readMerges(model.merges, vocabulary),
     words,
     ignoresMerges: model.ignore_merges === true,
-    totalSize: ids.reduce((highest, id) => Math.max(highest, id), -1) + 1,
+    totalSize: highestId + 1,
     decoders: readDecoder(section(file, 'decoder')),
     ...readPostProcessor(section(file, 'post_processor')),
   }
@@ -83,12 +85,14 @@ function refuseModelOptions(model: Json): void {
 
 function readVocabulary(model: Json): Map<string, number> {
   const vocabulary = section(model, 'vocab') ?? invalid('the model has no vocab')
-  const entries = Object.entries(vocabulary)
-  for (const [token, id] of entries) {
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 2 ** 31)
-      invalid(`token ${token} has the id ${id}`)
+  const ids = new Map<string, number>()
+  for (const token of Object.keys(vocabulary)) {
+    const id = vocabulary[token]
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= 2 ** 31)
+      return invalid(`token ${token} has the id ${id}`)
+    ids.set(token, id)
   }
-  return new Map(entries as [string, number][])
+  return ids
 }
 
 function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>): Merges {
@@ -98,18 +102,27 @@ function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>): M
     right: new Uint32Array(merges.length),
     result: new Uint32Array(merges.length),
   }
-  for (const [rank, merge] of merges.entries()) {
-    const [left, right, ...more]: unknown[] =
-      typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? merge : []
-    if (typeof left !== 'string' || typeof right !== 'string' || more.length > 0) invalid(`merge ${rank} is not a pair`)
-    const ids = [left, right, left + right].map(
-      token => vocabulary.get(token) ?? invalid(`merge ${rank} needs ${JSON.stringify(token)}, which the vocab lacks`),
-    )
-    result.left[rank] = ids[0]!
-    result.right[rank] = ids[1]!
-    result.result[rank] = ids[2]!
+  const idOf = (token: string, rank: number): number =>
+    vocabulary.get(token) ?? invalid(`merge ${rank} needs ${JSON.stringify(token)}, which the vocab lacks`)
+  for (let rank = 0; rank < merges.length; rank++) {
+    const [left, right] = pairOf(merges[rank]) ?? invalid(`merge ${rank} is not a pair`)
+    result.left[rank] = idOf(left, rank)
+    result.right[rank] = idOf(right, rank)
+    result.result[rank] = idOf(left + right, rank)
   }
   return result
+}
+
+/** A merge is a list of two tokens or, in older files, a text with a space between them. */
+function pairOf(merge: unknown): readonly [string, string] | undefined {
+  if (typeof merge === 'string') {
+    const space = merge.indexOf(' ')
+    const isPair = space >= 0 && merge.indexOf(' ', space + 1) < 0
+    return isPair ? [merge.slice(0, space), merge.slice(space + 1)] : undefined
+  }
+  if (!Array.isArray(merge) || merge.length !== 2) return undefined
+  const [left, right]: unknown[] = merge
+  return typeof left === 'string' && typeof right === 'string' ? [left, right] : undefined
 }
 
 function readSymbols(

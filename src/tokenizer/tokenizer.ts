@@ -6,7 +6,7 @@ import { PenstockError } from '../errors.js'
 import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
 import { createEngine, type Engine, type HostRules } from './engine.js'
 import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
-import { firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
+import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
 import { readSentencePiecePlan } from './sentencepiece.js'
 import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
 
@@ -57,7 +57,7 @@ export class FastTokenizer implements Tokenizer {
       plan.addedTokens.filter(token => token.normalized),
       token => this.searchedContent(token),
     )
-    engine.setHostRules(this.hostRules())
+    engine.setHostRules(this.hostRules(engine.setTemplate(plan.before, plan.after)))
   }
 
   idOf(token: string): number | undefined {
@@ -111,9 +111,12 @@ export class FastTokenizer implements Tokenizer {
    * lies before `scratch` (by default `end`) in the engine's bytes stays as it is.
    */
   encodeLoaded(start: number, end: number, at: number, scratch = end): number {
-    if (!this.engine.needsHost(start, end)) return this.engine.encode(start, end, at)
     const { before, after } = this.plan
-    this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK)
+    const isForHost = this.engine.needsHost(start, end)
+    if (isForHost || before.length + after.length > 0) {
+      this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK)
+    }
+    if (!isForHost) return this.engine.encodeDocument(start, end, at)
     let next = at
     for (const id of before) this.engine.tokens[next++] = id
     next = this.encodeText(start, end, next, scratch)
@@ -172,12 +175,17 @@ export class FastTokenizer implements Tokenizer {
     return new Uint32Array(this.engine.tokens.subarray(0, count))
   }
 
-  private hostRules(): HostRules {
+  private hostRules(hasTemplate: boolean): HostRules {
     const { normalizer, before, after, prefix, spaceReplacement, addedTokens } = this.plan
     const isForm = normalizer.every(step => step.kind === 'form')
     return {
-      seesAll: before.length + after.length > 0 || !isForm || prefix !== undefined || spaceReplacement !== undefined,
-      firstByte: normalizer.length === 0 ? 256 : firstByteToNormalize(normalizer),
+      seesAll:
+        (!hasTemplate && before.length + after.length > 0) ||
+        !isForm ||
+        prefix !== undefined ||
+        spaceReplacement !== undefined,
+      changing: isForm && normalizer.length > 0 ? changingCodePoints(normalizer) : undefined,
+      firstByte: firstByteToNormalize(normalizer),
       tokens: addedTokens
         .map(token => this.encoder.encode(this.searchedContent(token)))
         .filter(bytes => bytes.length > 0),

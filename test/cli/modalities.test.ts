@@ -17,6 +17,8 @@ const file = (name: string, content: string | Uint8Array): string => {
 }
 const data = (command: string, ...args: string[]) => penstock(['data', command, ...args, '--quiet'], folder)
 
+const TOKENS = 4000
+
 beforeAll(async () => {
   file('tokenizer.json', JSON.stringify(byteTokenizer()))
   file('ten.jsonl', Array.from({ length: 10 }, (_, at) => `{"text":"${'x'.repeat(at + 1)}"}\n`).join(''))
@@ -38,6 +40,10 @@ tokenizer:
   config: { pretrained_model_name_or_path: ., padding: false, truncation: false }
 `,
   )
+  mkdirSync(at('experiments'))
+  const tokens = Uint8Array.from({ length: TOKENS }, (_, position) => (position * position) % 251)
+  const header = encodePbinHeader({ dataBytes: TOKENS, tokenBytes: 1 })
+  file('train.pbin', Buffer.concat([header, tokens, writePairList([[0, TOKENS]])]))
   expect(await data('create_raw_index', 'ten.jsonl')).toMatchObject({ code: 0, err: '' })
   expect(await data('pack_encoded_data', 'pack.yaml')).toMatchObject({ code: 0, err: '' })
 })
@@ -208,7 +214,6 @@ describe('filter', () => {
   })
 })
 
-const TOKENS = 4000
 const template = readFileSync(new URL('../pipelines/modalities/training.yaml', import.meta.url), 'utf8')
   .replaceAll('dp_degree: 4', 'dp_degree: 1')
   .replace('num_replicas: 4', 'num_replicas: 1')
@@ -252,13 +257,6 @@ describe('run and warmstart', () => {
     )
   const checkpointsOf = (id: string) => at(`experiments/${id}/checkpoints`)
 
-  beforeAll(() => {
-    mkdirSync(at('experiments'))
-    const tokens = Uint8Array.from({ length: TOKENS }, (_, position) => (position * position) % 251)
-    const header = encodePbinHeader({ dataBytes: TOKENS, tokenBytes: 1 })
-    file('train.pbin', Buffer.concat([header, tokens, writePairList([[0, TOKENS]])]))
-  })
-
   it('a run leaves the experiment folder and names of the reference; a warmstart from it gives the weights of a longer run', async () => {
     expect(await run(file('whole.yaml', startConfig(12)), 'whole')).toMatchObject({ code: 0 })
     const { code, err } = await run(file('part.yaml', startConfig(4)), 'part')
@@ -294,6 +292,55 @@ describe('run and warmstart', () => {
     expect(weightsOf(last('part'))).not.toBe(weightsOf(last('whole')))
   })
 
+  it('a checkpoint generates text and becomes a folder of transformers', async () => {
+    const checkpoint = realpathSync(
+      JSON.parse(readFileSync(join(checkpointsOf('whole'), 'last_checkpoint_info.json'), 'utf8'))
+        .checkpoint_folder_path,
+    )
+    const model = /\nmodel_raw:.*?\n\n/s.exec(template)![0]
+    const generation = `settings:
+  model_path: ${checkpoint}
+  sequence_length: 16
+  device: cpu
+  referencing_keys: { sample_key: input_ids, prediction_key: logits }
+text_inference_component:
+  component_key: inference_component
+  variant_key: text
+  config:
+    device: cpu
+    temperature: 0
+    prompt_template: "ab "
+    sequence_length: 16
+    model: { instance_key: model_raw, pass_type: BY_REFERENCE }
+    tokenizer:
+      component_key: tokenizer
+      variant_key: pretrained_hf_tokenizer
+      config: { pretrained_model_name_or_path: . }
+${model}`
+    const { code, out, err } = await penstock(
+      ['generate_text', '--config_file_path', file('text.yaml', generation)],
+      folder,
+    )
+    expect(code, err).toBe(0)
+    expect(out).toMatch(/^ab ./)
+    const conversion = `checkpointed_model:
+  component_key: model
+  variant_key: fsdp1_checkpointed
+  config:
+    checkpoint_path: ${checkpoint}
+    checkpoint_loading: { component_key: checkpoint_loading, variant_key: fsdp1, config: { global_rank: 0, block_names: [GPT2Block], mixed_precision_settings: BF_16, sharding_strategy: FULL_SHARD } }
+    model: { instance_key: model_raw, pass_type: BY_REFERENCE }
+${model}`
+    const args = ['--config_file_path', file('convert.yaml', conversion), '--output_hf_checkpoint_dir', 'hf']
+    const converted = await penstock(
+      ['convert_pytorch_to_hf_checkpoint', ...args, '--prediction_key', 'logits'],
+      folder,
+    )
+    // Learned positions: no Llama.
+    expect(converted).toMatchObject({ code: 1, err: expect.stringContaining('UNSUPPORTED') })
+    expect(existsSync(at('hf'))).toBe(false)
+  })
+
   it('refuses what it cannot run before anything is written', async () => {
     const unsupported = file('other.yaml', startConfig(12).replace('norm_type: P2_NORM', 'norm_type: P3_NORM'))
     expect(await run(unsupported, 'other')).toMatchObject({
@@ -313,6 +360,45 @@ describe('run and warmstart', () => {
     expect(JSON.parse(readFileSync(at(`errors/${name}`), 'utf8'))).toMatchObject({
       environment: { rank: 0 },
       error: { type: 'PenstockError', error: expect.stringContaining('none.yaml') },
+    })
+  })
+})
+
+describe('help', () => {
+  it('of every data command has an example', async () => {
+    const { out } = await penstock(['data', '--help'])
+    const commands = [...out.matchAll(/^ {2}([a-z]+_\w+) /gm)].map(match => match[1]!)
+    expect(commands).toHaveLength(8)
+    for (const command of commands) {
+      const { out: help } = await penstock(['data', command, '--help'])
+      expect(help, command).toContain(`Example:\n  penstock data ${command} `)
+    }
+    expect(await penstock(['data', 'merge_packed'])).toMatchObject({ code: 2 })
+  })
+})
+
+describe('explain and schema', () => {
+  it('say what becomes of a configuration, and tell the kinds apart', async () => {
+    const training = await penstock(['explain', file('explained.yaml', startConfig(12))], folder)
+    expect(training).toMatchObject({ code: 0, out: expect.stringMatching(/train on +train\.pbin.*\nevaluate on/) })
+    const filled = await penstock(['explain', 'explained.yaml', '--resolved', '--experiment_id', 'mine'], folder)
+    expect(filled.out).toContain('checkpoint_path: ./mine/checkpoints')
+    expect(await penstock(['explain', 'pack.yaml'], folder)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('ten.jsonl, indexed by ten.idx'),
+    })
+    const own = file('own.yaml', 'stages: [read-lines]\n')
+    expect(await penstock(['explain', own], folder)).toMatchObject({ code: 2 })
+  })
+
+  it.each(['definition', 'training', 'packing'])('schema %s is JSON', async kind => {
+    expect(JSON.parse((await penstock(['schema', kind])).out)).toHaveProperty('$schema')
+  })
+
+  it('commands without a counterpart say so', async () => {
+    expect(await penstock(['benchmark', 'prepare_sweep_configs', '--output_dir', 'x'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('UNSUPPORTED'),
     })
   })
 })

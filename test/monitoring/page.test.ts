@@ -225,20 +225,20 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
         if (++written % 5000 === 0) await new Promise(resolve => setImmediate(resolve))
       }
       await sink.close()
-      // The best of three: what else the machine does is not the page's doing.
-      const times: number[] = []
-      while (times.length < 3 && !times.some(ms => ms < 2000)) {
-        const started = performance.now()
-        const log = await openRunLog(folder)
-        const long = await serveDashboard({ port: 0, runs: [log.history], live: false })
-        const page = await open(long.address)
-        times.push(performance.now() - started)
-        expect(await inked(page, 0)).toBeGreaterThan(50)
-        await page.context().close()
-        await long.close()
-        await log.close()
-      }
-      expect(Math.min(...times)).toBeLessThan(2000)
+      const started = performance.now()
+      const used = process.cpuUsage()
+      const log = await openRunLog(folder)
+      const { user, system } = process.cpuUsage(used)
+      // On a crowded machine reading takes longer than its own work: by so much everything does.
+      const crowding = Math.max(1, (performance.now() - started) / ((user + system) / 1000))
+      const long = await serveDashboard({ port: 0, runs: [log.history], live: false })
+      const page = await open(long.address)
+      const ms = performance.now() - started
+      expect(await inked(page, 0)).toBeGreaterThan(50)
+      await page.context().close()
+      await long.close()
+      await log.close()
+      expect(ms / crowding).toBeLessThan(2000)
     })
   })
 
@@ -254,17 +254,31 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
 
     it('fills its charts, marks the stage that the others wait for, and stays when the run ends', async () => {
       const run = events(hostileRun, 200)
-      for (let count = 0; count < 20; count++) sink.log(run.next().value as RunEvent)
+      let steps = 0
+      const next = (count: number): void => {
+        for (let given = 0; given < count; given++) {
+          const event = run.next().value
+          if (!event) return
+          sink.log(event)
+          if (event.kind === 'metrics' && 'train/loss' in event.values) steps++
+        }
+      }
+      next(20)
+      const early = setInterval(() => next(1), 5)
       const page = await open(address)
+      clearInterval(early)
       const before = await inked(page, 0)
       for (let tick = 1; tick <= 10; tick++) {
-        for (let count = 0; count < 15; count++) sink.log(run.next().value as RunEvent)
+        next(10)
         sink.log(progress(START + 600 * tick, 60 * tick))
         await page.waitForTimeout(60)
       }
       await expect.poll(() => page.locator('.slowest').textContent()).toContain('feed-trainer')
       await expect.poll(() => inked(page, 0), { timeout: 5000 }).toBeGreaterThan(before * 1.2)
       await picture(page, 'live')
+      // No step is lost between what was asked for and what was told meanwhile.
+      const label = () => page.locator('.chart .plot').first().getAttribute('aria-label')
+      await expect.poll(label).toContain(`train/loss: ${steps} points`)
       sink.log({ kind: 'run-end', time: START + 10_000, outcome: 'done' })
       await sink.close()
       await expect.poll(() => page.locator('#status').textContent()).toContain('done')

@@ -1,18 +1,14 @@
 /** Filters beyond the compiled part of jq, in the stage that extracts text. */
 import { describe, expect, it } from 'vitest'
-import type { DocumentBatch, LineBatch } from '#src/formats/batches'
+import type { DocumentBatch } from '#src/formats/batches'
 import { extractText } from '#src/stages/extract-text'
 import { openFullJq } from '#src/stages/full-jq'
-import { source } from '#src/stages/stage'
-import { gather, linesOf } from './support.js'
+import { readLines } from '#src/stages/read-lines'
+import { chunked, gather, utf8 } from './support.js'
 
 async function textsOf(field: string, lines: string) {
-  const batches = await linesOf(lines)
   const stage = extractText({ field, faulty: 'skip' })
-  const feed = source<LineBatch>('feed', async function* () {
-    yield* batches
-  })
-  const found = await gather<DocumentBatch>(feed as never, stage as never)
+  const found = await gather<DocumentBatch>(chunked(utf8(lines), 1000), readLines() as never, stage as never)
   const texts = found.flatMap(({ bytes, offsets }) =>
     [...offsets.subarray(1)].map((end, at) => Buffer.from(bytes.subarray(offsets[at], end)).toString('utf8')),
   )

@@ -33,6 +33,7 @@ export function chunked(bytes: Uint8Array, size: number): Readable {
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
+/** The batches of lines that a text is cut into. */
 /** Each line of batches as text. */
 export function textOfLines(batches: readonly LineBatch[]): string[] {
   return batches.flatMap(batch =>

@@ -1,88 +1,42 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Tokenizer as RustTokenizer } from 'tokenizers'
 import { describe, expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
 import { bytesOfToken } from '#src/tokenizer/byte-level'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
-import { emptyJson, PRE_TOKENIZERS, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
+import { PRE_TOKENIZERS, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
 import { firstDifference, fuzz } from './judge.js'
+import {
+  added,
+  BYTE_TOKENS,
+  llama2Json,
+  METASPACE,
+  startingWith,
+  trainedJson,
+  withAllBytes,
+  withTokens,
+} from './trained.js'
 
-const METASPACE = { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always', split: true }
-
-/** A small vocabulary that the Rust library trains on this package's neighbours and on hard texts. */
+/** Trained on this package's neighbours and on hard texts. */
 function train(preTokenizer: object): TokenizerJson {
-  const folder = mkdtempSync(join(tmpdir(), 'penstock-train-'))
   const random = randomFrom(1)
   const readme = readFileSync(
     join(dirname(createRequire(import.meta.url).resolve('yaml/package.json')), 'README.md'),
     'utf8',
   )
-  const corpus = join(folder, 'corpus.txt')
-  writeFileSync(corpus, readme + Array.from({ length: 300 }, () => randomText(random)).join('\n'))
-  const rust = RustTokenizer.fromString(JSON.stringify(emptyJson(preTokenizer)))
-  rust.train([corpus])
-  const target = join(folder, 'tokenizer.json')
-  rust.save(target)
-  const json = JSON.parse(readFileSync(target, 'utf8')) as TokenizerJson
-  rmSync(folder, { recursive: true })
-  return json
+  return trainedJson(preTokenizer, readme + Array.from({ length: 300 }, () => randomText(random)).join('\n'))
 }
-
-/** Adds tokens at the vocabulary's end. */
-function withTokens(json: TokenizerJson, tokens: readonly string[], options: object = {}): TokenizerJson {
-  const vocab = { ...json.model.vocab }
-  for (const token of tokens) vocab[token] ??= Object.keys(vocab).length
-  return { ...json, model: { ...json.model, vocab, ...options } }
-}
-
-const added = (content: string, flags: object = {}): object => ({
-  id: 0,
-  content,
-  single_word: false,
-  lstrip: false,
-  rstrip: false,
-  normalized: false,
-  special: true,
-  ...flags,
-})
 
 const spaced = train(METASPACE)
-const byteLevel = train(PRE_TOKENIZERS.gpt2!)
-const byteTokens = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
+const byteLevel = withAllBytes(train(PRE_TOKENIZERS.gpt2!))
 
 describe('models of characters', () => {
-  const llama2: TokenizerJson = {
-    ...withTokens(spaced, ['<unk>', '<s>', ...byteTokens], { byte_fallback: true, unk_token: '<unk>', fuse_unk: true }),
-    added_tokens: [added('<unk>'), added('<s>')],
-    normalizer: {
-      type: 'Sequence',
-      normalizers: [
-        { type: 'Prepend', prepend: '\u2581' },
-        { type: 'Replace', pattern: { String: ' ' }, content: '\u2581' },
-      ],
-    },
-    pre_tokenizer: null,
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: '\u2581' }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        { type: 'Strip', content: ' ', start: 1, stop: 0 },
-      ],
-    },
-  }
-  const bos = {
-    type: 'TemplateProcessing',
-    single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
-  }
-  const special_tokens = { '<s>': { id: '<s>', ids: [llama2.model.vocab['<s>']], tokens: ['<s>'] } }
+  const llama2 = llama2Json(spaced)
   const metaspaceDecoder = METASPACE
   const kinds: Record<string, TokenizerJson> = {
-    'of Llama 2': { ...llama2, post_processor: { ...bos, pair: [], special_tokens } },
+    'of Llama 2': { ...llama2, post_processor: startingWith('<s>', llama2) },
     'of Mistral': {
       ...llama2,
       normalizer: null,
@@ -99,7 +53,7 @@ describe('models of characters', () => {
     },
     'without an unknown token': { ...spaced, decoder: metaspaceDecoder },
     'with only some of the bytes': {
-      ...withTokens(spaced, ['<unk>', ...byteTokens.slice(0, 0xe0)], { byte_fallback: true, unk_token: '<unk>' }),
+      ...withTokens(spaced, ['<unk>', ...BYTE_TOKENS.slice(0, 0xe0)], { byte_fallback: true, unk_token: '<unk>' }),
       decoder: metaspaceDecoder,
     },
     'without spaces in front': {

@@ -108,6 +108,25 @@ describe.skipIf(!hasGpt2)('packing lines (needs ../shared/reference)', () => {
     })
   }
 
+  it('has room for the template of many short texts', () => {
+    const around = (count: number): object => ({ SpecialToken: { id: String(count), type_id: 0 } })
+    for (const [before, after] of [
+      [4, 0],
+      [1, 3],
+      [0, 4],
+      [20, 30],
+    ] as const) {
+      const ids = { [String(before)]: Array(before).fill(7), [String(after)]: Array(after).fill(8) }
+      const special_tokens = Object.fromEntries(
+        Object.entries(ids).map(([id, list]) => [id, { id, ids: list, tokens: list }]),
+      )
+      const single = [around(before), { Sequence: { id: 'A', type_id: 0 } }, around(after)]
+      const json = { ...gpt2Json(), post_processor: { type: 'TemplateProcessing', single, pair: [], special_tokens } }
+      const packed = packBoth(json, [0], bytesOf('[""]\n["a"]\n'.repeat(30_000)))
+      expect([...packed.lengths.slice(0, 2)]).toEqual([before + after + 1, before + after + 2])
+    }
+  })
+
   it('refuses only the document whose token is too wide', () => {
     const bytes = bytesOf('{"text":"!"}\n{"text":"hello"}\n{"text":"\\""}\n')
     for (const source of [undefined, wasm]) {

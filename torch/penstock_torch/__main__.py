@@ -16,8 +16,8 @@ from torch import Tensor
 from . import checkpoint, parallel
 from .engine import Engine, MicroBatch
 from .faults import Fault
-from .feeder import Feeder
 from .feed import Feed, Frame, memory_of
+from .feeder import Feeder
 
 
 @dataclass

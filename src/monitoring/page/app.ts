@@ -18,30 +18,59 @@ let live = false
 let series: Series[] = []
 let charts: Chart[] = []
 let drawPending = false
+let optionsShown = ''
+/** Requests that are under way follow each other; what comes meanwhile is put behind their answers. */
+let requests = Promise.resolve()
+let requestCount = 0
+let arrived: Metrics[] = []
+
+interface Metrics {
+  readonly run: string
+  readonly step: number
+  readonly values: Readonly<Record<string, number | null>>
+}
 
 const shownRuns = (): RunSummary[] => runs.filter(run => !state.hidden.includes(run.info.id))
 const chartRuns = (): ChartRun[] =>
   shownRuns().map(run => ({ id: run.info.id, name: run.info.name, colour: runs.indexOf(run) % COLOURS }))
 
-async function load(): Promise<void> {
-  const response = await fetch('/api/runs')
-  if (!response.ok) throw new Error(await response.text())
-  ;({ live, runs } = (await response.json()) as { live: boolean; runs: RunSummary[] })
-  await loadSeries()
-  drawAll()
+function inTurn(request: () => Promise<void>): Promise<void> {
+  requestCount++
+  requests = requests
+    .then(request)
+    .catch(showTrouble)
+    .finally(() => {
+      if (--requestCount > 0) return
+      const news = arrived
+      arrived = []
+      for (const metrics of news) addMetrics(metrics)
+    })
+  return requests
 }
 
-async function loadSeries(): Promise<void> {
+const load = (): Promise<void> =>
+  inTurn(async () => {
+    const response = await fetch('/api/runs')
+    if (!response.ok) throw new Error(await response.text())
+    ;({ live, runs } = (await response.json()) as { live: boolean; runs: RunSummary[] })
+    await fetchAllSeries()
+    drawAll()
+  })
+
+async function fetchAllSeries(): Promise<void> {
   series = await Promise.all(
     shownRuns().flatMap(run => run.metrics.filter(isDrawn).map(metric => fetchSeries(run.info.id, metric, state))),
   )
 }
 
-/** What has a chart; the others say the same in other words, or only grow. */
-const isDrawn = (metric: string): boolean =>
-  !['train/loss_average', 'train/samples_per_second', 'held_out/samples_per_second', 'train/consumed_tokens'].includes(
-    metric,
-  )
+/** These have no chart: they say what another says in other words, or only grow. */
+const NOT_DRAWN = [
+  'train/loss_average',
+  'train/samples_per_second',
+  'train/consumed_tokens',
+  'held_out/samples_per_second',
+]
+const isDrawn = (metric: string): boolean => !NOT_DRAWN.includes(metric)
 
 function drawAll(): void {
   document.documentElement.dataset.theme = state.theme
@@ -52,12 +81,21 @@ function drawAll(): void {
   drawGraphs()
   drawEntries('samples', run => run.samples)
   drawEntries('notes', run => run.notes)
-  const options = shownRuns().map(run => {
+  drawOptions()
+  drawCharts()
+}
+
+/** Once for the runs that are shown: what a visitor has unfolded stays so. */
+function drawOptions(): void {
+  const shown = shownRuns()
+  const key = shown.map(run => run.info.id).join()
+  if (key === optionsShown) return
+  optionsShown = key
+  const options = shown.map(run => {
     const text = JSON.stringify(run.info.config, null, 2)
     return element('details', {}, element('summary', {}, run.info.name), element('pre', { tabindex: 0 }, text))
   })
   byId('config').replaceChildren(...options)
-  drawCharts()
 }
 
 function drawStatus(): void {
@@ -110,8 +148,8 @@ function change(changes: Partial<ViewState>, asStep = false): void {
 }
 
 async function refresh(pointsChange: boolean): Promise<void> {
-  if (pointsChange) await loadSeries().catch(showTrouble)
-  drawAll()
+  if (!pointsChange) drawAll()
+  else await inTurn(() => fetchAllSeries().then(drawAll))
 }
 
 function drawSoon(): void {
@@ -138,25 +176,31 @@ function follow(): void {
     // The server goes when the run does: what is on the page stays.
     if (run.outcome !== 'running') feed.close()
   })
-  on('resync', () => void load().catch(showTrouble))
-  feed.addEventListener('open', () => void load().catch(showTrouble))
+  on('resync', () => void load())
+  feed.addEventListener('open', () => void load())
   feed.addEventListener('error', () => {
     byId('status').textContent = 'the run no longer answers; what is shown is what was known last'
   })
 }
 
-function addMetrics({ run, step, values }: { run: string; step: number; values: Record<string, number | null> }): void {
+function addMetrics(news: Metrics): void {
+  // What is being asked for may or may not have these: they are put behind it once it is here.
+  if (requestCount > 0) {
+    arrived.push(news)
+    return
+  }
+  const { run, step, values } = news
   const summary = runs.find(({ info }) => info.id === run)
   if (summary === undefined) return
   Object.assign(summary, { lastStep: step, updatedAt: Date.now(), latest: { ...summary.latest, ...values } })
   byId('runs').replaceChildren(runTable(runs, state, change))
   if (state.hidden.includes(run) || (state.range !== undefined && step > state.range[1])) return
-  const stale = Object.entries(values).filter(([metric, value]) => {
+  const outdated = Object.entries(values).filter(([metric, value]) => {
     if (!isDrawn(metric)) return false
     const line = series.find(known => known.run === run && known.metric === metric)
     return line === undefined || !append(line, step, value)
   })
-  if (stale.length > 0) void load().catch(showTrouble)
+  if (outdated.length > 0) void load()
   else drawSoon()
 }
 
@@ -182,6 +226,5 @@ new ResizeObserver(() => {
 }).observe(byId('charts'))
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll)
 
-await load().then(() => {
-  if (live) follow()
-}, showTrouble)
+await load()
+if (live) follow()

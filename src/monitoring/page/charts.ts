@@ -95,11 +95,11 @@ export class Chart {
     const steps = data[0]
     const [from, to] = state.range ?? [steps[0] ?? 0, steps.at(-1) ?? 1]
     this.plot.setScale('x', { min: from, max: to > from ? to : from + 1 })
-    const summary = lines
-      .map(({ line, run }) => `${run.name} ${line.metric}: ${compact(line.values.at(-1))}`)
-      .join('; ')
+    const summary = lines.map(({ line, run }) => {
+      return `${run.name} ${line.metric}: ${line.steps.length} points, last ${compact(line.values.at(-1))}`
+    })
     this.plotBox.setAttribute('role', 'img')
-    this.plotBox.setAttribute('aria-label', `${this.kind.title} over steps. ${summary}`)
+    this.plotBox.setAttribute('aria-label', `${this.kind.title} over steps. ${summary.join('; ')}`)
   }
 
   resize(): void {

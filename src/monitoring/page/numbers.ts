@@ -5,7 +5,7 @@ export function compact(value: number | null | undefined): string {
   if (value === null) return 'NaN'
   if (value === undefined) return '–'
   const size = Math.abs(value)
-  if (size !== 0 && size < 1e-3) return value.toExponential(2)
+  if (size !== 0 && size < 1e-3) return Number(value.toPrecision(3)).toExponential()
   if (size >= 1e9) return `${(value / 1e9).toFixed(2)}G`
   if (size >= 1e6) return `${(value / 1e6).toFixed(2)}M`
   if (size >= 1e4) return `${(value / 1e3).toFixed(1)}k`

@@ -23,10 +23,10 @@ export async function fetchSeries(run: string, metric: string, { range }: ViewSt
   return { run, metric, steps, values }
 }
 
-/** False when the series should be asked for anew. */
+/** Adds a point unless it is there already. False when the series has become long and should be asked for anew. */
 export function append(series: Series, step: number, value: number | null): boolean {
   const last = series.steps.at(-1)
-  if (last !== undefined && step <= last) return false
+  if (last !== undefined && step <= last) return true
   series.steps.push(step)
   series.values.push(value)
   return series.steps.length < 2 * POINTS

@@ -14,6 +14,8 @@ export interface NativeTraining {
   readonly feedTrainer: FeedTrainerOptions
   /** The evaluation data, one for each loader: the trainer takes the first as its held-out file. */
   readonly evaluation: readonly ShuffleSamplesOptions[]
+  /** Ranks that share each step. */
+  readonly ranks: number
   /** In which points the result is not that of the reference. */
   readonly differences: readonly string[]
 }
@@ -25,13 +27,14 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   const differ: Differ = difference => differences.push(difference)
   const { intervals, step_profile: profile, training_target: target } = plan.settings
   if (plan.train.mask !== null) differ('the loss mask is not applied: every target counts')
-  if (plan.wrappers.some(usesHalfPrecision)) differ('numbers have 32 bits; the file mixes in 16-bit ones')
+  if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
   if (plan.resultsSubscriber.variant === 'to_disc') differ('the file of to_disc is written in our own form')
   if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
   return {
     shuffleSamples: samplesOf(plan.train),
     evaluation: plan.evaluation.map(samplesOf),
+    ranks: plan.train.worldSize,
     differences,
     feedTrainer: {
       model: modelOf(plan, differ),
@@ -68,23 +71,19 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
 }
 
 /**
- * The same training on the torch engine, with as many ranks as the file counts on: one feeder reads the samples of all of
- * them and deals each step out, so a step has the samples that it has there.
+ * The same training on the torch engine, with as many ranks as the file counts on. A GPU mixes in 16-bit numbers as the
+ * file asks for.
  */
 export function onTorch(native: NativeTraining, device: 'auto' | 'cpu' | 'cuda' = 'auto'): NativeTraining {
-  const { shuffleSamples: samples, feedTrainer: trainer } = native
-  const ranks = samples.world_size ?? 1
+  const { feedTrainer: trainer, ranks } = native
   return {
     ...native,
-    shuffleSamples: { ...samples, rank: 0, world_size: 1 },
-    feedTrainer: {
-      ...trainer,
-      engine: 'torch',
-      accumulation_steps: (trainer.accumulation_steps ?? 1) * ranks,
-      torch: { ...trainer.torch, nproc: ranks, device },
-    },
+    differences: device === 'cuda' ? native.differences.filter(text => text !== ONLY_32_BITS) : native.differences,
+    feedTrainer: { ...trainer, engine: 'torch', torch: { ...trainer.torch, nproc: ranks, device } },
   }
 }
+
+const ONLY_32_BITS = 'numbers have 32 bits; the file mixes in 16-bit ones'
 
 function usesHalfPrecision({ options }: WrapperPlan): boolean {
   const { mixed_precision_settings: settings } = options

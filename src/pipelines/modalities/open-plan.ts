@@ -8,8 +8,16 @@ import { PenstockError } from '../../errors.js'
 import { readIndex } from '../../formats/idx.js'
 import { decodePbinHeader, PBIN_HEADER_BYTES } from '../../formats/pbin.js'
 import { experimentId } from './names.js'
+import {
+  type ModalitiesCheckpointPlan,
+  type ModalitiesGenerationPlan,
+  type ModalitiesInstructionPlan,
+  readCheckpointPlan,
+  readGenerationPlan,
+  readInstructionPlan,
+} from './other-plans.js'
 import { type ModalitiesPackPlan, readPackPlan } from './pack-plan.js'
-import type { ReadOptions } from './read-config.js'
+import { type ReadOptions, resolvedText } from './read-config.js'
 import { type ModalitiesTrainingPlan, readTrainingPlan } from './training-plan.js'
 
 export interface OpenTrainingOptions {
@@ -48,6 +56,30 @@ export async function openTrainingPlan(path: string, open: OpenTrainingOptions =
 /** @throws FILE_MISSING, CONFIG_INVALID */
 export async function openPackPlan(path: string): Promise<ModalitiesPackPlan> {
   return readPackPlan(await configText(path), common(path))
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
+export async function openGenerationPlan(path: string): Promise<ModalitiesGenerationPlan> {
+  return readGenerationPlan(await configText(path), common(path))
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
+export async function openCheckpointPlan(path: string): Promise<ModalitiesCheckpointPlan> {
+  return readCheckpointPlan(await configText(path), common(path))
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID */
+export async function openInstructionPlan(path: string): Promise<ModalitiesInstructionPlan> {
+  return readInstructionPlan(await configText(path), common(path))
+}
+
+/** A packing configuration with everything filled in, for other files. @throws FILE_MISSING, CONFIG_INVALID */
+export async function packConfigFor(
+  path: string,
+  { data, index, packed }: { readonly data: string; readonly index: string; readonly packed: string },
+): Promise<string> {
+  const settings = { src_path: data, index_path: index, dst_path: packed }
+  return resolvedText(await configText(path), { ...common(path), readTokenCount: () => 0 }, settings)
 }
 
 /** @throws FILE_MISSING */

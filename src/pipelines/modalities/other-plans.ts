@@ -1,4 +1,4 @@
-/** The two smaller configurations of the reference as plain data: text generation, and the preparation of instruction data. */
+/** The smaller configurations of the reference as plain data: text generation, conversion of checkpoints, instruction data. */
 import * as z from 'zod'
 import { checkOptions } from './check-options.js'
 import { configError } from './config-error.js'
@@ -55,6 +55,29 @@ function innermostModel(model: Component, { file }: ReadConfig): Component {
   if (model.variantKey === 'gpt2') return model
   const message = `generating with model.${model.variantKey} is not supported: expected gpt2`
   throw configError(message, file, model.path, model.place, 'UNSUPPORTED')
+}
+
+export interface ModalitiesCheckpointPlan {
+  readonly checkpointPath: string
+  /** Of the configuration's own tokenizer, if it has one. */
+  readonly tokenizerPath: string | null
+}
+
+/** Reads which checkpoint `convert_pytorch_to_hf_checkpoint` is to convert. @throws CONFIG_INVALID, UNSUPPORTED */
+export function readCheckpointPlan(source: string, options: WithoutFiles): ModalitiesCheckpointPlan {
+  const config = readConfig(source, { ...options, readTokenCount: () => 0 })
+  let model = topComponent(config, 'checkpointed_model', 'model')
+  const { path, place } = model
+  while (model.options.checkpoint_path === undefined && model.options.model instanceof Component) {
+    model = model.options.model
+  }
+  const { checkpoint_path: checkpointPath } = model.options
+  if (typeof checkpointPath !== 'string') {
+    throw configError('checkpointed_model has no checkpoint_path', config.file, path, place)
+  }
+  const tokenizer = config.builder.top('tokenizer')
+  const plan = tokenizer instanceof Component ? tokenizerPlan(tokenizer) : null
+  return { checkpointPath, tokenizerPath: plan?.kind === 'hugging-face' ? plan.source : null }
 }
 
 export interface ModalitiesInstructionPlan {

@@ -8,7 +8,7 @@ import { interpolate } from './interpolate.js'
 import { Component, type ComputeTools } from './options.js'
 import { modalitiesResolvers, type ResolverContext } from './resolvers.js'
 import { type Notice, readStaleKeys } from './stale.js'
-import { type MapNode, type Place, parseYamlTree, yamlText } from './yaml-tree.js'
+import { type MapNode, type Place, parseYamlTree, type TreeNode, yamlText } from './yaml-tree.js'
 
 export interface ReadOptions extends ResolverContext, ComputeTools {}
 
@@ -28,10 +28,25 @@ export function readConfig(text: string, options: ReadOptions): ReadConfig {
   return { file, tree, notices, builder: makeBuilder(tree, file, modalitiesComponents, options) }
 }
 
-/** The configuration with every `${...}` resolved, as YAML: what a run keeps beside its copy of the file. @throws CONFIG_INVALID */
-export function resolvedText(text: string, options: ReadOptions): string {
+/**
+ * The configuration with every `${...}` resolved, as YAML: what a run keeps beside its copy of the file.
+ * @param settings texts that take the place of those in `settings`
+ * @throws CONFIG_INVALID
+ */
+export function resolvedText(
+  text: string,
+  options: ReadOptions,
+  settings: Readonly<Record<string, string>> = {},
+): string {
   const file = options.configFilePath
-  return yamlText(interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options)))
+  const tree = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options))
+  const found = tree.entries.get('settings')
+  if (found?.kind !== 'map') return yamlText(tree)
+  const changed = Object.entries(settings).map(
+    ([key, value]) => [key, { kind: 'scalar', type: 'text', value, place: found.place }] as const,
+  )
+  const replaced = { ...found, entries: new Map<string, TreeNode>([...found.entries, ...changed]) }
+  return yamlText({ ...tree, entries: new Map([...tree.entries, ['settings', replaced]]) })
 }
 
 /** A component at the top, of one kind. @throws CONFIG_INVALID where it is missing or something else */

@@ -3,7 +3,7 @@
  * floats in its wider spelling (`1e-5`), no dates. Whole numbers and floats stay apart, because options tell 5 from 5.0.
  * Beside the bounds of `yaml-document.ts`, the growth of aliases is bounded, and tags are refused.
  */
-import { isAlias, isMap, isScalar, isSeq, type Node, Scalar, stringify, type YAMLMap } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, type Node, Pair, Scalar, stringify, YAMLMap, YAMLSeq } from 'yaml'
 import { PenstockError } from '../../errors.js'
 import { MAX_DEPTH, MAX_NODES, parseYamlDocument, type YamlDocument } from '../yaml-document.js'
 
@@ -45,14 +45,26 @@ export function parseYamlTree(text: string, file: string): MapNode {
   throw new PenstockError('CONFIG_INVALID', 'expected a mapping of keys at the top', { file, ...root.place })
 }
 
-/** A tree as YAML text. Whole floats keep their fraction, so that reading it again gives the same types. */
+/**
+ * A tree as YAML text, laid out as PyYAML does, keys sorted. Whole floats keep their fraction, so that reading it again
+ * gives the same types.
+ */
 export function yamlText(root: TreeNode): string {
-  return stringify(plainValue(root), { schema: 'yaml-1.1', aliasDuplicateObjects: false, lineWidth: 0 })
+  const layout = { sortMapEntries: true, indentSeq: false, lineWidth: 0 }
+  return stringify(yamlNode(root), { schema: 'yaml-1.1', aliasDuplicateObjects: false, ...layout })
 }
 
-function plainValue(node: TreeNode): unknown {
-  if (node.kind === 'list') return node.items.map(plainValue)
-  if (node.kind === 'map') return new Map([...node.entries].map(([key, value]) => [key, plainValue(value)]))
+function yamlNode(node: TreeNode): Node {
+  if (node.kind === 'list') {
+    const list = new YAMLSeq()
+    list.items = node.items.map(yamlNode)
+    return list
+  }
+  if (node.kind === 'map') {
+    const map = new YAMLMap<Scalar, Node>()
+    map.items = [...node.entries].map(([key, value]) => new Pair(new Scalar(key), yamlNode(value)))
+    return map
+  }
   const scalar = new Scalar(node.value)
   if (node.type === 'float') scalar.minFractionDigits = 1
   return scalar

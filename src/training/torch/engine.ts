@@ -205,10 +205,18 @@ export class TorchEngine implements Engine {
       this.#ranks.cut()
       await this.#torchrun.stop()
       const lines = await this.#torchrun.lastLines()
-      const message = lines === '' ? error.message : `${error.message}\n${lines}`
-      throw new PenstockError('ENGINE_FAILED', message, error.where, error)
+      throw withLastLines(error, lines)
     }
   }
+}
+
+function withLastLines(error: PenstockError, lines: string): PenstockError {
+  if (lines.includes("No module named 'torch'") || error.message.includes('ENOENT')) {
+    const message = `this Python does not run or has no torch: run \`penstock setup torch\`, or name another`
+    return new PenstockError('PEER_MISSING', message, { path: 'torch.python' }, error)
+  }
+  const message = lines === '' ? error.message : `${error.message}\n${lines}`
+  return new PenstockError('ENGINE_FAILED', message, error.where, error)
 }
 
 async function writeInitialWeights(file: string, model: ModelOptions): Promise<void> {

@@ -1,8 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations are what is tested
 /** Parsing and interpolation. The expected values are those of OmegaConf 2.4 for the same text. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { interpolate } from '#src/pipelines/modalities/interpolate'
-import { parseYamlTree, type TreeNode } from '#src/pipelines/modalities/yaml-tree'
+import { parseYamlTree, type TreeNode, yamlText } from '#src/pipelines/modalities/yaml-tree'
+
+const template = readFileSync(new URL('training.yaml', import.meta.url), 'utf8')
 
 function plain(node: TreeNode): unknown {
   if (node.kind === 'scalar') return node.value
@@ -139,5 +142,21 @@ w: 3.0`
 
   it('names the nearest key', () => {
     expect(() => resolved('s:\n  n_layer: 2\nx: ${s.n_layers}')).toThrow(/did you mean n_layer\?/)
+  })
+})
+
+describe('yamlText', () => {
+  it('is read again as it was, types and all', () => {
+    const text = 'f: 5.0\ni: 5\ns: "5"\nb: "yes"\ne: 1e-8\nn: null\nl:\n- a: 1\n- []\nk: {}\n"true": x\nt: "a: b # c"\n'
+    const tree = parseYamlTree(text, 'file.yaml')
+    const again = parseYamlTree(yamlText(tree), 'file.yaml')
+    const types = (node: TreeNode): unknown =>
+      node.kind === 'scalar'
+        ? `${node.type} ${String(node.value)}`
+        : node.kind === 'list'
+          ? node.items.map(types)
+          : Object.fromEntries([...node.entries].map(([key, value]) => [key, types(value)]))
+    expect(types(again)).toEqual(types(tree))
+    expect(plain(parseYamlTree(yamlText(parseYamlTree(template, 'file.yaml')), 'file.yaml'))).toEqual(parsed(template))
   })
 })

@@ -146,7 +146,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
   })
 
   it('is started by a scheduler through torchrun, whose elastic agent restarts it with the place in the data intact', async () => {
-    const run = schedule('scheduled', ['--standalone', '--nproc-per-node', '2', '--max-restarts', '1'])
+    const run = schedule(definition('scheduled'), ['--standalone', '--nproc-per-node', '2', '--max-restarts', '1'])
     await until('step 6', () => run.err().includes('"kind":"checkpoint","step":6,'))
     process.kill(ranksOf(run)[1]!, 'SIGKILL')
     expect(await run.code, run.err()).toBe(0)
@@ -155,21 +155,16 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(weightsHash('scheduled')).toBe(undisturbed.hash)
   })
 
+  it('refuses machines that were told different things, with the name of what differs', async () => {
+    const other = readFileSync(definition('other'), 'utf8').replace('epochs: endless', 'epochs: endless, seed: 5')
+    writeFileSync(at('seed.yaml'), other)
+    const runs = [definition('other'), at('seed.yaml')].map((file, rank) => schedule(file, twoMachines(rank)))
+    for (const run of runs) expect(await run.code).toBe(1)
+    expect(runs[0]!.err()).toMatch(/rank 1 has seed 5, rank 0 has 0.*WORLD_MISMATCH/)
+  })
+
   it('runs on several machines, each with a feeder of its own; one that is told to stop stops all, in order', async () => {
-    const nodes = (name: string) => {
-      const meeting = `127.0.0.1:${29_000 + (process.pid % 2000)}`
-      const world = [
-        '--nnodes',
-        '2',
-        '--nproc-per-node',
-        '1',
-        '--master-addr',
-        '127.0.0.1',
-        '--master-port',
-        meeting.split(':')[1]!,
-      ]
-      return [0, 1].map(rank => schedule(name, [...world, '--node-rank', String(rank)]))
-    }
+    const nodes = (name: string) => [0, 1].map(rank => schedule(definition(name), twoMachines(rank)))
     const stopped = nodes('machines')
     await until('step 6', () => stopped[0]!.err().includes('"kind":"step","step":6,'))
     process.kill(descendants(stopped[1]!.pid, 'main.js train')[0]!, 'SIGTERM')
@@ -186,9 +181,15 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
   })
 })
 
+/** One of two machines, both of which are this one. */
+function twoMachines(rank: number): string[] {
+  const meeting = ['--master-addr', '127.0.0.1', '--master-port', String(29_000 + (process.pid % 2000))]
+  return ['--nnodes', '2', '--nproc-per-node', '1', ...meeting, '--node-rank', String(rank)]
+}
+
 /** torchrun with our ranks, as a scheduler starts it. */
-function schedule(name: string, launcher: readonly string[]) {
-  const script = ['-m', 'penstock_torch', definition(name), '--device', 'cpu', '--json']
+function schedule(file: string, launcher: readonly string[]) {
+  const script = ['-m', 'penstock_torch', file, '--device', 'cpu', '--json']
   const child = spawn(torchPython!, ['-m', 'torch.distributed.run', ...launcher, ...script], {
     env: { ...process.env, PYTHONPATH: join(ROOT, 'torch') },
     stdio: ['ignore', 'ignore', 'pipe'],

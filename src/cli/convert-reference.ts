@@ -1,0 +1,31 @@
+import { realpath } from 'node:fs/promises'
+import type { Command } from 'commander'
+
+interface Flags {
+  readonly config_file_path: string
+  readonly output_hf_checkpoint_dir: string
+}
+
+/** The reference system's name for `convert`. */
+export function addConvertReferenceCommand(program: Command): void {
+  program
+    .command('convert_pytorch_to_hf_checkpoint')
+    .summary('make a checkpoint into a model folder of transformers')
+    .description('Writes config.json, model.safetensors and the tokenizer of a checkpoint, for transformers to open.')
+    .requiredOption('--config_file_path <file>', 'a YAML file with the checkpoint under checkpointed_model')
+    .requiredOption('--output_hf_checkpoint_dir <folder>', 'the folder to write')
+    .requiredOption('--prediction_key <name>', 'has no effect: logits have one name in transformers')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock convert_pytorch_to_hf_checkpoint --config_file_path convert.yaml \\\n    --output_hf_checkpoint_dir model --prediction_key logits\n',
+    )
+    .action(async ({ config_file_path, output_hf_checkpoint_dir }: Flags) => {
+      const { openCheckpointPlan } = await import('../pipelines/modalities/open-plan.js')
+      const { convertCheckpoint } = await import('./convert-model.js')
+      const { checkpointPath, tokenizerPath } = await openCheckpointPlan(config_file_path)
+      const checkpoint = await realpath(checkpointPath).catch(() => checkpointPath)
+      process.stdout.write(
+        `${await convertCheckpoint(checkpoint, output_hf_checkpoint_dir, tokenizerPath ?? undefined)}\n`,
+      )
+    })
+}

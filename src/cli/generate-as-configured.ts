@@ -1,0 +1,44 @@
+/** A generation configuration of the reference and answers of the user -> text, piece by piece. */
+import { realpath } from 'node:fs/promises'
+import { createInterface } from 'node:readline/promises'
+import { PenstockError } from '../errors.js'
+import { openGenerationPlan } from '../pipelines/modalities/open-plan.js'
+import { noticeLine } from '../pipelines/modalities/read-config.js'
+import { openTokenizer } from '../stages/tokenizer-file.js'
+import { continueText } from './continue-text.js'
+
+/** @throws CONFIG_INVALID, FILE_MISSING, UNSUPPORTED */
+export async function* generateAsConfigured(config: string): AsyncGenerator<string> {
+  const plan = await openGenerationPlan(config)
+  for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
+  const prompt = await filledIn(plan.promptTemplate)
+  if (prompt === '') throw new PenstockError('ARGUMENT_INVALID', 'the prompt is empty')
+  const file = await openTokenizer(plan.tokenizer.source)
+  const room = plan.sequenceLength - file.tokenizer.encode(prompt).length
+  const knowsEnd = file.tokenizer.idOf(plan.endOfDocument) !== undefined
+  yield* continueText(await realpath(plan.modelPath).catch(() => plan.modelPath), {
+    prompt,
+    tokenizer: plan.tokenizer.source,
+    ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),
+    maxTokens: Math.max(0, room),
+    temperature: plan.temperature,
+    // As there, another text each time.
+    seed: Date.now(),
+    engine: 'tfjs',
+    backend: 'wasm',
+  })
+}
+
+/** The template with each `{name}` replaced by what the user enters for it. */
+async function filledIn(template: string): Promise<string> {
+  const names = [...template.matchAll(/\{(.*?)\}/g)].map(match => match[1]!)
+  if (names.length === 0) return template
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const answers = new Map<string, string>()
+    for (const name of names) answers.set(name, await lines.question(`${name}: `))
+    return template.replaceAll(/\{(.*?)\}/g, (_, name: string) => answers.get(name)!)
+  } finally {
+    lines.close()
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * JSON as Python's `json.loads` and `json.dumps(ensure_ascii=False)` read and write it: the order of keys, whole numbers of
+ * any size and the difference between 1 and 1.0 are kept, which JavaScript's own values cannot.
+ */
+import { PenstockError } from '../../errors.js'
+import { pythonText } from './interpolate.js'
+
+/** A number with its own spelling. */
+export class JsonNumber {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+
+  get value(): number {
+    return Number(this.text)
+  }
+}
+
+export type PythonJson = null | boolean | string | JsonNumber | PythonJson[] | Map<string, PythonJson>
+
+const TOKEN = /[\t\n\r ]*(?:([{}[\],:])|("(?:[^"\\]|\\.)*")|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|(true|false|null))/y
+const MAX_DEPTH = 500
+
+/** @throws JSON_INVALID */
+export function parsePythonJson(text: string): PythonJson {
+  // The language's own parser says what is JSON and what is not; below, all is known to be in order.
+  try {
+    JSON.parse(text)
+  } catch (error) {
+    throw new PenstockError('JSON_INVALID', (error as Error).message, {}, error)
+  }
+  let at = 0
+  const next = (): RegExpExecArray => {
+    TOKEN.lastIndex = at
+    const token = TOKEN.exec(text)!
+    at = TOKEN.lastIndex
+    return token
+  }
+
+  function value([, mark, string, number, word]: RegExpExecArray, depth: number): PythonJson {
+    if (depth > MAX_DEPTH) throw new PenstockError('JSON_INVALID', `nested deeper than ${MAX_DEPTH}`)
+    if (string !== undefined) return JSON.parse(string) as string
+    if (number !== undefined) return new JsonNumber(number)
+    if (word !== undefined) return word === 'null' ? null : word === 'true'
+    return mark === '[' ? list(depth) : map(depth)
+  }
+
+  function list(depth: number): PythonJson[] {
+    const items: PythonJson[] = []
+    for (let token = next(); token[1] !== ']'; token = next()) {
+      if (token[1] !== ',') items.push(value(token, depth + 1))
+    }
+    return items
+  }
+
+  function map(depth: number): Map<string, PythonJson> {
+    const entries = new Map<string, PythonJson>()
+    for (let token = next(); token[1] !== '}'; token = next()) {
+      if (token[1] === ',') continue
+      next()
+      entries.set(JSON.parse(token[2]!) as string, value(next(), depth + 1))
+    }
+    return entries
+  }
+
+  return value(next(), 0)
+}
+
+/** As `json.dumps(value, ensure_ascii=False)`. */
+export function pythonJson(value: PythonJson): string {
+  if (value instanceof Map) {
+    return `{${[...value].map(([key, item]) => `${JSON.stringify(key)}: ${pythonJson(item)}`).join(', ')}}`
+  }
+  if (Array.isArray(value)) return `[${value.map(pythonJson).join(', ')}]`
+  return value instanceof JsonNumber ? numberText(value) : JSON.stringify(value)
+}
+
+function numberText({ text, value }: JsonNumber): string {
+  if (!/[.eE]/.test(text)) return text === '-0' ? '0' : text
+  if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity'
+  return Object.is(value, -0) ? '-0.0' : pythonText({ kind: 'scalar', type: 'float', value, place: NOWHERE })
+}
+
+const NOWHERE = { line: 1, column: 1 }
+
+/** As values of JavaScript, for a template. */
+export function plainJson(value: PythonJson): unknown {
+  if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plainJson(item)]))
+  if (Array.isArray(value)) return value.map(plainJson)
+  return value instanceof JsonNumber ? value.value : value
+}

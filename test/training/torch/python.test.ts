@@ -1,0 +1,30 @@
+/** What a user sees without a usable Python; needs none. */
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { temporaryFolder } from '../../stages/support.js'
+import { openSmall } from './fixtures.js'
+
+const folder = temporaryFolder()
+
+function fakePython(script: string): string {
+  const path = join(folder, `python-${script.length}`)
+  writeFileSync(path, `#!/bin/sh\n${script}\n`)
+  chmodSync(path, 0o755)
+  return path
+}
+
+test('a Python without torch, or none at all, is said with the remedy', async () => {
+  const without = fakePython(`echo "ModuleNotFoundError: No module named 'torch'" >&2; exit 1`)
+  for (const python of [without, join(folder, 'nowhere'), 'no-such-python-anywhere']) {
+    await expect(openSmall('torch', 1, { torch: { python } })).rejects.toMatchObject({ code: 'PEER_MISSING' })
+  }
+})
+
+test('what torchrun wrote last is part of the error', async () => {
+  const python = fakePython('for line in 1 2 3; do echo "line $line" >&2; done; exit 3')
+  await expect(openSmall('torch', 1, { torch: { python } })).rejects.toMatchObject({
+    code: 'ENGINE_FAILED',
+    message: expect.stringMatching(/exit code 3[\s\S]*line 2\nline 3/),
+  })
+})
