@@ -79,8 +79,8 @@ function typeName(schema: OptionSchema): string {
 export function stageReference(): string {
   const sections = Object.entries(stageRegistry).map(([stage, entry]) => {
     const rows = optionRows(entry).map(({ name, type, description, fallback, required }) => {
-      const cells = [`\`${name}\``, type.replaceAll('|', '\\|'), required ? 'required' : fallback, description]
-      return `| ${cells.map(cell => cell.replaceAll('\n', ' ')).join(' | ')} |`
+      const cells = [`\`${name}\``, type, required ? 'required' : fallback, description]
+      return `| ${cells.map(cell => cell.replaceAll('\n', ' ').replaceAll('|', '\\|')).join(' | ')} |`
     })
     const table =
       rows.length === 0

@@ -1,5 +1,6 @@
-/** `penstock/stages`: every stage as a Node stream, and the helper to make more. */
+/** `penstock/stages`: every stage as a Node stream, the helper to make more, and the items that travel. */
 
+export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, TokenBatch } from '../formats/batches.js'
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
 export { type CutSamplesOptions, cutSamples } from './cut-samples.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'

@@ -1,0 +1,38 @@
+/**
+ * The tokenizer as a library, and a sink that has seen enough. Run it with:
+ *   npx jiti examples/tokenize.ts corpus.pbin tokenizer.json
+ */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { pipeline } from 'node:stream/promises'
+import { readPbin, sink, type TokenBatch } from 'penstock/stages'
+import { compileKernel, loadAnyTokenizer, type Tokenizer } from 'penstock/tokenizer'
+
+const kernelFile = createRequire(import.meta.url).resolve('penstock/kernel.wasm')
+
+/** Without `wasm` the same tokens come from an engine in TypeScript, more slowly. */
+export const openTokenizer = (file: string): Promise<Tokenizer> =>
+  loadAnyTokenizer(readFileSync(file, 'utf8'), { wasm: compileKernel(readFileSync(kernelFile)) })
+
+/** The first documents of a packed file; what comes after them is not read. */
+export async function firstTexts(packed: string, tokenizer: Tokenizer, limit: number): Promise<string[]> {
+  const texts: string[] = []
+  const collect = sink<TokenBatch>('collect', async batches => {
+    for await (const { tokens, lengths } of batches) {
+      let start = 0
+      for (const length of lengths) {
+        texts.push(tokenizer.decode(tokens.subarray(start, start + length), { skipSpecialTokens: true }))
+        if (texts.length === limit) return
+        start += length
+      }
+    }
+  })
+  await pipeline(readPbin({ path: packed }), collect)
+  return texts
+}
+
+const [packed, file] = process.argv.slice(2)
+if (packed !== undefined && file !== undefined) {
+  const tokenizer = await openTokenizer(file)
+  console.log(tokenizer.how.why, tokenizer.encode('The people'), await firstTexts(packed, tokenizer, 3))
+}
