@@ -5,7 +5,7 @@
 import { readSync } from 'node:fs'
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import { PenstockError } from '../errors.js'
-import type { TokenArray, TokenizerIdentity } from '../formats/batches.js'
+import type { TokenArray } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
 import type { FieldPath } from '../formats/json-scan.js'
 import {
@@ -18,10 +18,11 @@ import {
   type PackKernel,
   type ScannedLines,
 } from '../tokenizer/pack-kernel.js'
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { kernelModule } from './kernel-module.js'
-import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
 import { sendingErrors } from './worker-errors.js'
+import { tokenizerAt } from './worker-tokenizer.js'
+
+export { describeTokenizer } from './worker-tokenizer.js'
 
 /** What to do with the lines beside checking them. */
 export interface RangePacking {
@@ -70,7 +71,6 @@ const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 
 let lineKernel: LineKernel | undefined
 const packKernels = new Map<string, Promise<PackKernel>>()
-const tokenizers = new Map<string, Promise<TokenizerFile>>()
 
 async function readRange(task: RangeTask): Promise<unknown> {
   const reply = task.packing === undefined ? scanRange(task) : await packRange(task, task.packing)
@@ -106,35 +106,6 @@ function packKernelFor(packing: RangePacking): Promise<PackKernel> {
   }
   return kernel
 }
-
-function tokenizerAt(path: string): Promise<TokenizerFile> {
-  let file = tokenizers.get(path)
-  if (file === undefined) {
-    file = openTokenizer(path, { wasm: kernelModule() })
-    tokenizers.set(path, file)
-  }
-  return file
-}
-
-export interface DescribeTask {
-  readonly tokenizerPath: string
-  readonly endOfDocument: string | undefined
-}
-export interface TokenizerFacts {
-  readonly identity: TokenizerIdentity
-  readonly totalSize: number
-  readonly how: Tokenizer['how']
-}
-
-/** What the main thread needs to know of a tokenizer, so that it need not load it too. */
-export const describeTokenizer = sendingErrors(
-  async ({ tokenizerPath, endOfDocument }: DescribeTask): Promise<TokenizerFacts> => {
-    const file = await tokenizerAt(tokenizerPath)
-    const { vocabSize, totalSize, how } = file.tokenizer
-    const endOfDocumentId = endOfDocument === undefined ? undefined : tokenIdOf(file, endOfDocument)
-    return { identity: { sha256: file.sha256, vocabSize, endOfDocumentId }, totalSize, how }
-  },
-)
 
 interface LoadedRange {
   readonly bytes: Uint8Array

@@ -7,14 +7,14 @@ import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
-import { tokenBytesFor } from '../formats/pbin.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
-import type { DescribeTask, RangeFault, RangePacking, RangeReply, RangeTask, TokenizerFacts } from './range-worker.js'
+import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-worker.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
 import { receivedError } from './worker-errors.js'
 import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
+import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
 
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
 export const RANGE_BYTES = 4 << 20
@@ -80,7 +80,7 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
   const faults = new RangeFaults(options, context)
   try {
     const packing = options.pack === undefined ? undefined : await openPacking(options.pack, pool)
-    if (packing?.how.fast === false) context.note(`tokenizing without the fast kernel: ${packing.how.why}`)
+    if (packing?.note !== undefined) context.note(packing.note)
     const tasks = tasksFor(stats.size, workers, {
       descriptor: handle.fd,
       file: path,
@@ -115,24 +115,21 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
 }
 
 async function openPacking(pack: NonNullable<ReadRangesOptions['pack']>, pool: Piscina): Promise<Packing> {
-  const task: DescribeTask = { tokenizerPath: pack.tokenizer, endOfDocument: pack.end_of_document }
-  const { identity, totalSize, how } = await describe(pool, task)
-  const tokenBytes = pack.token_bytes ?? tokenBytesFor(Math.max(identity.vocabSize, totalSize))
+  const facts = await askForTokenizer(pool, { tokenizerPath: pack.tokenizer, endOfDocument: pack.end_of_document })
+  const { identity, how } = facts
+  const tokenBytes = pack.token_bytes ?? facts.tokenBytes
   const { endOfDocumentId } = identity
-  return { identity, how, packing: { tokenizerPath: pack.tokenizer, path: pack.field, endOfDocumentId, tokenBytes } }
-}
-
-async function describe(pool: Piscina, task: DescribeTask): Promise<TokenizerFacts> {
-  try {
-    return await pool.run(task, { name: 'describeTokenizer' })
-  } catch (error) {
-    throw receivedError(error, 'WORKER_FAILED', { file: task.tokenizerPath })
+  return {
+    identity,
+    note: slownessNote(how),
+    packing: { tokenizerPath: pack.tokenizer, path: pack.field, endOfDocumentId, tokenBytes },
   }
 }
 
 interface Packing {
   readonly identity: TokenizerIdentity
-  readonly how: TokenizerFacts['how']
+  /** For the user. */
+  readonly note: string | undefined
   readonly packing: RangePacking
 }
 

@@ -4,17 +4,17 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import type { DocumentBatch, TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import type { DocumentBatch, TokenArray, TokenBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
-import { type TokenBytes, tokenBytesFor } from '../formats/pbin.js'
+import type { TokenBytes } from '../formats/pbin.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { inOrder } from './in-order.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
-import { openTokenizer, tokenIdOf } from './tokenizer-file.js'
 import { receivedError } from './worker-errors.js'
 import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
+import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
 
 export const tokenizeBatchesOptions = z
   .strictObject({
@@ -41,25 +41,27 @@ export function tokenizeBatches(options: TokenizeBatchesOptions): TransformStage
   )
 }
 
+interface Encoded {
+  readonly batch: DocumentBatch
+  readonly reply: TokenizeReply
+  readonly slot: Slot
+}
+
 async function* tokenized(
   input: AsyncIterable<DocumentBatch>,
   options: Checked,
   faults: FaultHandler,
   context: StageContext,
 ): AsyncGenerator<TokenBatch> {
-  const file = await openTokenizer(options.tokenizer)
-  const { vocabSize, totalSize, how } = file.tokenizer
-  const endOfDocumentId = options.end_of_document === undefined ? undefined : tokenIdOf(file, options.end_of_document)
-  const identity: TokenizerIdentity = { sha256: file.sha256, vocabSize, endOfDocumentId }
-  const tokenBytes = options.token_bytes ?? tokenBytesFor(Math.max(vocabSize, totalSize))
   const workers = options.workers ?? defaultWorkers()
   const pool = workerPool('./tokenize-worker.js', workers)
   const slots = new SlotPool()
+  const { tokenizer: tokenizerPath } = options
 
-  async function encode(batch: DocumentBatch): Promise<{ batch: DocumentBatch; reply: TokenizeReply; slot: Slot }> {
+  async function encode(batch: DocumentBatch, endOfDocumentId: number | undefined): Promise<Encoded> {
     const slot = slots.fill(batch)
     try {
-      const task: TokenizeTask = { slot, tokenizerPath: file.path, endOfDocumentId }
+      const task: TokenizeTask = { slot, tokenizerPath, endOfDocumentId }
       return { batch, slot, reply: await pool.run(task) }
     } catch (error) {
       throw receivedError(error, 'WORKER_FAILED', {
@@ -70,10 +72,15 @@ async function* tokenized(
     }
   }
 
-  if (!how.fast) context.note(`tokenizing without the fast kernel: ${how.why}`)
   try {
-    for await (const { batch, reply, slot } of inOrder(input, workers + 1, encode, context.signal)) {
-      const tokens = tokensOf(reply, slot, tokenBytes, file.path)
+    const facts = await askForTokenizer(pool, { tokenizerPath, endOfDocument: options.end_of_document })
+    const { identity, how } = facts
+    const note = slownessNote(how)
+    if (note !== undefined) context.note(note)
+    const tokenBytes = options.token_bytes ?? facts.tokenBytes
+    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, identity.endOfDocumentId)
+    for await (const { batch, reply, slot } of inOrder(input, workers + 1, work, context.signal)) {
+      const tokens = tokensOf(reply, slot, tokenBytes, tokenizerPath)
       slots.release(slot)
       const lengths = await withoutEmpty(batch, reply.lengths, faults)
       context.count('tokens', tokens.length)

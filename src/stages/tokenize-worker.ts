@@ -3,11 +3,11 @@
  * loaded once per worker.
  */
 import type { TokenArray } from '../formats/batches.js'
-import type { Tokenizer } from '../tokenizer/index.js'
-import { kernelModule } from './kernel-module.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
-import { openTokenizer } from './tokenizer-file.js'
 import { sendingErrors } from './worker-errors.js'
+import { tokenizerAt } from './worker-tokenizer.js'
+
+export { describeTokenizer } from './worker-tokenizer.js'
 
 export interface TokenizeTask {
   readonly slot: Slot
@@ -25,17 +25,11 @@ export interface TokenizeReply {
   readonly overflow: Uint32Array | undefined
 }
 
-const tokenizers = new Map<string, Promise<Tokenizer>>()
-
-async function tokenizeSlot(task: TokenizeTask): Promise<TokenizeReply> {
-  let loading = tokenizers.get(task.tokenizerPath)
-  if (loading === undefined) {
-    loading = openTokenizer(task.tokenizerPath, { wasm: kernelModule() }).then(file => file.tokenizer)
-    tokenizers.set(task.tokenizerPath, loading)
-  }
-  const { bytes, offsets } = readDocumentsFrom(task.slot)
-  const encoded = (await loading).encodeBatch(bytes, offsets)
-  return intoSlot(task.slot, encoded.tokens, encoded.lengths, task.endOfDocumentId)
+async function tokenizeSlot({ slot, tokenizerPath, endOfDocumentId }: TokenizeTask): Promise<TokenizeReply> {
+  const { tokenizer } = await tokenizerAt(tokenizerPath)
+  const { bytes, offsets } = readDocumentsFrom(slot)
+  const encoded = tokenizer.encodeBatch(bytes, offsets)
+  return intoSlot(slot, encoded.tokens, encoded.lengths, endOfDocumentId)
 }
 
 export default sendingErrors(tokenizeSlot)
