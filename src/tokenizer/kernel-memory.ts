@@ -111,7 +111,8 @@ export function fillTables(
   const layout = new Layout(kernel.firstUsableAddress())
   const { howToSplit, stages } = stagesOf(plan)
   const merges = plan.merges.left.length
-  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 2 + 1)))
+  // At most a quarter full: new words of large vocabularies cost a tenth less than with half (bench/tokenizer.ts).
+  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 4 + 1)))
   const lengthMasks = layout.take(2 * 17 * 16)
   const byteIds = layout.take(256 * 4)
   const bytePairRanks = layout.take(65_536 * 4)
