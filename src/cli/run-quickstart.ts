@@ -57,7 +57,8 @@ async function report(results: readonly PipelineResult[], events: readonly Train
 function resultLine({ pipeline, stages, elapsedMs }: PipelineResult): string {
   const seconds = elapsedMs / 1000
   const records = Math.max(...stages.map(({ stats }) => Math.max(stats.recordsIn, stats.recordsOut)))
-  const tokens = Math.max(...stages.map(({ stats }) => stats.counts.tokens ?? 0))
+  // The last stage's own: a resumed training passes over what it has seen.
+  const tokens = stages.at(-1)!.stats.counts.tokens ?? 0
   const read = stages[0]!.stats.bytesOut
   const what = pipeline === 'train' ? `${count(records)} samples` : `${count(records)} documents, ${bytes(read)}`
   const rates = [

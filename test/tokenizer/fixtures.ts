@@ -2,14 +2,22 @@
  * Tokenizer files of different kinds for the tests, and texts that are hard to cut. The vocabularies are those of
  * installed packages or trained on the spot; the judge is always the Rust library (npm `tokenizers`).
  */
+
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { describe, it } from 'vitest'
 import { tokenOfBytes } from '#src/tokenizer/byte-level'
 
 const require = createRequire(import.meta.url)
 
 export const GPT2_FILE = new URL('../../../shared/reference/hf_gpt2/tokenizer.json', import.meta.url)
 export const hasGpt2 = existsSync(GPT2_FILE)
+
+/** Tests that load the GPT-2 vocabulary while they are collected: one skipped entry where it is absent. */
+export function describeWithGpt2(name: string, body: () => void): void {
+  if (hasGpt2) describe(name, body)
+  else describe.skip(`${name} (needs ../shared/reference)`, () => it('is skipped', () => {}))
+}
 
 export function gpt2Json(): TokenizerJson {
   return JSON.parse(readFileSync(GPT2_FILE, 'utf8'))

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
-import { gpt2Json, hasGpt2, PRE_TOKENIZERS, randomFrom, type TokenizerJson } from './fixtures.js'
+import { describeWithGpt2, gpt2Json, PRE_TOKENIZERS, randomFrom, type TokenizerJson } from './fixtures.js'
 import { firstDifference } from './judge.js'
 
 const random = randomFrom(31)
@@ -33,7 +33,7 @@ function cpuMilliseconds(work: () => void): number {
   return (user + system) / 1000
 }
 
-describe.skipIf(!hasGpt2)('hostile text (needs ../shared/reference)', () => {
+describeWithGpt2('hostile text', () => {
   const models: Record<string, TokenizerJson> = {
     gpt2: gpt2Json(),
     'a split pattern': { ...gpt2Json(), pre_tokenizer: PRE_TOKENIZERS.o200k! },

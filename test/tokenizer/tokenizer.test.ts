@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
-import { gpt2Json, hasGpt2, PRE_TOKENIZERS, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
+import { describeWithGpt2, gpt2Json, PRE_TOKENIZERS, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
 
 /** The same vocabulary with one token whose id needs more than 16 bits. */
 function wide(json: TokenizerJson): TokenizerJson {
   return { ...json, model: { ...json.model, vocab: { ...json.model.vocab, '\u0120far\u0120away': 70_000 } } }
 }
 
-describe.skipIf(!hasGpt2)('a tokenizer (needs ../shared/reference)', () => {
+describeWithGpt2('a tokenizer', () => {
   for (const wasm of [undefined, kernelModule()]) {
     describe(wasm === undefined ? 'in TypeScript' : 'in WebAssembly', () => {
       const tokenizer = loadTokenizer(gpt2Json(), { wasm })
