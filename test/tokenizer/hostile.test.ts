@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { describeWithGpt2, gpt2Json, PRE_TOKENIZERS, randomFrom, type TokenizerJson } from './fixtures.js'
