@@ -8,7 +8,7 @@ import { pack, unpack } from 'msgpackr'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
-import { openOutput } from './output-file.js'
+import { writeWhole } from './output-file.js'
 
 const manifestSchema = z.object({
   version: z.literal(1),
@@ -23,14 +23,7 @@ export type PackedManifest = z.output<typeof manifestSchema>
 export const manifestPathOf = (packedPath: string): string => `${packedPath}.manifest`
 
 export async function writeManifest(packedPath: string, manifest: PackedManifest): Promise<void> {
-  const file = await openOutput(manifestPathOf(packedPath), 'override')
-  if (file === undefined) return
-  try {
-    await file.write(pack(manifest))
-    await file.commit()
-  } finally {
-    await file.abandon()
-  }
+  await writeWhole(manifestPathOf(packedPath), 'override', file => file.write(pack(manifest)))
 }
 
 /**

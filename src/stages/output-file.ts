@@ -34,6 +34,25 @@ export async function openOutput(path: string, ifExists: IfExists): Promise<Outp
   }
 }
 
+/**
+ * Opens an output for `write` and makes it durable when that is done; leaves nothing when it throws, and what is there
+ * when that is to be kept.
+ */
+export async function writeWhole(
+  path: string,
+  ifExists: IfExists,
+  write: (file: OutputFile) => Promise<void>,
+): Promise<void> {
+  const file = await openOutput(path, ifExists)
+  if (file === undefined) return
+  try {
+    await write(file)
+    await file.commit()
+  } finally {
+    await file.abandon()
+  }
+}
+
 /** Owns the handle of one output until `commit` or `abandon`. */
 export class OutputFile {
   readonly path: string

@@ -9,7 +9,7 @@ import { PenstockError } from '../errors.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { type TrainedBpe, toTokenizerJson, WordCounts, type WordCountsData } from '../tokenizer/train/index.js'
 import { inOrder } from './in-order.js'
-import { ifExistsOption, openOutput } from './output-file.js'
+import { ifExistsOption, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 
@@ -32,27 +32,25 @@ type Checked = z.output<typeof trainTokenizerOptions>
 /** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, DATA_TOO_SMALL without any text */
 export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<DocumentBatch> {
   const checked = trainTokenizerOptions.parse(options)
-  return sink('train-tokenizer', async (input, context) => {
-    const file = await openOutput(checked.path, checked.if_exists)
-    if (file === undefined) return
-    const workers = checked.workers ?? defaultWorkers()
-    const pool = workerPool('./tokenizer-training-worker.js', workers)
-    try {
-      const words = await countedWords(input, pool, workers, context.signal)
-      if (words.counts.length === 0) {
-        throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
-          file: checked.path,
-        })
+  return sink('train-tokenizer', (input, context) =>
+    writeWhole(checked.path, checked.if_exists, async file => {
+      const workers = checked.workers ?? defaultWorkers()
+      const pool = workerPool('./tokenizer-training-worker.js', workers)
+      try {
+        const words = await countedWords(input, pool, workers, context.signal)
+        if (words.counts.length === 0) {
+          throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
+            file: checked.path,
+          })
+        }
+        context.count('words', words.counts.length)
+        const trained = await merged(words, checked, pool, context)
+        await file.write(Buffer.from(toTokenizerJson(trained)))
+      } finally {
+        await closePool(pool)
       }
-      context.count('words', words.counts.length)
-      const trained = await merged(words, checked, pool, context)
-      await file.write(Buffer.from(toTokenizerJson(trained)))
-      await file.commit()
-    } finally {
-      await file.abandon()
-      await closePool(pool)
-    }
-  })
+    }),
+  )
 }
 
 async function countedWords(

@@ -5,7 +5,7 @@
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
 import { IndexWriter } from '../formats/idx.js'
-import { ifExistsOption, openOutput } from './output-file.js'
+import { ifExistsOption, writeWhole } from './output-file.js'
 import { type SinkStage, sink } from './stage.js'
 
 export const writeIndexOptions = z.strictObject({
@@ -17,11 +17,9 @@ export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
   const { path, if_exists } = writeIndexOptions.parse(options)
-  return sink('write-index', async input => {
-    const file = await openOutput(path, if_exists)
-    if (file === undefined) return
-    const writer = new IndexWriter()
-    try {
+  return sink('write-index', input =>
+    writeWhole(path, if_exists, async file => {
+      const writer = new IndexWriter()
       for await (const { byteOffset, starts, ends } of input) {
         for (let line = 0; line < starts.length; line++) {
           writer.push(byteOffset + starts[line]!, ends[line]! - starts[line]!)
@@ -29,9 +27,6 @@ export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
         for (const piece of writer.take()) await file.write(piece)
       }
       for (const piece of writer.finish()) await file.write(piece)
-      await file.commit()
-    } finally {
-      await file.abandon()
-    }
-  })
+    }),
+  )
 }

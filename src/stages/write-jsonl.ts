@@ -1,7 +1,7 @@
 /** Documents -> a JSONL file, one `{"text": ...}` a line; whole or absent. */
 import * as z from 'zod'
 import type { DocumentBatch } from '../formats/batches.js'
-import { ifExistsOption, openOutput } from './output-file.js'
+import { ifExistsOption, writeWhole } from './output-file.js'
 import { type SinkStage, sink } from './stage.js'
 
 export const writeJsonlOptions = z.strictObject({
@@ -14,11 +14,9 @@ export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {
   const { path, field, if_exists } = writeJsonlOptions.parse(options)
-  return sink('write-jsonl', async input => {
-    const file = await openOutput(path, if_exists)
-    if (file === undefined) return
-    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-    try {
+  return sink('write-jsonl', input =>
+    writeWhole(path, if_exists, async file => {
+      const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
       for await (const { bytes, offsets } of input) {
         const lines: string[] = []
         for (let index = 0; index + 1 < offsets.length; index++) {
@@ -27,9 +25,6 @@ export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch>
         }
         await file.write(Buffer.from(lines.join('')))
       }
-      await file.commit()
-    } finally {
-      await file.abandon()
-    }
-  })
+    }),
+  )
 }

@@ -11,7 +11,7 @@ import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batch
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListPickler } from '../formats/pickle.js'
 import { writeManifest } from './manifest.js'
-import { ifExistsOption, type OutputFile, openOutput } from './output-file.js'
+import { ifExistsOption, type OutputFile, openOutput, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 
 export const writePbinOptions = z.strictObject({
@@ -23,17 +23,16 @@ export type WritePbinOptions = z.input<typeof writePbinOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without a single document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   const { path, if_exists } = writePbinOptions.parse(options)
-  return sink('write-pbin', async (input, context) => {
-    const file = await openOutput(path, if_exists)
-    if (file === undefined) return
-    const index = await openOutput(`${path}.index`, 'override')
-    try {
-      await writePacked(input, file, index!, context)
-    } finally {
-      await index?.abandon()
-      await file.abandon()
-    }
-  })
+  return sink('write-pbin', (input, context) =>
+    writeWhole(path, if_exists, async file => {
+      const index = await openOutput(`${path}.index`, 'override')
+      try {
+        await writePacked(input, file, index!, context)
+      } finally {
+        await index?.abandon()
+      }
+    }),
+  )
 }
 
 async function writePacked(
@@ -78,7 +77,6 @@ async function writePacked(
     tokens: offset / tokenBytes,
     ...(tokenizer === undefined ? {} : { tokenizer: { ...tokenizer, endOfDocumentId: tokenizer.endOfDocumentId } }),
   })
-  await file.commit()
 }
 
 interface TokenKind {
