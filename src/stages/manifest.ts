@@ -16,13 +16,16 @@ const manifestSchema = z.object({
   tokenBytes: z.number(),
   documents: z.number(),
   tokens: z.number(),
-  tokenizer: z.object({ sha256: z.string(), vocabSize: z.number(), endOfDocumentId: z.number().optional() }).optional(),
+  tokenizer: z
+    .object({ sha256: z.string(), vocabSize: z.number(), endOfDocumentId: z.number().optional() })
+    .transform((found): TokenizerIdentity => ({ ...found, endOfDocumentId: found.endOfDocumentId }))
+    .optional(),
 })
 export type PackedManifest = z.output<typeof manifestSchema>
 
 export const manifestPathOf = (packedPath: string): string => `${packedPath}.manifest`
 
-export async function writeManifest(packedPath: string, manifest: PackedManifest): Promise<void> {
+export async function writeManifest(packedPath: string, manifest: z.input<typeof manifestSchema>): Promise<void> {
   await writeWhole(manifestPathOf(packedPath), 'override', file => file.write(pack(manifest)))
 }
 
@@ -62,7 +65,7 @@ export function checkTokenizer(
   tokenizer: { sha256: string; path: string },
   file: string,
 ): void {
-  const made = manifest.tokenizer as TokenizerIdentity | undefined
+  const made = manifest.tokenizer
   if (made === undefined || made.sha256 === tokenizer.sha256) return
   throw new PenstockError(
     'TOKENIZER_MISMATCH',

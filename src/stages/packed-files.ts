@@ -53,5 +53,5 @@ function commonTokenizer(
     throw new PenstockError('TOKENIZER_MISMATCH', message, { file: files[other.index]!.path })
   }
   if (first === undefined || known.length < manifests.length) return undefined
-  return { ...first.tokenizer, endOfDocumentId: first.tokenizer.endOfDocumentId }
+  return first.tokenizer
 }

@@ -20,10 +20,7 @@ export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
     const file = await openPackedFile(path)
     try {
       const manifest = await readManifest(path, file.header)
-      const tokenizer = manifest?.tokenizer && {
-        ...manifest.tokenizer,
-        endOfDocumentId: manifest.tokenizer.endOfDocumentId,
-      }
+      const tokenizer = manifest?.tokenizer
       let number = 0
       for await (const { tokens, lengths } of tokenBatches(file, limit)) {
         context.count('tokens', tokens.length)

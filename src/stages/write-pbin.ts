@@ -75,7 +75,7 @@ async function writePacked(
     tokenBytes,
     documents,
     tokens: offset / tokenBytes,
-    ...(tokenizer === undefined ? {} : { tokenizer: { ...tokenizer, endOfDocumentId: tokenizer.endOfDocumentId } }),
+    ...(tokenizer === undefined ? {} : { tokenizer }),
   })
 }
 
