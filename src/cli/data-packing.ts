@@ -1,14 +1,13 @@
 /** What the reference system's `data` commands do beyond reordering: indexing, packing by a configuration, lists of files. */
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
-import { requirePackable } from '../pipelines/modalities/native.js'
+import { packTokenizing, type Tokenizing } from '../pipelines/modalities/hugging-face-tokenizer.js'
 import { configText, openPackPlan } from '../pipelines/modalities/open-plan.js'
 import type { ModalitiesPackPlan } from '../pipelines/modalities/pack-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
 import { indexCoversFile } from '../stages/read-documents.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
 import { isKept, type JobFlags } from './document-jobs.js'
 import { runDefinition } from './run-definition.js'
 import { type FaultFlags, faultOptionsOf, withoutEnding } from './shared-options.js'
@@ -32,29 +31,15 @@ export async function indexFile(source: string, indexPath: string | undefined, f
 export async function packAsConfigured(config: string, flags: Flags): Promise<void> {
   const plan = await openPackPlan(config)
   if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
-  requirePackable(plan)
-  await requireKnownTokens(plan)
+  const tokenizing = await packTokenizing(plan)
   if (await isKept(plan.outputPath, flags)) return
   await mkdir(dirname(plan.outputPath), { recursive: true })
-  const stages = await packStages(plan, flags)
+  const stages = await packStages(plan, tokenizing, flags)
   await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
 }
 
-/** Special tokens that the tokenizer has already need no adding; others would change its vocabulary. */
-async function requireKnownTokens({ tokenizer }: ModalitiesPackPlan): Promise<void> {
-  if (tokenizer.kind !== 'hugging-face') return
-  const wanted = Object.values(tokenizer.specialTokens).flat()
-  if (wanted.length === 0) return
-  const { path } = await openTokenizer(tokenizer.source)
-  const { added_tokens: added } = JSON.parse(await readFile(path, 'utf8')) as { added_tokens: { content: string }[] }
-  const missing = wanted.find(token => !added.some(({ content }) => content === token))
-  if (missing === undefined) return
-  const message = `the tokenizer has no special token ${missing}: add it to its tokenizer.json`
-  throw new PenstockError('UNSUPPORTED', message, { file: path, path: 'tokenizer.config.special_tokens' })
-}
-
 /** An index that lists every line adds nothing: the file is then read straight, which is faster. */
-async function packStages(plan: ModalitiesPackPlan, flags: Flags): Promise<object[]> {
+async function packStages(plan: ModalitiesPackPlan, tokenizing: Tokenizing, flags: Flags): Promise<object[]> {
   const faults = faultOptionsOf(flags)
   const { sourcePath: path, indexPath: index, filter: field } = plan
   const reading = (await indexCoversFile(path, index))
@@ -69,7 +54,7 @@ async function packStages(plan: ModalitiesPackPlan, flags: Flags): Promise<objec
     ...reading,
     {
       'tokenize-batches': {
-        tokenizer: plan.tokenizer.source,
+        ...tokenizing,
         end_of_document: plan.endOfDocument,
         workers: plan.workers,
         ...faults,

@@ -1,8 +1,8 @@
 /** Instruction data as a configuration of the reference says: its parts, each indexed and packed. */
 import { writeFile } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
+import { packTokenizing } from '../pipelines/modalities/hugging-face-tokenizer.js'
 import { writeInstructionParts } from '../pipelines/modalities/instruction-data.js'
-import { requirePackable } from '../pipelines/modalities/native.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../pipelines/modalities/open-plan.js'
 import { indexFile, packAsConfigured } from './data-packing.js'
 import type { RunFlags } from './run-definition.js'
@@ -15,7 +15,7 @@ export async function prepareInstructions(config: string, flags: RunFlags): Prom
     const message = 'expected a packing configuration under pbin_creation_config_file_path'
     throw new PenstockError('CONFIG_INVALID', message, { file: config, path: 'settings' })
   }
-  requirePackable(await openPackPlan(packConfigPath))
+  await packTokenizing(await openPackPlan(packConfigPath))
   const override = { ...flags, ifExists: 'override', faulty: 'fail' } as const
   for (const part of await writeInstructionParts(plan, config)) {
     await indexFile(part.data, part.index, override)

@@ -2,11 +2,9 @@
  * A training plan of the reference -> the options of our own stages `shuffle-samples` and `feed-trainer`, and every point in which
  * our trainer would compute something else. Nothing is dropped in silence: what has no counterpart is a difference.
  */
-import { PenstockError } from '../../errors.js'
 import type { FeedTrainerOptions } from '../../stages/feed-trainer.js'
 import type { ShuffleSamplesOptions } from '../../stages/shuffle-samples.js'
 import type { LoaderPlan } from './loader-plan.js'
-import type { ModalitiesPackPlan } from './pack-plan.js'
 import type { Gpt2Options, ModalitiesTrainingPlan, WrapperPlan } from './training-plan.js'
 
 export interface NativeTraining {
@@ -215,17 +213,4 @@ export function toNativeMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan
       names: 'modalities',
     },
   }
-}
-
-/** Refuses what our packing would do otherwise than the file says. @throws UNSUPPORTED */
-export function requirePackable({ tokenizer, unsupported }: ModalitiesPackPlan): void {
-  const [first] = unsupported
-  const refuse = (what: string): never => {
-    throw new PenstockError('UNSUPPORTED', what, { path: 'tokenizer.config' })
-  }
-  if (first !== undefined) refuse(`${first.what} is not supported (${first.why})`)
-  if (tokenizer.kind === 'sentencepiece') refuse('SentencePiece models cannot be run: convert it to tokenizer.json')
-  if (tokenizer.kind !== 'hugging-face') return
-  if (tokenizer.truncation) refuse('truncation of documents is not supported')
-  if (tokenizer.padding === 'max_length') refuse('padding of documents to max_length is not supported')
 }

@@ -12,17 +12,17 @@ import {
 } from './read-config.js'
 import type { Notice } from './stale.js'
 
-export type TokenizerPlan =
-  | {
-      readonly kind: 'hugging-face'
-      /** A folder with tokenizer.json, or a name on the hub. */
-      readonly source: string
-      readonly maxLength: number | null
-      readonly truncation: boolean
-      readonly padding: boolean | string
-      readonly specialTokens: Readonly<Record<string, string | readonly string[]>>
-    }
-  | { readonly kind: 'sentencepiece'; readonly source: string }
+export interface HuggingFaceTokenizerPlan {
+  readonly kind: 'hugging-face'
+  /** A folder with tokenizer.json, or a name on the hub. */
+  readonly source: string
+  readonly maxLength: number | null
+  readonly truncation: boolean
+  readonly padding: boolean | string
+  readonly specialTokens: Readonly<Record<string, string | readonly string[]>>
+}
+
+export type TokenizerPlan = HuggingFaceTokenizerPlan | { readonly kind: 'sentencepiece'; readonly source: string }
 
 export interface ModalitiesPackPlan {
   readonly sourcePath: string
