@@ -25,7 +25,6 @@ export interface LoaderPlan {
 export interface MaskPlan {
   readonly beginToken: string
   readonly endToken: string
-  readonly ignoreIndex: number
   readonly tokenizer: Component
 }
 
@@ -62,7 +61,7 @@ export function loaderPlan(loader: Component, config: ReadConfig, rank: number):
     reuseLastTarget: dataset.options.reuse_last_target as boolean,
     microBatchSize: batches.options.batch_size as number,
     ...samplerPlan(sampler, rank),
-    mask: maskPlan(collator),
+    mask: maskPlan(collator, config),
   }
 }
 
@@ -86,13 +85,32 @@ function meshShare({ options }: Component, method: MeshMethod, globalRank: numbe
   return { rank: meshRank(mesh, method, globalRank), worldSize: meshDegrees(mesh)[method] }
 }
 
-function maskPlan(collator: Component | null | undefined): MaskPlan | null {
+/** The only value of a target that the reference's loss passes over. */
+const IGNORED_BY_LOSS = -100
+
+function maskPlan(collator: Component | null | undefined, { file }: ReadConfig): MaskPlan | null {
   if (collator?.variantKey !== 'mask_loss_collator_wrapper') return null
-  const tokens = collator.options.mask_tokens as Record<string, string>
+  const { options, path, place } = collator
+  const wrapped = partOf(collator, 'wrapped_collate_fn')
+  const keys = options.target_keys_to_mask as readonly string[]
+  const unknown = keys.find(key => key !== wrapped.options.target_key)
+  const refuse = (what: string, key: string) =>
+    configError(what, file, [...path, 'config', key], place, key === 'target_keys_to_mask' ? undefined : 'UNSUPPORTED')
+  if (wrapped.variantKey !== 'gpt_2_llm_collator') throw refuse('a mask around a mask', 'wrapped_collate_fn')
+  if (options.loss_ignore_index !== IGNORED_BY_LOSS) {
+    throw refuse(`the loss passes over targets of ${IGNORED_BY_LOSS} and no others`, 'loss_ignore_index')
+  }
+  if (unknown !== undefined) {
+    throw refuse(
+      `the collator has no targets ${unknown}; they are ${wrapped.options.target_key}`,
+      'target_keys_to_mask',
+    )
+  }
+  if (keys.length === 0) return null
+  const tokens = options.mask_tokens as Record<string, string>
   return {
     beginToken: tokens.b_include_to_loss_token!,
     endToken: tokens.e_include_to_loss_token!,
-    ignoreIndex: collator.options.loss_ignore_index as number,
     tokenizer: partOf(collator, 'tokenizer'),
   }
 }

@@ -24,7 +24,6 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   const differences: string[] = []
   const differ: Differ = difference => differences.push(difference)
   const { intervals, step_profile: profile, training_target: target } = plan.settings
-  if (plan.train.mask !== null) differ('the loss mask is not applied: every target counts')
   if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
   if (plan.resultsSubscriber.variant === 'to_disc') differ('the file of to_disc is written in our own form')
@@ -48,6 +47,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
       batch_size: profile.local_train_micro_batch_size,
       accumulation_steps: profile.gradient_accumulation_steps * plan.train.worldSize,
       steps: target.num_target_steps,
+      ...maskOf(plan.train),
       log_every_steps: intervals.training_log_interval_in_steps,
       ...(plan.checkpoint.keep === 0
         ? {}
@@ -61,11 +61,23 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
       ...(heldOut === undefined
         ? {}
         : {
-            held_out: { path: heldOut.dataPath },
+            held_out: {
+              path: heldOut.dataPath,
+              sequence_length: heldOut.sequenceLength,
+              reuse_last_target: heldOut.reuseLastTarget,
+              ...maskOf(heldOut),
+            },
             evaluation: { every_steps: intervals.evaluation_interval_in_steps, batches: Number.MAX_SAFE_INTEGER },
           }),
     },
   }
+}
+
+/** With the tokens themselves: their ids are the tokenizer's to tell. */
+function maskOf({ mask, microBatchSize, worldSize }: LoaderPlan): Pick<FeedTrainerOptions, 'loss_mask'> {
+  if (mask === null) return {}
+  const { beginToken: begin, endToken: end } = mask
+  return { loss_mask: { begin, end, micro_batch: microBatchSize, ranks: worldSize } }
 }
 
 /**
