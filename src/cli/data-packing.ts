@@ -31,6 +31,10 @@ export async function indexFile(source: string, indexPath: string | undefined, f
 export async function packAsConfigured(config: string, flags: Flags): Promise<void> {
   const plan = await openPackPlan(config)
   if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
+  await packAsPlanned(plan, flags)
+}
+
+export async function packAsPlanned(plan: ModalitiesPackPlan, flags: Flags): Promise<void> {
   const tokenizing = await packTokenizing(plan)
   if (await isKept(plan.outputPath, flags)) return
   await mkdir(dirname(plan.outputPath), { recursive: true })

@@ -4,7 +4,7 @@ import { PenstockError } from '../errors.js'
 import { packTokenizing } from '../pipelines/modalities/hugging-face-tokenizer.js'
 import { writeInstructionParts } from '../pipelines/modalities/instruction-data.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../pipelines/modalities/open-plan.js'
-import { indexFile, packAsConfigured } from './data-packing.js'
+import { indexFile, packAsPlanned } from './data-packing.js'
 import type { RunFlags } from './run-definition.js'
 
 /** @throws before anything is written for what cannot be packed; else as the parts of the work do */
@@ -15,11 +15,13 @@ export async function prepareInstructions(config: string, flags: RunFlags): Prom
     const message = 'expected a packing configuration under pbin_creation_config_file_path'
     throw new PenstockError('CONFIG_INVALID', message, { file: config, path: 'settings' })
   }
-  await packTokenizing(await openPackPlan(packConfigPath))
+  const packing = await openPackPlan(packConfigPath)
+  await packTokenizing(packing)
   const override = { ...flags, ifExists: 'override', faulty: 'fail' } as const
   for (const part of await writeInstructionParts(plan, config)) {
     await indexFile(part.data, part.index, override)
     await writeFile(part.packConfig, await packConfigFor(packConfigPath, part))
-    await packAsConfigured(part.packConfig, override)
+    const { data: sourcePath, index: indexPath, packed: outputPath } = part
+    await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override)
   }
 }

@@ -47,6 +47,8 @@ export const packSettings = z.strictObject({
   processing_batch_size: whole(1),
   raw_samples_queue_size: whole(1),
   processed_samples_queue_size: whole(1),
+  /** No setting of the reference's, but a variable of its own files, which it leaves in those that it writes. */
+  sequence_length: maybe(whole(1)),
 })
 
 /**
