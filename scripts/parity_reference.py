@@ -21,7 +21,9 @@ with contextlib.redirect_stdout(sys.stderr):
     from modalities import api
     from modalities.__main__ import main as commands
     from modalities.config import config as reference_config
+    from modalities.config.component_factory import ComponentFactory
     from modalities.config.instantiation_models import TrainingComponentsInstantiationModel
+    from modalities.config.pydantic_if_types import PydanticDatasetIFType
     from modalities.dataloader.collate_fns.collator_fn_wrapper_for_loss_masking import (
         LossMaskingCollateFnWrapper,
         LossMaskingTokenConfig,
@@ -34,8 +36,10 @@ with contextlib.redirect_stdout(sys.stderr):
     from modalities.models.gpt2.collator import GPT2LLMCollateFn
     from modalities.preprocessing.create_chunks import Chunking
     from modalities.registry.components import COMPONENTS
+    from modalities.registry.registry import Registry
     from modalities.utils.number_conversion import NumberConversion
     from modalities.utils.seeding import calculate_hashed_seed
+    from pydantic import BaseModel
 
 
 def sampler(n, seed, epoch, ranks, skip, drop_last, shuffle):
@@ -156,6 +160,25 @@ def pack(config):
     return True
 
 
+def build_dataset(config):
+    class Built(BaseModel):
+        dataset: PydanticDatasetIFType
+
+    component = {"component_key": "dataset", **config}
+    return ComponentFactory(registry=Registry(COMPONENTS)).build_components({"dataset": component}, Built).dataset
+
+
+def dataset_samples(config):
+    dataset = build_dataset(config)
+    return [np.asarray(dataset[at]["x"]).tolist() for at in range(len(dataset))]
+
+
+def dataset_for_training(config):
+    dataset = build_dataset(config)
+    GPT2LLMCollateFn(sample_key="x", target_key="y")([dataset[0]])
+    return True
+
+
 def read_packed(path, sequence_length):
     documents = PackedMemMapDatasetBase(Path(path), sample_key="x", load_index=True)
     blocks = DatasetFactory.get_packed_mem_map_dataset_continuous(
@@ -185,7 +208,7 @@ def collate(samples, begin, end):
 FUNCTIONS = (
     *(sampler, distributed_sampler, python_shuffle, chunk, split, number, registry),
     *(resolve, accepts_settings, accepts_component, extract, dataset_tokens, index_steps, index, pack, read_packed),
-    *(command, filter_packed, collate),
+    *(command, filter_packed, collate, dataset_samples, dataset_for_training),
 )
 JOBS = {function.__name__: function for function in FUNCTIONS}
 

@@ -14,6 +14,11 @@ import { type FaultFlags, faultOptionsOf, withoutEnding } from './shared-options
 
 type Flags = JobFlags & FaultFlags
 
+export interface PackFlags extends FaultFlags {
+  /** No document gets longer than max_length by its end-of-document token. */
+  readonly keep_length?: boolean
+}
+
 export async function indexFile(source: string, indexPath: string | undefined, flags: Flags): Promise<void> {
   const path = indexPath ?? `${withoutEnding(source)}.idx`
   if (await isKept(path, flags)) return
@@ -28,13 +33,13 @@ export async function indexFile(source: string, indexPath: string | undefined, f
   await runDefinition(definitionOf({ name: 'index', stages }, 'penstock data create_raw_index'), flags)
 }
 
-export async function packAsConfigured(config: string, flags: Flags): Promise<void> {
+export async function packAsConfigured(config: string, flags: JobFlags & PackFlags): Promise<void> {
   const plan = await openPackPlan(config)
   if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
   await packAsPlanned(plan, flags)
 }
 
-export async function packAsPlanned(plan: ModalitiesPackPlan, flags: Flags): Promise<void> {
+export async function packAsPlanned(plan: ModalitiesPackPlan, flags: JobFlags & PackFlags): Promise<void> {
   const tokenizing = await packTokenizing(plan)
   if (await isKept(plan.outputPath, flags)) return
   await mkdir(dirname(plan.outputPath), { recursive: true })
@@ -43,9 +48,14 @@ export async function packAsPlanned(plan: ModalitiesPackPlan, flags: Flags): Pro
 }
 
 /** An index that lists every line adds nothing: the file is then read straight, which is faster. */
-async function packStages(plan: ModalitiesPackPlan, tokenizing: Tokenizing, flags: Flags): Promise<object[]> {
+async function packStages(
+  plan: ModalitiesPackPlan,
+  tokenizing: Tokenizing,
+  flags: JobFlags & PackFlags,
+): Promise<object[]> {
   const faults = faultOptionsOf(flags)
   const { sourcePath: path, indexPath: index, filter: field } = plan
+  const { fit_length: fit } = tokenizing
   const reading = (await indexCoversFile(path, index))
     ? [
         { 'read-file': { path } },
@@ -59,6 +69,7 @@ async function packStages(plan: ModalitiesPackPlan, tokenizing: Tokenizing, flag
     {
       'tokenize-batches': {
         ...tokenizing,
+        ...(fit === undefined ? {} : { fit_length: { ...fit, keep_length: flags.keep_length === true } }),
         end_of_document: plan.endOfDocument,
         workers: plan.workers,
         ...faults,

@@ -23,6 +23,7 @@ import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.j
 
 const heldOutSchema = z.strictObject({
   path: z.string().min(1).describe('the .pbin file'),
+  more_paths: z.array(z.string().min(1)).optional().describe('further files, whose samples come behind its own'),
   from: z.number().min(0).max(1).default(0).describe('start of the part of the file to take, as a fraction'),
   to: z.number().min(0).max(1).default(1).describe('end of that part'),
   sequence_length: z.int().min(2).optional().describe("of its samples; the model's when absent"),

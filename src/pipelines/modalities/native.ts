@@ -62,7 +62,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
         ? {}
         : {
             held_out: {
-              path: heldOut.dataPath,
+              ...filesOf(heldOut),
               sequence_length: heldOut.sequenceLength,
               reuse_last_target: heldOut.reuseLastTarget,
               ...maskOf(heldOut),
@@ -71,6 +71,11 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
           }),
     },
   }
+}
+
+function filesOf({ dataPaths }: LoaderPlan): { path: string; more_paths?: string[] } {
+  const [path, ...others] = dataPaths
+  return { path: path!, ...(others.length === 0 ? {} : { more_paths: others }) }
 }
 
 /** With the tokens themselves: their ids are the tokenizer's to tell. */
@@ -107,7 +112,7 @@ function usesHalfPrecision({ options }: WrapperPlan): boolean {
  */
 function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
   return {
-    path: loader.dataPath,
+    ...filesOf(loader),
     sequence_length: loader.sequenceLength,
     batch_size: loader.microBatchSize,
     shuffle: loader.shuffle ? 'torch' : 'none',
