@@ -7,8 +7,18 @@
 
 /** Bytes of a file that one checksum covers. */
 export const CHECKSUM_BLOCK_BYTES = 16 << 20
-const STRIDE_BYTES = 64 << 10
+const STRIDE_BYTES = 4 << 10
 const ODD = 0x9e3779b1
+
+/** How far checksums have come: plain values, for a journal. */
+export interface ChecksumState {
+  readonly blocks: readonly number[]
+  readonly lanes: readonly number[]
+  /** Bytes of the block that are in the lanes. */
+  readonly blockBytes: number
+  /** Those that are not yet. */
+  readonly rest: Uint8Array
+}
 
 /** Takes the bytes of a file in pieces of any size. */
 export class BlockChecksums {
@@ -17,6 +27,20 @@ export class BlockChecksums {
   private readonly stride = new Uint8Array(STRIDE_BYTES)
   private filled = 0
   private blockBytes = 0
+
+  /** @param state of checksums of the bytes before those that will come */
+  constructor(state?: ChecksumState) {
+    if (state === undefined) return
+    for (const checksum of state.blocks) this.blocks.push(checksum)
+    this.lanes.set(state.lanes)
+    this.blockBytes = state.blockBytes
+    this.update(state.rest)
+  }
+
+  state(): ChecksumState {
+    const { blocks, lanes, blockBytes } = this
+    return { blocks: [...blocks], lanes: [...lanes], blockBytes, rest: this.stride.slice(0, this.filled) }
+  }
 
   update(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.length; ) {
