@@ -19,7 +19,7 @@ import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
 
 const side = z.enum(['left', 'right'])
 
-export const fitLengthSchema = z
+const fitLengthSchema = z
   .strictObject({
     max_length: z.int().nonnegative().describe('tokens of a document'),
     truncate: side.optional().describe('side on which longer documents are cut; they stay as they are when absent'),

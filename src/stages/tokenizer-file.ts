@@ -12,7 +12,7 @@ export interface TokenizerFile {
   readonly tokenizer: Tokenizer
 }
 
-export interface OpenTokenizerOptions extends LoadOptions {
+interface OpenTokenizerOptions extends LoadOptions {
   /** Tokens to be found as a whole in texts, beside those that the file lists. */
   readonly specialTokens?: readonly string[] | undefined
 }
@@ -41,7 +41,8 @@ function withTokens(json: string, tokens: readonly string[] = []): string | obje
   return withSpecialTokens(JSON.parse(json) as object, tokens)
 }
 
-async function tokenizerFileAt(path: string): Promise<string> {
+/** The file that a path or a folder stands for. @throws FILE_MISSING */
+export async function tokenizerFileAt(path: string): Promise<string> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
   if (!stats.isDirectory()) return path

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ErrorCode, PenstockError } from '../../errors.js'
 import type { TokenizeBatchesOptions } from '../../stages/tokenize-batches.js'
-import { openTokenizer } from '../../stages/tokenizer-file.js'
+import { openTokenizer, tokenizerFileAt } from '../../stages/tokenizer-file.js'
 import type { HuggingFaceTokenizerPlan, ModalitiesPackPlan, TokenizerPlan } from './pack-plan.js'
 
 export type Tokenizing = Pick<TokenizeBatchesOptions, 'tokenizer' | 'special_tokens' | 'fit_length'>
@@ -77,8 +77,8 @@ const TOKEN_NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_to
 const MORE_TOKENS = 'additional_special_tokens'
 
 async function readFiles(source: string): Promise<Files> {
-  const { path } = await openTokenizer(source)
-  const json = (await jsonAt(path)) as TokenizerJson
+  const path = await tokenizerFileAt(source)
+  const json: TokenizerJson = path.endsWith('.model') ? {} : await jsonAt(path)
   const config = (await jsonAt(join(dirname(path), 'tokenizer_config.json'))) as TokenizerConfig
   const map = config.added_tokens_decoder ? {} : await jsonAt(join(dirname(path), 'special_tokens_map.json'))
   const given = (name: string) => (config as Readonly<Record<string, unknown>>)[name] || map[name]

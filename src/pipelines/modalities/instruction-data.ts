@@ -30,7 +30,7 @@ export interface InstructionPart {
   readonly packConfig: string
 }
 
-export interface InstructionParts {
+interface InstructionParts {
   /** Those that got records. */
   readonly parts: readonly InstructionPart[]
   /** Records that were left out, by the policy for faulty ones. */
