@@ -11,7 +11,7 @@ import { inOrder } from './in-order.js'
 import { leaveOutPoison } from './leave-out-poison.js'
 import type { FileRange } from './load-range.js'
 import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-worker.js'
-import { checkUnchanged, openSource } from './read-file.js'
+import { openSource, regularCheck } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
@@ -89,8 +89,11 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
     const common = { descriptor: handle.fd, file: path, fileBytes: stats.size, maxLineBytes: options.max_line_bytes }
     const tasks = tasksFor(ranges.bytes, common)
     const run = taskRunner(workers, packing !== undefined)
+    const check = regularCheck(path, handle, stats)
     let firstLine = 1
     for await (const { reply, number, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
+      // What looks like a faulty record may be a file that is being written.
+      await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
       const batch = batchOf(reply, number, firstLine, path, facts?.identity, release)
       checkTotals(reply, batch)
@@ -99,7 +102,7 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
       firstLine += reply.lineCount
       yield batch
     }
-    await checkUnchanged(path, handle, stats)
+    await check(true)
     await faults.finish()
   } finally {
     await workers?.close()

@@ -130,11 +130,8 @@ describe('indexing', () => {
   it('leaves out a line that kills the check itself', async () => {
     const path = corpus('index', { 77: lineOf('DEATHbyTRAP') })
     const policy = { faulty: 'skip' as const, quarantine: undefined, max_faulty: undefined }
-    const faults = { 'read-lines': policy, 'validate-json': policy }
-    const ranges = readRanges(
-      { path, max_line_bytes: RANGE_BYTES, workers: 2, pack: undefined, faults },
-      sabotaged('range'),
-    )
+    const options = { path, max_line_bytes: RANGE_BYTES, workers: 2, faults: { 'validate-json': policy } }
+    const ranges = readRanges(options as never, sabotaged('range'))
     const counted: number[] = []
     ranges.on('data', (batch: RangeBatch) => counted.push(batch.lines.starts.length))
     await pipeline(ranges, linesOfRanges(), writeIndex({ path: at('index.idx') }))
