@@ -36,6 +36,8 @@ const START_MS = 1000
 const START_MS_PER_BYTE = 0.001
 /** A worker that waits without working spends its time as much slower: it may be the disk. */
 const WAITING_FACTOR = 10
+/** More between two looks, and the process itself was stopped. */
+const LONGEST_WAIT_MS = 1000
 
 export const defaultWorkers = (): number => availableParallelism()
 
@@ -240,11 +242,12 @@ class SharedPool {
     let lastTime = performance.now()
     return setInterval(() => {
       const { user, system } = process.cpuUsage(lastCpu)
-      const passed = Math.min(performance.now() - lastTime, 4 * WATCH_MS)
+      const passed = performance.now() - lastTime
       lastCpu = process.cpuUsage()
       lastTime = performance.now()
-      const worked = (user + system) / 1000 / this.running.size
-      const spent = Math.min(passed, Math.max(worked, passed / WAITING_FACTOR))
+      const worked = Math.min(passed, (user + system) / 1000 / this.running.size)
+      const waited = Math.min(passed, LONGEST_WAIT_MS) / WAITING_FACTOR
+      const spent = Math.max(worked, waited)
       for (const job of this.running) job.spend(spent, this.setupBytes)
     }, WATCH_MS).unref()
   }
