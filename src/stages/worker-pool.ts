@@ -102,6 +102,7 @@ class Job {
   readonly beacon = new Beacon()
   readonly abort = new AbortController()
   private ending: 'hung' | 'stopped' | undefined
+  private lost: Error | undefined
   private beats = 0
   private spentMs = 0
 
@@ -121,6 +122,13 @@ class Job {
     if (this.spentMs > patience) this.end('hung')
   }
 
+  /** Ends the job if no worker has begun with it. */
+  lose(cause: Error): void {
+    if (this.beacon.beats > 0) return
+    this.lost = cause
+    this.abort.abort()
+  }
+
   /** Ends the job with its worker. */
   end(why: 'hung' | 'stopped'): void {
     this.ending = why
@@ -135,7 +143,8 @@ class Job {
     const { piece } = this.beacon
     if (this.ending === 'hung')
       return new WorkerDeath('WORKER_HUNG', piece, `no progress in ${Math.round(this.spentMs)} ms of work`)
-    return new WorkerDeath('WORKER_DIED', piece, error instanceof Error ? error.message : String(error), error)
+    const cause = this.lost ?? error
+    return new WorkerDeath('WORKER_DIED', piece, cause instanceof Error ? cause.message : String(cause), cause)
   }
 }
 
@@ -178,8 +187,10 @@ class SharedPool {
       // What a task allocates is short-lived or lies outside the heap; a small nursery keeps the workers small.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 2048 },
     })
-    // A thread that ends while it has no task is replaced like the others; whoever comes next need not know.
-    this.threads.on('error', () => {})
+    // A thread that ended without a task may have been the one that a task waits for, as when no file can be opened.
+    this.threads.on('error', (error: Error) => {
+      for (const job of this.running) job.lose(error)
+    })
   }
 
   private join(): void {

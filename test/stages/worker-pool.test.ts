@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { PenstockError } from '#src/errors'
 import { openWorkers, type Workers } from '#src/stages/worker-pool'
 import { temporaryFolder } from './support.js'
 
@@ -59,7 +60,7 @@ describe('a pool of workers', () => {
   it('is left at once by a run without tasks, and soon by one whose worker loops', async () => {
     const workers = use({ workers: 1, setup: setup() })
     await workers.run('thread', undefined)
-    const stuck = workers.run('loop', undefined).catch(error => error)
+    const stuck = workers.run<never>('loop', undefined).catch((error: PenstockError) => error)
     const waiting = workers.run('thread', undefined).catch(error => error)
     const before = performance.now()
     await workers.close()
@@ -82,5 +83,26 @@ describe('a pool of workers', () => {
        process.on('exit', () => console.log(performance.now() - ended))`,
     )
     expect(Number(execFileSync(process.execPath, [script], { encoding: 'utf8' }))).toBeLessThan(1000)
+  })
+
+  it.runIf(process.platform === 'linux')('fails soon, with the reason, where threads cannot start', () => {
+    const from = (name: string): string =>
+      JSON.stringify(fileURLToPath(new URL(`../../dist/stages/${name}.js`, import.meta.url)))
+    const script = join(folder, 'crowded.mjs')
+    writeFileSync(
+      script,
+      `import { closeSync, openSync } from 'node:fs'
+       import { leaveOutPoison } from ${from('leave-out-poison')}
+       import { openWorkers } from ${from('worker-pool')}
+       const files = []
+       try { for (;;) files.push(openSync('/dev/null')) } catch {}
+       for (const file of files.splice(0, 4)) closeSync(file)
+       const workers = openWorkers({ file: new URL(${JSON.stringify(file.href)}), workers: 2 })
+       const outcome = await leaveOutPoison(() => workers.run('thread')).catch(error => error.toLine())
+       await workers.close()
+       console.log(outcome)`,
+    )
+    const out = execFileSync('sh', ['-c', `ulimit -n 80; exec '${process.execPath}' '${script}'`], { encoding: 'utf8' })
+    expect(out).toContain('EMFILE [WORKER_DIED]')
   })
 })
