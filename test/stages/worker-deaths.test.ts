@@ -79,12 +79,13 @@ describe.each(Object.keys(PACKERS))('packing with stages %s', kind => {
   it.each(WAYS)('gives the same file when a worker meets its end by %s once', async way => {
     const text = `a text DEATHby${way}once of a worker`
     const path = corpus(`${kind}-once-${way}`, { 1234: lineOf(text) })
-    const started = performance.now()
+    const before = process.cpuUsage()
     const got = await pack(path, at(`${kind}-once-${way}.pbin`), {})
-    const elapsed = performance.now() - started
+    const { user, system } = process.cpuUsage(before)
     // The flag of the first death is there now: nothing happens.
     expect(got.equals(await pack(path, at(`${kind}-again-${way}.pbin`), {}))).toBe(true)
-    expect(elapsed).toBeLessThan(10_000)
+    // Work, not the clock, since other programs take their share of that: the run, what was lost, and filling a heap.
+    expect((user + system) / 1e6).toBeLessThan(8)
   })
 
   it.each(WAYS)('sets aside a record of which workers die by %s', async way => {
