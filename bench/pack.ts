@@ -1,7 +1,8 @@
 /**
  * The whole way, JSONL to index and packed file, beside the reference system's own commands and Gigatoken, on the same
- * file in the same run. Ours is a whole process from its start, validation and files included; Gigatoken tokenizes in
- * memory. The reference system is slow, so it gets the first part of the file; its files and ours are compared.
+ * file in the same run. Ours is a whole process from its start, and beside it three runs of the library in one process,
+ * validation and files included; Gigatoken tokenizes in memory, three calls in one process. The reference system is slow,
+ * so it gets the first part of the file; its files and ours are compared.
  *
  * Needs a build, a corpus (scripts/make-bench-corpus.mjs), a GPT-2 tokenizer folder and the peers environment:
  *   npx jiti bench/pack.ts TOKENIZER_FOLDER [corpus.jsonl] [megabytes for the reference, 8]
@@ -11,6 +12,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statS
 import { cpus, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const [tokenizerFolder, corpusArgument, referenceMegabytes = '8'] = process.argv.slice(2)
@@ -42,6 +44,33 @@ function timed(who: string, what: string, file: string, command: string, args: r
 function ours(what: string, args: readonly string[], file: string): void {
   const main = join(root, 'dist/cli/main.js')
   timed('penstock', what, file, process.execPath, [main, ...args, '--if-exists', 'override', '--quiet'])
+}
+
+/** The same as `pack --index`, through the library: what an embedding application's first and later runs take. */
+async function oursInProcess(): Promise<void> {
+  const stages = [
+    { 'read-file': { path: corpus } },
+    { 'read-lines': {} },
+    { 'validate-json': {} },
+    {
+      fork: [
+        [{ 'write-index': { path: at('library.idx'), if_exists: 'override' } }],
+        [
+          { 'extract-text': {} },
+          { 'tokenize-batches': { tokenizer, end_of_document: '<|endoftext|>' } },
+          { 'write-pbin': { path: at('library.pbin'), if_exists: 'override' } },
+        ],
+      ],
+    },
+  ]
+  for (let call = 0; call < 3; call++) {
+    const [pipeline] = checkDefinition(definitionOf({ stages }))
+    const start = performance.now()
+    await runPipeline(pipeline!)
+    const seconds = (performance.now() - start) / 1000
+    const what = `the same in one process, ${call === 0 ? 'first' : 'later'} call`
+    rows.push({ who: 'penstock', what, megabytes: megabytesOf(corpus), seconds })
+  }
 }
 
 /** The first lines of the corpus, about `megabytes` of them. */
@@ -84,6 +113,7 @@ try {
       seconds: (performance.now() - start) / 1000,
     })
   }
+  await oursInProcess()
   const calls = execFileSync(python, ['-c', GIGATOKEN, tokenizer, corpus], { encoding: 'utf8' })
     .trim()
     .split('\n')
@@ -136,7 +166,9 @@ const report = {
     'index + pack over modalities pack': whole / best('modalities', 'pack'),
     'index over modalities index': best('penstock', 'index, strict') / best('modalities', 'index'),
     'index + pack over gigatoken, first call': whole / best('gigatoken', 'tokens in memory, first'),
-    'index + pack over gigatoken, later calls': whole / best('gigatoken', 'tokens in memory, later'),
+    'index + pack over gigatoken, later calls':
+      best('penstock', 'the same in one process, later') / best('gigatoken', 'tokens in memory, later'),
+    'index + pack, a whole process, over gigatoken, later calls': whole / best('gigatoken', 'tokens in memory, later'),
   },
 }
 console.table(

@@ -7,7 +7,7 @@ import { PenstockError } from '../errors.js'
 import type { Batch } from '../formats/batches.js'
 
 /**
- * @param work is given each item in turn; it must not need the item after its first `await`.
+ * @param work is given each item in turn
  * @param signal ends the waiting for work that may never end
  * @throws INTERNAL when a batch is missing: an error, never a wait.
  */

@@ -10,12 +10,12 @@ import type { TokenBytes } from '../formats/pbin.js'
 import type { LengthFit } from '../tokenizer/fit-length.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { inOrder } from './in-order.js'
+import { leaveOutPoison, type Poison } from './leave-out-poison.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
-import { receivedError } from './worker-errors.js'
-import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
-import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
+import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
+import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
 
 const side = z.enum(['left', 'right'])
 
@@ -52,12 +52,17 @@ export const tokenizeBatchesOptions = z
 export type TokenizeBatchesOptions = z.input<typeof tokenizeBatchesOptions>
 type Checked = z.output<typeof tokenizeBatchesOptions>
 
-/** @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH, DOCUMENT_EMPTY, TOKEN_TOO_WIDE, WORKER_FAILED */
-export function tokenizeBatches(options: TokenizeBatchesOptions): TransformStage<DocumentBatch, TokenBatch> {
+const WORKER = new URL('./tokenize-worker.js', import.meta.url)
+
+/** @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH, DOCUMENT_EMPTY, TOKEN_TOO_WIDE, WORKER_DIED, WORKER_HUNG */
+export function tokenizeBatches(
+  options: TokenizeBatchesOptions,
+  worker: URL = WORKER,
+): TransformStage<DocumentBatch, TokenBatch> {
   const checked = tokenizeBatchesOptions.parse(options)
   return transform('tokenize-batches', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'tokenize-batches', context), faults =>
-      tokenized(input, checked, faults, context),
+      tokenized(input, checked, worker, faults, context),
     ),
   )
 }
@@ -66,48 +71,36 @@ interface Encoded {
   readonly batch: DocumentBatch
   readonly reply: TokenizeReply
   readonly slot: Slot
+  readonly poison: readonly Poison[]
 }
 
 async function* tokenized(
   input: AsyncIterable<DocumentBatch>,
   options: Checked,
+  file: URL,
   faults: FaultHandler,
   context: StageContext,
 ): AsyncGenerator<TokenBatch> {
-  const workers = options.workers ?? defaultWorkers()
-  const pool = workerPool('./tokenize-worker.js', workers)
+  const size = options.workers ?? defaultWorkers()
+  const { setup, setupBytes } = await tokenizerSetup(options.tokenizer, options.end_of_document, {
+    ...(options.special_tokens === undefined ? {} : { specialTokens: options.special_tokens }),
+    padToken: options.fit_length?.pad_token,
+  })
+  const workers = openWorkers({ file, workers: size, setup, setupBytes })
   const slots = new SlotPool()
-  const { tokenizer: tokenizerPath, special_tokens: specialTokens, fit_length: length } = options
-  const common = { tokenizerPath, specialTokens }
-
-  async function encode(batch: DocumentBatch, how: Pick<TokenizeTask, 'endOfDocumentId' | 'fit'>): Promise<Encoded> {
-    const slot = slots.fill(batch)
-    try {
-      const task: TokenizeTask = { slot, ...common, ...how }
-      return { batch, slot, reply: await pool.run(task) }
-    } catch (error) {
-      throw receivedError(error, 'WORKER_FAILED', {
-        file: batch.origin.source,
-        line: batch.origin.firstLine,
-        stage: 'tokenize-batches',
-      })
-    }
-  }
-
+  const { fit_length: length } = options
   try {
-    const asked = { ...common, endOfDocument: options.end_of_document, padToken: length?.pad_token }
-    const facts = await askForTokenizer(pool, asked)
-    const { identity, how } = facts
+    const { identity, how, padId, ...facts } = await askForTokenizer(workers, setup)
     const note = slownessNote(how)
     if (note !== undefined) context.note(note)
     const tokenBytes = options.token_bytes ?? facts.tokenBytes
-    const task = { endOfDocumentId: identity.endOfDocumentId, fit: length && lengthFit(length, facts.padId) }
-    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, task)
+    const fit = length && lengthFit(length, padId)
+    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, fit, workers, slots)
     const batches = length?.pad === undefined ? input : inPieces(input, documentsAtOnce(length.max_length))
-    for await (const { batch, reply, slot } of inOrder(batches, workers + 1, work, context.signal)) {
-      const tokens = tokensOf(reply, slot, tokenBytes, tokenizerPath)
+    for await (const { batch, reply, slot, poison } of inOrder(batches, size + 1, work, context.signal)) {
+      const tokens = tokensOf(reply, slot, tokenBytes, setup.tokenizerPath)
       slots.release(slot)
-      const lengths = await withoutEmpty(batch, reply.lengths, faults)
+      const lengths = await withoutEmpty(batch, reply.lengths, poison, faults)
       context.count('tokens', tokens.length)
       yield {
         kind: 'tokens',
@@ -119,7 +112,7 @@ async function* tokenized(
       }
     }
   } finally {
-    await closePool(pool)
+    await workers.close()
   }
 }
 
@@ -169,6 +162,22 @@ function documentsOf(batch: DocumentBatch, first: number, end: number): Document
   }
 }
 
+async function encode(
+  batch: DocumentBatch,
+  fit: LengthFit | undefined,
+  workers: Workers,
+  slots: SlotPool,
+): Promise<Encoded> {
+  const where = { file: batch.origin.source, line: batch.origin.firstLine }
+  let slot: Slot
+  const { reply, poison } = await leaveOutPoison<TokenizeReply>(care => {
+    // Never that of an attempt before: its worker may not have ended yet.
+    slot = slots.fill(batch)
+    return workers.run('default', { slot, fit, care } satisfies TokenizeTask)
+  }, where)
+  return { batch, slot: slot!, reply, poison }
+}
+
 const WIDTHS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const
 
 /** Copies a reply's tokens out of its slot, at their width. */
@@ -187,11 +196,18 @@ function tokensOf(
 }
 
 /** The lengths of the documents that have tokens; each of the others is a faulty record. */
-async function withoutEmpty(batch: DocumentBatch, lengths: Uint32Array, faults: FaultHandler): Promise<Uint32Array> {
+async function withoutEmpty(
+  batch: DocumentBatch,
+  lengths: Uint32Array,
+  poison: readonly Poison[],
+  faults: FaultHandler,
+): Promise<Uint32Array> {
   for (let document = 0; document < lengths.length; document++) {
     if (lengths[document] !== 0) continue
-    const message = 'the document has no tokens'
-    await faults.handle({ code: 'DOCUMENT_EMPTY', message, ...recordAt(batch.origin, document) })
+    const { code, message } = poison.find(({ piece }) => piece === document) ?? EMPTY
+    await faults.handle({ code, message, ...recordAt(batch.origin, document) })
   }
   return lengths.filter(length => length > 0)
 }
+
+const EMPTY = { code: 'DOCUMENT_EMPTY', message: 'the document has no tokens' } as const

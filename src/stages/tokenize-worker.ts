@@ -4,19 +4,21 @@
  */
 import type { TokenArray } from '../formats/batches.js'
 import { fittedLength, type LengthFit, type Surroundings, writeFitted } from '../tokenizer/fit-length.js'
+import type { Tokenizer } from '../tokenizer/index.js'
+import { type Beacon, WHOLE } from './beacon.js'
+import type { Care } from './leave-out-poison.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
-import { sendingErrors } from './worker-errors.js'
-import { tokenizerAt } from './worker-tokenizer.js'
+import { workerFunction } from './worker-errors.js'
+import { loadTokenizerEarly, workerTokenizer } from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 
 export interface TokenizeTask {
   readonly slot: Slot
-  readonly tokenizerPath: string
-  readonly specialTokens: readonly string[] | undefined
-  readonly endOfDocumentId: number | undefined
   /** Documents are cut or filled to this length, before the end-of-document token. */
   readonly fit: LengthFit | undefined
+  /** Pieces are the documents. */
+  readonly care: Care
 }
 
 export interface TokenizeReply {
@@ -29,16 +31,47 @@ export interface TokenizeReply {
   readonly overflow: Uint32Array | undefined
 }
 
-async function tokenizeSlot(task: TokenizeTask): Promise<TokenizeReply> {
-  const { slot, fit } = task
-  const { tokenizer } = await tokenizerAt(task.tokenizerPath, task.specialTokens)
+await loadTokenizerEarly()
+
+async function tokenizeSlot({ slot, fit, care }: TokenizeTask, beacon: Beacon): Promise<TokenizeReply> {
+  const { file, endOfDocumentId } = await workerTokenizer()
+  const { tokenizer } = file
+  beacon.begin(WHOLE, slot.textBytes)
   const { bytes, offsets } = readDocumentsFrom(slot)
-  const encoded = tokenizer.encodeBatch(bytes, offsets)
+  const isWhole = tokenizer.how.fast && !care.pieceByPiece
+  const encoded = isWhole
+    ? tokenizer.encodeBatch(bytes, offsets)
+    : encodeOneByOne(tokenizer, bytes, offsets, care, beacon)
   const { tokens, lengths } = fit === undefined ? encoded : fitted(encoded, fit, tokenizer.around)
-  return intoSlot(slot, tokens, lengths, { id: task.endOfDocumentId, mostTokens: mostTokens(fit) })
+  return intoSlot(slot, tokens, lengths, { id: endOfDocumentId, mostTokens: mostTokens(fit) })
 }
 
-export default sendingErrors(tokenizeSlot)
+export default workerFunction(tokenizeSlot)
+
+/** A poisoned document gets no tokens. */
+function encodeOneByOne(
+  tokenizer: Tokenizer,
+  bytes: Uint8Array,
+  offsets: Uint32Array,
+  { poison }: Care,
+  beacon: Beacon,
+): { tokens: Uint32Array; lengths: Uint32Array } {
+  const leftOut = new Set(poison.map(({ piece }) => piece))
+  const documents = Array.from({ length: offsets.length - 1 }, (_, document) => {
+    const [start, end] = [offsets[document]!, offsets[document + 1]!]
+    if (leftOut.has(document)) return new Uint32Array(0)
+    beacon.begin(document, end - start)
+    return tokenizer.encodeBytes(bytes, start, end)
+  })
+  const lengths = Uint32Array.from(documents, tokens => tokens.length)
+  const tokens = new Uint32Array(lengths.reduce((sum, length) => sum + length, 0))
+  let at = 0
+  for (const document of documents) {
+    tokens.set(document, at)
+    at += document.length
+  }
+  return { tokens, lengths }
+}
 
 interface Encoded {
   readonly tokens: TokenArray

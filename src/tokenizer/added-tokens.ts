@@ -28,7 +28,7 @@ export interface Piece {
 
 export class AddedTokenFinder {
   /** Candidates by their first byte, the longest first. */
-  private readonly byFirstByte: (readonly Candidate[] | undefined)[] = []
+  private readonly byFirstByte: (Candidate[] | undefined)[] = []
   readonly isEmpty: boolean
 
   constructor(tokens: readonly AddedToken[], contentOf: (token: AddedToken) => string = token => token.content) {
@@ -40,7 +40,9 @@ export class AddedTokenFinder {
     this.isEmpty = candidates.length === 0
     for (const candidate of candidates) {
       const first = candidate.bytes[0]!
-      this.byFirstByte[first] = [...(this.byFirstByte[first] ?? []), candidate]
+      const others = this.byFirstByte[first]
+      if (others === undefined) this.byFirstByte[first] = [candidate]
+      else others.push(candidate)
     }
   }
 

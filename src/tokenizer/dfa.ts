@@ -17,6 +17,8 @@ const RESCAN = 2
 const MATCHED_BEFORE = 4
 /** States are counted in multiples of CLASS_LIMIT in 16 bits. */
 const STATE_LIMIT = 1000
+/** Of the program that states are made of; patterns in use have some hundred. Nested repeats multiply. */
+const INSTRUCTION_LIMIT = 4000
 export const START_STATE = CLASS_LIMIT
 
 export interface Dfa {
@@ -53,7 +55,10 @@ export function compilePattern(source: string): Dfa {
 /** A program in which instruction 0 matches and the last one starts. */
 function assemble(root: RegexNode): readonly Instruction[] {
   const program: Instruction[] = [{ op: 'match' }]
-  const add = (instruction: Instruction): number => program.push(instruction) - 1
+  const add = (instruction: Instruction): number => {
+    if (program.length >= INSTRUCTION_LIMIT) throw new PenstockError('UNSUPPORTED', 'the pattern is too long')
+    return program.push(instruction) - 1
+  }
 
   const generate = (node: RegexNode, next: number): number => {
     switch (node.kind) {

@@ -188,11 +188,13 @@ function readAddedTokens(list: unknown, vocabulary: ReadonlyMap<string, number>)
   if (list === undefined || list === null) return []
   if (!Array.isArray(list)) return invalid('added_tokens is not a list')
   const tokens: AddedToken[] = []
+  const seen = new Set([''])
   let highest = vocabulary.size - 1
   for (const entry of list as Json[]) {
     const { content } = entry
     if (typeof content !== 'string') return invalid('an added token has no content')
-    if (content === '' || tokens.some(token => token.content === content)) continue
+    if (seen.has(content)) continue
+    seen.add(content)
     const id = vocabulary.get(content) ?? highest + 1
     highest = Math.max(highest, id)
     tokens.push({
