@@ -3,6 +3,7 @@
  * our trainer would compute something else. Nothing is dropped in silence: what has no counterpart is a difference.
  */
 import { PenstockError } from '../../errors.js'
+import { sinksOfSubscriber } from '../../monitoring/subscriber-sinks.js'
 import type { FeedTrainerOptions } from '../../stages/feed-trainer.js'
 import type { ShuffleSamplesOptions } from '../../stages/shuffle-samples.js'
 import type { LoaderPlan } from './loader-plan.js'
@@ -29,7 +30,6 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   if (plan.train.mask !== null) differ('the loss mask is not applied: every target counts')
   if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
-  if (plan.resultsSubscriber.variant === 'to_disc') differ('the file of to_disc is written in our own form')
   if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
   return {
     shuffleSamples: samplesOf(plan.train),
@@ -197,24 +197,9 @@ function clipOf({ gradientClip }: ModalitiesTrainingPlan, differ: Differ): numbe
   return gradientClip.most
 }
 
-/** A definition's `monitoring` for the results subscriber of a plan, under the reference's names of metrics. */
+/** A definition's `monitoring` for the results subscriber of a plan; the log of the run is kept in any case. */
 export function toNativeMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan, folder: string) {
-  const { variant, options } = resultsSubscriber
-  const { project, entity, mode, directory, experiment_id, output_file_path } = options as Record<string, string | null>
-  const base = { folder, jsonl: {} }
-  if (variant === 'to_disc' && output_file_path != null) return { ...base, jsonl: { path: output_file_path } }
-  if (variant !== 'wandb' || mode === 'DISABLED') return base
-  return {
-    ...base,
-    wandb: {
-      ...(project == null ? {} : { project }),
-      ...(entity == null ? {} : { entity }),
-      ...(experiment_id == null ? {} : { name: experiment_id }),
-      ...(directory == null ? {} : { folder: `${directory}/wandb` }),
-      mode: mode === 'ONLINE' ? 'online' : 'offline',
-      names: 'modalities',
-    },
-  }
+  return { folder, jsonl: {}, ...sinksOfSubscriber(resultsSubscriber.variant, resultsSubscriber.options) }
 }
 
 /** Refuses what our packing would do otherwise than the file says. @throws UNSUPPORTED */
