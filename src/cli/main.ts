@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addBenchmarkCommand } from './benchmark.js'
 import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
@@ -73,6 +74,7 @@ for (const add of [
   addDataCommand,
   addGenerateTextCommand,
   addConvertReferenceCommand,
+  addBenchmarkCommand,
   addExplainCommand,
   addCommandsNotHere,
   addSchemaCommand,

@@ -3,7 +3,6 @@ import type { Command } from 'commander'
 import { PenstockError } from '../errors.js'
 
 const NOT_HERE = {
-  benchmark: 'sweeps are not prepared here: call penstock train in a loop, with --set for what changes',
   profile: 'steps are not profiled here: monitoring: { trace: true } writes a trace that Chrome shows',
 } as const
 
