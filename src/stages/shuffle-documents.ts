@@ -29,7 +29,8 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
       if (table.count === 0) throw noDocuments(checked.chunk)
       const { tokenBytes } = files[0]!.header
       let number = 0
-      for (const { bytes, byteLengths } of table.inOrder(documentOrder(table.count, checked, context))) {
+      const order = await documentOrder(table.count, checked, context)
+      for await (const { bytes, byteLengths } of table.inOrder(order, context.signal)) {
         const tokens = viewTokens(bytes, tokenBytes)
         context.count('tokens', tokens.length)
         const lengths = byteLengths.map(byteLength => byteLength / tokenBytes)

@@ -42,7 +42,8 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
       }
       const name = paths.length === 1 ? paths[0]! : '-'
       let number = 0
-      for (const batch of table.inOrder(documentOrder(table.count, checked, context), 1)) {
+      const order = await documentOrder(table.count, checked, context)
+      for await (const batch of table.inOrder(order, context.signal, 1)) {
         yield lineBatch(batch, number++, name)
       }
       for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)

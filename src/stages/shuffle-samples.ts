@@ -7,12 +7,13 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block.js'
-import { ORDER_KINDS, sampleOrder } from '../sampling/sample-order.js'
+import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
 import { checkTokenizer, readManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 import { type SourceStage, source } from './stage.js'
 import { openTokenizer } from './tokenizer-file.js'
+import { inTurns } from './turns.js'
 
 export const shuffleSamplesOptions = z
   .strictObject({
@@ -48,7 +49,7 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
     const file = await openPackedFile(checked.path)
     try {
       await checkPackedWith(checked.tokenizer, file)
-      for (const batch of samples(file, checked)) {
+      for await (const batch of samples(file, checked, context.signal)) {
         context.count('tokens', batch.rows * checked.sequence_length)
         yield batch
       }
@@ -68,7 +69,7 @@ export function chosenPart(
   return { geometry, first, count: Math.round(options.to * geometry.count) - first }
 }
 
-function* samples(file: PackedFile, options: Checked): Generator<SampleBatch> {
+async function* samples(file: PackedFile, options: Checked, signal: AbortSignal): AsyncGenerator<SampleBatch> {
   const { geometry, first, count } = chosenPart(file, options)
   const { batch_size, world_size } = options
   if (count < batch_size * world_size) {
@@ -81,7 +82,8 @@ function* samples(file: PackedFile, options: Checked): Generator<SampleBatch> {
   let { epoch, skip } = positionInEpochs(options.skip_num_global_samples, count)
   const epochs = options.epochs === 'endless' ? Number.POSITIVE_INFINITY : options.epochs
   for (let number = 0; epoch < epochs; epoch++, skip = 0) {
-    const order = sampleOrder({ kind: options.shuffle, length: count, seed: options.seed, epoch })
+    const ordering = sampleOrderSlices({ kind: options.shuffle, length: count, seed: options.seed, epoch })
+    const order = await inTurns(ordering, signal)
     const share = shardOf(order, { skip, rank: options.rank, worldSize: world_size, dropLast: true })
     for (let place = 0; place + batch_size <= share.length; place += batch_size) {
       const tokens = new Int32Array(batch_size * geometry.block)
