@@ -59,6 +59,17 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
   })
 }
 
+/** The cursor of a run that has seen so many samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
+export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples: number): Promise<SampleCursor> {
+  const checked = shuffleSamplesOptions.parse(options)
+  const file = await openPackedFile(checked.path)
+  try {
+    return cursorAt(globalSamples, chosenPart(file, checked).count, file, checked)
+  } finally {
+    await file.close()
+  }
+}
+
 /** The samples [first, first + count) of a file that an option pair from/to chooses. */
 export function chosenPart(
   file: PackedFile,

@@ -15,10 +15,11 @@ import {
   readCheckpointPlan,
   readGenerationPlan,
   readInstructionPlan,
+  readModel,
 } from './other-plans.js'
 import { type ModalitiesPackPlan, readPackPlan } from './pack-plan.js'
 import { type ReadOptions, resolvedText } from './read-config.js'
-import { type ModalitiesTrainingPlan, readTrainingPlan } from './training-plan.js'
+import { type Gpt2Options, type ModalitiesTrainingPlan, readTrainingPlan } from './training-plan.js'
 
 export interface OpenTrainingOptions {
   readonly experimentsRootPath?: string | undefined
@@ -66,6 +67,11 @@ export async function openGenerationPlan(path: string): Promise<ModalitiesGenera
 /** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
 export async function openCheckpointPlan(path: string): Promise<ModalitiesCheckpointPlan> {
   return readCheckpointPlan(await configText(path), common(path))
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
+export async function openModel(path: string): Promise<Gpt2Options> {
+  return readModel(await configText(path), common(path))
 }
 
 /** @throws FILE_MISSING, CONFIG_INVALID */
