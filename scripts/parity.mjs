@@ -12,6 +12,7 @@ import { commandChecks } from './parity-commands.mjs'
 import { configurationChecks } from './parity-config.mjs'
 import { fileChecks } from './parity-files.mjs'
 import { orderChecks } from './parity-orders.mjs'
+import { sweepChecks } from './parity-sweeps.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
@@ -21,7 +22,13 @@ const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
 try {
   process.stdout.write('Preparing ...\n')
   const context = { root, folder, quick: process.argv.includes('--quick') }
-  const checks = [...orderChecks(), ...configurationChecks(context), ...fileChecks(context), ...commandChecks(context)]
+  const checks = [
+    ...orderChecks(),
+    ...configurationChecks(context),
+    ...fileChecks(context),
+    ...commandChecks(context),
+    ...sweepChecks(context),
+  ]
   const answers = askReference(checks.map(check => check.job))
   process.exitCode = report(await Promise.all(checks.map((check, index) => compare(check, answers[index]))))
 } finally {

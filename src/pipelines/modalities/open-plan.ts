@@ -64,14 +64,21 @@ export async function openGenerationPlan(path: string): Promise<ModalitiesGenera
   return readGenerationPlan(await configText(path), common(path))
 }
 
+/** What a configuration may say of a run, where only its model is looked at. */
+const NO_RUN = {
+  experimentId: 'none',
+  experimentsRootPath: '.',
+  checkpointPaths: { checkpoint_folder_path: '.', model_checkpoint_path: '.', optimizer_checkpoint_path: '.' },
+}
+
 /** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
 export async function openCheckpointPlan(path: string): Promise<ModalitiesCheckpointPlan> {
-  return readCheckpointPlan(await configText(path), common(path))
+  return readCheckpointPlan(await configText(path), { ...common(path), ...NO_RUN })
 }
 
 /** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
 export async function openModel(path: string): Promise<Gpt2Options> {
-  return readModel(await configText(path), common(path))
+  return readModel(await configText(path), { ...common(path), ...NO_RUN })
 }
 
 /** @throws FILE_MISSING, CONFIG_INVALID */
