@@ -45,6 +45,8 @@ export type ErrorCode =
   | 'PEER_MISSING' // an optional package or program is not installed
   | 'BACKEND_UNAVAILABLE'
   | 'WORKER_FAILED'
+  | 'WORKER_DIED' // worker threads ended, of a record or whatever was done
+  | 'WORKER_HUNG' // worker threads showed no progress and were ended
   | 'ENGINE_FAILED'
   | 'STOPPED' // by a signal or an abort
   | 'UNSUPPORTED'

@@ -44,6 +44,7 @@ export function addTrainTokenizerCommand(program: Command): void {
       special_tokens: flags.specialTokens,
       if_exists: flags.ifExists,
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
+      ...faults,
     }
     const stages = [
       { 'read-file': { path: source } },

@@ -33,6 +33,7 @@ export class LineSplitter {
   private byteOffset = 0
   private line = 1
   private number = 0
+  private readonly table = new LineTable()
 
   constructor(options: LineSplitterOptions) {
     this.options = options
@@ -106,9 +107,8 @@ export class LineSplitter {
 
   /** `bytes` starts at a line's first byte and ends after an LF, or at the input's end. */
   private cut(bytes: Uint8Array): LineBatch | undefined {
-    const starts: number[] = []
-    const ends: number[] = []
-    const lines: number[] = []
+    const { table } = this
+    let count = 0
     const firstLine = this.line
     for (let start = 0; start < bytes.byteLength && !this.full; this.line++) {
       const found = bytes.indexOf(LF, start)
@@ -117,27 +117,50 @@ export class LineSplitter {
         const head = bytes.subarray(start, start + 1024)
         this.longLines.push({ line: this.line, byteOffset: this.byteOffset + start, head })
       } else {
-        starts.push(start)
-        ends.push(end)
-        lines.push(this.line - firstLine)
+        table.set(count++, start, end, this.line - firstLine)
       }
       start = end + 1
     }
     const byteOffset = this.byteOffset
     this.byteOffset += bytes.byteLength
-    if (starts.length === 0) return undefined
+    if (count === 0) return undefined
     return {
       kind: 'lines',
       number: this.number++,
       byteLength: bytes.byteLength,
       bytes,
       byteOffset,
-      starts: Uint32Array.from(starts),
-      ends: Uint32Array.from(ends),
+      starts: table.starts.slice(0, count),
+      ends: table.ends.slice(0, count),
       firstLine,
-      lines: Uint32Array.from(lines),
+      lines: table.lines.slice(0, count),
       source: this.options.source,
     }
+  }
+}
+
+/** Where the lines of a batch stand while they are found; used again for each batch, and no object a line. */
+class LineTable {
+  starts = new Uint32Array(1024)
+  ends = new Uint32Array(1024)
+  lines = new Uint32Array(1024)
+
+  set(index: number, start: number, end: number, line: number): void {
+    if (index === this.starts.length) this.grow()
+    this.starts[index] = start
+    this.ends[index] = end
+    this.lines[index] = line
+  }
+
+  private grow(): void {
+    const larger = (old: Uint32Array): Uint32Array<ArrayBuffer> => {
+      const grown = new Uint32Array(2 * old.length)
+      grown.set(old)
+      return grown
+    }
+    this.starts = larger(this.starts)
+    this.ends = larger(this.ends)
+    this.lines = larger(this.lines)
   }
 }
 

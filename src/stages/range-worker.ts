@@ -2,12 +2,12 @@
  * The workers' side of `read-ranges`: read one range of a file, check its lines, take the field's text and encode it, all
  * inside the kernel's memory; reply with tokens, the table of lines, and what is wrong with those that are faulty.
  */
-import { readSync } from 'node:fs'
+import { workerData } from 'node:worker_threads'
 import { move, transferableSymbol, valueSymbol } from 'piscina'
-import { PenstockError } from '../errors.js'
 import type { TokenArray } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
 import type { FieldPath } from '../formats/json-scan.js'
+import type { TokenBytes } from '../formats/pbin.js'
 import {
   createLineKernel,
   createPackKernel,
@@ -15,34 +15,37 @@ import {
   LINE_STATUSES,
   type LineKernel,
   type PackedLines,
-  type PackKernel,
   type ScannedLines,
 } from '../tokenizer/pack-kernel.js'
+import { type Beacon, WHOLE } from './beacon.js'
 import { kernelModule } from './kernel-module.js'
-import { sendingErrors } from './worker-errors.js'
-import { tokenizerAt } from './worker-tokenizer.js'
+import type { Care } from './leave-out-poison.js'
+import { joinPacked, joinScanned, lineByLine, POISONED } from './line-by-line.js'
+import { type FileRange, type LoadedRange, loadRange } from './load-range.js'
+import { workerFunction } from './worker-errors.js'
+import {
+  loadTokenizerEarly,
+  type TokenizerSetup,
+  tokenBytesOf,
+  type WorkerTokenizer,
+  workerTokenizer,
+} from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 
 /** What to do with the lines beside checking them. */
-export interface RangePacking {
-  readonly tokenizerPath: string
+export interface RangePacking extends TokenizerSetup {
   readonly path: FieldPath
-  readonly endOfDocumentId: number | undefined
-  readonly tokenBytes: 1 | 2 | 4
+  /** What the vocabulary needs when undefined. */
+  readonly tokenBytes: TokenBytes | undefined
 }
 
-export interface RangeTask {
-  readonly descriptor: number
-  readonly file: string
-  readonly fileBytes: number
-  /** The lines that start in [start, end) are this task's; start is a multiple of the page size. */
-  readonly start: number
-  readonly end: number
-  readonly maxLineBytes: number
-  readonly packing: RangePacking | undefined
+/** The lines that start in the range are the task's. */
+export interface RangeTask extends FileRange {
   /** Where the tokens go if they fit: memory that is used again needs no garbage collector. */
   readonly slot: SharedArrayBuffer | undefined
+  /** Pieces are the range's lines, from 0. */
+  readonly care: Care
 }
 
 /** A fault's line is counted from the range's first, which is 0. */
@@ -64,112 +67,95 @@ export interface RangeReply {
   readonly lengths: Uint32Array | undefined
 }
 
-const LF = 0x0a
-const PAGE_BYTES = 4096
-const LOOK_AHEAD_BYTES = 64 << 10
 const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 
-let lineKernel: LineKernel | undefined
-const packKernels = new Map<string, Promise<PackKernel>>()
+/** What the worker is set up for; without it, lines are only checked. */
+const packing = workerData as RangePacking | null
+if (packing !== null) await loadTokenizerEarly()
+let openedKernel: Promise<RangeKernel> | undefined
 
-async function readRange(task: RangeTask): Promise<unknown> {
-  const reply = task.packing === undefined ? scanRange(task) : await packRange(task, task.packing)
+async function readRange(task: RangeTask, beacon: Beacon): Promise<unknown> {
+  openedKernel ??= openKernel()
+  const kernel = await openedKernel
+  beacon.begin(WHOLE, task.end - task.start)
+  const range = loadRange(kernel.lines, task)
+  beacon.begin(WHOLE, range.bytes.length)
+  const reply = kernel.work(task, range, beacon)
   const arrays = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths]
   // Shared memory is not moved: it stays where both threads see it.
   const buffers = arrays.flatMap(array => (array?.buffer instanceof ArrayBuffer ? [array.buffer] : []))
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
-export default sendingErrors(readRange)
+export default workerFunction(readRange)
 
-function scanRange(task: RangeTask): RangeReply {
-  lineKernel ??= createLineKernel({ wasm: kernelModule() })
-  const range = loadRange(lineKernel, task)
-  return replyFor(task, range, lineKernel.scan(range.bytes, range.first, range.stop), [])
+interface RangeKernel {
+  readonly lines: LineKernel
+  work(task: RangeTask, range: LoadedRange, beacon: Beacon): RangeReply
 }
 
-async function packRange(task: RangeTask, packing: RangePacking): Promise<RangeReply> {
-  const kernel = await packKernelFor(packing)
-  const range = loadRange(kernel, task)
-  const packed = kernel.pack(range.bytes, range.first, range.stop)
-  return { ...replyFor(task, range, packed, packing.path), ...documentsOf(packed, task.slot) }
+async function openKernel(): Promise<RangeKernel> {
+  return packing === null ? scanningKernel() : packingKernel(packing, await workerTokenizer())
 }
 
-function packKernelFor(packing: RangePacking): Promise<PackKernel> {
-  const key = JSON.stringify(packing)
-  let kernel = packKernels.get(key)
-  if (kernel === undefined) {
-    kernel = tokenizerAt(packing.tokenizerPath).then(({ tokenizer }) => {
-      const { path: field, endOfDocumentId: eodId, tokenBytes: width } = packing
-      return createPackKernel({ tokenizer, field, eodId, width })
-    })
-    packKernels.set(key, kernel)
-  }
-  return kernel
-}
-
-interface LoadedRange {
-  readonly bytes: Uint8Array
-  /** Where bytes[0] stands in the file. */
-  readonly origin: number
-  /** The task's lines are bytes[first, stop). */
-  readonly first: number
-  readonly stop: number
-  /** The line behind them is this task's too, but longer than the limit: bytes[stop...]. */
-  readonly overlong: boolean
-}
-
-/**
- * Reads the lines that start in a range, and as much of what follows as its last line takes. Reading starts at a page:
- * at odd offsets it is up to four times slower.
- */
-function loadRange(kernel: LineKernel, task: RangeTask): LoadedRange {
-  const { start, end, fileBytes, maxLineBytes } = task
-  const origin = start === 0 ? 0 : start - PAGE_BYTES
-  for (let lookAhead = LOOK_AHEAD_BYTES; ; lookAhead *= 4) {
-    const readEnd = Math.min(fileBytes, end + lookAhead)
-    const bytes = kernel.input(readEnd - origin)
-    readFully(task, bytes, origin)
-    const first = start === 0 ? 0 : bytes.indexOf(LF, PAGE_BYTES - 1) + 1
-    const limit = end - origin
-    const none = { bytes, origin, first: limit, stop: limit, overlong: false }
-    // The range lies inside a line that began before it.
-    if ((start > 0 && first === 0) || first >= limit) return none
-    const feed = bytes.indexOf(LF, limit - 1)
-    const stop = feed < 0 ? bytes.length : feed + 1
-    const lastStart = bytes.lastIndexOf(LF, limit - 2) + 1
-    const isWhole = feed >= 0 || readEnd === fileBytes
-    if (isWhole && stop - Math.max(first, lastStart) <= maxLineBytes + 1) {
-      return { bytes, origin, first, stop, overlong: false }
-    }
-    if (isWhole || readEnd - origin - lastStart > maxLineBytes + 1) {
-      return { bytes, origin, first, stop: Math.max(first, lastStart), overlong: true }
-    }
+function scanningKernel(): RangeKernel {
+  const lines = createLineKernel({ wasm: kernelModule() })
+  const scan = (bytes: Uint8Array, start: number, end: number): ScannedLines => lines.scan(bytes, start, end)
+  return {
+    lines,
+    work(task, range, beacon) {
+      if (!task.care.pieceByPiece) return replyFor(task, range, scan(range.bytes, range.first, range.stop), [])
+      const copy = copied(range)
+      return replyFor(task, copy, joinScanned(lineByLine(copy, task.care, beacon, scan)), [])
+    },
   }
 }
 
-function readFully({ descriptor, file }: RangeTask, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) {
-    const read = readSync(descriptor, bytes, done, bytes.length - done, position + done)
-    if (read === 0) {
-      throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', {
-        file,
-        byteOffset: position + done,
-      })
-    }
-    done += read
+function packingKernel({ path, tokenBytes }: RangePacking, { file, endOfDocumentId }: WorkerTokenizer): RangeKernel {
+  const { tokenizer } = file
+  const width = tokenBytes ?? tokenBytesOf(tokenizer)
+  const lines = createPackKernel({ tokenizer, field: path, eodId: endOfDocumentId, width })
+  const packOne = (bytes: Uint8Array, start: number, end: number): PackedLines => {
+    const packed = lines.pack(bytes, start, end)
+    return { ...packed, tokens: packed.tokens.slice() }
+  }
+  const reply = (task: RangeTask, range: LoadedRange, packed: PackedLines): RangeReply => ({
+    ...replyFor(task, range, packed, path),
+    ...documentsOf(packed, task.slot),
+  })
+  return {
+    lines,
+    work(task, range, beacon) {
+      // A tokenizer that is slow anyway loses nothing by showing each line.
+      if (tokenizer.how.fast && !task.care.pieceByPiece) {
+        return reply(task, range, lines.pack(range.bytes, range.first, range.stop))
+      }
+      const copy = copied(range)
+      return reply(task, copy, joinPacked(lineByLine(copy, task.care, beacon, packOne), width))
+    },
   }
 }
+
+/** Out of the kernel's memory, which is used for single lines then. */
+const copied = (range: LoadedRange): LoadedRange => ({ ...range, bytes: range.bytes.slice() })
 
 function replyFor(task: RangeTask, range: LoadedRange, scanned: ScannedLines, path: FieldPath): RangeReply {
   const { lineStarts, lineEnds, statuses } = scanned
-  const isValid = (_: number, line: number): boolean => statuses[line] === 0 || statuses[line]! >= FIRST_FIELD_STATUS
-  const allValid = statuses.every(status => status === 0 || status >= FIRST_FIELD_STATUS)
-  const chosen = (values: Uint32Array): Uint32Array => (allValid ? values : values.filter(isValid))
+  // A line that kills the tokenizer's worker stays a line of the index; one that kills the check itself does not.
+  const isValid = (status: number): boolean =>
+    status === 0 || (status === POISONED ? packing !== null : status >= FIRST_FIELD_STATUS)
+  const allValid = statuses.every(isValid)
+  const chosen = (values: Uint32Array): Uint32Array =>
+    allValid ? values : values.filter((_, line) => isValid(statuses[line]!))
   const fromFirst = (values: Uint32Array): Uint32Array => chosen(values).map(value => value - range.first)
   const faults: RangeFault[] = []
   for (let line = 0; line < statuses.length; line++) {
     if (statuses[line] === 0) continue
-    faults.push(faultOf(range, lineStarts[line]!, lineEnds[line]!, line, LINE_STATUSES[statuses[line]!]!, path))
+    const [start, end] = [lineStarts[line]!, lineEnds[line]!]
+    faults.push(
+      statuses[line] === POISONED
+        ? poisonFault(range, start, end, line, task.care)
+        : faultOf(range, start, end, line, LINE_STATUSES[statuses[line]!]!, path),
+    )
   }
   if (range.overlong) {
     faults.push({
@@ -217,6 +203,11 @@ function faultOf(
     byteOffset: origin + (isInLine ? explained.offset : start),
     record: bytes.slice(start, end),
   }
+}
+
+function poisonFault({ bytes, origin }: LoadedRange, start: number, end: number, line: number, care: Care): RangeFault {
+  const { code, message } = care.poison.find(({ piece }) => piece === line)!
+  return { code, message, line, byteOffset: origin + start, record: bytes.slice(start, end) }
 }
 
 /** The kernel's tokens are valid until its next call: what is sent is a copy. */

@@ -64,6 +64,7 @@ async function* fileBytes(path: string, chunkBytes: number, context: StageContex
   const { handle, stats } = await openSource(path)
   if (stats.isFile()) context.stats.counts.totalBytes = stats.size
   try {
+    const check = regularCheck(path, handle, stats)
     let position = 0
     for (;;) {
       const chunk = Buffer.allocUnsafeSlow(chunkBytes)
@@ -71,6 +72,7 @@ async function* fileBytes(path: string, chunkBytes: number, context: StageContex
       const { bytesRead } = await handle.read(chunk, 0, chunkBytes, stats.isFile() ? position : null)
       if (bytesRead === 0) break
       position += bytesRead
+      await check()
       yield chunk.subarray(0, bytesRead)
     }
     await checkUnchanged(path, handle, stats, position)
@@ -78,6 +80,18 @@ async function* fileBytes(path: string, chunkBytes: number, context: StageContex
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
     await handle.close()
+  }
+}
+
+const CHECK_MS = 500
+
+/** `checkUnchanged` for a loop: does nothing when the last check is not long ago, unless it has to be `now`. */
+export function regularCheck(path: string, handle: FileHandle, before: Stats): (now?: boolean) => Promise<void> {
+  let checked = performance.now()
+  return async (now = false) => {
+    if (!now && performance.now() - checked < CHECK_MS) return
+    checked = performance.now()
+    await checkUnchanged(path, handle, before)
   }
 }
 

@@ -3,18 +3,18 @@
  * plain file, done by one task a range of the file: bytes are read where they are worked on and never cross a thread.
  * The runner puts this stage in their place; lines, tokens and faults are those of the separate stages.
  */
-import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
+import { leaveOutPoison } from './leave-out-poison.js'
+import type { FileRange } from './load-range.js'
 import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-worker.js'
-import { checkUnchanged, openSource } from './read-file.js'
+import { openSource, regularCheck } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
-import { receivedError } from './worker-errors.js'
-import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
-import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
+import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
+import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
 
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
 export const RANGE_BYTES = 4 << 20
@@ -52,9 +52,11 @@ export interface RangeBatch extends Batch {
   readonly tokens: TokenBatch | undefined
 }
 
+const WORKER = new URL('./range-worker.js', import.meta.url)
+
 /** @throws what the stages throw that it stands for */
-export function readRanges(options: ReadRangesOptions): SourceStage<RangeBatch> {
-  return source('read-ranges', context => ranges(options, context))
+export function readRanges(options: ReadRangesOptions, worker: URL = WORKER): SourceStage<RangeBatch> {
+  return source('read-ranges', context => ranges(options, worker, context))
 }
 
 /** The lines of ranges, for `write-index`. */
@@ -71,89 +73,92 @@ export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
   })
 }
 
-async function* ranges(options: ReadRangesOptions, context: StageContext): AsyncGenerator<RangeBatch> {
-  const { path } = options
+async function* ranges(options: ReadRangesOptions, file: URL, context: StageContext): AsyncGenerator<RangeBatch> {
+  const { path, pack } = options
   const { handle, stats } = await openSource(path)
   context.stats.counts.totalBytes = stats.size
-  const workers = options.workers ?? defaultWorkers()
-  const pool = workerPool('./range-worker.js', workers)
+  const ranges = rangesOf(stats.size, options.workers ?? defaultWorkers())
   const faults = new RangeFaults(options, context)
+  let workers: Workers | undefined
   try {
-    const packing = options.pack === undefined ? undefined : await openPacking(options.pack, pool)
-    if (packing?.note !== undefined) context.note(packing.note)
-    const tasks = tasksFor(stats.size, workers, {
-      descriptor: handle.fd,
-      file: path,
-      fileBytes: stats.size,
-      maxLineBytes: options.max_line_bytes,
-      packing: packing?.packing,
-    })
+    const packing = pack === undefined ? undefined : await packingSetup(pack)
+    workers = openWorkers({ file, workers: ranges.workers, ...packing })
+    const facts = packing === undefined ? undefined : await askForTokenizer(workers, packing.setup)
+    const note = facts === undefined ? undefined : slownessNote(facts.how)
+    if (note !== undefined) context.note(note)
+    const common = { descriptor: handle.fd, file: path, fileBytes: stats.size, maxLineBytes: options.max_line_bytes }
+    const tasks = tasksFor(ranges.bytes, common)
+    const run = taskRunner(workers, packing !== undefined)
+    const check = regularCheck(path, handle, stats)
     let firstLine = 1
-    const free: SharedArrayBuffer[] = []
-    const work = async (task: Task) => {
-      const slot = packing === undefined ? undefined : (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES))
-      const reply = await runTask(pool, { ...task, slot })
-      const release = slot === undefined ? undefined : (): void => void free.push(slot)
-      return { reply, number: task.number, release }
-    }
-    for await (const { reply, number, release } of inOrder(tasks, workers + 1, work, context.signal)) {
+    for await (const { reply, number, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
+      // What looks like a faulty record may be a file that is being written.
+      await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, number, firstLine, path, packing?.identity, release)
+      const batch = batchOf(reply, number, firstLine, path, facts?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
       yield batch
     }
-    await checkUnchanged(path, handle, stats)
+    await check(true)
     await faults.finish()
   } finally {
-    await closePool(pool)
+    await workers?.close()
     await faults.abandon()
     await handle.close()
   }
 }
 
-async function openPacking(pack: NonNullable<ReadRangesOptions['pack']>, pool: Piscina): Promise<Packing> {
-  const facts = await askForTokenizer(pool, { tokenizerPath: pack.tokenizer, endOfDocument: pack.end_of_document })
-  const { identity, how } = facts
-  const tokenBytes = pack.token_bytes ?? facts.tokenBytes
-  const { endOfDocumentId } = identity
-  return {
-    identity,
-    note: slownessNote(how),
-    packing: { tokenizerPath: pack.tokenizer, path: pack.field, endOfDocumentId, tokenBytes },
-  }
+/** What the workers are set up for when they tokenize. */
+async function packingSetup({
+  field,
+  tokenizer,
+  end_of_document,
+  token_bytes,
+}: NonNullable<ReadRangesOptions['pack']>) {
+  const { setup, setupBytes } = await tokenizerSetup(tokenizer, end_of_document)
+  const packing: RangePacking = { ...setup, path: field, tokenBytes: token_bytes }
+  return { setup: packing, setupBytes }
 }
 
-interface Packing {
-  readonly identity: TokenizerIdentity
-  /** For the user. */
-  readonly note: string | undefined
-  readonly packing: RangePacking
-}
-
-type Task = Omit<RangeTask, 'slot'> & Batch
+type Task = FileRange & Batch
 
 /** Ranges of RANGE_BYTES; smaller ones where a file is too small to keep every worker busy with them. */
-async function* tasksFor(
-  fileBytes: number,
-  workers: number,
-  common: Omit<RangeTask, 'start' | 'end' | 'slot'>,
-): AsyncGenerator<Task> {
+function rangesOf(fileBytes: number, workers: number): { bytes: number; workers: number } {
   const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
-  const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
-  for (let start = 0, number = 0; start < fileBytes; start += rangeBytes, number++) {
-    const end = Math.min(fileBytes, start + rangeBytes)
+  const bytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
+  return { bytes, workers: Math.max(1, Math.min(workers, Math.ceil(fileBytes / bytes))) }
+}
+
+async function* tasksFor(rangeBytes: number, common: Omit<FileRange, 'start' | 'end'>): AsyncGenerator<Task> {
+  for (let start = 0, number = 0; start < common.fileBytes; start += rangeBytes, number++) {
+    const end = Math.min(common.fileBytes, start + rangeBytes)
     yield { ...common, start, end, number, byteLength: end - start }
   }
 }
 
-async function runTask(pool: Piscina, task: RangeTask): Promise<RangeReply> {
-  try {
-    return await pool.run(task)
-  } catch (error) {
-    throw receivedError(error, 'WORKER_FAILED', { file: task.file, byteOffset: task.start })
+interface Done {
+  readonly reply: RangeReply
+  readonly number: number
+  /** Gives the memory of the reply's tokens back. */
+  readonly release: (() => void) | undefined
+}
+
+/** Gives tasks to the workers, each with memory for its tokens. */
+function taskRunner(workers: Workers, packs: boolean): (task: Task) => Promise<Done> {
+  const free: SharedArrayBuffer[] = []
+  return async task => {
+    const { number, byteLength, ...range } = task
+    const where = { file: task.file, byteOffset: task.start }
+    let slot: SharedArrayBuffer | undefined
+    const { reply } = await leaveOutPoison<RangeReply>(care => {
+      // Never that of an attempt before: its worker may not have ended yet.
+      slot = packs ? (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES)) : undefined
+      return workers.run('default', { ...range, slot, care } satisfies RangeTask)
+    }, where)
+    return { reply, number, release: slot === undefined ? undefined : () => void free.push(slot!) }
   }
 }
 
@@ -209,7 +214,7 @@ class RangeFaults {
   }
 
   async handle(fault: RangeFault & { readonly file: string }): Promise<void> {
-    const handler = this.handlers.get(stageOf(fault.code))
+    const handler = stagesOf(fault.code).flatMap(stage => this.handlers.get(stage) ?? [])[0]
     if (handler === undefined) throw new PenstockError('INTERNAL', `no policy for ${fault.code}`)
     await handler.handle(fault)
   }
@@ -223,8 +228,10 @@ class RangeFaults {
   }
 }
 
-function stageOf(code: RangeFault['code']): string {
-  if (code === 'LINE_TOO_LONG') return 'read-lines'
-  if (code === 'JSON_INVALID' || code === 'UTF8_INVALID' || code === 'LINE_BLANK') return 'validate-json'
-  return code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT' ? 'extract-text' : 'tokenize-batches'
+/** The stages that may meet a fault; the first that the chain has does. */
+function stagesOf(code: RangeFault['code']): readonly string[] {
+  if (code === 'LINE_TOO_LONG') return ['read-lines']
+  if (code === 'JSON_INVALID' || code === 'UTF8_INVALID' || code === 'LINE_BLANK') return ['validate-json']
+  if (code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT') return ['extract-text']
+  return ['tokenize-batches', 'validate-json']
 }

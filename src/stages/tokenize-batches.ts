@@ -9,12 +9,12 @@ import { recordAt } from '../formats/extract.js'
 import type { TokenBytes } from '../formats/pbin.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { inOrder } from './in-order.js'
+import { leaveOutPoison, type Poison } from './leave-out-poison.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
-import { receivedError } from './worker-errors.js'
-import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
-import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
+import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
+import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
 
 export const tokenizeBatchesOptions = z
   .strictObject({
@@ -31,12 +31,17 @@ export const tokenizeBatchesOptions = z
 export type TokenizeBatchesOptions = z.input<typeof tokenizeBatchesOptions>
 type Checked = z.output<typeof tokenizeBatchesOptions>
 
-/** @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH, DOCUMENT_EMPTY, TOKEN_TOO_WIDE, WORKER_FAILED */
-export function tokenizeBatches(options: TokenizeBatchesOptions): TransformStage<DocumentBatch, TokenBatch> {
+const WORKER = new URL('./tokenize-worker.js', import.meta.url)
+
+/** @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH, DOCUMENT_EMPTY, TOKEN_TOO_WIDE, WORKER_DIED, WORKER_HUNG */
+export function tokenizeBatches(
+  options: TokenizeBatchesOptions,
+  worker: URL = WORKER,
+): TransformStage<DocumentBatch, TokenBatch> {
   const checked = tokenizeBatchesOptions.parse(options)
   return transform('tokenize-batches', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'tokenize-batches', context), faults =>
-      tokenized(input, checked, faults, context),
+      tokenized(input, checked, worker, faults, context),
     ),
   )
 }
@@ -45,44 +50,30 @@ interface Encoded {
   readonly batch: DocumentBatch
   readonly reply: TokenizeReply
   readonly slot: Slot
+  readonly poison: readonly Poison[]
 }
 
 async function* tokenized(
   input: AsyncIterable<DocumentBatch>,
   options: Checked,
+  file: URL,
   faults: FaultHandler,
   context: StageContext,
 ): AsyncGenerator<TokenBatch> {
-  const workers = options.workers ?? defaultWorkers()
-  const pool = workerPool('./tokenize-worker.js', workers)
+  const size = options.workers ?? defaultWorkers()
+  const { setup, setupBytes } = await tokenizerSetup(options.tokenizer, options.end_of_document)
+  const workers = openWorkers({ file, workers: size, setup, setupBytes })
   const slots = new SlotPool()
-  const { tokenizer: tokenizerPath } = options
-
-  async function encode(batch: DocumentBatch, endOfDocumentId: number | undefined): Promise<Encoded> {
-    const slot = slots.fill(batch)
-    try {
-      const task: TokenizeTask = { slot, tokenizerPath, endOfDocumentId }
-      return { batch, slot, reply: await pool.run(task) }
-    } catch (error) {
-      throw receivedError(error, 'WORKER_FAILED', {
-        file: batch.origin.source,
-        line: batch.origin.firstLine,
-        stage: 'tokenize-batches',
-      })
-    }
-  }
-
   try {
-    const facts = await askForTokenizer(pool, { tokenizerPath, endOfDocument: options.end_of_document })
-    const { identity, how } = facts
+    const { identity, how, ...facts } = await askForTokenizer(workers, setup)
     const note = slownessNote(how)
     if (note !== undefined) context.note(note)
     const tokenBytes = options.token_bytes ?? facts.tokenBytes
-    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, identity.endOfDocumentId)
-    for await (const { batch, reply, slot } of inOrder(input, workers + 1, work, context.signal)) {
-      const tokens = tokensOf(reply, slot, tokenBytes, tokenizerPath)
+    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, workers, slots)
+    for await (const { batch, reply, slot, poison } of inOrder(input, size + 1, work, context.signal)) {
+      const tokens = tokensOf(reply, slot, tokenBytes, setup.tokenizerPath)
       slots.release(slot)
-      const lengths = await withoutEmpty(batch, reply.lengths, faults)
+      const lengths = await withoutEmpty(batch, reply.lengths, poison, faults)
       context.count('tokens', tokens.length)
       yield {
         kind: 'tokens',
@@ -94,8 +85,19 @@ async function* tokenized(
       }
     }
   } finally {
-    await closePool(pool)
+    await workers.close()
   }
+}
+
+async function encode(batch: DocumentBatch, workers: Workers, slots: SlotPool): Promise<Encoded> {
+  const where = { file: batch.origin.source, line: batch.origin.firstLine }
+  let slot: Slot
+  const { reply, poison } = await leaveOutPoison<TokenizeReply>(care => {
+    // Never that of an attempt before: its worker may not have ended yet.
+    slot = slots.fill(batch)
+    return workers.run('default', { slot, care } satisfies TokenizeTask)
+  }, where)
+  return { batch, slot: slot!, reply, poison }
 }
 
 const WIDTHS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const
@@ -116,11 +118,18 @@ function tokensOf(
 }
 
 /** The lengths of the documents that have tokens; each of the others is a faulty record. */
-async function withoutEmpty(batch: DocumentBatch, lengths: Uint32Array, faults: FaultHandler): Promise<Uint32Array> {
+async function withoutEmpty(
+  batch: DocumentBatch,
+  lengths: Uint32Array,
+  poison: readonly Poison[],
+  faults: FaultHandler,
+): Promise<Uint32Array> {
   for (let document = 0; document < lengths.length; document++) {
     if (lengths[document] !== 0) continue
-    const message = 'the document has no tokens'
-    await faults.handle({ code: 'DOCUMENT_EMPTY', message, ...recordAt(batch.origin, document) })
+    const { code, message } = poison.find(({ piece }) => piece === document) ?? EMPTY
+    await faults.handle({ code, message, ...recordAt(batch.origin, document) })
   }
   return lengths.filter(length => length > 0)
 }
+
+const EMPTY = { code: 'DOCUMENT_EMPTY', message: 'the document has no tokens' } as const

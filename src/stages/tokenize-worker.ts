@@ -3,16 +3,19 @@
  * loaded once per worker.
  */
 import type { TokenArray } from '../formats/batches.js'
+import type { Tokenizer } from '../tokenizer/index.js'
+import { type Beacon, WHOLE } from './beacon.js'
+import type { Care } from './leave-out-poison.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
-import { sendingErrors } from './worker-errors.js'
-import { tokenizerAt } from './worker-tokenizer.js'
+import { workerFunction } from './worker-errors.js'
+import { loadTokenizerEarly, workerTokenizer } from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 
 export interface TokenizeTask {
   readonly slot: Slot
-  readonly tokenizerPath: string
-  readonly endOfDocumentId: number | undefined
+  /** Pieces are the documents. */
+  readonly care: Care
 }
 
 export interface TokenizeReply {
@@ -25,14 +28,46 @@ export interface TokenizeReply {
   readonly overflow: Uint32Array | undefined
 }
 
-async function tokenizeSlot({ slot, tokenizerPath, endOfDocumentId }: TokenizeTask): Promise<TokenizeReply> {
-  const { tokenizer } = await tokenizerAt(tokenizerPath)
+await loadTokenizerEarly()
+
+async function tokenizeSlot({ slot, care }: TokenizeTask, beacon: Beacon): Promise<TokenizeReply> {
+  const { file, endOfDocumentId } = await workerTokenizer()
+  const { tokenizer } = file
+  beacon.begin(WHOLE, slot.textBytes)
   const { bytes, offsets } = readDocumentsFrom(slot)
-  const encoded = tokenizer.encodeBatch(bytes, offsets)
+  const isWhole = tokenizer.how.fast && !care.pieceByPiece
+  const encoded = isWhole
+    ? tokenizer.encodeBatch(bytes, offsets)
+    : encodeOneByOne(tokenizer, bytes, offsets, care, beacon)
   return intoSlot(slot, encoded.tokens, encoded.lengths, endOfDocumentId)
 }
 
-export default sendingErrors(tokenizeSlot)
+export default workerFunction(tokenizeSlot)
+
+/** A poisoned document gets no tokens. */
+function encodeOneByOne(
+  tokenizer: Tokenizer,
+  bytes: Uint8Array,
+  offsets: Uint32Array,
+  { poison }: Care,
+  beacon: Beacon,
+): { tokens: Uint32Array; lengths: Uint32Array } {
+  const leftOut = new Set(poison.map(({ piece }) => piece))
+  const documents = Array.from({ length: offsets.length - 1 }, (_, document) => {
+    const [start, end] = [offsets[document]!, offsets[document + 1]!]
+    if (leftOut.has(document)) return new Uint32Array(0)
+    beacon.begin(document, end - start)
+    return tokenizer.encodeBytes(bytes, start, end)
+  })
+  const lengths = Uint32Array.from(documents, tokens => tokens.length)
+  const tokens = new Uint32Array(lengths.reduce((sum, length) => sum + length, 0))
+  let at = 0
+  for (const document of documents) {
+    tokens.set(document, at)
+    at += document.length
+  }
+  return { tokens, lengths }
+}
 
 /** Copies the tokens into the slot, an end-of-document token behind each document that does not end in one. */
 function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, end: number | undefined): TokenizeReply {

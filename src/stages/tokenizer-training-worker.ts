@@ -10,9 +10,15 @@ import {
   type WordCountsData,
 } from '../tokenizer/train/index.js'
 
+import { type Beacon, WHOLE } from './beacon.js'
+import type { Care } from './leave-out-poison.js'
+import { workerFunction } from './worker-errors.js'
+
 export interface CountTask {
   readonly bytes: Uint8Array
   readonly offsets: Uint32Array
+  /** Pieces are the documents. */
+  readonly care: Care
 }
 export interface MergeTask {
   readonly words: WordCountsData
@@ -21,16 +27,41 @@ export interface MergeTask {
   readonly progress: MessagePort
 }
 
+/** The first pairs are counted over all words before there is progress: up to so many times the work of a tokenizer. */
+const MERGE_COST = 4
+
 const split = splitterFor([patternRule(GPT2_PATTERN)])
 
-export function countBatch({ bytes, offsets }: CountTask): WordCountsData {
+function countDocuments({ bytes, offsets, care }: CountTask, beacon: Beacon): WordCountsData {
   const counts = new WordCounts()
-  countWords(split, bytes, offsets, counts)
-  const { bytes: words, ends, counts: occurrences } = counts.data()
-  // A view would be sent with the whole buffer behind it.
-  return { bytes: words.slice(), ends: ends.slice(), counts: occurrences.slice() }
+  beacon.begin(WHOLE, bytes.length)
+  if (care.pieceByPiece) countOneByOne(bytes, offsets, care, beacon, counts)
+  else countWords(split, bytes, offsets, counts)
+  return counts.data()
+}
+export const countBatch = workerFunction(countDocuments)
+
+function countOneByOne(
+  bytes: Uint8Array,
+  offsets: Uint32Array,
+  { poison }: Care,
+  beacon: Beacon,
+  counts: WordCounts,
+): void {
+  const leftOut = new Set(poison.map(({ piece }) => piece))
+  for (let document = 0; document + 1 < offsets.length; document++) {
+    if (leftOut.has(document)) continue
+    const ends = offsets.subarray(document, document + 2)
+    beacon.begin(document, ends[1]! - ends[0]!)
+    countWords(split, bytes, ends, counts)
+  }
 }
 
-export function merge({ words, options, progress }: MergeTask): TrainedBpe {
-  return trainMerges(words, options, ({ tokenCount }) => progress.postMessage(tokenCount))
-}
+export const merge = workerFunction(({ words, options, progress }: MergeTask, beacon: Beacon): TrainedBpe => {
+  const begin = (): void => beacon.begin(WHOLE, MERGE_COST * words.bytes.length)
+  begin()
+  return trainMerges(words, options, ({ tokenCount }) => {
+    begin()
+    progress.postMessage(tokenCount)
+  })
+})

@@ -3,51 +3,62 @@
  * are counted in worker threads; what is kept is one count a distinct word, not the texts. Whole or absent.
  */
 import { MessageChannel } from 'node:worker_threads'
-import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch } from '../formats/batches.js'
+import { recordAt } from '../formats/extract.js'
 import { type TrainedBpe, toTokenizerJson, WordCounts, type WordCountsData } from '../tokenizer/train/index.js'
+import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } from './faults.js'
 import { inOrder } from './in-order.js'
+import { type Care, leaveOutPoison } from './leave-out-poison.js'
 import { ifExistsOption, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
-import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
+import type { CountTask, MergeTask } from './tokenizer-training-worker.js'
+import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 
-export const trainTokenizerOptions = z.strictObject({
-  path: z.string().min(1).describe('the tokenizer.json to write'),
-  vocab_size: z
-    .int()
-    .min(257)
-    .max(1 << 24)
-    .describe('tokens in all: special ones, 256 bytes, merges'),
-  min_frequency: z.int().nonnegative().default(0).describe('pairs that occur less often are not merged'),
-  special_tokens: z.array(z.string().min(1)).default(['<|endoftext|>']).describe('tokens that get the first ids'),
-  max_token_length: z.int().positive().optional().describe('merges must stay below this many bytes'),
-  workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
-  if_exists: ifExistsOption,
-})
+export const trainTokenizerOptions = z
+  .strictObject({
+    path: z.string().min(1).describe('the tokenizer.json to write'),
+    vocab_size: z
+      .int()
+      .min(257)
+      .max(1 << 24)
+      .describe('tokens in all: special ones, 256 bytes, merges'),
+    min_frequency: z.int().nonnegative().default(0).describe('pairs that occur less often are not merged'),
+    special_tokens: z.array(z.string().min(1)).default(['<|endoftext|>']).describe('tokens that get the first ids'),
+    max_token_length: z.int().positive().optional().describe('merges must stay below this many bytes'),
+    workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
+    if_exists: ifExistsOption,
+    ...faultOptions,
+  })
+  .refine(checkFaultOptions, faultOptionsMessage)
 export type TrainTokenizerOptions = z.input<typeof trainTokenizerOptions>
 type Checked = z.output<typeof trainTokenizerOptions>
 
-/** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, DATA_TOO_SMALL without any text */
-export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<DocumentBatch> {
+const WORKER = new URL('./tokenizer-training-worker.js', import.meta.url)
+
+/** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL without any text */
+export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {
   const checked = trainTokenizerOptions.parse(options)
   return sink('train-tokenizer', (input, context) =>
     writeWhole(checked.path, checked.if_exists, async file => {
-      const workers = checked.workers ?? defaultWorkers()
-      const pool = workerPool('./tokenizer-training-worker.js', workers)
+      const size = checked.workers ?? defaultWorkers()
+      const workers = openWorkers({ file: worker, workers: size })
+      const faults = new FaultHandler(checked, 'train-tokenizer', context)
       try {
-        const words = await countedWords(input, pool, workers, context.signal)
+        const words = await countedWords(input, workers, size, faults, context.signal)
         if (words.counts.length === 0) {
           throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
             file: checked.path,
           })
         }
         context.count('words', words.counts.length)
-        const trained = await merged(words, checked, pool, context)
+        const { reply: trained } = await leaveOutPoison(() => merged(words, checked, workers, context))
         await file.write(Buffer.from(toTokenizerJson(trained)))
+        await faults.finish()
       } finally {
-        await closePool(pool)
+        await faults.abandon()
+        await workers.close()
       }
     }),
   )
@@ -55,28 +66,39 @@ export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<Docume
 
 async function countedWords(
   input: AsyncIterable<DocumentBatch>,
-  pool: Piscina,
-  workers: number,
+  workers: Workers,
+  size: number,
+  faults: FaultHandler,
   signal: AbortSignal,
 ): Promise<WordCountsData> {
   const all = new WordCounts()
-  const count = ({ bytes, offsets }: DocumentBatch): Promise<WordCountsData> =>
-    pool.run({ bytes, offsets }, { name: 'countBatch' })
-  for await (const counts of inOrder(input, workers + 1, count, signal)) all.merge(counts)
+  const count = async (batch: DocumentBatch) => {
+    const { bytes, offsets, origin } = batch
+    const where = { file: origin.source, line: origin.firstLine }
+    const run = (care: Care): Promise<WordCountsData> =>
+      workers.run('countBatch', { bytes, offsets, care } satisfies CountTask)
+    return { batch, ...(await leaveOutPoison(run, where)) }
+  }
+  for await (const { batch, reply, poison } of inOrder(input, size + 1, count, signal)) {
+    for (const { piece, code, message } of poison) {
+      await faults.handle({ code, message, ...recordAt(batch.origin, piece) })
+    }
+    all.merge(reply)
+  }
   return all.data()
 }
 
 async function merged(
   words: WordCountsData,
   options: Checked,
-  pool: Piscina,
+  workers: Workers,
   context: StageContext,
 ): Promise<TrainedBpe> {
   const { port1: receiver, port2: progress } = new MessageChannel()
   receiver.on('message', (tokens: number) => {
     context.stats.counts.vocabulary = tokens
   })
-  const task = {
+  const task: MergeTask = {
     words,
     progress,
     options: {
@@ -87,7 +109,7 @@ async function merged(
     },
   }
   try {
-    return await pool.run(task, { name: 'merge', transferList: [progress] })
+    return await workers.run('merge', task, [progress])
   } finally {
     receiver.close()
   }

@@ -1,5 +1,16 @@
-/** Errors on their way out of a worker: a thrown PenstockError would arrive without its code and place. */
-import { type ErrorCode, PenstockError, toPenstockError, type Where } from '../errors.js'
+/**
+ * How a worker's function ends, seen from both sides. A PenstockError arrives whole: thrown as it is, it would lose its
+ * code and place. Any other error is a defect or exhausted memory, and leaves a worker that nobody can trust: it ends
+ * with the worker, which is replaced.
+ */
+import { type ErrorCode, PenstockError, type Where } from '../errors.js'
+import { Beacon } from './beacon.js'
+
+/** What a worker is sent. */
+export interface TaskMessage<Task> {
+  readonly task: Task
+  readonly beacon: SharedArrayBuffer
+}
 
 interface SentError {
   readonly isPenstockError: true
@@ -8,22 +19,44 @@ interface SentError {
   readonly where: Where
 }
 
-/** Wraps a worker's function so that what it throws arrives whole. */
-export function sendingErrors<Task, Reply>(work: (task: Task) => Promise<Reply>): (task: Task) => Promise<Reply> {
-  return async task => {
+/** Makes what a worker's module exports of a function that does its work. */
+export function workerFunction<Task, Reply>(
+  work: (task: Task, beacon: Beacon) => Reply | Promise<Reply>,
+): (message: TaskMessage<Task>) => Promise<Reply> {
+  return async ({ task, beacon }) => {
     try {
-      return await work(task)
+      return await work(task, new Beacon(beacon))
     } catch (error) {
-      if (!(error instanceof PenstockError)) throw error
+      if (!(error instanceof PenstockError)) return endWorker(error)
       const { code, message, where } = error
       throw { isPenstockError: true, code, message, where } satisfies SentError
     }
   }
 }
 
-/** What a worker threw, with its own code and place where it had them. */
-export function receivedError(error: unknown, code: ErrorCode, where: Where): PenstockError {
+/** Outside of any promise the error is uncaught. */
+function endWorker(error: unknown): Promise<never> {
+  setImmediate(() => {
+    throw error
+  })
+  return new Promise(() => {})
+}
+
+/** The PenstockError that a worker threw, or `undefined` when the worker ended instead. */
+export function receivedError(error: unknown): PenstockError | undefined {
   const sent = error as Partial<SentError> | null
-  if (sent?.isPenstockError !== true) return toPenstockError(error, code, where)
-  return new PenstockError(sent.code!, sent.message!, { ...where, ...sent.where }, error)
+  return sent?.isPenstockError === true ? new PenstockError(sent.code!, sent.message!, sent.where) : undefined
+}
+
+/** A worker ended, or had to be ended, in the middle of a task. */
+export class WorkerDeath extends Error {
+  readonly code: 'WORKER_DIED' | 'WORKER_HUNG'
+  /** What it was at; WHOLE when that is not known. */
+  readonly piece: number
+
+  constructor(code: WorkerDeath['code'], piece: number, reason: string, cause?: unknown) {
+    super(reason, { cause })
+    this.code = code
+    this.piece = piece
+  }
 }
