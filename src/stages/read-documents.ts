@@ -8,7 +8,7 @@ import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
-import { fieldOption, textExtractor } from './extract-text.js'
+import { fieldOption, openTextExtractor } from './extract-text.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { readIndexManifest } from './manifest.js'
 import { checkUnchanged, openSource } from './read-file.js'
@@ -39,11 +39,15 @@ export function readDocuments(options: ReadDocumentsOptions): SourceStage<Docume
   const { path, index = indexPathOf(path), field } = checked
   return source('read-documents', context =>
     withFaultHandler(new FaultHandler(checked, 'read-documents', context), async function* (faults) {
-      const extract = await textExtractor(field)
-      for await (const batch of indexedLines(path, index)) {
-        const extraction = await extract(batch)
-        for (const fault of extraction.faults) await faults.handle(fault)
-        yield extraction.documents
+      const extractor = await openTextExtractor(field)
+      try {
+        for await (const batch of indexedLines(path, index)) {
+          const extraction = await extractor.extract(batch)
+          for (const fault of extraction.faults) await faults.handle(fault)
+          yield extraction.documents
+        }
+      } finally {
+        await extractor.close()
       }
     }),
   )
