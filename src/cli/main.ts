@@ -21,9 +21,9 @@ import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
 import { addMergeCommand } from './merge.js'
-import { addCommandsNotHere } from './not-here.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
+import { addProfileCommand } from './profile.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRepairCommand } from './repair.js'
 import { addRunCommand } from './run.js'
@@ -80,7 +80,7 @@ for (const add of [
   addConvertReferenceCommand,
   addBenchmarkCommand,
   addExplainCommand,
-  addCommandsNotHere,
+  addProfileCommand,
   addSchemaCommand,
   addSetupCommand,
 ]) {

@@ -406,6 +406,59 @@ describe('benchmark', () => {
   })
 })
 
+describe('profile distributed', () => {
+  const config = (maximum: number) => `steppable_component:
+  component_key: steppable_component
+  variant_key: forward_pass
+  config:
+    model: { instance_key: model_raw, pass_type: BY_REFERENCE }
+    dataset_batch_generator:
+      component_key: dataset_batch_generator
+      variant_key: random
+      config: { dims: { batch: 2, sequence: 8 }, data_type: int64, min_val: 0, max_val: ${maximum} }
+profiler:
+  component_key: steppable_profiler
+  variant_key: kernel_tracing
+  config:
+    num_wait_steps: 1
+    num_warmup_steps: 1
+    num_active_steps: 2
+    profiler_activities: [CPU]
+    profile_memory: false
+    record_shapes: false
+    with_flops: false
+    with_stack: false
+    with_modules: false
+    tracked_ranks: [0]
+    output_folder_path: \${modalities_env:experiments_root_path}/\${modalities_env:experiment_id}
+${/\nmodel_raw:.*?\n\n/s.exec(template)![0]}`
+
+  const profile = (name: string) =>
+    penstock(['profile', 'distributed', '--config_file_path', name, '--experiment_root_path', 'profiles'], folder)
+
+  it('traces the steps under the name of the reference, beside a copy of its configuration', async () => {
+    file('profile.yaml', config(200))
+    const { code, out, err } = await profile('profile.yaml')
+    expect(code, err).toBe(0)
+    const trace = JSON.parse(readFileSync(at(out.trim()), 'utf8')) as { name: string; ph: string }[]
+    expect(out).toMatch(/^profiles.*profiler_trace_ranks_1_rank_0\.json\n$/)
+    expect(trace.filter(({ name, ph }) => ph === 'X' && /step/.test(name))).toHaveLength(4)
+    expect(existsSync(join(dirname(at(out.trim())), 'profile.yaml'))).toBe(true)
+  })
+
+  it('refuses ids that the model lacks, and a profiler that traces nothing', async () => {
+    file('ids.yaml', config(300))
+    expect(await profile('ids.yaml')).toMatchObject({ code: 1, err: expect.stringContaining('TOKENIZER_MISMATCH') })
+    file(
+      'none.profile.yaml',
+      config(200)
+        .replace('kernel_tracing', 'no_profiler')
+        .replace(/(no_profiler\n {2}config:)[^$]*(?=\$)/, '$1 {}\n#'),
+    )
+    expect(await profile('none.profile.yaml')).toMatchObject({ code: 1, err: expect.stringContaining('UNSUPPORTED') })
+  })
+})
+
 describe('help', () => {
   it('of every data command has an example', async () => {
     const { out } = await penstock(['data', '--help'])

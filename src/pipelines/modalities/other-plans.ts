@@ -50,7 +50,8 @@ export function readGenerationPlan(source: string, options: WithoutFiles): Modal
   }
 }
 
-function innermostModel(model: Component, { file }: Pick<ReadConfig, 'file'>): Component {
+/** The gpt2 that is wrapped. @throws UNSUPPORTED where it is something else */
+export function innermostModel(model: Component, { file }: Pick<ReadConfig, 'file'>): Component {
   if (model.options.model instanceof Component) return innermostModel(model.options.model, { file })
   if (model.variantKey === 'gpt2') return model
   const message = `using model.${model.variantKey} is not supported: expected gpt2`
