@@ -9,6 +9,7 @@ import { type Extraction, extractBatch, jsonLines } from '../formats/extract.js'
 import { compileJq } from '../formats/jq.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { FullJq } from './full-jq.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const fieldOption = z
@@ -23,7 +24,7 @@ export type ExtractTextOptions = z.input<typeof extractTextOptions>
 
 /** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID, WORKER_HUNG, WORKER_DIED; PEER_MISSING, OPTION_INVALID for a filter that is none */
 export function extractText(options: ExtractTextOptions = {}): TransformStage<LineBatch, DocumentBatch> {
-  const checked = extractTextOptions.parse(options)
+  const checked = parseOptions(extractTextOptions, options, 'extract-text')
   return transform('extract-text', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'extract-text', context), async function* (faults) {
       const extractor = await openTextExtractor(checked.field)

@@ -11,6 +11,7 @@ import { createIndexReader } from '../formats/idx.js'
 import { fieldOption, openTextExtractor } from './extract-text.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { readIndexManifest } from './manifest.js'
+import { parseOptions } from './parse-options.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { identifySource, isSameSource } from './source-identity.js'
 import { type SourceStage, source } from './stage.js'
@@ -35,7 +36,7 @@ export function indexPathOf(path: string): string {
 
 /** @throws FILE_MISSING, FILE_CHANGED, IDX_INVALID, PICKLE_INVALID, FIELD_MISSING, FIELD_NOT_TEXT */
 export function readDocuments(options: ReadDocumentsOptions): SourceStage<DocumentBatch> {
-  const checked = readDocumentsOptions.parse(options)
+  const checked = parseOptions(readDocumentsOptions, options, 'read-documents')
   const { path, index = indexPathOf(path), field } = checked
   return source('read-documents', context =>
     withFaultHandler(new FaultHandler(checked, 'read-documents', context), async function* (faults) {

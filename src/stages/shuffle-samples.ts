@@ -11,6 +11,7 @@ import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
 import { checkTokenizer, readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SourceStage, source } from './stage.js'
 import { openTokenizer } from './tokenizer-file.js'
 import { inTurns } from './turns.js'
@@ -44,7 +45,7 @@ type Checked = z.output<typeof shuffleSamplesOptions>
 
 /** @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
 export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<SampleBatch> {
-  const checked = shuffleSamplesOptions.parse(options)
+  const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   return source('shuffle-samples', async function* (context) {
     const file = await openPackedFile(checked.path)
     try {
@@ -61,7 +62,7 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
 
 /** The cursor of a run that has seen so many samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
 export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples: number): Promise<SampleCursor> {
-  const checked = shuffleSamplesOptions.parse(options)
+  const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   const file = await openPackedFile(checked.path)
   try {
     return cursorAt(globalSamples, chosenPart(file, checked).count, file, checked)
