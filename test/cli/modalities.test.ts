@@ -296,7 +296,7 @@ describe('run and warmstart', () => {
     expect(last(warmstarted)).toMatch(/step-000012$/)
     expect(weightsOf(last(warmstarted))).toBe(weightsOf(last('whole')))
     expect(weightsOf(last('part'))).not.toBe(weightsOf(last('whole')))
-  })
+  }, 180_000)
 
   it('a checkpoint generates text and becomes a folder of transformers', async () => {
     const checkpoint = realpathSync(
@@ -403,7 +403,7 @@ describe('benchmark', () => {
       expect(run.err).not.toContain('sweep is not used')
       expect(await listed()).toEqual(paths.slice(done + 1))
     }
-  })
+  }, 180_000)
 })
 
 describe('profile distributed', () => {
