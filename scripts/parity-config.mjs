@@ -90,13 +90,7 @@ function registryChecks() {
   ]
 }
 
-const NOT_SUPPORTED = [
-  'model.coca',
-  'model.debugging_enriched',
-  'steppable_profiler.combined',
-  'steppable_profiler.kernel_tracing',
-  'steppable_profiler.memory_tracing',
-]
+const NOT_SUPPORTED = ['model.coca', 'model.debugging_enriched']
 
 function ourKeys(name) {
   const [kind, variant] = name.split('.')

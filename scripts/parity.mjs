@@ -15,6 +15,7 @@ import { fileChecks } from './parity-files.mjs'
 import { maskChecks } from './parity-masks.mjs'
 import { orderChecks } from './parity-orders.mjs'
 import { packingChecks } from './parity-packing.mjs'
+import { sweepChecks } from './parity-sweeps.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
@@ -32,6 +33,7 @@ try {
     maskChecks,
     datasetChecks,
     commandChecks,
+    sweepChecks,
   ]
   const only = process.argv.find(argument => argument.startsWith('--only='))?.slice('--only='.length)
   const checks = families

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { saveCheckpoint, type TokenizerReference } from '../training/checkpoint.js'
 import { readHuggingFace, writeHuggingFace } from '../training/hugging-face.js'
-import { parseTraining, resolveModel } from '../training/options.js'
+import { type ModelOptions, parseTraining, resolveModel } from '../training/options.js'
 import { readWeights, writeStateFiles } from '../training/tfjs/state-files.js'
 import type { NamedTensor } from '../training/weights.js'
 import { findCheckpoint } from './continue-text.js'
@@ -44,32 +44,25 @@ async function copyTokenizer(file: string, folder: string): Promise<void> {
 /** The checkpoint stands at step 0 of no data: a model to use. @returns a line that says what was written */
 export async function convertBack(from: string, folder: string, tokenizerPath: string | undefined): Promise<string> {
   const { model, weights } = await readHuggingFace(from)
-  const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
   const saveState = (into: string) =>
     writeStateFiles(into, { stepsTaken: 0, weights, means: zerosLike(weights), variances: zerosLike(weights) })
-  const training = parseTraining({ model })
-  const cursor = {
-    version: 1,
-    globalSamples: 0,
-    seed: 0,
-    sampleCount: 0,
-    sequenceLength: model.sequence_length,
-  } as const
-  const path = await saveCheckpoint(
-    folder,
-    null,
-    { leads: true, saveState },
-    {
-      step: 0,
-      totalSteps: 0,
-      consumedTokens: 0,
-      cursor: { ...cursor, dataBytes: 0, tokenBytes: 0 },
-      model,
-      training,
-      ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
-    },
-  )
+  const state = await untrainedState(model, tokenizerPath)
+  const path = await saveCheckpoint(folder, null, { leads: true, saveState }, { ...state, model })
   return `${path}: ${weights.size} weights`
+}
+
+/** What a checkpoint says that stands at step 0 of no data. */
+export async function untrainedState(model: ModelOptions, tokenizerPath: string | undefined) {
+  const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
+  const cursor = { version: 1, globalSamples: 0, seed: 0, sampleCount: 0, dataBytes: 0, tokenBytes: 0 } as const
+  return {
+    step: 0,
+    totalSteps: 0,
+    consumedTokens: 0,
+    cursor: { ...cursor, sequenceLength: model.sequence_length },
+    training: parseTraining({ model }),
+    ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
+  }
 }
 
 function zerosLike(weights: ReadonlyMap<string, NamedTensor>): Map<string, NamedTensor> {

@@ -1,4 +1,3 @@
-import { realpath } from 'node:fs/promises'
 import type { Command } from 'commander'
 
 interface Flags {
@@ -22,10 +21,13 @@ export function addConvertReferenceCommand(program: Command): void {
     .action(async ({ config_file_path, output_hf_checkpoint_dir }: Flags) => {
       const { openCheckpointPlan } = await import('../pipelines/modalities/open-plan.js')
       const { convertCheckpoint } = await import('./convert-model.js')
-      const { checkpointPath, tokenizerPath } = await openCheckpointPlan(config_file_path)
-      const checkpoint = await realpath(checkpointPath).catch(() => checkpointPath)
-      process.stdout.write(
-        `${await convertCheckpoint(checkpoint, output_hf_checkpoint_dir, tokenizerPath ?? undefined)}\n`,
-      )
+      const { openUsable } = await import('./reference-model.js')
+      const { checkpointPath, tokenizerPath, model } = await openCheckpointPlan(config_file_path)
+      const { path, close } = await openUsable(checkpointPath, model)
+      try {
+        process.stdout.write(`${await convertCheckpoint(path, output_hf_checkpoint_dir, tokenizerPath ?? undefined)}\n`)
+      } finally {
+        await close()
+      }
     })
 }

@@ -1,11 +1,11 @@
 /** A generation configuration of the reference and answers of the user -> text, piece by piece. */
-import { realpath } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import { PenstockError } from '../errors.js'
 import { openGenerationPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { continueText } from './continue-text.js'
+import { openUsable } from './reference-model.js'
 
 /** @throws CONFIG_INVALID, FILE_MISSING, UNSUPPORTED */
 export async function* generateAsConfigured(config: string): AsyncGenerator<string> {
@@ -16,17 +16,22 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
   const file = await openTokenizer(plan.tokenizer.source)
   const room = plan.sequenceLength - file.tokenizer.encode(prompt).length
   const knowsEnd = file.tokenizer.idOf(plan.endOfDocument) !== undefined
-  yield* continueText(await realpath(plan.modelPath).catch(() => plan.modelPath), {
-    prompt,
-    tokenizer: plan.tokenizer.source,
-    ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),
-    maxTokens: Math.max(0, room),
-    temperature: plan.temperature,
-    // As there, another text each time.
-    seed: Date.now(),
-    engine: 'tfjs',
-    backend: 'wasm',
-  })
+  const { path, close } = await openUsable(plan.modelPath, plan.model)
+  try {
+    yield* continueText(path, {
+      prompt,
+      tokenizer: plan.tokenizer.source,
+      ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),
+      maxTokens: Math.max(0, room),
+      temperature: plan.temperature,
+      // As there, another text each time.
+      seed: Date.now(),
+      engine: 'tfjs',
+      backend: 'wasm',
+    })
+  } finally {
+    await close()
+  }
 }
 
 /** The template with each `{name}` replaced by what the user enters for it. */

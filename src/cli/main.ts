@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addBenchmarkCommand } from './benchmark.js'
 import { addChunkCommand } from './chunk.js'
 import { addCompletionCommand } from './completion.js'
 import { addConvertCommand } from './convert.js'
@@ -20,9 +21,9 @@ import { addIndexCommand } from './index-command.js'
 import { addInitCommand } from './init.js'
 import { addInspectCommand } from './inspect.js'
 import { addMergeCommand } from './merge.js'
-import { addCommandsNotHere } from './not-here.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
+import { addProfileCommand } from './profile.js'
 import { addQuickstartCommand } from './quickstart.js'
 import { addRepairCommand } from './repair.js'
 import { addRunCommand } from './run.js'
@@ -77,8 +78,9 @@ for (const add of [
   addDataCommand,
   addGenerateTextCommand,
   addConvertReferenceCommand,
+  addBenchmarkCommand,
   addExplainCommand,
-  addCommandsNotHere,
+  addProfileCommand,
   addSchemaCommand,
   addSetupCommand,
 ]) {

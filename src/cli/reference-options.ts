@@ -1,5 +1,6 @@
 /** Options that `run` and `warmstart` share when they run a configuration of the reference system. */
 import { type Command, Option } from 'commander'
+import { PenstockError } from '../errors.js'
 import type { ReferenceRunFlags } from './run-reference.js'
 import { dashboardOption } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
@@ -36,9 +37,16 @@ async function logError(folder: string, error: unknown): Promise<void> {
   const { mkdir, writeFile } = await import('node:fs/promises')
   const { hostname } = await import('node:os')
   const { join } = await import('node:path')
-  const { message, name, stack } = error as Error
+  const { message, stack } = error as Error
   const environment = { rank: 0, local_rank: 0, world_size: 1, hostname: hostname() }
-  const entry = { environment, error: { error: message, type: name, stacktrace: (stack ?? '').split('\n') } }
+  const entry = { environment, error: { error: message, type: typeOf(error), stacktrace: (stack ?? '').split('\n') } }
   await mkdir(folder, { recursive: true })
   await writeFile(join(folder, `error_logs_${environment.hostname}_0.log`), `${JSON.stringify(entry, null, 2)}\n`)
+}
+
+/** What a sweep tells failures apart by: torch's own name of the one that a smaller batch mends, else our code. */
+function typeOf(error: unknown): string {
+  const { message, name } = error as Error
+  if (message.includes('OutOfMemoryError')) return 'OutOfMemoryError'
+  return error instanceof PenstockError ? error.code : name
 }

@@ -3,8 +3,8 @@
  * is also known by the reference's name for it, and `last_checkpoint_info.json` names the newest, so that a warmstart
  * configuration finds its numbers where it looks for them.
  */
-import { constants, existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { copyFile, cp, mkdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
@@ -14,10 +14,10 @@ import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } fr
 import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine, resolvedText } from '../pipelines/modalities/read-config.js'
 import { type ModalitiesTrainingPlan, requireSupported } from '../pipelines/modalities/training-plan.js'
-import { openCheckpoint } from '../training/checkpoint.js'
 import type { TrainingEvent } from '../training/trainer.js'
 import type { RunFlags } from './run-definition.js'
 import { runTraining } from './run-training.js'
+import { takeOver } from './take-over.js'
 
 export interface ReferenceRunFlags extends RunFlags {
   readonly config_file_path: string
@@ -48,7 +48,7 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   const folder = join(plan.settings.paths.experiments_root_path, id)
   await keepConfiguration(folder, opened)
   const checkpoints = checkpointsOf(plan)
-  if (plan.warmstartFrom !== null) await takeOver(plan.warmstartFrom, checkpoints)
+  if (plan.warmstartFrom !== null) await takeOver(plan, { shuffleSamples, feedTrainer }, checkpoints)
   const { checkpoint } = feedTrainer
   const training = {
     ...feedTrainer,
@@ -100,23 +100,6 @@ async function keepConfiguration(folder: string, { text, options }: OpenedTraini
 function checkpointsOf({ checkpoint, settings }: ModalitiesTrainingPlan): string {
   const { experiment_id: id } = settings
   return checkpoint.folder.split(/[\\/]/).includes(id) ? checkpoint.folder : join(checkpoint.folder, id)
-}
-
-/** Copies the checkpoint of another experiment among those of this one, where the trainer goes on from it. */
-async function takeOver(from: string, checkpoints: string): Promise<void> {
-  const source = await realpath(from).catch(() => from)
-  if ((await stat(join(source, 'state.json')).catch(() => undefined)) === undefined) {
-    const message = 'no checkpoint of ours: those of the reference system are general pickles, which are not read'
-    throw new PenstockError('UNSUPPORTED', message, { file: from })
-  }
-  await openCheckpoint(source)
-  const target = join(checkpoints, basename(source))
-  if (resolve(target) === source || (await stat(target).catch(() => undefined)) !== undefined) return
-  const partial = join(checkpoints, `.${basename(source)}.partial`)
-  await mkdir(checkpoints, { recursive: true })
-  await rm(partial, { recursive: true, force: true })
-  await cp(source, partial, { recursive: true, mode: constants.COPYFILE_FICLONE })
-  await rename(partial, target)
 }
 
 function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): void {

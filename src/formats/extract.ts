@@ -44,21 +44,27 @@ type TextWriter = (
 ) => Pick<RecordFault, 'code' | 'message'> | undefined
 
 /** The first output of a filter for a record, undefined when there is none; or why there is none. */
-export type FirstOutput = { readonly output: unknown } | { readonly failure: string }
+export type FirstOutput =
+  | { readonly output: unknown }
+  | { readonly failure: string; readonly code?: ErrorCode | undefined }
 
-/** A filter in the whole jq language, which takes the records of a batch together. */
-export interface FullJqFilter {
-  readonly filter: string
-  /** One answer for each line; each line is one JSON value. */
-  readonly firsts: (lines: readonly string[]) => readonly FirstOutput[]
+/** The lines of a batch that are JSON, as text. */
+export function jsonLines({ bytes, starts, ends }: LineBatch): string[] {
+  const lines: string[] = []
+  for (let index = 0; index < starts.length; index++) {
+    const [start, end] = [starts[index]!, ends[index]!]
+    if (scanLine(bytes, start, end).ok) lines.push(decoder.decode(bytes.subarray(start, end)))
+  }
+  return lines
 }
 
 /**
  * The documents of a batch of lines. `field` is the filter's text, for messages.
+ * @param filter or its first outputs for the batch's `jsonLines`
  * @throws UNSUPPORTED where only the full language will do
  */
-export function extractBatch(batch: LineBatch, filter: JqFilter | FullJqFilter, field: string): Extraction {
-  const write = writerFor(batch, filter, field)
+export function extractBatch(batch: LineBatch, filter: JqFilter | readonly FirstOutput[], field: string): Extraction {
+  const write = writerFor(filter, field)
   const count = batch.starts.length
   const offsets = new Uint32Array(count + 1)
   const keep = new Uint8Array(count)
@@ -107,8 +113,8 @@ class TextBuffer {
   }
 }
 
-function writerFor(batch: LineBatch, filter: JqFilter | FullJqFilter, field: string): TextWriter {
-  if ('firsts' in filter) return fullText(batch, filter, field)
+function writerFor(filter: JqFilter | readonly FirstOutput[], field: string): TextWriter {
+  if (!('apply' in filter)) return givenText(filter, field)
   return filter.path === undefined ? computedText(filter, field) : plainText(filter.path)
 }
 
@@ -143,21 +149,18 @@ function firstOutput(filter: JqFilter, value: unknown): FirstOutput {
   }
 }
 
-function fullText({ bytes, starts, ends }: LineBatch, filter: FullJqFilter, field: string): TextWriter {
-  const lines: string[] = []
-  for (let index = 0; index < starts.length; index++) {
-    const [start, end] = [starts[index]!, ends[index]!]
-    if (scanLine(bytes, start, end).ok) lines.push(decoder.decode(bytes.subarray(start, end)))
-  }
-  const outputs = filter.firsts(lines).values()
-  return (_, start, end, to) => {
+function givenText(found: readonly FirstOutput[], field: string): TextWriter {
+  const outputs = found.values()
+  return (bytes, start, end, to) => {
     const scanned = scanLine(bytes, start, end)
     return scanned.ok ? append(outputs.next().value!, field, to) : scanned
   }
 }
 
 function append(found: FirstOutput, field: string, to: TextBuffer): ReturnType<TextWriter> {
-  if ('failure' in found) return { code: 'FIELD_MISSING', message: `${field} cannot be applied: ${found.failure}` }
+  if ('failure' in found) {
+    return { code: found.code ?? 'FIELD_MISSING', message: `${field} cannot be applied: ${found.failure}` }
+  }
   const { output } = found
   if (output === undefined || output === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
   if (typeof output !== 'string') {

@@ -5,6 +5,7 @@
  * array indices (they come first).
  */
 import { PenstockError } from '../errors.js'
+import { forgetRanges } from './jq/builtins.js'
 import { buildFilter } from './jq/evaluate.js'
 import type { Filter } from './jq/steps.js'
 import { NotCompiled, parseFilter, type Tree } from './jq/syntax.js'
@@ -44,6 +45,7 @@ function firstOutput(evaluate: Filter, value: unknown): unknown {
 }
 
 function guarded<Result>(filter: string, run: () => Result): Result {
+  forgetRanges()
   try {
     return run()
   } catch (error) {

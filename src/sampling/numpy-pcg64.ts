@@ -4,13 +4,16 @@
  * the low half of a 64-bit output before its high half; a shuffle rejects what is too big after masking.
  */
 import { wordsOfInteger } from './mt19937.js'
-import { bitLength, type ShuffledItems, swap } from './python-random.js'
+import { bitLength } from './python-random.js'
+import { ascending, finish, type ShuffledItems, type Sliced, shuffleDown } from './slices.js'
 
 export interface NumpyGenerator {
   /** A whole number of [0, 2^32). */
   nextUint32(): number
   /** `Generator.shuffle` of a list, not of an array (numpy draws otherwise there): permutes in place. */
   shuffle<Item>(items: ShuffledItems<Item>): void
+  /** The same in slices. */
+  shuffling<Item>(items: ShuffledItems<Item>): Sliced<void>
   /** `Generator.permutation(length)`. */
   permutation(length: number): Uint32Array
 }
@@ -26,15 +29,15 @@ export function numpyGenerator(seed: number | bigint): NumpyGenerator {
     return drawn
   }
 
-  function shuffle<Item>(items: ShuffledItems<Item>): void {
-    for (let last = items.length - 1; last > 0; last--) swap(items, last, drawUpTo(last))
-  }
+  const shuffling = <Item>(items: ShuffledItems<Item>) => shuffleDown(items, drawUpTo)
+  const shuffle = <Item>(items: ShuffledItems<Item>) => finish(shuffling(items))
 
   return {
     nextUint32,
     shuffle,
+    shuffling,
     permutation(length) {
-      const items = Uint32Array.from({ length }, (_, index) => index)
+      const items = finish(ascending(length))
       shuffle(items)
       return items
     },

@@ -3,6 +3,7 @@
  * draw. The reference shuffles packed files and JSONL lines with it, and splits instruction data by it.
  */
 import { twisterFromInteger } from './mt19937.js'
+import { finish, type ShuffledItems, type Sliced, shuffleDown } from './slices.js'
 
 export interface PythonRandom {
   /** A whole number of [0, 2^bits), for bits in [1, 53]. */
@@ -11,14 +12,10 @@ export interface PythonRandom {
   random(): number
   /** Permutes in place. */
   shuffle<Item>(items: ShuffledItems<Item>): void
+  /** The same in slices. */
+  shuffling<Item>(items: ShuffledItems<Item>): Sliced<void>
   /** `choices(range(n), weights)[0]`: an index into the weights. */
   choose(weights: readonly number[]): number
-}
-
-/** An array or typed array whose items are moved about. */
-export interface ShuffledItems<Item> {
-  readonly length: number
-  [index: number]: Item
 }
 
 export function pythonRandom(seed: number | bigint): PythonRandom {
@@ -43,12 +40,13 @@ export function pythonRandom(seed: number | bigint): PythonRandom {
     return (high * 2 ** 26 + low) / 2 ** 53
   }
 
+  const shuffling = <Item>(items: ShuffledItems<Item>) => shuffleDown(items, last => randbelow(last + 1))
+
   return {
     getrandbits,
     random,
-    shuffle(items) {
-      for (let last = items.length - 1; last > 0; last--) swap(items, last, randbelow(last + 1))
-    },
+    shuffle: items => finish(shuffling(items)),
+    shuffling,
     choose(weights) {
       const total = weights.reduce((sum, weight) => sum + weight, 0)
       const drawn = random() * total
@@ -60,12 +58,6 @@ export function pythonRandom(seed: number | bigint): PythonRandom {
       return weights.length - 1
     },
   }
-}
-
-export function swap<Item>(items: ShuffledItems<Item>, first: number, second: number): void {
-  const kept = items[first]!
-  items[first] = items[second]!
-  items[second] = kept
 }
 
 /** Bits of a whole number of [0, 2^53): Python's `int.bit_length`. */

@@ -7,7 +7,8 @@
  * torch       4 n bytes, 50 to 150 n nanoseconds at start    the reference: torch.randperm, seed + epoch
  */
 import { bijection } from './bijection.js'
-import { torchRandperm } from './torch-randperm.js'
+import { finish, type Sliced } from './slices.js'
+import { torchRandpermSlices } from './torch-randperm.js'
 
 export interface SampleOrder {
   readonly length: number
@@ -26,9 +27,14 @@ export interface SampleOrderOptions {
   readonly epoch: number
 }
 
-export function sampleOrder({ kind, length, seed, epoch }: SampleOrderOptions): SampleOrder {
+export function sampleOrder(options: SampleOrderOptions): SampleOrder {
+  return finish(sampleOrderSlices(options))
+}
+
+/** The same in slices: an order that has to be made takes its time. */
+export function* sampleOrderSlices({ kind, length, seed, epoch }: SampleOrderOptions): Sliced<SampleOrder> {
   if (kind === 'none') return { length, at: position => position }
   if (kind === 'bijective') return bijection(length, seed, epoch)
-  const permutation = torchRandperm(length, seed + epoch)
+  const permutation = yield* torchRandpermSlices(length, seed + epoch)
   return { length, at: position => permutation[position]! }
 }

@@ -6,6 +6,7 @@
  */
 import { PenstockError } from '../errors.js'
 import { type MersenneTwister, twisterFromSeed } from './mt19937.js'
+import { ascending, finish, SLICE_STEPS, type Sliced, swap } from './slices.js'
 
 /** From this length on torch draws 64 bits: the greatest uint32 by 20. */
 const WIDE_LENGTH = Math.floor(0xffffffff / 20)
@@ -18,36 +19,47 @@ const LENGTH_LIMIT = 2 ** 32
  * @throws UNSUPPORTED above 2^32 items.
  */
 export function torchRandperm(length: number, seed: number | bigint, wideLength = WIDE_LENGTH): Uint32Array {
+  return finish(torchRandpermSlices(length, seed, wideLength))
+}
+
+/** The same in slices. @throws UNSUPPORTED above 2^32 items */
+export function* torchRandpermSlices(
+  length: number,
+  seed: number | bigint,
+  wideLength = WIDE_LENGTH,
+): Sliced<Uint32Array> {
   if (length > LENGTH_LIMIT) {
     throw new PenstockError(
       'UNSUPPORTED',
       `a torch order of ${length} samples; at most ${LENGTH_LIMIT} are supported, the bijective order has no limit`,
     )
   }
-  const permutation = new Uint32Array(length)
   const twister = twisterFromSeed(seed)
-  if (length < wideLength) shuffleForward(permutation, twister)
-  else shuffleInsideOut(permutation, twister)
+  return yield* length < wideLength ? shuffledForward(length, twister) : shuffledInsideOut(length, twister)
+}
+
+function* shuffledForward(length: number, twister: MersenneTwister): Sliced<Uint32Array> {
+  const permutation = yield* ascending(length)
+  for (let i = 0; i < length - 1; ) {
+    for (const stop = Math.min(length - 1, i + SLICE_STEPS); i < stop; i++) {
+      swap(permutation, i, i + (twister.nextUint32() % (length - i)))
+    }
+    yield
+  }
   return permutation
 }
 
-function shuffleForward(permutation: Uint32Array, twister: MersenneTwister): void {
-  const length = permutation.length
-  for (let i = 0; i < length; i++) permutation[i] = i
-  for (let i = 0; i < length - 1; i++) {
-    const other = i + (twister.nextUint32() % (length - i))
-    const kept = permutation[i]!
-    permutation[i] = permutation[other]!
-    permutation[other] = kept
+function* shuffledInsideOut(length: number, twister: MersenneTwister): Sliced<Uint32Array> {
+  const permutation = new Uint32Array(length)
+  for (let i = 0; i < length; ) {
+    for (const stop = Math.min(length, i + SLICE_STEPS); i < stop; i++) {
+      const other = nextUint64Modulo(i + 1, twister)
+      permutation[i] = permutation[other]!
+      permutation[other] = i
+    }
+    yield
   }
-}
-
-function shuffleInsideOut(permutation: Uint32Array, twister: MersenneTwister): void {
-  for (let i = 0; i < permutation.length; i++) {
-    const other = nextUint64Modulo(i + 1, twister)
-    permutation[i] = permutation[other]!
-    permutation[other] = i
-  }
+  return permutation
 }
 
 /** A 64-bit draw, high half first, modulo `bound` of (0, 2^32]: in two steps of 16 bits, so that no product passes 2^53. */

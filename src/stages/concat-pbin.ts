@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import type { TokenBatch } from '../formats/batches.js'
 import { openPackedFiles } from './packed-files.js'
+import { parseOptions } from './parse-options.js'
 import { tokenBatches } from './read-pbin.js'
 import { type SourceStage, source } from './stage.js'
 
@@ -12,7 +13,7 @@ export type ConcatPbinOptions = z.input<typeof concatPbinOptions>
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before anything is read */
 export function concatPbin(options: ConcatPbinOptions): SourceStage<TokenBatch> {
-  const { paths } = concatPbinOptions.parse(options)
+  const { paths } = parseOptions(concatPbinOptions, options, 'concat-pbin')
   return source('concat-pbin', async function* (context) {
     const { files, tokenizer, close } = await openPackedFiles(paths)
     try {

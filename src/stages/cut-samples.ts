@@ -5,6 +5,7 @@
  */
 import * as z from 'zod'
 import type { SampleBatch, TokenBatch } from '../formats/batches.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const cutSamplesOptions = z.strictObject({
@@ -14,7 +15,7 @@ export const cutSamplesOptions = z.strictObject({
 export type CutSamplesOptions = z.input<typeof cutSamplesOptions>
 
 export function cutSamples(options: CutSamplesOptions): TransformStage<TokenBatch, SampleBatch> {
-  const { sequence_length: sequenceLength, batch_size: rows } = cutSamplesOptions.parse(options)
+  const { sequence_length: sequenceLength, batch_size: rows } = parseOptions(cutSamplesOptions, options, 'cut-samples')
   const block = sequenceLength + 1
   // The last target of a block is the first input of the next, and so it is over the edges of batches.
   const window = new Int32Array(rows * sequenceLength + 1)

@@ -7,7 +7,9 @@ import * as z from 'zod'
 import { chunkSeed } from '../sampling/chunk.js'
 import { numpyGenerator } from '../sampling/numpy-pcg64.js'
 import { pythonRandom } from '../sampling/python-random.js'
+import { ascending } from '../sampling/slices.js'
 import type { StageContext } from './stage.js'
+import { inTurns } from './turns.js'
 
 export const orderOptions = {
   seed: z.int().nonnegative().optional().describe('the same seed gives the same order; one is drawn when absent'),
@@ -24,13 +26,16 @@ export type OrderOptions = z.output<z.ZodObject<typeof orderOptions>>
 export type ChunkOption = NonNullable<OrderOptions['chunk']>
 
 /** A permutation of 0 to count - 1. Without a seed it draws one, and notes it. */
-export function documentOrder(count: number, { seed, chunk }: OrderOptions, context: StageContext): Uint32Array {
+export async function documentOrder(
+  count: number,
+  { seed, chunk }: OrderOptions,
+  context: StageContext,
+): Promise<Uint32Array> {
   const chosen = seed ?? randomInt(2 ** 32)
   if (seed === undefined) context.note(`the order has the seed ${chosen}`)
-  const order = new Uint32Array(count)
-  for (let number = 0; number < count; number++) order[number] = number
+  const order = await inTurns(ascending(count), context.signal)
   const generator = chunk === undefined ? pythonRandom(chosen) : numpyGenerator(chunkSeed(chosen, chunk.number, sha256))
-  generator.shuffle(order)
+  await inTurns(generator.shuffling(order), context.signal)
   return order
 }
 

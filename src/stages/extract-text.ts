@@ -5,10 +5,11 @@
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
-import { type Extraction, extractBatch } from '../formats/extract.js'
+import { type Extraction, extractBatch, jsonLines } from '../formats/extract.js'
 import { compileJq } from '../formats/jq.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
-import { openFullJq } from './full-jq.js'
+import { FullJq } from './full-jq.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const fieldOption = z
@@ -21,38 +22,50 @@ export const extractTextOptions = z
   .refine(checkFaultOptions, faultOptionsMessage)
 export type ExtractTextOptions = z.input<typeof extractTextOptions>
 
-/** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID; PEER_MISSING, OPTION_INVALID for a filter that is none */
+/** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID, WORKER_HUNG, WORKER_DIED; PEER_MISSING, OPTION_INVALID for a filter that is none */
 export function extractText(options: ExtractTextOptions = {}): TransformStage<LineBatch, DocumentBatch> {
-  const checked = extractTextOptions.parse(options)
+  const checked = parseOptions(extractTextOptions, options, 'extract-text')
   return transform('extract-text', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'extract-text', context), async function* (faults) {
-      const extract = await textExtractor(checked.field)
-      for await (const batch of input) {
-        const extraction = await extract(batch)
-        for (const fault of extraction.faults) await faults.handle(fault)
-        yield extraction.documents
+      const extractor = await openTextExtractor(checked.field)
+      try {
+        for await (const batch of input) {
+          const extraction = await extractor.extract(batch)
+          for (const fault of extraction.faults) await faults.handle(fault)
+          yield extraction.documents
+        }
+      } finally {
+        await extractor.close()
       }
     }),
   )
+}
+
+export interface TextExtractor {
+  extract(batch: LineBatch): Promise<Extraction>
+  close(): Promise<void>
 }
 
 /**
  * Takes the text of a field out of batches: compiled where that does, else by the whole jq language.
  * @throws PEER_MISSING, OPTION_INVALID for what is no filter
  */
-export async function textExtractor(field: string): Promise<(batch: LineBatch) => Promise<Extraction>> {
+export async function openTextExtractor(field: string): Promise<TextExtractor> {
   const compiled = compileJq(field)
-  let full = compiled === null ? await openFullJq(field) : undefined
-  return async batch => {
-    if (compiled !== null) {
-      try {
-        return extractBatch(batch, compiled, field)
-      } catch (error) {
-        // A filter may be compiled and still meet a record that asks for more of jq.
-        if (!(error instanceof PenstockError) || error.code !== 'UNSUPPORTED') throw error
+  let full = compiled === null ? await FullJq.open(field) : undefined
+  return {
+    async extract(batch) {
+      if (compiled !== null) {
+        try {
+          return extractBatch(batch, compiled, field)
+        } catch (error) {
+          // A filter may be compiled and still meet a record that asks for more of jq.
+          if (!(error instanceof PenstockError) || error.code !== 'UNSUPPORTED') throw error
+        }
       }
-    }
-    full ??= await openFullJq(field)
-    return extractBatch(batch, full, field)
+      full ??= await FullJq.open(field)
+      return extractBatch(batch, await full.firsts(jsonLines(batch)), field)
+    },
+    close: async () => full?.close(),
   }
 }

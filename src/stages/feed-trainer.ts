@@ -16,6 +16,7 @@ import {
   trainingSchema,
 } from '../training/options.js'
 import { openTrainer, type Trainer } from '../training/trainer.js'
+import { parseOptions } from './parse-options.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
@@ -53,7 +54,7 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
     sample_texts: texts,
     resume,
     ...training
-  } = feedTrainerOptions.parse(options)
+  } = parseOptions(feedTrainerOptions, options, 'feed-trainer')
   return sink('feed-trainer', async (input, context) => {
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
     const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 const tokenIds = z.array(z.int().nonnegative()).min(1)
@@ -28,7 +29,7 @@ export function filterDocuments({
     max_tokens = Number.POSITIVE_INFINITY,
     with_tokens,
     without_tokens,
-  } = filterDocumentsOptions.parse(options)
+  } = parseOptions(filterDocumentsOptions, options, 'filter-documents')
   const isKept = (tokens: TokenArray, number: number): boolean =>
     tokens.length >= min_tokens &&
     tokens.length <= max_tokens &&

@@ -6,10 +6,13 @@ import { readSync } from 'node:fs'
 import { PenstockError } from '../errors.js'
 import { chunkRange } from '../sampling/chunk.js'
 import type { ChunkOption } from './document-order.js'
+import { Turns } from './turns.js'
 
 const BLOCK_PIECES = 1 << 16
 const BATCH_BYTES = 1 << 20
 const BATCH_PIECES = 1 << 15
+/** Pieces that are read before a look at the clock. */
+const PIECES_AT_ONCE = 64
 
 /** A file that pieces lie in; its owner keeps it open. */
 export interface PieceFile {
@@ -62,26 +65,29 @@ export class PieceTable {
   }
 
   /**
-   * All pieces in this order, in batches of about one MiB.
+   * All pieces in this order, in batches of about one MiB. Reads may wait for the disk, so others have their turn between
+   * them.
    * @throws FILE_CHANGED when a file ends before a piece of it does
    */
-  *inOrder(order: Uint32Array, gap = 0): Generator<PieceBatch> {
+  async *inOrder(order: Uint32Array, signal: AbortSignal, gap = 0): AsyncGenerator<PieceBatch> {
+    const turns = new Turns(signal)
     for (let from = 0; from < order.length; ) {
       let to = from
       let total = 0
       while (to < order.length && to - from < BATCH_PIECES && (to === from || total < BATCH_BYTES)) {
         total += this.byteLengthOf(order[to++]!) + gap
       }
-      yield this.read(order.slice(from, to), total, gap)
+      yield await this.read(order.slice(from, to), total, gap, turns)
       from = to
     }
   }
 
-  private read(pieces: Uint32Array, total: number, gap: number): PieceBatch {
+  private async read(pieces: Uint32Array, total: number, gap: number, turns: Turns): Promise<PieceBatch> {
     const bytes = new Uint8Array(total)
     const byteLengths = new Uint32Array(pieces.length)
     let at = 0
     for (const [index, piece] of pieces.entries()) {
+      if (index % PIECES_AT_ONCE === 0 && turns.isOver) await turns.next()
       const byteLength = this.byteLengthOf(piece)
       byteLengths[index] = byteLength
       readFully(this.fileOf(piece), bytes, at, byteLength, this.startOf(piece))

@@ -8,9 +8,10 @@ import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
-import { fieldOption, textExtractor } from './extract-text.js'
+import { fieldOption, openTextExtractor } from './extract-text.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { readIndexManifest } from './manifest.js'
+import { parseOptions } from './parse-options.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { identifySource, isSameSource } from './source-identity.js'
 import { type SourceStage, source } from './stage.js'
@@ -35,15 +36,19 @@ export function indexPathOf(path: string): string {
 
 /** @throws FILE_MISSING, FILE_CHANGED, IDX_INVALID, PICKLE_INVALID, FIELD_MISSING, FIELD_NOT_TEXT */
 export function readDocuments(options: ReadDocumentsOptions): SourceStage<DocumentBatch> {
-  const checked = readDocumentsOptions.parse(options)
+  const checked = parseOptions(readDocumentsOptions, options, 'read-documents')
   const { path, index = indexPathOf(path), field } = checked
   return source('read-documents', context =>
     withFaultHandler(new FaultHandler(checked, 'read-documents', context), async function* (faults) {
-      const extract = await textExtractor(field)
-      for await (const batch of indexedLines(path, index)) {
-        const extraction = await extract(batch)
-        for (const fault of extraction.faults) await faults.handle(fault)
-        yield extraction.documents
+      const extractor = await openTextExtractor(field)
+      try {
+        for await (const batch of indexedLines(path, index)) {
+          const extraction = await extractor.extract(batch)
+          for (const fault of extraction.faults) await faults.handle(fault)
+          yield extraction.documents
+        }
+      } finally {
+        await extractor.close()
       }
     }),
   )

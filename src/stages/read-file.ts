@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { parseOptions } from './parse-options.js'
 import { type SourceStage, type StageContext, source } from './stage.js'
 import { zstdDecompressed } from './zstd.js'
 
@@ -28,7 +29,7 @@ export type ReadFileOptions = z.input<typeof readFileOptions>
 
 /** @throws FILE_MISSING, FILE_UNREADABLE, FILE_CHANGED */
 export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
-  const { path, compression, chunk_bytes } = readFileOptions.parse(options)
+  const { path, compression, chunk_bytes } = parseOptions(readFileOptions, options, 'read-file')
   return source('read-file', context => {
     const bytes = () => (path === '-' ? standardInput() : fileBytes(path, chunk_bytes, context))
     const packing = compression === 'auto' ? packingOf(path) : compression

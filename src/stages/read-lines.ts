@@ -6,6 +6,7 @@ import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
 import { LineSplitter } from '../formats/jsonl.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const readLinesOptions = z
@@ -24,7 +25,7 @@ export type ReadLinesOptions = z.input<typeof readLinesOptions>
 
 /** @throws LINE_TOO_LONG */
 export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8Array, LineBatch> {
-  const checked = readLinesOptions.parse(options)
+  const checked = parseOptions(readLinesOptions, options, 'read-lines')
   const { source, max_line_bytes: maxLineBytes, limit } = checked
   return transform('read-lines', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'read-lines', context), async function* (faults) {

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
 import { readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SourceStage, source } from './stage.js'
 
 const BATCH_TOKENS = 1 << 19
@@ -15,7 +16,7 @@ export type ReadPbinOptions = z.input<typeof readPbinOptions>
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID */
 export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
-  const { path, limit } = readPbinOptions.parse(options)
+  const { path, limit } = parseOptions(readPbinOptions, options, 'read-pbin')
   return source('read-pbin', async function* (context) {
     const file = await openPackedFile(path)
     try {

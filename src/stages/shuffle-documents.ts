@@ -9,6 +9,7 @@ import { PBIN_HEADER_BYTES, viewTokens } from '../formats/pbin.js'
 import { documentOrder, orderOptions } from './document-order.js'
 import type { PackedFile } from './packed-file.js'
 import { openPackedFiles } from './packed-files.js'
+import { parseOptions } from './parse-options.js'
 import { PieceTable, type PieceWalk } from './piece-table.js'
 import { type SourceStage, source } from './stage.js'
 
@@ -20,7 +21,7 @@ export type ShuffleDocumentsOptions = z.input<typeof shuffleDocumentsOptions>
 
 /** @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH, DATA_TOO_SMALL for a chunk without documents */
 export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<TokenBatch> {
-  const checked = shuffleDocumentsOptions.parse(options)
+  const checked = parseOptions(shuffleDocumentsOptions, options, 'shuffle-documents')
   return source('shuffle-documents', async function* (context) {
     const { files, tokenizer, close } = await openPackedFiles(checked.paths)
     try {
@@ -29,7 +30,8 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
       if (table.count === 0) throw noDocuments(checked.chunk)
       const { tokenBytes } = files[0]!.header
       let number = 0
-      for (const { bytes, byteLengths } of table.inOrder(documentOrder(table.count, checked, context))) {
+      const order = await documentOrder(table.count, checked, context)
+      for await (const { bytes, byteLengths } of table.inOrder(order, context.signal)) {
         const tokens = viewTokens(bytes, tokenBytes)
         context.count('tokens', tokens.length)
         const lengths = byteLengths.map(byteLength => byteLength / tokenBytes)

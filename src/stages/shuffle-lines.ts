@@ -8,6 +8,7 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { LineBatch } from '../formats/batches.js'
 import { documentOrder, orderOptions } from './document-order.js'
+import { parseOptions } from './parse-options.js'
 import { type PieceBatch, PieceTable, type PieceWalk } from './piece-table.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, source } from './stage.js'
@@ -29,7 +30,7 @@ interface OpenFile {
 
 /** @throws FILE_MISSING, FILE_CHANGED, DATA_TOO_SMALL for a chunk without lines */
 export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatch> {
-  const checked = shuffleLinesOptions.parse(options)
+  const checked = parseOptions(shuffleLinesOptions, options, 'shuffle-lines')
   const { paths, chunk } = checked
   return source('shuffle-lines', async function* (context) {
     const files: OpenFile[] = []
@@ -42,7 +43,8 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
       }
       const name = paths.length === 1 ? paths[0]! : '-'
       let number = 0
-      for (const batch of table.inOrder(documentOrder(table.count, checked, context), 1)) {
+      const order = await documentOrder(table.count, checked, context)
+      for await (const batch of table.inOrder(order, context.signal, 1)) {
         yield lineBatch(batch, number++, name)
       }
       for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)

@@ -7,12 +7,14 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block.js'
-import { ORDER_KINDS, sampleOrder } from '../sampling/sample-order.js'
+import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
 import { checkTokenizer, readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SourceStage, source } from './stage.js'
 import { openTokenizer } from './tokenizer-file.js'
+import { inTurns } from './turns.js'
 
 export const shuffleSamplesOptions = z
   .strictObject({
@@ -44,7 +46,7 @@ type Checked = z.output<typeof shuffleSamplesOptions>
 
 /** @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
 export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<SampleBatch> {
-  const checked = shuffleSamplesOptions.parse(options)
+  const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   return source('shuffle-samples', async function* (context) {
     const files: PackedFile[] = []
     try {
@@ -53,7 +55,7 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
         files.push(file)
         await checkPackedWith(checked.tokenizer, file)
       }
-      for (const batch of samples(files, checked)) {
+      for await (const batch of samples(files, checked, context.signal)) {
         context.count('tokens', batch.rows * checked.sequence_length)
         yield batch
       }
@@ -61,6 +63,18 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
       for (const file of files) await file.close()
     }
   })
+}
+
+/** The cursor of a run that has seen so many samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
+export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples: number): Promise<SampleCursor> {
+  const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
+  const files: PackedFile[] = []
+  try {
+    for (const path of [checked.path, ...checked.more_paths]) files.push(await openPackedFile(path))
+    return cursorAt(globalSamples, chosenPart(partsOf(files, checked), checked).count, files, checked)
+  } finally {
+    for (const file of files) await file.close()
+  }
 }
 
 /** The samples of a file, behind those of the files before it. */
@@ -80,12 +94,21 @@ function partsOf(files: readonly PackedFile[], { sequence_length, reuse_last_tar
   })
 }
 
-function* samples(files: readonly PackedFile[], options: Checked): Generator<SampleBatch> {
+/** The samples [first, first + count) that an option pair from/to chooses. */
+function chosenPart(parts: readonly FilePart[], { from, to }: Checked): { first: number; count: number } {
+  const total = parts.reduce((sum, { geometry }) => sum + geometry.count, 0)
+  const first = Math.round(from * total)
+  return { first, count: Math.round(to * total) - first }
+}
+
+async function* samples(
+  files: readonly PackedFile[],
+  options: Checked,
+  signal: AbortSignal,
+): AsyncGenerator<SampleBatch> {
   const parts = partsOf(files, options)
   const { block } = parts[0]!.geometry
-  const total = parts.reduce((sum, { geometry }) => sum + geometry.count, 0)
-  const first = Math.round(options.from * total)
-  const count = Math.round(options.to * total) - first
+  const { first, count } = chosenPart(parts, options)
   const { batch_size, world_size } = options
   if (count < batch_size * world_size) {
     throw new PenstockError(
@@ -97,7 +120,8 @@ function* samples(files: readonly PackedFile[], options: Checked): Generator<Sam
   let { epoch, skip } = positionInEpochs(options.skip_num_global_samples, count)
   const epochs = options.epochs === 'endless' ? Number.POSITIVE_INFINITY : options.epochs
   for (let number = 0; epoch < epochs; epoch++, skip = 0) {
-    const order = sampleOrder({ kind: options.shuffle, length: count, seed: options.seed, epoch })
+    const ordering = sampleOrderSlices({ kind: options.shuffle, length: count, seed: options.seed, epoch })
+    const order = await inTurns(ordering, signal)
     const share = shardOf(order, { skip, rank: options.rank, worldSize: world_size, dropLast: true })
     for (let place = 0; place + batch_size <= share.length; place += batch_size) {
       const tokens = new Int32Array(batch_size * block)

@@ -12,6 +12,7 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { LineBatch } from '../formats/batches.js'
 import { LineSplitter } from '../formats/jsonl.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 const BATCH_CHARACTERS = 1 << 19
@@ -28,7 +29,7 @@ export type SplitJsonOptions = z.input<typeof splitJsonOptions>
 
 /** @throws JSON_INVALID */
 export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8Array, LineBatch> {
-  const checked = splitJsonOptions.parse(options)
+  const checked = parseOptions(splitJsonOptions, options, 'split-json')
   return transform('split-json', async function* (input) {
     const splitter = new LineSplitter({ source: checked.source, maxLineBytes: Number.MAX_SAFE_INTEGER })
     let text = ''

@@ -11,6 +11,7 @@ import type { LengthFit } from '../tokenizer/fit-length.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { inOrder } from './in-order.js'
 import { leaveOutPoison, type Poison } from './leave-out-poison.js'
+import { parseOptions } from './parse-options.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
@@ -59,7 +60,7 @@ export function tokenizeBatches(
   options: TokenizeBatchesOptions,
   worker: URL = WORKER,
 ): TransformStage<DocumentBatch, TokenBatch> {
-  const checked = tokenizeBatchesOptions.parse(options)
+  const checked = parseOptions(tokenizeBatchesOptions, options, 'tokenize-batches')
   return transform('tokenize-batches', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'tokenize-batches', context), faults =>
       tokenized(input, checked, worker, faults, context),

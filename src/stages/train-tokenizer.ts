@@ -12,6 +12,7 @@ import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } fr
 import { inOrder } from './in-order.js'
 import { type Care, leaveOutPoison } from './leave-out-poison.js'
 import { ifExistsOption, writeWhole } from './output-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 import type { CountTask, MergeTask } from './tokenizer-training-worker.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
@@ -39,7 +40,7 @@ const WORKER = new URL('./tokenizer-training-worker.js', import.meta.url)
 
 /** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL without any text */
 export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {
-  const checked = trainTokenizerOptions.parse(options)
+  const checked = parseOptions(trainTokenizerOptions, options, 'train-tokenizer')
   return sink('train-tokenizer', (input, context) =>
     writeWhole(checked.path, checked.if_exists, async file => {
       const size = checked.workers ?? defaultWorkers()

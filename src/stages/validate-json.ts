@@ -8,6 +8,7 @@ import { recordAt } from '../formats/extract.js'
 import { scanLine } from '../formats/json-scan.js'
 import { keepLines } from '../formats/jsonl.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const validateJsonOptions = z.strictObject({ ...faultOptions }).refine(checkFaultOptions, faultOptionsMessage)
@@ -15,7 +16,7 @@ export type ValidateJsonOptions = z.input<typeof validateJsonOptions>
 
 /** @throws JSON_INVALID, UTF8_INVALID, LINE_BLANK */
 export function validateJson(options: ValidateJsonOptions = {}): TransformStage<LineBatch, LineBatch> {
-  const checked = validateJsonOptions.parse(options)
+  const checked = parseOptions(validateJsonOptions, options, 'validate-json')
   return transform('validate-json', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'validate-json', context), async function* (faults) {
       for await (const batch of input) {

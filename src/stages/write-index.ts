@@ -8,6 +8,7 @@ import { BlockChecksums } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'
 import { writeIndexManifest } from './manifest.js'
 import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
+import { parseOptions } from './parse-options.js'
 import { openSource } from './read-file.js'
 import { identifySource, type SourceIdentity } from './source-identity.js'
 import { type SinkStage, sink } from './stage.js'
@@ -20,7 +21,7 @@ export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
-  const { path, if_exists } = writeIndexOptions.parse(options)
+  const { path, if_exists } = parseOptions(writeIndexOptions, options, 'write-index')
   return sink('write-index', input => writeWhole(path, if_exists, file => writeEntries(input, file)))
 }
 

@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import type { DocumentBatch } from '../formats/batches.js'
 import { ifExistsOption, writeWhole } from './output-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SinkStage, sink } from './stage.js'
 
 export const writeJsonlOptions = z.strictObject({
@@ -13,7 +14,7 @@ export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {
-  const { path, field, if_exists } = writeJsonlOptions.parse(options)
+  const { path, field, if_exists } = parseOptions(writeJsonlOptions, options, 'write-jsonl')
   return sink('write-jsonl', input =>
     writeWhole(path, if_exists, async file => {
       const decoder = new TextDecoder('utf-8', { ignoreBOM: true })

@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
 import { ifExistsOption, writeWhole } from './output-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SinkStage, sink } from './stage.js'
 
 const LF = 10
@@ -14,7 +15,7 @@ export type WriteLinesOptions = z.input<typeof writeLinesOptions>
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeLines(options: WriteLinesOptions): SinkStage<LineBatch> {
-  const { path, if_exists } = writeLinesOptions.parse(options)
+  const { path, if_exists } = parseOptions(writeLinesOptions, options, 'write-lines')
   return sink('write-lines', input =>
     writeWhole(path, if_exists, async file => {
       for await (const batch of input) await file.write(linesWithEnds(batch))

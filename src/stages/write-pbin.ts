@@ -13,6 +13,7 @@ import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats
 import { PairListPickler } from '../formats/pickle.js'
 import { writePackedManifest } from './manifest.js'
 import { ifExistsOption, type OutputFile, openOutput, writeWhole } from './output-file.js'
+import { parseOptions } from './parse-options.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 
 export const writePbinOptions = z.strictObject({
@@ -23,7 +24,7 @@ export type WritePbinOptions = z.input<typeof writePbinOptions>
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without a single document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
-  const { path, if_exists } = writePbinOptions.parse(options)
+  const { path, if_exists } = parseOptions(writePbinOptions, options, 'write-pbin')
   return sink('write-pbin', (input, context) =>
     writeWhole(path, if_exists, async file => {
       const index = await openOutput(`${path}.index`, 'override')

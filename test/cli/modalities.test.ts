@@ -1,7 +1,8 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations of configurations
 /** The reference system's commands under their own names: what they take, write and refuse. */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
@@ -262,7 +263,12 @@ describe('run and warmstart', () => {
     const { code, err } = await run(file('part.yaml', startConfig(4)), 'part')
     expect(code, err).toBe(0)
     expect(err).toContain('numbers have 32 bits')
-    expect(readdirSync(at('experiments/part')).toSorted()).toEqual(['checkpoints', 'part.yaml', 'part.yaml.resolved'])
+    expect(readdirSync(at('experiments/part')).toSorted()).toEqual([
+      'checkpoints',
+      'log.jsonl',
+      'part.yaml',
+      'part.yaml.resolved',
+    ])
     expect(existsSync(at('results.jsonl'))).toBe(true)
     expect(readFileSync(at('experiments/part/part.yaml'), 'utf8')).toBe(startConfig(4))
     const resolved = readFileSync(at('experiments/part/part.yaml.resolved'), 'utf8')
@@ -290,7 +296,7 @@ describe('run and warmstart', () => {
     expect(last(warmstarted)).toMatch(/step-000012$/)
     expect(weightsOf(last(warmstarted))).toBe(weightsOf(last('whole')))
     expect(weightsOf(last('part'))).not.toBe(weightsOf(last('whole')))
-  })
+  }, 180_000)
 
   it('a checkpoint generates text and becomes a folder of transformers', async () => {
     const checkpoint = realpathSync(
@@ -359,8 +365,97 @@ ${model}`
     expect(name).toMatch(/^error_logs_.*_0\.log$/)
     expect(JSON.parse(readFileSync(at(`errors/${name}`), 'utf8'))).toMatchObject({
       environment: { rank: 0 },
-      error: { type: 'PenstockError', error: expect.stringContaining('none.yaml') },
+      error: { type: 'FILE_MISSING', error: expect.stringContaining('none.yaml') },
     })
+  })
+})
+
+describe('benchmark', () => {
+  it('a sweep is prepared, run by its list, and then done', async () => {
+    const results = '${settings.paths.experiments_root_path}/${settings.experiment_id}/evaluation_results.jsonl'
+    const config = startConfig(4)
+      .replace('lr: 1e-3', 'lr: ${sweep.lr}')
+      .replace('output_file_path: results.jsonl', `output_file_path: "${results}"`)
+    file('sweep.yaml', `sweep:\n  lr: [0.01, 0.02]\n${config}`)
+    const benchmark = (...args: string[]) => penstock(['benchmark', ...args], folder)
+    const prepared = await benchmark(
+      ...['prepare_sweep_configs', '--sweep_config_path', 'sweep.yaml', '--output_dir', 'sweeps', '--world_sizes', '1'],
+    )
+    expect(prepared.code, prepared.err).toBe(0)
+    // Four steps, logged every two, and one evaluation.
+    const args = ['--exp_root', 'sweeps', '--expected_steps', '3', '--file_list_path', 'to_run.txt']
+    const listed = async () => {
+      expect(await benchmark('list_remaining_runs', ...args)).toMatchObject({ code: 0 })
+      return readFileSync(at('to_run.txt'), 'utf8').split('\n').slice(0, -1)
+    }
+    const paths = await listed()
+    expect(paths.map(path => realpathSync(path)).sort()).toEqual(
+      prepared.out
+        .trimEnd()
+        .split('\n')
+        .map(path => realpathSync(at(path)))
+        .sort(),
+    )
+    for (const [done, path] of paths.entries()) {
+      const where = ['--experiments_root_path', dirname(dirname(path)), '--experiment_id', basename(dirname(path))]
+      const run = await penstock(['run', '--config_file_path', path, ...where], folder)
+      expect(run.code, run.err).toBe(0)
+      expect(run.err).not.toContain('sweep is not used')
+      expect(await listed()).toEqual(paths.slice(done + 1))
+    }
+  }, 180_000)
+})
+
+describe('profile distributed', () => {
+  const config = (maximum: number) => `steppable_component:
+  component_key: steppable_component
+  variant_key: forward_pass
+  config:
+    model: { instance_key: model_raw, pass_type: BY_REFERENCE }
+    dataset_batch_generator:
+      component_key: dataset_batch_generator
+      variant_key: random
+      config: { dims: { batch: 2, sequence: 8 }, data_type: int64, min_val: 0, max_val: ${maximum} }
+profiler:
+  component_key: steppable_profiler
+  variant_key: kernel_tracing
+  config:
+    num_wait_steps: 1
+    num_warmup_steps: 1
+    num_active_steps: 2
+    profiler_activities: [CPU]
+    profile_memory: false
+    record_shapes: false
+    with_flops: false
+    with_stack: false
+    with_modules: false
+    tracked_ranks: [0]
+    output_folder_path: \${modalities_env:experiments_root_path}/\${modalities_env:experiment_id}
+${/\nmodel_raw:.*?\n\n/s.exec(template)![0]}`
+
+  const profile = (name: string) =>
+    penstock(['profile', 'distributed', '--config_file_path', name, '--experiment_root_path', 'profiles'], folder)
+
+  it('traces the steps under the name of the reference, beside a copy of its configuration', async () => {
+    file('profile.yaml', config(200))
+    const { code, out, err } = await profile('profile.yaml')
+    expect(code, err).toBe(0)
+    const trace = JSON.parse(readFileSync(at(out.trim()), 'utf8')) as { name: string; ph: string }[]
+    expect(out).toMatch(/^profiles.*profiler_trace_ranks_1_rank_0\.json\n$/)
+    expect(trace.filter(({ name, ph }) => ph === 'X' && /step/.test(name))).toHaveLength(4)
+    expect(existsSync(join(dirname(at(out.trim())), 'profile.yaml'))).toBe(true)
+  })
+
+  it('refuses ids that the model lacks, and a profiler that traces nothing', async () => {
+    file('ids.yaml', config(300))
+    expect(await profile('ids.yaml')).toMatchObject({ code: 1, err: expect.stringContaining('TOKENIZER_MISMATCH') })
+    file(
+      'none.profile.yaml',
+      config(200)
+        .replace('kernel_tracing', 'no_profiler')
+        .replace(/(no_profiler\n {2}config:)[^$]*(?=\$)/, '$1 {}\n#'),
+    )
+    expect(await profile('none.profile.yaml')).toMatchObject({ code: 1, err: expect.stringContaining('UNSUPPORTED') })
   })
 })
 
@@ -393,12 +488,5 @@ describe('explain and schema', () => {
 
   it.each(['definition', 'training', 'packing'])('schema %s is JSON', async kind => {
     expect(JSON.parse((await penstock(['schema', kind])).out)).toHaveProperty('$schema')
-  })
-
-  it('commands without a counterpart say so', async () => {
-    expect(await penstock(['benchmark', 'prepare_sweep_configs', '--output_dir', 'x'])).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('UNSUPPORTED'),
-    })
   })
 })

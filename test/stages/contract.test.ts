@@ -135,6 +135,13 @@ const collecting = (): Writable =>
 describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
   const create = (out: string) =>
     entry.create(OPTIONS[name]!(out)) as Readable & Writable & ReturnType<typeof entry.create>
+
+  it('refuses a wrong option in its factory, with the names of both', () => {
+    const options = { ...(OPTIONS[name]!('out') as object), faulty: 'perhaps', path: 7 }
+    expect(() => entry.create(options)).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID', where: expect.objectContaining({ stage: name }) }),
+    )
+  })
   const input = (): unknown[] => items[entry.accepts!]!
 
   it('has options for this suite', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { DocumentBatch } from '#src/formats/batches'
 import { extractText } from '#src/stages/extract-text'
-import { openFullJq } from '#src/stages/full-jq'
+import { FullJq } from '#src/stages/full-jq'
 import { readLines } from '#src/stages/read-lines'
 import { chunked, gather, utf8 } from './support.js'
 
@@ -34,9 +34,28 @@ describe('a filter that is not compiled', () => {
     })
   })
 
+  it('that loops for ever is a fault of the record that it loops at', async () => {
+    const lines = '{"text":"a1"}\n{"text":"loop"}\n{"text":"z9"}\n'
+    const field = 'def f: if . == "loop" then f else . end; .text | f'
+    expect(await textsOf(field, lines)).toEqual({ texts: ['a1', 'z9'], rejected: 1 })
+    const failing = gather(chunked(utf8(lines), 1000), readLines() as never, extractText({ field }) as never)
+    await expect(failing).rejects.toMatchObject({ code: 'WORKER_HUNG', where: { line: 2 } })
+  }, 120_000)
+
+  it('that is compiled and loops for long is stopped in the same way', async () => {
+    const field = 'if .text == "loop" then last(range(1e12) | range(1e12)) else .text end'
+    expect(await textsOf(field, '{"text":"a1"}\n{"text":"loop"}\n')).toEqual({ texts: ['a1'], rejected: 1 })
+  }, 120_000)
+
+  it('that exhausts the memory of jq costs its own record alone', async () => {
+    const lines = '{"text":"a1"}\n{"text":"big"}\n{"text":"z9"}\n'
+    const field = 'def g: . + .; def f: g | f; if .text == "big" then "xxxxxxxxxxxxxxxx" | f else .text end'
+    expect(await textsOf(field, lines)).toEqual({ texts: ['a1', 'z9'], rejected: 1 })
+  }, 120_000)
+
   it('is refused when it is none, or reads on by itself', async () => {
-    await expect(openFullJq('def f: ; f')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
-    await expect(openFullJq('nothing_like_it')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(FullJq.open('def f: ; f')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(FullJq.open('nothing_like_it')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     await expect(textsOf('input | @text', '1\n2\n')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 })

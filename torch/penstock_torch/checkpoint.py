@@ -168,8 +168,8 @@ class _SafeReader(dcp.FileSystemReader):
 class _IndexUnpickler(pickle.Unpickler):
     _MODULES = ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem")
     _NAMES = {
-        ("torch", "Size"), ("torch", "float32"), ("torch", "int64"), ("torch.serialization", "_get_layout"),
-        ("collections", "OrderedDict"), ("pathlib", "PosixPath"), ("pathlib._local", "PosixPath"),
+        ("torch", "Size"), ("torch", "float32"), ("torch", "float16"), ("torch", "bfloat16"), ("torch", "int64"),
+        ("torch.serialization", "_get_layout"), ("collections", "OrderedDict"), ("pathlib", "PosixPath"), ("pathlib._local", "PosixPath"),
     }
 
     def find_class(self, module: str, name: str):

@@ -4,6 +4,7 @@
  */
 import { add, splitText } from './arithmetic.js'
 import { type Filter, index, iterate, paired, recurse } from './steps.js'
+import { NotCompiled } from './syntax.js'
 import {
   codePoints,
   compare,
@@ -178,8 +179,20 @@ function limited(count: Json, outputs: () => Iterable<Json>): Json[] {
   return taken
 }
 
+/** Numbers that ranges may give for one value before the full language is asked, which can be stopped. */
+const MOST_RANGED = 1e6
+let ranged = 0
+
+/** Before a filter is applied to another value. */
+export function forgetRanges(): void {
+  ranged = 0
+}
+
 function* range(from: Json, to: Json): Generator<Json> {
-  for (let at = asNumber(from, 'range'); at < asNumber(to, 'range'); at++) yield at
+  for (let at = asNumber(from, 'range'); at < asNumber(to, 'range'); at++) {
+    if (++ranged > MOST_RANGED) throw new NotCompiled('ranges of more than a million numbers')
+    yield at
+  }
 }
 
 const isType = (...types: readonly string[]) => selecting(input => types.includes(typeOf(input)))

@@ -128,6 +128,17 @@ export const dataLoader: Variants = {
   },
 }
 
+export const datasetBatchGenerator: Variants = {
+  random: {
+    options: options({
+      dims: z.record(text, whole(Number.MIN_SAFE_INTEGER)),
+      data_type: oneOf('float32', 'bfloat16', 'int64'),
+      min_val: whole(Number.MIN_SAFE_INTEGER),
+      max_val: whole(Number.MIN_SAFE_INTEGER),
+    }),
+  },
+}
+
 export const inferenceComponent: Variants = {
   text: {
     options: options({

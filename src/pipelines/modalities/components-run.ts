@@ -195,4 +195,38 @@ export const mfuCalculator: Variants = {
   },
 }
 
-export const steppableProfiler: Variants = { no_profiler: { options: options({}) } }
+const profiledSteps = {
+  num_wait_steps: whole(0),
+  num_warmup_steps: whole(0),
+  num_active_steps: whole(0),
+  tracked_ranks: maybe(z.array(whole(0))),
+}
+
+export const steppableProfiler: Variants = {
+  no_profiler: { options: options({}) },
+  kernel_tracing: {
+    options: options({
+      ...profiledSteps,
+      profiler_activities: z.array(oneOf('CPU', 'CUDA')),
+      profile_memory: flag,
+      record_shapes: flag,
+      with_flops: flag,
+      with_stack: flag,
+      with_modules: flag,
+      output_folder_path: text,
+    }),
+  },
+  memory_tracing: { options: options({ ...profiledSteps, memory_snapshot_folder_path: text }) },
+  combined: { options: options({ profilers: z.array(part('steppable_profiler')) }) },
+}
+
+export const steppableComponent: Variants = {
+  forward_pass: {
+    options: options({
+      model,
+      dataset_batch_generator: part('dataset_batch_generator'),
+      loss_fn: maybe(part('loss')),
+      optimizer: maybe(optimizerPart),
+    }),
+  },
+}

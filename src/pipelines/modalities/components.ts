@@ -15,6 +15,7 @@ export const modalitiesComponents: ComponentRegistry = {
   collate_fn: data.collateFn,
   data_loader: data.dataLoader,
   dataset: data.datasets,
+  dataset_batch_generator: data.datasetBatchGenerator,
   device_mesh: model.deviceMesh,
   gradient_clipper: run.gradientClipper,
   inference_component: data.inferenceComponent,
@@ -29,16 +30,15 @@ export const modalitiesComponents: ComponentRegistry = {
   results_subscriber: run.resultsSubscriber,
   sampler: data.sampler,
   scheduler: run.scheduler,
+  steppable_component: run.steppableComponent,
   steppable_profiler: run.steppableProfiler,
   tokenizer: data.tokenizer,
 }
 
 /** Kinds of component that exist in the reference and have no counterpart: named, so that nobody takes them for a slip. */
 export const unsupportedKinds: Readonly<Record<string, string>> = {
-  dataset_batch_generator: 'profiling of single parts',
   debugging: 'debugging hooks',
   model_debugging_hook: 'debugging hooks',
   pipeline: 'pipeline parallelism',
   stages_generator: 'pipeline parallelism',
-  steppable_component: 'profiling of single parts',
 }

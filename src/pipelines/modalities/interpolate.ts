@@ -14,24 +14,34 @@ export type Resolver = (argument: string) => ResolvedValue | undefined
 
 export type Resolvers = Readonly<Record<string, Resolver>>
 
-/** @throws CONFIG_INVALID for a path or resolver that is not there, and for values that refer to themselves */
-export function interpolate(root: MapNode, file: string, resolvers: Resolvers): MapNode {
-  return new Interpolator(root, file, resolvers).resolve(root, []) as MapNode
+/**
+ * @param onReference told the name at the top that a path leads through
+ * @throws CONFIG_INVALID for a path or resolver that is not there, and for values that refer to themselves
+ */
+export function interpolate(
+  root: MapNode,
+  file: string,
+  resolvers: Resolvers,
+  onReference: (name: string) => void = () => {},
+): MapNode {
+  return new Interpolator(root, file, resolvers, onReference).resolve(root, []) as MapNode
 }
 
 class Interpolator {
   readonly #root: MapNode
   readonly #file: string
   readonly #resolvers: Resolvers
+  readonly #onReference: (name: string) => void
   readonly #resolved = new Map<TreeNode, TreeNode>()
   readonly #underWay = new Set<TreeNode>()
   /** Values below each resolved node: taking over mappings again and again would multiply them. */
   readonly #sizes = new Map<TreeNode, number>()
 
-  constructor(root: MapNode, file: string, resolvers: Resolvers) {
+  constructor(root: MapNode, file: string, resolvers: Resolvers, onReference: (name: string) => void) {
     this.#root = root
     this.#file = file
     this.#resolvers = resolvers
+    this.#onReference = onReference
   }
 
   resolve(node: TreeNode, path: ConfigPath): TreeNode {
@@ -132,6 +142,7 @@ class Interpolator {
   /** The node at an absolute path, interpolations on the way followed. */
   #follow(target: ConfigPath, body: string, path: ConfigPath, place: Place): TreeNode {
     let node: TreeNode = this.#root
+    if (target.length > 0) this.#onReference(String(target[0]))
     for (const [depth, step] of target.entries()) {
       if (node.kind === 'scalar') node = this.resolve(node, target.slice(0, depth))
       const next: TreeNode | undefined =
@@ -199,5 +210,6 @@ function pythonFloat(value: number): string {
     const [mantissa, exponent = ''] = value.toExponential().split('e')
     return `${mantissa}e${exponent[0]}${exponent.slice(1).padStart(2, '0')}`
   }
-  return Number.isInteger(value) ? `${value}.0` : String(value)
+  if (Number.isInteger(value)) return `${Object.is(value, -0) ? '-' : ''}${value}.0`
+  return String(value)
 }

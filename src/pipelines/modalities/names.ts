@@ -5,10 +5,15 @@
 
 /** `2026-11-24__23-15-02_0123456789abcdef`: local time, and 16 digits of the hash of the configuration's path as text. */
 export function experimentId(started: Date, pathHash: string): string {
+  return `${timestamp(started)}_${pathHash.slice(0, 16)}`
+}
+
+/** `2026-11-24__23-15-02`, local time. */
+export function timestamp(at: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0')
-  const day = [started.getFullYear(), two(started.getMonth() + 1), two(started.getDate())].join('-')
-  const time = [started.getHours(), started.getMinutes(), started.getSeconds()].map(two).join('-')
-  return `${day}__${time}_${pathHash.slice(0, 16)}`
+  const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join('-')
+  const time = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join('-')
+  return `${day}__${time}`
 }
 
 export interface CheckpointNumbers {

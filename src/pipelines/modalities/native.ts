@@ -2,6 +2,7 @@
  * A training plan of the reference -> the options of our own stages `shuffle-samples` and `feed-trainer`, and every point in which
  * our trainer would compute something else. Nothing is dropped in silence: what has no counterpart is a difference.
  */
+import { sinksOfSubscriber } from '../../monitoring/subscriber-sinks.js'
 import type { FeedTrainerOptions } from '../../stages/feed-trainer.js'
 import type { ShuffleSamplesOptions } from '../../stages/shuffle-samples.js'
 import type { LoaderPlan } from './loader-plan.js'
@@ -18,7 +19,7 @@ export interface NativeTraining {
   readonly differences: readonly string[]
 }
 
-type Differ = (difference: string) => void
+export type Differ = (difference: string) => void
 
 export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   const differences: string[] = []
@@ -26,7 +27,6 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   const { intervals, step_profile: profile, training_target: target } = plan.settings
   if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
-  if (plan.resultsSubscriber.variant === 'to_disc') differ('the file of to_disc is written in our own form')
   if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
   return {
     shuffleSamples: samplesOf(plan.train),
@@ -130,14 +130,28 @@ const NATIVE_GROUPS: Readonly<Record<string, 'embedding' | 'norm' | 'linear'>> =
 }
 
 function modelOf({ model, initialization }: ModalitiesTrainingPlan, differ: Differ): FeedTrainerOptions['model'] {
-  const rotary = model.attention_config.qkv_transforms.find(transform => transform.type_hint === 'RotaryTransform')
-  if (rotary !== undefined && model.poe_type === 'ABSOLUTE') differ('learned positions are left out beside rotary ones')
-  if (model.attention_config.qk_norm_config != null) differ('queries and keys are not normalized')
+  const architecture = architectureOf(model, differ)
+  if (normsOf(model).some(({ bias }) => bias !== model.bias)) {
+    differ(`norms have ${model.bias ? 'biases' : 'no biases'}, as the linear maps`)
+  }
   if (model.dropout > 0) differ(`no dropout, where the file has ${model.dropout}`)
   if (initialization === null) differ('first weights are drawn as "scaled" does it, not by the defaults of torch')
   else if (initialization.type !== 'scaled')
     differ(`first weights are drawn as "scaled" does it, not "${initialization.type}"`)
   if (initialization !== null && initialization.mean !== 0) differ('first weights have the mean 0')
+  return {
+    ...architecture,
+    bias: model.bias,
+    ...(initialization === null ? {} : { init_std: initialization.std }),
+    ...(model.seed == null ? {} : { seed: Math.abs(model.seed) }),
+  }
+}
+
+/** What a model computes, biases apart; tells what it cannot compute as the file says. */
+export function architectureOf(model: Gpt2Options, differ: Differ) {
+  const rotary = model.attention_config.qkv_transforms.find(transform => transform.type_hint === 'RotaryTransform')
+  if (rotary !== undefined && model.poe_type === 'ABSOLUTE') differ('learned positions are left out beside rotary ones')
+  if (model.attention_config.qk_norm_config != null) differ('queries and keys are not normalized')
   return {
     vocab_size: model.vocab_size,
     sequence_length: model.sequence_length,
@@ -150,11 +164,8 @@ function modelOf({ model, initialization }: ModalitiesTrainingPlan, differ: Diff
     ...(rotary === undefined ? {} : { rotary_base: rotary.config.base_freq }),
     ...normOf(model, differ),
     activation: model.activation_type,
-    bias: model.bias,
     tie_weights: model.use_weight_tying,
-    ...(initialization === null ? {} : { init_std: initialization.std }),
-    ...(model.seed == null ? {} : { seed: Math.abs(model.seed) }),
-  }
+  } as const
 }
 
 /** SwiGLU takes two thirds of the width, rounded up to a multiple. */
@@ -165,19 +176,23 @@ function innerWidth(model: Gpt2Options): number {
 }
 
 function normOf(model: Gpt2Options, differ: Differ): { norm: 'rms' | 'layer'; norm_eps: number } {
-  const norms = [model.attention_norm_config, model.ffn_norm_config, model.lm_head_norm_config].map(norm => ({
-    norm: norm.norm_type === 'layer_norm' ? ('layer' as const) : ('rms' as const),
-    norm_eps: norm.norm_type === 'rms_norm' ? norm.config.epsilon : norm.config.eps,
-    bias: norm.norm_type === 'pytorch_rms_norm' ? false : norm.config.bias,
-  }))
+  const norms = normsOf(model)
   const { norm, norm_eps } = norms[0]!
   if (norms.some(other => other.norm !== norm || other.norm_eps !== norm_eps)) {
     differ('all norms are like attention_norm_config')
   }
-  if (norms.some(other => other.bias !== model.bias)) {
-    differ(`norms have ${model.bias ? 'biases' : 'no biases'}, as the linear maps`)
-  }
   return { norm, norm_eps }
+}
+
+/** The norms before attention, before the feed-forward part and before the head. */
+export function normsOf(model: Gpt2Options) {
+  return [model.attention_norm_config, model.ffn_norm_config, model.lm_head_norm_config].map(norm => ({
+    norm: norm.norm_type === 'layer_norm' ? ('layer' as const) : ('rms' as const),
+    norm_eps: norm.norm_type === 'rms_norm' ? norm.config.epsilon : norm.config.eps,
+    bias: norm.norm_type === 'pytorch_rms_norm' ? false : norm.config.bias,
+    /** Only a layer norm may lack weights: they are 1 then. */
+    hasWeight: norm.norm_type !== 'layer_norm' || norm.config.elementwise_affine,
+  }))
 }
 
 /** A schedule with a peak of its own overrides the optimizer's rate. */
@@ -212,22 +227,7 @@ function clipOf({ gradientClip }: ModalitiesTrainingPlan, differ: Differ): numbe
   return gradientClip.most
 }
 
-/** A definition's `monitoring` for the results subscriber of a plan, under the reference's names of metrics. */
+/** A definition's `monitoring` for the results subscriber of a plan; the log of the run is kept in any case. */
 export function toNativeMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan, folder: string) {
-  const { variant, options } = resultsSubscriber
-  const { project, entity, mode, directory, experiment_id, output_file_path } = options as Record<string, string | null>
-  const base = { folder, jsonl: {} }
-  if (variant === 'to_disc' && output_file_path != null) return { ...base, jsonl: { path: output_file_path } }
-  if (variant !== 'wandb' || mode === 'DISABLED') return base
-  return {
-    ...base,
-    wandb: {
-      ...(project == null ? {} : { project }),
-      ...(entity == null ? {} : { entity }),
-      ...(experiment_id == null ? {} : { name: experiment_id }),
-      ...(directory == null ? {} : { folder: `${directory}/wandb` }),
-      mode: mode === 'ONLINE' ? 'online' : 'offline',
-      names: 'modalities',
-    },
-  }
+  return { folder, jsonl: {}, ...sinksOfSubscriber(resultsSubscriber.variant, resultsSubscriber.options) }
 }

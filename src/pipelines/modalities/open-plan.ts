@@ -15,10 +15,12 @@ import {
   readCheckpointPlan,
   readGenerationPlan,
   readInstructionPlan,
+  readModel,
 } from './other-plans.js'
 import { type ModalitiesPackPlan, readPackPlan } from './pack-plan.js'
+import { type ModalitiesProfilePlan, readProfilePlan } from './profile-plan.js'
 import { type ReadOptions, resolvedText } from './read-config.js'
-import { type ModalitiesTrainingPlan, readTrainingPlan } from './training-plan.js'
+import { type Gpt2Options, type ModalitiesTrainingPlan, readTrainingPlan } from './training-plan.js'
 
 export interface OpenTrainingOptions {
   readonly experimentsRootPath?: string | undefined
@@ -34,6 +36,11 @@ export interface OpenedTraining {
   readonly plan: ModalitiesTrainingPlan
   readonly text: string
   readonly options: ReadOptions
+}
+
+export interface OpenedProfile {
+  readonly plan: ModalitiesProfilePlan
+  readonly experimentId: string
 }
 
 /** @throws FILE_MISSING, CONFIG_INVALID, and what is wrong with the files it names */
@@ -63,9 +70,30 @@ export async function openGenerationPlan(path: string): Promise<ModalitiesGenera
   return readGenerationPlan(await configText(path), common(path))
 }
 
+/** What a configuration may say of a run, where only its model is looked at. */
+const NO_RUN = {
+  experimentId: 'none',
+  experimentsRootPath: '.',
+  checkpointPaths: { checkpoint_folder_path: '.', model_checkpoint_path: '.', optimizer_checkpoint_path: '.' },
+}
+
 /** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
 export async function openCheckpointPlan(path: string): Promise<ModalitiesCheckpointPlan> {
-  return readCheckpointPlan(await configText(path), common(path))
+  return readCheckpointPlan(await configText(path), { ...common(path), ...NO_RUN })
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
+export async function openModel(path: string): Promise<Gpt2Options> {
+  return readModel(await configText(path), { ...common(path), ...NO_RUN })
+}
+
+/** @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED */
+export async function openProfilePlan(path: string, open: OpenTrainingOptions): Promise<OpenedProfile> {
+  const { experimentsRootPath, worldSize = 1 } = open
+  const id = experimentId(new Date(), createHash('sha256').update(path).digest('hex'))
+  const world = { rank: 0, localRank: 0, worldSize }
+  const options = { ...common(path), experimentId: id, experimentsRootPath, world }
+  return { plan: readProfilePlan(await configText(path), options), experimentId: id }
 }
 
 /** @throws FILE_MISSING, CONFIG_INVALID */

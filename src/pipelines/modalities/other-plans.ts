@@ -50,15 +50,17 @@ export function readGenerationPlan(source: string, options: WithoutFiles): Modal
   }
 }
 
-function innermostModel(model: Component, { file }: ReadConfig): Component {
-  if (model.options.model instanceof Component) return innermostModel(model.options.model, { file } as ReadConfig)
+/** The gpt2 that is wrapped. @throws UNSUPPORTED where it is something else */
+export function innermostModel(model: Component, { file }: Pick<ReadConfig, 'file'>): Component {
+  if (model.options.model instanceof Component) return innermostModel(model.options.model, { file })
   if (model.variantKey === 'gpt2') return model
-  const message = `generating with model.${model.variantKey} is not supported: expected gpt2`
+  const message = `using model.${model.variantKey} is not supported: expected gpt2`
   throw configError(message, file, model.path, model.place, 'UNSUPPORTED')
 }
 
 export interface ModalitiesCheckpointPlan {
   readonly checkpointPath: string
+  readonly model: Gpt2Options
   /** Of the configuration's own tokenizer, if it has one. */
   readonly tokenizerPath: string | null
 }
@@ -68,6 +70,7 @@ export function readCheckpointPlan(source: string, options: WithoutFiles): Modal
   const config = readConfig(source, { ...options, readTokenCount: () => 0 })
   let model = topComponent(config, 'checkpointed_model', 'model')
   const { path, place } = model
+  const gpt2 = innermostModel(model, config).options as Gpt2Options
   while (model.options.checkpoint_path === undefined && model.options.model instanceof Component) {
     model = model.options.model
   }
@@ -77,7 +80,14 @@ export function readCheckpointPlan(source: string, options: WithoutFiles): Modal
   }
   const tokenizer = config.builder.top('tokenizer')
   const plan = tokenizer instanceof Component ? tokenizerPlan(tokenizer) : null
-  return { checkpointPath, tokenizerPath: plan?.kind === 'hugging-face' ? plan.source : null }
+  return { checkpointPath, model: gpt2, tokenizerPath: plan?.kind === 'hugging-face' ? plan.source : null }
+}
+
+/** The model of any configuration that has one: under model_raw, as in those of a training, or under model. @throws CONFIG_INVALID, UNSUPPORTED */
+export function readModel(source: string, options: WithoutFiles): Gpt2Options {
+  const config = readConfig(source, { ...options, readTokenCount: () => 0 })
+  const name = config.tree.entries.has('model_raw') ? 'model_raw' : 'model'
+  return innermostModel(topComponent(config, name, 'model'), config).options as Gpt2Options
 }
 
 export interface ModalitiesInstructionPlan {

@@ -80,7 +80,7 @@ export function pythonJson(value: PythonJson): string {
 function numberText({ text, value }: JsonNumber): string {
   if (!/[.eE]/.test(text)) return text === '-0' ? '0' : text
   if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity'
-  return Object.is(value, -0) ? '-0.0' : pythonText({ kind: 'scalar', type: 'float', value, place: NOWHERE })
+  return pythonText({ kind: 'scalar', type: 'float', value, place: NOWHERE })
 }
 
 const NOWHERE = { line: 1, column: 1 }

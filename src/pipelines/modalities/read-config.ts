@@ -6,9 +6,10 @@ import { modalitiesComponents } from './components.js'
 import { type ConfigPath, configError, pathText } from './config-error.js'
 import { interpolate } from './interpolate.js'
 import { Component, type ComputeTools } from './options.js'
+import { pythonYaml } from './python-yaml.js'
 import { modalitiesResolvers, type ResolverContext } from './resolvers.js'
 import { type Notice, readStaleKeys } from './stale.js'
-import { type MapNode, type Place, parseYamlTree, type TreeNode, yamlText } from './yaml-tree.js'
+import { type MapNode, type Place, parseYamlTree, type TreeNode } from './yaml-tree.js'
 
 export interface ReadOptions extends ResolverContext, ComputeTools {}
 
@@ -17,6 +18,8 @@ export interface ReadConfig {
   /** Every `${...}` resolved and every stale key read as today's. */
   readonly tree: MapNode
   readonly builder: Builder
+  /** Names at the top that `${...}` refers to. */
+  readonly referred: ReadonlySet<string>
   readonly notices: Notice[]
   /** Keys of `settings` that `${settings.KEY}` refers to: variables of the file, whatever else they mean. */
   readonly variables: ReadonlySet<string>
@@ -25,10 +28,14 @@ export interface ReadConfig {
 /** @throws CONFIG_INVALID */
 export function readConfig(text: string, options: ReadOptions): ReadConfig {
   const file = options.configFilePath
-  const resolved = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options))
+  const referred = new Set<string>()
+  const resolved = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options), name =>
+    referred.add(name),
+  )
   const { tree, notices } = readStaleKeys(resolved, { experimentsRootPath: options.experimentsRootPath })
   const variables = new Set([...text.matchAll(/\$\{settings\.(\w+)/g)].map(([, key]) => key!))
-  return { file, tree, notices, variables, builder: makeBuilder(tree, file, modalitiesComponents, options) }
+  const builder = makeBuilder(tree, file, modalitiesComponents, options)
+  return { file, tree, referred, notices, variables, builder }
 }
 
 /**
@@ -44,12 +51,12 @@ export function resolvedText(
   const file = options.configFilePath
   const tree = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options))
   const found = tree.entries.get('settings')
-  if (found?.kind !== 'map') return yamlText(tree)
+  if (found?.kind !== 'map') return pythonYaml(tree, { sortKeys: true })
   const changed = Object.entries(settings).map(
     ([key, value]) => [key, { kind: 'scalar', type: 'text', value, place: found.place }] as const,
   )
   const replaced = { ...found, entries: new Map<string, TreeNode>([...found.entries, ...changed]) }
-  return yamlText({ ...tree, entries: new Map([...tree.entries, ['settings', replaced]]) })
+  return pythonYaml({ ...tree, entries: new Map([...tree.entries, ['settings', replaced]]) }, { sortKeys: true })
 }
 
 /** A component at the top, of one kind. @throws CONFIG_INVALID where it is missing or something else */
@@ -82,9 +89,9 @@ export function settingsNode({ file, tree }: ReadConfig): MapNode {
 }
 
 /** Names at the top that nothing uses: perhaps a slip. */
-export function unusedNotices({ tree, builder }: ReadConfig): Notice[] {
+export function unusedNotices({ tree, builder, referred }: ReadConfig): Notice[] {
   return [...tree.entries.keys()]
-    .filter(name => !builder.used.has(name))
+    .filter(name => !builder.used.has(name) && !referred.has(name))
     .map(name => ({
       message: `${name} is not used by anything`,
       path: [name] as ConfigPath,

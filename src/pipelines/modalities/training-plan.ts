@@ -126,9 +126,16 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
   const findings = checkSettings(settings, offered, config.file, settingsNode(config))
   return {
     ...plan,
-    notices: [...config.notices, ...findings, ...unusedNotices(config)],
+    notices: [...config.notices, ...findings, ...profilerNotices(config), ...unusedNotices(config)],
     unsupported: config.builder.unsupported,
   }
+}
+
+function profilerNotices({ builder }: ReadConfig): Notice[] {
+  const profiler = builder.top('profiler')
+  if (!(profiler instanceof Component) || profiler.variantKey === 'no_profiler') return []
+  const message = `profiler.${profiler.variantKey} has no effect in a training: see penstock profile distributed`
+  return [{ message, path: profiler.path, place: profiler.place }]
 }
 
 /** Follows components of one kind along an option; gives the innermost and those passed, outermost first. */

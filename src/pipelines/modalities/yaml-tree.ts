@@ -3,7 +3,7 @@
  * floats in its wider spelling (`1e-5`), no dates. Whole numbers and floats stay apart, because options tell 5 from 5.0.
  * Beside the bounds of `yaml-document.ts`, the growth of aliases is bounded, and tags are refused.
  */
-import { isAlias, isMap, isScalar, isSeq, type Node, Pair, Scalar, stringify, YAMLMap, YAMLSeq } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, type Node, Scalar, type YAMLMap } from 'yaml'
 import { PenstockError } from '../../errors.js'
 import { MAX_DEPTH, MAX_NODES, parseYamlDocument, type YamlDocument } from '../yaml-document.js'
 
@@ -38,46 +38,28 @@ export interface ListNode {
 
 export type TreeNode = ScalarNode | MapNode | ListNode
 
-/** @throws CONFIG_INVALID with file, line and column */
-export function parseYamlTree(text: string, file: string): MapNode {
-  const root = new Reader(parseYamlDocument(text, file, 'failsafe'), file).read()
-  if (root.kind === 'map') return root
-  throw new PenstockError('CONFIG_INVALID', 'expected a mapping of keys at the top', { file, ...root.place })
-}
+type PlainScalar = (text: string) => Pick<ScalarNode, 'type' | 'value'>
 
 /**
- * A tree as YAML text, laid out as PyYAML does, keys sorted. Whole floats keep their fraction, so that reading it again
- * gives the same types.
+ * @param plain what plain scalars are
+ * @throws CONFIG_INVALID with file, line and column
  */
-export function yamlText(root: TreeNode): string {
-  const layout = { sortMapEntries: true, indentSeq: false, lineWidth: 0 }
-  return stringify(yamlNode(root), { schema: 'yaml-1.1', aliasDuplicateObjects: false, ...layout })
-}
-
-function yamlNode(node: TreeNode): Node {
-  if (node.kind === 'list') {
-    const list = new YAMLSeq()
-    list.items = node.items.map(yamlNode)
-    return list
-  }
-  if (node.kind === 'map') {
-    const map = new YAMLMap<Scalar, Node>()
-    map.items = [...node.entries].map(([key, value]) => new Pair(new Scalar(key), yamlNode(value)))
-    return map
-  }
-  const scalar = new Scalar(node.value)
-  if (node.type === 'float') scalar.minFractionDigits = 1
-  return scalar
+export function parseYamlTree(text: string, file: string, plain: PlainScalar = plainScalar): MapNode {
+  const root = new Reader(parseYamlDocument(text, file, 'failsafe'), file, plain).read()
+  if (root.kind === 'map') return root
+  throw new PenstockError('CONFIG_INVALID', 'expected a mapping of keys at the top', { file, ...root.place })
 }
 
 class Reader {
   readonly #source: YamlDocument
   readonly #file: string
+  readonly #plain: PlainScalar
   #nodes = 0
 
-  constructor(source: YamlDocument, file: string) {
+  constructor(source: YamlDocument, file: string, plain: PlainScalar) {
     this.#source = source
     this.#file = file
+    this.#plain = plain
   }
 
   read(): TreeNode {
@@ -133,7 +115,7 @@ class Reader {
     const place = this.#place(node)
     if (!isScalar(node) || typeof node.value !== 'string') return { kind: 'scalar', type: 'null', value: null, place }
     if (node.type !== Scalar.PLAIN) return { kind: 'scalar', type: 'text', value: node.value, place }
-    return { kind: 'scalar', ...plainScalar(node.value), place }
+    return { kind: 'scalar', ...this.#plain(node.value), place }
   }
 
   #place(node: unknown): Place {
@@ -174,6 +156,22 @@ export function plainScalar(text: string): Pick<ScalarNode, 'type' | 'value'> {
   if (infinity !== null) return { type: 'float', value: infinity[1] === '-' ? -Infinity : Infinity }
   if (NAN.test(text)) return { type: 'float', value: Number.NaN }
   return { type: 'text', value: text }
+}
+
+const PYYAML_FLOAT =
+  /^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$/
+const PYYAML_OTHERS =
+  /^(?:[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|<<|=|\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?)$/
+
+/** The same of PyYAML itself, for which `1e-5` is a text: of files that the reference reads without OmegaConf. */
+export function pyYamlScalar(text: string): Pick<ScalarNode, 'type' | 'value'> {
+  const scalar = plainScalar(text)
+  return scalar.type === 'float' && !PYYAML_FLOAT.test(text) ? { type: 'text', value: text } : scalar
+}
+
+/** Whether PyYAML reads an unquoted scalar as this text: not as a number, a date or the like. */
+export function isPyYamlText(text: string): boolean {
+  return pyYamlScalar(text).type === 'text' && !PYYAML_OTHERS.test(text)
 }
 
 function radixValue([, sign, binary, binaryDigits, hexadecimal, hexDigits, , octalDigits]: RegExpExecArray): number {

@@ -61,7 +61,6 @@ describe('toNativeTraining', () => {
       .replace('norm_type: P2_NORM', 'norm_type: P1_NORM')
       .replace('param_dtype: BF_16', 'param_dtype: FP_32')
     expect(toNativeTraining(planOf(other)).differences).toEqual([
-      'the file of to_disc is written in our own form',
       'no dropout, where the file has 0.1',
       'first weights are drawn as "scaled" does it, not "scaled_embed"',
       'gradients are clipped by the Euclidean norm, not P1_NORM',

@@ -1,0 +1,68 @@
+/** The checkpoint that a warmstart goes on from, ours or the reference's, put where the trainer looks for its newest. */
+import { constants } from 'node:fs'
+import { cp, mkdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { PenstockError } from '../errors.js'
+import type { NativeTraining } from '../pipelines/modalities/native.js'
+import {
+  findReferenceCheckpoint,
+  referenceModel,
+  takeOverReference,
+} from '../pipelines/modalities/reference-checkpoint.js'
+import type { ModalitiesTrainingPlan } from '../pipelines/modalities/training-plan.js'
+import { sampleCursor } from '../stages/shuffle-samples.js'
+import { openCheckpoint } from '../training/checkpoint.js'
+import { parseTraining } from '../training/options.js'
+
+type Native = Pick<NativeTraining, 'shuffleSamples' | 'feedTrainer'>
+
+/** @throws FILE_MISSING, CHECKPOINT_INVALID, WORLD_MISMATCH, UNSUPPORTED; PEER_MISSING for one of theirs without torch */
+export async function takeOver(plan: ModalitiesTrainingPlan, native: Native, checkpoints: string): Promise<void> {
+  const from = plan.warmstartFrom!
+  const source = await realpath(from).catch(() => from)
+  if (await exists(join(source, 'state.json'))) await takeOverOurs(source, checkpoints)
+  else await takeOverTheirs(plan, native, checkpoints)
+}
+
+const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined
+
+async function takeOverOurs(source: string, checkpoints: string): Promise<void> {
+  await openCheckpoint(source)
+  const target = join(checkpoints, basename(source))
+  if (resolve(target) === source || (await exists(target))) return
+  const partial = join(checkpoints, `.${basename(source)}.partial`)
+  await mkdir(checkpoints, { recursive: true })
+  await rm(partial, { recursive: true, force: true })
+  await cp(source, partial, { recursive: true, mode: constants.COPYFILE_FICLONE })
+  await rename(partial, target)
+}
+
+/** It becomes one of ours, at the step and sample that the configuration says it stands at. */
+async function takeOverTheirs(
+  { model, settings, warmstartFrom }: ModalitiesTrainingPlan,
+  { shuffleSamples, feedTrainer }: Native,
+  checkpoints: string,
+): Promise<void> {
+  const file = warmstartFrom!
+  const found = await findReferenceCheckpoint(file)
+  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file })
+  if (found.optimizer === undefined) {
+    throw new PenstockError('FILE_MISSING', "its optimizer's state is not beside the model", { file })
+  }
+  const { held_out: _, resume: __, sample_texts: ___, tokenizer: ____, ...options } = feedTrainer
+  const training = parseTraining(options)
+  if (referenceModel(model).bias !== training.model.bias) {
+    const message = 'its norms have biases and its linear maps have none: our trainer has both or neither'
+    throw new PenstockError('UNSUPPORTED', message, { file })
+  }
+  const { training_progress: progress, training_target: target } = settings
+  if (await exists(join(checkpoints, `step-${String(progress.num_seen_steps).padStart(6, '0')}`))) return
+  const state = {
+    step: progress.num_seen_steps,
+    totalSteps: target.num_target_steps,
+    consumedTokens: progress.global_num_seen_tokens,
+    cursor: await sampleCursor(shuffleSamples, progress.num_seen_samples),
+    training,
+  }
+  await takeOverReference(found, model, checkpoints, state, training.torch.python)
+}
