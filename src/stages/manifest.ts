@@ -8,7 +8,7 @@ import { pack, unpack } from 'msgpackr'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
-import { writeWhole } from './output-file.js'
+import { type OutputClaims, writeWhole } from './output-file.js'
 
 const manifestSchema = z.object({
   version: z.literal(1),
@@ -25,8 +25,12 @@ export type PackedManifest = z.output<typeof manifestSchema>
 
 export const manifestPathOf = (packedPath: string): string => `${packedPath}.manifest`
 
-export async function writeManifest(packedPath: string, manifest: z.input<typeof manifestSchema>): Promise<void> {
-  await writeWhole(manifestPathOf(packedPath), 'override', file => file.write(pack(manifest)))
+export async function writeManifest(
+  packedPath: string,
+  manifest: z.input<typeof manifestSchema>,
+  claims?: OutputClaims,
+): Promise<void> {
+  await writeWhole(manifestPathOf(packedPath), 'override', file => file.write(pack(manifest)), claims)
 }
 
 /**

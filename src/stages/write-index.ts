@@ -5,7 +5,8 @@
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
 import { IndexWriter } from '../formats/idx.js'
-import { ifExistsOption, writeWhole } from './output-file.js'
+import type { PicklerState } from '../formats/pickle.js'
+import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { type SinkStage, sink } from './stage.js'
 
 export const writeIndexOptions = z.strictObject({
@@ -17,16 +18,18 @@ export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
   const { path, if_exists } = writeIndexOptions.parse(options)
-  return sink('write-index', input =>
-    writeWhole(path, if_exists, async file => {
-      const writer = new IndexWriter()
-      for await (const { byteOffset, starts, ends } of input) {
+  return sink('write-index', (input, context) => {
+    const write = async (file: OutputFile): Promise<void> => {
+      const writer = new IndexWriter(file.resumedState as PicklerState | undefined)
+      for await (const { byteOffset, starts, ends, mark } of input) {
         for (let line = 0; line < starts.length; line++) {
           writer.push(byteOffset + starts[line]!, ends[line]! - starts[line]!)
         }
         for (const piece of writer.take()) await file.write(piece)
+        await file.mark(mark, () => writer.state())
       }
       for (const piece of writer.finish()) await file.write(piece)
-    }),
-  )
+    }
+    return writeWhole(path, if_exists, write, context.journal?.claims)
+  })
 }
