@@ -204,17 +204,15 @@ export async function publish(paths: readonly string[]): Promise<void> {
   await syncFoldersOf(paths)
 }
 
-/** Removes what stands beside outputs until they are whole: the first's journal late, the locks last. */
+/** Removes what stands beside outputs until they are whole: of the first, whose journal tells of the others, last. */
 export async function removeTemporary(paths: readonly string[]): Promise<void> {
-  for (const path of paths) {
-    await rm(partPathOf(path), { force: true })
-    await rm(scratchPathOf(path), { force: true })
-  }
   for (const path of paths.toReversed()) {
-    await rm(partPathOf(journalPathOf(path)), { force: true })
-    await rm(journalPathOf(path), { force: true })
+    const journal = journalPathOf(path)
+    for (const file of [partPathOf(path), scratchPathOf(path), partPathOf(journal), journal]) {
+      await rm(file, { force: true })
+    }
+    await unlockOutput(path)
   }
-  for (const path of paths) await unlockOutput(path)
 }
 
 /** Before a `.part` is written anew no journal may know the old one, not even after a power cut. */
