@@ -110,8 +110,11 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
   return steps.flatMap(({ entry, options }) => (entry.reads?.(options) ?? []).map(path => ({ options, path })))
 }
 
-/** Place, size and time, and a few blocks, since an edit may leave all of these as they were. */
-async function identityOf(path: string, { dev, ino, size, mtimeMs }: Stats): Promise<string> {
+/**
+ * Inode, size and time, and a few blocks, since an edit may leave these as they were. Not the device: its number may
+ * change with a restart of the machine or a container.
+ */
+async function identityOf(path: string, { ino, size, mtimeMs }: Stats): Promise<string> {
   const hash = createHash('sha256')
   const handle = await open(path)
   try {
@@ -124,7 +127,7 @@ async function identityOf(path: string, { dev, ino, size, mtimeMs }: Stats): Pro
   } finally {
     await handle.close()
   }
-  return [dev, ino, size, mtimeMs, hash.digest('hex')].join(' ')
+  return [ino, size, mtimeMs, hash.digest('hex')].join(' ')
 }
 
 async function tokenizersOf(steps: readonly CheckedStep[]): Promise<Record<string, string>> {
