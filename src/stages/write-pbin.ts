@@ -8,9 +8,10 @@ import { endianness } from 'node:os'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListPickler, type PicklerState } from '../formats/pickle.js'
-import { writeManifest } from './manifest.js'
+import { writePackedManifest } from './manifest.js'
 import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 
@@ -35,40 +36,51 @@ interface Packed {
   readonly documents: number
   readonly dataBytes: number
 }
+interface PackedState extends Packed {
+  readonly pickler: PicklerState
+  readonly checksums: ChecksumState
+}
 
 async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, context: StageContext): Promise<void> {
-  const left = file.resumedState as (Packed & { readonly pickler: PicklerState }) | undefined
+  const left = file.resumedState as PackedState | undefined
   const index = await file.scratch()
   const pickler = new PairListPickler(left?.pickler)
+  const checksums = new BlockChecksums(left?.checksums)
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    checksums.update(bytes)
+    await file.write(bytes)
+  }
   let packed: Packed | undefined = left
   if (left === undefined) await file.write(new Uint8Array(PBIN_HEADER_BYTES))
   else context.count('tokens', left.dataBytes / left.kind.tokenBytes)
   for await (const batch of input) {
     packed = addBatch(packed, batch, pickler, file.path)
-    await file.write(littleEndianBytes(batch.tokens))
+    await append(littleEndianBytes(batch.tokens))
     batch.release?.()
     for (const piece of pickler.take()) await index.write(piece)
     context.count('tokens', batch.tokens.length)
-    await file.mark(batch.mark, () => ({ ...packed, pickler: pickler.state() }))
+    await file.mark(batch.mark, () => ({ ...packed, pickler: pickler.state(), checksums: checksums.state() }))
   }
   if (packed === undefined || packed.dataBytes === 0) {
     throw new PenstockError('DATA_TOO_SMALL', 'no document came: there is nothing to pack', { file: file.path })
   }
   for (const piece of pickler.finish()) await index.write(piece)
   await index.flush()
-  for await (const piece of createReadStream(index.partPath, { highWaterMark: 1 << 18 })) await file.write(piece)
+  for await (const piece of createReadStream(index.partPath, { highWaterMark: 1 << 18 })) await append(piece)
   const { documents, dataBytes, kind } = packed
   const { tokenBytes, tokenizer } = kind
   await file.patch(encodePbinHeader({ dataBytes, tokenBytes }), 0)
   const manifest = {
     version: 1 as const,
+    fileBytes: file.size,
+    checksums: [...checksums.finish()],
     dataBytes,
     tokenBytes,
     documents,
     tokens: dataBytes / tokenBytes,
     ...(tokenizer === undefined ? {} : { tokenizer }),
   }
-  await writeManifest(file.path, manifest, context.journal?.claims)
+  await writePackedManifest(file.path, manifest, context.journal?.claims)
 }
 
 /** Files the places of a batch's documents. @throws TOKENIZER_MISMATCH */

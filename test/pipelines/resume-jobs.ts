@@ -69,15 +69,16 @@ export function jobs(folder: string, name: string): Record<string, Job> {
   const index = { 'write-index': { path: out('.idx') } }
   const pack = { 'write-pbin': { path: out('.pbin') } }
   const packed = ['.pbin', '.pbin.manifest'].map(out)
+  const indexed = ['.idx', '.idx.manifest'].map(out)
   const paths = [at('in.pbin'), at('in.pbin')]
   const onePass = [...head(at('in.jsonl')), { fork: [[index], [extract, tokenize, pack]] }]
   return {
-    index: { stages: [...head(at('in.jsonl')), index], outputs: [out('.idx'), out('.faulty')] },
+    index: { stages: [...head(at('in.jsonl')), index], outputs: [...indexed, out('.faulty')] },
     pack: { stages: [...head(at('in.jsonl')), extract, tokenize, pack], outputs: [...packed, out('.faulty')] },
-    'index and pack in one pass': { stages: onePass, outputs: [out('.idx'), ...packed, out('.faulty')] },
+    'index and pack in one pass': { stages: onePass, outputs: [...indexed, ...packed, out('.faulty')] },
     'index and pack by separate stages': {
       stages: onePass,
-      outputs: [out('.idx'), ...packed, out('.faulty')],
+      outputs: [...indexed, ...packed, out('.faulty')],
       fuse: false,
     },
     'pack of a .gz': {

@@ -25,7 +25,7 @@ import { contentOf, type Job, jobs, prepare, run } from './resume-jobs.js'
 
 const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
-const MARK_BYTES = 150_000
+const MARK_BYTES = 250_000
 
 beforeAll(() => prepare(folder, 1.4))
 
@@ -102,7 +102,8 @@ describe.each(Object.keys(jobs(folder, 'x')))('%s', name => {
 })
 
 const onePass = (name: string): Job => jobs(folder, name)['index and pack in one pass']!
-const [idx, pbin] = ['.idx', '.pbin'] as const
+const idx = '.idx'
+const pbin = '.pbin'
 let works = 0
 
 /** A job that was stopped at its third mark, with outputs of its own. */
