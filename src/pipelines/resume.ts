@@ -69,7 +69,7 @@ function outputsOf(steps: readonly CheckedStep[]): RunOutput[] {
   const isSink = ({ entry }: CheckedStep): boolean => entry.emits === undefined
   for (const { entry, options } of [...steps.filter(isSink), ...steps.filter(step => !isSink(step))]) {
     for (const path of entry.writes?.(options) ?? []) {
-      const ifExists = path === options.quarantine ? 'override' : (options.if_exists as IfExists)
+      const ifExists = path === options.quarantine ? 'override' : ((options.if_exists ?? 'error') as IfExists)
       outputs.set(path, { path, ifExists })
     }
   }

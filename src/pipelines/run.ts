@@ -71,7 +71,9 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
     return result
   } catch (error) {
     const keep = error instanceof PenstockError && WORTH_GOING_ON.includes(error.code)
-    if ((await journal.end(keep)) === 'kept') await tell('kept')
+    // What goes wrong in tidying up must not hide what went wrong.
+    const end = await journal.end(keep).catch(() => undefined)
+    if (end === 'kept') await tell('kept')
     throw error
   }
 }

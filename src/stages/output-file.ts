@@ -224,7 +224,8 @@ export async function forgetJournals(paths: readonly string[]): Promise<void> {
   await syncFoldersOf(known)
 }
 
-async function syncFoldersOf(paths: readonly string[]): Promise<void> {
+/** @throws FILE_UNWRITABLE */
+export async function syncFoldersOf(paths: readonly string[]): Promise<void> {
   for (const folder of new Set(paths.map(path => dirname(path)))) {
     try {
       await syncFolder(folder)

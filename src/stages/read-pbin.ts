@@ -1,6 +1,6 @@
 /** Source of the token ids of a packed file's documents, in the file's order, in batches of about one MiB. */
 import * as z from 'zod'
-import type { TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 import { type SourceStage, type StageContext, source } from './stage.js'
@@ -33,7 +33,7 @@ interface DocumentCursor {
   readonly document: number
 }
 
-/** The documents of files, file after file, each in its own order, in batches of about BATCH_TOKENS tokens. */
+/** The documents of files, file after file, each in its own order, as `tokenBatches` gives them. */
 export async function* documentsOf(
   files: readonly PackedFile[],
   tokenizer: TokenizerIdentity | undefined,
@@ -44,15 +44,27 @@ export async function* documentsOf(
   let number = 0
   for (let file = from.file; file < files.length; file++) {
     let document = file === from.file ? from.document : 0
-    for await (const run of documentRuns(files[file]!, document, limit)) {
-      const tokens = files[file]!.readTokens(run.start, run.count)
+    for await (const { tokens, lengths } of tokenBatches(files[file]!, limit, document)) {
       const { byteLength } = tokens
-      document += run.lengths.length
+      document += lengths.length
       count('tokens', tokens.length)
       const mark = journal?.markAfter(byteLength, () => ({ file, document }))
-      const lengths = Uint32Array.from(run.lengths)
       yield { kind: 'tokens', number: number++, byteLength, tokens, lengths, tokenizer, mark }
     }
+  }
+}
+
+/**
+ * The documents of a file, in its order, in pieces of about BATCH_TOKENS tokens.
+ * @param from the first of them, counted from 0
+ */
+export async function* tokenBatches(
+  file: PackedFile,
+  limit?: number,
+  from = 0,
+): AsyncGenerator<{ tokens: TokenArray; lengths: Uint32Array }> {
+  for await (const { start, count, lengths } of documentRuns(file, limit, from)) {
+    yield { tokens: file.readTokens(start, count), lengths: Uint32Array.from(lengths) }
   }
 }
 
@@ -65,13 +77,14 @@ interface DocumentRun {
 /** Documents that stand one behind the other, up to about BATCH_TOKENS tokens together. */
 async function* documentRuns(
   file: PackedFile,
+  limit: number | undefined,
   from: number,
-  limit = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<DocumentRun> {
   let run: DocumentRun = { start: 0, count: 0, lengths: [] }
+  const end = limit ?? Number.POSITIVE_INFINITY
   let document = 0
   for await (const block of file.documents()) {
-    for (let entry = 0; entry < block.length && document < limit; entry += 2, document++) {
+    for (let entry = 0; entry < block.length && document < end; entry += 2, document++) {
       if (document < from) continue
       const first = block[entry]!
       const length = block[entry + 1]!

@@ -20,6 +20,8 @@ import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
 export const RANGE_BYTES = 4 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
+/** What all workers together may have under way: a kill costs that much again. */
+const MOST_UNDER_WAY_BYTES = 40 << 20
 
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
@@ -138,7 +140,7 @@ interface Packing {
 
 type Task = Omit<RangeTask, 'slot'> & Batch
 
-/** Ranges of RANGE_BYTES; smaller ones where a file is too small to keep every worker busy with them. */
+/** Ranges of RANGE_BYTES; smaller ones for many workers, and where a file is too small to keep all of them busy. */
 async function* tasksFor(
   fileBytes: number,
   workers: number,
@@ -146,7 +148,8 @@ async function* tasksFor(
   common: Omit<RangeTask, 'start' | 'end' | 'slot'>,
 ): AsyncGenerator<Task> {
   const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
-  const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
+  const most = Math.floor(MOST_UNDER_WAY_BYTES / (workers + 1) / 4096) * 4096
+  const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, most, share))
   for (let start = from, number = 0; start < fileBytes; start += rangeBytes, number++) {
     const end = Math.min(fileBytes, start + rangeBytes)
     yield { ...common, start, end, number, byteLength: end - start }

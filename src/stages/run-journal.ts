@@ -30,6 +30,7 @@ import {
   partPathOf,
   publish,
   removeTemporary,
+  syncFoldersOf,
 } from './output-file.js'
 import { lockOutput, unlockOutput } from './output-lock.js'
 
@@ -156,6 +157,7 @@ export class RunJournal implements OutputClaims {
     const done: DoneRecord = { done: await Promise.all(this.settled.map(finishedFile)), result }
     await this.file.append(done)
     await this.file.sync()
+    await syncFoldersOf(this.paths.slice(0, 1))
     this.isDone = true
     await publish(this.settled)
     await this.removeAll()
