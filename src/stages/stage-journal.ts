@@ -1,7 +1,10 @@
 /** A run's journal as one of its stages sees it: what the stage noted before a kill, and what it notes on marks. */
-import type { Mark } from '../formats/batches.js'
+import type { Batch, Mark } from '../formats/batches.js'
 import type { OutputClaims } from './output-file.js'
 import type { RunJournal } from './run-journal.js'
+import type { StageStats } from './stage.js'
+
+const markOf = (item: unknown): Mark | undefined => (item as Partial<Batch> | null)?.mark
 
 export class StageJournal {
   private readonly run: RunJournal
@@ -46,8 +49,24 @@ export class StageJournal {
     this.listeners.push(listener)
   }
 
-  /** For the stream around the stage's body. */
-  handedOn(mark: Mark): void {
+  /** Sets counts to where those of the killed run stood. */
+  restore(stats: StageStats): void {
+    const { counts, ...others } = this.noted<Partial<StageStats>>('out') ?? {}
+    Object.assign(stats, this.noted<Partial<StageStats>>('in'), others)
+    Object.assign(stats.counts, counts)
+  }
+
+  /** An item came, the last before a mark where it carries one. */
+  noteIn(item: unknown, { itemsIn, bytesIn, recordsIn }: StageStats): void {
+    const mark = markOf(item)
+    if (mark !== undefined) this.note(mark, 'in', { itemsIn, bytesIn, recordsIn })
+  }
+
+  /** An item is handed on. Not in one with `noteIn`: a stage may have taken more than it has given. */
+  noteOut(item: unknown, { itemsOut, bytesOut, recordsOut, rejected, counts }: StageStats): void {
+    const mark = markOf(item)
+    if (mark === undefined) return
+    this.note(mark, 'out', { itemsOut, bytesOut, recordsOut, rejected, counts: { ...counts } })
     for (const listener of this.listeners) listener(mark)
   }
 

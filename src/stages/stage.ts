@@ -10,7 +10,7 @@
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../errors.js'
-import { type Batch, recordCount } from '../formats/batches.js'
+import { recordCount } from '../formats/batches.js'
 import type { StageJournal } from './stage-journal.js'
 
 /** What a stage has done so far; read it at any time. Bytes are the items' `byteLength`. */
@@ -127,7 +127,6 @@ export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
 }
 
 const byteLengthOf = (item: unknown): number => (item as { byteLength?: number } | null)?.byteLength ?? 0
-const markOf = (item: unknown): Batch['mark'] => (item as Partial<Batch> | null)?.mark
 
 /** The state shared by the three shapes: one slot for an item on its way in, one waiter for room on the way out. */
 class StageCore<In, Out> {
@@ -186,16 +185,11 @@ class StageCore<In, Out> {
       stageName: this.name,
       stats: this.stats,
       stop: () => this.stop(),
-      keepJournal: (journal: StageJournal) => this.keepJournal(journal),
+      keepJournal: (journal: StageJournal) => {
+        this.context.journal = journal
+        journal.restore(this.stats)
+      },
     })
-  }
-
-  /** The counts go on from where those of the killed run stood. */
-  keepJournal(journal: StageJournal): void {
-    this.context.journal = journal
-    const { counts, ...stats } = journal.noted<Partial<StageStats>>('out') ?? {}
-    Object.assign(this.stats, journal.noted<Partial<StageStats>>('in'), stats)
-    Object.assign(this.stats.counts, counts)
   }
 
   /** Runs the body once and pushes what it yields; later calls only say that there is room again. */
@@ -213,7 +207,7 @@ class StageCore<In, Out> {
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)
       this.stats.recordsOut += recordCount(item)
-      this.noteOut(item)
+      this.context.journal?.noteOut(item, this.stats)
       if (!stream.push(item) && !this.stopped) await this.waitForRoom()
       if (stream.destroyed) return
       if (this.stopped) break
@@ -238,7 +232,7 @@ class StageCore<In, Out> {
         this.stats.itemsIn++
         this.stats.bytesIn += byteLengthOf(item)
         this.stats.recordsIn += recordCount(item)
-        this.noteIn(item)
+        this.context.journal?.noteIn(item, this.stats)
         yield item
         // Room for the next item only now that the body is done with this one.
         this.slot = undefined
@@ -256,21 +250,6 @@ class StageCore<In, Out> {
         this.stats.state = 'working'
       }
     }
-  }
-
-  private noteIn(item: In): void {
-    const mark = markOf(item)
-    if (mark === undefined) return
-    const { itemsIn, bytesIn, recordsIn } = this.stats
-    this.context.journal?.note(mark, 'in', { itemsIn, bytesIn, recordsIn })
-  }
-
-  private noteOut(item: Out): void {
-    const mark = markOf(item)
-    if (mark === undefined) return
-    const { itemsOut, bytesOut, recordsOut, rejected, counts } = this.stats
-    this.context.journal?.note(mark, 'out', { itemsOut, bytesOut, recordsOut, rejected, counts: { ...counts } })
-    this.context.journal?.handedOn(mark)
   }
 
   accept(item: In, taken: () => void): void {
