@@ -129,12 +129,13 @@ export function encodeWordCounts({ bytes, ends, counts }: WordCountsData): Uint8
 
 /** Bytes of what begins with these, of which there must be eight. */
 export function encodedWordCountsBytes(encoded: Uint8Array): number {
-  const [words, byteLength] = new Uint32Array(encoded.slice(0, HEADER_BYTES).buffer)
+  const [words, byteLength] = new Uint32Array(new Uint8Array(encoded.subarray(0, HEADER_BYTES)).buffer)
   return HEADER_BYTES + 12 * words! + byteLength!
 }
 
 export function decodeWordCounts(encoded: Uint8Array): WordCountsData {
-  const { buffer } = encoded.slice()
+  // A copy: the bytes may stand anywhere in their memory, and numbers only at multiples of their size.
+  const { buffer } = new Uint8Array(encoded)
   const [words] = new Uint32Array(buffer, 0, 1)
   let end = 0
   const ends = Float64Array.from(new Uint32Array(buffer, HEADER_BYTES + 8 * words!, words), length => {
