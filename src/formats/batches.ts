@@ -18,6 +18,8 @@ export interface Batch {
  * how far it had come there, each output reports when all before it is durable. stages/run-journal.ts makes them.
  */
 export interface Mark {
+  /** Position among the marks of a run, from 0. */
+  readonly number: number
   /** @param fact of JSON's kinds, or bytes */
   note(name: string, fact: unknown): void
   /** Settles when what follows from it is on record too. */

@@ -52,10 +52,13 @@ export class Quarantine {
 
   private newMember(): QuarantineMember {
     this.members++
-    let marks = 0
+    let next = 0
     return {
-      add: fault => this.add(entryOf(fault), marks),
-      pass: mark => this.pass(mark, marks++),
+      add: fault => this.add(entryOf(fault), next),
+      pass: mark => {
+        next = mark.number + 1
+        this.pass(mark)
+      },
       leave: whole => this.leave(whole),
     }
   }
@@ -68,11 +71,13 @@ export class Quarantine {
     else entries.push(entry)
   }
 
-  private pass(mark: Mark, number: number): void {
+  private pass(mark: Mark): void {
+    const { number } = mark
     this.passed[number] = (this.passed[number] ?? 0) + 1
     if (this.passed[number] < this.members) return
-    const entries = this.waiting.get(number) ?? []
-    this.waiting.delete(number)
+    const due = [...this.waiting].filter(([before]) => before <= number)
+    for (const [before] of due) this.waiting.delete(before)
+    const entries = due.flatMap(([, waiting]) => waiting)
     this.writing = this.writing.then(async () => {
       await this.write(entries)
       await (await this.file)?.mark(mark)

@@ -67,6 +67,7 @@ export class RunJournal implements OutputClaims {
   private readonly locked: Set<string>
   private readonly settled: string[] = []
   private isDone = false
+  private marks = 0
   private readBytes: number
   private markedBytes: number
 
@@ -136,6 +137,7 @@ export class RunJournal implements OutputClaims {
     const facts: Record<string, unknown> = {}
     const reached = new Map<string, OutputProgress>()
     return {
+      number: this.marks++,
       note: (name, fact) => {
         facts[name] = fact
       },
