@@ -4,6 +4,7 @@
  */
 import { createHash, randomInt } from 'node:crypto'
 import * as z from 'zod'
+import type { Mark } from '../formats/batches.js'
 import { chunkSeed } from '../sampling/chunk.js'
 import { numpyGenerator } from '../sampling/numpy-pcg64.js'
 import { pythonRandom } from '../sampling/python-random.js'
@@ -25,18 +26,39 @@ export const orderOptions = {
 export type OrderOptions = z.output<z.ZodObject<typeof orderOptions>>
 export type ChunkOption = NonNullable<OrderOptions['chunk']>
 
-/** A permutation of 0 to count - 1. Without a seed it draws one, and notes it. */
+/** Where an order is to be gone on with. */
+interface OrderCursor {
+  readonly seed: number
+  readonly next: number
+}
+
+export interface DocumentOrder {
+  /** A permutation of 0 to count - 1. */
+  readonly order: Uint32Array
+  /** What of it was done before. */
+  readonly from: number
+  /** @param next what of it is done */
+  markAfter(byteLength: number, next: number): Mark | undefined
+}
+
+/** The order for this many documents. Without a seed it draws one, and notes it. */
 export async function documentOrder(
   count: number,
   { seed, chunk }: OrderOptions,
   context: StageContext,
-): Promise<Uint32Array> {
-  const chosen = seed ?? randomInt(2 ** 32)
+): Promise<DocumentOrder> {
+  const { journal } = context
+  const left = journal?.cursor<OrderCursor>()
+  const chosen = seed ?? left?.seed ?? randomInt(2 ** 32)
   if (seed === undefined) context.note(`the order has the seed ${chosen}`)
   const order = await inTurns(ascending(count), context.signal)
   const generator = chunk === undefined ? pythonRandom(chosen) : numpyGenerator(chunkSeed(chosen, chunk.number, sha256))
   await inTurns(generator.shuffling(order), context.signal)
-  return order
+  return {
+    order,
+    from: left?.next ?? 0,
+    markAfter: (byteLength, next) => journal?.markAfter(byteLength, () => ({ seed: chosen, next })),
+  }
 }
 
 function sha256(text: string): Uint8Array {

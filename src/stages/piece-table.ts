@@ -65,13 +65,13 @@ export class PieceTable {
   }
 
   /**
-   * All pieces in this order, in batches of about one MiB. Reads may wait for the disk, so others have their turn between
-   * them.
+   * The pieces in this order, from a place in it on, in batches of about one MiB. Reads may wait for the disk, so others
+   * have their turn between them.
    * @throws FILE_CHANGED when a file ends before a piece of it does
    */
-  async *inOrder(order: Uint32Array, signal: AbortSignal, gap = 0): AsyncGenerator<PieceBatch> {
+  async *inOrder(order: Uint32Array, signal: AbortSignal, gap = 0, start = 0): AsyncGenerator<PieceBatch> {
     const turns = new Turns(signal)
-    for (let from = 0; from < order.length; ) {
+    for (let from = start; from < order.length; ) {
       let to = from
       let total = 0
       while (to < order.length && to - from < BATCH_PIECES && (to === from || total < BATCH_BYTES)) {

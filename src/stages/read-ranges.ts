@@ -5,7 +5,7 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import type { Batch, LineBatch, LineCursor, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
 import { leaveOutPoison } from './leave-out-poison.js'
@@ -20,6 +20,8 @@ import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenize
 export const RANGE_BYTES = 4 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
+/** What all workers together may have under way: a kill costs that much again. */
+const MOST_UNDER_WAY_BYTES = 40 << 20
 
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
@@ -87,20 +89,23 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
     const note = facts === undefined ? undefined : slownessNote(facts.how)
     if (note !== undefined) context.note(note)
     const common = { descriptor: handle.fd, file: path, fileBytes: stats.size, maxLineBytes: options.max_line_bytes }
-    const tasks = tasksFor(ranges.bytes, common)
+    const { journal } = context
+    const cursor = journal?.cursor<LineCursor>()
+    const tasks = tasksFor(ranges.bytes, cursor?.byteOffset ?? 0, common)
     const run = taskRunner(workers, packing !== undefined)
     const check = regularCheck(path, handle, stats)
-    let firstLine = 1
-    for await (const { reply, number, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
+    let firstLine = cursor?.line ?? 1
+    for await (const { reply, task, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
       // What looks like a faulty record may be a file that is being written.
       await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, number, firstLine, path, facts?.identity, release)
+      const batch = batchOf(reply, task.number, firstLine, path, facts?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
-      yield batch
+      const mark = journal?.markAfter(task.byteLength, () => ({ byteOffset: task.end, line: firstLine }))
+      yield mark === undefined ? batch : withMark(batch, mark)
     }
     await check(true)
     await faults.finish()
@@ -125,15 +130,21 @@ async function packingSetup({
 
 type Task = FileRange & Batch
 
-/** Ranges of RANGE_BYTES; smaller ones where a file is too small to keep every worker busy with them. */
+/** Ranges of RANGE_BYTES; smaller ones for many workers, and where a file is too small to keep all of them busy. */
 function rangesOf(fileBytes: number, workers: number): { bytes: number; workers: number } {
   const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
-  const bytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
+  const most = Math.floor(MOST_UNDER_WAY_BYTES / (workers + 1) / 4096) * 4096
+  const bytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, most, share))
   return { bytes, workers: Math.max(1, Math.min(workers, Math.ceil(fileBytes / bytes))) }
 }
 
-async function* tasksFor(rangeBytes: number, common: Omit<FileRange, 'start' | 'end'>): AsyncGenerator<Task> {
-  for (let start = 0, number = 0; start < common.fileBytes; start += rangeBytes, number++) {
+/** @param from where the first range begins */
+async function* tasksFor(
+  rangeBytes: number,
+  from: number,
+  common: Omit<FileRange, 'start' | 'end'>,
+): AsyncGenerator<Task> {
+  for (let start = from, number = 0; start < common.fileBytes; start += rangeBytes, number++) {
     const end = Math.min(common.fileBytes, start + rangeBytes)
     yield { ...common, start, end, number, byteLength: end - start }
   }
@@ -141,7 +152,7 @@ async function* tasksFor(rangeBytes: number, common: Omit<FileRange, 'start' | '
 
 interface Done {
   readonly reply: RangeReply
-  readonly number: number
+  readonly task: Task
   /** Gives the memory of the reply's tokens back. */
   readonly release: (() => void) | undefined
 }
@@ -150,7 +161,7 @@ interface Done {
 function taskRunner(workers: Workers, packs: boolean): (task: Task) => Promise<Done> {
   const free: SharedArrayBuffer[] = []
   return async task => {
-    const { number, byteLength, ...range } = task
+    const { number: _, byteLength: __, ...range } = task
     const where = { file: task.file, byteOffset: task.start }
     let slot: SharedArrayBuffer | undefined
     const { reply } = await leaveOutPoison<RangeReply>(care => {
@@ -158,7 +169,7 @@ function taskRunner(workers: Workers, packs: boolean): (task: Task) => Promise<D
       slot = packs ? (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES)) : undefined
       return workers.run('default', { ...range, slot, care } satisfies RangeTask)
     }, where)
-    return { reply, number, release: slot === undefined ? undefined : () => void free.push(slot!) }
+    return { reply, task, release: slot === undefined ? undefined : () => void free.push(slot!) }
   }
 }
 
@@ -191,6 +202,10 @@ function batchOf(
             ...(release === undefined ? {} : { release }),
           },
   }
+}
+
+function withMark({ lines, tokens, ...batch }: RangeBatch, mark: Mark): RangeBatch {
+  return { ...batch, lines: { ...lines, mark }, tokens: tokens && { ...tokens, mark }, mark }
 }
 
 /** Lines that came are delivered or reported: anything else is a defect. */

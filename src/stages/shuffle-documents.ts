@@ -30,12 +30,16 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
       if (table.count === 0) throw noDocuments(checked.chunk)
       const { tokenBytes } = files[0]!.header
       let number = 0
-      const order = await documentOrder(table.count, checked, context)
-      for await (const { bytes, byteLengths } of table.inOrder(order, context.signal)) {
+      const { order, from, markAfter } = await documentOrder(table.count, checked, context)
+      let next = from
+      for await (const { bytes, byteLengths } of table.inOrder(order, context.signal, 0, from)) {
+        next += byteLengths.length
+        const { byteLength } = bytes
         const tokens = viewTokens(bytes, tokenBytes)
         context.count('tokens', tokens.length)
         const lengths = byteLengths.map(byteLength => byteLength / tokenBytes)
-        yield { kind: 'tokens', number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
+        const mark = markAfter(byteLength, next)
+        yield { kind: 'tokens', number: number++, byteLength, tokens, lengths, tokenizer, mark }
       }
     } finally {
       await close()

@@ -43,9 +43,12 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
       }
       const name = paths.length === 1 ? paths[0]! : '-'
       let number = 0
-      const order = await documentOrder(table.count, checked, context)
-      for await (const batch of table.inOrder(order, context.signal, 1)) {
-        yield lineBatch(batch, number++, name)
+      const { order, from, markAfter } = await documentOrder(table.count, checked, context)
+      let next = from
+      for await (const pieces of table.inOrder(order, context.signal, 1, from)) {
+        next += pieces.pieces.length
+        const batch = lineBatch(pieces, number++, name)
+        yield { ...batch, mark: markAfter(batch.byteLength, next) }
       }
       for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)
     } finally {

@@ -110,6 +110,7 @@ async function* tokenized(
         tokens,
         lengths,
         tokenizer: identity,
+        mark: batch.mark,
       }
     }
   } finally {
@@ -138,8 +139,12 @@ async function* inPieces(input: AsyncIterable<DocumentBatch>, most: number): Asy
   let number = 0
   for await (const batch of input) {
     const documents = batch.offsets.length - 1
-    for (let first = 0; first < documents; first += most) {
-      yield { ...documentsOf(batch, first, Math.min(documents, first + most)), number: number++ }
+    // At least one: what stands behind an empty batch is a mark's matter too.
+    for (let first = 0; first === 0 || first < documents; first += most) {
+      const end = Math.min(documents, first + most)
+      // A mark stands behind the last piece only.
+      const mark = end === documents ? batch.mark : undefined
+      yield { ...documentsOf(batch, first, end), number: number++, mark }
     }
   }
 }

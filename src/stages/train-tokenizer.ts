@@ -7,11 +7,20 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
-import { type TrainedBpe, toTokenizerJson, WordCounts, type WordCountsData } from '../tokenizer/train/index.js'
+import {
+  decodeWordCounts,
+  encodedWordCountsBytes,
+  encodeWordCounts,
+  type TrainedBpe,
+  toTokenizerJson,
+  WordCounts,
+  type WordCountsData,
+} from '../tokenizer/train/index.js'
+import type { AppendFile } from './append-file.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } from './faults.js'
 import { inOrder } from './in-order.js'
-import { type Care, leaveOutPoison } from './leave-out-poison.js'
-import { ifExistsOption, writeWhole } from './output-file.js'
+import { type Care, leaveOutPoison, type Poison } from './leave-out-poison.js'
+import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { parseOptions } from './parse-options.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 import type { CountTask, MergeTask } from './tokenizer-training-worker.js'
@@ -41,13 +50,14 @@ const WORKER = new URL('./tokenizer-training-worker.js', import.meta.url)
 /** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL without any text */
 export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {
   const checked = parseOptions(trainTokenizerOptions, options, 'train-tokenizer')
-  return sink('train-tokenizer', (input, context) =>
-    writeWhole(checked.path, checked.if_exists, async file => {
+  return sink('train-tokenizer', (input, context) => {
+    const write = async (file: OutputFile): Promise<void> => {
       const size = checked.workers ?? defaultWorkers()
       const workers = openWorkers({ file: worker, workers: size })
       const faults = new FaultHandler(checked, 'train-tokenizer', context)
       try {
-        const words = await countedWords(input, workers, size, faults, context.signal)
+        const counting = inOrder(input, size + 1, counter(workers), context.signal)
+        const words = await countedWords(counting, file, faults)
         if (words.counts.length === 0) {
           throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
             file: checked.path,
@@ -61,32 +71,65 @@ export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WOR
         await faults.abandon()
         await workers.close()
       }
-    }),
-  )
+    }
+    return writeWhole(checked.path, checked.if_exists, write, context.journal?.claims)
+  })
 }
 
-async function countedWords(
-  input: AsyncIterable<DocumentBatch>,
-  workers: Workers,
-  size: number,
-  faults: FaultHandler,
-  signal: AbortSignal,
-): Promise<WordCountsData> {
-  const all = new WordCounts()
-  const count = async (batch: DocumentBatch) => {
+interface CountedBatch {
+  readonly batch: DocumentBatch
+  readonly reply: WordCountsData
+  readonly poison: readonly Poison[]
+}
+
+function counter(workers: Workers): (batch: DocumentBatch) => Promise<CountedBatch> {
+  return async batch => {
     const { bytes, offsets, origin } = batch
     const where = { file: origin.source, line: origin.firstLine }
     const run = (care: Care): Promise<WordCountsData> =>
       workers.run('countBatch', { bytes, offsets, care } satisfies CountTask)
     return { batch, ...(await leaveOutPoison(run, where)) }
   }
-  for await (const { batch, reply, poison } of inOrder(input, size + 1, count, signal)) {
+}
+
+/** The counts since the last mark go to the scratch file: together they are all counts. */
+async function countedWords(
+  counting: AsyncIterable<CountedBatch>,
+  file: OutputFile,
+  faults: FaultHandler,
+): Promise<WordCountsData> {
+  const scratch = await file.scratch()
+  const all = await storedCounts(scratch)
+  let recent = new WordCounts()
+  for await (const { batch, reply, poison } of counting) {
     for (const { piece, code, message } of poison) {
       await faults.handle({ code, message, ...recordAt(batch.origin, piece) })
     }
-    all.merge(reply)
+    recent.merge(reply)
+    if (batch.mark === undefined) continue
+    const data = recent.data()
+    await scratch.write(encodeWordCounts(data))
+    await file.mark(batch.mark)
+    all.merge(data)
+    recent = new WordCounts()
   }
+  if (all.wordCount === 0) return recent.data()
+  all.merge(recent.data())
   return all.data()
+}
+
+/** What a killed run had counted, in the order in which it counted it. */
+async function storedCounts(scratch: AppendFile): Promise<WordCounts> {
+  const all = new WordCounts()
+  const start = new Uint8Array(8)
+  for (let position = 0; position < scratch.size; ) {
+    await scratch.read(start, position)
+    const encoded = new Uint8Array(encodedWordCountsBytes(start))
+    await scratch.read(encoded, position)
+    all.merge(decodeWordCounts(encoded))
+    position += encoded.byteLength
+  }
+  return all
 }
 
 async function merged(
