@@ -22,6 +22,12 @@ export let MERGE_RESULTS: usize = 0
 export let WORDS: usize = 0
 /** 64 minus the logarithm of the number of buckets. */
 export let WORD_SHIFT: u64 = 0
+/** Words of medium length: lines of 64 bytes, key and value; see words.ts. */
+export let MEDIUM_WORDS: usize = 0
+/** 64 minus the logarithm of the number of lines. */
+export let MEDIUM_SHIFT: u64 = 0
+/** A bucket that stays empty. */
+export let NOWHERE: usize = 0
 /** Long words: slots of 16 bytes (hash u64, arena offset u32, bytes u16, tokens u16) and their arena. */
 export let LONG_WORDS: usize = 0
 export let LONG_MASK: u32 = 0
@@ -52,7 +58,7 @@ export let CHANGING: usize = 0
 
 export function setTables(
   lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, pairs: usize, pairMask: u32, pairFilter: usize, filterBits: u32, mergeResults: usize,
-  words: usize, wordBits: u32, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
+  words: usize, wordBits: u32, mediumWords: usize, mediumBits: u32, nowhere: usize, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
   escapes: usize, containers: usize, path: usize, tokenPairs: usize, template: usize, changing: usize,
 ): void {
@@ -67,6 +73,9 @@ export function setTables(
   MERGE_RESULTS = mergeResults
   WORDS = words
   WORD_SHIFT = 64 - <u64>wordBits
+  MEDIUM_WORDS = mediumWords
+  MEDIUM_SHIFT = 64 - <u64>mediumBits
+  NOWHERE = nowhere
   LONG_WORDS = longWords
   LONG_MASK = longMask
   ARENA = arena

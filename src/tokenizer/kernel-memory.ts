@@ -122,6 +122,9 @@ export function fillTables(
   const pairFilter = layout.take(8 << filterBits)
   const results = layout.take(merges * 4)
   const words = layout.take(64 << wordBits)
+  const mediumBits = wordBits - 2
+  const mediumWords = layout.take(64 << mediumBits)
+  const nowhere = layout.take(64)
   const longWords = layout.take(16 << LONG_WORD_BITS)
   const arena = layout.take(ARENA_BYTES)
   const starts = layout.take(WORDS_AT_ONCE * 4)
@@ -179,13 +182,15 @@ export function fillTables(
       results,
       words,
       wordBits,
+      mediumWords,
+      mediumBits,
+      nowhere,
     ],
     ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
     ...[stageList, stages.length, escapes, containers, path, tokenPairs, template, changing],
   )
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
-  kernel.clearWords()
   if (plan.ignoresMerges) setWholeWords(memory, kernel, plan, layout)
   kernel.setFree(layout.end)
   return {
