@@ -40,7 +40,7 @@ export let KEYS: usize = 0
 export let SYMBOLS: usize = 0
 /** u8 per code point: letter, number, space or other. */
 export let GPT2_CLASSES: usize = 0
-/** Stages of the pattern pre-tokenizer, three addresses each: classes, table, fused table. */
+/** Stages of the pattern pre-tokenizer, four u32 each: addresses of classes, table and fused table, flags of plain.ts. */
 export let STAGES: usize = 0
 export let STAGE_COUNT: i32 = 0
 /** JSON: u8 per byte, what a one-letter escape means, or 0. */

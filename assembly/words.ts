@@ -32,6 +32,25 @@ let evictions: u32 = 0
 /** Words in a group; a pre-tokenizer may find up to 64 more before it hands them over. */
 export const GROUP: i32 = 512
 
+/** Writes base + each bit of `starts` to `to`, four at a time, and returns their end; what is beyond is overwritten or not read. */
+// @ts-ignore: decorator
+@inline
+export function writeStarts(starts: u64, base: usize, to: usize): usize {
+  const end = to + (<usize>popcnt(starts) << 2)
+  let bits = starts
+  for (let at = to; at < end; at += 16) {
+    store<u32>(at, <u32>base + <u32>ctz(bits))
+    bits &= bits - 1
+    store<u32>(at, <u32>base + <u32>ctz(bits), 4)
+    bits &= bits - 1
+    store<u32>(at, <u32>base + <u32>ctz(bits), 8)
+    bits &= bits - 1
+    store<u32>(at, <u32>base + <u32>ctz(bits), 12)
+    bits &= bits - 1
+  }
+  return end
+}
+
 export function clearWords(): void {
   memory.fill(WORDS, 0, <usize>64 << <usize>(64 - WORD_SHIFT))
   memory.fill(MEDIUM_WORDS, 0, <usize>64 << <usize>(64 - MEDIUM_SHIFT))

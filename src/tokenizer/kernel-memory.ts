@@ -5,6 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { compilePattern, type Dfa } from './dfa.js'
 import type { EnginePlan } from './engine.js'
+import { plainFlags } from './plain-pattern.js'
 import { GPT2_PATTERN, gpt2Classes } from './pretokenize.js'
 import { CODE_POINT_LIMIT } from './unicode.js'
 
@@ -131,7 +132,7 @@ export function fillTables(
   const keys = layout.take(64 + WORDS_AT_ONCE * 32) + 64
   const symbols = layout.take(2 * 64 * 4 + 64)
   const classes = layout.take(CODE_POINT_LIMIT)
-  const stageList = layout.take(stages.length * 12)
+  const stageList = layout.take(stages.length * 16)
   const stageTables = stages.map(dfa => [
     layout.take(CODE_POINT_LIMIT),
     layout.take(dfa.table.byteLength),
@@ -161,7 +162,7 @@ export function fillTables(
   bytes.set(gpt2Classes(), classes)
   for (const [index, dfa] of stages.entries()) {
     const addresses = stageTables[index]!
-    ints.set(addresses, stageList / 4 + index * 3)
+    ints.set([...addresses, plainFlags(dfa.source)], stageList / 4 + index * 4)
     bytes.set(dfa.classes, addresses[0])
     new Uint16Array(memory.buffer).set(dfa.table, addresses[1]! / 2)
     new Uint16Array(memory.buffer).set(dfa.fused, addresses[2]! / 2)
