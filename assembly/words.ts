@@ -30,7 +30,7 @@ let arenaAge: u32 = 0
 let evictions: u32 = 0
 
 /** Words in a group; a pre-tokenizer may find up to 64 more before it hands them over. */
-export const GROUP: i32 = 512
+export const GROUP: i32 = 256
 
 /** Writes base + each bit of `starts` to `to`, four at a time, and returns their end; what is beyond is overwritten or not read. */
 // @ts-ignore: decorator
@@ -83,7 +83,7 @@ export function encodeWords<T>(count: i32, out: usize): usize {
     } while (key < end)
     if (key >= end) break
     const start: usize = load<u32>(key, 20)
-    const stop: usize = load<u32>(STARTS + ((key - KEYS) >> 3), 4)
+    const stop: usize = load<u32>(key, 52)
     out += <usize>encodeRareWord<T>(start, <u32>(stop - start), key, out) * sizeof<T>()
     key += 32
   }
@@ -112,7 +112,6 @@ function findBuckets(count: i32): void {
   const lengthMasks = LENGTH_MASKS
   let key = KEYS
   let start: usize = load<u32>(STARTS)
-  let touched: u32 = 0
   const end = STARTS + (<usize>count << 2)
   for (let at = STARTS; at < end; at += 4) {
     const stop: usize = load<u32>(at, 4)
@@ -121,17 +120,21 @@ function findBuckets(count: i32): void {
     if (length <= SHORT_LIMIT) {
       const masks = lengthMasks + (length << 4)
       const word = v128.or(v128.and(v128.load(start), v128.load(masks)), v128.load(masks, 272))
-      const bucket = words + (<usize>(hashOfKey(word) >> shift) << 6)
-      touched ^= load<u32>(bucket)
+      const bucket = <u32>words + (<u32>(hashOfKey(word) >> shift) << 6)
       v128.store(key, word)
-      store<u32>(key, <u32>bucket, 16)
+      store<u32>(key, bucket, 16)
+      store<u32>(at, bucket)
     } else {
-      touched ^= load<u32>(findLongBucket(start, <u32>length, key))
+      store<u32>(at, <u32>findLongBucket(start, <u32>length, key))
     }
     key += 32
     start = stop
   }
-  // Keeps the loads above from being optimized away: they bring the buckets into the cache.
+  store<u32>(key, <u32>start, 20)
+  // Apart from the work above, so that the processor sees many of these loads at once: they bring the buckets into the
+  // cache. The store keeps them from being optimized away.
+  let touched: u32 = 0
+  for (let at = STARTS; at < end; at += 4) touched ^= load<u32>(load<u32>(at))
   store<u32>(KEYS - 16, touched)
 }
 
@@ -158,8 +161,10 @@ function encodeRareWord<T>(word: usize, length: u32, key: usize, out: usize): u3
   const wanted = v128.load(key)
   const bucket: usize = load<u32>(key, 16)
   let entry = entryOf(bucket, wanted)
-  if (entry == 0) entry = fetchEntry(bucket, wanted)
-  if (entry == 0) entry = freeEntry(bucket, wanted)
+  const free = entry == 0 ? freeIn(bucket) : 0
+  // A word is kept in its other bucket only when this one is full.
+  if (entry == 0 && free == 0) entry = fetchEntry(bucket, wanted)
+  if (entry == 0) entry = free != 0 ? free : freeEntry(bucket, wanted)
   else {
     const count = <u32>load<u16>(entry, 30)
     if (count != ELSEWHERE) {
@@ -213,20 +218,18 @@ function otherBucket(bucket: usize, key: v128): usize {
   return bucket == first ? second : first
 }
 
-/** Brings an entry from its other bucket to this one if there is room to be made; returns where it is, 0: nowhere. */
+/** Brings an entry from its other bucket to this full one if room can be made; returns where it is, 0: nowhere. */
 function fetchEntry(bucket: usize, key: v128): usize {
   const found = entryOf(otherBucket(bucket, key), key)
   if (found == 0) return 0
-  const entry = emptyEntry(bucket)
+  const entry = emptiedEntry(bucket)
   if (entry == 0) return found
   moveEntry(found, entry)
   return entry
 }
 
-/** A free entry of the bucket, made by moving one to its other bucket if need be, or 0. */
-function emptyEntry(bucket: usize): usize {
-  const free = freeIn(bucket)
-  if (free != 0) return free
+/** An entry of the full bucket, made free by moving what it holds to its other bucket, or 0. */
+function emptiedEntry(bucket: usize): usize {
   for (let entry = bucket + 32; entry >= bucket; entry -= 32) {
     const other = freeIn(otherBucket(bucket, v128.load(entry)))
     if (other == 0) continue
@@ -242,11 +245,10 @@ function moveEntry(from: usize, to: usize): void {
   v128.store(from, i64x2.splat(0))
 }
 
-/** A free entry for a new key; where all are taken, one that is given up. */
+/** A free entry for a new key whose bucket is full; where all are taken, one that is given up. */
 function freeEntry(bucket: usize, key: v128): usize {
-  let entry = freeIn(bucket)
-  if (entry == 0) entry = freeIn(otherBucket(bucket, key))
-  if (entry == 0) entry = emptyEntry(bucket)
+  let entry = freeIn(otherBucket(bucket, key))
+  if (entry == 0) entry = emptiedEntry(bucket)
   return entry == 0 ? bucket + (<usize>(++evictions & 1) << 5) : entry
 }
 
@@ -266,8 +268,8 @@ function encodeLongWord<T>(word: usize, length: u32, hash: u64, out: usize): u32
     return copyTokens<T>(text + ((length + 7) & ~7), load<u16>(slot, 14), out)
   }
   const count = mergeWord<T>(word, length, out)
-  if (length <= MEDIUM_LIMIT && <usize>count * sizeof<T>() <= 30) addMediumWord<T>(word, length, hash, out, count)
-  else addLongWord<T>(word, length, hash, out, count)
+  const isKept = length <= MEDIUM_LIMIT && addMediumWord<T>(word, length, hash, out, count)
+  if (!isKept) addLongWord<T>(word, length, hash, out, count)
   return count
 }
 
@@ -299,15 +301,17 @@ function encodeMediumWord<T>(word: usize, length: u32, hash: u64, out: usize): u
   return load<u16>(line, 62)
 }
 
-function addMediumWord<T>(word: usize, length: u32, hash: u64, tokens: usize, count: u32): void {
+/** Whether there was room for the word and its tokens. */
+function addMediumWord<T>(word: usize, length: u32, hash: u64, tokens: usize, count: u32): bool {
   let line = mediumLine(hash)
-  const neighbour = MEDIUM_WORDS + ((line - MEDIUM_WORDS) ^ 64)
-  if (load<u16>(line, 62) != 0 && (load<u16>(neighbour, 62) == 0 || (++evictions & 1) == 0)) line = neighbour
+  if (load<u16>(line, 62) != 0) line = MEDIUM_WORDS + ((line - MEDIUM_WORDS) ^ 64)
+  if (load<u16>(line, 62) != 0 || <usize>count * sizeof<T>() > 30) return false
   v128.store(line, v128.load(word))
   v128.store(line, endOfKey(word, length), 16)
   v128.store(line, v128.load(tokens), 32)
   v128.store(line, v128.load(tokens, 16), 48)
   store<u16>(line, count, 62)
+  return true
 }
 
 // @ts-ignore: decorator

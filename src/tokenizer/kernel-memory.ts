@@ -48,7 +48,7 @@ export interface KernelExports {
 }
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
-const WORDS_AT_ONCE = 512 + 64 + 8
+const WORDS_AT_ONCE = 256 + 64 + 8
 /** Fewer, and the long words of 100 MB of source code drive each other out (bench/tokenizer.ts). */
 const LONG_WORD_BITS = 18
 const ARENA_BYTES = 1 << 24
