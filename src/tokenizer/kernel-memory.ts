@@ -14,7 +14,7 @@ export interface KernelExports {
   readonly firstUsableAddress: () => number
   readonly setTables: (...addresses: number[]) => void
   readonly setFree: (address: number) => void
-  readonly setMerges: (left: number, right: number, count: number) => void
+  readonly setMerges: (left: number, right: number, result: number, count: number) => void
   readonly setWholeWords: (
     texts: number,
     offsets: number,
@@ -112,16 +112,14 @@ export function fillTables(
   const layout = new Layout(kernel.firstUsableAddress())
   const { howToSplit, stages } = stagesOf(plan)
   const merges = plan.merges.left.length
-  // At most a quarter full: new words of large vocabularies cost a tenth less than with half (bench/tokenizer.ts).
-  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 4 + 1)))
+  const rankBits = Math.ceil(Math.log2(merges + 2))
+  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 2 + 1)))
   const lengthMasks = layout.take(2 * 17 * 16)
   const byteIds = layout.take(256 * 4)
   const bytePairRanks = layout.take(65_536 * 4)
   const innerPairs = layout.take(8192)
-  const pairs = layout.take(8 << pairBits)
-  const filterBits = pairBits - 4
-  const pairFilter = layout.take(8 << filterBits)
-  const results = layout.take(merges * 4)
+  const mergeList = layout.take(merges * 8)
+  const pairs = layout.take(4 << pairBits)
   const words = layout.take(64 << wordBits)
   const mediumBits = wordBits - 2
   const mediumWords = layout.take(64 << mediumBits)
@@ -157,7 +155,6 @@ export function fillTables(
     bytes[lengthMasks + 17 * 16 + length * 16 + 15] = length
   }
   ints.set(plan.symbols.byteIds, byteIds / 4)
-  ints.set(plan.merges.result, results / 4)
   bytes.set(plan.symbols.innerPairs, innerPairs)
   bytes.set(gpt2Classes(), classes)
   for (const [index, dfa] of stages.entries()) {
@@ -176,11 +173,10 @@ export function fillTables(
       byteIds,
       bytePairRanks,
       innerPairs,
+      mergeList,
+      rankBits,
       pairs,
-      (1 << pairBits) - 1,
-      pairFilter,
-      filterBits,
-      results,
+      pairBits,
       words,
       wordBits,
       mediumWords,
@@ -210,14 +206,16 @@ export function fillTables(
 
 /** Needs the lists of tokens only while it runs; they lie behind the tables for that long. */
 function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, free: number): void {
-  const { left, right } = plan.merges
+  const { left, right, result } = plan.merges
   const leftAt = (free + 63) & ~63
   const rightAt = leftAt + left.byteLength
-  growTo(memory, rightAt + right.byteLength)
+  const resultAt = rightAt + left.byteLength
+  growTo(memory, resultAt + left.byteLength)
   const ints = new Uint32Array(memory.buffer)
   ints.set(left, leftAt / 4)
   ints.set(right, rightAt / 4)
-  kernel.setMerges(leftAt, rightAt, left.length)
+  ints.set(result, resultAt / 4)
+  kernel.setMerges(leftAt, rightAt, resultAt, left.length)
 }
 
 /** The words that are one token whatever the merges say. */
