@@ -359,51 +359,62 @@ function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
   return 1
 }
 
-// Whole words lie in an open-addressing table of 16-byte slots: low half of the hash u32, address of the text u32
-// (0: empty), length u32, token u32. A vocabulary whose merges are not to be ignored has none: finding out which of its
-// words their merges make one token takes as long as merging them when they come.
+// Whole words lie in an open-addressing table of u32: the word's number and over it bits of its hash, all ones when
+// empty. A vocabulary whose merges are not to be ignored has none: finding out which of its words their merges make one
+// token takes as long as merging them when they come.
 let wholeWords: usize = 0
-let wholeWordMask: u32 = 0
+let wholeShift: u64 = 0
+let wholeMask: u32 = 0
+let numberMask: u32 = 0
+let wholeTexts: usize = 0
+let wholeOffsets: usize = 0
+let wholeIds: usize = 0
 
 /**
- * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]. `table` has room for more slots
- * than words, a power of two; the texts have to stay.
+ * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]; they have to stay. `table` has
+ * room for 2^slotBits slots, more than there are words.
  */
-export function setWholeWords(texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slots: u32): void {
-  memory.fill(table, 0, <usize>slots << 4)
+export function setWholeWords(texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slotBits: u32): void {
+  memory.fill(table, 0xff, <usize>4 << slotBits)
   wholeWords = table
-  wholeWordMask = slots - 1
-  for (let i: u32 = 0; i < count; i++) {
-    const start = load<u32>(offsets + (<usize>i << 2))
-    const length = load<u32>(offsets + (<usize>i << 2), 4) - start
+  wholeShift = 64 - <u64>slotBits
+  wholeMask = (1 << slotBits) - 1
+  numberMask = (1 << (32 - clz(count))) - 1
+  wholeTexts = texts
+  wholeOffsets = offsets
+  wholeIds = ids
+  for (let number: u32 = 0; number < count; number++) {
+    const start = load<u32>(offsets + (<usize>number << 2))
+    const length = load<u32>(offsets + (<usize>number << 2), 4) - start
     if (length == 0) continue
-    const word = texts + start
-    const hash = hashOf(word, length)
-    let slot = wholeWords + (<usize>(<u32>(hash >> 32) & wholeWordMask) << 4)
-    while (load<u32>(slot, 4) != 0) slot = nextWholeWord(slot)
-    store<u32>(slot, <u32>hash)
-    store<u32>(slot, <u32>word, 4)
-    store<u32>(slot, length, 8)
-    store<u32>(slot, load<u32>(ids + (<usize>i << 2)), 12)
-  }
-}
-
-function wholeWord(word: usize, length: u32): u32 {
-  const hash = hashOf(word, length)
-  let slot = wholeWords + (<usize>(<u32>(hash >> 32) & wholeWordMask) << 4)
-  while (true) {
-    const text: usize = load<u32>(slot, 4)
-    if (text == 0) return NONE
-    const isSame = load<u32>(slot) == <u32>hash && load<u32>(slot, 8) == length && memory.compare(text, word, length) == 0
-    if (isSame) return load<u32>(slot, 12)
-    slot = nextWholeWord(slot)
+    const hash = hashOf(texts + start, length)
+    let slot = <u32>(hash >> wholeShift)
+    while (load<u32>(table + (<usize>slot << 2)) != NONE) slot = (slot + 1) & wholeMask
+    store<u32>(table + (<usize>slot << 2), wholeBits(hash) | number)
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function nextWholeWord(slot: usize): usize {
-  return wholeWords + ((slot + 16 - wholeWords) & ((<usize>wholeWordMask << 4) | 15))
+function wholeBits(hash: u64): u32 {
+  return <u32>(hash >> (wholeShift - 32)) & ~numberMask
+}
+
+function wholeWord(word: usize, length: u32): u32 {
+  const hash = hashOf(word, length)
+  let slot = <u32>(hash >> wholeShift)
+  while (true) {
+    const entry = load<u32>(wholeWords + (<usize>slot << 2))
+    if (entry == NONE) return NONE
+    const number = entry & numberMask
+    if (number == (entry ^ wholeBits(hash))) {
+      const at = <usize>number << 2
+      const start = load<u32>(wholeOffsets + at)
+      const isSame = load<u32>(wholeOffsets + at, 4) - start == length && memory.compare(wholeTexts + start, word, length) == 0
+      if (isSame) return load<u32>(wholeIds + at)
+    }
+    slot = (slot + 1) & wholeMask
+  }
 }
 
 /** Never 0, which marks an empty slot. */

@@ -21,7 +21,7 @@ export interface KernelExports {
     ids: number,
     count: number,
     table: number,
-    slots: number,
+    slotBits: number,
   ) => void
   readonly clearWords: () => void
   readonly configure: (howToSplit: number, isWide: number) => void
@@ -221,8 +221,8 @@ function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: Engi
 /** The words that are one token whatever the merges say. */
 function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, layout: Layout): void {
   const { texts, offsets, ids } = plan.words
-  const slots = 1 << Math.ceil(Math.log2(ids.length * 2 + 1))
-  const table = layout.take(slots * 16)
+  const slotBits = Math.ceil(Math.log2(ids.length * 2 + 1))
+  const table = layout.take(4 << slotBits)
   const textsAt = layout.take(texts.length + 64)
   const offsetsAt = layout.take(offsets.byteLength)
   const idsAt = layout.take(ids.byteLength)
@@ -232,7 +232,7 @@ function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: 
   new Uint8Array(memory.buffer).set(texts, textsAt)
   ints.set(offsets, offsetsAt / 4)
   ints.set(ids, idsAt / 4)
-  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots)
+  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slotBits)
 }
 
 function stagesOf(plan: EnginePlan): { howToSplit: number; stages: readonly Dfa[] } {
