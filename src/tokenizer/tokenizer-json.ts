@@ -128,12 +128,7 @@ function pairOf(merge: unknown): readonly [string, string] | undefined {
   return typeof left === 'string' && typeof right === 'string' ? [left, right] : undefined
 }
 
-function readSymbols(
-  model: Json,
-  vocabulary: Vocabulary,
-  words: PackedVocabulary,
-  isByteLevel: boolean,
-): Symbols {
+function readSymbols(model: Json, vocabulary: Vocabulary, words: PackedVocabulary, isByteLevel: boolean): Symbols {
   const byteFallback = model.byte_fallback === true
   const byteIds = new Uint32Array(256).map((_, byte) => {
     const token = isByteLevel
