@@ -2,7 +2,7 @@
 // read 16 bytes a step; UTF-8 is checked only in records that have a byte over 0x7f. A line feed behind the record is
 // the sentinel that ends every loop: the host puts one behind what it hands over.
 import { CONTAINERS, ESCAPES, PATH } from './memory'
-import { isUtf8 } from './utf8'
+import { bitmask64, isUtf8 } from './utf8'
 
 export const OK: i32 = 0
 export const JSON_INVALID: i32 = 1
@@ -214,29 +214,82 @@ function specialBytes(block: v128): i32 {
 
 /** The address behind the closing quote of the string that starts at `start`, or 0. */
 function skipString(start: usize): usize {
-  let at = start
+  const quote = i8x16.splat(<i8>QUOTE)
+  const backslash = i8x16.splat(<i8>BACKSLASH)
+  const lowest = i8x16.splat(0x20)
   let all = seen
+  /** Whether the next block's first byte is escaped by the last of the one before. */
+  let carry: u64 = 0
+  let at = start
   while (true) {
-    const block = v128.load(at)
-    const special = specialBytes(block)
-    all = v128.or(all, block)
-    if (special == 0) {
-      at += 16
-      continue
+    const v0 = v128.load(at)
+    const v1 = v128.load(at, 16)
+    const v2 = v128.load(at, 32)
+    const v3 = v128.load(at, 48)
+    all = v128.or(v128.or(all, v128.or(v0, v1)), v128.or(v2, v3))
+    let quotes = bitmask64(i8x16.eq(v0, quote), i8x16.eq(v1, quote), i8x16.eq(v2, quote), i8x16.eq(v3, quote))
+    const backslashes = bitmask64(
+      i8x16.eq(v0, backslash), i8x16.eq(v1, backslash), i8x16.eq(v2, backslash), i8x16.eq(v3, backslash),
+    )
+    const controls = bitmask64(
+      i8x16.lt_u(v0, lowest), i8x16.lt_u(v1, lowest), i8x16.lt_u(v2, lowest), i8x16.lt_u(v3, lowest),
+    )
+    let escaped: u64 = 0
+    if ((backslashes | carry) != 0) {
+      escaped = escapedBytes(backslashes, carry)
+      carry = (backslashes & ~escaped) >> 63
+      quotes &= ~escaped
     }
-    at += <usize>ctz(special)
-    const byte = <u32>load<u8>(at)
-    if (byte == QUOTE) {
-      seen = all
-      return at + 1
-    }
-    const length = byte == BACKSLASH ? escapeLength(at) : 0
-    if (length == 0) {
-      stopped = at
+    // Up to the closing quote, it too; all bits when there is none.
+    const inside = quotes ^ (quotes - 1)
+    if ((controls & inside) != 0) {
+      stopped = at + <usize>ctz(controls & inside)
       return 0
     }
-    at += length
+    escaped &= inside
+    if (escaped != 0) {
+      // Simple escapes are told in one go; what is left has to be \u and four digits.
+      let others = escaped & ~bitmask64(isEscape(v0), isEscape(v1), isEscape(v2), isEscape(v3))
+      for (; others != 0; others &= others - 1) {
+        const letter = at + <usize>ctz(others)
+        if (load<u8>(letter) == 0x75 && hexAt(letter + 1) <= 0xffff) continue
+        stopped = letter
+        return 0
+      }
+    }
+    if (quotes != 0) {
+      seen = all
+      return at + <usize>ctz(quotes) + 1
+    }
+    at += 64
   }
+}
+
+const EVEN_BITS: u64 = 0x5555555555555555
+
+/**
+ * The bytes that an odd number of backslashes stands before; `carry` when one does before the first (G. Langdale and
+ * D. Lemire, "Parsing gigabytes of JSON per second", 2019).
+ */
+// @ts-ignore: decorator
+@inline
+function escapedBytes(backslashes: u64, carry: u64): u64 {
+  const escaping = backslashes & ~carry
+  const follows = (escaping << 1) | carry
+  const oddStarts = escaping & ~(EVEN_BITS | follows)
+  const evenSequences = oddStarts + escaping
+  return (EVEN_BITS ^ (evenSequences << 1)) & follows
+}
+
+/** Bytes that are a whole escape behind a backslash: the bits that their two halves have in common. */
+// @ts-ignore: decorator
+@inline
+function isEscape(block: v128): v128 {
+  const byLow = i8x16(0, 0, 13, 0, 8, 0, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1)
+  const byHigh = i8x16(0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0)
+  const low = i8x16.swizzle(byLow, v128.and(block, i8x16.splat(15)))
+  const both = v128.and(low, i8x16.swizzle(byHigh, i8x16.shr_u(block, 4)))
+  return i8x16.ne(both, i64x2.splat(0))
 }
 
 /** Length of the escape at `at`, its backslash included, or 0. */
