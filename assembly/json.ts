@@ -44,7 +44,7 @@ let stopped: usize = 0
 
 /**
  * Scans the record at `start`, whose line feed is at `end` or before it. With pathLength >= 0, writes the text at the
- * path to `text`, which has room for the record's length and 32 bytes more.
+ * path to `text`, which has room for the record's length and 128 bytes more.
  */
 export function scanRecord(start: usize, end: usize, pathLength: i32, text: usize): i32 {
   seen = i64x2.splat(0)
@@ -203,15 +203,6 @@ function skipDigits(at: usize): usize {
   return 0
 }
 
-/** Bits of the bytes that end a run of plain text in a string: quote, backslash, control characters. */
-// @ts-ignore: decorator
-@inline
-function specialBytes(block: v128): i32 {
-  const isQuote = i8x16.eq(block, i8x16.splat(<i8>QUOTE))
-  const isBackslash = i8x16.eq(block, i8x16.splat(<i8>BACKSLASH))
-  return i8x16.bitmask(v128.or(v128.or(isQuote, isBackslash), i8x16.lt_u(block, i8x16.splat(0x20))))
-}
-
 /** The address behind the closing quote of the string that starts at `start`, or 0. */
 function skipString(start: usize): usize {
   const quote = i8x16.splat(<i8>QUOTE)
@@ -301,45 +292,71 @@ function escapeLength(at: usize): usize {
   return letter == 0x75 && hexAt(at + 2) <= 0xffff ? 6 : 0
 }
 
-/** Like skipString, and writes the unescaped text to `copied`, which it moves. */
+/** Like skipString, and writes the unescaped text to `copied`, which it moves, and up to 64 bytes of no meaning behind. */
 function copyString(start: usize): usize {
   let at = start
   let to = copied
   let all = seen
   while (true) {
-    const block = v128.load(at)
-    v128.store(to, block)
-    const special = specialBytes(block)
-    all = v128.or(all, block)
-    if (special == 0) {
-      at += 16
-      to += 16
-      continue
+    const v0 = v128.load(at)
+    const v1 = v128.load(at, 16)
+    const v2 = v128.load(at, 32)
+    const v3 = v128.load(at, 48)
+    all = v128.or(v128.or(all, v128.or(v0, v1)), v128.or(v2, v3))
+    copy64(at, to)
+    let specials = bitmask64(isSpecial(v0), isSpecial(v1), isSpecial(v2), isSpecial(v3))
+    const end = at + 64
+    // What is from here on has been copied to `to`, too.
+    let from = at
+    while (specials != 0) {
+      const special = at + <usize>ctz(specials)
+      to += special - from
+      const byte = <u32>load<u8>(special)
+      if (byte == QUOTE) {
+        seen = all
+        copied = to
+        return special + 1
+      }
+      const length = byte == BACKSLASH ? escapeLength(special) : 0
+      from = special + length
+      if (length == 2) store<u8>(to++, load<u8>(ESCAPES + load<u8>(special, 1)))
+      else if (length == 6) {
+        const unit = hexAt(special + 2)
+        const low = (unit & 0xfc00) == 0xd800 && load<u16>(special, 6) == 0x755c ? hexAt(special + 8) : 0
+        if (low - 0xdc00 < 0x400) {
+          to = putCodePoint(0x10000 + ((unit & 0x3ff) << 10) + (low & 0x3ff), to)
+          from += 6
+        } else to = putCodePoint((unit & 0xf800) == 0xd800 ? 0xfffd : unit, to)
+      } else {
+        stopped = special
+        return 0
+      }
+      copy64(from, to)
+      specials = from < end ? specials & (ALL << <u64>(from - at)) : 0
     }
-    const plain = <usize>ctz(special)
-    at += plain
-    to += plain
-    const byte = <u32>load<u8>(at)
-    if (byte == QUOTE) {
-      seen = all
-      copied = to
-      return at + 1
-    }
-    const length = byte == BACKSLASH ? escapeLength(at) : 0
-    if (length == 2) store<u8>(to++, load<u8>(ESCAPES + load<u8>(at, 1)))
-    else if (length == 6) {
-      const unit = hexAt(at + 2)
-      const low = (unit & 0xfc00) == 0xd800 && load<u16>(at, 6) == 0x755c ? hexAt(at + 8) : 0
-      if (low - 0xdc00 < 0x400) {
-        to = putCodePoint(0x10000 + ((unit & 0x3ff) << 10) + (low & 0x3ff), to)
-        at += 6
-      } else to = putCodePoint((unit & 0xf800) == 0xd800 ? 0xfffd : unit, to)
-    } else {
-      stopped = at
-      return 0
-    }
-    at += length
+    if (from < end) to += end - from
+    at = max(from, end)
   }
+}
+
+const ALL: u64 = 0xffffffffffffffff
+
+/** The bytes that end a run of plain text in a string: quote, backslash, control characters. */
+// @ts-ignore: decorator
+@inline
+function isSpecial(block: v128): v128 {
+  const isQuote = i8x16.eq(block, i8x16.splat(<i8>QUOTE))
+  const isBackslash = i8x16.eq(block, i8x16.splat(<i8>BACKSLASH))
+  return v128.or(v128.or(isQuote, isBackslash), i8x16.lt_u(block, i8x16.splat(0x20)))
+}
+
+// @ts-ignore: decorator
+@inline
+function copy64(from: usize, to: usize): void {
+  v128.store(to, v128.load(from))
+  v128.store(to, v128.load(from, 16), 16)
+  v128.store(to, v128.load(from, 32), 32)
+  v128.store(to, v128.load(from, 48), 48)
 }
 
 /** Value of four hexadecimal digits, or more than 0xffff. */
