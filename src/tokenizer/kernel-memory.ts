@@ -49,8 +49,8 @@ export interface KernelExports {
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
 const WORDS_AT_ONCE = 256 + 64 + 8
-/** Fewer, and the long words of 100 MB of source code drive each other out (bench/tokenizer.ts). */
-const LONG_WORD_BITS = 18
+/** For what is not among the words of medium length. */
+const LONG_WORD_BITS = 17
 const ARENA_BYTES = 1 << 24
 const DEPTH_LIMIT = 65_536
 /** What 32-bit addresses reach. */

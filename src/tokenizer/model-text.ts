@@ -47,12 +47,11 @@ class ModelReader {
   private readonly text: string
   private at = 0
   /** Code units of the strings read, up to `used`. */
-  private units: Uint16Array
+  private units = new Uint16Array(1 << 16)
   private used = 0
 
   constructor(text: string) {
     this.text = text
-    this.units = new Uint16Array(text.length)
   }
 
   read(): ModelText | undefined {
@@ -196,12 +195,13 @@ class ModelReader {
 
   /** Appends the string's code units to `units`. */
   private readString(): void {
-    const { text, units } = this
+    const { text } = this
+    let { units, used } = this
     if (text.charCodeAt(this.at) !== QUOTE) notPlain()
     let at = this.at + 1
-    let used = this.used
     for (let unit = text.charCodeAt(at); unit !== QUOTE; unit = text.charCodeAt(at)) {
       at++
+      if (used === units.length) units = this.growUnits()
       if (unit === BACKSLASH) {
         const letter = text[at++] ?? ''
         const code = letter === 'u' ? hexadecimal(text.slice(at, at + 4)) : ESCAPES.get(letter)
@@ -213,6 +213,13 @@ class ModelReader {
     }
     this.at = at + 1
     this.used = used
+  }
+
+  private growUnits(): Uint16Array {
+    const longer = new Uint16Array(this.units.length * 2)
+    longer.set(this.units)
+    this.units = longer
+    return longer
   }
 
   private skipString(): void {
