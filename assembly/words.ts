@@ -210,12 +210,10 @@ function freeIn(bucket: usize): usize {
   return isFree(bucket) ? bucket : isFree(bucket + 32) ? bucket + 32 : 0
 }
 
-/** The other bucket where a key may be. */
+/** The other bucket where a key may be: one in the same page, whose address is translated already. */
 function otherBucket(bucket: usize, key: v128): usize {
-  const hash = hashOfKey(key)
-  const first = WORDS + (<usize>(hash >> WORD_SHIFT) << 6)
-  const second = WORDS + (<usize>((hash << (64 - WORD_SHIFT)) >> WORD_SHIFT) << 6)
-  return bucket == first ? second : first
+  const lines = <usize>(hashOfKey(key) >> (WORD_SHIFT - 6)) & 63
+  return WORDS + ((bucket - WORDS) ^ (max<usize>(lines, 1) << 6))
 }
 
 /** Brings an entry from its other bucket to this full one if room can be made; returns where it is, 0: nowhere. */

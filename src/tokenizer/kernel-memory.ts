@@ -79,7 +79,7 @@ export interface KernelTables {
   readonly howToSplit: number
 }
 
-/** Hands out addresses one after the other, aligned to a cache line. */
+/** Hands out addresses one after the other. */
 class Layout {
   end: number
 
@@ -87,8 +87,9 @@ class Layout {
     this.end = start
   }
 
-  take(byteLength: number): number {
-    const address = (this.end + 63) & ~63
+  /** Aligned to a cache line, or to a page of 4096. */
+  take(byteLength: number, alignment: 64 | 4096 = 64): number {
+    const address = Math.ceil(this.end / alignment) * alignment
     this.end = address + byteLength
     return address
   }
@@ -120,7 +121,7 @@ export function fillTables(
   const innerPairs = layout.take(8192)
   const mergeList = layout.take(merges * 8)
   const pairs = layout.take(4 << pairBits)
-  const words = layout.take(64 << wordBits)
+  const words = layout.take(64 << wordBits, 4096)
   const mediumBits = wordBits - 2
   const mediumWords = layout.take(64 << mediumBits)
   const nowhere = layout.take(64)
