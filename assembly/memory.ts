@@ -13,8 +13,8 @@ export let INNER_PAIRS: usize = 0
 export let MERGES: usize = 0
 /** u32 per slot, open addressing by a pair of tokens: rank of its merge and over it bits of its hash; all ones when empty. */
 export let PAIRS: usize = 0
-export let PAIR_MASK: u32 = 0
-/** 64 minus the logarithm of the number of slots. */
+export let PAIR_BYTES_MASK: usize = 0
+/** 64 minus the logarithm of the number of groups of four slots. */
 export let PAIR_SHIFT: u64 = 0
 /** The bits of a rank. */
 export let RANK_MASK: u32 = 0
@@ -67,8 +67,8 @@ export function setTables(
   BYTE_PAIR_RANKS = bytePairRanks
   INNER_PAIRS = innerPairs
   PAIRS = pairs
-  PAIR_MASK = (1 << pairBits) - 1
-  PAIR_SHIFT = 64 - <u64>pairBits
+  PAIR_BYTES_MASK = (<usize>4 << pairBits) - 1
+  PAIR_SHIFT = 66 - <u64>pairBits
   MERGES = merges
   RANK_MASK = (1 << rankBits) - 1
   WORDS = words

@@ -1,6 +1,6 @@
 // Byte-pair merging of one word; the twin of src/tokenizer/bpe.ts. Short words are scanned for their best pair, long
 // ones use a heap with lazy deletion.
-import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGES, PAIR_MASK, PAIR_SHIFT, PAIRS, RANK_MASK, SYMBOLS } from './memory'
+import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGES, PAIR_BYTES_MASK, PAIR_SHIFT, PAIRS, RANK_MASK, SYMBOLS } from './memory'
 
 export const NONE: u32 = 0xffffffff
 export const HASH: u64 = 0x9e3779b97f4a7c15
@@ -8,20 +8,36 @@ export const HASH: u64 = 0x9e3779b97f4a7c15
 const SCAN_LIMIT: u32 = 64
 
 /**
- * Rank of the merge of two tokens, or NONE. Most pairs have none, and a slot's bits of the hash say so without a look at
- * the merge itself.
+ * Rank of the merge of two tokens, or NONE. Four slots are looked at together; they are filled in order, so that a free
+ * last one ends the search. Most pairs have no merge, and the slots' bits of the hash say so without a look at it.
  */
 function rankOf(left: u32, right: u32): u32 {
   const key = (<u64>left << 20) | <u64>right
   const hash = key * HASH
-  let slot = <u32>(hash >> PAIR_SHIFT)
+  const bits = hashBits(hash)
+  let group = groupOf(hash)
   while (true) {
-    const entry = load<u32>(PAIRS + (<usize>slot << 2))
-    if (entry == NONE) return NONE
-    const rank = entry & RANK_MASK
-    if (rank == (entry ^ hashBits(hash)) && mergeAt(rank) >> 20 == key) return rank
-    slot = (slot + 1) & PAIR_MASK
+    const slots = v128.load(group)
+    const sameBits = i32x4.eq(v128.and(slots, i32x4.splat(~RANK_MASK)), i32x4.splat(bits))
+    for (let found = i32x4.bitmask(sameBits); found != 0; found &= found - 1) {
+      const entry = load<u32>(group + (<usize>ctz(found) << 2))
+      if (entry != NONE && mergeAt(entry & RANK_MASK) >> 20 == key) return entry & RANK_MASK
+    }
+    if (i32x4.extract_lane(slots, 3) == NONE) return NONE
+    group = nextGroup(group)
   }
+}
+
+// @ts-ignore: decorator
+@inline
+function groupOf(hash: u64): usize {
+  return PAIRS + (<usize>(hash >> PAIR_SHIFT) << 4)
+}
+
+// @ts-ignore: decorator
+@inline
+function nextGroup(group: usize): usize {
+  return PAIRS + ((group + 16 - PAIRS) & PAIR_BYTES_MASK)
 }
 
 /** What a slot holds of the hash, in the bits over the rank. */
@@ -217,19 +233,19 @@ function sift(heap: usize, size: u32, entry: u64): void {
 
 /** Fills MERGES, PAIRS and BYTE_PAIR_RANKS from lists of `count` tokens by rank; of a repeated pair the last counts. */
 export function setMerges(left: usize, right: usize, result: usize, count: u32): void {
-  memory.fill(PAIRS, 0xff, (<usize>PAIR_MASK + 1) << 2)
+  memory.fill(PAIRS, 0xff, PAIR_BYTES_MASK + 1)
   for (let rank: u32 = 0; rank < count; rank++) {
     const at = <usize>rank << 2
     const key = (<u64>load<u32>(left + at) << 20) | <u64>load<u32>(right + at)
     store<u64>(MERGES + (<usize>rank << 3), (key << 20) | <u64>load<u32>(result + at))
     const hash = key * HASH
-    let slot = <u32>(hash >> PAIR_SHIFT)
+    let slot = groupOf(hash)
     while (true) {
-      const entry = load<u32>(PAIRS + (<usize>slot << 2))
+      const entry = load<u32>(slot)
       if (entry == NONE || mergeAt(entry & RANK_MASK) >> 20 == key) break
-      slot = (slot + 1) & PAIR_MASK
+      slot = PAIRS + ((slot + 4 - PAIRS) & PAIR_BYTES_MASK)
     }
-    store<u32>(PAIRS + (<usize>slot << 2), hashBits(hash) | rank)
+    store<u32>(slot, hashBits(hash) | rank)
   }
   for (let pair: u32 = 0; pair < 65536; pair++) {
     const first = load<u32>(BYTE_IDS + (<usize>(pair & 0xff) << 2))
