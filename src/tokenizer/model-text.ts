@@ -47,7 +47,7 @@ class ModelReader {
   private readonly text: string
   private at = 0
   /** Code units of the strings read, up to `used`. */
-  private units = new Uint16Array(1 << 16)
+  private units: Uint16Array = new Uint16Array(1 << 16)
   private used = 0
 
   constructor(text: string) {
