@@ -4,6 +4,7 @@ import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGES, PAIR_
 
 export const NONE: u32 = 0xffffffff
 export const HASH: u64 = 0x9e3779b97f4a7c15
+export const HASH2: u64 = 0xd6e8feb86659fd93
 /** Words of up to this many bytes are scanned. */
 const SCAN_LIMIT: u32 = 64
 

@@ -5,28 +5,15 @@
 //   0  key: the word's bytes, zeros, and in byte 15 the length
 //   16 value: seven tokens of 16 bits or four of 24 bits
 //   30 u16 count of tokens, or ELSEWHERE: then the value is their address, their count and the arena's age, u32 each
-// 16 to 31 bytes: an entry of 64 bytes, in one of two lines.
-//   0  key: the word's bytes, zeros, and in byte 31 the length beyond 16
-//   32 value: tokens as they are put out
-//   62 u16 count of tokens
-// Longer ones and those with more tokens: in the arena, behind a hash table of slots (memory.ts).
-import {
-  ARENA, ARENA_END, KEYS, LENGTH_MASKS, LONG_MASK, LONG_WORDS, MEDIUM_SHIFT, MEDIUM_WORDS, NOWHERE, STARTS, WORD_SHIFT,
-  WORDS,
-} from './memory'
-import { HASH, merge, NONE } from './merge'
+// Longer words, and the tokens that are elsewhere: long-words.ts.
+import { arenaAge, clearLongWords, copyTokens, encodeLongWord, findLongWord, holds, longHash, takeArena } from './long-words'
+import { KEYS, LENGTH_MASKS, NOWHERE, STARTS, WORD_SHIFT, WORDS } from './memory'
+import { HASH, HASH2 } from './merge'
+import { mergeWord } from './whole-words'
 
-const HASH2: u64 = 0xd6e8feb86659fd93
 const ELSEWHERE: u32 = 0xffff
 const SHORT_LIMIT: usize = 15
-const MEDIUM_LIMIT: u32 = 31
-/** Longer words are merged each time. */
-const LONG_LIMIT: u32 = 4096
-const LONG_PROBES: u32 = 8
 
-let arenaUsed: usize = 0
-/** How often the arena was emptied. */
-let arenaAge: u32 = 0
 let evictions: u32 = 0
 
 /** Words in a group; a pre-tokenizer may find up to 64 more before it hands them over. */
@@ -53,14 +40,7 @@ export function writeStarts(starts: u64, base: usize, to: usize): usize {
 
 export function clearWords(): void {
   memory.fill(WORDS, 0, <usize>64 << <usize>(64 - WORD_SHIFT))
-  memory.fill(MEDIUM_WORDS, 0, <usize>64 << <usize>(64 - MEDIUM_SHIFT))
-  clearArena()
-}
-
-function clearArena(): void {
-  memory.fill(LONG_WORDS, 0, (<usize>LONG_MASK + 1) << 4)
-  arenaUsed = 0
-  arenaAge++
+  clearLongWords()
 }
 
 /** Encodes the words that begin at STARTS[0..count) and end where the next begins; returns the end of the tokens. */
@@ -104,7 +84,10 @@ function pack<T>(tokens: v128): v128 {
   return i8x16.swizzle(tokens, i8x16(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1))
 }
 
-/** For each word its key, the address of its bucket, its start and, if it is long, its hash: 32 bytes each at KEYS. */
+/**
+ * For each word its key, the address of its bucket, its start and, if it is long, its hash: 32 bytes each at KEYS. The
+ * addresses take the place of the starts, too, but for the last.
+ */
 function findBuckets(count: i32): void {
   // Locals: the compiler reads a global anew after each store.
   const words = WORDS
@@ -147,12 +130,11 @@ function hashOfKey(key: v128): u64 {
 
 /** Sees to it that the loop that emits leaves the word out, and returns where it may be. */
 function findLongBucket(word: usize, length: u32, key: usize): usize {
+  const place = findLongWord(word, length)
   v128.store(key, i64x2.splat(-1))
   store<u32>(key, <u32>NOWHERE, 16)
-  if (length > LONG_LIMIT) return NOWHERE
-  const hash = hashOf(word, length)
-  store<u64>(key, hash, 24)
-  return length <= MEDIUM_LIMIT ? mediumLine(hash) : longSlot(hash, 0)
+  store<u64>(key, longHash, 24)
+  return place
 }
 
 /** A word that is not where the loop looks, is long, or has many tokens. */
@@ -186,12 +168,6 @@ function encodeRareWord<T>(word: usize, length: u32, key: usize, out: usize): u3
   store<u16>(entry, fits ? count : ELSEWHERE, 30)
   v128.store(entry, wanted)
   return count
-}
-
-// @ts-ignore: decorator
-@inline
-function holds(entry: usize, key: v128): bool {
-  return i8x16.bitmask(i8x16.eq(key, v128.load(entry))) == 0xffff
 }
 
 // @ts-ignore: decorator
@@ -248,186 +224,4 @@ function freeEntry(bucket: usize, key: v128): usize {
   let entry = freeIn(otherBucket(bucket, key))
   if (entry == 0) entry = emptiedEntry(bucket)
   return entry == 0 ? bucket + (<usize>(++evictions & 1) << 5) : entry
-}
-
-function encodeLongWord<T>(word: usize, length: u32, hash: u64, out: usize): u32 {
-  if (length > LONG_LIMIT) return mergeWord<T>(word, length, out)
-  if (length <= MEDIUM_LIMIT) {
-    const known = encodeMediumWord<T>(word, length, hash, out)
-    if (known != 0) return known
-  }
-  for (let probe: u32 = 0; probe < LONG_PROBES; probe++) {
-    const slot = longSlot(hash, probe)
-    const found = load<u64>(slot)
-    if (found == 0) break
-    if (found != hash || load<u16>(slot, 12) != <u16>length) continue
-    const text = ARENA + load<u32>(slot, 8)
-    if (memory.compare(text, word, length) != 0) continue
-    return copyTokens<T>(text + ((length + 7) & ~7), load<u16>(slot, 14), out)
-  }
-  const count = mergeWord<T>(word, length, out)
-  const isKept = length <= MEDIUM_LIMIT && addMediumWord<T>(word, length, hash, out, count)
-  if (!isKept) addLongWord<T>(word, length, hash, out, count)
-  return count
-}
-
-// @ts-ignore: decorator
-@inline
-function mediumLine(hash: u64): usize {
-  return MEDIUM_WORDS + (<usize>(hash >> MEDIUM_SHIFT) << 6)
-}
-
-/** Second half of a key of 16 to 31 bytes. */
-// @ts-ignore: decorator
-@inline
-function endOfKey(word: usize, length: u32): v128 {
-  const masks = LENGTH_MASKS + (<usize>(length - 16) << 4)
-  return v128.or(v128.and(v128.load(word, 16), v128.load(masks)), v128.load(masks, 272))
-}
-
-/** Count of its tokens, or 0 when it is not known. */
-function encodeMediumWord<T>(word: usize, length: u32, hash: u64, out: usize): u32 {
-  const start = v128.load(word)
-  const end = endOfKey(word, length)
-  let line = mediumLine(hash)
-  if (!holds(line, start) || !holds(line + 16, end)) {
-    line = MEDIUM_WORDS + ((line - MEDIUM_WORDS) ^ 64)
-    if (!holds(line, start) || !holds(line + 16, end)) return 0
-  }
-  v128.store(out, v128.load(line, 32))
-  v128.store(out, v128.load(line, 48), 16)
-  return load<u16>(line, 62)
-}
-
-/** Whether there was room for the word and its tokens. */
-function addMediumWord<T>(word: usize, length: u32, hash: u64, tokens: usize, count: u32): bool {
-  let line = mediumLine(hash)
-  if (load<u16>(line, 62) != 0) line = MEDIUM_WORDS + ((line - MEDIUM_WORDS) ^ 64)
-  if (load<u16>(line, 62) != 0 || <usize>count * sizeof<T>() > 30) return false
-  v128.store(line, v128.load(word))
-  v128.store(line, endOfKey(word, length), 16)
-  v128.store(line, v128.load(tokens), 32)
-  v128.store(line, v128.load(tokens, 16), 48)
-  store<u16>(line, count, 62)
-  return true
-}
-
-// @ts-ignore: decorator
-@inline
-function longSlot(hash: u64, probe: u32): usize {
-  return LONG_WORDS + (<usize>((<u32>(hash >> 20) + probe) & LONG_MASK) << 4)
-}
-
-function addLongWord<T>(word: usize, length: u32, hash: u64, tokens: usize, count: u32): void {
-  const textBytes = <usize>((length + 7) & ~7)
-  const text = takeArena(textBytes + <usize>count * sizeof<T>())
-  let slot: usize = 0
-  for (let probe: u32 = 0; probe < LONG_PROBES; probe++) {
-    slot = longSlot(hash, probe)
-    if (load<u64>(slot) == 0) break
-  }
-  memory.copy(text, word, length)
-  copyTokens<T>(tokens, count, text + textBytes)
-  store<u64>(slot, hash)
-  store<u32>(slot, <u32>(text - ARENA), 8)
-  store<u16>(slot, length, 12)
-  store<u16>(slot, count, 14)
-}
-
-/** Room for so many bytes in the arena, and for what copyTokens writes beyond; empties it when it is full. */
-function takeArena(bytes: usize): usize {
-  if (ARENA + arenaUsed + bytes + 16 > ARENA_END) clearArena()
-  const taken = ARENA + arenaUsed
-  arenaUsed += (bytes + 7) & ~7
-  return taken
-}
-
-/** Copies 16 bytes at a time, so up to 15 too many. */
-function copyTokens<T>(from: usize, count: u32, to: usize): u32 {
-  const bytes = <usize>count * sizeof<T>()
-  for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, v128.load(from + at))
-  return count
-}
-
-/** Merges a word, unless merges are ignored for it because it is a token as it is. */
-function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
-  const token = wholeWords == 0 ? NONE : wholeWord(word, length)
-  if (token == NONE) return merge<T>(word, length, out)
-  store<T>(out, <T>token)
-  return 1
-}
-
-// Whole words lie in an open-addressing table of u32: the word's number and over it bits of its hash, all ones when
-// empty. A vocabulary whose merges are not to be ignored has none: finding out which of its words their merges make one
-// token takes as long as merging them when they come.
-let wholeWords: usize = 0
-let wholeShift: u64 = 0
-let wholeMask: u32 = 0
-let numberMask: u32 = 0
-let wholeTexts: usize = 0
-let wholeOffsets: usize = 0
-let wholeIds: usize = 0
-
-/**
- * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]; they have to stay. `table` has
- * room for 2^slotBits slots, more than there are words.
- */
-export function setWholeWords(texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slotBits: u32): void {
-  memory.fill(table, 0xff, <usize>4 << slotBits)
-  wholeWords = table
-  wholeShift = 64 - <u64>slotBits
-  wholeMask = (1 << slotBits) - 1
-  numberMask = (1 << (32 - clz(count))) - 1
-  wholeTexts = texts
-  wholeOffsets = offsets
-  wholeIds = ids
-  for (let number: u32 = 0; number < count; number++) {
-    const start = load<u32>(offsets + (<usize>number << 2))
-    const length = load<u32>(offsets + (<usize>number << 2), 4) - start
-    if (length == 0) continue
-    const hash = hashOf(texts + start, length)
-    let slot = <u32>(hash >> wholeShift)
-    while (load<u32>(table + (<usize>slot << 2)) != NONE) slot = (slot + 1) & wholeMask
-    store<u32>(table + (<usize>slot << 2), wholeBits(hash) | number)
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function wholeBits(hash: u64): u32 {
-  return <u32>(hash >> (wholeShift - 32)) & ~numberMask
-}
-
-function wholeWord(word: usize, length: u32): u32 {
-  const hash = hashOf(word, length)
-  let slot = <u32>(hash >> wholeShift)
-  while (true) {
-    const entry = load<u32>(wholeWords + (<usize>slot << 2))
-    if (entry == NONE) return NONE
-    const number = entry & numberMask
-    if (number == (entry ^ wholeBits(hash))) {
-      const at = <usize>number << 2
-      const start = load<u32>(wholeOffsets + at)
-      const isSame = load<u32>(wholeOffsets + at, 4) - start == length && memory.compare(wholeTexts + start, word, length) == 0
-      if (isSame) return load<u32>(wholeIds + at)
-    }
-    slot = (slot + 1) & wholeMask
-  }
-}
-
-/** Never 0, which marks an empty slot. */
-function hashOf(word: usize, length: u32): u64 {
-  let hash: u64 = length
-  let at: u32 = 0
-  for (; at + 8 <= length; at += 8) {
-    hash = (hash ^ load<u64>(word + at)) * HASH
-    hash ^= hash >> 32
-  }
-  if (at < length) {
-    hash = (hash ^ (load<u64>(word + at) << (<u64>(8 - (length - at)) << 3))) * HASH
-    hash ^= hash >> 32
-  }
-  hash *= HASH2
-  hash ^= hash >> 29
-  return hash == 0 ? 1 : hash
 }
