@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isDeepStrictEqual } from 'node:util'
 import { Tokenizer as RustTokenizer } from 'tokenizers'
 import { describe, expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
@@ -106,7 +107,8 @@ describe.skipIf(!hasGpt2)('packing lines (needs ../shared/reference)', () => {
       const tokenizer = loadTokenizer(json, { wasm: source })
       return createPackKernel({ tokenizer, field, eodId, width: 2 }).pack(bytes)
     })
-    expect(kernel).toEqual(twin)
+    // What says where they differ takes a minute for millions of tokens.
+    if (!isDeepStrictEqual(kernel, twin)) expect(kernel).toEqual(twin)
     return kernel!
   }
 
