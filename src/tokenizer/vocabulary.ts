@@ -22,6 +22,8 @@ export class UnitVocabulary implements Vocabulary {
   /** Open addressing: a token's number + 1, or 0. */
   private readonly slots: Int32Array
   private readonly hashes: Int32Array
+  /** The token that is asked for. */
+  private asked = new Uint16Array(64)
   /** Whether two tokens are the same. */
   readonly hasRepeats: boolean
 
@@ -39,8 +41,9 @@ export class UnitVocabulary implements Vocabulary {
   }
 
   get(token: string): number | undefined {
-    const units = Uint16Array.from(token, (_, i) => token.charCodeAt(i))
-    const id = this.idOf(units, 0, units.length)
+    if (this.asked.length < token.length) this.asked = new Uint16Array(token.length * 2)
+    for (let i = 0; i < token.length; i++) this.asked[i] = token.charCodeAt(i)
+    const id = this.idOf(this.asked, 0, token.length)
     return id < 0 ? undefined : id
   }
 
