@@ -11,8 +11,9 @@ const MATCHED_BEFORE: u32 = 4
 const STATE: u32 = 0xffc0
 const START_STATE: u32 = 64
 const HIGH_BITS: u64 = 0x8080808080808080
-/** Bytes for the automaton before the masks are tried again. */
+/** Bytes for the automaton before the masks are tried again; twice as many each time that they get on less far than this. */
 const STRETCH: usize = 64
+const LONGEST_STRETCH: usize = 1024
 
 /** Address behind the last start written, and where the tokens go. */
 let nextStart: usize = 0
@@ -41,8 +42,8 @@ function split<T>(stage: i32, start: usize, end: usize): void {
 
 /**
  * With the fused table a token that ends where the next begins, or one character before, costs no restart; starts are
- * stored without a branch. Plain patterns are cut by masks (plain.ts) as long as these get on, and then by the automaton
- * for STRETCH bytes.
+ * stored without a branch. Plain patterns are cut by masks (plain.ts) as long as these get on, and then for a stretch by the
+ * automaton.
  */
 function splitLast<T>(classes: usize, table: usize, fused: usize, flags: u32, start: usize, end: usize): void {
   const full = STARTS + (<usize>GROUP << 2)
@@ -53,16 +54,18 @@ function splitLast<T>(classes: usize, table: usize, fused: usize, flags: u32, st
   let at = start
   // What the automaton works on: from a start that the masks got to; it is left at the first start found behind.
   let stretchStart: usize = 0
+  let stretch = STRETCH
   let stretchEnd = flags == 0 ? end : start
   while (true) {
     while (at < end) {
       if (at >= stretchEnd) {
         const token: usize = load<u32>(to - 4)
-        if (token == stretchStart) stretchEnd = at + STRETCH
+        if (token == stretchStart) stretchEnd = at + stretch
         else {
           to = writePlainStarts<T>(token, end, flags, to)
           stretchStart = load<u32>(to - 4)
-          stretchEnd = stretchStart + STRETCH
+          stretch = stretchStart - token < STRETCH ? min(stretch * 2, LONGEST_STRETCH) : STRETCH
+          stretchEnd = stretchStart + stretch
           at = sawEnd ? end : stretchStart
           before = stretchStart
           state = START_STATE

@@ -28,7 +28,7 @@ function plainTexts(seed: number, count: number): string[] {
   return Array.from({ length: count }, () => {
     const alphabet = ALPHABETS[random(ALPHABETS.length)]!
     const letter = (): string => alphabet[random(alphabet.length)]!
-    const length = [3, 20, 70, 200, 400][random(5)]!
+    const length = [3, 20, 70, 200, 400, 400, 400, 3000][random(8)]!
     let text = ''
     while (text.length < length) {
       const kind = random(10)
