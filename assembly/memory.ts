@@ -22,7 +22,7 @@ export let RANK_MASK: u32 = 0
 export let WORDS: usize = 0
 /** 64 minus the logarithm of the number of buckets. */
 export let WORD_SHIFT: u64 = 0
-/** Words of medium length: lines of 64 bytes, key and value; see words.ts. */
+/** Words of medium length: lines of 64 bytes, key and value; see long-words.ts. */
 export let MEDIUM_WORDS: usize = 0
 /** 64 minus the logarithm of the number of lines. */
 export let MEDIUM_SHIFT: u64 = 0

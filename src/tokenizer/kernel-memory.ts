@@ -103,7 +103,7 @@ export function growTo(memory: WebAssembly.Memory, end: number): void {
   if (missing > 0) memory.grow(missing)
 }
 
-/** Puts the tables for `plan` into the memory; `wordBits` is the logarithm of the word cache's 64-byte lines. */
+/** Puts the tables for `plan` into the memory; `wordBits`, at least 6 to encode, is the logarithm of the word cache's 64-byte lines. */
 export function fillTables(
   memory: WebAssembly.Memory,
   kernel: KernelExports,
