@@ -3,30 +3,13 @@
 // 64 bytes are known too: that makes the look-ahead and contractions across the edge exact. Twin: splitGpt2 in
 // src/tokenizer/pretokenize.ts.
 import { GPT2_CLASSES, STARTS } from './memory'
-import { bitmask64, codePointAt, sequenceLength } from './utf8'
-import { encodeWords, GROUP } from './words'
+import { bitmask64, codePointAt, isControlSpace, isDigit, isLetter, sequenceLength } from './utf8'
+import { encodeWords, GROUP, writeStarts } from './words'
 
 const ALL: u64 = 0xffffffffffffffff
 const LETTER: u32 = 1
 const NUMBER: u32 = 2
 const SPACE: u32 = 3
-
-// @ts-ignore: decorator
-@inline
-function isLetter(block: v128): v128 {
-  return i8x16.le_u(i8x16.sub(v128.or(block, i8x16.splat(0x20)), i8x16.splat(97)), i8x16.splat(25))
-}
-// @ts-ignore: decorator
-@inline
-function isDigit(block: v128): v128 {
-  return i8x16.le_u(i8x16.sub(block, i8x16.splat(48)), i8x16.splat(9))
-}
-/** Tab to carriage return. */
-// @ts-ignore: decorator
-@inline
-function isControlSpace(block: v128): v128 {
-  return i8x16.le_u(i8x16.sub(block, i8x16.splat(9)), i8x16.splat(4))
-}
 
 /** Encodes [start, end) to `out`; returns the end of the tokens. */
 export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
@@ -150,7 +133,7 @@ export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
       }
       const rest = <u64>(end - base)
       if (rest < 64) starts &= ~(ALL << rest)
-      found = writeStarts(starts, base, found)
+      found = <i32>((writeStarts(starts, base, STARTS + (<usize>found << 2)) - STARTS) >> 2)
       letterBefore = letters >> 63
       numberBefore = numbers >> 63
       spaceBefore = spaces >> 63
@@ -175,28 +158,6 @@ export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
   }
   store<u32>(STARTS + (<usize>found << 2), <u32>end)
   return encodeWords<T>(found, out)
-}
-
-/** Appends base + each bit of `starts`, four at a time; what it writes too much is overwritten or not read. */
-// @ts-ignore: decorator
-@inline
-function writeStarts(starts: u64, base: usize, found: i32): i32 {
-  const count = <i32>popcnt(starts)
-  let at = STARTS + (<usize>found << 2)
-  const end = at + (<usize>count << 2)
-  let bits = starts
-  while (at < end) {
-    store<u32>(at, <u32>base + <u32>ctz(bits))
-    bits &= bits - 1
-    store<u32>(at, <u32>base + <u32>ctz(bits), 4)
-    bits &= bits - 1
-    store<u32>(at, <u32>base + <u32>ctz(bits), 8)
-    bits &= bits - 1
-    store<u32>(at, <u32>base + <u32>ctz(bits), 12)
-    bits &= bits - 1
-    at += 16
-  }
-  return found + count
 }
 
 /** Bytes of 's 't 'm 'd 're 've 'll at `at`, or 0. */

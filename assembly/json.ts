@@ -1,7 +1,8 @@
-// Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. Strings are
-// read 16 bytes a step; UTF-8 is checked only in records that have a byte over 0x7f. A line feed behind the record is
-// the sentinel that ends every loop: the host puts one behind what it hands over.
-import { CONTAINERS, ESCAPES, PATH } from './memory'
+// Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. UTF-8 is
+// checked only in records that have a byte over 0x7f. A line feed behind the record is the sentinel that ends every loop:
+// the host puts one behind what it hands over.
+import { clearSeen, copiedEnd, copyString, sawHighBytes, skipString, wrongAt } from './json-strings'
+import { CONTAINERS, PATH } from './memory'
 import { isUtf8 } from './utf8'
 
 export const OK: i32 = 0
@@ -19,7 +20,6 @@ const COMMA: u32 = 0x2c
 const MINUS: u32 = 0x2d
 const COLON: u32 = 0x3a
 const OPEN_BRACKET: u32 = 0x5b
-const BACKSLASH: u32 = 0x5c
 const CLOSE_BRACKET: u32 = 0x5d
 const OPEN_BRACE: u32 = 0x7b
 const CLOSE_BRACE: u32 = 0x7d
@@ -35,23 +35,19 @@ export let lineEnd: usize = 0
 /** Length of the text that `scanRecord` last extracted. */
 export let textLength: usize = 0
 
-/** All bytes of strings since it was cleared, or-ed: whether one of them is over 0x7f. */
-let seen: v128 = i64x2.splat(0)
-/** Where copyString wrote up to. */
-let copied: usize = 0
 /** Where scanning stopped. */
 let stopped: usize = 0
 
 /**
  * Scans the record at `start`, whose line feed is at `end` or before it. With pathLength >= 0, writes the text at the
- * path to `text`, which has room for the record's length and 32 bytes more.
+ * path to `text`, which has room for the record's length and 128 bytes more.
  */
 export function scanRecord(start: usize, end: usize, pathLength: i32, text: usize): i32 {
-  seen = i64x2.splat(0)
+  clearSeen()
   const status = scanSyntax(start, pathLength, text)
   lineEnd = status == JSON_INVALID ? findLineFeed(stopped, end) : stopped
   if (status != OK && status < FIELD_MISSING) return status
-  if (v128.any_true(v128.and(seen, i8x16.splat(-128))) && !isUtf8(start, lineEnd)) return UTF8_INVALID
+  if (sawHighBytes() && !isUtf8(start, lineEnd)) return UTF8_INVALID
   return status
 }
 
@@ -91,12 +87,11 @@ function scanSyntax(start: usize, pathLength: i32, text: usize): i32 {
     if (isOnPath) field = isField ? FIELD_NOT_TEXT : FIELD_MISSING
     if (byte == QUOTE) {
       if (isField) {
-        copied = text
-        at = copyString(at + 1)
-        textLength = copied - text
+        at = copyString(at + 1, text)
+        textLength = copiedEnd - text
         field = OK
       } else at = skipString(at + 1)
-      if (at == 0) return JSON_INVALID
+      if (at == 0) return invalidAt(wrongAt)
     } else if (byte == OPEN_BRACE || byte == OPEN_BRACKET) {
       if (depth == DEPTH_LIMIT) return invalidAt(at)
       store<u32>(CONTAINERS + (<usize>depth << 3), <u32>(byte == OPEN_BRACE))
@@ -147,7 +142,7 @@ function scanSyntax(start: usize, pathLength: i32, text: usize): i32 {
     if (load<u8>(at) != QUOTE) return invalidAt(at)
     const key = at + 1
     at = skipString(key)
-    if (at == 0) return JSON_INVALID
+    if (at == 0) return invalidAt(wrongAt)
     if (isOnPath) isOnPath = load<u32>(part) == KEY && keyIs(part, key, at - 1, field == OK ? text + textLength : text)
     at = skipSpaces(at)
     if (load<u8>(at) != COLON) return invalidAt(at)
@@ -167,9 +162,8 @@ function keyIs(part: usize, start: usize, end: usize, scratch: usize): bool {
   if (end - start == length) return memory.compare(start, wanted, length) == 0
   // An escape is never shorter than what it means.
   if (end - start < length) return false
-  copied = scratch
-  copyString(start)
-  return copied - scratch == length && memory.compare(scratch, wanted, length) == 0
+  copyString(start, scratch)
+  return copiedEnd - scratch == length && memory.compare(scratch, wanted, length) == 0
 }
 
 /** The address behind the number at `at`, or 0. */
@@ -201,128 +195,4 @@ function skipDigits(at: usize): usize {
   if (next > at) return next
   stopped = at
   return 0
-}
-
-/** Bits of the bytes that end a run of plain text in a string: quote, backslash, control characters. */
-// @ts-ignore: decorator
-@inline
-function specialBytes(block: v128): i32 {
-  const isQuote = i8x16.eq(block, i8x16.splat(<i8>QUOTE))
-  const isBackslash = i8x16.eq(block, i8x16.splat(<i8>BACKSLASH))
-  return i8x16.bitmask(v128.or(v128.or(isQuote, isBackslash), i8x16.lt_u(block, i8x16.splat(0x20))))
-}
-
-/** The address behind the closing quote of the string that starts at `start`, or 0. */
-function skipString(start: usize): usize {
-  let at = start
-  let all = seen
-  while (true) {
-    const block = v128.load(at)
-    const special = specialBytes(block)
-    all = v128.or(all, block)
-    if (special == 0) {
-      at += 16
-      continue
-    }
-    at += <usize>ctz(special)
-    const byte = <u32>load<u8>(at)
-    if (byte == QUOTE) {
-      seen = all
-      return at + 1
-    }
-    const length = byte == BACKSLASH ? escapeLength(at) : 0
-    if (length == 0) {
-      stopped = at
-      return 0
-    }
-    at += length
-  }
-}
-
-/** Length of the escape at `at`, its backslash included, or 0. */
-// @ts-ignore: decorator
-@inline
-function escapeLength(at: usize): usize {
-  const letter = <u32>load<u8>(at, 1)
-  if (load<u8>(ESCAPES + letter) != 0) return 2
-  return letter == 0x75 && hexAt(at + 2) <= 0xffff ? 6 : 0
-}
-
-/** Like skipString, and writes the unescaped text to `copied`, which it moves. */
-function copyString(start: usize): usize {
-  let at = start
-  let to = copied
-  let all = seen
-  while (true) {
-    const block = v128.load(at)
-    v128.store(to, block)
-    const special = specialBytes(block)
-    all = v128.or(all, block)
-    if (special == 0) {
-      at += 16
-      to += 16
-      continue
-    }
-    const plain = <usize>ctz(special)
-    at += plain
-    to += plain
-    const byte = <u32>load<u8>(at)
-    if (byte == QUOTE) {
-      seen = all
-      copied = to
-      return at + 1
-    }
-    const length = byte == BACKSLASH ? escapeLength(at) : 0
-    if (length == 2) store<u8>(to++, load<u8>(ESCAPES + load<u8>(at, 1)))
-    else if (length == 6) {
-      const unit = hexAt(at + 2)
-      const low = (unit & 0xfc00) == 0xd800 && load<u16>(at, 6) == 0x755c ? hexAt(at + 8) : 0
-      if (low - 0xdc00 < 0x400) {
-        to = putCodePoint(0x10000 + ((unit & 0x3ff) << 10) + (low & 0x3ff), to)
-        at += 6
-      } else to = putCodePoint((unit & 0xf800) == 0xd800 ? 0xfffd : unit, to)
-    } else {
-      stopped = at
-      return 0
-    }
-    at += length
-  }
-}
-
-/** Value of four hexadecimal digits, or more than 0xffff. */
-function hexAt(at: usize): u32 {
-  return (hexDigit(at) << 12) | (hexDigit(at + 1) << 8) | (hexDigit(at + 2) << 4) | hexDigit(at + 3)
-}
-
-// @ts-ignore: decorator
-@inline
-function hexDigit(at: usize): u32 {
-  const byte = <u32>load<u8>(at)
-  const digit = byte - 0x30
-  if (digit < 10) return digit
-  const letter = (byte | 0x20) - 0x61
-  return letter < 6 ? letter + 10 : 0x7fff0000
-}
-
-function putCodePoint(codePoint: u32, to: usize): usize {
-  if (codePoint < 0x80) {
-    store<u8>(to, codePoint)
-    return to + 1
-  }
-  if (codePoint < 0x800) {
-    store<u8>(to, 0xc0 | (codePoint >> 6))
-    store<u8>(to, 0x80 | (codePoint & 0x3f), 1)
-    return to + 2
-  }
-  if (codePoint < 0x10000) {
-    store<u8>(to, 0xe0 | (codePoint >> 12))
-    store<u8>(to, 0x80 | ((codePoint >> 6) & 0x3f), 1)
-    store<u8>(to, 0x80 | (codePoint & 0x3f), 2)
-    return to + 3
-  }
-  store<u8>(to, 0xf0 | (codePoint >> 18))
-  store<u8>(to, 0x80 | ((codePoint >> 12) & 0x3f), 1)
-  store<u8>(to, 0x80 | ((codePoint >> 6) & 0x3f), 2)
-  store<u8>(to, 0x80 | (codePoint & 0x3f), 3)
-  return to + 4
 }

@@ -9,7 +9,8 @@ import { encodeWords } from './words'
 
 export { firstUsableAddress, setFree, setTables } from './memory'
 export { setMerges } from './merge'
-export { clearWords, setWholeWords } from './words'
+export { setWholeWords } from './whole-words'
+export { clearWords } from './words'
 
 /** How words are found. */
 const WHOLE: i32 = 0

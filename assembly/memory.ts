@@ -9,19 +9,25 @@ export let BYTE_IDS: usize = 0
 export let BYTE_PAIR_RANKS: usize = 0
 /** One bit per pair of bytes (first in the low half): whether some token has them side by side. */
 export let INNER_PAIRS: usize = 0
-/** u64 per slot, open addressing: left token << 44 | right << 24 | rank; all ones when empty. */
+/** u64 per rank: left token << 40 | right << 20 | the token that the merge makes. */
+export let MERGES: usize = 0
+/** u32 per slot, open addressing by a pair of tokens: rank of its merge and over it bits of its hash; all ones when empty. */
 export let PAIRS: usize = 0
-export let PAIR_MASK: u32 = 0
-/** Bits that say of most pairs without a merge, in less memory than PAIRS takes, that they have none. */
-export let PAIR_FILTER: usize = 0
-/** 64 minus the logarithm of the number of its u64. */
-export let FILTER_SHIFT: u64 = 0
-/** u32 per rank: the token that the merge makes. */
-export let MERGE_RESULTS: usize = 0
+export let PAIR_BYTES_MASK: usize = 0
+/** 64 minus the logarithm of the number of groups of four slots. */
+export let PAIR_SHIFT: u64 = 0
+/** The bits of a rank. */
+export let RANK_MASK: u32 = 0
 /** Short words: buckets of two entries of 32 bytes, key and value; see words.ts. */
 export let WORDS: usize = 0
 /** 64 minus the logarithm of the number of buckets. */
 export let WORD_SHIFT: u64 = 0
+/** Words of medium length: lines of 64 bytes, key and value; see long-words.ts. */
+export let MEDIUM_WORDS: usize = 0
+/** 64 minus the logarithm of the number of lines. */
+export let MEDIUM_SHIFT: u64 = 0
+/** A bucket that stays empty. */
+export let NOWHERE: usize = 0
 /** Long words: slots of 16 bytes (hash u64, arena offset u32, bytes u16, tokens u16) and their arena. */
 export let LONG_WORDS: usize = 0
 export let LONG_MASK: u32 = 0
@@ -34,7 +40,7 @@ export let KEYS: usize = 0
 export let SYMBOLS: usize = 0
 /** u8 per code point: letter, number, space or other. */
 export let GPT2_CLASSES: usize = 0
-/** Stages of the pattern pre-tokenizer, three addresses each: classes, table, fused table. */
+/** Stages of the pattern pre-tokenizer, four u32 each: addresses of classes, table and fused table, flags of plain.ts. */
 export let STAGES: usize = 0
 export let STAGE_COUNT: i32 = 0
 /** JSON: u8 per byte, what a one-letter escape means, or 0. */
@@ -51,8 +57,8 @@ export let TEMPLATE: usize = 0
 export let CHANGING: usize = 0
 
 export function setTables(
-  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, pairs: usize, pairMask: u32, pairFilter: usize, filterBits: u32, mergeResults: usize,
-  words: usize, wordBits: u32, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
+  lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, merges: usize, rankBits: u32, pairs: usize, pairBits: u32,
+  words: usize, wordBits: u32, mediumWords: usize, mediumBits: u32, nowhere: usize, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
   escapes: usize, containers: usize, path: usize, tokenPairs: usize, template: usize, changing: usize,
 ): void {
@@ -61,12 +67,15 @@ export function setTables(
   BYTE_PAIR_RANKS = bytePairRanks
   INNER_PAIRS = innerPairs
   PAIRS = pairs
-  PAIR_MASK = pairMask
-  PAIR_FILTER = pairFilter
-  FILTER_SHIFT = 64 - <u64>filterBits
-  MERGE_RESULTS = mergeResults
+  PAIR_BYTES_MASK = (<usize>4 << pairBits) - 1
+  PAIR_SHIFT = 66 - <u64>pairBits
+  MERGES = merges
+  RANK_MASK = (1 << rankBits) - 1
   WORDS = words
   WORD_SHIFT = 64 - <u64>wordBits
+  MEDIUM_WORDS = mediumWords
+  MEDIUM_SHIFT = 64 - <u64>mediumBits
+  NOWHERE = nowhere
   LONG_WORDS = longWords
   LONG_MASK = longMask
   ARENA = arena

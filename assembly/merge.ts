@@ -1,38 +1,63 @@
 // Byte-pair merging of one word; the twin of src/tokenizer/bpe.ts. Short words are scanned for their best pair, long
 // ones use a heap with lazy deletion.
-import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, FILTER_SHIFT, MERGE_RESULTS, PAIR_FILTER, PAIR_MASK, PAIRS, SYMBOLS } from './memory'
+import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGES, PAIR_BYTES_MASK, PAIR_SHIFT, PAIRS, RANK_MASK, SYMBOLS } from './memory'
 
 export const NONE: u32 = 0xffffffff
 export const HASH: u64 = 0x9e3779b97f4a7c15
+export const HASH2: u64 = 0xd6e8feb86659fd93
 /** Words of up to this many bytes are scanned. */
 const SCAN_LIMIT: u32 = 64
-const EMPTY: u64 = 0xffffffffffffffff
 
+/**
+ * Rank of the merge of two tokens, or NONE. Four slots are looked at together; they are filled in order, so that a free
+ * last one ends the search. Most pairs have no merge, and the slots' bits of the hash say so without a look at it.
+ */
 function rankOf(left: u32, right: u32): u32 {
   const key = (<u64>left << 20) | <u64>right
   const hash = key * HASH
-  const bits = filterBits(hash)
-  if ((load<u64>(filterWord(hash)) & bits) != bits) return NONE
-  let slot = <u32>(hash >> 40) & PAIR_MASK
+  const bits = hashBits(hash)
+  let group = groupOf(hash)
   while (true) {
-    const entry = load<u64>(PAIRS + (<usize>slot << 3))
-    if (entry >> 24 == key) return <u32>(entry & 0xffffff)
-    if (entry == EMPTY) return NONE
-    slot = (slot + 1) & PAIR_MASK
+    const slots = v128.load(group)
+    const sameBits = i32x4.eq(v128.and(slots, i32x4.splat(~RANK_MASK)), i32x4.splat(bits))
+    for (let found = i32x4.bitmask(sameBits); found != 0; found &= found - 1) {
+      const entry = load<u32>(group + (<usize>ctz(found) << 2))
+      if (entry != NONE && mergeAt(entry & RANK_MASK) >> 20 == key) return entry & RANK_MASK
+    }
+    if (i32x4.extract_lane(slots, 3) == NONE) return NONE
+    group = nextGroup(group)
   }
 }
 
 // @ts-ignore: decorator
 @inline
-function filterWord(hash: u64): usize {
-  return PAIR_FILTER + (<usize>(hash >> FILTER_SHIFT) << 3)
+function groupOf(hash: u64): usize {
+  return PAIRS + (<usize>(hash >> PAIR_SHIFT) << 4)
 }
 
-/** Two bits of a word. */
 // @ts-ignore: decorator
 @inline
-function filterBits(hash: u64): u64 {
-  return ((<u64>1) << ((hash >> 26) & 63)) | ((<u64>1) << ((hash >> 20) & 63))
+function nextGroup(group: usize): usize {
+  return PAIRS + ((group + 16 - PAIRS) & PAIR_BYTES_MASK)
+}
+
+/** What a slot holds of the hash, in the bits over the rank. */
+// @ts-ignore: decorator
+@inline
+function hashBits(hash: u64): u32 {
+  return <u32>(hash >> (PAIR_SHIFT - 32)) & ~RANK_MASK
+}
+
+// @ts-ignore: decorator
+@inline
+function mergeAt(rank: u32): u64 {
+  return load<u64>(MERGES + (<usize>rank << 3))
+}
+
+// @ts-ignore: decorator
+@inline
+function mergedBy(rank: u32): u32 {
+  return <u32>mergeAt(rank) & 0xfffff
 }
 
 /** Merges the word of `length` bytes at `word` and writes its tokens to `out`; returns how many. */
@@ -81,7 +106,7 @@ function mergeByScanning<T>(word: usize, length: u32, out: usize): u32 {
     const least = leastOf(pairs, end)
     if (least == NONE) break
     const at = least & 63
-    const merged = load<u32>(MERGE_RESULTS + (<usize>(least >> 6) << 2))
+    const merged = mergedBy(least >> 6)
     // What follows the left symbol: the right one, which goes, and the one after it.
     const following = symbols & (~(<u64>1) << <u64>at)
     const right = <u32>ctz(following)
@@ -146,7 +171,7 @@ function mergeByHeap<T>(word: usize, length: u32, out: usize): u32 {
     if (load<u32>(symbol) == NONE || next < 0) continue
     const right = symbols + <usize>next * 12
     if (rankOf(load<u32>(symbol), load<u32>(right)) != rank) continue
-    const merged = load<u32>(MERGE_RESULTS + (<usize>rank << 2))
+    const merged = mergedBy(rank)
     store<u32>(symbol, merged)
     store<u32>(right, NONE)
     const after = load<i32>(right, 4)
@@ -207,21 +232,21 @@ function sift(heap: usize, size: u32, entry: u64): void {
   store<u64>(heap + (<usize>hole << 3), entry)
 }
 
-/** Fills PAIRS and BYTE_PAIR_RANKS from lists of `count` left and right tokens by rank; of a repeated pair the last counts. */
-export function setMerges(left: usize, right: usize, count: u32): void {
-  memory.fill(PAIRS, 0xff, (<usize>PAIR_MASK + 1) << 3)
-  memory.fill(PAIR_FILTER, 0, <usize>8 << <usize>(64 - FILTER_SHIFT))
+/** Fills MERGES, PAIRS and BYTE_PAIR_RANKS from lists of `count` tokens by rank; of a repeated pair the last counts. */
+export function setMerges(left: usize, right: usize, result: usize, count: u32): void {
+  memory.fill(PAIRS, 0xff, PAIR_BYTES_MASK + 1)
   for (let rank: u32 = 0; rank < count; rank++) {
-    const key = (<u64>load<u32>(left + (<usize>rank << 2)) << 20) | <u64>load<u32>(right + (<usize>rank << 2))
-    let slot = <u32>((key * HASH) >> 40) & PAIR_MASK
-    while (true) {
-      const entry = load<u64>(PAIRS + (<usize>slot << 3))
-      if (entry == EMPTY || entry >> 24 == key) break
-      slot = (slot + 1) & PAIR_MASK
-    }
-    store<u64>(PAIRS + (<usize>slot << 3), (key << 24) | rank)
+    const at = <usize>rank << 2
+    const key = (<u64>load<u32>(left + at) << 20) | <u64>load<u32>(right + at)
+    store<u64>(MERGES + (<usize>rank << 3), (key << 20) | <u64>load<u32>(result + at))
     const hash = key * HASH
-    store<u64>(filterWord(hash), load<u64>(filterWord(hash)) | filterBits(hash))
+    let slot = groupOf(hash)
+    while (true) {
+      const entry = load<u32>(slot)
+      if (entry == NONE || mergeAt(entry & RANK_MASK) >> 20 == key) break
+      slot = PAIRS + ((slot + 4 - PAIRS) & PAIR_BYTES_MASK)
+    }
+    store<u32>(slot, hashBits(hash) | rank)
   }
   for (let pair: u32 = 0; pair < 65536; pair++) {
     const first = load<u32>(BYTE_IDS + (<usize>(pair & 0xff) << 2))

@@ -1,4 +1,4 @@
-// UTF-8: decoding of valid text and the check that it is valid.
+// UTF-8: decoding of valid text, the check that it is valid, and classes of its ASCII characters.
 import { LENGTH_MASKS } from './memory'
 
 // @ts-ignore: decorator
@@ -25,6 +25,30 @@ export function bitmask64(a: v128, b: v128, c: v128, d: v128): u64 {
   const low = <u32>(i8x16.bitmask(a) | (i8x16.bitmask(b) << 16))
   const high = <u32>(i8x16.bitmask(c) | (i8x16.bitmask(d) << 16))
   return <u64>low | (<u64>high << 32)
+}
+
+// Classes of ASCII characters, each byte all ones or zeros.
+// @ts-ignore: decorator
+@inline
+export function isLetter(block: v128): v128 {
+  return i8x16.le_u(i8x16.sub(v128.or(block, i8x16.splat(0x20)), i8x16.splat(97)), i8x16.splat(25))
+}
+// @ts-ignore: decorator
+@inline
+export function isDigit(block: v128): v128 {
+  return i8x16.le_u(i8x16.sub(block, i8x16.splat(48)), i8x16.splat(9))
+}
+/** Tab to carriage return. */
+// @ts-ignore: decorator
+@inline
+export function isControlSpace(block: v128): v128 {
+  return i8x16.le_u(i8x16.sub(block, i8x16.splat(9)), i8x16.splat(4))
+}
+
+// @ts-ignore: decorator
+@inline
+export function isWhiteSpace(block: v128): v128 {
+  return v128.or(isControlSpace(block), i8x16.eq(block, i8x16.splat(0x20)))
 }
 
 /**

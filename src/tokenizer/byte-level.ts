@@ -1,6 +1,7 @@
 /**
  * The byte alphabet of byte-level vocabularies: every byte as one printable character, the way GPT-2 wrote its files.
  */
+import { unitsOf, type Vocabulary } from './vocabulary.js'
 
 /** Character of each byte: printable Latin-1 stands for itself, the others take U+0100 and on, in order. */
 export const BYTE_CHARACTERS: readonly string[] = byteCharacters()
@@ -34,26 +35,25 @@ export interface PackedVocabulary {
 }
 
 /** Packs the tokens that are spelled in the byte alphabet; the others, such as `<|endoftext|> ` with a space, are left out. */
-export function packVocabulary(vocabulary: ReadonlyMap<string, number>): PackedVocabulary {
+export function packVocabulary(vocabulary: Vocabulary): PackedVocabulary {
   const byteOfUnit = new Int16Array(0x10000).fill(-1)
   for (const [byte, char] of BYTE_CHARACTERS.entries()) byteOfUnit[char.charCodeAt(0)] = byte
-  let length = 0
-  for (const token of vocabulary.keys()) length += token.length
-  const texts = new Uint8Array(length)
-  const offsets = new Uint32Array(vocabulary.size + 1)
-  const ids = new Uint32Array(vocabulary.size)
+  const tokens = unitsOf(vocabulary)
+  const texts = new Uint8Array(tokens.units.length)
+  const offsets = new Uint32Array(tokens.offsets.length)
+  const ids = new Uint32Array(tokens.ids.length)
   let count = 0
   let end = 0
-  for (const [token, id] of vocabulary) {
+  for (let number = 0; number < ids.length; number++) {
     let at = end
     let isSpelled = true
-    for (let i = 0; i < token.length && isSpelled; i++) {
-      const byte = byteOfUnit[token.charCodeAt(i)]!
+    for (let i = tokens.offsets[number]!; i < tokens.offsets[number + 1]! && isSpelled; i++) {
+      const byte = byteOfUnit[tokens.units[i]!]!
       isSpelled = byte >= 0
       texts[at++] = byte
     }
     if (!isSpelled) continue
-    ids[count++] = id
+    ids[count++] = tokens.ids[number]!
     offsets[count] = at
     end = at
   }

@@ -22,6 +22,7 @@ const INSTRUCTION_LIMIT = 4000
 export const START_STATE = CLASS_LIMIT
 
 export interface Dfa {
+  readonly source: string
   /** Class of each code point. */
   readonly classes: Uint8Array
   /** table[state + class] = next state (a multiple of 64, 0: dead) | MATCHES. */
@@ -49,7 +50,7 @@ export function compilePattern(source: string): Dfa {
     if ((table[START_STATE + c]! & MATCHES) !== 0)
       throw new PenstockError('UNSUPPORTED', `the pattern ${source} matches nothing at all`)
   }
-  return { classes, table, fused: fuse(table) }
+  return { source, classes, table, fused: fuse(table) }
 }
 
 /** A program in which instruction 0 matches and the last one starts. */

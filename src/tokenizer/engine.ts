@@ -7,6 +7,7 @@ import { Merger, type Merges, type Symbols } from './bpe.js'
 import { type PackedVocabulary, tokenOfBytes } from './byte-level.js'
 import { type SplitRule, type Splitter, splitterFor } from './pretokenize.js'
 import { type UnigramPieces, UnigramSegmenter } from './unigram.js'
+import type { Vocabulary } from './vocabulary.js'
 import { WordCache } from './word-cache.js'
 
 /** What an engine needs of a model. */
@@ -15,7 +16,7 @@ export interface EnginePlan {
   readonly merges: Merges
   readonly rules: readonly SplitRule[]
   /** Tokens by their spelling. */
-  readonly vocabulary: ReadonlyMap<string, number>
+  readonly vocabulary: Vocabulary
   /** The same as bytes, of a byte-level vocabulary. */
   readonly words: PackedVocabulary
   /** Whether a word of the vocabulary is one token whatever the merges say (`ignore_merges`). */
@@ -70,7 +71,7 @@ class TypeScriptEngine implements Engine {
   private readonly split: Splitter
   private readonly merger: Merger | UnigramSegmenter
   private readonly cache = new WordCache()
-  private readonly wholeWords: ReadonlyMap<string, number> | undefined
+  private readonly wholeWords: Vocabulary | undefined
   private readonly isByteLevel: boolean
   private isForHost = false
   private at = 0

@@ -5,6 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { compilePattern, type Dfa } from './dfa.js'
 import type { EnginePlan } from './engine.js'
+import { plainFlags } from './plain-pattern.js'
 import { GPT2_PATTERN, gpt2Classes } from './pretokenize.js'
 import { CODE_POINT_LIMIT } from './unicode.js'
 
@@ -13,14 +14,14 @@ export interface KernelExports {
   readonly firstUsableAddress: () => number
   readonly setTables: (...addresses: number[]) => void
   readonly setFree: (address: number) => void
-  readonly setMerges: (left: number, right: number, count: number) => void
+  readonly setMerges: (left: number, right: number, result: number, count: number) => void
   readonly setWholeWords: (
     texts: number,
     offsets: number,
     ids: number,
     count: number,
     table: number,
-    slots: number,
+    slotBits: number,
   ) => void
   readonly clearWords: () => void
   readonly configure: (howToSplit: number, isWide: number) => void
@@ -47,9 +48,9 @@ export interface KernelExports {
 }
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
-const WORDS_AT_ONCE = 512 + 64 + 8
-/** Fewer, and the long words of 100 MB of source code drive each other out (bench/tokenizer.ts). */
-const LONG_WORD_BITS = 18
+const WORDS_AT_ONCE = 256 + 64 + 8
+/** For what is not among the words of medium length. */
+const LONG_WORD_BITS = 17
 const ARENA_BYTES = 1 << 24
 const DEPTH_LIMIT = 65_536
 /** What 32-bit addresses reach. */
@@ -78,7 +79,7 @@ export interface KernelTables {
   readonly howToSplit: number
 }
 
-/** Hands out addresses one after the other, aligned to a cache line. */
+/** Hands out addresses one after the other. */
 class Layout {
   end: number
 
@@ -86,8 +87,9 @@ class Layout {
     this.end = start
   }
 
-  take(byteLength: number): number {
-    const address = (this.end + 63) & ~63
+  /** Aligned to a cache line, or to a page of 4096. */
+  take(byteLength: number, alignment: 64 | 4096 = 64): number {
+    const address = Math.ceil(this.end / alignment) * alignment
     this.end = address + byteLength
     return address
   }
@@ -101,7 +103,7 @@ export function growTo(memory: WebAssembly.Memory, end: number): void {
   if (missing > 0) memory.grow(missing)
 }
 
-/** Puts the tables for `plan` into the memory; `wordBits` is the logarithm of the word cache's 64-byte lines. */
+/** Puts the tables for `plan` into the memory; `wordBits`, at least 6 to encode, is the logarithm of the word cache's 64-byte lines. */
 export function fillTables(
   memory: WebAssembly.Memory,
   kernel: KernelExports,
@@ -111,24 +113,25 @@ export function fillTables(
   const layout = new Layout(kernel.firstUsableAddress())
   const { howToSplit, stages } = stagesOf(plan)
   const merges = plan.merges.left.length
-  // At most a quarter full: new words of large vocabularies cost a tenth less than with half (bench/tokenizer.ts).
-  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 4 + 1)))
+  const rankBits = Math.ceil(Math.log2(merges + 2))
+  const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 2 + 1)))
   const lengthMasks = layout.take(2 * 17 * 16)
   const byteIds = layout.take(256 * 4)
   const bytePairRanks = layout.take(65_536 * 4)
   const innerPairs = layout.take(8192)
-  const pairs = layout.take(8 << pairBits)
-  const filterBits = pairBits - 4
-  const pairFilter = layout.take(8 << filterBits)
-  const results = layout.take(merges * 4)
-  const words = layout.take(64 << wordBits)
+  const mergeList = layout.take(merges * 8)
+  const pairs = layout.take(4 << pairBits)
+  const words = layout.take(64 << wordBits, 4096)
+  const mediumBits = wordBits - 2
+  const mediumWords = layout.take(64 << mediumBits)
+  const nowhere = layout.take(64)
   const longWords = layout.take(16 << LONG_WORD_BITS)
   const arena = layout.take(ARENA_BYTES)
   const starts = layout.take(WORDS_AT_ONCE * 4)
   const keys = layout.take(64 + WORDS_AT_ONCE * 32) + 64
   const symbols = layout.take(2 * 64 * 4 + 64)
   const classes = layout.take(CODE_POINT_LIMIT)
-  const stageList = layout.take(stages.length * 12)
+  const stageList = layout.take(stages.length * 16)
   const stageTables = stages.map(dfa => [
     layout.take(CODE_POINT_LIMIT),
     layout.take(dfa.table.byteLength),
@@ -153,12 +156,11 @@ export function fillTables(
     bytes[lengthMasks + 17 * 16 + length * 16 + 15] = length
   }
   ints.set(plan.symbols.byteIds, byteIds / 4)
-  ints.set(plan.merges.result, results / 4)
   bytes.set(plan.symbols.innerPairs, innerPairs)
   bytes.set(gpt2Classes(), classes)
   for (const [index, dfa] of stages.entries()) {
     const addresses = stageTables[index]!
-    ints.set(addresses, stageList / 4 + index * 3)
+    ints.set([...addresses, plainFlags(dfa.source)], stageList / 4 + index * 4)
     bytes.set(dfa.classes, addresses[0])
     new Uint16Array(memory.buffer).set(dfa.table, addresses[1]! / 2)
     new Uint16Array(memory.buffer).set(dfa.fused, addresses[2]! / 2)
@@ -172,20 +174,21 @@ export function fillTables(
       byteIds,
       bytePairRanks,
       innerPairs,
+      mergeList,
+      rankBits,
       pairs,
-      (1 << pairBits) - 1,
-      pairFilter,
-      filterBits,
-      results,
+      pairBits,
       words,
       wordBits,
+      mediumWords,
+      mediumBits,
+      nowhere,
     ],
     ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
     ...[stageList, stages.length, escapes, containers, path, tokenPairs, template, changing],
   )
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
-  kernel.clearWords()
   if (plan.ignoresMerges) setWholeWords(memory, kernel, plan, layout)
   kernel.setFree(layout.end)
   return {
@@ -204,21 +207,23 @@ export function fillTables(
 
 /** Needs the lists of tokens only while it runs; they lie behind the tables for that long. */
 function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, free: number): void {
-  const { left, right } = plan.merges
+  const { left, right, result } = plan.merges
   const leftAt = (free + 63) & ~63
   const rightAt = leftAt + left.byteLength
-  growTo(memory, rightAt + right.byteLength)
+  const resultAt = rightAt + left.byteLength
+  growTo(memory, resultAt + left.byteLength)
   const ints = new Uint32Array(memory.buffer)
   ints.set(left, leftAt / 4)
   ints.set(right, rightAt / 4)
-  kernel.setMerges(leftAt, rightAt, left.length)
+  ints.set(result, resultAt / 4)
+  kernel.setMerges(leftAt, rightAt, resultAt, left.length)
 }
 
 /** The words that are one token whatever the merges say. */
 function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, layout: Layout): void {
   const { texts, offsets, ids } = plan.words
-  const slots = 1 << Math.ceil(Math.log2(ids.length * 2 + 1))
-  const table = layout.take(slots * 16)
+  const slotBits = Math.ceil(Math.log2(ids.length * 2 + 1))
+  const table = layout.take(4 << slotBits)
   const textsAt = layout.take(texts.length + 64)
   const offsetsAt = layout.take(offsets.byteLength)
   const idsAt = layout.take(ids.byteLength)
@@ -228,7 +233,7 @@ function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: 
   new Uint8Array(memory.buffer).set(texts, textsAt)
   ints.set(offsets, offsetsAt / 4)
   ints.set(ids, idsAt / 4)
-  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slots)
+  kernel.setWholeWords(textsAt, offsetsAt, idsAt, ids.length, table, slotBits)
 }
 
 function stagesOf(plan: EnginePlan): { howToSplit: number; stages: readonly Dfa[] } {

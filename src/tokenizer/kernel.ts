@@ -1,6 +1,6 @@
 /**
  * The engine in WebAssembly with 128-bit vectors, compiled from assembly/. It gives the tokens of the TypeScript engine,
- * three to four times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` says what it does not do.
+ * five to nine times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` says what it does not do.
  */
 import { NONE } from './bpe.js'
 import type { Engine, EnginePlan, HostRules } from './engine.js'

@@ -8,6 +8,7 @@ import { type Merges, NONE, type Symbols } from './bpe.js'
 import { type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
 import type { DecoderStep } from './decode.js'
 import type { EnginePlan } from './engine.js'
+import { readModelText } from './model-text.js'
 import type { NormalizerStep } from './normalize.js'
 import { patternRule, type SplitRule } from './pretokenize.js'
 import { invalid, type Json, section, unsupported } from './tokenizer-fields.js'
@@ -18,6 +19,7 @@ import {
   readPostProcessor,
   readPreTokenizer,
 } from './tokenizer-steps.js'
+import type { Vocabulary } from './vocabulary.js'
 
 export interface TokenizerPlan extends EnginePlan {
   readonly addedTokens: readonly AddedToken[]
@@ -32,12 +34,13 @@ export interface TokenizerPlan extends EnginePlan {
 
 /** @throws TOKENIZER_INVALID, UNSUPPORTED */
 export function readPlan(source: string | object): TokenizerPlan {
-  const file = parse(source)
+  const text = typeof source === 'string' ? readModelText(source) : undefined
+  const file = parse(text?.rest ?? source)
   const model = section(file, 'model') ?? invalid('it has no model')
   const kind = typeof model.type === 'string' ? model.type : 'merges' in model ? 'BPE' : 'unknown'
   if (kind !== 'BPE') unsupported(`the model is ${kind}, not BPE`)
   refuseModelOptions(model)
-  const vocabulary = readVocabulary(model)
+  const vocabulary = text?.vocabulary ?? readVocabulary(model)
   const pre = readPreTokenizer(section(file, 'pre_tokenizer'))
   const normalizer = readNormalizer(section(file, 'normalizer'))
   const words = packVocabulary(pre.isByteLevel ? vocabulary : new Map())
@@ -54,7 +57,7 @@ export function readPlan(source: string | object): TokenizerPlan {
     spaceReplacement: pre.spaceReplacement,
     rules: pre.rules.length === 0 && !pre.isByteLevel ? wordRules(vocabulary) : pre.rules,
     symbols,
-    merges: readMerges(model.merges, vocabulary),
+    merges: text?.merges ?? readMerges(model.merges, vocabulary),
     words,
     ignoresMerges: model.ignore_merges === true,
     totalSize: highestId + 1,
@@ -95,7 +98,7 @@ function readVocabulary(model: Json): Map<string, number> {
   return ids
 }
 
-function readMerges(merges: unknown, vocabulary: ReadonlyMap<string, number>): Merges {
+function readMerges(merges: unknown, vocabulary: Vocabulary): Merges {
   if (!Array.isArray(merges)) invalid('the model has no list of merges')
   const result = {
     left: new Uint32Array(merges.length),
@@ -125,12 +128,7 @@ function pairOf(merge: unknown): readonly [string, string] | undefined {
   return typeof left === 'string' && typeof right === 'string' ? [left, right] : undefined
 }
 
-function readSymbols(
-  model: Json,
-  vocabulary: ReadonlyMap<string, number>,
-  words: PackedVocabulary,
-  isByteLevel: boolean,
-): Symbols {
+function readSymbols(model: Json, vocabulary: Vocabulary, words: PackedVocabulary, isByteLevel: boolean): Symbols {
   const byteFallback = model.byte_fallback === true
   const byteIds = new Uint32Array(256).map((_, byte) => {
     const token = isByteLevel
@@ -157,7 +155,7 @@ function readSymbols(
  * Models such as Llama 2's merge the whole text as one word. When no token has a space (U+2581) behind another character,
  * none reaches across the beginning of a word: cutting there changes nothing and lets the words be remembered.
  */
-export function wordRules(vocabulary: ReadonlyMap<string, number>): SplitRule[] {
+export function wordRules(vocabulary: Vocabulary): SplitRule[] {
   const isSafe = vocabulary.has('\u2581') && ![...vocabulary.keys()].some(token => /[^\u2581]\u2581/.test(token))
   return isSafe ? [patternRule('\u2581+[^\u2581]*|[^\u2581]+')] : []
 }
@@ -174,7 +172,7 @@ function innerPairs({ texts, offsets }: PackedVocabulary, hasAllBytes: boolean):
   return pairs
 }
 
-function singleCharacters(vocabulary: ReadonlyMap<string, number>): Map<number, number> {
+function singleCharacters(vocabulary: Vocabulary): Map<number, number> {
   const byCodePoint = new Map<number, number>()
   for (const [token, id] of vocabulary) {
     const codePoint = token.codePointAt(0)
@@ -184,7 +182,7 @@ function singleCharacters(vocabulary: ReadonlyMap<string, number>): Map<number, 
 }
 
 /** A token that the vocabulary lacks gets the next free id, as in the Rust library; the file's own ids agree with that. */
-function readAddedTokens(list: unknown, vocabulary: ReadonlyMap<string, number>): AddedToken[] {
+function readAddedTokens(list: unknown, vocabulary: Vocabulary): AddedToken[] {
   if (list === undefined || list === null) return []
   if (!Array.isArray(list)) return invalid('added_tokens is not a list')
   const tokens: AddedToken[] = []

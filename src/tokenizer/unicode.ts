@@ -67,7 +67,21 @@ let classes: Map<string, CodePointSet> | undefined
  */
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
-  return classes.get(name)
+  const known = classes.get(name)
+  if (known !== undefined) return known
+  const joined = joinedClass(name, classes)
+  if (joined !== undefined) classes.set(name, joined)
+  return joined
+}
+
+/** A class made of others: few patterns need one, and joining all of them takes 10 ms. */
+function joinedClass(name: string, known: ReadonlyMap<string, CodePointSet>): CodePointSet | undefined {
+  if (name === 'RustWord') {
+    const joiners = [0x200c, 0x200e]
+    return union(...['Alphabetic', 'M', 'Nd', 'Pc'].map(part => unicodeClass(part)!), joiners)
+  }
+  const parts = CATEGORY_NAMES.split(' ').filter(category => category[0] === name)
+  return parts.length === 0 ? undefined : union(...parts.map(part => known.get(part)!))
 }
 
 /** Code points that Unicode 9 had not assigned. */
@@ -80,14 +94,9 @@ function readClasses(): Map<string, CodePointSet> {
   const names = CATEGORY_NAMES.split(' ')
   const categories = readRuns(CATEGORY_RUNS, names.length)
   for (const [index, name] of names.entries()) byName.set(name, categories[index]!)
-  for (const group of new Set(names.map(name => name[0]!))) {
-    byName.set(group, union(...names.filter(name => name[0] === group).map(name => byName.get(name)!)))
-  }
   byName.set('White_Space', readRuns(WHITE_SPACE_RUNS, 2)[1]!)
   byName.set('Alphabetic', readRuns(ALPHABETIC_RUNS, 2)[1]!)
   byName.set('Han', readRuns(HAN_RUNS, 2)[1]!)
-  const joiners = [0x200c, 0x200e]
-  byName.set('RustWord', union(...['Alphabetic', 'M', 'Nd', 'Pc'].map(name => byName.get(name)!), joiners))
   return byName
 }
 

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest'
+import { readModelText } from '#src/tokenizer/model-text'
+import { readPlan, type TokenizerPlan } from '#src/tokenizer/tokenizer-json'
+import { emptyJson, PRE_TOKENIZERS, type TokenizerJson } from './fixtures.js'
+import { METASPACE, trainedJson } from './trained.js'
+
+const TEXT = 'the "quick" \\ brown fox, naïve café, 漢字 😀 jumps over the lazy dog\n'.repeat(30)
+
+/** What both ways of reading have to agree on; functions cannot be compared. */
+function facts(plan: TokenizerPlan): object {
+  const { decoders, vocabulary, ...rest } = plan
+  return { ...rest, vocabulary: [...vocabulary].sort(), steps: decoders?.length }
+}
+
+const asPairs = (json: TokenizerJson): TokenizerJson => ({
+  ...json,
+  model: {
+    ...json.model,
+    merges: json.model.merges.map(merge => (typeof merge === 'string' ? merge.split(' ') : merge) as [string, string]),
+  },
+})
+const asTexts = (json: TokenizerJson): TokenizerJson => ({
+  ...json,
+  model: {
+    ...json.model,
+    merges: json.model.merges.map(merge => (typeof merge === 'string' ? merge : merge.join(' '))),
+  },
+})
+const escaped = (text: string): string =>
+  text.replace(/[^\x20-\x7e]/g, unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+describe('the text of a tokenizer.json', () => {
+  const json = trainedJson(PRE_TOKENIZERS.gpt2!, TEXT)
+  const expected = facts(readPlan(json))
+
+  it('gives what the parsed object gives, in every way of writing it', () => {
+    for (const form of [asPairs(json), asTexts(json)]) {
+      const texts = [
+        JSON.stringify(form),
+        JSON.stringify(form, null, 2),
+        escaped(JSON.stringify(form)),
+        ` \n${JSON.stringify(form)} `,
+      ]
+      for (const text of texts) {
+        expect(readModelText(text)).toBeDefined()
+        expect(facts(readPlan(text))).toEqual(expected)
+      }
+    }
+    const characters = trainedJson(METASPACE, TEXT)
+    expect(facts(readPlan(JSON.stringify(characters)))).toEqual(facts(readPlan(characters)))
+  })
+
+  it('is searched like a Map', () => {
+    const { vocabulary } = readPlan(JSON.stringify(json))
+    const map = new Map(Object.entries(json.model.vocab))
+    expect(vocabulary.size).toBe(map.size)
+    for (const [token, id] of map) expect(vocabulary.get(token)).toBe(id)
+    expect([vocabulary.get('no such token'), vocabulary.get(''), vocabulary.has('t'), vocabulary.has('no')]).toEqual([
+      undefined,
+      undefined,
+      true,
+      false,
+    ])
+    expect([...vocabulary.keys()].sort()).toEqual([...map.keys()].sort())
+  })
+
+  it('goes through JSON.parse when it is not plain, with the same result', () => {
+    const { vocab, merges, ...options } = json.model
+    const text = JSON.stringify(json)
+    const repeated = text.replace('"vocab":{', '"vocab":{"t":99999,')
+    const mergesFirst = JSON.stringify({ ...json, model: { ...options, merges, vocab } })
+    for (const odd of [repeated, mergesFirst]) expect(readModelText(odd)).toBeUndefined()
+    expect(readPlan(repeated).vocabulary.get('t')).toBe(vocab.t)
+    expect(facts(readPlan(mergesFirst))).toEqual(expected)
+  })
+
+  it('is refused for the same reasons', () => {
+    const text = JSON.stringify(json)
+    const broken = [
+      text.slice(0, -1),
+      `${text}x`,
+      text.replace('"vocab":{', '"vocab":{"zz":-1,'),
+      text.replace('"vocab":{', '"vocab":{"zz":1.5,'),
+      text.replace('"vocab":{', '"vocab":{"zz":07,'),
+      text.replace('"vocab":{', '"vocab":{"z\nz":7,'),
+      text.replace('"merges":[', '"merges":["no space",').replace('no space', 'nospace'),
+      text.replace('"merges":[', '"merges":["zz qq",'),
+      text.replace('"merges":[', '"merges":[["a"],'),
+      text.replace('"merges":[', '"merges":[,'),
+    ]
+    for (const source of broken)
+      expect(() => readPlan(source)).toThrow(expect.objectContaining({ code: 'TOKENIZER_INVALID' }))
+    expect(() => readPlan(JSON.stringify({ ...emptyJson(null), model: { type: 'WordPiece', vocab: {} } }))).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED' }),
+    )
+  })
+})

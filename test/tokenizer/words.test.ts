@@ -1,0 +1,47 @@
+/** The kernel's memory of words when it is full: entries move, are given up, and the arena of long words begins anew. */
+import { expect, it } from 'vitest'
+import { kernelModule } from '#src/stages/kernel-module'
+import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { describeWithGpt2, gpt2Json, randomFrom, type TokenizerJson } from './fixtures.js'
+
+/** The same vocabulary with one token whose id needs more than 16 bits: then tokens are kept in another form. */
+function wide(json: TokenizerJson): TokenizerJson {
+  return { ...json, model: { ...json.model, vocab: { ...json.model.vocab, '\u0120far\u0120away': 70_000 } } }
+}
+
+/** Words of random letters, few of them twice, with now and then a run of spaces, which has as many tokens. */
+function randomWords(random: (limit: number) => number, count: number, shortest: number, longest: number): string {
+  const words = Array.from({ length: count }, () => {
+    const letters = Array.from({ length: shortest + random(longest - shortest + 1) }, () => 97 + random(26))
+    return String.fromCharCode(...letters) + (random(20) === 0 ? ' '.repeat(random(30)) : '')
+  })
+  return words.join(' ')
+}
+
+describeWithGpt2('words that push each other out', () => {
+  for (const [name, json] of [
+    ['16-bit', gpt2Json()],
+    ['32-bit', wide(gpt2Json())],
+  ] as const) {
+    it(`keep their tokens: ${name}`, () => {
+      const random = randomFrom(8)
+      // More than 2^19 short words and 2^16 medium ones, and long ones of more than 2^24 bytes with their tokens.
+      const texts = [
+        ...Array.from({ length: 60 }, () => randomWords(random, 10_000, 3, 15)),
+        ...Array.from({ length: 10 }, () => randomWords(random, 10_000, 15, 33)),
+        ...Array.from({ length: 12 }, () => randomWords(random, 10_000, 60, 90)),
+      ]
+      const kernel = loadTokenizer(json, { wasm: kernelModule() })
+      const known = texts.map(text => Buffer.from(kernel.encode(text).buffer).toString('latin1'))
+      for (const [index, text] of texts.entries()) {
+        if (Buffer.from(kernel.encode(text).buffer).toString('latin1') !== known[index]) expect.fail(`text ${index}`)
+      }
+      const twin = loadTokenizer(json)
+      for (let index = 0; index < texts.length; index += 3) {
+        if (Buffer.from(twin.encode(texts[index]!).buffer).toString('latin1') !== known[index]) {
+          expect.fail(`text ${index}, by the twin`)
+        }
+      }
+    })
+  }
+})
