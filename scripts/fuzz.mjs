@@ -1,19 +1,24 @@
 /**
- * Fuzzes every parser for as long as is asked: `node scripts/fuzz.mjs [minutes, 60] [seed]`. Each damaged input is read or
+ * Fuzzes every parser for as long as is asked: `node scripts/fuzz.mjs [minutes, 60] [--seed N] [--json FILE]`. Each damaged input is read or
  * refused with a code, within 100 ms of CPU time and without memory of another order than its own; what is not is printed
  * with its bytes. Exit code 1 when there was any.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { PenstockError } from '../dist/errors.js'
 import { mutated, targets } from './fuzz/targets.mjs'
 
 const MOST_MS = 100
 const MOST_EXTRA_BYTES = 64 << 20
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const minutes = Number(process.argv[2] ?? 60)
-const random = generator(Number(process.argv[3] ?? Date.now() % 2 ** 31))
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seed: { type: 'string' }, json: { type: 'string' } },
+})
+const minutes = Number(positionals[0] ?? 60)
+const random = generator(Number(values.seed ?? Date.now() % 2 ** 31))
 
 const models = join(root, 'test/fixtures/sentencepiece')
 const all = Object.entries(
@@ -29,6 +34,10 @@ console.log('| parser | tried | refused | slowest, ms | failed |\n| --- | --- | 
 for (const [name, { tried, refused, slowest, failed }] of counts) {
   console.log(`| ${name} | ${tried} | ${refused} | ${slowest.toFixed(1)} | ${failed} |`)
   if (failed > 0) process.exitCode = 1
+}
+if (values.json !== undefined) {
+  const rows = [...counts].map(([name, { tried, failed }]) => ({ name, tried, failed }))
+  writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`)
 }
 
 function tryOne(name, { sample, parse }) {
