@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { JobFlags } from './document-jobs.js'
 import type { RunFlags } from './run-definition.js'
-import { addFaultOptions, dashboardOption, type FaultFlags } from './shared-options.js'
+import { addFaultOptions, dashboardOption, type FaultFlags, freshOption } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
 
 interface PolicyFlags extends Omit<JobFlags, 'ifExists'> {
@@ -160,6 +160,7 @@ function addPolicy(command: Command): Command {
 
 function addRunOptions(command: Command): Command {
   return command
+    .option(...freshOption)
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'progress and results as JSON lines on standard error')
     .option(...dashboardOption)

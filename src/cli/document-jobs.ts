@@ -2,10 +2,11 @@
  * Merging, shuffling, chunking and filtering as definitions: what `penstock merge` and its like and the reference system's
  * `data` commands share.
  */
-import { mkdir, readdir, stat } from 'node:fs/promises'
+import { access, mkdir, readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
+import { journalPathOf } from '../stages/output-file.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 import type { OutputFlags } from './shared-options.js'
 
@@ -61,7 +62,14 @@ async function runJob(name: string, stages: readonly object[], output: string, f
 
 /** Whether an output exists and is to stay as it is; says so, before anything is read for it. */
 export async function isKept(output: string, { ifExists, quiet }: JobFlags): Promise<boolean> {
-  if (ifExists !== 'skip' || (await stat(output).catch(() => undefined)) === undefined) return false
+  const isThere = (path: string): Promise<boolean> =>
+    access(path).then(
+      () => true,
+      () => false,
+    )
+  if (ifExists !== 'skip' || !(await isThere(output))) return false
+  // It has its name, but its run was killed before it was tidied up.
+  if (await isThere(journalPathOf(output))) return false
   if (!quiet) process.stderr.write(`${output}: exists, left as it is\n`)
   return true
 }

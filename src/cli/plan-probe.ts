@@ -89,7 +89,8 @@ function swallowing(step: CheckedStep): CheckedStep {
     sink(step.name, async input => {
       for await (const _ of input);
     })
-  return { ...step, entry: { ...step.entry, create } }
+  const { resumable: _, ...entry } = step.entry
+  return { ...step, entry: { ...entry, create } }
 }
 
 /** Faulty records are counted, not kept. */

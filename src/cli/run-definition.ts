@@ -11,12 +11,15 @@ import { fromTraining } from '../pipelines/training-metrics.js'
 import type { SampleTextEvent } from '../stages/sample-texts.js'
 import type { TrainingEvent } from '../training/trainer.js'
 import { ProgressPrinter, progressMode } from './progress.js'
+import { resumeLine } from './resume-line.js'
 import { setExitCodeIfStopped, stopSignal } from './terminal.js'
 import { trainingLine } from './training-lines.js'
 
 export interface RunFlags {
   readonly quiet?: boolean
   readonly json?: boolean
+  /** Do not go on with what a killed run had done. */
+  readonly fresh?: boolean
   /** The port of a page to serve while the run goes on; true takes any free one. */
   readonly dashboard?: number | true
 }
@@ -47,6 +50,9 @@ export async function runDefinition(
     for (const pipeline of pipelines) {
       const result = await runPipeline(pipeline, {
         signal,
+        resume: flags.fresh !== true,
+        onResume: event =>
+          printer.print(flags.json ? JSON.stringify({ event: 'resume', ...event }) : resumeLine(event)),
         onProgress: progress => {
           printer.show(progress)
           monitor.progress(progress)

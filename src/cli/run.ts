@@ -3,6 +3,7 @@ import { PenstockError } from '../errors.js'
 import type { Variables } from '../pipelines/definition.js'
 import { addReferenceOptions, type ReferenceFlags, runOrLog } from './reference-options.js'
 import type { RunFlags } from './run-definition.js'
+import { freshOption } from './shared-options.js'
 
 interface Flags extends RunFlags, Partial<ReferenceFlags> {
   readonly set: Variables
@@ -24,6 +25,7 @@ export function addRunCommand(program: Command): void {
       {},
     )
     .option('--check', 'check the definition and stop')
+    .option(...freshOption)
     .option('--config_file_path <file>', 'a training configuration of the reference system, in place of a definition')
     .option('--experiments_root_path <folder>', 'where its experiment gets a folder')
     .option('--experiment_id <name>', 'what the experiment is called; the time and a hash when absent')

@@ -11,6 +11,12 @@ export interface OutputFlags {
   readonly ifExists: 'error' | 'skip' | 'override'
 }
 
+/** `--fresh`, for every command whose runs can go on after a kill. */
+export const freshOption = [
+  '--fresh',
+  'start anew; without it, a run that was killed or stopped goes on where it had come',
+] as const
+
 /** `--dashboard`, for every command that runs something. */
 export const dashboardOption = [
   '--dashboard [port]',
@@ -36,6 +42,7 @@ export function addOutputOptions(command: Command): Command {
         .choices(['error', 'skip', 'override'])
         .default('error'),
     )
+    .option(...freshOption)
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'progress and results as JSON lines on standard error')
     .option(...dashboardOption)

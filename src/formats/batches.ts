@@ -9,6 +9,37 @@ export interface Batch {
   readonly number: number
   /** Bytes of payload; what progress and the back-pressure budget count. */
   readonly byteLength: number
+  /** Set on a batch behind which a killed run can go on; a stage hands it on with what it makes of the batch. */
+  readonly mark?: Mark | undefined
+}
+
+/**
+ * A place in the stream from which a killed run can go on. It travels with the batch before it; each stage notes on it
+ * how far it had come there, each output reports when all before it is durable. stages/run-journal.ts makes them.
+ */
+export interface Mark {
+  /** @param fact of JSON's kinds, or bytes */
+  note(name: string, fact: unknown): void
+  /** Settles when what follows from it is on record too. */
+  reached(output: string, progress: OutputProgress): Promise<void>
+}
+
+/** Where a file of lines is to be read on. */
+export interface LineCursor {
+  readonly byteOffset: number
+  /** The number, from 1, of the line that starts there. */
+  readonly line: number
+  /** That line is longer than the limit, and it begins before: its rest is passed over. */
+  readonly skipping?: boolean | undefined
+}
+
+/** How far an output had come at a mark. */
+export interface OutputProgress {
+  readonly bytes: number
+  /** Bytes of the temporary file beside it, where it has one. */
+  readonly scratchBytes: number
+  /** What its sink must know to go on. */
+  readonly state: unknown
 }
 
 /** Whole lines of a JSONL file, each a view [starts[i], ends[i]) of `bytes`, the line feed outside. */

@@ -84,6 +84,7 @@ export function extractBatch(batch: LineBatch, filter: JqFilter | FullJqFilter, 
       bytes: texts.bytes.subarray(0, texts.length),
       offsets: offsets.slice(0, documents + 1),
       origin: documents === count ? batch : keepLines(batch, keep),
+      mark: batch.mark,
     },
     faults,
   }

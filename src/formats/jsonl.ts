@@ -2,7 +2,7 @@
  * Cuts bytes that come in any chunks into batches of whole lines. Lines end at LF alone (a CR belongs to its line, as
  * byte-exact indexes need); the last line may lack its LF. Only the piece after a chunk's last LF is ever copied.
  */
-import type { LineBatch } from './batches.js'
+import type { LineBatch, LineCursor } from './batches.js'
 
 const LF = 10
 
@@ -19,6 +19,8 @@ export interface LineSplitterOptions {
   readonly maxLineBytes: number
   /** Lines delivered at most. */
   readonly limit?: number
+  /** The input begins here, not at its file's start. */
+  readonly from?: LineCursor | undefined
 }
 
 /** Feed chunks with `push`, end with `finish`; both answer the batch that became whole, if any. */
@@ -29,13 +31,23 @@ export class LineSplitter {
   private rest: Uint8Array[] = []
   private restBytes = 0
   /** Set while the rest of a line that is too long is passed over. */
-  private skipping = false
-  private byteOffset = 0
-  private line = 1
+  private skipping: boolean
+  private byteOffset: number
+  private line: number
   private number = 0
 
   constructor(options: LineSplitterOptions) {
+    const { byteOffset, line, skipping } = options.from ?? { byteOffset: 0, line: 1 }
     this.options = options
+    this.byteOffset = byteOffset
+    this.line = line
+    this.skipping = skipping ?? false
+  }
+
+  /** Behind what was delivered or reported: bytes from there on that came already have to come again. */
+  get cursor(): LineCursor {
+    const { byteOffset, line, skipping } = this
+    return { byteOffset, line, skipping }
   }
 
   /** True once `limit` lines are delivered. */

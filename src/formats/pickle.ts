@@ -51,6 +51,15 @@ const FRAME_MIN_BYTES = 4
 const FRAME_SLACK_BYTES = 64
 const APPENDS_BATCH = 1000
 
+/** Where a pickler stands between two pairs, when all that was final has been taken. */
+export interface PicklerState {
+  /** The open frame, without its header. */
+  readonly frame: Uint8Array
+  readonly pairCount: number
+  readonly firstA: number
+  readonly firstB: number
+}
+
 /** Writes the list piece by piece; holds one frame (64 KiB) and what `take` has not yet fetched. */
 export class PairListPickler {
   /** The open frame, its header's room in front. */
@@ -61,9 +70,25 @@ export class PairListPickler {
   private firstA = 0
   private firstB = 0
 
-  constructor() {
-    this.frame[this.end++] = OP.EMPTY_LIST
-    this.frame[this.end++] = OP.MEMOIZE
+  /** @param from goes on with a list of which everything but this has been written */
+  constructor(from?: PicklerState) {
+    if (from === undefined) {
+      this.frame[this.end++] = OP.EMPTY_LIST
+      this.frame[this.end++] = OP.MEMOIZE
+      return
+    }
+    this.frame.set(from.frame, FRAME_HEADER_BYTES)
+    this.end += from.frame.length
+    this.finished = []
+    this.pairCount = from.pairCount
+    this.firstA = from.firstA
+    this.firstB = from.firstB
+  }
+
+  /** A copy; to be asked for after `take`. */
+  state(): PicklerState {
+    const { pairCount, firstA, firstB } = this
+    return { frame: this.frame.slice(FRAME_HEADER_BYTES, this.end), pairCount, firstA, firstB }
   }
 
   /** Adds a pair of integers from 0 to 2^53 - 1. @throws PICKLE_INVALID for any other number */

@@ -9,7 +9,7 @@ import { cutSamples, cutSamplesOptions } from '../stages/cut-samples.js'
 import { extractText, extractTextOptions } from '../stages/extract-text.js'
 import { feedTrainer, feedTrainerOptions } from '../stages/feed-trainer.js'
 import { filterDocuments, filterDocumentsOptions } from '../stages/filter-documents.js'
-import { readDocuments, readDocumentsOptions } from '../stages/read-documents.js'
+import { indexPathOf, readDocuments, readDocumentsOptions } from '../stages/read-documents.js'
 import { readFile, readFileOptions } from '../stages/read-file.js'
 import { readLines, readLinesOptions } from '../stages/read-lines.js'
 import { readPbin, readPbinOptions } from '../stages/read-pbin.js'
@@ -34,6 +34,11 @@ export interface StageEntry<Schema extends z.ZodType = z.ZodType> {
   readonly emits?: ItemKind
   readonly options: Schema
   create(options: z.input<Schema>): AnyStage
+  /**
+   * Whether it can go on after a kill: it hands marks on with their batches, and needs no state from before one but what
+   * it notes on it. A run keeps a journal when all of its stages can.
+   */
+  readonly resumable?: true
   /** Files that its options name, so that an output can be kept apart from the inputs before anything is opened. */
   reads?(options: z.output<Schema>): readonly string[]
   writes?(options: z.output<Schema>): readonly string[]
@@ -55,6 +60,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'bytes of a file, decompressed',
     emits: 'bytes',
     options: readFileOptions,
+    resumable: true,
     create: readFile,
     reads: fileOf,
   }),
@@ -63,6 +69,7 @@ export const stageRegistry: StageRegistry = {
     accepts: 'bytes',
     emits: 'lines',
     options: readLinesOptions,
+    resumable: true,
     create: readLines,
     writes: quarantineOf,
   }),
@@ -78,6 +85,7 @@ export const stageRegistry: StageRegistry = {
     accepts: 'lines',
     emits: 'lines',
     options: validateJsonOptions,
+    resumable: true,
     create: validateJson,
     writes: quarantineOf,
   }),
@@ -85,6 +93,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'writes the offset and length of each line to an .idx file',
     accepts: 'lines',
     options: writeIndexOptions,
+    resumable: true,
     create: writeIndex,
     writes: fileOf,
   }),
@@ -93,6 +102,7 @@ export const stageRegistry: StageRegistry = {
     accepts: 'lines',
     emits: 'documents',
     options: extractTextOptions,
+    resumable: true,
     create: extractText,
     writes: quarantineOf,
   }),
@@ -100,14 +110,16 @@ export const stageRegistry: StageRegistry = {
     summary: 'texts of a JSONL file by its index',
     emits: 'documents',
     options: readDocumentsOptions,
+    resumable: true,
     create: readDocuments,
-    reads: fileOf,
+    reads: ({ path, index = indexPathOf(path) }) => [path, index],
     writes: quarantineOf,
   }),
   'write-jsonl': entry({
     summary: 'writes texts to a JSONL file',
     accepts: 'documents',
     options: writeJsonlOptions,
+    resumable: true,
     create: writeJsonl,
     writes: fileOf,
   }),
@@ -115,6 +127,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'learns a byte-level BPE vocabulary and writes tokenizer.json',
     accepts: 'documents',
     options: trainTokenizerOptions,
+    resumable: true,
     create: trainTokenizer,
     writes: fileOf,
   }),
@@ -123,6 +136,7 @@ export const stageRegistry: StageRegistry = {
     accepts: 'documents',
     emits: 'tokens',
     options: tokenizeBatchesOptions,
+    resumable: true,
     create: tokenizeBatches,
     writes: quarantineOf,
   }),
@@ -130,6 +144,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'writes token ids to one packed .pbin file',
     accepts: 'tokens',
     options: writePbinOptions,
+    resumable: true,
     create: writePbin,
     writes: fileOf,
   }),
@@ -137,6 +152,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'token ids of the documents of a packed file',
     emits: 'tokens',
     options: readPbinOptions,
+    resumable: true,
     create: readPbin,
     reads: fileOf,
   }),
@@ -144,6 +160,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'token ids of several packed files, one file after the other',
     emits: 'tokens',
     options: concatPbinOptions,
+    resumable: true,
     create: concatPbin,
     reads: pathsOf,
   }),
@@ -151,6 +168,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'token ids of packed files, document by document in a shuffled order',
     emits: 'tokens',
     options: shuffleDocumentsOptions,
+    resumable: true,
     create: shuffleDocuments,
     reads: pathsOf,
   }),
@@ -159,12 +177,14 @@ export const stageRegistry: StageRegistry = {
     accepts: 'tokens',
     emits: 'tokens',
     options: filterDocumentsOptions,
+    resumable: true,
     create: filterDocuments,
   }),
   'shuffle-lines': entry({
     summary: 'lines of JSONL files in a shuffled order',
     emits: 'lines',
     options: shuffleLinesOptions,
+    resumable: true,
     create: shuffleLines,
     reads: pathsOf,
   }),
@@ -172,6 +192,7 @@ export const stageRegistry: StageRegistry = {
     summary: 'writes lines to a file as they are',
     accepts: 'lines',
     options: writeLinesOptions,
+    resumable: true,
     create: writeLines,
     writes: fileOf,
   }),

@@ -1,12 +1,15 @@
 /**
  * Builds a checked pipeline and runs it to its end: one error path, every stream closed before the promise settles, and
- * the totals added up.
+ * the totals added up before an output gets its name.
  */
 import type { Readable, Writable } from 'node:stream'
-import { PenstockError, toPenstockError } from '../errors.js'
+import { type ErrorCode, PenstockError, toPenstockError } from '../errors.js'
+import type { RunJournal } from '../stages/run-journal.js'
 import type { AnyStage, StageStats } from '../stages/stage.js'
+import { StageJournal } from '../stages/stage-journal.js'
 import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
 import { fuse, namesRunBy } from './fuse.js'
+import { inputBytesOf, openRunJournal, type ResumeEvent } from './resume.js'
 import { join } from './wiring.js'
 
 export interface StageReport {
@@ -37,22 +40,65 @@ export interface RunOptions {
   readonly fuse?: boolean
   /** Aborting stops the run: STOPPED, and no output under its final name. */
   readonly signal?: AbortSignal
+  /**
+   * Go on where a killed or stopped run of the same work had come; false starts anew. Default true. Some pipelines
+   * always start anew: docs/reliability.md.
+   */
+  readonly resume?: boolean
+  readonly onResume?: (event: ResumeEvent) => void
+  /** Input between two places from which a killed run can go on. */
+  readonly markBytes?: number
 }
 
 /** @throws whatever a stage throws; STOPPED after an abort; TOTALS_MISMATCH when records were lost */
 export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions = {}): Promise<PipelineResult> {
+  const chain = options.fuse === false ? pipeline.chain : fuse(pipeline.chain)
+  const journal = await openRunJournal(pipeline.chain, chain, options)
+  if (journal === undefined) return runChain(pipeline.name, chain, options, undefined)
+  const tell = async (kind: 'continued' | 'kept'): Promise<void> =>
+    options.onResume?.({ kind, inputBytes: journal.recordedBytes, totalBytes: await inputBytesOf(pipeline.chain) })
+  const { done, mark, refusal } = journal.left
+  try {
+    if (refusal !== undefined) options.onResume?.({ kind: 'anew', reason: refusal })
+    if (mark !== undefined) await tell('continued')
+    if (done !== undefined) {
+      await journal.finish(done)
+      options.onResume?.({ kind: 'finished' })
+      return done.result as PipelineResult
+    }
+    const result = await runChain(pipeline.name, chain, options, journal)
+    await journal.commit(result)
+    return result
+  } catch (error) {
+    const keep = error instanceof PenstockError && WORTH_GOING_ON.includes(error.code)
+    // What goes wrong in tidying up must not hide what went wrong.
+    const end = await journal.end(keep).catch(() => undefined)
+    if (end === 'kept') await tell('kept')
+    throw error
+  }
+}
+
+/** What stops a run although its input and options are right. */
+const WORTH_GOING_ON: readonly ErrorCode[] = ['STOPPED', 'FILE_UNWRITABLE', 'WORKER_FAILED']
+
+async function runChain(
+  pipeline: string,
+  chain: CheckedChain,
+  options: RunOptions,
+  journal: RunJournal | undefined,
+): Promise<PipelineResult> {
   const started = performance.now()
   const built: BuiltStage[] = []
-  buildChain(options.fuse === false ? pipeline.chain : fuse(pipeline.chain), built)
+  buildChain(chain, built, journal)
   const stages = built.map(({ stage }) => stage)
   for (const stage of stages) stage.on('report', (event: unknown) => options.onReport?.(stage.stageName, event))
   const reports = built
     .filter(({ names }) => names.length > 0)
     .map(({ stage, names }) => ({ name: names.join('+'), stats: stage.stats }))
   const progress = (): RunProgress => ({
-    pipeline: pipeline.name,
+    pipeline,
     stages: reports,
-    elapsedMs: performance.now() - started,
+    elapsedMs: journal?.elapsedMs ?? performance.now() - started,
   })
   const timer = setInterval(() => options.onProgress?.(progress()), options.progressIntervalMs ?? 200)
   try {
@@ -73,16 +119,21 @@ interface BuiltStage {
 }
 
 /** Creates the streams of a chain and joins them; answers those that its first and last stage are. */
-function buildChain(chain: CheckedChain, stages: BuiltStage[]): { first: Writable | undefined; last: Readable[] } {
-  const incoming = chain.merge.flatMap(branch => buildChain(branch, stages).last)
+function buildChain(
+  chain: CheckedChain,
+  stages: BuiltStage[],
+  journal: RunJournal | undefined,
+): { first: Writable | undefined; last: Readable[] } {
+  const incoming = chain.merge.flatMap(branch => buildChain(branch, stages, journal).last)
   const built = chain.steps.map(step => {
     const stage = createStage(step)
+    if (journal !== undefined) stage.keepJournal(new StageJournal(journal, `${stages.length}`))
     stages.push({ stage, names: namesRunBy(step) })
     return stage
   })
   if (incoming.length > 0) join(incoming, [built[0] as Writable])
   for (let index = 1; index < built.length; index++) join([built[index - 1] as Readable], [built[index] as Writable])
-  const branches = chain.fork.map(branch => buildChain(branch, stages).first!)
+  const branches = chain.fork.map(branch => buildChain(branch, stages, journal).first!)
   if (branches.length > 0) join([built.at(-1) as Readable], branches)
   return { first: built[0] as Writable | undefined, last: branches.length > 0 ? [] : [built.at(-1) as Readable] }
 }

@@ -2,7 +2,7 @@
 import * as z from 'zod'
 import type { TokenBatch } from '../formats/batches.js'
 import { openPackedFiles } from './packed-files.js'
-import { tokenBatches } from './read-pbin.js'
+import { documentsOf } from './read-pbin.js'
 import { type SourceStage, source } from './stage.js'
 
 export const concatPbinOptions = z.strictObject({
@@ -17,13 +17,7 @@ export function concatPbin(options: ConcatPbinOptions): SourceStage<TokenBatch> 
     const { files, tokenizer, close } = await openPackedFiles(paths)
     try {
       context.stats.counts.totalBytes = files.reduce((sum, file) => sum + file.header.dataBytes, 0)
-      let number = 0
-      for (const file of files) {
-        for await (const { tokens, lengths } of tokenBatches(file)) {
-          context.count('tokens', tokens.length)
-          yield { kind: 'tokens', number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
-        }
-      }
+      yield* documentsOf(files, tokenizer, context)
     } finally {
       await close()
     }

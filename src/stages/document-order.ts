@@ -4,6 +4,7 @@
  */
 import { createHash, randomInt } from 'node:crypto'
 import * as z from 'zod'
+import type { Mark } from '../formats/batches.js'
 import { chunkSeed } from '../sampling/chunk.js'
 import { numpyGenerator } from '../sampling/numpy-pcg64.js'
 import { pythonRandom } from '../sampling/python-random.js'
@@ -23,15 +24,36 @@ export const orderOptions = {
 export type OrderOptions = z.output<z.ZodObject<typeof orderOptions>>
 export type ChunkOption = NonNullable<OrderOptions['chunk']>
 
-/** A permutation of 0 to count - 1. Without a seed it draws one, and notes it. */
-export function documentOrder(count: number, { seed, chunk }: OrderOptions, context: StageContext): Uint32Array {
-  const chosen = seed ?? randomInt(2 ** 32)
+/** Where an order is to be gone on with. */
+interface OrderCursor {
+  readonly seed: number
+  readonly next: number
+}
+
+export interface DocumentOrder {
+  /** A permutation of 0 to count - 1. */
+  readonly order: Uint32Array
+  /** What of it was done before. */
+  readonly from: number
+  /** @param next what of it is done */
+  markAfter(byteLength: number, next: number): Mark | undefined
+}
+
+/** The order for this many documents. Without a seed it draws one, and notes it. */
+export function documentOrder(count: number, { seed, chunk }: OrderOptions, context: StageContext): DocumentOrder {
+  const { journal } = context
+  const left = journal?.cursor<OrderCursor>()
+  const chosen = seed ?? left?.seed ?? randomInt(2 ** 32)
   if (seed === undefined) context.note(`the order has the seed ${chosen}`)
   const order = new Uint32Array(count)
   for (let number = 0; number < count; number++) order[number] = number
   const generator = chunk === undefined ? pythonRandom(chosen) : numpyGenerator(chunkSeed(chosen, chunk.number, sha256))
   generator.shuffle(order)
-  return order
+  return {
+    order,
+    from: left?.next ?? 0,
+    markAfter: (byteLength, next) => journal?.markAfter(byteLength, () => ({ seed: chosen, next })),
+  }
 }
 
 function sha256(text: string): Uint8Array {

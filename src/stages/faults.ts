@@ -6,7 +6,7 @@
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { RecordFault } from '../formats/extract.js'
-import { type OutputFile, openOutput } from './output-file.js'
+import { Quarantine, type QuarantineMember } from './quarantine.js'
 import type { StageContext } from './stage.js'
 
 /** Options shared by every stage that can meet a faulty record. */
@@ -39,14 +39,22 @@ export class FaultHandler {
   private readonly options: FaultOptions
   private readonly context: StageContext
   private readonly stage: string
-  private quarantine: Quarantine | undefined
-  private count = 0
+  private quarantine: QuarantineMember | undefined
+  private count: number
 
   constructor(options: FaultOptions, stage: string, context: StageContext) {
     this.options = options
     this.stage = stage
     this.context = context
-    this.quarantine = options.quarantine === undefined ? undefined : Quarantine.join(options.quarantine)
+    const { journal } = context
+    const { quarantine } = options
+    this.quarantine = quarantine === undefined ? undefined : Quarantine.join(quarantine, journal?.claims)
+    const name = `faults of ${stage}`
+    this.count = journal?.noted<number>(name) ?? 0
+    journal?.onMark(mark => {
+      journal.note(mark, name, this.count)
+      this.quarantine?.pass(mark)
+    })
   }
 
   /** @throws the fault itself under `fail`, TOO_MANY_FAULTS past the limit. */
@@ -88,48 +96,5 @@ export async function* withFaultHandler<Out>(
     await handler.finish()
   } finally {
     await handler.abandon()
-  }
-}
-
-/** One quarantine file, shared by the stages of a run that name it: made whole when the last of them has finished. */
-class Quarantine {
-  private static readonly open = new Map<string, Quarantine>()
-  private readonly path: string
-  private readonly file: Promise<OutputFile | undefined>
-  private members = 0
-  private whole = true
-
-  private constructor(path: string) {
-    this.path = path
-    this.file = openOutput(path, 'override')
-    // Whoever writes first, or leaves last, reports a file that cannot be opened.
-    this.file.catch(() => {})
-  }
-
-  static join(path: string): Quarantine {
-    const quarantine = Quarantine.open.get(path) ?? new Quarantine(path)
-    Quarantine.open.set(path, quarantine)
-    quarantine.members++
-    return quarantine
-  }
-
-  async add(fault: RecordFault): Promise<void> {
-    const entry = {
-      source: fault.file,
-      line: fault.line,
-      byte_offset: fault.byteOffset,
-      code: fault.code,
-      message: fault.message,
-      record: Buffer.from(fault.record).toString('base64'),
-    }
-    await (await this.file)?.write(Buffer.from(`${JSON.stringify(entry)}\n`))
-  }
-
-  async leave(whole: boolean): Promise<void> {
-    this.whole &&= whole
-    if (--this.members > 0) return
-    Quarantine.open.delete(this.path)
-    const file = await this.file
-    await (this.whole ? file?.commit() : file?.abandon())
   }
 }

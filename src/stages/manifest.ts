@@ -8,7 +8,7 @@ import { pack, unpack } from 'msgpackr'
 import * as z from 'zod'
 import { type ErrorCode, PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
-import { writeWhole } from './output-file.js'
+import { type OutputClaims, writeWhole } from './output-file.js'
 
 const contents = {
   version: z.literal(1),
@@ -41,12 +41,22 @@ export type IndexManifest = z.output<typeof indexSchema>
 
 export const manifestPathOf = (path: string): string => `${path}.manifest`
 
-export async function writePackedManifest(path: string, manifest: z.input<typeof packedSchema>): Promise<void> {
-  await writeManifest(path, manifest)
+/** @param claims of a run with a journal: the manifest gets its name with the run's outputs, before them */
+export async function writePackedManifest(
+  path: string,
+  manifest: z.input<typeof packedSchema>,
+  claims?: OutputClaims,
+): Promise<void> {
+  await writeManifest(path, manifest, claims)
 }
 
-export async function writeIndexManifest(path: string, manifest: z.input<typeof indexSchema>): Promise<void> {
-  await writeManifest(path, manifest)
+/** @param claims as for `writePackedManifest` */
+export async function writeIndexManifest(
+  path: string,
+  manifest: z.input<typeof indexSchema>,
+  claims?: OutputClaims,
+): Promise<void> {
+  await writeManifest(path, manifest, claims)
 }
 
 /**
@@ -97,8 +107,8 @@ export function checkTokenizer(
 const misfit = (expected: string, found: string): string =>
   `the manifest is of a file with ${expected}, this one has ${found}: one of them was replaced; remove the manifest if the file is right`
 
-async function writeManifest(path: string, manifest: object): Promise<void> {
-  await writeWhole(manifestPathOf(path), 'override', file => file.write(pack(manifest)))
+async function writeManifest(path: string, manifest: object, claims: OutputClaims | undefined): Promise<void> {
+  await writeWhole(manifestPathOf(path), 'override', file => file.write(pack(manifest)), claims)
 }
 
 async function readManifest<Schema extends z.ZodType>(

@@ -1,12 +1,16 @@
 /**
  * A file that appears under its name whole or not at all: written as `<name>.part` in the same folder, flushed to disk,
- * renamed, and the folder flushed, in this order. A `.part` left by a killed run is overwritten by the next one; a lock
- * beside it keeps two runs from writing the same output at once.
+ * renamed, and the folder flushed, in this order. A lock beside it keeps two runs from writing the same output at once.
+ * An output of a run with a journal goes on from where a killed run had come, and appears together with the run's other
+ * outputs; alone, a left `.part` is overwritten.
  */
-import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
+import type { Mark, OutputProgress } from '../formats/batches.js'
+import { AppendFile } from './append-file.js'
+import { lockOutput, unlockOutput } from './output-lock.js'
 
 /** What to do when an output exists: refuse, leave it and write nothing, or replace it once the new one is whole. */
 export const ifExistsOption = z
@@ -15,22 +19,44 @@ export const ifExistsOption = z
   .describe('what to do when the output exists: error, skip (keep it) or override (replaced when the new one is whole)')
 export type IfExists = z.output<typeof ifExistsOption>
 
-const BUFFER_BYTES = 1 << 20
+/** The right to write an output, and what becomes of the file when it is whole or given up. */
+export interface OutputClaim {
+  /** How far a killed run had come, which this one goes on from. */
+  readonly resume?: OutputProgress | undefined
+  /** The bytes are all there and durable under the temporary name. */
+  settle(): Promise<void>
+  giveUp(): Promise<void>
+}
 
-/** Opens an output, or answers undefined when it exists and is to be kept. */
-export async function openOutput(path: string, ifExists: IfExists): Promise<OutputFile | undefined> {
-  if (ifExists !== 'override' && (await exists(path))) {
-    if (ifExists === 'skip') return undefined
-    throw new PenstockError('FILE_EXISTS', 'the output exists; choose if_exists: override or skip, or another name', {
-      file: path,
-    })
-  }
-  await lock(path)
+/** Who hands out claims for the outputs of a run. */
+export interface OutputClaims {
+  /** @returns undefined when the output exists and is to be kept */
+  claim(path: string, ifExists: IfExists): Promise<OutputClaim | undefined>
+}
+
+/** Name under which an output's bytes stand until it is whole. */
+export const partPathOf = (path: string): string => `${path}.part`
+/** Name of what an output's sink needs beside it until then. */
+export const scratchPathOf = (path: string): string => `${path}.scratch.part`
+/** Name of the journal of the run that an output's temporary files are of. */
+export const journalPathOf = (path: string): string => `${path}.journal`
+
+/**
+ * Opens an output, or answers undefined when it exists and is to be kept.
+ * @param claims those of a run with a journal
+ */
+export async function openOutput(
+  path: string,
+  ifExists: IfExists,
+  claims: OutputClaims = alone,
+): Promise<OutputFile | undefined> {
+  const claim = await claims.claim(path, ifExists)
+  if (claim === undefined) return undefined
   try {
-    return new OutputFile(path, await open(`${path}.part`, 'w+'))
+    return await OutputFile.open(path, claim)
   } catch (error) {
-    await rm(`${path}.lock`, { force: true })
-    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
+    await claim.giveUp()
+    throw error
   }
 }
 
@@ -42,8 +68,9 @@ export async function writeWhole(
   path: string,
   ifExists: IfExists,
   write: (file: OutputFile) => Promise<void>,
+  claims?: OutputClaims,
 ): Promise<void> {
-  const file = await openOutput(path, ifExists)
+  const file = await openOutput(path, ifExists, claims)
   if (file === undefined) return
   try {
     await write(file)
@@ -56,87 +83,160 @@ export async function writeWhole(
 /** Owns the handle of one output until `commit` or `abandon`. */
 export class OutputFile {
   readonly path: string
-  /** Bytes appended so far. */
-  size = 0
-  private readonly handle: FileHandle
-  private readonly pending = Buffer.allocUnsafeSlow(BUFFER_BYTES)
-  private pendingBytes = 0
-  private open = true
+  /** What its sink noted at the mark that this run goes on from; undefined where it starts anew. */
+  readonly resumedState: unknown
+  private readonly claim: OutputClaim
+  private readonly part: AppendFile
+  private scratchFile: AppendFile | undefined
+  /** The last mark on its way to the journal: a failure of it is met at the next one, or at the end. */
+  private underWay: Promise<void> = Promise.resolve()
+  private isOpen = true
+  private isSettled = false
 
-  constructor(path: string, handle: FileHandle) {
+  private constructor(path: string, claim: OutputClaim, part: AppendFile) {
     this.path = path
-    this.handle = handle
+    this.claim = claim
+    this.part = part
+    this.resumedState = claim.resume?.state
+  }
+
+  static async open(path: string, claim: OutputClaim): Promise<OutputFile> {
+    return new OutputFile(path, claim, await AppendFile.openPart(partPathOf(path), path, claim.resume?.bytes))
+  }
+
+  /** Bytes appended so far. */
+  get size(): number {
+    return this.part.size
   }
 
   /** Appends; the caller may change `bytes` after the promise resolved. */
-  async write(bytes: Uint8Array): Promise<void> {
-    if (this.pendingBytes + bytes.byteLength > BUFFER_BYTES) await this.flush()
-    if (bytes.byteLength > BUFFER_BYTES) {
-      await this.writeAt(bytes, this.size)
-    } else {
-      this.pending.set(bytes, this.pendingBytes)
-      this.pendingBytes += bytes.byteLength
-    }
-    this.size += bytes.byteLength
+  write(bytes: Uint8Array): Promise<void> {
+    return this.part.write(bytes)
   }
 
   /** Overwrites what was written before at `position`, such as a header whose values are known only at the end. */
-  async patch(bytes: Uint8Array, position: number): Promise<void> {
-    await this.flush()
-    await this.writeAt(bytes, position)
+  patch(bytes: Uint8Array, position: number): Promise<void> {
+    return this.part.patch(bytes, position)
   }
 
-  /** Makes the file durable under its final name. */
+  /** A second file that lives as long as the `.part` and goes on with it. */
+  async scratch(): Promise<AppendFile> {
+    this.scratchFile ??= await AppendFile.openPart(scratchPathOf(this.path), this.path, this.claim.resume?.scratchBytes)
+    return this.scratchFile
+  }
+
+  /**
+   * Reports that everything before a mark is written. The disk is not waited for, except for what the last mark asked
+   * of it: a killed run never has more than that to do again.
+   * @param state what the sink must know to go on from here
+   */
+  async mark(mark: Mark | undefined, state: () => unknown = () => undefined): Promise<void> {
+    if (mark === undefined) return
+    await this.underWay
+    const files = this.scratchFile === undefined ? [this.part] : [this.part, this.scratchFile]
+    for (const file of files) await file.flush()
+    const progress = { bytes: this.part.size, scratchBytes: this.scratchFile?.size ?? 0, state: state() }
+    this.underWay = Promise.all(files.map(file => file.sync())).then(() => mark.reached(this.path, progress))
+    this.underWay.catch(() => {})
+  }
+
+  /** Makes the file durable under its final name, or, of several outputs of a run, ready for it. */
   async commit(): Promise<void> {
-    try {
-      await this.flush()
-      await this.handle.sync()
-      await this.handle.close()
-      this.open = false
-      await rename(this.partPath, this.path)
-      await syncFolder(dirname(this.path))
-    } catch (error) {
-      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
-    }
-    await rm(`${this.path}.lock`, { force: true })
+    await this.underWay
+    await this.part.flush()
+    await this.part.sync()
+    await this.close()
+    await this.claim.settle()
+    this.isSettled = true
   }
 
-  /** Leaves nothing behind; harmless after `commit`. */
+  /** Leaves nothing behind but what a run may go on from; harmless after `commit`. */
   async abandon(): Promise<void> {
-    if (!this.open) return
-    this.open = false
-    await this.handle.close()
-    await rm(this.partPath, { force: true })
-    await rm(`${this.path}.lock`, { force: true })
+    if (this.isSettled) return
+    this.isSettled = true
+    await this.underWay.catch(() => {})
+    await this.close()
+    await this.claim.giveUp()
   }
 
-  /** Name under which the bytes stand until `commit`. */
-  get partPath(): string {
-    return `${this.path}.part`
+  private async close(): Promise<void> {
+    if (!this.isOpen) return
+    this.isOpen = false
+    await this.part.close()
+    await this.scratchFile?.close()
   }
+}
 
-  /** Hands everything written so far to the file. */
-  async flush(): Promise<void> {
-    const bytes = this.pending.subarray(0, this.pendingBytes)
-    const position = this.size - this.pendingBytes
-    this.pendingBytes = 0
-    await this.writeAt(bytes, position)
-  }
+/** Whether an output exists and is to be kept. @throws FILE_EXISTS */
+export async function isToBeKept(path: string, ifExists: IfExists): Promise<boolean> {
+  if (ifExists === 'override' || !(await exists(path))) return false
+  if (ifExists === 'skip') return true
+  throw new PenstockError('FILE_EXISTS', 'the output exists; choose if_exists: override or skip, or another name', {
+    file: path,
+  })
+}
 
-  private async writeAt(bytes: Uint8Array, position: number): Promise<void> {
+/** The claim of an output that no journal knows. */
+const alone: OutputClaims = {
+  async claim(path, ifExists) {
+    if (await isToBeKept(path, ifExists)) return undefined
+    await lockOutput(path)
+    await forgetJournals([path])
+    return {
+      settle: async () => {
+        await publish([path])
+        await removeTemporary([path])
+      },
+      giveUp: () => removeTemporary([path]),
+    }
+  },
+}
+
+/** Gives outputs that are whole their names, in this order, for good. @throws FILE_UNWRITABLE */
+export async function publish(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
     try {
-      for (let done = 0; done < bytes.byteLength; ) {
-        const { bytesWritten } = await this.handle.write(bytes, done, bytes.byteLength - done, position + done)
-        done += bytesWritten
-      }
+      await rename(partPathOf(path), path)
     } catch (error) {
-      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
+    }
+  }
+  await syncFoldersOf(paths)
+}
+
+/** Removes what stands beside outputs until they are whole: of the first, whose journal tells of the others, last. */
+export async function removeTemporary(paths: readonly string[]): Promise<void> {
+  for (const path of paths.toReversed()) {
+    const journal = journalPathOf(path)
+    for (const file of [partPathOf(path), scratchPathOf(path), partPathOf(journal), journal]) {
+      await rm(file, { force: true })
+    }
+    await unlockOutput(path)
+  }
+}
+
+/** Before a `.part` is written anew no journal may know the old one, not even after a power cut. */
+export async function forgetJournals(paths: readonly string[]): Promise<void> {
+  const known: string[] = []
+  for (const path of paths) if (await exists(journalPathOf(path))) known.push(path)
+  if (known.length === 0) return
+  for (const path of known) await rm(journalPathOf(path), { force: true })
+  await syncFoldersOf(known)
+}
+
+/** @throws FILE_UNWRITABLE */
+export async function syncFoldersOf(paths: readonly string[]): Promise<void> {
+  for (const folder of new Set(paths.map(path => dirname(path)))) {
+    try {
+      await syncFolder(folder)
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: folder })
     }
   }
 }
 
 /** Flushes a folder, so that a rename in it survives a power cut. Windows cannot, and needs it not. */
-export async function syncFolder(folder: string): Promise<void> {
+async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return
   const handle = await open(folder, 'r')
   try {
@@ -151,49 +251,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
-}
-
-/** Takes `<path>.lock`, also from a run that died; a living holder is an error. */
-async function lock(path: string): Promise<void> {
-  const file = `${path}.lock`
-  for (;;) {
-    try {
-      const handle = await open(file, 'wx')
-      await handle.writeFile(await processMark(process.pid))
-      await handle.close()
-      return
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-        throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
-      }
-    }
-    const holder = await readFile(file, 'utf8').catch(() => '')
-    const pid = Number.parseInt(holder, 10)
-    if (isAlive(pid) && holder === (await processMark(pid))) {
-      throw new PenstockError('FILE_LOCKED', `process ${pid} is writing this output (${file})`, { file: path })
-    }
-    await rm(file, { force: true })
-  }
-}
-
-/**
- * A process by its number and, where /proc tells it, the time of its start: a number is used again after a while. A
- * process that has ended but was not yet asked for by its parent has no mark.
- */
-async function processMark(pid: number): Promise<string> {
-  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
-  if (status === undefined) return `${pid}`
-  // The name in parentheses may hold spaces; the state follows it, the start time is the twentieth field from there.
-  const fields = status.slice(status.lastIndexOf(')') + 2).split(' ')
-  return fields[0] === 'Z' ? '' : `${pid} ${fields[19]}`
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

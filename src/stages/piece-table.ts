@@ -62,11 +62,11 @@ export class PieceTable {
   }
 
   /**
-   * All pieces in this order, in batches of about one MiB.
+   * The pieces in this order, from a place in it on, in batches of about one MiB.
    * @throws FILE_CHANGED when a file ends before a piece of it does
    */
-  *inOrder(order: Uint32Array, gap = 0): Generator<PieceBatch> {
-    for (let from = 0; from < order.length; ) {
+  *inOrder(order: Uint32Array, gap = 0, start = 0): Generator<PieceBatch> {
+    for (let from = start; from < order.length; ) {
       let to = from
       let total = 0
       while (to < order.length && to - from < BATCH_PIECES && (to === from || total < BATCH_BYTES)) {

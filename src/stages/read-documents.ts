@@ -40,7 +40,10 @@ export function readDocuments(options: ReadDocumentsOptions): SourceStage<Docume
   return source('read-documents', context =>
     withFaultHandler(new FaultHandler(checked, 'read-documents', context), async function* (faults) {
       const extract = await textExtractor(field)
-      for await (const batch of indexedLines(path, index)) {
+      const { journal } = context
+      for await (const lines of indexedLines(path, index, journal?.cursor<number>() ?? 0)) {
+        const next = lines.firstLine - 1 + lines.starts.length
+        const batch = { ...lines, mark: journal?.markAfter(lines.byteLength, () => next) }
         const extraction = await extract(batch)
         for (const fault of extraction.faults) await faults.handle(fault)
         yield extraction.documents
@@ -49,13 +52,14 @@ export function readDocuments(options: ReadDocumentsOptions): SourceStage<Docume
   )
 }
 
-async function* indexedLines(path: string, indexPath: string): AsyncGenerator<LineBatch> {
+/** @param from entries of the index that are passed over */
+async function* indexedLines(path: string, indexPath: string, from: number): AsyncGenerator<LineBatch> {
   const { handle, stats } = await openSource(path)
   try {
     await checkIndexed(path, handle, stats.size, indexPath)
     let number = 0
-    let record = 0
-    for await (const entries of stretches(indexPath, stats.size)) {
+    let record = from
+    for await (const entries of stretches(indexPath, stats.size, from)) {
       const batch = await readStretch(handle, path, entries, number++, record)
       record += batch.starts.length
       yield batch
@@ -107,14 +111,17 @@ export async function indexCoversFile(path: string, indexPath: string): Promise<
 }
 
 /** The index's entries, cut where a stretch of the file reaches STRETCH_BYTES: [offset, length, ...]. */
-async function* stretches(indexPath: string, sourceBytes: number): AsyncGenerator<readonly number[]> {
+async function* stretches(indexPath: string, sourceBytes: number, from = 0): AsyncGenerator<readonly number[]> {
   const { handle } = await openSource(indexPath)
   try {
+    let toPass = from
     let entries: number[] = []
     let ready: number[][] = []
     const reader = createIndexReader(
       pairs => {
-        for (let entry = 0; entry < pairs.length; entry += 2) {
+        const passed = Math.min(toPass, pairs.length / 2)
+        toPass -= passed
+        for (let entry = 2 * passed; entry < pairs.length; entry += 2) {
           const end = pairs[entry]! + pairs[entry + 1]!
           if (entries.length > 0 && end - entries[0]! > STRETCH_BYTES) {
             ready.push(entries)

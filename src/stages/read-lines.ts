@@ -3,7 +3,7 @@
  * overlong line is a faulty record; the lines after it are not touched by it. Costs one pass over the bytes.
  */
 import * as z from 'zod'
-import type { LineBatch } from '../formats/batches.js'
+import type { LineBatch, LineCursor } from '../formats/batches.js'
 import { LineSplitter } from '../formats/jsonl.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { type TransformStage, transform } from './stage.js'
@@ -28,7 +28,10 @@ export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8A
   const { source, max_line_bytes: maxLineBytes, limit } = checked
   return transform('read-lines', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'read-lines', context), async function* (faults) {
-      const splitter = new LineSplitter({ source, maxLineBytes, ...(limit === undefined ? {} : { limit }) })
+      const { journal, stats } = context
+      const from = journal?.cursor<LineCursor>()
+      if (from !== undefined) stats.bytesIn = from.byteOffset
+      const splitter = new LineSplitter({ source, maxLineBytes, from, ...(limit === undefined ? {} : { limit }) })
       const reportLongLines = async (): Promise<void> => {
         for (const { line, byteOffset, head } of splitter.takeLongLines()) {
           const message = `the line is longer than ${maxLineBytes} bytes (max_line_bytes)`
@@ -38,7 +41,7 @@ export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8A
       for await (const chunk of input) {
         const batch = splitter.push(chunk)
         await reportLongLines()
-        if (batch !== undefined) yield batch
+        if (batch !== undefined) yield { ...batch, mark: journal?.markAfter(batch.byteLength, () => splitter.cursor) }
         if (splitter.full) return
       }
       const last = splitter.finish()

@@ -1,9 +1,9 @@
 /** Source of the token ids of a packed file's documents, in the file's order, in batches of about one MiB. */
 import * as z from 'zod'
-import type { TokenArray, TokenBatch } from '../formats/batches.js'
+import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
-import { type SourceStage, source } from './stage.js'
+import { type SourceStage, type StageContext, source } from './stage.js'
 
 const BATCH_TOKENS = 1 << 19
 
@@ -20,24 +20,50 @@ export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
     const file = await openPackedFile(path)
     try {
       const manifest = await readPackedManifest(path, file.header)
-      const tokenizer = manifest?.tokenizer
-      let number = 0
-      for await (const { tokens, lengths } of tokenBatches(file, limit)) {
-        context.count('tokens', tokens.length)
-        yield { kind: 'tokens' as const, number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
-      }
+      yield* documentsOf([file], manifest?.tokenizer, context, limit)
     } finally {
       await file.close()
     }
   })
 }
 
-/** The documents of a file, in its order, in pieces of about BATCH_TOKENS tokens. */
+/** Where files of documents are to be read on. */
+interface DocumentCursor {
+  readonly file: number
+  readonly document: number
+}
+
+/** The documents of files, file after file, each in its own order, as `tokenBatches` gives them. */
+export async function* documentsOf(
+  files: readonly PackedFile[],
+  tokenizer: TokenizerIdentity | undefined,
+  { journal, count }: StageContext,
+  limit?: number,
+): AsyncGenerator<TokenBatch> {
+  const from = journal?.cursor<DocumentCursor>() ?? { file: 0, document: 0 }
+  let number = 0
+  for (let file = from.file; file < files.length; file++) {
+    let document = file === from.file ? from.document : 0
+    for await (const { tokens, lengths } of tokenBatches(files[file]!, limit, document)) {
+      const { byteLength } = tokens
+      document += lengths.length
+      count('tokens', tokens.length)
+      const mark = journal?.markAfter(byteLength, () => ({ file, document }))
+      yield { kind: 'tokens', number: number++, byteLength, tokens, lengths, tokenizer, mark }
+    }
+  }
+}
+
+/**
+ * The documents of a file, in its order, in pieces of about BATCH_TOKENS tokens.
+ * @param from the first of them, counted from 0
+ */
 export async function* tokenBatches(
   file: PackedFile,
   limit?: number,
+  from = 0,
 ): AsyncGenerator<{ tokens: TokenArray; lengths: Uint32Array }> {
-  for await (const { start, count, lengths } of documentRuns(file, limit)) {
+  for await (const { start, count, lengths } of documentRuns(file, limit, from)) {
     yield { tokens: file.readTokens(start, count), lengths: Uint32Array.from(lengths) }
   }
 }
@@ -49,11 +75,17 @@ interface DocumentRun {
 }
 
 /** Documents that stand one behind the other, up to about BATCH_TOKENS tokens together. */
-async function* documentRuns(file: PackedFile, limit = Number.POSITIVE_INFINITY): AsyncGenerator<DocumentRun> {
+async function* documentRuns(
+  file: PackedFile,
+  limit: number | undefined,
+  from: number,
+): AsyncGenerator<DocumentRun> {
   let run: DocumentRun = { start: 0, count: 0, lengths: [] }
-  let documents = 0
+  const end = limit ?? Number.POSITIVE_INFINITY
+  let document = 0
   for await (const block of file.documents()) {
-    for (let entry = 0; entry < block.length && documents < limit; entry += 2, documents++) {
+    for (let entry = 0; entry < block.length && document < end; entry += 2, document++) {
+      if (document < from) continue
       const first = block[entry]!
       const length = block[entry + 1]!
       const follows = run.start + run.count === first && run.count + length <= BATCH_TOKENS

@@ -6,7 +6,7 @@
 import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import type { Batch, LineBatch, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import type { Batch, LineBatch, LineCursor, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
 import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-worker.js'
@@ -20,6 +20,8 @@ import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
 export const RANGE_BYTES = 4 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
+/** What all workers together may have under way: a kill costs that much again. */
+const MOST_UNDER_WAY_BYTES = 40 << 20
 
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
@@ -81,29 +83,32 @@ async function* ranges(options: ReadRangesOptions, context: StageContext): Async
   try {
     const packing = options.pack === undefined ? undefined : await openPacking(options.pack, pool)
     if (packing?.note !== undefined) context.note(packing.note)
-    const tasks = tasksFor(stats.size, workers, {
+    const { journal } = context
+    const cursor = journal?.cursor<LineCursor>()
+    const tasks = tasksFor(stats.size, workers, cursor?.byteOffset ?? 0, {
       descriptor: handle.fd,
       file: path,
       fileBytes: stats.size,
       maxLineBytes: options.max_line_bytes,
       packing: packing?.packing,
     })
-    let firstLine = 1
+    let firstLine = cursor?.line ?? 1
     const free: SharedArrayBuffer[] = []
     const work = async (task: Task) => {
       const slot = packing === undefined ? undefined : (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES))
       const reply = await runTask(pool, { ...task, slot })
       const release = slot === undefined ? undefined : (): void => void free.push(slot)
-      return { reply, number: task.number, release }
+      return { reply, task, release }
     }
-    for await (const { reply, number, release } of inOrder(tasks, workers + 1, work, context.signal)) {
+    for await (const { reply, task, release } of inOrder(tasks, workers + 1, work, context.signal)) {
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, number, firstLine, path, packing?.identity, release)
+      const batch = batchOf(reply, task.number, firstLine, path, packing?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
-      yield batch
+      const mark = journal?.markAfter(task.byteLength, () => ({ byteOffset: task.end, line: firstLine }))
+      yield mark === undefined ? batch : withMark(batch, mark)
     }
     await checkUnchanged(path, handle, stats)
     await faults.finish()
@@ -135,15 +140,17 @@ interface Packing {
 
 type Task = Omit<RangeTask, 'slot'> & Batch
 
-/** Ranges of RANGE_BYTES; smaller ones where a file is too small to keep every worker busy with them. */
+/** Ranges of RANGE_BYTES; smaller ones for many workers, and where a file is too small to keep all of them busy. */
 async function* tasksFor(
   fileBytes: number,
   workers: number,
+  from: number,
   common: Omit<RangeTask, 'start' | 'end' | 'slot'>,
 ): AsyncGenerator<Task> {
   const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
-  const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, share))
-  for (let start = 0, number = 0; start < fileBytes; start += rangeBytes, number++) {
+  const most = Math.floor(MOST_UNDER_WAY_BYTES / (workers + 1) / 4096) * 4096
+  const rangeBytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, most, share))
+  for (let start = from, number = 0; start < fileBytes; start += rangeBytes, number++) {
     const end = Math.min(fileBytes, start + rangeBytes)
     yield { ...common, start, end, number, byteLength: end - start }
   }
@@ -186,6 +193,10 @@ function batchOf(
             ...(release === undefined ? {} : { release }),
           },
   }
+}
+
+function withMark({ lines, tokens, ...batch }: RangeBatch, mark: Mark): RangeBatch {
+  return { ...batch, lines: { ...lines, mark }, tokens: tokens && { ...tokens, mark }, mark }
 }
 
 /** Lines that came are delivered or reported: anything else is a defect. */

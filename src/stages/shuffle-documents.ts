@@ -28,12 +28,17 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
       for (const file of files) await table.addFile(file, documentsOf(file), checked.chunk)
       if (table.count === 0) throw noDocuments(checked.chunk)
       const { tokenBytes } = files[0]!.header
+      const { order, from, markAfter } = documentOrder(table.count, checked, context)
       let number = 0
-      for (const { bytes, byteLengths } of table.inOrder(documentOrder(table.count, checked, context))) {
+      let next = from
+      for (const { bytes, byteLengths } of table.inOrder(order, 0, from)) {
+        next += byteLengths.length
+        const { byteLength } = bytes
         const tokens = viewTokens(bytes, tokenBytes)
         context.count('tokens', tokens.length)
         const lengths = byteLengths.map(byteLength => byteLength / tokenBytes)
-        yield { kind: 'tokens', number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer }
+        const mark = markAfter(byteLength, next)
+        yield { kind: 'tokens', number: number++, byteLength, tokens, lengths, tokenizer, mark }
       }
     } finally {
       await close()

@@ -41,9 +41,13 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
         throw new PenstockError('DATA_TOO_SMALL', `chunk ${chunk.number} of ${chunk.of} is empty: make fewer chunks`)
       }
       const name = paths.length === 1 ? paths[0]! : '-'
+      const { order, from, markAfter } = documentOrder(table.count, checked, context)
       let number = 0
-      for (const batch of table.inOrder(documentOrder(table.count, checked, context), 1)) {
-        yield lineBatch(batch, number++, name)
+      let next = from
+      for (const pieces of table.inOrder(order, 1, from)) {
+        next += pieces.pieces.length
+        const batch = lineBatch(pieces, number++, name)
+        yield { ...batch, mark: markAfter(batch.byteLength, next) }
       }
       for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)
     } finally {

@@ -10,7 +10,8 @@
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../errors.js'
-import { recordCount } from '../formats/batches.js'
+import { type Batch, recordCount } from '../formats/batches.js'
+import type { StageJournal } from './stage-journal.js'
 
 /** What a stage has done so far; read it at any time. Bytes are the items' `byteLength`. */
 export interface StageStats {
@@ -40,6 +41,8 @@ export interface StageContext {
   readonly stats: StageStats
   /** Aborted when the stream is destroyed: a body that waits for anything but its input listens to it. */
   readonly signal: AbortSignal
+  /** Of a run that can go on when it was killed; undefined elsewhere. */
+  readonly journal: StageJournal | undefined
   /** Adds to one of `stats.counts`. */
   count(name: string, amount: number): void
   /** Adds to `stats.notes`. */
@@ -57,6 +60,8 @@ interface StageFace {
   readonly stats: StageStats
   /** Ends the stream early and normally: what is under way is delivered, then the stream ends. */
   stop(): void
+  /** Makes it a part of a run with a journal; to be called before anything comes to it. */
+  keepJournal(journal: StageJournal): void
 }
 export interface SourceStage<Out> extends Readable, StageFace {
   readonly '~out'?: () => Out
@@ -122,6 +127,7 @@ export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
 }
 
 const byteLengthOf = (item: unknown): number => (item as { byteLength?: number } | null)?.byteLength ?? 0
+const markOf = (item: unknown): Batch['mark'] => (item as Partial<Batch> | null)?.mark
 
 /** The state shared by the three shapes: one slot for an item on its way in, one waiter for room on the way out. */
 class StageCore<In, Out> {
@@ -141,7 +147,7 @@ class StageCore<In, Out> {
     counts: {},
     notes: [],
   }
-  readonly context: StageContext
+  readonly context: StageContext & { journal: StageJournal | undefined }
   /** Settles when the body is done and cleaned up. */
   finished: Promise<void> = Promise.resolve()
 
@@ -161,6 +167,7 @@ class StageCore<In, Out> {
     this.context = {
       stats: this.stats,
       signal: this.abort.signal,
+      journal: undefined,
       count: (counter, amount) => {
         this.stats.counts[counter] = (this.stats.counts[counter] ?? 0) + amount
       },
@@ -175,7 +182,20 @@ class StageCore<In, Out> {
       stream.on('pipe', (from: Partial<StageFace>) => this.upstream.add(from))
       stream.on('unpipe', (from: Partial<StageFace>) => this.upstream.delete(from))
     }
-    return Object.assign(stream, { stageName: this.name, stats: this.stats, stop: () => this.stop() })
+    return Object.assign(stream, {
+      stageName: this.name,
+      stats: this.stats,
+      stop: () => this.stop(),
+      keepJournal: (journal: StageJournal) => this.keepJournal(journal),
+    })
+  }
+
+  /** The counts go on from where those of the killed run stood. */
+  keepJournal(journal: StageJournal): void {
+    this.context.journal = journal
+    const { counts, ...stats } = journal.noted<Partial<StageStats>>('out') ?? {}
+    Object.assign(this.stats, journal.noted<Partial<StageStats>>('in'), stats)
+    Object.assign(this.stats.counts, counts)
   }
 
   /** Runs the body once and pushes what it yields; later calls only say that there is room again. */
@@ -193,6 +213,7 @@ class StageCore<In, Out> {
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)
       this.stats.recordsOut += recordCount(item)
+      this.noteOut(item)
       if (!stream.push(item) && !this.stopped) await this.waitForRoom()
       if (stream.destroyed) return
       if (this.stopped) break
@@ -217,6 +238,7 @@ class StageCore<In, Out> {
         this.stats.itemsIn++
         this.stats.bytesIn += byteLengthOf(item)
         this.stats.recordsIn += recordCount(item)
+        this.noteIn(item)
         yield item
         // Room for the next item only now that the body is done with this one.
         this.slot = undefined
@@ -234,6 +256,21 @@ class StageCore<In, Out> {
         this.stats.state = 'working'
       }
     }
+  }
+
+  private noteIn(item: In): void {
+    const mark = markOf(item)
+    if (mark === undefined) return
+    const { itemsIn, bytesIn, recordsIn } = this.stats
+    this.context.journal?.note(mark, 'in', { itemsIn, bytesIn, recordsIn })
+  }
+
+  private noteOut(item: Out): void {
+    const mark = markOf(item)
+    if (mark === undefined) return
+    const { itemsOut, bytesOut, recordsOut, rejected, counts } = this.stats
+    this.context.journal?.note(mark, 'out', { itemsOut, bytesOut, recordsOut, rejected, counts: { ...counts } })
+    this.context.journal?.handedOn(mark)
   }
 
   accept(item: In, taken: () => void): void {

@@ -91,6 +91,7 @@ async function* tokenized(
         tokens,
         lengths,
         tokenizer: identity,
+        mark: batch.mark,
       }
     }
   } finally {

@@ -30,7 +30,8 @@ export async function openTokenizer(path: string, options: LoadOptions = {}): Pr
   }
 }
 
-async function tokenizerFileAt(path: string): Promise<string> {
+/** @throws FILE_MISSING */
+export async function tokenizerFileAt(path: string): Promise<string> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
   if (!stats.isDirectory()) return path

@@ -7,9 +7,18 @@ import type { Piscina } from 'piscina'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch } from '../formats/batches.js'
-import { type TrainedBpe, toTokenizerJson, WordCounts, type WordCountsData } from '../tokenizer/train/index.js'
+import {
+  decodeWordCounts,
+  encodedWordCountsBytes,
+  encodeWordCounts,
+  type TrainedBpe,
+  toTokenizerJson,
+  WordCounts,
+  type WordCountsData,
+} from '../tokenizer/train/index.js'
+import type { AppendFile } from './append-file.js'
 import { inOrder } from './in-order.js'
-import { ifExistsOption, writeWhole } from './output-file.js'
+import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 
@@ -32,12 +41,12 @@ type Checked = z.output<typeof trainTokenizerOptions>
 /** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, DATA_TOO_SMALL without any text */
 export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<DocumentBatch> {
   const checked = trainTokenizerOptions.parse(options)
-  return sink('train-tokenizer', (input, context) =>
-    writeWhole(checked.path, checked.if_exists, async file => {
+  return sink('train-tokenizer', (input, context) => {
+    const write = async (file: OutputFile): Promise<void> => {
       const workers = checked.workers ?? defaultWorkers()
       const pool = workerPool('./tokenizer-training-worker.js', workers)
       try {
-        const words = await countedWords(input, pool, workers, context.signal)
+        const words = await countedWords(input, file, pool, workers, context.signal)
         if (words.counts.length === 0) {
           throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
             file: checked.path,
@@ -49,21 +58,52 @@ export function trainTokenizer(options: TrainTokenizerOptions): SinkStage<Docume
       } finally {
         await closePool(pool)
       }
-    }),
-  )
+    }
+    return writeWhole(checked.path, checked.if_exists, write, context.journal?.claims)
+  })
 }
 
+/** The counts since the last mark go to the scratch file: together they are all counts. */
 async function countedWords(
   input: AsyncIterable<DocumentBatch>,
+  file: OutputFile,
   pool: Piscina,
   workers: number,
   signal: AbortSignal,
 ): Promise<WordCountsData> {
-  const all = new WordCounts()
-  const count = ({ bytes, offsets }: DocumentBatch): Promise<WordCountsData> =>
-    pool.run({ bytes, offsets }, { name: 'countBatch' })
-  for await (const counts of inOrder(input, workers + 1, count, signal)) all.merge(counts)
+  const scratch = await file.scratch()
+  const all = await storedCounts(scratch)
+  let recent = new WordCounts()
+  const count = async ({ bytes, offsets, mark }: DocumentBatch) => {
+    const counts: WordCountsData = await pool.run({ bytes, offsets }, { name: 'countBatch' })
+    return { counts, mark }
+  }
+  for await (const { counts, mark } of inOrder(input, workers + 1, count, signal)) {
+    recent.merge(counts)
+    if (mark === undefined) continue
+    const data = recent.data()
+    await scratch.write(encodeWordCounts(data))
+    await file.mark(mark)
+    all.merge(data)
+    recent = new WordCounts()
+  }
+  if (all.wordCount === 0) return recent.data()
+  all.merge(recent.data())
   return all.data()
+}
+
+/** What a killed run had counted, in the order in which it counted it. */
+async function storedCounts(scratch: AppendFile): Promise<WordCounts> {
+  const all = new WordCounts()
+  const start = new Uint8Array(8)
+  for (let position = 0; position < scratch.size; ) {
+    await scratch.read(start, position)
+    const encoded = new Uint8Array(encodedWordCountsBytes(start))
+    await scratch.read(encoded, position)
+    all.merge(decodeWordCounts(encoded))
+    position += encoded.byteLength
+  }
+  return all
 }
 
 async function merged(

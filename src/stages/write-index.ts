@@ -4,10 +4,11 @@
  */
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
-import { BlockChecksums } from '../formats/checksum.js'
+import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'
+import type { PicklerState } from '../formats/pickle.js'
 import { writeIndexManifest } from './manifest.js'
-import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
+import { ifExistsOption, type OutputClaims, type OutputFile, writeWhole } from './output-file.js'
 import { openSource } from './read-file.js'
 import { identifySource, type SourceIdentity } from './source-identity.js'
 import { type SinkStage, sink } from './stage.js'
@@ -21,46 +22,68 @@ export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
   const { path, if_exists } = writeIndexOptions.parse(options)
-  return sink('write-index', input => writeWhole(path, if_exists, file => writeEntries(input, file)))
+  return sink('write-index', (input, context) => {
+    const claims = context.journal?.claims
+    return writeWhole(path, if_exists, file => writeEntries(input, file, claims), claims)
+  })
 }
 
-async function writeEntries(input: AsyncIterable<LineBatch>, file: OutputFile): Promise<void> {
-  const writer = new IndexWriter()
-  const checksums = new BlockChecksums()
+/** What is written so far. */
+interface Indexed {
+  readonly records: number
+  /** Where the last line ends, and in what. */
+  readonly end: number
+  readonly source: string
+}
+interface IndexState extends Indexed {
+  readonly pickler: PicklerState
+  readonly checksums: ChecksumState
+}
+
+async function writeEntries(
+  input: AsyncIterable<LineBatch>,
+  file: OutputFile,
+  claims: OutputClaims | undefined,
+): Promise<void> {
+  const left = file.resumedState as IndexState | undefined
+  const writer = new IndexWriter(left?.pickler)
+  const checksums = new BlockChecksums(left?.checksums)
   const write = async (pieces: Iterable<Uint8Array>): Promise<void> => {
     for (const piece of pieces) {
       checksums.update(piece)
       await file.write(piece)
     }
   }
-  let records = 0
-  let last: LineBatch | undefined
+  let indexed: Indexed = left ?? { records: 0, end: 0, source: '-' }
   for await (const batch of input) {
     const { byteOffset, starts, ends } = batch
     for (let line = 0; line < starts.length; line++) {
       writer.push(byteOffset + starts[line]!, ends[line]! - starts[line]!)
     }
     await write(writer.take())
-    records += starts.length
-    last = batch
+    if (starts.length > 0) {
+      const records = indexed.records + starts.length
+      indexed = { records, end: byteOffset + ends.at(-1)!, source: batch.source }
+    }
+    await file.mark(batch.mark, () => ({ ...indexed, pickler: writer.state(), checksums: checksums.state() }))
   }
   await write(writer.finish())
-  const source = await sourceOf(last)
-  await writeIndexManifest(file.path, {
-    version: 1,
+  const source = await sourceOf(indexed)
+  const manifest = {
+    version: 1 as const,
     fileBytes: file.size,
     checksums: [...checksums.finish()],
-    records,
+    records: indexed.records,
     ...(source === undefined ? {} : { source }),
-  })
+  }
+  await writeIndexManifest(file.path, manifest, claims)
 }
 
 /** The file that the lines came from, where its bytes are the ones that the index counts. */
-async function sourceOf(last: LineBatch | undefined): Promise<SourceIdentity | undefined> {
-  if (last === undefined || last.source === '-' || last.starts.length === 0) return undefined
-  const { handle, stats } = await openSource(last.source)
+async function sourceOf({ records, end, source }: Indexed): Promise<SourceIdentity | undefined> {
+  if (records === 0 || source === '-') return undefined
+  const { handle, stats } = await openSource(source)
   try {
-    const end = last.byteOffset + last.ends.at(-1)!
     const isCovered = stats.isFile() && end <= stats.size && stats.size <= end + 1
     return isCovered ? await identifySource(handle, stats.size) : undefined
   } finally {

@@ -1,7 +1,7 @@
 /** Documents -> a JSONL file, one `{"text": ...}` a line; whole or absent. */
 import * as z from 'zod'
 import type { DocumentBatch } from '../formats/batches.js'
-import { ifExistsOption, writeWhole } from './output-file.js'
+import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { type SinkStage, sink } from './stage.js'
 
 export const writeJsonlOptions = z.strictObject({
@@ -14,17 +14,19 @@ export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {
   const { path, field, if_exists } = writeJsonlOptions.parse(options)
-  return sink('write-jsonl', input =>
-    writeWhole(path, if_exists, async file => {
+  return sink('write-jsonl', (input, context) => {
+    const write = async (file: OutputFile): Promise<void> => {
       const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-      for await (const { bytes, offsets } of input) {
+      for await (const { bytes, offsets, mark } of input) {
         const lines: string[] = []
         for (let index = 0; index + 1 < offsets.length; index++) {
           const text = decoder.decode(bytes.subarray(offsets[index]!, offsets[index + 1]!))
           lines.push(`${JSON.stringify({ [field]: text })}\n`)
         }
         await file.write(Buffer.from(lines.join('')))
+        await file.mark(mark)
       }
-    }),
-  )
+    }
+    return writeWhole(path, if_exists, write, context.journal?.claims)
+  })
 }

@@ -1,7 +1,7 @@
 /** Lines -> a file of lines, each ended by a line feed, otherwise byte for byte as they came; whole or absent. */
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
-import { ifExistsOption, writeWhole } from './output-file.js'
+import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { type SinkStage, sink } from './stage.js'
 
 const LF = 10
@@ -15,11 +15,15 @@ export type WriteLinesOptions = z.input<typeof writeLinesOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeLines(options: WriteLinesOptions): SinkStage<LineBatch> {
   const { path, if_exists } = writeLinesOptions.parse(options)
-  return sink('write-lines', input =>
-    writeWhole(path, if_exists, async file => {
-      for await (const batch of input) await file.write(linesWithEnds(batch))
-    }),
-  )
+  return sink('write-lines', (input, context) => {
+    const write = async (file: OutputFile): Promise<void> => {
+      for await (const batch of input) {
+        await file.write(linesWithEnds(batch))
+        await file.mark(batch.mark)
+      }
+    }
+    return writeWhole(path, if_exists, write, context.journal?.claims)
+  })
 }
 
 function linesWithEnds({ bytes, starts, ends }: LineBatch): Uint8Array {

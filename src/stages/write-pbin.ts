@@ -8,11 +8,11 @@ import { endianness } from 'node:os'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
-import { BlockChecksums } from '../formats/checksum.js'
+import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
-import { PairListPickler } from '../formats/pickle.js'
+import { PairListPickler, type PicklerState } from '../formats/pickle.js'
 import { writePackedManifest } from './manifest.js'
-import { ifExistsOption, type OutputFile, openOutput, writeWhole } from './output-file.js'
+import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 
 export const writePbinOptions = z.strictObject({
@@ -24,67 +24,77 @@ export type WritePbinOptions = z.input<typeof writePbinOptions>
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without a single document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   const { path, if_exists } = writePbinOptions.parse(options)
-  return sink('write-pbin', (input, context) =>
-    writeWhole(path, if_exists, async file => {
-      const index = await openOutput(`${path}.index`, 'override')
-      try {
-        await writePacked(input, file, index!, context)
-      } finally {
-        await index?.abandon()
-      }
-    }),
-  )
+  return sink('write-pbin', (input, context) => {
+    const write = (file: OutputFile): Promise<void> => writePacked(input, file, context)
+    return writeWhole(path, if_exists, write, context.journal?.claims)
+  })
 }
 
-async function writePacked(
-  input: AsyncIterable<TokenBatch>,
-  file: OutputFile,
-  index: OutputFile,
-  context: StageContext,
-): Promise<void> {
-  const pickler = new PairListPickler()
-  const checksums = new BlockChecksums()
+/** What is written so far. */
+interface Packed {
+  readonly kind: TokenKind
+  readonly documents: number
+  readonly dataBytes: number
+}
+interface PackedState extends Packed {
+  readonly pickler: PicklerState
+  readonly checksums: ChecksumState
+}
+
+async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, context: StageContext): Promise<void> {
+  const left = file.resumedState as PackedState | undefined
+  const index = await file.scratch()
+  const pickler = new PairListPickler(left?.pickler)
+  const checksums = new BlockChecksums(left?.checksums)
   const append = async (bytes: Uint8Array): Promise<void> => {
     checksums.update(bytes)
     await file.write(bytes)
   }
-  let tokenBytes: TokenBytes | undefined
-  let tokenizer: TokenizerIdentity | undefined
-  let documents = 0
-  let offset = 0
-  await file.write(new Uint8Array(PBIN_HEADER_BYTES))
+  let packed: Packed | undefined = left
+  if (left === undefined) await file.write(new Uint8Array(PBIN_HEADER_BYTES))
+  else context.count('tokens', left.dataBytes / left.kind.tokenBytes)
   for await (const batch of input) {
-    const width = batch.tokens.BYTES_PER_ELEMENT as TokenBytes
-    tokenBytes ??= width
-    tokenizer ??= batch.tokenizer
-    checkAlike(file.path, { tokenBytes, tokenizer }, { tokenBytes: width, tokenizer: batch.tokenizer })
+    packed = addBatch(packed, batch, pickler, file.path)
     await append(littleEndianBytes(batch.tokens))
     batch.release?.()
-    for (const length of batch.lengths) {
-      pickler.push(offset, length * width)
-      offset += length * width
-    }
     for (const piece of pickler.take()) await index.write(piece)
-    documents += batch.lengths.length
     context.count('tokens', batch.tokens.length)
+    await file.mark(batch.mark, () => ({ ...packed, pickler: pickler.state(), checksums: checksums.state() }))
   }
-  if (tokenBytes === undefined || offset === 0) {
+  if (packed === undefined || packed.dataBytes === 0) {
     throw new PenstockError('DATA_TOO_SMALL', 'no document came: there is nothing to pack', { file: file.path })
   }
   for (const piece of pickler.finish()) await index.write(piece)
   await index.flush()
   for await (const piece of createReadStream(index.partPath, { highWaterMark: 1 << 18 })) await append(piece)
-  await file.patch(encodePbinHeader({ dataBytes: offset, tokenBytes }), 0)
-  await writePackedManifest(file.path, {
-    version: 1,
+  const { documents, dataBytes, kind } = packed
+  const { tokenBytes, tokenizer } = kind
+  await file.patch(encodePbinHeader({ dataBytes, tokenBytes }), 0)
+  const manifest = {
+    version: 1 as const,
     fileBytes: file.size,
     checksums: [...checksums.finish()],
-    dataBytes: offset,
+    dataBytes,
     tokenBytes,
     documents,
-    tokens: offset / tokenBytes,
+    tokens: dataBytes / tokenBytes,
     ...(tokenizer === undefined ? {} : { tokenizer }),
-  })
+  }
+  await writePackedManifest(file.path, manifest, context.journal?.claims)
+}
+
+/** Files the places of a batch's documents. @throws TOKENIZER_MISMATCH */
+function addBatch(before: Packed | undefined, batch: TokenBatch, pickler: PairListPickler, file: string): Packed {
+  const tokenBytes = batch.tokens.BYTES_PER_ELEMENT as TokenBytes
+  const found: TokenKind = { tokenBytes, tokenizer: batch.tokenizer }
+  const { kind, documents, dataBytes } = before ?? { kind: found, documents: 0, dataBytes: 0 }
+  checkAlike(file, kind, found)
+  let offset = dataBytes
+  for (const length of batch.lengths) {
+    pickler.push(offset, length * tokenBytes)
+    offset += length * tokenBytes
+  }
+  return { kind, documents: documents + batch.lengths.length, dataBytes: offset }
 }
 
 interface TokenKind {

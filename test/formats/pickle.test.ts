@@ -139,6 +139,25 @@ for value in [None, 1, 'a', b'a', {}, (1, 2), [1], [(1,)], [(1, 2, 3)], [[1, 2]]
   })
 })
 
+describe('writer that goes on', () => {
+  test('from its state after any pair, and from that state stored, gives the same bytes', () => {
+    const pairs = Array.from({ length: 30_000 }, (_, i): [number, number] => [i * 2 ** 20, i % 70_000])
+    const whole = writePairList(pairs)
+    for (const stops of [[0], [1], [2], [999, 1000, 1001], [4095, 9000, 29_999], [30_000]]) {
+      let pickler = new PairListPickler()
+      const pieces: Uint8Array[] = []
+      for (const [index, [a, b]] of [...pairs.entries(), [pairs.length, []] as const]) {
+        if (stops.includes(index)) {
+          pieces.push(...pickler.take())
+          pickler = new PairListPickler(structuredClone(pickler.state()))
+        }
+        if (a !== undefined) pickler.push(a, b!)
+      }
+      expect(Buffer.concat([...pieces, ...pickler.finish()]).equals(whole)).toBe(true)
+    }
+  })
+})
+
 describe('reader', () => {
   test('reads back what was written, whatever the pieces', () => {
     fc.assert(

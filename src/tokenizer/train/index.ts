@@ -1,4 +1,11 @@
 /** Training of byte-level BPE vocabularies: count words, merge pairs, write tokenizer.json. */
 export { toTokenizerJson } from './tokenizer-file.js'
 export { type TrainedBpe, type TrainOptions, type TrainProgress, trainMerges } from './train-merges.js'
-export { countWords, WordCounts, type WordCountsData } from './word-counts.js'
+export {
+  countWords,
+  decodeWordCounts,
+  encodedWordCountsBytes,
+  encodeWordCounts,
+  WordCounts,
+  type WordCountsData,
+} from './word-counts.js'

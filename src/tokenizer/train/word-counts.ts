@@ -114,6 +114,40 @@ export class WordCounts {
   }
 }
 
+const HEADER_BYTES = 8
+
+/** Counts as bytes, for a file of this machine: words, bytes of all (u32 each), counts (f64), lengths (u32), bytes. */
+export function encodeWordCounts({ bytes, ends, counts }: WordCountsData): Uint8Array {
+  const encoded = new Uint8Array(HEADER_BYTES + 12 * counts.length + bytes.length)
+  new Uint32Array(encoded.buffer, 0, 2).set([counts.length, bytes.length])
+  new Float64Array(encoded.buffer, HEADER_BYTES, counts.length).set(counts)
+  const lengths = ends.map((end, word) => end - (word === 0 ? 0 : ends[word - 1]!))
+  new Uint32Array(encoded.buffer, HEADER_BYTES + 8 * counts.length, counts.length).set(lengths)
+  encoded.set(bytes, HEADER_BYTES + 12 * counts.length)
+  return encoded
+}
+
+/** Bytes of what begins with these, of which there must be eight. */
+export function encodedWordCountsBytes(encoded: Uint8Array): number {
+  const [words, byteLength] = new Uint32Array(encoded.slice(0, HEADER_BYTES).buffer)
+  return HEADER_BYTES + 12 * words! + byteLength!
+}
+
+export function decodeWordCounts(encoded: Uint8Array): WordCountsData {
+  const { buffer } = encoded.slice()
+  const [words] = new Uint32Array(buffer, 0, 1)
+  let end = 0
+  const ends = Float64Array.from(new Uint32Array(buffer, HEADER_BYTES + 8 * words!, words), length => {
+    end += length
+    return end
+  })
+  return {
+    bytes: new Uint8Array(buffer, HEADER_BYTES + 12 * words!, end),
+    ends,
+    counts: new Float64Array(buffer, HEADER_BYTES, words),
+  }
+}
+
 /** Counts the words of documents: document i is bytes[offsets[i], offsets[i + 1]), valid UTF-8. */
 export function countWords(splitter: Splitter, bytes: Uint8Array, offsets: Uint32Array, counts: WordCounts): void {
   const emit = (start: number, end: number): void => counts.add(bytes, start, end)

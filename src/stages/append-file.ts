@@ -1,0 +1,103 @@
+/** A file that grows at its end through a buffer of one MiB. Its errors name the output that it is to become. */
+import { type FileHandle, open } from 'node:fs/promises'
+import { toPenstockError } from '../errors.js'
+
+const BUFFER_BYTES = 1 << 20
+
+/** Owns its handle until `close`. */
+export class AppendFile {
+  /** Where the bytes stand. */
+  readonly partPath: string
+  /** Bytes appended so far. */
+  size: number
+  private readonly output: string
+  private readonly handle: FileHandle
+  private readonly pending = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  private pendingBytes = 0
+
+  private constructor(partPath: string, output: string, handle: FileHandle, size: number) {
+    this.partPath = partPath
+    this.output = output
+    this.handle = handle
+    this.size = size
+  }
+
+  /**
+   * @param keptBytes of a file that is there; what stands behind them is cut off
+   * @throws FILE_UNWRITABLE
+   */
+  static async openPart(partPath: string, output: string, keptBytes = 0): Promise<AppendFile> {
+    return new AppendFile(partPath, output, await openAt(partPath, output, keptBytes), keptBytes)
+  }
+
+  /** Appends; the caller may change `bytes` after the promise resolved. */
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.pendingBytes + bytes.byteLength > BUFFER_BYTES) await this.flush()
+    if (bytes.byteLength > BUFFER_BYTES) {
+      await this.writeAt(bytes, this.size)
+    } else {
+      this.pending.set(bytes, this.pendingBytes)
+      this.pendingBytes += bytes.byteLength
+    }
+    this.size += bytes.byteLength
+  }
+
+  /** Overwrites what was written before at `position`, such as a header whose values are known only at the end. */
+  async patch(bytes: Uint8Array, position: number): Promise<void> {
+    await this.flush()
+    await this.writeAt(bytes, position)
+  }
+
+  /** Hands everything written so far to the file. */
+  async flush(): Promise<void> {
+    const bytes = this.pending.subarray(0, this.pendingBytes)
+    const position = this.size - this.pendingBytes
+    this.pendingBytes = 0
+    await this.writeAt(bytes, position)
+  }
+
+  /** Reads what was appended and flushed, from `position` on, as much as fits: fewer bytes at the end. */
+  async read(into: Uint8Array, position: number): Promise<number> {
+    let done = 0
+    while (done < into.byteLength) {
+      const { bytesRead } = await this.handle.read(into, done, into.byteLength - done, position + done)
+      if (bytesRead === 0) break
+      done += bytesRead
+    }
+    return done
+  }
+
+  /** Makes durable what was flushed. Never tried again after a failure: what is lost then is not told a second time. */
+  async sync(): Promise<void> {
+    try {
+      await this.handle.sync()
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close()
+  }
+
+  private async writeAt(bytes: Uint8Array, position: number): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.byteLength; ) {
+        const { bytesWritten } = await this.handle.write(bytes, done, bytes.byteLength - done, position + done)
+        done += bytesWritten
+      }
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
+    }
+  }
+}
+
+async function openAt(partPath: string, output: string, keptBytes: number): Promise<FileHandle> {
+  try {
+    const handle = await open(partPath, keptBytes > 0 ? 'r+' : 'w+')
+    if (keptBytes > 0) await handle.truncate(keptBytes)
+    return handle
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: output })
+  }
+}

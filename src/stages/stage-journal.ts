@@ -1,0 +1,57 @@
+/** A run's journal as one of its stages sees it: what the stage noted before a kill, and what it notes on marks. */
+import type { Mark } from '../formats/batches.js'
+import type { OutputClaims } from './output-file.js'
+import type { RunJournal } from './run-journal.js'
+
+export class StageJournal {
+  private readonly run: RunJournal
+  private readonly stage: string
+  private readonly listeners: ((mark: Mark) => void)[] = []
+
+  /** @param stage tells it from the others of its run, in each run of the same work */
+  constructor(run: RunJournal, stage: string) {
+    this.run = run
+    this.stage = stage
+  }
+
+  /** The claims of the run's outputs. */
+  get claims(): OutputClaims {
+    return this.run
+  }
+
+  /** Where the source is to go on: what `markAfter` was given. Undefined at the beginning. */
+  cursor<Cursor>(): Cursor | undefined {
+    return this.run.left.mark?.cursor as Cursor | undefined
+  }
+
+  /** What this stage had noted where the run goes on. */
+  noted<Fact>(name: string): Fact | undefined {
+    return this.run.left.mark?.facts[this.nameOf(name)] as Fact | undefined
+  }
+
+  note(mark: Mark, name: string, fact: unknown): void {
+    mark.note(this.nameOf(name), fact)
+  }
+
+  /**
+   * For the stage that knows where a batch ends in the input, told of each: a mark to send with it, when one is due.
+   * @param cursor where to go on behind the batch
+   */
+  markAfter(byteLength: number, cursor: () => unknown): Mark | undefined {
+    return this.run.markAfter(byteLength, cursor)
+  }
+
+  /** Calls `listener` with each mark that this stage hands on, when everything before it was handed on. */
+  onMark(listener: (mark: Mark) => void): void {
+    this.listeners.push(listener)
+  }
+
+  /** For the stream around the stage's body. */
+  handedOn(mark: Mark): void {
+    for (const listener of this.listeners) listener(mark)
+  }
+
+  private nameOf(name: string): string {
+    return `${this.stage}/${name}`
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Runs in processes of their own that kill -9 ends: at any moment, several times in a row, and before chosen calls of the
+ * file system, those between the last write and the last rename among them.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { ROOT } from '../cli/support.js'
+import { temporaryFolder } from '../stages/support.js'
+import { contentOf, type Job, jobs, prepare, run } from './resume-jobs.js'
+
+const folder = temporaryFolder()
+const KIND = 'index and pack in one pass'
+/** Every k-th call of this many; 1 tries them all, which takes half an hour. */
+const STRIDE = Number(process.env.PENSTOCK_KILL_STRIDE ?? 30)
+
+// Each kill is two processes; on a busy machine they take seconds.
+vi.setConfig({ testTimeout: 1_500_000, hookTimeout: 120_000 })
+
+beforeAll(() => prepare(folder, 1.4))
+
+/** Runs definitions' stages; counts its calls that change files, and kills itself before one of them when told so. */
+const program = `
+  import fs from 'node:fs/promises'
+  import { syncBuiltinESMExports } from 'node:module'
+  const [stages, killBefore] = JSON.parse(process.argv[1])
+  let calls = 0
+  const counted = call => function (...args) {
+    if (++calls === killBefore) process.kill(process.pid, 'SIGKILL')
+    return call.apply(this, args)
+  }
+  const handle = await fs.open(process.execPath)
+  const prototype = Object.getPrototypeOf(handle)
+  await handle.close()
+  for (const name of ['write', 'sync', 'truncate', 'writeFile']) prototype[name] = counted(prototype[name])
+  for (const name of ['rename', 'rm', 'open']) fs[name] = counted(fs[name])
+  syncBuiltinESMExports()
+  const { checkDefinition, definitionOf, runPipeline } = await import('#src/pipelines/index')
+  const [pipeline] = checkDefinition(definitionOf({ stages }))
+  await runPipeline(pipeline, { markBytes: 150_000, onResume: event => console.log(event.kind) })
+  console.log('calls ' + calls)
+`
+
+interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly out: string
+  readonly err: string
+}
+
+function inProcess(job: Job, kill: { readonly beforeCall?: number; readonly afterMs?: number } = {}): Promise<Ended> {
+  const task = JSON.stringify([job.stages, kill.beforeCall])
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program, task], { cwd: ROOT })
+  let out = ''
+  let err = ''
+  child.stdout.on('data', text => {
+    out += text
+  })
+  child.stderr.on('data', text => {
+    err += text
+  })
+  const timer = kill.afterMs === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), kill.afterMs)
+  return new Promise(resolve =>
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, out, err })
+    }),
+  )
+}
+
+/** Two runs' worth of a kill: what is left afterwards is what an undisturbed run writes, and nothing else. */
+function expectSame(killed: Job, whole: Job): void {
+  expect(contentOf(killed).map((content, index) => content === contentOf(whole)[index])).toEqual(
+    killed.outputs.map(() => true),
+  )
+  const left = readdirSync(folder).filter(
+    file => file.startsWith('killed') && !killed.outputs.includes(join(folder, file)),
+  )
+  expect(left).toEqual([])
+  for (const path of killed.outputs) rmSync(path)
+}
+
+/** Runs to its end what was killed; `whole` when the kill came after everything had its name. */
+async function again(job: Job): Promise<string> {
+  const { code, out, err } = await inProcess(job)
+  if (code === 1 && err.includes("code: 'FILE_EXISTS'") && job.outputs.every(existsSync)) return 'whole'
+  expect([code, err]).toEqual([0, ''])
+  return out
+}
+
+describe('a run that is killed', () => {
+  const whole = jobs(folder, 'whole')[KIND]!
+  const killed = jobs(folder, 'killed')[KIND]!
+  let calls = 0
+
+  it('not at all, gives what is compared with', async () => {
+    await run(whole)
+    const { code, out, err } = await inProcess(killed)
+    expect([code, err]).toEqual([0, ''])
+    calls = Number(/calls (\d+)/.exec(out)![1])
+    expect(calls).toBeGreaterThan(50)
+    expectSame(killed, whole)
+  })
+
+  it('before any call that changes a file, and run again, leaves the same files and nothing else', async () => {
+    const outs: string[] = []
+    // How many calls a run makes differs by a few: which syncs fall together is chance.
+    for (let call = 1; call <= calls - 5; call += STRIDE) {
+      expect(await inProcess(killed, { beforeCall: call })).toMatchObject({ signal: 'SIGKILL' })
+      outs.push(await again(killed))
+      expectSame(killed, whole)
+    }
+    expect(outs.join()).toContain('continued')
+  })
+
+  it('before the calls that give the outputs their names, is finished', async () => {
+    const outs: string[] = []
+    for (let call = calls - 40; call <= calls; call += Math.min(STRIDE, 6)) {
+      await inProcess(killed, { beforeCall: call })
+      outs.push(await again(killed))
+      expectSame(killed, whole)
+    }
+    expect(outs.join()).toContain('finished')
+  })
+
+  it('at random moments, up to five times in a row, goes on each time', async () => {
+    let kills = 0
+    for (let round = 0; round < 3; round++) {
+      for (let kill = 0; kill < 5; kill++) {
+        const { signal } = await inProcess(killed, { afterMs: 500 + 300 * kill + 150 * round })
+        if (signal !== 'SIGKILL') break
+        kills++
+      }
+      if (!killed.outputs.every(existsSync)) await again(killed)
+      expectSame(killed, whole)
+    }
+    expect(kills).toBeGreaterThan(0)
+  })
+})

@@ -1,0 +1,124 @@
+/** The work that the tests of resuming kill: one definition a command, each with every output that it writes. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { checkDefinition, definitionOf, type RunOptions, runPipeline } from '#src/pipelines/index'
+import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
+
+export interface Job {
+  readonly stages: readonly unknown[]
+  readonly outputs: readonly string[]
+  readonly fuse?: boolean
+}
+
+/** About `megabytes` MB of lines of all lengths, faults of every kind among them. */
+export function corpus(megabytes: number): Buffer {
+  let state = 4711
+  const random = (limit: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return Math.floor((state / 2 ** 32) * limit)
+  }
+  const words = ['line', 'ünïcode', '"quoted"', 'tab\t', '😀', END, 'x'.repeat(40), '', 'people', 'of']
+  const faults = ['{"text":', '', '{"body":1}', '{"text":5}', '{"text":""}', '{"text":"\xff"}']
+  const lines: Buffer[] = []
+  for (let bytes = 0; bytes < megabytes * 1e6; bytes += lines.at(-1)!.length) {
+    const number = lines.length
+    if (random(50) === 0) lines.push(Buffer.from(`${faults[random(faults.length)]}\n`, 'latin1'))
+    const count = number % 900 === 500 ? 20_000 : random(80) + 1
+    const text = Array.from({ length: count }, () => words[random(words.length)]! + (random(9) === 0 ? number : ''))
+    lines.push(Buffer.from(`${JSON.stringify({ id: number, text: `${text.join(' ')}.` })}\n`))
+  }
+  return Buffer.concat(lines)
+}
+
+/** Writes what the jobs read into a folder. */
+export async function prepare(folder: string, megabytes: number): Promise<void> {
+  const at = (name: string): string => join(folder, name)
+  writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
+  writeFileSync(at('in.jsonl'), corpus(megabytes))
+  execFileSync('gzip', ['-kf', at('in.jsonl')])
+  const { stages } = jobs(folder, 'in').pack!
+  await run({ stages, outputs: [] })
+  // An index that leaves lines out: what reads by it cannot read the file straight.
+  await run({
+    stages: [
+      { 'read-file': { path: at('in.jsonl') } },
+      { 'read-lines': { faulty: 'skip' } },
+      { 'validate-json': { faulty: 'skip' } },
+      { 'write-index': { path: at('in.idx') } },
+    ],
+    outputs: [],
+  })
+}
+
+export async function run({ stages, fuse = true }: Job, options: RunOptions = {}) {
+  const [pipeline] = checkDefinition(definitionOf({ stages }))
+  return runPipeline(pipeline!, { fuse, ...options })
+}
+
+/** @param name under which the outputs stand */
+export function jobs(folder: string, name: string): Record<string, Job> {
+  const at = (file: string): string => join(folder, file)
+  const out = (ending: string): string => at(`${name}${ending}`)
+  const faults = { faulty: 'quarantine', quarantine: out('.faulty') }
+  const head = (path: string) => [{ 'read-file': { path } }, { 'read-lines': faults }, { 'validate-json': faults }]
+  const extract = { 'extract-text': { field: '.text', ...faults } }
+  const tokenize = {
+    'tokenize-batches': { tokenizer: at('tokenizer.json'), end_of_document: END, workers: 2, ...faults },
+  }
+  const index = { 'write-index': { path: out('.idx') } }
+  const pack = { 'write-pbin': { path: out('.pbin') } }
+  const packed = ['.pbin', '.pbin.manifest'].map(out)
+  const indexed = ['.idx', '.idx.manifest'].map(out)
+  const paths = [at('in.pbin'), at('in.pbin')]
+  const onePass = [...head(at('in.jsonl')), { fork: [[index], [extract, tokenize, pack]] }]
+  return {
+    index: { stages: [...head(at('in.jsonl')), index], outputs: [...indexed, out('.faulty')] },
+    pack: { stages: [...head(at('in.jsonl')), extract, tokenize, pack], outputs: [...packed, out('.faulty')] },
+    'index and pack in one pass': { stages: onePass, outputs: [...indexed, ...packed, out('.faulty')] },
+    'index and pack by separate stages': {
+      stages: onePass,
+      outputs: [...indexed, ...packed, out('.faulty')],
+      fuse: false,
+    },
+    'pack of a .gz': {
+      stages: [...head(at('in.jsonl.gz')), extract, tokenize, pack],
+      outputs: [...packed, out('.faulty')],
+    },
+    'pack by an index': {
+      stages: [{ 'read-documents': { path: at('in.jsonl'), ...faults } }, tokenize, pack],
+      outputs: [...packed, out('.faulty')],
+    },
+    'texts as JSONL': {
+      stages: [...head(at('in.jsonl')), extract, { 'write-jsonl': { path: out('.jsonl') } }],
+      outputs: [out('.jsonl'), out('.faulty')],
+    },
+    merge: { stages: [{ 'concat-pbin': { paths } }, pack], outputs: packed },
+    filter: {
+      stages: [{ 'read-pbin': { path: paths[0] } }, { 'filter-documents': { min_tokens: 300 } }, pack],
+      outputs: packed,
+    },
+    'shuffle of documents': { stages: [{ 'shuffle-documents': { paths, seed: 7 } }, pack], outputs: packed },
+    'chunk of documents': {
+      stages: [{ 'shuffle-documents': { paths, seed: 7, chunk: { number: 1, of: 2 } } }, pack],
+      outputs: packed,
+    },
+    'shuffle of lines': {
+      stages: [
+        { 'shuffle-lines': { paths: [at('in.jsonl')], seed: 7 } },
+        { 'write-lines': { path: out('.lines.jsonl') } },
+      ],
+      outputs: [out('.lines.jsonl')],
+    },
+    'tokenizer training': {
+      stages: [
+        ...head(at('in.jsonl')),
+        extract,
+        { 'train-tokenizer': { path: out('.tokenizer.json'), vocab_size: 400, workers: 2 } },
+      ],
+      outputs: [out('.tokenizer.json'), out('.faulty')],
+    },
+  }
+}
+
+export const contentOf = (job: Job): string[] => job.outputs.map(path => readFileSync(path, 'latin1'))
