@@ -75,11 +75,7 @@ interface DocumentRun {
 }
 
 /** Documents that stand one behind the other, up to about BATCH_TOKENS tokens together. */
-async function* documentRuns(
-  file: PackedFile,
-  limit: number | undefined,
-  from: number,
-): AsyncGenerator<DocumentRun> {
+async function* documentRuns(file: PackedFile, limit: number | undefined, from: number): AsyncGenerator<DocumentRun> {
   let run: DocumentRun = { start: 0, count: 0, lengths: [] }
   const end = limit ?? Number.POSITIVE_INFINITY
   let document = 0
