@@ -1,7 +1,8 @@
 /** What is in an index, a packed file or a checkpoint: every byte that has a structure is read and checked. */
-import { readFile, stat } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
-import { readIndex } from '../formats/idx.js'
+import { createIndexReader } from '../formats/idx.js'
 import { findCheckpoint } from './continue-text.js'
 import { inspectPacked } from './inspect-packed.js'
 import { bytes, count } from './terminal.js'
@@ -19,14 +20,28 @@ export async function inspectPath(path: string, tokenizer: string | undefined): 
 }
 
 async function inspectIndex(path: string): Promise<Facts> {
-  const entries = readIndex(await readFile(path), { where: { file: path } })
-  const lengths = entries.filter((_, position) => position % 2 === 1)
+  let covered = 0
+  let longest = 0
+  let shortest = Number.POSITIVE_INFINITY
+  const reader = createIndexReader(
+    entries => {
+      for (let entry = 0; entry < entries.length; entry += 2) {
+        const length = entries[entry + 1]!
+        covered = entries[entry]! + length
+        longest = Math.max(longest, length)
+        shortest = Math.min(shortest, length)
+      }
+    },
+    { where: { file: path } },
+  )
+  for await (const piece of createReadStream(path, { highWaterMark: 1 << 18 })) reader.feed(piece)
+  const records = reader.end()
   return {
     kind: 'raw index',
-    records: count(lengths.length),
-    'bytes covered': bytes(entries.length === 0 ? 0 : entries.at(-2)! + entries.at(-1)!),
-    'longest record': bytes(extreme(lengths, Math.max)),
-    'shortest record': bytes(extreme(lengths, Math.min)),
+    records: count(records),
+    'bytes covered': bytes(covered),
+    'longest record': bytes(longest),
+    'shortest record': bytes(records === 0 ? 0 : shortest),
   }
 }
 
@@ -45,9 +60,4 @@ async function inspectCheckpoint(path: string): Promise<Facts> {
         ? 'not recorded'
         : `${state.tokenizer.path} (${state.tokenizer.sha256.slice(0, 12)})`,
   }
-}
-
-/** Math.max and Math.min take no long arrays as arguments. */
-function extreme(values: Float64Array, pick: (a: number, b: number) => number): number {
-  return values.length === 0 ? 0 : values.reduce((a, b) => pick(a, b))
 }

@@ -1,7 +1,7 @@
 /** Holds the bytes of a file against the checksums of its manifest, and names the blocks that differ. */
-import { readSync } from 'node:fs'
 import { PenstockError } from '../errors.js'
 import { BlockChecksums, CHECKSUM_BLOCK_BYTES } from '../formats/checksum.js'
+import { readAtSync } from '../stages/read-at.js'
 import type { Findings } from './findings.js'
 
 const CHUNK_BYTES = 1 << 20
@@ -16,11 +16,11 @@ interface CheckedFile {
 }
 
 export function checkBlocks(file: CheckedFile, findings: Findings): void {
-  const { path, fd, from, fileBytes, checksums } = file
+  const { path, from, fileBytes, checksums } = file
   const found = new BlockChecksums()
   const chunk = new Uint8Array(CHUNK_BYTES)
   for (let position = from; position < fileBytes; ) {
-    const read = readSync(fd, chunk, 0, CHUNK_BYTES, position)
+    const read = readAtSync(file, chunk, position)
     if (read === 0) break
     found.update(chunk.subarray(0, read))
     position += read

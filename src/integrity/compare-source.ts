@@ -12,6 +12,7 @@ import { stageRegistry } from '../pipelines/registry.js'
 import { runPipeline } from '../pipelines/run.js'
 import { readPackedManifest } from '../stages/manifest.js'
 import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
+import { readAt } from '../stages/read-at.js'
 import { openSource } from '../stages/read-file.js'
 import { type SinkStage, sink } from '../stages/stage.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
@@ -144,7 +145,7 @@ async function* indexBlocks(path: string): AsyncGenerator<readonly number[], und
     const reader = createIndexReader(pairs => entries.push(...pairs), { where: { file: path } })
     const chunk = new Uint8Array(CHUNK_BYTES)
     for (;;) {
-      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES)
+      const bytesRead = await readAt({ path, handle }, chunk, null)
       if (bytesRead === 0) break
       reader.feed(chunk.subarray(0, bytesRead))
       if (entries.length > 0) yield entries

@@ -38,8 +38,9 @@ const WINDOW_TOKENS = 1 << 18
 export async function repairPacked(path: string, { output, endOfDocumentId }: RepairOptions): Promise<Repair> {
   const { handle, stats } = await openSource(path)
   try {
-    const { tokenBytes, promised } = readHeader(path, handle.fd, stats.size)
-    const index = findIndex(path, handle.fd, stats.size, tokenBytes)
+    const place = { path, fd: handle.fd }
+    const { tokenBytes, promised } = readHeader(place, stats.size)
+    const index = findIndex(place, stats.size, tokenBytes)
     const dataBytes = index?.dataBytes ?? dataBytesOf(promised, stats.size, tokenBytes)
     const notes = [
       promised === dataBytes
@@ -59,12 +60,15 @@ export async function repairPacked(path: string, { output, endOfDocumentId }: Re
 }
 
 /** Only the token's width must be right. */
-function readHeader(path: string, fd: number, fileBytes: number): { tokenBytes: TokenBytes; promised: number } {
-  const header = readBytes(fd, 0, Math.min(PBIN_HEADER_BYTES, fileBytes))
+function readHeader(
+  file: { path: string; fd: number },
+  fileBytes: number,
+): { tokenBytes: TokenBytes; promised: number } {
+  const header = readBytes(file, 0, Math.min(PBIN_HEADER_BYTES, fileBytes))
   const tokenBytes = header.length < PBIN_HEADER_BYTES ? 0 : header.readUInt32LE(8)
   if (tokenBytes !== 1 && tokenBytes !== 2 && tokenBytes !== 4) {
     const message = 'the header does not tell how wide a token is: nothing can be rebuilt'
-    throw new PenstockError('PBIN_INVALID', message, { file: path, byteOffset: 8 })
+    throw new PenstockError('PBIN_INVALID', message, { file: file.path, byteOffset: 8 })
   }
   return { tokenBytes, promised: Number(header.readBigUInt64LE(0)) }
 }

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
 import { createIndexReader } from '../formats/idx.js'
 import { type IndexManifest, readIndexManifest } from '../stages/manifest.js'
+import { readAt } from '../stages/read-at.js'
 import { openSource } from '../stages/read-file.js'
 import { identifySource, isSameSource } from '../stages/source-identity.js'
 import { checkBlocks } from './block-check.js'
@@ -43,7 +44,10 @@ async function checkSource(
 ): Promise<number> {
   const { handle, stats } = await openSource(source)
   try {
-    if (manifest?.source !== undefined && !isSameSource(manifest.source, await identifySource(handle, stats.size))) {
+    if (
+      manifest?.source !== undefined &&
+      !isSameSource(manifest.source, await identifySource({ path: source, handle }, stats.size))
+    ) {
       const message = `${source} is not as it was when this index was made: index it again`
       findings.add('damaged', new PenstockError('FILE_CHANGED', message, { file: path }))
     }
@@ -59,7 +63,7 @@ async function countEntries(path: string, handle: FileHandle, sourceBytes: numbe
   const reader = createIndexReader(() => {}, sourceBytes === undefined ? { where } : { where, sourceBytes })
   const chunk = new Uint8Array(CHUNK_BYTES)
   for (let position = 0; ; ) {
-    const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, position)
+    const bytesRead = await readAt({ path, handle }, chunk, position)
     if (bytesRead === 0) return reader.end()
     reader.feed(chunk.subarray(0, bytesRead))
     position += bytesRead

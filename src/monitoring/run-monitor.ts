@@ -1,5 +1,6 @@
 /** Stands between a run and its sinks: begins the run, hands every event to all of them, and closes them at the end. */
 import { randomInt } from 'node:crypto'
+import { FlowMeter } from './flow.js'
 import type { PipelineGraph } from './pipeline-graph.js'
 import type { PipelineSnapshot, RunEvent, RunOutcome } from './run-event.js'
 import type { MetricSink } from './sink.js'
@@ -12,16 +13,23 @@ export interface MonitoredRun {
 
 export class RunMonitor {
   private readonly sinks: readonly MetricSink[]
+  /** Undefined for a run that trains: its metrics are those of its steps. */
+  private readonly throughput: Throughput | undefined
 
   constructor(run: MonitoredRun, sinks: readonly MetricSink[]) {
     this.sinks = sinks
     const { name, config, pipelines } = run
     const startedAt = Date.now()
+    const trains = pipelines.some(({ nodes }) => nodes.some(node => node.name === 'feed-trainer'))
+    this.throughput = trains ? undefined : new Throughput(startedAt)
     this.log({ kind: 'run-start', time: startedAt, run: { id: newRunId(), name, startedAt, config, pipelines } })
   }
 
   progress(snapshot: PipelineSnapshot): void {
-    this.log({ kind: 'progress', time: Date.now(), snapshot })
+    const time = Date.now()
+    this.log({ kind: 'progress', time, snapshot })
+    const metrics = this.throughput?.update(time, snapshot)
+    if (metrics !== undefined) this.log(metrics)
   }
 
   async end(outcome: RunOutcome, message?: string): Promise<void> {
@@ -31,6 +39,38 @@ export class RunMonitor {
 
   log(event: RunEvent): void {
     for (const sink of this.sinks) sink.log(event)
+  }
+}
+
+/** What a run without training has in place of steps: its rates, second by second. */
+class Throughput {
+  private readonly startedAt: number
+  private readonly meter = new FlowMeter()
+  private second = 0
+
+  constructor(startedAt: number) {
+    this.startedAt = startedAt
+  }
+
+  /** Undefined within a second that has its metrics. */
+  update(time: number, snapshot: PipelineSnapshot): RunEvent | undefined {
+    const flows = this.meter.update(snapshot)
+    const second = Math.floor((time - this.startedAt) / 1000)
+    if (second <= this.second) return undefined
+    const durationMs = (second - this.second) * 1000
+    this.second = second
+    const { pipeline } = snapshot
+    return {
+      kind: 'metrics',
+      time,
+      step: second,
+      durationMs,
+      values: {
+        [`${pipeline}/records_per_second`]: Math.max(...flows.map(flow => flow.recordsPerSecond)),
+        [`${pipeline}/megabytes_per_second`]: Math.max(...flows.map(flow => flow.bytesPerSecond)) / 1e6,
+        [`${pipeline}/memory_mb`]: process.memoryUsage.rss() / 1e6,
+      },
+    }
   }
 }
 

@@ -4,10 +4,12 @@
  */
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { open, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { IfExists } from '../stages/output-file.js'
+import { openSource } from '../stages/read-file.js'
 import { RunJournal, type RunOutput } from '../stages/run-journal.js'
+import { identifySource } from '../stages/source-identity.js'
 import { tokenizerFileAt } from '../stages/tokenizer-file.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
@@ -30,8 +32,6 @@ export interface JournalOptions {
 
 /** Options that change how the work is done, and not what comes of it. */
 const NO_MATTER: ReadonlySet<string> = new Set(['workers', 'chunk_bytes', 'if_exists'])
-const SAMPLES = 16
-const SAMPLE_BYTES = 4096
 
 /**
  * The journal of a run that can have one: each of its stages can go on, and its one source is made of files.
@@ -115,19 +115,12 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
  * change with a restart of the machine or a container.
  */
 async function identityOf(path: string, { ino, size, mtimeMs }: Stats): Promise<string> {
-  const hash = createHash('sha256')
-  const handle = await open(path)
+  const { handle } = await openSource(path)
   try {
-    const block = new Uint8Array(SAMPLE_BYTES)
-    for (let sample = 0; sample < SAMPLES; sample++) {
-      const position = Math.floor((Math.max(0, size - SAMPLE_BYTES) * sample) / (SAMPLES - 1))
-      const { bytesRead } = await handle.read(block, 0, SAMPLE_BYTES, position)
-      hash.update(block.subarray(0, bytesRead))
-    }
+    return [ino, size, mtimeMs, (await identifySource({ path, handle }, size)).sample].join(' ')
   } finally {
     await handle.close()
   }
-  return [ino, size, mtimeMs, hash.digest('hex')].join(' ')
 }
 
 async function tokenizersOf(steps: readonly CheckedStep[]): Promise<Record<string, string>> {

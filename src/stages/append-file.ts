@@ -1,6 +1,7 @@
 /** A file that grows at its end through a buffer of one MiB. Its errors name the output that it is to become. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { toPenstockError } from '../errors.js'
+import { readAt } from './read-at.js'
 
 const BUFFER_BYTES = 1 << 20
 
@@ -60,7 +61,7 @@ export class AppendFile {
   async read(into: Uint8Array, position: number): Promise<number> {
     let done = 0
     while (done < into.byteLength) {
-      const { bytesRead } = await this.handle.read(into, done, into.byteLength - done, position + done)
+      const bytesRead = await readAt({ path: this.output, handle: this.handle }, into.subarray(done), position + done)
       if (bytesRead === 0) break
       done += bytesRead
     }

@@ -2,7 +2,6 @@
  * Reads a `.pbin` at any position without loading it: tokens by number, documents by a pass over its index. Tokens are
  * read where they are needed, so opening costs one small read whatever the file's size.
  */
-import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
 import type { TokenArray } from '../formats/batches.js'
@@ -14,6 +13,7 @@ import {
   pbinIndexOffset,
   viewTokens,
 } from '../formats/pbin.js'
+import { readAt, readAtSync } from './read-at.js'
 import { openSource } from './read-file.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
@@ -23,7 +23,7 @@ export async function openPackedFile(path: string): Promise<PackedFile> {
   const { handle, stats } = await openSource(path)
   try {
     const start = Buffer.alloc(PBIN_HEADER_BYTES)
-    const { bytesRead } = await handle.read(start, 0, PBIN_HEADER_BYTES, 0)
+    const bytesRead = await readAt({ path, handle }, start, 0)
     const header = decodePbinHeader(start.subarray(0, bytesRead), stats.size, { file: path })
     return new PackedFile(path, handle, header, stats.size)
   } catch (error) {
@@ -56,9 +56,8 @@ export class PackedFile {
   }
 
   /**
-   * Tokens [start, start + count). Synchronous: a read from the page cache takes a few microseconds, less than a
-   * promise and its thread do.
-   * @throws PBIN_INVALID when the file ends early
+   * Tokens [start, start + count).
+   * @throws FILE_UNREADABLE; PBIN_INVALID when the file ends early
    */
   readTokens(start: number, count: number): TokenArray {
     const { tokenBytes } = this.header
@@ -66,7 +65,7 @@ export class PackedFile {
     const position = PBIN_HEADER_BYTES + start * tokenBytes
     let done = 0
     while (done < bytes.byteLength) {
-      const read = readSync(this.handle.fd, bytes, done, bytes.byteLength - done, position + done)
+      const read = readAtSync(this, bytes.subarray(done), position + done)
       if (read === 0) {
         throw new PenstockError('PBIN_INVALID', 'the file ends inside its tokens: it was cut while it was read', {
           file: this.path,
@@ -87,7 +86,7 @@ export class PackedFile {
     })
     const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
     for (let position = pbinIndexOffset(this.header); position < this.fileBytes; ) {
-      const { bytesRead } = await this.handle.read(chunk, 0, chunk.byteLength, position)
+      const bytesRead = await readAt({ path: this.path, handle: this.handle }, chunk, position)
       if (bytesRead === 0) break
       position += bytesRead
       reader.feed(chunk.subarray(0, bytesRead))

@@ -2,10 +2,10 @@
  * Pieces of files (documents, lines), each known by its place, read in any order. A piece takes 12 bytes however long it
  * is, and the table grows by blocks: ten million pieces are 120 MB and never copied into something larger.
  */
-import { readSync } from 'node:fs'
 import { PenstockError } from '../errors.js'
 import { chunkRange } from '../sampling/chunk.js'
 import type { ChunkOption } from './document-order.js'
+import { readAtSync } from './read-at.js'
 import { Turns } from './turns.js'
 
 const BLOCK_PIECES = 1 << 16
@@ -116,13 +116,12 @@ export class PieceTable {
   }
 }
 
-/** Synchronous: a read from the page cache takes a few microseconds, less than a promise and its thread do. */
-function readFully({ path, fd }: PieceFile, into: Uint8Array, at: number, byteLength: number, start: number): void {
+function readFully(file: PieceFile, into: Uint8Array, at: number, byteLength: number, start: number): void {
   for (let done = 0; done < byteLength; ) {
-    const read = readSync(fd, into, at + done, byteLength - done, start + done)
+    const read = readAtSync(file, into.subarray(at + done, at + byteLength), start + done)
     if (read === 0) {
       throw new PenstockError('FILE_CHANGED', 'the file ends earlier than when it was first read', {
-        file: path,
+        file: file.path,
         byteOffset: start + done,
       })
     }

@@ -12,6 +12,7 @@ import { fieldOption, openTextExtractor } from './extract-text.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { readIndexManifest } from './manifest.js'
 import { parseOptions } from './parse-options.js'
+import { readAt } from './read-at.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { identifySource, isSameSource } from './source-identity.js'
 import { type SourceStage, source } from './stage.js'
@@ -81,7 +82,7 @@ async function checkIndexed(path: string, handle: FileHandle, bytes: number, ind
     throw toPenstockError(error, 'FILE_MISSING', { file: indexPath })
   })
   const indexed = (await readIndexManifest(indexPath, size))?.source
-  if (indexed === undefined || isSameSource(indexed, await identifySource(handle, bytes))) return
+  if (indexed === undefined || isSameSource(indexed, await identifySource({ path, handle }, bytes))) return
   throw new PenstockError(
     'FILE_CHANGED',
     `the file is not as it was when ${indexPath} was made: index it again, or remove its manifest if the index is right`,
@@ -139,7 +140,7 @@ async function* stretches(indexPath: string, sourceBytes: number, from = 0): Asy
     )
     const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
     for (;;) {
-      const { bytesRead } = await handle.read(chunk, 0, chunk.byteLength)
+      const bytesRead = await readAt({ path: indexPath, handle }, chunk, null)
       if (bytesRead === 0) break
       reader.feed(chunk.subarray(0, bytesRead))
       yield* ready
@@ -161,8 +162,7 @@ async function readStretch(
 ): Promise<LineBatch> {
   const byteOffset = entries[0]!
   const bytes = Buffer.allocUnsafeSlow(entries.at(-2)! + entries.at(-1)! - byteOffset)
-  const { bytesRead } = await handle.read(bytes, 0, bytes.byteLength, byteOffset)
-  if (bytesRead < bytes.byteLength) {
+  if ((await readAt({ path, handle }, bytes, byteOffset)) < bytes.byteLength) {
     throw new PenstockError('FILE_CHANGED', 'the file ends before its index does', { file: path, byteOffset })
   }
   const count = entries.length / 2

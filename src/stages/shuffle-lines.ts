@@ -3,13 +3,13 @@
  * one chunk of each. Only the lines' places are held, 16 bytes each. A last line without its line feed is a line like any.
  */
 import type { Stats } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { LineBatch } from '../formats/batches.js'
 import { documentOrder, orderOptions } from './document-order.js'
 import { parseOptions } from './parse-options.js'
 import { type PieceBatch, PieceTable, type PieceWalk } from './piece-table.js'
+import { type OpenFile, readAt } from './read-at.js'
 import { checkUnchanged, openSource } from './read-file.js'
 import { type SourceStage, source } from './stage.js'
 
@@ -22,9 +22,7 @@ export const shuffleLinesOptions = z.strictObject({
 })
 export type ShuffleLinesOptions = z.input<typeof shuffleLinesOptions>
 
-interface OpenFile {
-  readonly path: string
-  readonly handle: FileHandle
+interface LineFile extends OpenFile {
   readonly stats: Stats
 }
 
@@ -33,11 +31,12 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
   const checked = parseOptions(shuffleLinesOptions, options, 'shuffle-lines')
   const { paths, chunk } = checked
   return source('shuffle-lines', async function* (context) {
-    const files: OpenFile[] = []
+    const files: LineFile[] = []
     try {
       for (const path of paths) files.push({ path, ...(await openSource(path)) })
       const table = new PieceTable()
-      for (const { path, handle } of files) await table.addFile({ path, fd: handle.fd }, linesOf(handle), chunk)
+      for (const { path, handle } of files)
+        await table.addFile({ path, fd: handle.fd }, linesOf({ path, handle }), chunk)
       if (table.count === 0 && chunk !== undefined) {
         throw new PenstockError('DATA_TOO_SMALL', `chunk ${chunk.number} of ${chunk.of} is empty: make fewer chunks`)
       }
@@ -58,12 +57,12 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
 }
 
 /** Lines end at LF alone, as everywhere here; the LF is no part of them. */
-function linesOf(handle: FileHandle): PieceWalk {
+function linesOf(file: OpenFile): PieceWalk {
   return async visit => {
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
     let start = 0
     for (let position = 0; ; ) {
-      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, position)
+      const bytesRead = await readAt(file, chunk, position)
       if (bytesRead === 0) {
         if (position > start) visit(start, position - start)
         return

@@ -1,6 +1,6 @@
 /** Which file something was made from: its size and a hash of samples of it, found in a few milliseconds. */
 import { createHash } from 'node:crypto'
-import type { FileHandle } from 'node:fs/promises'
+import { type OpenFile, readAt } from './read-at.js'
 
 export interface SourceIdentity {
   readonly bytes: number
@@ -11,15 +11,15 @@ export interface SourceIdentity {
 const SAMPLE_BYTES = 64 << 10
 const SAMPLES = 64
 
-export async function identifySource(handle: FileHandle, bytes: number): Promise<SourceIdentity> {
+/** @throws FILE_UNREADABLE */
+export async function identifySource(file: OpenFile, bytes: number): Promise<SourceIdentity> {
   const hash = createHash('sha256')
   const chunk = Buffer.allocUnsafe(SAMPLE_BYTES)
   const samples = Math.min(SAMPLES, Math.ceil(bytes / SAMPLE_BYTES))
   // The last sample ends where the file does; those of a small file touch.
   const step = samples < SAMPLES ? SAMPLE_BYTES : (bytes - SAMPLE_BYTES) / (SAMPLES - 1)
   for (let sample = 0; sample < samples; sample++) {
-    const { bytesRead } = await handle.read(chunk, 0, SAMPLE_BYTES, Math.floor(sample * step))
-    hash.update(chunk.subarray(0, bytesRead))
+    hash.update(chunk.subarray(0, await readAt(file, chunk, Math.floor(sample * step))))
   }
   return { bytes, sample: hash.digest('hex') }
 }

@@ -86,7 +86,7 @@ async function sourceOf({ records, end, source }: Indexed): Promise<SourceIdenti
   const { handle, stats } = await openSource(source)
   try {
     const isCovered = stats.isFile() && end <= stats.size && stats.size <= end + 1
-    return isCovered ? await identifySource(handle, stats.size) : undefined
+    return isCovered ? await identifySource({ path: source, handle }, stats.size) : undefined
   } finally {
     await handle.close()
   }

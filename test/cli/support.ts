@@ -29,8 +29,12 @@ export interface RunningCommand {
   readonly outcome: Promise<Outcome>
 }
 
-export function start(args: readonly string[], cwd = ROOT): RunningCommand {
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+export function start(args: readonly string[], cwd = ROOT, env: NodeJS.ProcessEnv = {}): RunningCommand {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let out = ''
   let err = ''
   child.stdout.on('data', chunk => {
@@ -58,4 +62,5 @@ export function start(args: readonly string[], cwd = ROOT): RunningCommand {
   }
 }
 
-export const penstock = (args: readonly string[], cwd = ROOT): Promise<Outcome> => start(args, cwd).outcome
+export const penstock = (args: readonly string[], cwd = ROOT, env: NodeJS.ProcessEnv = {}): Promise<Outcome> =>
+  start(args, cwd, env).outcome

@@ -1,0 +1,88 @@
+/**
+ * `npm run chaos`: kills and faults at every file call of every tool, then kills at random moments of longer runs.
+ *
+ *   --points N    try N points of the sweep, spread evenly over all (all of them when absent)
+ *   --cases a,b   only these cases
+ *   --kills N     rounds of random kills (40)
+ *   --json FILE   the counts, for scripts/reliability.mjs
+ *
+ * Needs Linux and a C compiler. Ends with a table and exit code 1 when a point failed.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { cases, makeInputs } from './chaos/cases.mjs'
+import { killAtRandom } from './chaos/kills.mjs'
+import { buildShim, Sweep } from './chaos/sweep.mjs'
+
+const { values } = parseArgs({
+  options: {
+    points: { type: 'string' },
+    cases: { type: 'string' },
+    kills: { type: 'string', default: '40' },
+    json: { type: 'string' },
+  },
+})
+const SHOWN_FAILURES = 20
+
+const root = mkdtempSync(join(tmpdir(), 'penstock-chaos-'))
+process.on('exit', () => rmSync(root, { recursive: true, force: true }))
+const inputs = join(root, 'inputs')
+mkdirSync(inputs)
+makeInputs(inputs)
+const shim = buildShim(join(dirname(fileURLToPath(import.meta.url)), 'chaos', 'fault-shim.c'), root)
+
+const names = Object.keys(cases(inputs, root)).filter(
+  name => values.cases === undefined || values.cases.split(',').includes(name),
+)
+const lanes = Array.from({ length: availableParallelism() }, (_, lane) => join(root, `out-${lane}`))
+const rows = []
+for (const name of names) rows.push(await sweepCase(name))
+rows.push(await killAtRandom({ root, inputs, rounds: Number(values.kills) }))
+report(rows)
+
+/** All points of one case, shared among as many places as there are cores. */
+async function sweepCase(name) {
+  const sweeps = lanes.map(out => new Sweep({ name, args: cases(inputs, out)[name], out, inputs, root, shim }))
+  const points = chosen((await Promise.all(sweeps.map(sweep => sweep.begin())))[0])
+  const failures = []
+  let next = 0
+  await Promise.all(
+    sweeps.map(async sweep => {
+      while (next < points.length) {
+        const point = points[next++]
+        const problem = await sweep.tryPoint(point)
+        if (problem !== undefined) failures.push(`call ${point.at}, ${point.fault}: ${problem}`)
+      }
+    }),
+  )
+  process.stderr.write(`${name}: ${points.length} points, ${failures.length} failed\n`)
+  return { name, tried: points.length, failures }
+}
+
+/** An even share of a case's points, when not all are asked for. */
+function chosen(points) {
+  if (values.points === undefined) return points
+  const count = Math.min(points.length, Math.ceil(Number(values.points) / names.length))
+  return Array.from({ length: count }, (_, index) => points[Math.floor((index * points.length) / count)])
+}
+
+function report(rows) {
+  const total = {
+    name: 'all',
+    tried: rows.reduce((sum, { tried }) => sum + tried, 0),
+    failures: rows.flatMap(({ name, failures }) => failures.map(failure => `${name}: ${failure}`)),
+  }
+  console.log('| case | tried | survived | failed |\n| --- | --- | --- | --- |')
+  for (const { name, tried, failures } of [...rows, total]) {
+    console.log(`| ${name} | ${tried} | ${tried - failures.length} | ${failures.length} |`)
+  }
+  for (const failure of total.failures.slice(0, SHOWN_FAILURES)) console.log(`failed: ${failure}`)
+  if (values.json !== undefined) {
+    const counts = [...rows, total].map(({ name, tried, failures }) => ({ name, tried, failed: failures.length }))
+    writeFileSync(values.json, `${JSON.stringify(counts, null, 2)}\n`)
+  }
+  if (total.failures.length > 0) process.exitCode = 1
+}

@@ -1,0 +1,13 @@
+/** Runs a definition given as JSON, with marks in its journal every few kilobytes, so that small inputs have some. */
+import { checkDefinition, definitionOf, runPipeline } from '../../dist/pipelines/index.js'
+
+const MARK_BYTES = 4096
+
+try {
+  for (const pipeline of checkDefinition(definitionOf(JSON.parse(process.argv[2]), 'chaos'))) {
+    await runPipeline(pipeline, { markBytes: MARK_BYTES })
+  }
+} catch (error) {
+  process.stderr.write(`penstock: ${error.toLine?.() ?? error}\n`)
+  process.exitCode = 1
+}

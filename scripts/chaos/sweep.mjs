@@ -1,0 +1,142 @@
+/**
+ * The fault sweep: for every file call of a command, the process is killed there, or the call fails as disks and systems
+ * do. After each: nothing wrong under a final name, sources untouched, an error that names its place, no hang; and the
+ * same command run again, without any clean-up, gives the bytes of an undisturbed run.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
+
+const ERRNO = { EIO: 5, EACCES: 13, EMFILE: 24, ENOSPC: 28 }
+/** What can go wrong with each kind of call, by its letter in fault-shim.c. */
+const FAULTS = {
+  o: ['kill', 'EMFILE', 'EACCES'],
+  r: ['kill', 'EIO'],
+  w: ['kill', 'ENOSPC', 'EIO', 'short'],
+  t: ['kill', 'EIO'],
+  f: ['kill', 'EIO', 'ENOSPC'],
+  n: ['kill', 'EACCES', 'ENOSPC'],
+}
+const HANG_MS = 60_000
+const LEFT_BEHIND = /\.(part|lock|journal)$|\.partial$/
+
+/** Compiles the shim. @returns its path */
+export function buildShim(source, folder) {
+  const shim = join(folder, 'fault-shim.so')
+  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, source, '-ldl'], { stdio: 'inherit' })
+  return shim
+}
+
+/** Runs one command in one place again and again. */
+export class Sweep {
+  constructor({ name, args, out, inputs, root, shim }) {
+    Object.assign(this, { name, args, out, inputs, root, shim })
+    this.sources = snapshot(inputs)
+    /** States of the folder from which a second run was seen to end well. */
+    this.mended = new Set()
+  }
+
+  /** The undisturbed run: what it writes, and every fault that can hit it. */
+  async begin() {
+    this.clear()
+    const calls = join(this.root, `calls-${process.pid}`)
+    const { code, err } = await this.run({ CHAOS_CALLS: calls })
+    if (code !== 0) throw new Error(`${this.name} fails undisturbed: ${err}`)
+    this.expected = snapshot(this.out)
+    const letters = readFileSync(calls, 'utf8')
+    return [...letters].flatMap((letter, place) => FAULTS[letter].map(fault => ({ at: place + 1, fault })))
+  }
+
+  /** @returns what went wrong; undefined when nothing did */
+  async tryPoint({ at, fault }) {
+    this.clear()
+    const started = performance.now()
+    const result = await this.run({ CHAOS_AT: String(at), CHAOS_FAULT: String(ERRNO[fault] ?? fault) })
+    const ms = performance.now() - started
+    return this.judge(fault, result, ms) ?? (await this.runAgain())
+  }
+
+  judge(fault, { code, signal, err }, ms) {
+    if (ms >= HANG_MS) return 'hangs'
+    for (const [file, hash] of Object.entries(snapshot(this.out))) {
+      if (LEFT_BEHIND.test(file) || file.split('/').some(part => part.startsWith('.'))) continue
+      // A manifest may come before its file, and checkpoints on the way are none of the last ones.
+      const isOneOfLast = file in this.expected
+      if (isOneOfLast && this.expected[file] !== hash) return `${file} is wrong under its final name`
+    }
+    if (!sameFiles(this.sources, snapshot(this.inputs))) return 'a source was changed'
+    if (fault === 'kill') return undefined
+    if (signal !== null) return `ended by ${signal}`
+    if (code === 0) return sameFiles(this.expected, snapshot(this.out)) ? undefined : 'says done, and is not'
+    if (!/^penstock: .*\[[A-Z_]+\]$/m.test(err)) return `no clear error: ${err.trim().slice(0, 200)}`
+    return err.includes(this.root) ? undefined : `the error names no file: ${err.trim().slice(0, 200)}`
+  }
+
+  async runAgain() {
+    const state = stateOf(this.out)
+    if (this.mended.has(state)) return undefined
+    const wasDone = sameFiles(this.expected, snapshot(this.out))
+    const { code, err } = await this.run({})
+    const isRefusal = wasDone && err.includes('FILE_EXISTS')
+    if (code !== 0 && !isRefusal) return `the next run fails: ${err.trim().slice(0, 200)}`
+    const found = snapshot(this.out)
+    if (!sameFiles(this.expected, found)) {
+      const files = new Set([...Object.keys(this.expected), ...Object.keys(found)])
+      const wrong = [...files].filter(file => this.expected[file] !== found[file])
+      return `after the next run these differ: ${wrong.join(', ')}`
+    }
+    this.mended.add(state)
+    return undefined
+  }
+
+  clear() {
+    rmSync(this.out, { recursive: true, force: true })
+    mkdirSync(this.out, { recursive: true })
+  }
+
+  run(faults) {
+    const isDisturbed = Object.keys(faults).length > 0
+    const shim = isDisturbed ? { LD_PRELOAD: this.shim, CHAOS_FOLDER: this.root, ...faults } : {}
+    return runNode(this.args, { UV_THREADPOOL_SIZE: '1', ...shim }, HANG_MS)
+  }
+}
+
+/** @returns {Promise<{ code: number | null, signal: string | null, err: string }>} */
+export function runNode(args, env, timeout) {
+  return new Promise(resolve => {
+    const child = spawn(process.execPath, args, {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeout)
+    let err = ''
+    child.stderr.on('data', chunk => {
+      err += chunk
+    })
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, err })
+    })
+  })
+}
+
+const sha256 = bytes => createHash('sha256').update(bytes).digest('hex')
+const filesIn = folder =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+    .sort()
+
+/** The hash of each file by its name. */
+export function snapshot(folder) {
+  return Object.fromEntries(filesIn(folder).map(file => [relative(folder, file), sha256(readFileSync(file))]))
+}
+
+/** The folder but for who holds its locks: two states that are alike are gone on from alike. */
+function stateOf(folder) {
+  const files = filesIn(folder).map(file => [file, file.endsWith('.lock') ? '' : sha256(readFileSync(file))])
+  return sha256(JSON.stringify(files))
+}
+
+const sameFiles = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())

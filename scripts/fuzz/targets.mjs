@@ -1,0 +1,120 @@
+/**
+ * Every parser of untrusted bytes, each with a sound sample to start from; for the tests and for the long fuzzing. What is
+ * no input of its kind is refused by a PenstockError, or by the answer false where that is the parser's way.
+ */
+
+import { extractBatch } from '../../dist/formats/extract.js'
+import { readIndex } from '../../dist/formats/idx.js'
+import { compileJq } from '../../dist/formats/jq.js'
+import { LineSplitter } from '../../dist/formats/jsonl.js'
+import { createPbinIndexReader, decodePbinHeader, encodePbinHeader, pbinIndexOffset } from '../../dist/formats/pbin.js'
+import { PairListPickler } from '../../dist/formats/pickle.js'
+import { decodeSafetensors, encodeSafetensors } from '../../dist/formats/safetensors.js'
+import { checkDefinition, readDefinition } from '../../dist/pipelines/index.js'
+import { parseYamlTree } from '../../dist/pipelines/modalities/yaml-tree.js'
+import { loadSentencePiece, loadTokenizer } from '../../dist/tokenizer/index.js'
+
+const utf8 = text => new TextEncoder().encode(text)
+const text = bytes => new TextDecoder().decode(bytes)
+
+/** The reference's index of these pairs. */
+function pickled(pairs) {
+  const pickler = new PairListPickler()
+  for (const [a, b] of pairs) pickler.push(a, b)
+  return Buffer.concat([...pickler.finish()])
+}
+
+function packed() {
+  const data = new Uint8Array(64).map((_, place) => place)
+  const index = pickled([
+    [0, 20],
+    [20, 44],
+  ])
+  return Buffer.concat([encodePbinHeader({ dataBytes: 64, tokenBytes: 2 }), data, index])
+}
+
+function readPacked(bytes) {
+  const header = decodePbinHeader(bytes.subarray(0, 12), bytes.length)
+  const reader = createPbinIndexReader(header, () => {})
+  reader.feed(bytes.subarray(pbinIndexOffset(header)))
+  reader.end()
+}
+
+function readRecords(bytes) {
+  const splitter = new LineSplitter({ source: '-', maxLineBytes: 1 << 16 })
+  for (const batch of [splitter.push(bytes), splitter.finish()]) {
+    if (batch !== undefined && extractBatch(batch, compileJq('.text'), '.text').faults.length > 0) return false
+  }
+  return true
+}
+
+const RECORDS = '{"text":"a\\u00e9\\ud83d\\ude00 b","n":[1,2.5e3,null,true,{"x":"y"}]}\n{"text":"two"}\r\n'
+const DEFINITION = `
+name: index
+variables: { input: corpus.jsonl, n: 3 }
+stages:
+  - read-file: &file { path: "\${input}" }
+  - read-lines: { limit: "\${n}" }
+  - validate-json
+  - write-index: { path: corpus.idx, if_exists: override }
+`
+const CONFIGURATION = `
+settings: { seed: 42, lr: 1e-3, paths: { data: '\${modalities_env:experiment_id}' } }
+train: &train
+  component_key: dataset
+  variant_key: packed_mem_map_dataset_continuous
+  config: { sequence_length: '\${settings.seed}', flag: yes }
+eval: { <<: *train }
+`
+
+/**
+ * @param tokenizer a small tokenizer.json as text
+ * @param sentencePiece bytes of a small .model
+ */
+export function targets({ tokenizer, sentencePiece }) {
+  const tensors = [{ name: 'a', dtype: 'F32', shape: [2, 2], data: new Float32Array(4) }]
+  return {
+    '.idx': {
+      sample: pickled([
+        [0, 10],
+        [11, 200],
+        [300, 70_000],
+      ]),
+      parse: bytes => readIndex(bytes),
+    },
+    '.pbin': { sample: packed(), parse: readPacked },
+    safetensors: { sample: encodeSafetensors(tensors), parse: bytes => decodeSafetensors(bytes) },
+    JSONL: { sample: utf8(RECORDS), parse: readRecords },
+    'jq filter': {
+      sample: utf8('.a.b[0] // (.c | "x\\(.d)") | select(. != null)'),
+      parse: bytes => compileJq(text(bytes)) !== null,
+    },
+    'tokenizer.json': { sample: utf8(tokenizer), parse: bytes => loadTokenizer(text(bytes)).encode('a b') },
+    'SentencePiece .model': { sample: sentencePiece, parse: bytes => loadSentencePiece(bytes).encode('a b') },
+    definition: { sample: utf8(DEFINITION), parse: bytes => checkDefinition(readDefinition(text(bytes), 'fuzz.yaml')) },
+    "the reference's YAML": { sample: utf8(CONFIGURATION), parse: bytes => parseYamlTree(text(bytes), 'fuzz.yaml') },
+  }
+}
+
+/** Bytes that matter to some format. */
+const TELLING = [0, 1, 0x7f, 0x80, 0xff, 0x0a, 0x0d, 0x22, 0x5b, 0x5d, 0x7b, 0x7d, 0x28, 0x2e, 0x95, 0x26, 0x2a, 0x3a]
+
+/**
+ * A damaged copy: some bytes turned, cut out, doubled or put in.
+ * @param random numbers in [0, 1)
+ */
+export function mutated(sample, random) {
+  let bytes = Uint8Array.from(sample)
+  const place = () => Math.floor(random() * (bytes.length + 1))
+  const changes = 1 + Math.floor(random() * 4)
+  for (let change = 0; change < changes; change++) {
+    const [from, to] = [place(), place()].sort((a, b) => a - b)
+    const kind = Math.floor(random() * 5)
+    if (kind === 0 && from < bytes.length) bytes[from] ^= 1 << Math.floor(random() * 8)
+    else if (kind === 1 && from < bytes.length) bytes[from] = TELLING[Math.floor(random() * TELLING.length)]
+    else if (kind === 2) bytes = Uint8Array.from([...bytes.subarray(0, from), ...bytes.subarray(to)])
+    else if (kind === 3) bytes = Uint8Array.from([...bytes.subarray(0, to), ...bytes.subarray(from)])
+    else bytes = bytes.subarray(0, to).slice()
+  }
+  return bytes
+}

@@ -1,0 +1,37 @@
+/** Damaged input is read or refused with a code, by every parser; `node scripts/fuzz.mjs` goes on for as long as one likes. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { PenstockError } from '#src/errors'
+import { mutated, targets } from '../../scripts/fuzz/targets.mjs'
+import { ROOT } from '../cli/support.js'
+import { byteTokenizer } from '../stages/byte-tokenizer.js'
+
+const all = targets({
+  tokenizer: JSON.stringify(byteTokenizer()),
+  sentencePiece: readFileSync(join(ROOT, 'test/fixtures/sentencepiece/bpe-bytes.model')),
+})
+
+describe.each(Object.entries(all))('%s', (_, { sample, parse }) => {
+  it('is read when it is sound', () => {
+    expect(parse(sample)).not.toBe(false)
+  })
+
+  it('is read, or refused with a code, when it is damaged', () => {
+    let refused = 0
+    fc.assert(
+      fc.property(fc.infiniteStream(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })), numbers => {
+        try {
+          if (parse(mutated(sample, () => numbers.next().value as number)) === false) refused++
+        } catch (error) {
+          expect(error).toBeInstanceOf(PenstockError)
+          expect((error as PenstockError).code).not.toBe('INTERNAL')
+          refused++
+        }
+      }),
+      { numRuns: 400 },
+    )
+    expect(refused).toBeGreaterThan(0)
+  })
+})
