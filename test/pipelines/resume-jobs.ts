@@ -89,6 +89,20 @@ export function jobs(folder: string, name: string): Record<string, Job> {
       stages: [{ 'read-documents': { path: at('in.jsonl'), ...faults } }, tokenize, pack],
       outputs: [...packed, out('.faulty')],
     },
+    'pack to one length, batches in pieces': {
+      stages: [
+        ...head(at('in.jsonl')),
+        extract,
+        {
+          'tokenize-batches': {
+            ...tokenize['tokenize-batches'],
+            fit_length: { max_length: 2000, truncate: 'right', pad: 'right', pad_token: END },
+          },
+        },
+        pack,
+      ],
+      outputs: [...packed, out('.faulty')],
+    },
     'texts as JSONL': {
       stages: [...head(at('in.jsonl')), extract, { 'write-jsonl': { path: out('.jsonl') } }],
       outputs: [out('.jsonl'), out('.faulty')],

@@ -37,7 +37,11 @@ afterEach(() => {
   JournalFile.prototype.append = append
 })
 
-type Stopped = { readonly outcome: unknown } | { readonly outcome?: undefined; readonly result: PipelineResult }
+/** One of the two: why it was stopped, or what came of it. */
+interface Stopped {
+  readonly outcome?: unknown
+  readonly result?: PipelineResult
+}
 
 /** Runs a job until its journal has some more records, or to its end. */
 async function stopAfter(job: Job, records: number): Promise<Stopped> {
@@ -99,7 +103,7 @@ describe.each(Object.keys(jobs(folder, 'x')))('%s', name => {
     let stops = 0
     for (;;) {
       const stopped = await stopAfter(disturbed, 1)
-      if (stopped.outcome === undefined) {
+      if (stopped.result !== undefined) {
         expectUndisturbedEnd(stopped.result)
         break
       }
