@@ -79,7 +79,13 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
 }
 
 /** What stops a run although its input and options are right. */
-const WORTH_GOING_ON: readonly ErrorCode[] = ['STOPPED', 'FILE_UNWRITABLE', 'WORKER_FAILED']
+const WORTH_GOING_ON: readonly ErrorCode[] = [
+  'STOPPED',
+  'FILE_UNWRITABLE',
+  'WORKER_FAILED',
+  'WORKER_DIED',
+  'WORKER_HUNG',
+]
 
 async function runChain(
   pipeline: string,

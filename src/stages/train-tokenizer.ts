@@ -57,7 +57,7 @@ export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WOR
       const faults = new FaultHandler(checked, 'train-tokenizer', context)
       try {
         const counting = inOrder(input, size + 1, counter(workers), context.signal)
-        const words = await countedWords(counting, file, faults)
+        const words = await countedWords(counting, file, faults, context)
         if (words.counts.length === 0) {
           throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
             file: checked.path,
@@ -97,6 +97,7 @@ async function countedWords(
   counting: AsyncIterable<CountedBatch>,
   file: OutputFile,
   faults: FaultHandler,
+  context: StageContext,
 ): Promise<WordCountsData> {
   const scratch = await file.scratch()
   const all = await storedCounts(scratch)
@@ -109,6 +110,8 @@ async function countedWords(
     if (batch.mark === undefined) continue
     const data = recent.data()
     await scratch.write(encodeWordCounts(data))
+    // Nothing is handed on here, which is when the faults would be noted.
+    context.journal?.noteOut(batch, context.stats)
     await file.mark(batch.mark)
     all.merge(data)
     recent = new WordCounts()
