@@ -11,6 +11,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from .faults import Fault
 from .model import Gpt
+from .tensor_parallel import split_layers
 
 # Dense bfloat16 operations a second, by a part of the device's name; the reference system's numbers.
 _PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "GH200": 989e12, "B200": 2250e12}
@@ -109,24 +110,26 @@ class Fellows:
         return True
 
 
-def open_mesh(device: torch.device, replicate: int, shard: int | None) -> DeviceMesh:
+def open_mesh(device: torch.device, options) -> DeviceMesh:
+    """Dimensions `replicate`, `shard`, `tensor`, the last one innermost: neighbouring ranks share a layer's products. All
+    ranks of one `tensor` group get the same rows from Node (src/training/torch/deal.ts)."""
     world = dist.get_world_size()
-    shard = world // replicate if shard is None else shard
-    if replicate * shard != world:
-        message = f"replicate_degree {replicate} x shard_degree {shard} is not the world's size, {world}"
-        raise Fault("OPTION_INVALID", message)
-    if replicate == 1:
-        return init_device_mesh(device.type, (shard,), mesh_dim_names=("shard",))
-    return init_device_mesh(device.type, (replicate, shard), mesh_dim_names=("replicate", "shard"))
+    replicate, tensor = options.replicate_degree, options.tensor_parallel
+    shard = max(1, world // (replicate * tensor)) if options.shard_degree is None else options.shard_degree
+    if replicate * shard * tensor != world:
+        degrees = f"replicate_degree {replicate} x shard_degree {shard} x tensor_parallel {tensor}"
+        raise Fault("OPTION_INVALID", f"{degrees} is not the world's size, {world}")
+    return init_device_mesh(device.type, (replicate, shard, tensor), mesh_dim_names=("replicate", "shard", "tensor"))
 
 
-def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
-    """Compiles, shards and gives memory to a model made on the meta device; its weights are undefined afterwards."""
+def lay_out(model: Gpt, device: torch.device, options, mesh: DeviceMesh) -> Gpt:
+    """Splits, compiles, shards and gives memory to a model made on the meta device; its weights are undefined afterwards."""
     half = options.mixed_precision == "bf16" or (options.mixed_precision == "auto" and device.type == "cuda")
+    if mesh["tensor"].size() > 1:
+        split_layers(model, mesh["tensor"])
     if options.compile:
         for layer in model.model.layers:
             layer.compile()
-    mesh = open_mesh(device, options.replicate_degree, options.shard_degree)
     if mesh.size() > 1 or half:
         # Inputs stay as they are: activations have the weights' type anyway, and the angles of positions need all 32 bits.
         policy = MixedPrecisionPolicy(
@@ -134,7 +137,8 @@ def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
             reduce_dtype=torch.float32 if half else None,
             cast_forward_inputs=False,
         )
+        data_mesh = mesh["shard"] if mesh["replicate"].size() == 1 else mesh["replicate", "shard"]
         for layer in model.model.layers:
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(model, mesh=mesh, mp_policy=policy)
+            fully_shard(layer, mesh=data_mesh, mp_policy=policy)
+        fully_shard(model, mesh=data_mesh, mp_policy=policy)
     return model.to_empty(device=device)

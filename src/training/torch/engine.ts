@@ -12,7 +12,7 @@ import { PenstockError } from '../../errors.js'
 import { planSafetensors } from '../../formats/safetensors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit } from '../engine.js'
-import type { ModelOptions, OptimizerOptions, TorchOptions } from '../options.js'
+import { type ModelOptions, type OptimizerOptions, requireDivisible, type TorchOptions } from '../options.js'
 import { initialValues, weightSpecs } from '../weights.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
@@ -37,6 +37,7 @@ export const feedVariable = 'PENSTOCK_FEED'
  * @throws PEER_MISSING without Python and torch, BACKEND_UNAVAILABLE, OPTION_INVALID, ENGINE_FAILED
  */
 export async function openTorchEngine(options: TorchEngineOptions): Promise<TorchEngine> {
+  requireDivisible(options.model, options.torch)
   const feed = process.env[feedVariable]
   const python = feed === undefined ? findPython(options.torch.python) : undefined
   const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
@@ -187,8 +188,9 @@ export class TorchEngine implements Engine {
   }
 
   #deal(batches: readonly TrainingBatch[], header: Readonly<Record<string, unknown>>) {
+    const groupSize = this.#options.torch.tensor_parallel
     const commandOf = ({ rank, worldSize }: RankFacts) => {
-      const { shapes, numbers } = dealRows(batches, rank, worldSize)
+      const { shapes, numbers } = dealRows(batches, Math.floor(rank / groupSize), worldSize / groupSize)
       return { header: { ...header, shapes }, payload: bytesOf(numbers) }
     }
     return this.#guard(this.#ranks.ask(commandOf)).then(answers => answers[0]!.header)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Engine } from '#src/training/engine'
 import type { ModelInput } from '#src/training/options'
-import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
+import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython, using } from './fixtures.js'
 
 let folder: string
 
@@ -17,15 +17,6 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 async function emptyFolder(name: string): Promise<string> {
   await mkdir(join(folder, name))
   return join(folder, name)
-}
-
-async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
-  const opened = await engine
-  try {
-    return await work(opened)
-  } finally {
-    await opened.close()
-  }
 }
 
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {

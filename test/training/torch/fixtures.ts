@@ -26,6 +26,16 @@ export function openSmall(engine: 'tfjs' | 'torch', nproc = 1, training: Trainin
   return openEngine(options, resolveModel({ ...model, ...changes }))
 }
 
+/** Closes the engine whatever happens. */
+export async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
+  const opened = await engine
+  try {
+    return await work(opened)
+  } finally {
+    await opened.close()
+  }
+}
+
 export function smallBatch(number: number, rows = 4): TrainingBatch {
   const batch = countingBatch(number, rows, 17, 96)
   return toTrainingBatch(batch.tokens, batch.rows, batch.block)
