@@ -110,6 +110,8 @@ class Rank:
 
     def _open(self, frame: Frame):
         header = frame.header
+        # Ranks with other meshes would wait for each other for ever.
+        parallel.require_agreement({key: header["torch"][key] for key in parallel.SHARED_OPTIONS})
         self._engine = Engine(
             header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
             self._device,

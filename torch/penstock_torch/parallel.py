@@ -66,6 +66,12 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+# What all machines must be told alike to lay out one model.
+SHARED_OPTIONS = (
+    "mixed_precision", "compile", "activation_checkpointing", "replicate_degree", "shard_degree", "tensor_parallel",
+)
+
+
 def require_agreement(facts: dict):
     """Proves that every rank was told the same; raises on all of them when one was not."""
     told: list = [None] * dist.get_world_size()
