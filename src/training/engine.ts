@@ -51,6 +51,11 @@ export interface Engine {
   /** Whether this process writes the files of the run; others only take part in the engine's own writing. */
   readonly leads: boolean
   /**
+   * Ends the run of all processes that train together, after the steps under way: the next one is skipped. Undefined
+   * where this process trains alone.
+   */
+  readonly stopTogether?: (() => Promise<void>) | undefined
+  /**
    * Proves that all processes that train together were told the same.
    * @throws WORLD_MISMATCH
    */

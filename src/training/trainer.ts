@@ -175,7 +175,7 @@ export class Trainer {
     if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#stops) {
+    if (this.#stops && !this.#stopsTogether) {
       return this.#finish('stopped')
     }
     if (pauses) {
@@ -194,6 +194,11 @@ export class Trainer {
 
   get #stops(): boolean {
     return this.#toldToStop || this.#setup.signal?.aborted === true
+  }
+
+  /** Whether the others have yet to be told: until then this process must do all that they do. */
+  get #stopsTogether(): boolean {
+    return !this.#toldToStop && this.#setup.engine.stopTogether !== undefined
   }
 
   #requireSamplesFit(batch: SampleBatch): void {
@@ -322,7 +327,11 @@ export class Trainer {
   async #finish(reason: EndReason): Promise<'done'> {
     this.#pending = []
     await this.#finishSteps(0)
-    if (reason !== 'stopped') {
+    if (this.#toldToStop) {
+      reason = 'stopped'
+    } else if (reason === 'stopped') {
+      await this.#setup.engine.stopTogether?.()
+    } else {
       await this.#evaluate()
     }
     await this.#save()

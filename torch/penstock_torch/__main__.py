@@ -50,16 +50,14 @@ class Rank:
         while True:
             frame = self._next_frame()
             kind = frame.header["kind"]
-            if kind == "step":
-                if self._fellows.agree(frame):
-                    self._step(frame)
-                else:
-                    self._answer_step()
-                    self._feed.send({"kind": "done", "skipped": True})
+            wanted = self._fellows.agree(frame)
+            if kind == "step" and wanted:
+                self._step(frame)
                 continue
             self._answer_step()
-            while not self._fellows.agree(frame):
-                pass
+            if not wanted:
+                self._feed.send({"kind": "done", "skipped": True})
+                continue
             if kind == "close":
                 return
             answer, payload = commands[kind](frame)

@@ -83,33 +83,39 @@ def require_agreement(facts: dict):
                 raise Fault("WORLD_MISMATCH", f"the ranks do not train the same thing: {message}")
 
 
-# Commands that all ranks must give up the next step for, in the order in which they win over each other.
 _COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load")
 
 
 class Fellows:
     """Keeps the machines of a run at the same command, each of which has a feeder of its own.
 
-    A feeder may be told to stop while others go on. Then its ranks get "save" where others get "step": the step is not
-    taken, and the feeders that asked for it learn that it is time to save and end. The same look proves that all feeders
-    sent the same step of the same data. With one feeder there is nothing to compare.
+    All feeders say the same in the same order, but for one thing: one may be told to stop. It says so in the place of its
+    next step; no rank takes that step, nor any that was sent after it, and the other feeders learn that it is time to save
+    and end. The same look proves that all feeders sent the same samples. With one feeder there is nothing to compare.
     """
 
     def __init__(self):
         several = int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1
         # Numbers in main memory: a GPU would have to be waited for.
         self._group = dist.new_group(backend="gloo") if several else None
+        self._stopped = False
 
     def agree(self, frame) -> bool:
-        """Whether all ranks have the same command now. If not, steps are to be skipped, others to be tried again."""
+        """Whether the command is to be done. Only steps may be not."""
         if self._group is None:
             return True
-        command = _COMMANDS.index(frame.header["kind"])
-        digest = frame.header.get("digest", 0)
-        mine = torch.tensor([command, -command, digest, -digest], dtype=torch.int64)
+        kind = frame.header["kind"]
+        if self._stopped and kind == "step":
+            return False
+        stop = frame.header.get("stop", False)
+        command, digest = _COMMANDS.index(kind), frame.header.get("digest", 0)
+        mine = torch.tensor([command, -command, digest, -digest, stop], dtype=torch.int64)
         dist.all_reduce(mine, dist.ReduceOp.MAX, self._group)
-        most, least, digest_most, digest_least = mine.tolist()
+        most, least, digest_most, digest_least, self._stopped = mine.tolist()
         if most != -least:
+            message = f"one machine's feeder wants to {kind}, another's to {_COMMANDS[-least if command == most else most]}"
+            raise Fault("ENGINE_FAILED", message)
+        if self._stopped:
             return False
         if digest_most != -digest_least:
             raise Fault("WORLD_MISMATCH", "the machines' feeders sent different samples for one step")

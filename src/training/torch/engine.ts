@@ -29,6 +29,8 @@ export interface TorchEngineOptions {
 /** Ranks import torch, which takes long from a slow disk, and find each other. */
 const startMs = 600_000
 
+const graceMs = 10_000
+
 /** Set by ranks that a scheduler started: where they will look for this process. */
 export const feedVariable = 'PENSTOCK_FEED'
 
@@ -94,6 +96,15 @@ export class TorchEngine implements Engine {
   get peakFlops(): number | undefined {
     const first = this.#ranks.facts[0]
     return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
+  }
+
+  get stopTogether(): (() => Promise<void>) | undefined {
+    if (this.#isAlone) {
+      return undefined
+    }
+    return async () => {
+      await this.#ask({ kind: 'step', stop: true })
+    }
   }
 
   async open(): Promise<void> {
@@ -165,7 +176,8 @@ export class TorchEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#ranks.close()
+    // Ranks end together, and those of another machine may have a checkpoint to write that takes its time.
+    await this.#ranks.close(this.#isAlone ? graceMs : undefined)
     await this.#torchrun?.stop()
     await rm(this.#folder, { recursive: true, force: true })
   }
