@@ -9,6 +9,7 @@ import type { SampleBatch } from '../formats/batches.js'
 import { openEngine } from '../training/open-engine.js'
 import { resolveModel, type TrainingOptions, trainingSchema } from '../training/options.js'
 import { openTrainer, type Trainer } from '../training/trainer.js'
+import { requireHeldOut } from './held-out.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
@@ -46,6 +47,7 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
   return sink('feed-trainer', async (input, context) => {
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
     const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)
+    if (heldOut !== undefined && training.evaluation !== undefined) await requireHeldOut(heldOut, training)
     const engine = await openEngine(training, model)
     try {
       const trainer = await openTrainer({
