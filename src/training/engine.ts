@@ -26,6 +26,8 @@ export interface StepResult {
   readonly gradientNorm: number
   /** Most memory that rank 0 has held so far, where that is not this process. */
   readonly peakMemoryBytes?: number
+  /** How long the devices waited for this step's data, where that is not this process. */
+  readonly dataWaitMs?: number
   /** The step was not taken, because another process of the run wants to save and stop; so are those under way. */
   readonly skipped?: boolean
 }

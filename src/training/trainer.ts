@@ -37,6 +37,8 @@ export type TrainingEvent =
       /** Share of what the devices could compute that the model needed (MFU); where the devices are known. */
       readonly utilization?: number
       readonly peakMemoryBytes?: number
+      /** How long the devices waited for the data of this step. */
+      readonly dataWaitMs?: number
     }
   | {
       readonly kind: 'evaluation'

@@ -136,8 +136,13 @@ export class TorchEngine implements Engine {
     }
     this.stepsTaken++
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
-    const { loss, gradientNorm, memory } = answer
-    return { loss: Number(loss), gradientNorm: Number(gradientNorm), peakMemoryBytes: Number(memory) }
+    const { loss, gradientNorm, memory, waited } = answer
+    return {
+      loss: Number(loss),
+      gradientNorm: Number(gradientNorm),
+      peakMemoryBytes: Number(memory),
+      dataWaitMs: 1000 * Number(waited),
+    }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
