@@ -1,5 +1,5 @@
 /** A training file of the reference for four ranks, on the torch engine, with nothing changed but the device. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
@@ -10,12 +10,14 @@ import { readTrainingPlan, requireSupported } from '#src/pipelines/modalities/tr
 import { feedTrainer } from '#src/stages/feed-trainer'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
 import type { TrainingEvent } from '#src/training/trainer'
+import { hasReference, REFERENCE, start } from '../../cli/support.js'
 import { temporaryFolder } from '../../stages/support.js'
 import { slow, torchPython } from './fixtures.js'
 
 const folder = temporaryFolder()
 const TOKENS = 4000
 const RANKS = 4
+const RANKS_OF_TUTORIAL = 2
 
 const shards = readFileSync(new URL('../../pipelines/modalities/training.yaml', import.meta.url), 'utf8')
 
@@ -80,3 +82,39 @@ describe.skipIf(torchPython === undefined)('a training file of the reference', {
     },
   )
 })
+
+const tutorial = join(REFERENCE, 'modalities', 'pretraining_config.yaml')
+
+describe.skipIf(torchPython === undefined || !hasReference)(
+  "the reference's tutorial training file, at its full size",
+  { timeout: 2 * slow },
+  () => {
+    it('trains on two ranks on a CPU, with its own intervals; of the file only the micro batch is smaller here', async () => {
+      const at = (name: string): string => join(folder, 'tutorial', name)
+      mkdirSync(at('data/preprocessed'), { recursive: true })
+      mkdirSync(at('experiments'))
+      // 64 samples of 50,304 logits a token take minutes a step here.
+      const smaller = readFileSync(tutorial, 'utf8').replace('micro_batch_size: 64', 'micro_batch_size: 1')
+      writeFileSync(at('pretraining_config.yaml'), smaller)
+      // The file takes its number of steps from the data: twelve of two ranks.
+      const STEPS = 12
+      const tokens = Uint16Array.from(
+        { length: STEPS * RANKS_OF_TUTORIAL * 256 + 1 },
+        (_, index) => (index * index) % 50_257,
+      )
+      const packed = [encodePbinHeader({ dataBytes: tokens.byteLength, tokenBytes: 2 }), Buffer.from(tokens.buffer)]
+      const index = writePairList([[0, tokens.byteLength]])
+      writeFileSync(at('data/preprocessed/fineweb_edu_num_docs_483606.pbin'), Buffer.concat([...packed, index]))
+      const files = ['--config_file_path', 'pretraining_config.yaml', '--experiments_root_path', 'experiments']
+      const engine = ['--engine', 'torch', '--nproc', String(RANKS_OF_TUTORIAL), '--device', 'cpu']
+      const run = start(['run', ...files, '--experiment_id', 'full', ...engine, '--json'], at(''))
+      const { code, err } = await run.outcome
+      expect(code, err).toBe(0)
+      const events = err.split('\n').flatMap(line => (line.includes('"event":{') ? [JSON.parse(line).event] : []))
+      // Logs at every fifth step and at the last; a checkpoint at every fiftieth and at the end.
+      expect(events.filter(({ kind }) => kind === 'step').map(({ step }) => step)).toEqual([5, 10, STEPS])
+      expect(events.filter(({ kind }) => kind === 'checkpoint').map(({ step }) => step)).toEqual([STEPS])
+      expect(readdirSync(at('data/checkpoints')).join()).toMatch(/seen_steps_12-seen_tokens_6144-target_steps_12/)
+    })
+  },
+)
