@@ -24,6 +24,7 @@ export default {
         ['In your own app', '/embedding'],
         ['Deployment', '/deployment'],
         ['Several GPUs and machines', '/distributed'],
+        ['Nothing lost', '/reliability'],
         ['Troubleshooting', '/troubleshooting'],
       ]),
       section('Inside', [['How the house is built', '/architecture']]),
