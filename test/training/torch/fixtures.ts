@@ -17,7 +17,7 @@ export const torchPython = ((): string | undefined => {
 })()
 
 /** torchrun and its ranks each import torch, which takes seconds on a busy machine. */
-export const slow = 180_000
+export const slow = 300_000
 
 export const model: ModelInput = { vocab_size: 96, sequence_length: 16, layers: 2, heads: 4, width: 32, seed: 3 }
 

@@ -64,7 +64,7 @@ const isAlive = (pid: number): boolean =>
   existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + slow / 3
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`)
     await new Promise(resolve => setTimeout(resolve, 2))
