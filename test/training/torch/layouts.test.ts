@@ -1,4 +1,4 @@
-/** Layers split over the ranks of a group: the same numbers as one rank's, and checkpoints that any other layout reads. */
+/** Shards, copies and split layers: the same numbers as one rank's, and checkpoints that any other layout reads. */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -15,6 +15,7 @@ const folder = temporaryFolder()
 const prompt = Int32Array.of(5, 6, 7)
 
 const variants: readonly [string, ModelInput, number, object][] = [
+  ['copies of shards', {}, 4, { replicate_degree: 2, shard_degree: 2 }],
   ['two ranks, rotary, rms, swiglu, grouped heads', { kv_heads: 2 }, 2, { tensor_parallel: 2 }],
   [
     'shards of pairs that do not divide evenly, learned, layer, gelu, bias, tied',
@@ -46,7 +47,7 @@ async function goOn(engine: Engine) {
   return { after, lossSum, logits: [...(await engine.nextTokenLogits(prompt))] }
 }
 
-describe.skipIf(torchPython === undefined)('tensor parallelism', { timeout: slow }, () => {
+describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow }, () => {
   test.each(variants)(
     'computes what one rank computes and reads its checkpoints, and the other way: %s',
     async (...variant) => {
@@ -68,7 +69,7 @@ describe.skipIf(torchPython === undefined)('tensor parallelism', { timeout: slow
     },
   )
 
-  test('leaves a checkpoint that becomes a Hugging Face folder like any other', async () => {
+  test('with split layers leaves a checkpoint that becomes a Hugging Face folder like any other', async () => {
     const torch = { nproc: 2, device: 'cpu', tensor_parallel: 2 } as const
     const training = parseTraining({ engine: 'torch', torch, model, checkpoint: { folder: join(folder, 'own') } })
     const { cursor } = countingBatch(0, 1)
@@ -88,7 +89,7 @@ describe.skipIf(torchPython === undefined)('tensor parallelism', { timeout: slow
     expect(largestDifference([...found], [...expected])).toBeLessThan(1e-4)
   })
 
-  test('is refused where a width does not divide, before anything is started', async () => {
+  test('with split layers is refused where a width does not divide, before anything is started', async () => {
     const torch = { tensor_parallel: 3, python: '/nowhere' }
     const refused = { code: 'OPTION_INVALID', where: { path: 'torch.tensor_parallel' } }
     await expect(openSmall('torch', 3, { torch })).rejects.toMatchObject(refused)
