@@ -30,10 +30,13 @@ _MOMENT_KEYS = ("exp_avg", "exp_avg_sq")
 
 
 def save(engine: Engine, folder: str) -> list[str]:
-    """Writes weights and moments. Returns the names of the files, relative to the folder."""
+    """Writes weights and moments. Returns, at rank 0, the names of the files, relative to the folder."""
     at = Path(folder)
     _write_weights(engine, at / _MODEL)
     dcp.save(_moments(engine), checkpoint_id=at / _MOMENTS)
+    if dist.get_rank() != 0:
+        # The first rank's machine may have given the folder its final name by now.
+        return []
     return [_MODEL] + [f"{_MOMENTS}/{name}" for name in sorted(os.listdir(at / _MOMENTS))]
 
 
