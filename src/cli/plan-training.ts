@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import type { CheckedStep } from '../pipelines/check.js'
 import { blockGeometry } from '../sampling/block.js'
-import { type HeldOutPart, heldOutProblem } from '../stages/held-out.js'
+import { type HeldOutPart, heldOutProblem, samplesIn } from '../stages/held-out.js'
 import { openPackedFile } from '../stages/packed-file.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { listCheckpoints } from '../training/checkpoint.js'
@@ -19,6 +19,7 @@ const CHECKPOINT_BYTES_PER_PARAMETER = 12
 
 interface SampleOptions {
   readonly path: string
+  readonly more_paths: readonly string[]
   readonly sequence_length: number
   readonly batch_size: number
   readonly epochs: number | 'endless'
@@ -88,9 +89,13 @@ async function lengthOf(
   training: TrainingOptions,
   context: PlanContext,
 ): Promise<Length | undefined> {
-  const tokens = await tokensIn(source.path, context)
-  if (tokens === undefined) return undefined
-  const { count } = blockGeometry(tokens, source.sequence_length, source.reuse_last_target)
+  let [tokens, count] = [0, 0]
+  for (const path of [source.path, ...source.more_paths]) {
+    const found = await tokensIn(path, context)
+    if (found === undefined) return undefined
+    tokens += found
+    count += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
+  }
   const samples = Math.round(source.to * count) - Math.round(source.from * count)
   const steps = stepsOf(
     { training, model: { sequence_length: source.sequence_length } as never },
@@ -112,8 +117,7 @@ async function checkHeldOut({ held_out, evaluation, batch_size, model }: Trainer
   if (held_out === undefined || evaluation === undefined) return
   const tokens = await tokensIn(held_out.path, context)
   if (tokens === undefined) return
-  const { count } = blockGeometry(tokens, model.sequence_length, true)
-  const problem = heldOutProblem(Math.round(held_out.to * count) - Math.round(held_out.from * count), batch_size)
+  const problem = heldOutProblem(samplesIn(held_out, tokens, model.sequence_length), batch_size)
   if (problem !== undefined) context.problem('error', problem)
 }
 

@@ -3,8 +3,8 @@
  * trained, not at the first evaluation, which may be hours away.
  */
 import { PenstockError } from '../errors.js'
+import { blockGeometry } from '../sampling/block.js'
 import { openPackedFile } from './packed-file.js'
-import { chosenPart } from './shuffle-samples.js'
 
 export interface HeldOutPart {
   readonly path: string
@@ -22,12 +22,17 @@ interface Needs {
 export async function requireHeldOut(part: HeldOutPart, { batch_size, model }: Needs): Promise<void> {
   const file = await openPackedFile(part.path)
   try {
-    const { count } = chosenPart(file, { ...part, sequence_length: model.sequence_length, reuse_last_target: true })
-    const problem = heldOutProblem(count, batch_size)
+    const problem = heldOutProblem(samplesIn(part, file.tokenCount, model.sequence_length), batch_size)
     if (problem !== undefined) throw new PenstockError('DATA_TOO_SMALL', problem, { file: part.path, path: 'held_out' })
   } finally {
     await file.close()
   }
+}
+
+/** Samples of the part of a file of so many tokens. @throws DATA_TOO_SMALL for a file without one */
+export function samplesIn({ from, to }: HeldOutPart, tokens: number, sequenceLength: number): number {
+  const { count } = blockGeometry(tokens, sequenceLength, true)
+  return Math.round(to * count) - Math.round(from * count)
 }
 
 /** What is wrong with a held-out part of so many samples, if anything. */

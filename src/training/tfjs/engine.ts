@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { type Backend, openBackend } from '../backends.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
-import { countTargets, requireFit } from '../engine.js'
+import { countTargets, requireFit, rowsByWeight } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, viewsOf, type WeightSpec, weightSpecs } from '../weights.js'
 import { GradientThreads } from './gradient-threads.js'
@@ -63,15 +63,15 @@ export class TfjsEngine implements Engine {
       requireFit(batch, this.#options.model)
     }
     await this.#backend.activate()
-    const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
-    // A step without a single target leaves a gradient of zero, not of NaN.
-    const scale = 1 / Math.max(1, counted)
     const gradients = new Gradients()
-    const lossSum = await this.#learn(microBatches, scale, gradients)
+    let loss = 0
+    for (const { weight, batches } of rowsByWeight(microBatches)) {
+      loss += (await this.#learn(batches, weight, gradients)) * weight
+    }
     const norm = this.#update(gradients, learningRate)
     const gradientNorm = (await norm.data())[0]!
     norm.dispose()
-    return { loss: lossSum * scale, gradientNorm }
+    return { loss, gradientNorm }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
