@@ -19,6 +19,7 @@ interface StartOptions {
 /** What the first lines are like. */
 interface Look {
   readonly lines: number
+  readonly bytes: number
   readonly faulty: number
   /** Texts by their place in the record, as jq paths: how many, and their bytes. */
   readonly fields: ReadonlyMap<string, { readonly records: number; readonly bytes: number }>
@@ -67,7 +68,8 @@ function lookAt(lines: readonly string[]): Look {
     if (record === undefined) faulty++
     else noteTexts(record, '', 0, fields)
   }
-  return { lines: lines.length, faulty, fields }
+  const size = lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
+  return { lines: lines.length, bytes: size, faulty, fields }
 }
 
 function objectIn(line: string): object | undefined {
@@ -108,9 +110,47 @@ function sizesFor(fileBytes: number): { vocabulary: number; width: number; layer
   return { vocabulary: 8192, width: 192, layers: 4, steps: 2000 }
 }
 
+/** Hardly any text has fewer tokens than one for so many bytes. */
+const MOST_BYTES_PER_TOKEN = 8
+
+/** From what a big corpus affords down to what a few lines do: the held-out share must be some batches. */
+const sampleShapes = [
+  { sequenceLength: 128, batchSize: 8, heldOut: 0.05 },
+  { sequenceLength: 64, batchSize: 8, heldOut: 0.1 },
+  { sequenceLength: 32, batchSize: 4, heldOut: 0.1 },
+  { sequenceLength: 16, batchSize: 2, heldOut: 0.2 },
+]
+const HELD_OUT_BATCHES = 2
+
+/** Of the last shape nothing is held out. */
+function sampleShapeFor(textBytes: number) {
+  const tokens = textBytes / MOST_BYTES_PER_TOKEN
+  const fitting = sampleShapes.find(
+    ({ sequenceLength, batchSize, heldOut }) => (heldOut * tokens) / sequenceLength >= HELD_OUT_BATCHES * batchSize + 1,
+  )
+  return fitting ?? { sequenceLength: 4, batchSize: 1, heldOut: 0 }
+}
+
+/** Bytes of the field in the whole source, by its share of the lines looked at. */
+function textBytesOf(field: string, { fields, bytes: seen }: Look, fileBytes: number): number {
+  // What a filter makes of several fields is not known; it is no less than the smallest of them.
+  const known = fields.get(field)?.bytes ?? Math.min(...[...fields.values()].map(({ bytes: size }) => size), seen)
+  return (fileBytes * known) / seen
+}
+
 function definitionText(source: string, field: string, look: Look, { tokenizer }: StartOptions): string {
   const size = statSync(source).size
   const { vocabulary, width, layers, steps } = sizesFor(size)
+  const { sequenceLength, batchSize, heldOut } = sampleShapeFor(textBytesOf(field, look, size))
+  const trained = (1 - heldOut).toFixed(2)
+  const holdsOut = heldOut > 0
+  const heldOutNote = holdsOut
+    ? `Of the tokens the last ${Math.round(100 * heldOut)} % are held out, to see how well the model does on what it has not learnt.`
+    : 'There is too little text to hold some of it out for evaluation.'
+  const trainedPart = holdsOut ? `        to: ${trained}\n` : ''
+  const evaluation = holdsOut
+    ? `        held_out: { path: "\${output}.pbin", from: ${trained} }\n        evaluation: { every_steps: 100, batches: 8 }\n`
+    : ''
   const missing = look.lines - look.faulty - (look.fields.get(field)?.records ?? 0)
   const isFaulty = look.faulty + missing > 0
   const faults = isFaulty ? `, faulty: quarantine, quarantine: "\${output}-faulty.jsonl"` : ''
@@ -135,8 +175,8 @@ variables:
   # Every output begins with this.
   output: ${quoted(base)}
   tokenizer: ${quoted(tokenizer ?? `${base}-tokenizer.json`)}
-  sequence_length: 128
-  batch_size: 8
+  sequence_length: ${sequenceLength}
+  batch_size: ${batchSize}
 pipelines:
 ${tokenizer === undefined ? makeTokenizer : ''}  # One pass over the source: an index of its lines, and all tokens in one packed file.
   pack:
@@ -148,15 +188,14 @@ ${isFaulty ? `    # ${look.faulty} of the first lines are no JSON object and ${m
         - - extract-text: { field: "\${field}"${faults} }
           - tokenize-batches: { tokenizer: "\${tokenizer}"${tokenizer === undefined ? ', end_of_document: <|endoftext|>' : ''}${faults} }
           - write-pbin: { path: "\${output}.pbin", if_exists: override }
-  # The last twentieth of the tokens is held out, to see how well the model does on what it has not learnt.
+  # ${heldOutNote}
   train:
     - shuffle-samples:
         path: "\${output}.pbin"
         sequence_length: "\${sequence_length}"
         batch_size: "\${batch_size}"
         epochs: endless
-        to: 0.95
-    - feed-trainer:
+${trainedPart}    - feed-trainer:
         tokenizer: "\${tokenizer}"
         model: { sequence_length: "\${sequence_length}", layers: ${layers}, heads: 4, width: ${width} }
         batch_size: "\${batch_size}"
@@ -164,9 +203,7 @@ ${isFaulty ? `    # ${look.faulty} of the first lines are no JSON object and ${m
         steps: ${steps}
         optimizer: { learning_rate: 3.0e-3 }
         schedule: { decay: cosine, warmup_steps: 20 }
-        held_out: { path: "\${output}.pbin", from: 0.95 }
-        evaluation: { every_steps: 100, batches: 8 }
-        # A stopped run goes on from here. penstock generate FOLDER continues a text with the model.
+${evaluation}        # A stopped run goes on from here. penstock generate FOLDER continues a text with the model.
         checkpoint: { folder: "\${output}-checkpoints", every_steps: 100 }
 # penstock view FOLDER shows the run afterwards; --dashboard shows it while it goes on.
 monitoring:

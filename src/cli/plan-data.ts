@@ -5,7 +5,7 @@ import { PBIN_HEADER_BYTES, tokenBytesFor } from '../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
 import type { StageReport } from '../pipelines/run.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
-import type { Estimate, PlanContext } from './plan-definition.js'
+import type { Estimate, PlanContext } from './plan-model.js'
 import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './plan-probe.js'
 
 /** Of an index, measured: two numbers as a pickle writes them. */

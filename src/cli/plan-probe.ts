@@ -103,6 +103,7 @@ function tolerant(step: CheckedStep): CheckedStep {
 export interface TrainingProbe {
   readonly stepMs: number
   readonly startupMs: number
+  /** Of this process and, where others compute, of theirs: on a GPU its memory. */
   readonly memoryBytes: number
 }
 
@@ -114,13 +115,14 @@ export async function probeTraining(training: TrainingOptions, model: ModelOptio
     const batches = Array.from({ length: training.accumulation_steps }, () => randomBatch(training, model))
     await engine.step(batches, training.optimizer.learning_rate)
     const startupMs = performance.now() - started
-    let steps = 0
+    let [steps, rankBytes] = [0, 0]
     do {
-      await engine.step(batches, training.optimizer.learning_rate)
+      rankBytes = (await engine.step(batches, training.optimizer.learning_rate)).peakMemoryBytes ?? 0
       steps++
     } while (performance.now() - started - startupMs < PROBE_MS)
     const stepMs = (performance.now() - started - startupMs) / steps
-    return { stepMs, startupMs, memoryBytes: process.memoryUsage.rss() }
+    // One rank has told; the others hold as much.
+    return { stepMs, startupMs, memoryBytes: process.memoryUsage.rss() + rankBytes * training.torch.nproc }
   } finally {
     await engine.close()
   }

@@ -1,5 +1,5 @@
 /** A plan for people. */
-import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput } from './plan-definition.js'
+import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput } from './plan-model.js'
 import { bytes, count, duration } from './terminal.js'
 
 export function planText({ pipelines, disks, problems }: Plan): string {

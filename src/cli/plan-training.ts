@@ -1,15 +1,17 @@
 /** The plan of a training: samples from the packed file's header, time and memory from a few steps on random tokens. */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { PenstockError } from '../errors.js'
 import type { CheckedStep } from '../pipelines/check.js'
 import { blockGeometry } from '../sampling/block.js'
+import { type HeldOutPart, heldOutProblem, samplesIn } from '../stages/held-out.js'
 import { openPackedFile } from '../stages/packed-file.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { listCheckpoints } from '../training/checkpoint.js'
-import { resolveModel, type TrainingOptions } from '../training/options.js'
+import { type ModelOptions, resolveModel, type TrainingOptions } from '../training/options.js'
 import { stepsOf } from '../training/trainer.js'
 import { parameterCount } from '../training/weights.js'
-import type { Estimate, PlanContext } from './plan-definition.js'
+import type { Estimate, PlanContext } from './plan-model.js'
 import { probeTraining } from './plan-probe.js'
 
 /** Weights and the optimizer's two moments, as float32. */
@@ -26,7 +28,11 @@ interface SampleOptions {
   readonly from: number
   readonly to: number
 }
-type TrainerOptions = TrainingOptions & { readonly tokenizer?: string; readonly resume: boolean }
+type TrainerOptions = TrainingOptions & {
+  readonly tokenizer?: string
+  readonly held_out?: HeldOutPart
+  readonly resume: boolean
+}
 
 /** @throws DATA_TOO_SMALL, and what is wrong with the options of the model */
 export async function planTraining(
@@ -40,6 +46,7 @@ export async function planTraining(
       ? (await openTokenizer(training.tokenizer)).tokenizer.vocabSize
       : context.madeVocabularies.get(resolve(training.tokenizer ?? ''))
   await checkFolder(training, context)
+  await checkHeldOut(training, context)
   const source = steps.find(step => step.name === 'shuffle-samples')?.options as unknown as SampleOptions | undefined
   const length = source && (await lengthOf(source, training, context))
   if (tokenizerSize === undefined && training.model.vocab_size === undefined) {
@@ -47,15 +54,25 @@ export async function planTraining(
     return { ...length, exact: length !== undefined }
   }
   const model = resolveModel(training.model, tokenizerSize)
-  const probe = await probeTraining(training, model)
   const parameters = parameterCount(model)
   addCheckpoints(training, parameters, context)
-  return {
-    ...length,
-    parameters,
-    ...(length === undefined ? {} : { seconds: (probe.startupMs + length.steps * probe.stepMs) / 1000 }),
-    memoryBytes: probe.memoryBytes,
-    exact: length !== undefined,
+  return { ...length, parameters, ...(await costOf(training, model, length, context)), exact: length !== undefined }
+}
+
+/** Time and memory; neither, and the reason as a problem, where the training cannot start. */
+async function costOf(
+  training: TrainingOptions,
+  model: ModelOptions,
+  length: Length | undefined,
+  { problem }: PlanContext,
+): Promise<Pick<Estimate, 'seconds' | 'memoryBytes'>> {
+  try {
+    const { startupMs, stepMs, memoryBytes } = await probeTraining(training, model)
+    return { memoryBytes, ...(length && { seconds: (startupMs + length.steps * stepMs) / 1000 }) }
+  } catch (error) {
+    if (!(error instanceof PenstockError)) throw error
+    problem('error', `time and memory are not known, because the training does not start: ${error.toLine()}`)
+    return {}
   }
 }
 
@@ -74,7 +91,7 @@ async function lengthOf(
 ): Promise<Length | undefined> {
   let [tokens, count] = [0, 0]
   for (const path of [source.path, ...source.more_paths]) {
-    const found = existsSync(path) ? await tokensIn(path) : context.madeTokens.get(resolve(path))
+    const found = await tokensIn(path, context)
     if (found === undefined) return undefined
     tokens += found
     count += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
@@ -89,10 +106,19 @@ async function lengthOf(
   return { tokens, samples, steps, epochs }
 }
 
-async function tokensIn(path: string): Promise<number> {
+async function tokensIn(path: string, { madeTokens }: PlanContext): Promise<number | undefined> {
+  if (!existsSync(path)) return madeTokens.get(resolve(path))
   const file = await openPackedFile(path)
   await file.close()
   return file.tokenCount
+}
+
+async function checkHeldOut({ held_out, evaluation, batch_size, model }: TrainerOptions, context: PlanContext) {
+  if (held_out === undefined || evaluation === undefined) return
+  const tokens = await tokensIn(held_out.path, context)
+  if (tokens === undefined) return
+  const problem = heldOutProblem(samplesIn(held_out, tokens, model.sequence_length), batch_size)
+  if (problem !== undefined) context.problem('error', problem)
 }
 
 function checkLength(

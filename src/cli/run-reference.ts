@@ -52,7 +52,7 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   const { checkpoint } = feedTrainer
   const training = {
     ...feedTrainer,
-    ...(feedTrainer.engine === 'torch' ? {} : fittingBatch(plan)),
+    ...(feedTrainer.engine === 'torch' && flags.device !== 'cpu' ? {} : fittingBatch(plan)),
     ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint, folder: checkpoints } }),
   }
   const samples = { ...shuffleSamples, batch_size: training.batch_size }
@@ -137,7 +137,7 @@ function removeDangling(folder: string, prefix: string): void {
   }
 }
 
-/** Logits of this many bytes may exist at once in the process that computes by itself. */
+/** Logits of this many bytes may exist at once in a process that computes without a GPU. */
 const LOGITS_BYTES = 256 << 20
 
 /**

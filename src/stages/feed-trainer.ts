@@ -16,6 +16,7 @@ import {
   trainingSchema,
 } from '../training/options.js'
 import { openTrainer, type Trainer } from '../training/trainer.js'
+import { requireHeldOut } from './held-out.js'
 import { parseOptions } from './parse-options.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
@@ -58,6 +59,7 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
   return sink('feed-trainer', async (input, context) => {
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
     const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)
+    if (heldOut !== undefined && training.evaluation !== undefined) await requireHeldOut(heldOut, training)
     const lossMask = maskOf(training.loss_mask, training.batch_size, tokenizer)
     const heldOutMask = maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
     const engine = await openEngine(training, model)

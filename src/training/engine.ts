@@ -28,6 +28,8 @@ export interface StepResult {
   readonly gradientNorm: number
   /** Most memory that rank 0 has held so far, where that is not this process. */
   readonly peakMemoryBytes?: number
+  /** How long the devices waited for this step's data, where that is not this process. */
+  readonly dataWaitMs?: number
   /** The step was not taken, because another process of the run wants to save and stop; so are those under way. */
   readonly skipped?: boolean
 }
@@ -52,6 +54,11 @@ export interface Engine {
   readonly peakFlops?: number | undefined
   /** Whether this process writes the files of the run; others only take part in the engine's own writing. */
   readonly leads: boolean
+  /**
+   * Ends the run of all processes that train together, after the steps under way: the next one is skipped. Undefined
+   * where this process trains alone.
+   */
+  readonly stopTogether?: (() => Promise<void>) | undefined
   /**
    * Proves that all processes that train together were told the same.
    * @throws WORLD_MISMATCH

@@ -111,7 +111,10 @@ export const torchSchema = z.strictObject({
   compile: z.boolean().default(false).describe('run the layers through torch.compile'),
   activation_checkpointing: z.boolean().default(false).describe('compute activations again instead of keeping them'),
   replicate_degree: positive.default(1).describe('copies of the whole model'),
-  shard_degree: positive.optional().describe('ranks that share one copy; by default all ranks / replicate_degree'),
+  shard_degree: positive.optional().describe('ranks that share one copy; by default what the other degrees leave'),
+  tensor_parallel: positive
+    .default(1)
+    .describe('neighbouring ranks that share the products of a layer and see the same rows'),
   python: z.string().min(1).optional().describe('the interpreter; default: PENSTOCK_PYTHON, then penstock setup torch'),
   max_restarts: z.int().nonnegative().default(0).describe('go on from the newest checkpoint when ranks die, so often'),
 })
@@ -208,6 +211,22 @@ export function resolveModel(input: ModelInput, tokenizerSize?: number): ModelOp
     vocab_size: vocabSize,
     kv_heads: model.kv_heads ?? model.heads,
     ffn_width: model.ffn_width ?? ffnWidth,
+  }
+}
+
+/**
+ * Proves that every rank of a tensor-parallel group gets as much of the model as the others.
+ * @throws OPTION_INVALID naming the width that does not divide
+ */
+export function requireDivisible(
+  model: ModelOptions,
+  { tensor_parallel: ranks }: Pick<TorchOptions, 'tensor_parallel'>,
+): void {
+  for (const key of ['heads', 'kv_heads', 'ffn_width', 'vocab_size', 'sequence_length'] as const) {
+    if (model[key] % ranks !== 0) {
+      const message = `tensor_parallel (${ranks}) must divide the model's ${key} (${model[key]})`
+      throw new PenstockError('OPTION_INVALID', message, { path: 'torch.tensor_parallel' })
+    }
   }
 }
 

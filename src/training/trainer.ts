@@ -47,6 +47,8 @@ export type TrainingEvent =
       /** Share of what the devices could compute that the model needed (MFU); where the devices are known. */
       readonly utilization?: number
       readonly peakMemoryBytes?: number
+      /** How long the devices waited for the data of this step. */
+      readonly dataWaitMs?: number
     }
   | {
       readonly kind: 'evaluation'
@@ -188,7 +190,7 @@ export class Trainer {
     if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#stops) {
+    if (this.#stops && !this.#stopsTogether) {
       return this.#finish('stopped')
     }
     if (pauses) {
@@ -207,6 +209,11 @@ export class Trainer {
 
   get #stops(): boolean {
     return this.#toldToStop || this.#setup.signal?.aborted === true
+  }
+
+  /** Whether the others have yet to be told: until then this process must do all that they do. */
+  get #stopsTogether(): boolean {
+    return !this.#toldToStop && this.#setup.engine.stopTogether !== undefined
   }
 
   #requireSamplesFit(batch: SampleBatch): void {
@@ -338,7 +345,11 @@ export class Trainer {
   async #finish(reason: EndReason): Promise<'done'> {
     this.#pending = []
     await this.#finishSteps(0)
-    if (reason !== 'stopped') {
+    if (this.#toldToStop) {
+      reason = 'stopped'
+    } else if (reason === 'stopped') {
+      await this.#setup.engine.stopTogether?.()
+    } else {
       await this.#evaluate()
     }
     await this.#save()

@@ -7,6 +7,7 @@ import { writeStart } from '#src/cli/init-definition'
 import { checkDefinition } from '#src/pipelines/check'
 import { readDefinition } from '#src/pipelines/definition'
 import { checkMonitoring } from '#src/pipelines/sinks'
+import { blockGeometry } from '#src/sampling/block'
 import { inFolder } from '../monitoring/fixtures.js'
 
 const lines = (count: number, record: (index: number) => unknown): string =>
@@ -35,6 +36,27 @@ describe('init', () => {
       expect(Object.keys(stages)).toContain('train-tokenizer')
       expect(stages['extract-text']).toMatchObject({ field: '.meta["the body"]', faulty: 'fail' })
       expect(stages['read-file']).toMatchObject({ path: source })
+    })
+  })
+
+  it.each([3, 30, 300, 2000])('holds out what makes a batch, or nothing: %i lines', async count => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
+      const text = (index: number): string => `${index} birds of the same feather flock together over and over again`
+      writeFileSync(
+        source,
+        lines(count, index => ({ id: `${index}`, text: text(index) })),
+      )
+      await writeStart(source, output, {})
+      const { 'feed-trainer': trainer, 'shuffle-samples': samples } = stagesOf(output)
+      // A token for five bytes, as whole words would make.
+      const tokens = (count * text(0).length) / 5
+      const { from } = (trainer!.held_out ?? { from: 1 }) as { from: number }
+      expect(samples!.to).toBe(from)
+      const { count: all } = blockGeometry(tokens, samples!.sequence_length as number, true)
+      if (from < 1) expect(all - Math.round(from * all)).toBeGreaterThanOrEqual(trainer!.batch_size as number)
+      expect(Math.round(from * all)).toBeGreaterThanOrEqual(samples!.batch_size as number)
+      expect(count < 2000 || from === 0.9).toBe(true)
     })
   })
 

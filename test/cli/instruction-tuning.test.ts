@@ -193,7 +193,7 @@ function trainingConfig({ mask, reuse = false }: { mask: boolean; reuse?: boolea
     .replaceAll('dp_degree: 4', 'dp_degree: 1')
     .replace('num_replicas: 4', 'num_replicas: 1')
     .replace('evaluation_interval_in_steps: 8', 'evaluation_interval_in_steps: 4')
-    .replace(/variant_key: to_disc\n  config: .*/, 'variant_key: dummy\n  config: {}')
+    .replace(/variant_key: to_disc\n {2}config: .*/, 'variant_key: dummy\n  config: {}')
     .replaceAll('sequence_length: 16', `sequence_length: ${LENGTH}`)
     .replace('vocab_size: 256', 'vocab_size: 384')
     .replace('train_dataset_path: train.pbin', `train_dataset_path: out/${packed}`)

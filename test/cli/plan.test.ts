@@ -7,6 +7,7 @@ import { planDefinition } from '#src/cli/plan-definition'
 import { planText } from '#src/cli/plan-text'
 import { definitionOf } from '#src/pipelines/definition'
 import { inFolder } from '../monitoring/fixtures.js'
+import { slow, torchPython } from '../training/torch/fixtures.js'
 
 const main = new URL('../../dist/cli/main.js', import.meta.url).pathname
 const documents = 300
@@ -98,14 +99,50 @@ describe('a plan', () => {
     ['too few samples for a batch', 8 * 3 + 1, { steps: 5 }, {}, 'fewer than one batch'],
     ['too few epochs', 8 * 40 + 1, { steps: 50 }, { epochs: 1 }, 'after 10 of 50 steps'],
     ['uneven batches', 8 * 42 + 1, { steps: 5 }, {}, '2 of 42 samples'],
+    [
+      'too little held out',
+      8 * 40 + 1,
+      { steps: 5, held_out: { path: 'data.pbin', from: 0.95 }, evaluation: {} },
+      { to: 0.95 },
+      'the held-out part has 2 samples',
+    ],
     ['two lengths of samples', 8 * 40 + 1, { steps: 5 }, { sequence_length: 16 }, 'the model 8'],
   ])('warns of %s', async (_, tokens, changes, samples, message) => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'data.pbin'), pbin(tokens))
-      const { problems } = await planDefinition(training(folder, changes, samples))
+      const inFile = 'held_out' in changes ? { held_out: { ...changes.held_out, path: join(folder, 'data.pbin') } } : {}
+      const { problems } = await planDefinition(training(folder, { ...changes, ...inFile }, samples))
       expect(problems.map(problem => problem.message).join('\n')).toContain(message)
     })
   })
+
+  it('says what it knows where the engine of a training does not start', async () => {
+    await inFolder(async folder => {
+      writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
+      const torch = { engine: 'torch', torch: { python: join(folder, 'none') } }
+      const plan = await planDefinition(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
+      expect(plan.pipelines[0]!.estimate).toMatchObject({ samples: 40, steps: 5, exact: true })
+      expect(plan.pipelines[0]!.estimate.parameters).toBeGreaterThan(0)
+      expect(plan.problems.map(({ message }) => message).join()).toMatch(/time and memory are not known.*PEER_MISSING/)
+    })
+  })
+
+  it.skipIf(torchPython === undefined)(
+    'measures a step of the torch engine, and the memory of all its ranks',
+    async () => {
+      await inFolder(async folder => {
+        writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
+        const torch = { engine: 'torch', torch: { nproc: 2, device: 'cpu' } }
+        const plan = await planDefinition(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
+        expect(plan.problems).toEqual([])
+        const { seconds, memoryBytes } = plan.pipelines[0]!.estimate
+        expect(seconds).toBeGreaterThan(0)
+        // Two processes that have each loaded torch.
+        expect(memoryBytes).toBeGreaterThan(2 * 200e6)
+      })
+    },
+    slow,
+  )
 
   it('on the command line ends with 1 when something stands in the way', async () => {
     await inFolder(async folder => {

@@ -40,6 +40,7 @@ class Rank:
         self._device = device
         self._engine: Engine | None = None
         self._pending: PendingResult | None = None
+        self._waited = 0.0
         self._fellows = parallel.Fellows()
 
     def run(self):
@@ -50,16 +51,14 @@ class Rank:
         while True:
             frame = self._next_frame()
             kind = frame.header["kind"]
-            if kind == "step":
-                if self._fellows.agree(frame):
-                    self._step(frame)
-                else:
-                    self._answer_step()
-                    self._feed.send({"kind": "done", "skipped": True})
+            wanted = self._fellows.agree(frame)
+            if kind == "step" and wanted:
+                self._step(frame)
                 continue
             self._answer_step()
-            while not self._fellows.agree(frame):
-                pass
+            if not wanted:
+                self._feed.send({"kind": "done", "skipped": True})
+                continue
             if kind == "close":
                 return
             answer, payload = commands[kind](frame)
@@ -71,13 +70,19 @@ class Rank:
                 self._answer_step()
             else:
                 time.sleep(0.0002)
-        return self._feed.next()
+        started = time.perf_counter()
+        frame = self._feed.next()
+        # With a step on the device, a frame was there already: what was waited for here, the device waited for too.
+        self._waited += time.perf_counter() - started
+        return frame
 
     def _step(self, frame: Frame):
         header = frame.header
         figures = self._engine.step(self._batches(frame), header["counted"], header["learning_rate"])
         self._answer_step()
         self._pending = self._leave_device(figures)
+        if self._pending.ready is None:
+            self._answer_step()
 
     def _leave_device(self, figures: Tensor) -> PendingResult:
         if self._device.type != "cuda":
@@ -95,7 +100,9 @@ class Rank:
             self._pending.ready.synchronize()
         loss, norm = self._pending.figures.tolist()
         self._pending = None
-        self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": parallel.peak_memory(self._device)})
+        figures = {"loss": loss, "gradientNorm": norm, "memory": parallel.peak_memory(self._device)}
+        self._feed.send({"kind": "done", **figures, "waited": self._waited})
+        self._waited = 0.0
 
     def _batches(self, frame: Frame) -> list[MicroBatch]:
         """Inputs, then targets of each micro batch, [rows, columns] as the header says, with the weights of its rows."""
@@ -114,6 +121,8 @@ class Rank:
 
     def _open(self, frame: Frame):
         header = frame.header
+        # Ranks with other meshes would wait for each other for ever.
+        parallel.require_agreement({key: header["torch"][key] for key in parallel.SHARED_OPTIONS})
         self._engine = Engine(
             header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
             self._device,
@@ -186,7 +195,7 @@ def main():
 
 
 def serve(feed: Feed, device: torch.device):
-    feed.start(pinned=device.type == "cuda")
+    feed.start(device)
     feed.send({
         "kind": "hello", "rank": dist.get_rank(), "worldSize": dist.get_world_size(),
         "localWorldSize": int(os.environ["LOCAL_WORLD_SIZE"]),

@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from .engine import Engine
 from .faults import Fault
@@ -29,10 +30,13 @@ _MOMENT_KEYS = ("exp_avg", "exp_avg_sq")
 
 
 def save(engine: Engine, folder: str) -> list[str]:
-    """Writes weights and moments. Returns the names of the files, relative to the folder."""
+    """Writes weights and moments. Returns, at rank 0, the names of the files, relative to the folder."""
     at = Path(folder)
     _write_weights(engine, at / _MODEL)
     dcp.save(_moments(engine), checkpoint_id=at / _MOMENTS)
+    if dist.get_rank() != 0:
+        # The first rank's machine may have given the folder its final name by now.
+        return []
     return [_MODEL] + [f"{_MOMENTS}/{name}" for name in sorted(os.listdir(at / _MOMENTS))]
 
 
@@ -55,6 +59,9 @@ def load_weights(engine: Engine, file: Path):
     _require_names(engine.parameters.keys(), tensors.keys(), file)
     for name, parameter in engine.parameters.items():
         _fill(parameter, tensors[name], name, file)
+    if isinstance(engine.model, FSDPModule):
+        # An evaluation leaves the outermost weights gathered: the next pass would use those instead of the ones read.
+        engine.model.reshard()
 
 
 def _moments(engine: Engine) -> dict[str, Tensor]:
@@ -85,8 +92,24 @@ def _fill(target: Tensor, whole: Tensor, name: str, file: Path):
         message = f"{file}: {name} has shape {list(whole.shape)}, expected {list(target.shape)}"
         raise Fault("WORLD_MISMATCH", message)
     if isinstance(target, DTensor):
-        whole = distribute_tensor(whole, target.device_mesh, target.placements, src_data_rank=None)
-    target.copy_(whole)
+        target.to_local().copy_(_part(whole, target))
+    else:
+        target.copy_(whole)
+
+
+def _part(whole: Tensor, target: DTensor) -> Tensor:
+    """This rank's part. The innermost dimension of the mesh splits first: FSDP shards what tensor parallelism left."""
+    mesh = target.device_mesh
+    for dimension in reversed(range(mesh.ndim)):
+        # Only placements that split have a `dim`; not all of them call themselves shards.
+        split = getattr(target.placements[dimension], "dim", None)
+        if split is None:
+            continue
+        parts = whole.chunk(mesh.size(dimension), dim=split)
+        mine = mesh.get_local_rank(dimension)
+        # There may be fewer parts than ranks.
+        whole = parts[mine] if mine < len(parts) else whole.narrow(split, 0, 0)
+    return whole
 
 
 def _require_names(expected: Iterable[str], found: Iterable[str], file: Path):

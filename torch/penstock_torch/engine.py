@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from .faults import Fault
 from .model import Gpt, loss_sum
-from .parallel import lay_out
+from .parallel import lay_out, open_mesh
 
 # Inputs, targets, and what a counted target of each row weighs, where they differ.
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
@@ -23,16 +24,19 @@ class Engine:
         self.device = device
         self.steps_taken = 0
         self._clip = gradient_clip
-        self._world = dist.get_world_size()
         options = SimpleNamespace(**torch_options)
+        mesh = open_mesh(device, options)
+        self._tensor_degree = mesh["tensor"].size()
+        # Ranks that see different rows.
+        self._data_degree = mesh.size() // self._tensor_degree
         with torch.device("meta"):
             gpt = Gpt(SimpleNamespace(**model), options.activation_checkpointing)
         _require_same_weights(gpt, weights)
-        self.model = lay_out(gpt, device, options)
+        self.model = lay_out(gpt, device, options, mesh)
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = self._open_optimizer(weights, SimpleNamespace(**optimizer))
         # Sharded gradients are reduced at every micro batch, which bounds memory; whole ones once a step.
-        self._reduce_once = options.shard_degree == 1
+        self._reduce_once = mesh["shard"].size() == 1
 
     def _open_optimizer(self, weights: list, options: SimpleNamespace) -> torch.optim.AdamW:
         decaying = [self.parameters[name] for name, _, decays in weights if decays]
@@ -57,8 +61,8 @@ class Engine:
         """One update from the gradient averaged over the `counted` targets of all ranks, or from weighted rows with `counted` 1: [loss, gradient norm]."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        # FSDP averages over the ranks; what is wanted is the sum over the ranks, by targets.
-        scale = self._world / max(1, counted)
+        # FSDP averages over ranks that see different rows; what is wanted is the sum over them, by targets.
+        scale = self._data_degree / max(1, counted)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         for index, (inputs, targets, weights) in enumerate(batches):
             if self._reduce_once and isinstance(self.model, FSDPModule):
@@ -70,8 +74,12 @@ class Engine:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps_taken += 1
-        dist.all_reduce(total)
-        return torch.stack((total / max(1, counted), norm))
+        return torch.stack((self._sum_of_ranks(total) / max(1, counted), norm))
+
+    def _sum_of_ranks(self, figure: Tensor) -> Tensor:
+        """The ranks of a tensor-parallel group each have the figure of the whole group."""
+        dist.all_reduce(figure)
+        return figure / self._tensor_degree
 
     def _clip_gradients(self) -> Tensor:
         limit = float("inf") if self._clip is None else self._clip
@@ -84,13 +92,15 @@ class Engine:
         total = torch.zeros(1, dtype=torch.float32, device=self.device)
         for inputs, targets, _ in batches:
             total += loss_sum(self.model(inputs), targets)
-        dist.all_reduce(total)
-        return total
+        return self._sum_of_ranks(total)
 
     @torch.no_grad()
     def logits(self, ids: Tensor) -> Tensor:
         """Of the token after ids [1, columns]: [vocab_size]. Every rank takes part and has the whole result."""
-        return self.model(ids)[0, -1].float()
+        last = ids.shape[1] - 1
+        # Columns must divide evenly among the ranks of a tensor-parallel group; what stands behind the last changes nothing.
+        ids = F.pad(ids, (0, -ids.shape[1] % self._tensor_degree))
+        return self.model(ids)[0, last].float()
 
 
 def _require_same_weights(gpt: Gpt, weights: list):

@@ -39,10 +39,11 @@ class Feed:
         self._socket.connect(path)
         self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
 
-    def start(self, pinned: bool):
-        """Starts reading ahead. `pinned`: into page-locked memory, for copies to a GPU that do not block."""
+    def start(self, device: torch.device):
+        """Starts reading ahead; for a GPU into page-locked memory, so that copies to it do not block."""
+        pinned = device.type == "cuda"
         self._buffers = [_Buffer(pinned), _Buffer(pinned)]
-        threading.Thread(target=self._read, name="feed", daemon=True).start()
+        threading.Thread(target=self._read, args=(device,), name="feed", daemon=True).start()
 
     def next(self) -> Frame:
         return self._frames.get()
@@ -57,8 +58,11 @@ class Feed:
     def close(self):
         self._socket.close()
 
-    def _read(self):
+    def _read(self, device: torch.device):
         try:
+            if device.type == "cuda":
+                # A thread starts at the first GPU; page-locking there would take memory of another rank's device.
+                torch.cuda.set_device(device)
             while True:
                 (length,) = struct.unpack("<I", self._exactly(4))
                 if length > _MAX_HEADER_BYTES:

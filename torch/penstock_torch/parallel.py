@@ -11,6 +11,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from .faults import Fault
 from .model import Gpt
+from .tensor_parallel import split_layers
 
 # Dense bfloat16 operations a second, by a part of the device's name; the reference system's numbers.
 _PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "GH200": 989e12, "B200": 2250e12}
@@ -65,6 +66,12 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+# What all machines must be told alike to lay out one model.
+SHARED_OPTIONS = (
+    "mixed_precision", "compile", "activation_checkpointing", "replicate_degree", "shard_degree", "tensor_parallel",
+)
+
+
 def require_agreement(facts: dict):
     """Proves that every rank was told the same; raises on all of them when one was not."""
     told: list = [None] * dist.get_world_size()
@@ -76,57 +83,65 @@ def require_agreement(facts: dict):
                 raise Fault("WORLD_MISMATCH", f"the ranks do not train the same thing: {message}")
 
 
-# Commands that all ranks must give up the next step for, in the order in which they win over each other.
 _COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load")
 
 
 class Fellows:
     """Keeps the machines of a run at the same command, each of which has a feeder of its own.
 
-    A feeder may be told to stop while others go on. Then its ranks get "save" where others get "step": the step is not
-    taken, and the feeders that asked for it learn that it is time to save and end. The same look proves that all feeders
-    sent the same step of the same data. With one feeder there is nothing to compare.
+    All feeders say the same in the same order, but for one thing: one may be told to stop. It says so in the place of its
+    next step; no rank takes that step, nor any that was sent after it, and the other feeders learn that it is time to save
+    and end. The same look proves that all feeders sent the same samples. With one feeder there is nothing to compare.
     """
 
     def __init__(self):
         several = int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1
         # Numbers in main memory: a GPU would have to be waited for.
         self._group = dist.new_group(backend="gloo") if several else None
+        self._stopped = False
 
     def agree(self, frame) -> bool:
-        """Whether all ranks have the same command now. If not, steps are to be skipped, others to be tried again."""
+        """Whether the command is to be done. Only steps may be not."""
         if self._group is None:
             return True
-        command = _COMMANDS.index(frame.header["kind"])
-        digest = frame.header.get("digest", 0)
-        mine = torch.tensor([command, -command, digest, -digest], dtype=torch.int64)
+        kind = frame.header["kind"]
+        if self._stopped and kind == "step":
+            return False
+        stop = frame.header.get("stop", False)
+        command, digest = _COMMANDS.index(kind), frame.header.get("digest", 0)
+        mine = torch.tensor([command, -command, digest, -digest, stop], dtype=torch.int64)
         dist.all_reduce(mine, dist.ReduceOp.MAX, self._group)
-        most, least, digest_most, digest_least = mine.tolist()
+        most, least, digest_most, digest_least, self._stopped = mine.tolist()
         if most != -least:
+            message = f"one machine's feeder wants to {kind}, another's to {_COMMANDS[-least if command == most else most]}"
+            raise Fault("ENGINE_FAILED", message)
+        if self._stopped:
             return False
         if digest_most != -digest_least:
             raise Fault("WORLD_MISMATCH", "the machines' feeders sent different samples for one step")
         return True
 
 
-def open_mesh(device: torch.device, replicate: int, shard: int | None) -> DeviceMesh:
+def open_mesh(device: torch.device, options) -> DeviceMesh:
+    """Dimensions `replicate`, `shard`, `tensor`, the last one innermost: neighbouring ranks share a layer's products. All
+    ranks of one `tensor` group get the same rows from Node (src/training/torch/deal.ts)."""
     world = dist.get_world_size()
-    shard = world // replicate if shard is None else shard
-    if replicate * shard != world:
-        message = f"replicate_degree {replicate} x shard_degree {shard} is not the world's size, {world}"
-        raise Fault("OPTION_INVALID", message)
-    if replicate == 1:
-        return init_device_mesh(device.type, (shard,), mesh_dim_names=("shard",))
-    return init_device_mesh(device.type, (replicate, shard), mesh_dim_names=("replicate", "shard"))
+    replicate, tensor = options.replicate_degree, options.tensor_parallel
+    shard = max(1, world // (replicate * tensor)) if options.shard_degree is None else options.shard_degree
+    if replicate * shard * tensor != world:
+        degrees = f"replicate_degree {replicate} x shard_degree {shard} x tensor_parallel {tensor}"
+        raise Fault("OPTION_INVALID", f"{degrees} is not the world's size, {world}")
+    return init_device_mesh(device.type, (replicate, shard, tensor), mesh_dim_names=("replicate", "shard", "tensor"))
 
 
-def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
-    """Compiles, shards and gives memory to a model made on the meta device; its weights are undefined afterwards."""
+def lay_out(model: Gpt, device: torch.device, options, mesh: DeviceMesh) -> Gpt:
+    """Splits, compiles, shards and gives memory to a model made on the meta device; its weights are undefined afterwards."""
     half = options.mixed_precision == "bf16" or (options.mixed_precision == "auto" and device.type == "cuda")
+    if mesh["tensor"].size() > 1:
+        split_layers(model, mesh["tensor"])
     if options.compile:
         for layer in model.model.layers:
             layer.compile()
-    mesh = open_mesh(device, options.replicate_degree, options.shard_degree)
     if mesh.size() > 1 or half:
         # Inputs stay as they are: activations have the weights' type anyway, and the angles of positions need all 32 bits.
         policy = MixedPrecisionPolicy(
@@ -134,7 +149,8 @@ def lay_out(model: Gpt, device: torch.device, options) -> Gpt:
             reduce_dtype=torch.float32 if half else None,
             cast_forward_inputs=False,
         )
+        data_mesh = mesh["shard"] if mesh["replicate"].size() == 1 else mesh["replicate", "shard"]
         for layer in model.model.layers:
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(model, mesh=mesh, mp_policy=policy)
+            fully_shard(layer, mesh=data_mesh, mp_policy=policy)
+        fully_shard(model, mesh=data_mesh, mp_policy=policy)
     return model.to_empty(device=device)

@@ -158,7 +158,7 @@ export const models: Variants = {
     }).partial({ model_args: true, kwargs: true }),
     unsupported: 'training a model of the transformers library; convert its weights and describe it as gpt2',
   },
-  gpt2_tp: { options: options({ model, device_mesh: deviceMeshPart }), unsupported: 'tensor parallelism' },
+  gpt2_tp: { options: options({ model, device_mesh: deviceMeshPart }) },
 }
 
 export const modelInitialization: Variants = {

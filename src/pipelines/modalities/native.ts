@@ -27,11 +27,12 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   const { intervals, step_profile: profile, training_target: target } = plan.settings
   if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
+  const layout = layoutOf(plan)
   if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
   return {
     shuffleSamples: samplesOf(plan.train),
     evaluation: plan.evaluation.map(samplesOf),
-    ranks: plan.train.worldSize,
+    ranks: plan.train.worldSize * layout.tensor_parallel,
     differences,
     feedTrainer: {
       model: modelOf(plan, differ),
@@ -49,6 +50,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
       steps: target.num_target_steps,
       ...maskOf(plan.train),
       log_every_steps: intervals.training_log_interval_in_steps,
+      torch: layout,
       ...(plan.checkpoint.keep === 0
         ? {}
         : {
@@ -94,7 +96,24 @@ export function onTorch(native: NativeTraining, device: 'auto' | 'cpu' | 'cuda' 
   return {
     ...native,
     differences: device === 'cuda' ? native.differences.filter(text => text !== ONLY_32_BITS) : native.differences,
-    feedTrainer: { ...trainer, engine: 'torch', torch: { ...trainer.torch, nproc: ranks, device } },
+    feedTrainer: {
+      ...trainer,
+      engine: 'torch',
+      // What compiles the layers for a CPU is a C++ compiler, which not every machine has.
+      torch: { ...trainer.torch, ...(device === 'cpu' ? { compile: false } : {}), nproc: ranks, device },
+    },
+  }
+}
+
+/** How the file spreads the model over ranks. */
+function layoutOf({ mesh, wrappers, train }: ModalitiesTrainingPlan) {
+  const wraps = (variant: string) => wrappers.some(wrapper => wrapper.variant.startsWith(variant))
+  const feedsWholeMesh = mesh !== null && mesh.dp_replicate * mesh.dp_shard === train.worldSize
+  return {
+    replicate_degree: feedsWholeMesh ? mesh.dp_replicate : 1,
+    tensor_parallel: mesh !== null && wraps('gpt2_tp') ? mesh.tp : 1,
+    compile: wraps('compiled'),
+    activation_checkpointing: wraps('activation_checkpointed'),
   }
 }
 

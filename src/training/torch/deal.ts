@@ -1,7 +1,8 @@
 /**
  * Deals the rows of a step to ranks. A step has the same rows however many ranks there are: rank r of n takes rows r,
  * r + n, ... of it, as the reference system's sampler does, and every rank gets the same shapes, because ranks must make
- * the same number of passes. A row that is missing for that is filled with one that counts for nothing.
+ * the same number of passes. A row that is missing for that is filled with one that counts for nothing. The ranks of a
+ * tensor-parallel group work on the same rows: here they are one.
  */
 import { ignoredTarget, type TrainingBatch } from '../engine.js'
 

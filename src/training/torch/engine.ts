@@ -12,7 +12,7 @@ import { PenstockError } from '../../errors.js'
 import { planSafetensors } from '../../formats/safetensors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit } from '../engine.js'
-import type { ModelOptions, OptimizerOptions, TorchOptions } from '../options.js'
+import { type ModelOptions, type OptimizerOptions, requireDivisible, type TorchOptions } from '../options.js'
 import { initialValues, weightSpecs } from '../weights.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
@@ -29,6 +29,8 @@ export interface TorchEngineOptions {
 /** Ranks import torch, which takes long from a slow disk, and find each other. */
 const startMs = 600_000
 
+const graceMs = 10_000
+
 /** Set by ranks that a scheduler started: where they will look for this process. */
 export const feedVariable = 'PENSTOCK_FEED'
 
@@ -37,6 +39,7 @@ export const feedVariable = 'PENSTOCK_FEED'
  * @throws PEER_MISSING without Python and torch, BACKEND_UNAVAILABLE, OPTION_INVALID, ENGINE_FAILED
  */
 export async function openTorchEngine(options: TorchEngineOptions): Promise<TorchEngine> {
+  requireDivisible(options.model, options.torch)
   const feed = process.env[feedVariable]
   const python = feed === undefined ? findPython(options.torch.python) : undefined
   const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
@@ -95,6 +98,15 @@ export class TorchEngine implements Engine {
     return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
   }
 
+  get stopTogether(): (() => Promise<void>) | undefined {
+    if (this.#isAlone) {
+      return undefined
+    }
+    return async () => {
+      await this.#ask({ kind: 'step', stop: true })
+    }
+  }
+
   async open(): Promise<void> {
     const { model, optimizer, gradientClip, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
@@ -126,8 +138,13 @@ export class TorchEngine implements Engine {
     }
     this.stepsTaken++
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
-    const { loss, gradientNorm, memory } = answer
-    return { loss: Number(loss), gradientNorm: Number(gradientNorm), peakMemoryBytes: Number(memory) }
+    const { loss, gradientNorm, memory, waited } = answer
+    return {
+      loss: Number(loss),
+      gradientNorm: Number(gradientNorm),
+      peakMemoryBytes: Number(memory),
+      dataWaitMs: 1000 * Number(waited),
+    }
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
@@ -166,7 +183,8 @@ export class TorchEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#ranks.close()
+    // Ranks end together, and those of another machine may have a checkpoint to write that takes its time.
+    await this.#ranks.close(this.#isAlone ? graceMs : undefined)
     await this.#torchrun?.stop()
     await rm(this.#folder, { recursive: true, force: true })
   }
@@ -189,8 +207,9 @@ export class TorchEngine implements Engine {
   }
 
   #deal(batches: readonly TrainingBatch[], header: Readonly<Record<string, unknown>>) {
+    const groupSize = this.#options.torch.tensor_parallel
     const commandOf = ({ rank, worldSize }: RankFacts) => {
-      const { shapes, numbers, weights } = dealRows(batches, rank, worldSize)
+      const { shapes, numbers, weights } = dealRows(batches, Math.floor(rank / groupSize), worldSize / groupSize)
       return { header: { ...header, shapes, ...(weights && { weights }) }, payload: bytesOf(numbers) }
     }
     return this.#guard(this.#ranks.ask(commandOf)).then(answers => answers[0]!.header)

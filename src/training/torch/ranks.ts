@@ -27,7 +27,6 @@ interface Connection {
   readonly waiting: { resolve(frame: Frame): void; reject(error: PenstockError): void }[]
 }
 
-const graceMs = 10_000
 const nothing = new Uint8Array(0)
 
 export class Ranks {
@@ -96,11 +95,11 @@ export class Ranks {
     return Promise.all(this.#connections.map(connection => this.#send(connection, commandOf(connection.facts))))
   }
 
-  /** Lets the ranks end by themselves; after a while, or when something failed, they are cut off. */
-  async close(): Promise<void> {
+  /** Lets the ranks end by themselves. When something failed, and after `graceMs` where that is given, they are cut off. */
+  async close(graceMs: number | undefined): Promise<void> {
     this.#closing = true
     if (this.#failure === undefined) {
-      const timer = setTimeout(() => this.cut(), graceMs)
+      const timer = graceMs === undefined ? undefined : setTimeout(() => this.cut(), graceMs)
       await Promise.all(this.#connections.map(({ socket }) => closeInOrder(socket)))
       clearTimeout(timer)
     }

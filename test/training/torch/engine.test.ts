@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Engine, TrainingBatch } from '#src/training/engine'
 import { maskStep } from '#src/training/loss-mask'
 import type { ModelInput } from '#src/training/options'
-import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
+import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython, using } from './fixtures.js'
 
 let folder: string
 
@@ -18,15 +18,6 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 async function emptyFolder(name: string): Promise<string> {
   await mkdir(join(folder, name))
   return join(folder, name)
-}
-
-async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
-  const opened = await engine
-  try {
-    return await work(opened)
-  } finally {
-    await opened.close()
-  }
 }
 
 /** Four samples with a begin token, an answer of one to ten tokens and an end token. */

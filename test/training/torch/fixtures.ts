@@ -17,13 +17,23 @@ export const torchPython = ((): string | undefined => {
 })()
 
 /** torchrun and its ranks each import torch, which takes seconds on a busy machine. */
-export const slow = 180_000
+export const slow = 300_000
 
 export const model: ModelInput = { vocab_size: 96, sequence_length: 16, layers: 2, heads: 4, width: 32, seed: 3 }
 
 export function openSmall(engine: 'tfjs' | 'torch', nproc = 1, training: TrainingInput = {}, changes: ModelInput = {}) {
   const options = parseTraining({ engine, ...training, torch: { nproc, device: 'cpu', ...training.torch } })
   return openEngine(options, resolveModel({ ...model, ...changes }))
+}
+
+/** Closes the engine whatever happens. */
+export async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
+  const opened = await engine
+  try {
+    return await work(opened)
+  } finally {
+    await opened.close()
+  }
 }
 
 export function smallBatch(number: number, rows = 4): TrainingBatch {

@@ -1,0 +1,97 @@
+/** Shards, copies and split layers: the same numbers as one rank's, and checkpoints that any other layout reads. */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { convertBack, convertCheckpoint } from '#src/cli/convert-model'
+import { listCheckpoints, saveCheckpoint } from '#src/training/checkpoint'
+import type { Engine } from '#src/training/engine'
+import { openTrained } from '#src/training/open-engine'
+import { type ModelInput, parseTraining, resolveModel } from '#src/training/options'
+import { temporaryFolder } from '../../stages/support.js'
+import { countingBatch } from '../fixtures.js'
+import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython, using } from './fixtures.js'
+
+const folder = temporaryFolder()
+const prompt = Int32Array.of(5, 6, 7)
+
+const variants: readonly [string, ModelInput, number, object][] = [
+  ['copies of shards', {}, 4, { replicate_degree: 2, shard_degree: 2 }],
+  ['two ranks, rotary, rms, swiglu, grouped heads', { kv_heads: 2 }, 2, { tensor_parallel: 2 }],
+  [
+    'shards of pairs that do not divide evenly, learned, layer, gelu, bias, tied',
+    { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true, ffn_width: 22 },
+    4,
+    { tensor_parallel: 2 },
+  ],
+  [
+    'copies of pairs, rms with bias, untied',
+    { bias: true },
+    4,
+    { tensor_parallel: 2, replicate_degree: 2, activation_checkpointing: true },
+  ],
+]
+
+/** The first steps; then a checkpoint. */
+async function begin(engine: Engine, name: string) {
+  const saved = join(folder, name)
+  await mkdir(saved)
+  const before = await losses(engine, 10, 0, 3)
+  await engine.saveState(saved)
+  return { saved, before }
+}
+
+/** The steps after a checkpoint, and what the model then says. */
+async function goOn(engine: Engine) {
+  const after = await losses(engine, 15, 10, 3)
+  const { lossSum } = await engine.evaluate(smallBatch(77, 3))
+  return { after, lossSum, logits: [...(await engine.nextTokenLogits(prompt))] }
+}
+
+describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow }, () => {
+  test.each(variants)(
+    'computes what one rank computes and reads its checkpoints, and the other way: %s',
+    async (...variant) => {
+      const [name, model, nproc, torch] = variant
+      await using(openSmall('torch', 1, {}, model), one =>
+        using(openSmall('torch', nproc, { torch }, model), async split => {
+          const [ofOne, ofSplit] = [await begin(one, `one ${name}`), await begin(split, name)]
+          expect(largestDifference(ofSplit.before, ofOne.before)).toBeLessThan(1e-4)
+          const [expected, found] = [await goOn(one), await goOn(split)]
+          await one.loadState(ofSplit.saved)
+          await split.loadState(ofOne.saved)
+          for (const other of [found, await goOn(one), await goOn(split)]) {
+            expect(largestDifference(other.after, expected.after)).toBeLessThan(1e-4)
+            expect(other.lossSum).toBeCloseTo(expected.lossSum, 2)
+            expect(largestDifference(other.logits, expected.logits)).toBeLessThan(1e-3)
+          }
+        }),
+      )
+    },
+  )
+
+  test('with split layers leaves a checkpoint that becomes a Hugging Face folder like any other', async () => {
+    const torch = { nproc: 2, device: 'cpu', tensor_parallel: 2 } as const
+    const training = parseTraining({ engine: 'torch', torch, model, checkpoint: { folder: join(folder, 'own') } })
+    const { cursor } = countingBatch(0, 1)
+    const state = { step: 3, totalSteps: 3, consumedTokens: 0, cursor, model: resolveModel(model), training }
+    const expected = await using(openSmall('torch', 2, { torch }), async engine => {
+      await losses(engine, 3)
+      await saveCheckpoint(join(folder, 'own'), null, engine, state)
+      return engine.nextTokenLogits(prompt)
+    })
+    await convertCheckpoint(join(folder, 'own'), join(folder, 'hugging-face'))
+    await convertBack(join(folder, 'hugging-face'), join(folder, 'back'), undefined)
+    const [back] = await listCheckpoints(join(folder, 'back'))
+    const found = await using(
+      openTrained(back!).then(({ engine }) => engine),
+      engine => engine.nextTokenLogits(prompt),
+    )
+    expect(largestDifference([...found], [...expected])).toBeLessThan(1e-4)
+  })
+
+  test('with split layers is refused where a width does not divide, before anything is started', async () => {
+    const torch = { tensor_parallel: 3, python: '/nowhere' }
+    const refused = { code: 'OPTION_INVALID', where: { path: 'torch.tensor_parallel' } }
+    await expect(openSmall('torch', 3, { torch })).rejects.toMatchObject(refused)
+  })
+})

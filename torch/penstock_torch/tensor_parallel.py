@@ -1,0 +1,54 @@
+"""Tensor parallelism: the matrices of each layer split over the ranks of one group, as the reference system's `gpt2_tp` does.
+
+Between the products each rank keeps its part of the columns (sequence parallelism): norms and sums are computed once, and
+a gather before a product with a scatter after it cost no more than the sum of whole activations would.
+"""
+
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel, ParallelStyle, PrepareModuleInput, PrepareModuleOutput, RowwiseParallel, SequenceParallel,
+    parallelize_module,
+)
+
+from .model import Gpt, Layer
+
+_COLUMNS = Shard(1)
+
+
+def split_layers(model: Gpt, mesh: DeviceMesh):
+    """Columns must divide evenly, and so must heads, inner width and vocabulary: Node has seen to it."""
+    for layer in model.model.layers:
+        parallelize_module(layer, mesh, _layer_plan(layer))
+    plan: dict[str, ParallelStyle] = {
+        "model.embed_tokens": RowwiseParallel(input_layouts=Replicate(), output_layouts=_COLUMNS),
+        "model.norm": SequenceParallel(),
+    }
+    if model.options.position == "learned":
+        plan["model.embed_positions"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(0))
+    if model.options.tie_weights:
+        # Each rank's rows of the embedding make its part of the logits.
+        plan["model"] = PrepareModuleOutput(
+            output_layouts=_COLUMNS, desired_output_layouts=Replicate(), use_local_output=False
+        )
+        plan[""] = PrepareModuleOutput(output_layouts=Shard(-1), desired_output_layouts=Replicate())
+    else:
+        plan["lm_head"] = ColwiseParallel(input_layouts=_COLUMNS, output_layouts=Replicate())
+    parallelize_module(model, mesh, plan)
+
+
+def _layer_plan(layer: Layer) -> dict[str, ParallelStyle]:
+    """Into a part all columns of its rank's share of the width, out of it all of the width of its share of the columns."""
+    into = {name: ColwiseParallel() for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj")}
+    if hasattr(layer.mlp, "gate_proj"):
+        into["mlp.gate_proj"] = ColwiseParallel()
+    return {
+        "input_layernorm": SequenceParallel(),
+        # The angles of positions come as they are.
+        "self_attn": PrepareModuleInput(input_layouts=(_COLUMNS, None), desired_input_layouts=(Replicate(), None)),
+        "post_attention_layernorm": SequenceParallel(),
+        "mlp": PrepareModuleInput(input_layouts=_COLUMNS, desired_input_layouts=Replicate()),
+        **into,
+        "self_attn.o_proj": RowwiseParallel(output_layouts=_COLUMNS),
+        "mlp.down_proj": RowwiseParallel(output_layouts=_COLUMNS),
+    }
