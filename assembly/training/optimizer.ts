@@ -56,3 +56,8 @@ export function adamW(
     store<f32>(at(variance, j), second)
   }
 }
+
+/** sums += terms; `count` is a multiple of 4. */
+export function accumulate(sums: usize, terms: usize, count: i32): void {
+  addTo(sums, terms, count)
+}

@@ -63,6 +63,15 @@ export interface AdamHyperparameters {
   readonly clip: number | null
 }
 
+/** What an update multiplies by, for kernels that take plain numbers. A norm that is not a number stays in the weights. */
+export function adamScales({ learningRate, betas, update, clip }: AdamHyperparameters, norm: number) {
+  return {
+    gradientScale: clip === null || norm <= clip ? 1 : clip / (norm + 1e-6),
+    stepSize: learningRate / (1 - betas[0] ** update),
+    deviationScale: 1 / Math.sqrt(1 - betas[1] ** update),
+  }
+}
+
 interface AdamResult {
   /** Global norm of the gradients before clipping. */
   readonly norm: tf.Scalar
