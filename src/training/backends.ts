@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../errors.js'
 import type { BackendName, ModelOptions } from './options.js'
+import { openNativeBackend } from './tfjs/native-backend.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
 import { guardHeap, registerWasmKernels } from './tfjs/wasm-kernels.js'
 import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
@@ -81,7 +82,7 @@ async function load(name: BackendName): Promise<void> {
   } else if (name === 'webgpu') {
     await loadWebgpu()
   } else {
-    await importPeer(name === 'node' ? '@tensorflow/tfjs-node' : '@tensorflow/tfjs-node-gpu', '4.22.0')
+    await openNativeBackend(name)
   }
 }
 
