@@ -10,7 +10,7 @@ import { openNativeBackend } from './tfjs/native-backend.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
 import { guardHeap, registerWasmKernels } from './tfjs/wasm-kernels.js'
 import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
-import { openWebgpuBackend } from './tfjs/webgpu-backend.js'
+import { openWebgpuBackend, watchDevice } from './tfjs/webgpu-backend.js'
 
 export interface Backend {
   readonly name: BackendName
@@ -18,6 +18,8 @@ export interface Backend {
   operationsFor(model: ModelOptions): Operations
   /** Makes this backend the one that tfjs uses from now on. */
   activate(): Promise<void>
+  /** @throws ENGINE_FAILED when results that were read since it was opened are worth nothing */
+  requireSound(): void
 }
 
 /** How tfjs itself calls each backend. */
@@ -52,7 +54,7 @@ export async function openBackend(name: BackendName): Promise<Backend> {
   const fused = name === 'wasm' ? await openWasmOperations() : undefined
   const operationsFor = (model: ModelOptions) =>
     fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations
-  return { name, operationsFor, activate }
+  return { name, operationsFor, activate, requireSound: name === 'webgpu' ? watchDevice() : () => {} }
 }
 
 /** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */

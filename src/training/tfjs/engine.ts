@@ -82,6 +82,7 @@ export class TfjsEngine implements Engine {
     const { betas, eps } = optimizer
     const hyper = { learningRate, betas, eps, update: this.stepsTaken + 1, clip: gradientClip }
     const { lossSum, gradientNorm } = await this.#learner.step(microBatches, scale, hyper)
+    this.#backend.requireSound()
     this.stepsTaken++
     return { loss: lossSum * scale, gradientNorm }
   }
@@ -93,6 +94,7 @@ export class TfjsEngine implements Engine {
     const loss = tf.tidy(() => lossOf(model, this.#learner.weights(), this.#operations, batch))
     const lossSum = (await loss.data())[0]!
     loss.dispose()
+    this.#backend.requireSound()
     return { lossSum, tokens: countTargets(batch) }
   }
 
@@ -107,6 +109,7 @@ export class TfjsEngine implements Engine {
     })
     const values = await last.data<'float32'>()
     last.dispose()
+    this.#backend.requireSound()
     return values
   }
 

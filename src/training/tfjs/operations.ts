@@ -229,7 +229,11 @@ export const composedOperations: Operations = {
   adamW: (weights, { learningRate, betas, eps, update, clip }) => {
     const [beta1, beta2] = betas
     const gradients = weights.map(weight => weight.gradient)
-    const norm = tf.tidy(() => tf.sqrt<tf.Scalar>(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))
+    // Stacked, not added in one go: a device bounds the inputs of a program.
+    const norm = tf.tidy(() => {
+      const squares = gradients.map(gradient => tf.sum<tf.Scalar>(tf.square(gradient)))
+      return tf.sqrt<tf.Scalar>(tf.sum(tf.stack(squares)))
+    })
     const factor = tf.tidy(() => (clip === null ? tf.scalar(1) : tf.minimum(1, tf.div(clip, tf.add(norm, 1e-6)))))
     const states = weights.map(({ state, gradient, weightDecay }) =>
       tf.tidy(() => {

@@ -4,6 +4,7 @@
  */
 import { dirname } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { findPeer, type Peer } from '../peers.js'
 import { packageRequire } from './native/load-package.js'
@@ -18,6 +19,15 @@ interface Dawn {
 
 interface Adapter {
   readonly info: { readonly vendor: string; readonly description: string; readonly isFallbackAdapter?: boolean }
+}
+
+interface Device {
+  readonly lost: Promise<{ readonly message: string }>
+  addEventListener(type: 'uncapturederror', listener: (event: DeviceErrorEvent) => void): void
+}
+
+interface DeviceErrorEvent extends Event {
+  readonly error: { readonly message: string }
 }
 
 export interface WebgpuDevice {
@@ -56,6 +66,28 @@ async function register(): Promise<WebgpuDevice> {
   packageRequire(dirname(kernelsFile))('./tf-backend-webgpu.node.js')
   const { vendor, description, isFallbackAdapter } = adapter.info
   return { description: `${vendor} ${description}`.trim(), isSoftware: isFallbackAdapter === true }
+}
+
+/**
+ * Watches the device of the active backend: it refuses a program that is beyond its limits without an exception, and
+ * results are zeros from then on.
+ * @returns throws ENGINE_FAILED once that has happened
+ */
+export function watchDevice(): () => void {
+  const { device } = tf.backend() as unknown as { readonly device: Device }
+  let failure: string | undefined
+  device.addEventListener('uncapturederror', event => {
+    event.preventDefault()
+    failure ??= event.error.message
+  })
+  device.lost.then(({ message }) => {
+    failure ??= message
+  })
+  return () => {
+    if (failure !== undefined) {
+      throw new PenstockError('ENGINE_FAILED', `the WebGPU device failed: ${failure}`)
+    }
+  }
 }
 
 async function importDawn(file: string): Promise<Dawn> {
