@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type Backend, openBackend } from '#src/training/backends'
 import { type ModelInput, parseTraining, resolveModel } from '#src/training/options'
-import { TfjsEngine } from '#src/training/tfjs/engine'
+import { openTfjsEngine } from '#src/training/tfjs/engine'
 import { composedOperations } from '#src/training/tfjs/operations'
 import { registerWasmKernels } from '#src/training/tfjs/wasm-kernels'
 import { uniformGenerator } from '#src/training/weights'
@@ -26,7 +26,7 @@ async function secondsPerStep(
 ): Promise<number> {
   const { batch: rows, ...widths } = shape
   const model = resolveModel({ ...common, ...widths })
-  const engine = new TfjsEngine({ model, optimizer, gradientClip: 1, backend: 'wasm', threads }, backend)
+  const engine = await openTfjsEngine({ model, optimizer, gradientClip: 1, backend: 'wasm', threads }, backend)
   const draw = uniformGenerator('bench')
   const ids = () =>
     Int32Array.from({ length: rows * model.sequence_length }, () => Math.floor(draw() * model.vocab_size))

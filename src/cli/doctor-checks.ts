@@ -40,6 +40,7 @@ export async function examine(): Promise<Finding[]> {
     ...python(),
     gpu(),
     nativeTensorFlow(),
+    automaticBackend(),
     wandb(),
   ])
   return findings
@@ -136,6 +137,18 @@ async function nativeTensorFlow(): Promise<Finding> {
   } catch {
     const mend = `npm install ${NATIVE_TENSORFLOW}@4.22.0 (Node 20 or 22)`
     return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
+  }
+}
+
+/** What `train --backend auto` takes here. */
+async function automaticBackend(): Promise<Finding> {
+  const what = '--backend auto'
+  try {
+    const { chooseBackend } = await import('../training/choose-backend.js')
+    const { backend, reason } = await chooseBackend()
+    return { what, state: 'ok', found: `${backend}: ${reason}` }
+  } catch (error) {
+    return { what, state: 'problem', found: (error as Error).message }
   }
 }
 

@@ -6,9 +6,10 @@
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
-import { openEngine } from '../training/open-engine.js'
+import { openLatestCheckpoint } from '../training/checkpoint.js'
+import { openEngine, settleBackend } from '../training/open-engine.js'
 import { resolveModel, type TrainingOptions, trainingSchema } from '../training/options.js'
-import { openTrainer, type Trainer } from '../training/trainer.js'
+import { openTrainer, type Trainer, type TrainingEvent } from '../training/trainer.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
@@ -41,11 +42,12 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
     held_out: heldOut,
     sample_texts: texts,
     resume,
-    ...training
+    ...given
   } = feedTrainerOptions.parse(options)
   return sink('feed-trainer', async (input, context) => {
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
-    const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)
+    const model = resolveModel(given.model, tokenizer?.tokenizer.vocabSize)
+    const training = await withBackend(given, resume, context)
     const engine = await openEngine(training, model)
     try {
       const trainer = await openTrainer({
@@ -65,6 +67,18 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
       await engine.close()
     }
   })
+}
+
+/** Settles the backend before anything is opened, so that checkpoints record it. */
+async function withBackend(training: TrainingOptions, resume: boolean, { report }: StageContext) {
+  const folder = training.checkpoint?.folder
+  const mayGoOn = training.backend === 'auto' && resume && folder !== undefined
+  const checkpoint = mayGoOn ? await openLatestCheckpoint(folder, () => {}) : undefined
+  const { backend, reason } = await settleBackend(training, checkpoint?.state.training)
+  if (reason !== undefined) {
+    report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
+  }
+  return { ...training, backend }
 }
 
 async function feed(

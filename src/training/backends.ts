@@ -10,6 +10,7 @@ import { openNativeBackend } from './tfjs/native-backend.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
 import { guardHeap, registerWasmKernels } from './tfjs/wasm-kernels.js'
 import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
+import { openWebgpuBackend, watchDevice } from './tfjs/webgpu-backend.js'
 
 export interface Backend {
   readonly name: BackendName
@@ -17,6 +18,8 @@ export interface Backend {
   operationsFor(model: ModelOptions): Operations
   /** Makes this backend the one that tfjs uses from now on. */
   activate(): Promise<void>
+  /** @throws ENGINE_FAILED when results that were read since it was opened are worth nothing */
+  requireSound(): void
 }
 
 /** How tfjs itself calls each backend. */
@@ -51,7 +54,7 @@ export async function openBackend(name: BackendName): Promise<Backend> {
   const fused = name === 'wasm' ? await openWasmOperations() : undefined
   const operationsFor = (model: ModelOptions) =>
     fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations
-  return { name, operationsFor, activate }
+  return { name, operationsFor, activate, requireSound: name === 'webgpu' ? watchDevice() : () => {} }
 }
 
 /** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */
@@ -80,32 +83,8 @@ async function load(name: BackendName): Promise<void> {
     await import('@tensorflow/tfjs-backend-wasm')
     registerWasmKernels()
   } else if (name === 'webgpu') {
-    await loadWebgpu()
+    await openWebgpuBackend()
   } else {
     await openNativeBackend(name)
-  }
-}
-
-/** Dawn gives Node what a browser has by itself. */
-async function loadWebgpu(): Promise<void> {
-  const dawn = (await importPeer('webgpu')) as { create(flags: string[]): unknown; globals: object }
-  Object.assign(globalThis, dawn.globals)
-  Object.defineProperty(globalThis, 'navigator', {
-    value: { gpu: dawn.create([]), userAgent: 'node' },
-    configurable: true,
-  })
-  await importPeer('@tensorflow/tfjs-backend-webgpu', '4.22.0')
-}
-
-async function importPeer(packageName: string, version?: string): Promise<unknown> {
-  try {
-    return await import(packageName)
-  } catch (error) {
-    const wanted = version === undefined ? packageName : `${packageName}@${version}`
-    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') {
-      throw new PenstockError('PEER_MISSING', `${packageName} is not installed: npm install ${wanted}`, {}, error)
-    }
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new PenstockError('BACKEND_UNAVAILABLE', `${packageName} does not load: ${reason}`, {}, error)
   }
 }

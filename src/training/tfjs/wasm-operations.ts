@@ -8,7 +8,13 @@ import type { Rank, Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import type { ModelOptions } from '../options.js'
-import { type AdamHyperparameters, type AdamWeight, composedOperations, type Operations } from './operations.js'
+import {
+  type AdamHyperparameters,
+  type AdamWeight,
+  adamScales,
+  composedOperations,
+  type Operations,
+} from './operations.js'
 import type { WasmBackend } from './wasm-kernels.js'
 
 /** The exports of assembly/training.ts; every argument is a number, an address or a flag. */
@@ -274,14 +280,11 @@ function adamW(
   hyper: AdamHyperparameters,
 ): ReturnType<Operations['adamW']> {
   const { kernels } = heap
-  const { learningRate, betas, eps, update, clip } = hyper
+  const { learningRate, betas, eps } = hyper
   const norm = Math.sqrt(
     weights.reduce((sum, { gradient }) => sum + kernels.squaredNorm(heap.addressOf(gradient), gradient.size), 0),
   )
-  // A norm that is not a number stays in the weights, as in every other backend.
-  const gradientScale = clip === null || norm <= clip ? 1 : clip / (norm + 1e-6)
-  const stepSize = learningRate / (1 - betas[0] ** update)
-  const deviationScale = 1 / Math.sqrt(1 - betas[1] ** update)
+  const { gradientScale, stepSize, deviationScale } = adamScales(hyper, norm)
   for (const { state, gradient, weightDecay } of weights) {
     const addresses = [state.weight, state.mean, state.variance, gradient].map(tensor => heap.addressOf(tensor))
     const decay = 1 - learningRate * weightDecay
