@@ -46,7 +46,13 @@ export async function openNativeBackend(kind: NativeKind): Promise<NativeBinding
     throw new PenstockError('BACKEND_UNAVAILABLE', `this process uses the backend '${opened.kind}' already`)
   }
   const folder = nativeFolder(kind)
-  const binding = existsSync(bindingFile(folder)) ? registerFrom(folder, kind) : await importInstalled(kind)
+  const binding = existsSync(bindingFile(folder)) ? registerNativeBackend(kind, folder) : await importInstalled(kind)
+  if (kind === 'node-gpu' && !binding.isUsingGpuDevice()) {
+    throw new PenstockError(
+      'BACKEND_UNAVAILABLE',
+      "the backend 'node-gpu' finds no GPU: `penstock doctor` says what is there",
+    )
+  }
   opened = { kind, binding }
   return binding
 }
@@ -76,7 +82,8 @@ interface KernelBackendModule {
   readonly NodeJSKernelBackend: new (binding: NativeBinding, packageName: string) => tf.KernelBackend
 }
 
-function registerFrom(folder: string, kind: NativeKind): NativeBinding {
+/** The same from any folder, a GPU or not: for what tests a folder before it is in its place. */
+export function registerNativeBackend(kind: NativeKind, folder: string): NativeBinding {
   // Its library tells about the processor on standard error otherwise.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'
   try {
@@ -85,6 +92,7 @@ function registerFrom(folder: string, kind: NativeKind): NativeBinding {
     const { NodeJSKernelBackend } = load('./dist/nodejs_kernel_backend') as KernelBackendModule
     load('./dist/register_all_kernels')
     tf.registerBackend('tensorflow', () => new NodeJSKernelBackend(binding, `@tensorflow/tfjs-${kind}`))
+    opened = { kind, binding }
     return binding
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)

@@ -7,14 +7,47 @@ import { cacheFolder } from '../../user-cache.js'
 
 export type NativeKind = 'node' | 'node-gpu'
 
-/** The npm package whose kernels and binding are used; the GPU variant of it has the same files. */
-export const bindingPackage = { name: '@tensorflow/tfjs-node', version: '4.22.0' }
+/** The npm package whose kernels and binding are used; its GPU variant has the same files. */
+export const bindingPackage = '@tensorflow/tfjs-node@4.22.0'
 
-export const libraryVersion = '2.20.0'
+export interface Wheel {
+  /** A requirement as pip reads it. */
+  readonly requirement: string
+  readonly file: string
+  readonly sha256: string
+  /** What the finished folder and the download need together while it is made. */
+  readonly diskBytes: number
+}
+
+const libraryVersion = '2.18.1'
+const platformTag = 'cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64'
+
+/** The hashes are those that the package index publishes; a published file never changes. */
+export const wheels: Readonly<Record<NativeKind, Wheel>> = {
+  node: {
+    requirement: `tensorflow-cpu==${libraryVersion}`,
+    file: `tensorflow_cpu-${libraryVersion}-${platformTag}.whl`,
+    sha256: '357506565b05154b4b1fa5f94cd2b34c74d8a6ed64091385a71c990626321164',
+    diskBytes: 1.2e9,
+  },
+  'node-gpu': {
+    requirement: `tensorflow==${libraryVersion}`,
+    file: `tensorflow-${libraryVersion}-${platformTag}.whl`,
+    sha256: 'GPUSHA',
+    diskBytes: 9e9,
+  },
+}
+
+/** The two libraries, and the few headers that the binding includes. */
+export const wantedOfWheel =
+  /^tensorflow\/(lib[a-z_]+\.so\.2|include\/(tensorflow\/c|tensorflow\/core\/platform|tsl\/platform|tsl\/c|xla\/tsl\/c)\/(eager\/)?[a-z_]+\.h)$/
+
+/** NVIDIA's libraries: the loader finds them from the library's own search path, `../nvidia/NAME/lib`. */
+export const wantedOfCuda = /^nvidia\/[a-z_]+\/lib\/[^/]+\.so[.0-9]*$/
 
 /** Where a native back end is installed, whole or not at all. */
 export function nativeFolder(kind: NativeKind): string {
-  const { version } = bindingPackage
+  const [, version] = bindingPackage.split(/(?<=.)@/)
   return join(cacheFolder(), `tfjs-${kind}-${version}-tensorflow-${libraryVersion}-${process.platform}-${process.arch}`)
 }
 
