@@ -252,14 +252,6 @@ test('the wasm backend leaves the handlers of uncaught errors alone', () => {
   expect(ours).toEqual([])
 })
 
-test.each([
-  ['node-gpu', 'npm install @tensorflow/tfjs-node-gpu@4.22.0'],
-  ['webgpu', 'npm install webgpu'],
-] as const)('the optional backend %s, not installed, names the command that installs it', async (name, command) => {
-  const message = expect.stringContaining(command)
-  await expect(openBackend(name)).rejects.toMatchObject({ code: 'PEER_MISSING', message })
-})
-
 test('batches are cut into inputs and targets one token apart', () => {
   const { tokens } = countingBatch(0, 2)
   const { inputs, targets } = countingTrainingBatch(0, 2)
