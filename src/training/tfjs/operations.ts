@@ -266,14 +266,14 @@ function normalDistribution(input: Tensor2D): Tensor {
 }
 
 /** Puts the query heads that share a key head under each other: [batch * key heads, group * time, head width]. */
-function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
+export function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
   const [batch, heads, time, headWidth] = input.shape
   const keyHeads = key.shape[1]
   return tf.reshape(input, [batch * keyHeads, (heads / keyHeads) * time, headWidth])
 }
 
 /** 0 where a position may look, a large negative number where it may not. */
-function causalMask(time: number): Tensor2D {
+export function causalMask(time: number): Tensor2D {
   const position = tf.range(0, time)
   const future = tf.greater(tf.expandDims(position, 0), tf.expandDims(position, 1))
   return tf.mul<Tensor2D>(tf.cast(future, 'float32'), -1e9)

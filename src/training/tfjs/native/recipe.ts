@@ -19,7 +19,7 @@ export interface Wheel {
   readonly diskBytes: number
 }
 
-const libraryVersion = '2.18.1'
+const libraryVersion = '2.17.1'
 const platformTag = 'cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64'
 
 /** The hashes are those that the package index publishes; a published file never changes. */
@@ -27,7 +27,7 @@ export const wheels: Readonly<Record<NativeKind, Wheel>> = {
   node: {
     requirement: `tensorflow-cpu==${libraryVersion}`,
     file: `tensorflow_cpu-${libraryVersion}-${platformTag}.whl`,
-    sha256: '357506565b05154b4b1fa5f94cd2b34c74d8a6ed64091385a71c990626321164',
+    sha256: '92aba7b37c89596a783766f9b0822c710e3b674a8cd29598656a84df4ae61364',
     diskBytes: 1.2e9,
   },
   'node-gpu': {

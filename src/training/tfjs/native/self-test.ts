@@ -10,7 +10,7 @@ import { registerNativeBackend } from '../native-backend.js'
 import type { NativeKind } from './recipe.js'
 
 const [kind, folder] = process.argv.slice(2) as [NativeKind, string]
-const binding = registerNativeBackend(kind, folder)
+const { binding } = registerNativeBackend(kind, folder, false)
 const model = resolveModel({ vocab_size: 16, sequence_length: 8, layers: 1, heads: 2, width: 16, ffn_width: 32 })
 const { optimizer } = parseTraining({})
 const engine = await openTfjsEngine({ model, optimizer, gradientClip: 1, backend: kind, threads: 1 })
