@@ -44,11 +44,15 @@ export class GraphFunction {
       }
     })
     const outputs = recorder.record(recording, () =>
-      tf.tidy(() =>
-        backend()
-          .getInputTensorIds(compute())
-          .map(id => recording.nameOf(id)),
-      ),
+      tf.tidy(() => {
+        const results = compute()
+        const found = backend()
+          .getInputTensorIds(results)
+          .map(id => recording.nameOf(id))
+        // Some may be kept beyond a tidy.
+        tf.dispose(results)
+        return found
+      }),
     )
     this.#inputNames = names.map(name => `${name}:0`).join()
     this.#outputNames = outputs.map(name => (name.includes(':') ? name : `${name}:0`)).join()

@@ -33,7 +33,7 @@ export const wheels: Readonly<Record<NativeKind, Wheel>> = {
   'node-gpu': {
     requirement: `tensorflow==${libraryVersion}`,
     file: `tensorflow-${libraryVersion}-${platformTag}.whl`,
-    sha256: 'GPUSHA',
+    sha256: 'd618cc21b0adf695fc8b4323f56ccd17c1408379422e1a177481d4fd8523fa8e',
     diskBytes: 9e9,
   },
 }
