@@ -17,7 +17,6 @@ export interface Finding {
   readonly mend?: string
 }
 
-const NATIVE_TENSORFLOW = '@tensorflow/tfjs-node'
 const OLDEST_NODE = [20, 11] as const
 const LEAST_MEMORY = 2e9
 const LEAST_DISK = 5e9
@@ -131,12 +130,21 @@ async function gpu(): Promise<Finding> {
 
 async function nativeTensorFlow(): Promise<Finding> {
   const what = 'native TensorFlow.js'
+  const { nativeFolder } = await import('../training/tfjs/native/recipe.js')
+  const made = (['node-gpu', 'node'] as const).filter(kind => existsSync(nativeFolder(kind)))
+  if (made.length > 0 || isInstalled('@tensorflow/tfjs-node')) {
+    return { what, state: 'ok', found: `installed: train --backend ${made[0] ?? 'node'}` }
+  }
+  const mend = 'penstock setup tfjs-node, or setup tfjs-node-gpu'
+  return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
+}
+
+function isInstalled(packageName: string): boolean {
   try {
-    import.meta.resolve(NATIVE_TENSORFLOW)
-    return { what, state: 'ok', found: 'installed: train --backend node' }
+    import.meta.resolve(packageName)
+    return true
   } catch {
-    const mend = `npm install ${NATIVE_TENSORFLOW}@4.22.0 (Node 20 or 22)`
-    return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
+    return false
   }
 }
 

@@ -70,6 +70,7 @@ describe.skipIf(!isInstalled)('training in graphs', () => {
   })
 
   test('leaves no tensors behind', async () => {
+    await openBackend('node')
     const before = tf.memory().numTensors
     const engine = await openNative(true)
     await engine.step([countingTrainingBatch(0, 4)], 1e-2)
