@@ -128,10 +128,11 @@ function inProcess(contender: Contender, shape: Shape): number | undefined {
       const script = fileURLToPath(new URL('train-torch-plain.py', import.meta.url))
       return run(findPython(undefined), [script, JSON.stringify(options)])
     }
-    return run(process.execPath, [process.argv[1]!, 'measure', JSON.stringify({ contender, shape })])
+    const jiti = fileURLToPath(new URL('../node_modules/jiti/lib/jiti-cli.mjs', import.meta.url))
+    return run(process.execPath, [jiti, process.argv[1]!, 'measure', JSON.stringify({ contender, shape })])
   } catch (error) {
     const { message, stderr } = error as Error & { stderr?: string }
-    const reason = /PenstockError: (.*)/.exec(stderr ?? '')?.[1] ?? message
+    const reason = /PenstockError: (.*)/.exec(stderr ?? '')?.[1] ?? message.split('\n')[0]
     process.stderr.write(`${contender.name} is left out: ${reason}\n`)
     return undefined
   }
