@@ -74,7 +74,7 @@ function simd(): Finding {
 /** What the build adds to the compiled TypeScript. */
 function kernels(): Finding {
   const dist = new URL('..', import.meta.url)
-  const missing = ['tokenizer/kernel.wasm', 'training/tfjs/kernels.wasm'].filter(
+  const missing = ['tokenizer/kernel.wasm', 'training/tfjs/kernels.wasm', 'training/tfjs/update.wasm'].filter(
     name => !existsSync(fileURLToPath(new URL(name, dist))),
   )
   if (missing.length === 0) return { what: 'kernels', state: 'ok', found: 'the compiled kernels are there' }

@@ -52,8 +52,8 @@ describe('the losses of wasm with one thread, from the same weights and batches,
   let expected: Promise<number[]> | undefined
 
   for (const { label, training, isThere, isSlow } of [...runs, torch]) {
-    const steps = isSlow ? 8 : 50
-    test.skipIf(!isThere)(`${label}, over ${steps} steps`, { timeout: slow }, async () => {
+    const steps = isSlow ? 4 : 50
+    test.skipIf(!isThere)(`${label}, over ${steps} steps`, { timeout: 2 * slow }, async () => {
       expected ??= curve({}, 50)
       const wasm = await expected
       const found = await curve(training, steps)
@@ -84,8 +84,8 @@ describe('memory stays flat on', () => {
     { label: 'wasm', training: {}, isThere: true },
     ...runs,
   ] as Run[]) {
-    const steps = isSlow ? 5 : watched
-    test.skipIf(!isThere)(`${label}, over ${steps} steps`, { timeout: slow + 100 * watched }, async () => {
+    const steps = isSlow ? 2 : watched
+    test.skipIf(!isThere)(`${label}, over ${steps} steps`, { timeout: 2 * slow + 100 * watched }, async () => {
       const engine = await openEngine(parseTraining({ threads: 1, ...training }), resolveModel(model))
       const before = await take(engine, Math.ceil(steps / 2))
       const after = await take(engine, steps)

@@ -2,9 +2,9 @@
  * Weights, moments and gradients in one WebAssembly memory that threads share. Each thread updates its own share of all
  * weights there, in place, with kernels of its own instance (assembly/training/optimizer.ts).
  */
-import { readFile } from 'node:fs/promises'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
+import { readKernels } from './kernel-files.js'
 import { decayOf } from './learner.js'
 import { type AdamHyperparameters, adamScales } from './operations.js'
 
@@ -50,8 +50,7 @@ export class SharedState {
     const { model, threads } = setup
     const pages = Math.ceil((layout(weightSpecs(model)).length * elementBytes * (threads + 3)) / pageBytes)
     const memory = setup.memory ?? new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-    const code = await readFile(new URL('update.wasm', import.meta.url))
-    const { instance } = await WebAssembly.instantiate(code, { env: { memory } })
+    const { instance } = await WebAssembly.instantiate(await readKernels('update.wasm'), { env: { memory } })
     return new SharedState(setup, memory, instance.exports as unknown as Kernels)
   }
 

@@ -2,12 +2,11 @@
  * Operations for the wasm backend from kernels of our own (assembly/training.ts), which work in place on the backend's
  * heap: products in any transposition, and whole operations fused. bench/train.ts measures them against the stock ones.
  */
-import { readFile } from 'node:fs/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { Rank, Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import { PenstockError } from '../../errors.js'
 import type { ModelOptions } from '../options.js'
+import { readKernels } from './kernel-files.js'
 import {
   type AdamHyperparameters,
   type AdamWeight,
@@ -74,13 +73,6 @@ async function compileKernels(kinds: 'any' | 'plain'): Promise<WebAssembly.Modul
     setFlagsFromString('--experimental-wasm-relaxed-simd')
   }
   return WebAssembly.compile(WebAssembly.validate(relaxed) ? relaxed : plain)
-}
-
-async function readKernels(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const url = new URL(name, import.meta.url)
-  return readFile(url).catch(error => {
-    throw new PenstockError('BACKEND_UNAVAILABLE', `${name} is missing: build the package again`, {}, error)
-  }) as Promise<Uint8Array<ArrayBuffer>>
 }
 
 /** Tensors of the backend as addresses, and scratch memory for kernels. */
