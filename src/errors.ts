@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'FILE_MISSING'
   | 'FILE_EXISTS'
   | 'FILE_CHANGED' // a source grew, shrank or was replaced while it was read
+  | 'FILE_DAMAGED' // its bytes are not those that were written
   | 'FILE_UNREADABLE'
   | 'FILE_UNWRITABLE'
   | 'FILE_IS_SOURCE' // an output that is one of the inputs

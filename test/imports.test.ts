@@ -16,8 +16,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   stages: ['formats', 'tokenizer', 'sampling', 'training'],
   monitoring: ['formats', 'training', 'stages'],
   pipelines: ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages'],
-  cli: ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages', 'pipelines'],
-  'index.ts': ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages', 'pipelines'],
+  integrity: ['formats', 'training', 'stages', 'pipelines'],
+  cli: ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages', 'pipelines', 'integrity'],
+  'index.ts': ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages', 'pipelines', 'integrity'],
 }
 const PURE = ['errors.ts', 'formats', 'tokenizer', 'sampling']
 

@@ -25,6 +25,7 @@ export default {
         ['Deployment', '/deployment'],
         ['Backends of TensorFlow.js', '/backends'],
         ['Several GPUs and machines', '/distributed'],
+        ['Nothing lost', '/reliability'],
         ['Troubleshooting', '/troubleshooting'],
       ]),
       section('Inside', [['How the house is built', '/architecture']]),

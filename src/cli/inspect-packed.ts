@@ -1,5 +1,5 @@
 /** What is in a packed file: how long its documents are, which tokens they are made of, and how the first ones read. */
-import { checkTokenizer, readManifest } from '../stages/manifest.js'
+import { checkTokenizer, readPackedManifest } from '../stages/manifest.js'
 import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
 import { openTokenizer, type TokenizerFile } from '../stages/tokenizer-file.js'
 import { count } from './terminal.js'
@@ -23,7 +23,7 @@ interface Document {
 export async function inspectPacked(path: string, tokenizerPath?: string): Promise<Record<string, string | number>> {
   const file = await openPackedFile(path)
   try {
-    const manifest = await readManifest(path, file.header)
+    const manifest = await readPackedManifest(path, file.header)
     const { documents, longest, histogram, first } = await lengthsIn(file)
     const opened = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
     if (manifest !== undefined && opened !== undefined) checkTokenizer(manifest, opened, path)

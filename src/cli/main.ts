@@ -24,6 +24,7 @@ import { addCommandsNotHere } from './not-here.js'
 import { addPackCommand } from './pack.js'
 import { addPlanCommand } from './plan.js'
 import { addQuickstartCommand } from './quickstart.js'
+import { addRepairCommand } from './repair.js'
 import { addRunCommand } from './run.js'
 import { addSchemaCommand } from './schema.js'
 import { addSetupCommand } from './setup.js'
@@ -33,6 +34,7 @@ import { addStagesCommand } from './stages.js'
 import { exitCodeOf, printError } from './terminal.js'
 import { addTrainCommand } from './train.js'
 import { addTrainTokenizerCommand } from './train-tokenizer.js'
+import { addVerifyCommand } from './verify.js'
 import { addViewCommand } from './view.js'
 import { addWarmstartCommand } from './warmstart.js'
 
@@ -62,6 +64,8 @@ for (const add of [
   addGenerateCommand,
   addConvertCommand,
   addInspectCommand,
+  addVerifyCommand,
+  addRepairCommand,
   addViewCommand,
   addPlanCommand,
   addGraphCommand,

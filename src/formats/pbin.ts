@@ -60,7 +60,7 @@ export function decodePbinHeader(bytes: Uint8Array, fileBytes: number, where: Wh
     return refuse(8, `no packed file: ${tokenBytes} bytes a token; expected 1, 2 or 4`)
   }
   if (dataBytes === 0) {
-    refuse(0, 'the packed file has no data: its writing was not finished; pack it again')
+    refuse(0, 'the packed file has no data: its writing was not finished; pack it again, or see penstock repair')
   }
   if (dataBytes > fileBytes - PBIN_HEADER_BYTES) {
     const expected = Number.isSafeInteger(dataBytes) ? `${dataBytes}` : 'over 2^53'

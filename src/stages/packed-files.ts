@@ -1,7 +1,7 @@
 /** Several packed files whose documents are to stand in one: of one token width and, as far as it is known, one tokenizer. */
 import { PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
-import { type PackedManifest, readManifest } from './manifest.js'
+import { type PackedManifest, readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 
 export interface PackedFiles {
@@ -22,7 +22,7 @@ export async function openPackedFiles(paths: readonly string[]): Promise<PackedF
     for (const path of paths) {
       const file = await openPackedFile(path)
       files.push(file)
-      manifests.push(await readManifest(path, file.header))
+      manifests.push(await readPackedManifest(path, file.header))
       checkAlike(files[0]!, file)
     }
     return { files, tokenizer: commonTokenizer(manifests, files), close }

@@ -2,15 +2,17 @@
  * Source of the text of a field, from a JSONL file and its index: what `read-file`, `read-lines` and `extract-text` do,
  * for the lines that the index lists. Reads the file once, in order, in stretches of about one MiB.
  */
-import type { FileHandle } from 'node:fs/promises'
+import { type FileHandle, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
 import * as z from 'zod'
-import { PenstockError } from '../errors.js'
+import { PenstockError, toPenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
 import { fieldOption, textExtractor } from './extract-text.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
+import { readIndexManifest } from './manifest.js'
 import { checkUnchanged, openSource } from './read-file.js'
+import { identifySource, isSameSource } from './source-identity.js'
 import { type SourceStage, source } from './stage.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
@@ -50,6 +52,7 @@ export function readDocuments(options: ReadDocumentsOptions): SourceStage<Docume
 async function* indexedLines(path: string, indexPath: string): AsyncGenerator<LineBatch> {
   const { handle, stats } = await openSource(path)
   try {
+    await checkIndexed(path, handle, stats.size, indexPath)
     let number = 0
     let record = 0
     for await (const entries of stretches(indexPath, stats.size)) {
@@ -63,13 +66,33 @@ async function* indexedLines(path: string, indexPath: string): AsyncGenerator<Li
   }
 }
 
+/** @throws FILE_CHANGED when the index was made of another file, or of this one before it was edited */
+async function checkIndexed(path: string, handle: FileHandle, bytes: number, indexPath: string): Promise<void> {
+  const { size } = await stat(indexPath).catch(error => {
+    throw toPenstockError(error, 'FILE_MISSING', { file: indexPath })
+  })
+  const indexed = (await readIndexManifest(indexPath, size))?.source
+  if (indexed === undefined || isSameSource(indexed, await identifySource(handle, bytes))) return
+  throw new PenstockError(
+    'FILE_CHANGED',
+    `the file is not as it was when ${indexPath} was made: index it again, or remove its manifest if the index is right`,
+    {
+      file: path,
+    },
+  )
+}
+
 /**
  * Whether an index lists every line of its file, first to last.
- * @throws FILE_MISSING, IDX_INVALID, PICKLE_INVALID
+ * @throws FILE_MISSING, FILE_CHANGED, IDX_INVALID, PICKLE_INVALID
  */
 export async function indexCoversFile(path: string, indexPath: string): Promise<boolean> {
   const { handle, stats } = await openSource(path)
-  await handle.close()
+  try {
+    await checkIndexed(path, handle, stats.size, indexPath)
+  } finally {
+    await handle.close()
+  }
   let next = 0
   let covers = true
   for await (const entries of stretches(indexPath, stats.size)) {

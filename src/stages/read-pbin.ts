@@ -1,7 +1,7 @@
 /** Source of the token ids of a packed file's documents, in the file's order, in batches of about one MiB. */
 import * as z from 'zod'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
-import { readManifest } from './manifest.js'
+import { readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 import { type SourceStage, source } from './stage.js'
 
@@ -19,7 +19,7 @@ export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
   return source('read-pbin', async function* (context) {
     const file = await openPackedFile(path)
     try {
-      const manifest = await readManifest(path, file.header)
+      const manifest = await readPackedManifest(path, file.header)
       const tokenizer = manifest?.tokenizer
       let number = 0
       for await (const { tokens, lengths } of tokenBatches(file, limit)) {

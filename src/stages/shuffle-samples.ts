@@ -9,7 +9,7 @@ import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block.js'
 import { ORDER_KINDS, sampleOrder } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
-import { checkTokenizer, readManifest } from './manifest.js'
+import { checkTokenizer, readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 import { type SourceStage, source } from './stage.js'
 import { openTokenizer } from './tokenizer-file.js'
@@ -121,6 +121,6 @@ function cursorAt(globalSamples: number, sampleCount: number, file: PackedFile, 
 /** @throws TOKENIZER_MISMATCH when the file's manifest names another tokenizer */
 async function checkPackedWith(tokenizerPath: string | undefined, file: PackedFile): Promise<void> {
   if (tokenizerPath === undefined) return
-  const manifest = await readManifest(file.path, file.header)
+  const manifest = await readPackedManifest(file.path, file.header)
   if (manifest !== undefined) checkTokenizer(manifest, await openTokenizer(tokenizerPath), file.path)
 }

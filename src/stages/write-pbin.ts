@@ -8,9 +8,10 @@ import { endianness } from 'node:os'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import { BlockChecksums } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListPickler } from '../formats/pickle.js'
-import { writeManifest } from './manifest.js'
+import { writePackedManifest } from './manifest.js'
 import { ifExistsOption, type OutputFile, openOutput, writeWhole } from './output-file.js'
 import { type SinkStage, type StageContext, sink } from './stage.js'
 
@@ -42,6 +43,11 @@ async function writePacked(
   context: StageContext,
 ): Promise<void> {
   const pickler = new PairListPickler()
+  const checksums = new BlockChecksums()
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    checksums.update(bytes)
+    await file.write(bytes)
+  }
   let tokenBytes: TokenBytes | undefined
   let tokenizer: TokenizerIdentity | undefined
   let documents = 0
@@ -52,7 +58,7 @@ async function writePacked(
     tokenBytes ??= width
     tokenizer ??= batch.tokenizer
     checkAlike(file.path, { tokenBytes, tokenizer }, { tokenBytes: width, tokenizer: batch.tokenizer })
-    await file.write(littleEndianBytes(batch.tokens))
+    await append(littleEndianBytes(batch.tokens))
     batch.release?.()
     for (const length of batch.lengths) {
       pickler.push(offset, length * width)
@@ -67,10 +73,12 @@ async function writePacked(
   }
   for (const piece of pickler.finish()) await index.write(piece)
   await index.flush()
-  for await (const piece of createReadStream(index.partPath, { highWaterMark: 1 << 18 })) await file.write(piece)
+  for await (const piece of createReadStream(index.partPath, { highWaterMark: 1 << 18 })) await append(piece)
   await file.patch(encodePbinHeader({ dataBytes: offset, tokenBytes }), 0)
-  await writeManifest(file.path, {
+  await writePackedManifest(file.path, {
     version: 1,
+    fileBytes: file.size,
+    checksums: [...checksums.finish()],
     dataBytes: offset,
     tokenBytes,
     documents,

@@ -86,7 +86,7 @@ export async function saveCheckpoint(
     const files = Object.fromEntries(
       await Promise.all(names.map(async file => [file, await fingerprint(join(partial, file))] as const)),
     )
-    await writeFile(join(partial, stateFile), encodeState({ version: 1, ...state, files }))
+    await writeFile(join(partial, stateFile), withDigest({ version: 1, ...state, files } satisfies CheckpointState))
     for (const file of [...names, stateFile]) {
       await sync(join(partial, file))
     }
@@ -172,8 +172,8 @@ function isInside(name: string): boolean {
   return !name.includes('\\') && name.split('/').every(part => !['', '.', '..'].includes(part))
 }
 
-/** The digest stands last and covers the text before it. */
-function encodeState(state: CheckpointState): string {
+/** The state as text; its digest stands last. */
+function withDigest(state: object): string {
   return `${JSON.stringify({ ...state, digest: sha256(JSON.stringify(state)) }, null, 2)}\n`
 }
 
@@ -189,8 +189,8 @@ async function readState(file: string): Promise<CheckpointState> {
   } catch (error) {
     throw invalid('the state is not JSON', error)
   }
-  const { digest: written, ...rest } = (content ?? {}) as Record<string, unknown>
-  if (written !== sha256(JSON.stringify(rest))) {
+  const { digest: _, ...rest } = (content ?? {}) as Record<string, unknown>
+  if (text !== withDigest(rest)) {
     throw invalid('the state does not match its digest')
   }
   const parsed = stateSchema.safeParse(rest)

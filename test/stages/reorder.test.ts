@@ -8,7 +8,7 @@ import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
 import { concatPbin } from '#src/stages/concat-pbin'
 import { filterDocuments } from '#src/stages/filter-documents'
-import { writeManifest } from '#src/stages/manifest'
+import { writePackedManifest } from '#src/stages/manifest'
 import { PieceTable } from '#src/stages/piece-table'
 import { readPbin } from '#src/stages/read-pbin'
 import { shuffleDocuments } from '#src/stages/shuffle-documents'
@@ -101,18 +101,20 @@ describe('concat-pbin', () => {
     const manifest = (sha256: string) =>
       ({
         version: 1,
+        fileBytes: 0,
+        checksums: [] as number[],
         dataBytes: 3,
         tokenBytes: 1,
         documents: 2,
         tokens: 3,
         tokenizer: { sha256, vocabSize: 9 },
       }) as const
-    await writeManifest(paths[0]!, manifest('one'))
-    await writeManifest(paths[1]!, manifest('one'))
+    await writePackedManifest(paths[0]!, manifest('one'))
+    await writePackedManifest(paths[1]!, manifest('one'))
     const ofFirst = async (chosen: string[]) => (await tokensOf(concatPbin({ paths: chosen })))[0]!.tokenizer?.sha256
     expect(await ofFirst(paths.slice(0, 2))).toBe('one')
     expect(await ofFirst(paths)).toBeUndefined()
-    await writeManifest(paths[2]!, manifest('two'))
+    await writePackedManifest(paths[2]!, manifest('two'))
     await expect(ofFirst(paths)).rejects.toMatchObject({ code: 'TOKENIZER_MISMATCH', where: { file: paths[2] } })
   })
 })

@@ -1,0 +1,35 @@
+/** Holds the bytes of a file against the checksums of its manifest, and names the blocks that differ. */
+import { readSync } from 'node:fs'
+import { PenstockError } from '../errors.js'
+import { BlockChecksums, CHECKSUM_BLOCK_BYTES } from '../formats/checksum.js'
+import type { Findings } from './findings.js'
+
+const CHUNK_BYTES = 1 << 20
+
+interface CheckedFile {
+  readonly path: string
+  readonly fd: number
+  /** First byte that the checksums cover. */
+  readonly from: number
+  readonly fileBytes: number
+  readonly checksums: readonly number[]
+}
+
+export function checkBlocks(file: CheckedFile, findings: Findings): void {
+  const { path, fd, from, fileBytes, checksums } = file
+  const found = new BlockChecksums()
+  const chunk = new Uint8Array(CHUNK_BYTES)
+  for (let position = from; position < fileBytes; ) {
+    const read = readSync(fd, chunk, 0, CHUNK_BYTES, position)
+    if (read === 0) break
+    found.update(chunk.subarray(0, read))
+    position += read
+  }
+  found.finish().forEach((checksum, block) => {
+    if (checksum === checksums[block]) return
+    const start = from + block * CHECKSUM_BLOCK_BYTES
+    const end = Math.min(fileBytes, start + CHECKSUM_BLOCK_BYTES)
+    const message = `bytes ${start} to ${end} are not those that were written`
+    findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: path, byteOffset: start }))
+  })
+}

@@ -1,0 +1,157 @@
+/**
+ * The deep check: makes an index or the tokens of a packed file anew from their source, in memory, and compares. Costs as
+ * much as making them.
+ */
+import * as z from 'zod'
+import { PenstockError } from '../errors.js'
+import type { LineBatch, TokenBatch } from '../formats/batches.js'
+import { createIndexReader } from '../formats/idx.js'
+import { checkDefinition } from '../pipelines/check.js'
+import { definitionOf } from '../pipelines/definition.js'
+import { stageRegistry } from '../pipelines/registry.js'
+import { runPipeline } from '../pipelines/run.js'
+import { readPackedManifest } from '../stages/manifest.js'
+import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
+import { openSource } from '../stages/read-file.js'
+import { type SinkStage, sink } from '../stages/stage.js'
+import { openTokenizer } from '../stages/tokenizer-file.js'
+import type { Findings } from './findings.js'
+
+/** What the tokens of a packed file were made with. */
+export interface PackedSource {
+  readonly source: string
+  readonly tokenizer: string
+  readonly field: string
+  /** The token behind each document; what the manifest tells when undefined. */
+  readonly endOfDocument: string | undefined
+}
+
+const CHUNK_BYTES = 256 << 10
+// A record that was left out when the file was made is left out again.
+const FAULTS = { faulty: 'skip' }
+
+/** @throws what reading the source throws */
+export async function comparePacked(path: string, made: PackedSource, findings: Findings): Promise<void> {
+  const file = await openPackedFile(path)
+  try {
+    const { tokenizer, field } = made
+    const end_of_document = made.endOfDocument ?? (await recordedEnd(file, tokenizer))
+    const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...FAULTS }
+    await runInto(
+      [
+        ...linesOf(made.source),
+        { 'extract-text': { field, ...FAULTS } },
+        { 'tokenize-batches': end_of_document === undefined ? tokenize : { ...tokenize, end_of_document } },
+      ],
+      'tokens',
+      () => compareTokens(file, findings),
+    )
+  } finally {
+    await file.close()
+  }
+}
+
+/** The token that the manifest tells to stand behind each document. */
+async function recordedEnd(file: PackedFile, tokenizerPath: string): Promise<string | undefined> {
+  const id = (await readPackedManifest(file.path, file.header))?.tokenizer?.endOfDocumentId
+  return id === undefined ? undefined : (await openTokenizer(tokenizerPath)).tokenizer.decode([id])
+}
+
+/** @throws what reading the source throws */
+export async function compareIndex(path: string, source: string, findings: Findings): Promise<void> {
+  await runInto(linesOf(source), 'lines', () => compareLines(path, findings))
+}
+
+const linesOf = (source: string): object[] => [
+  { 'read-file': { path: source } },
+  { 'read-lines': FAULTS },
+  { 'validate-json': FAULTS },
+]
+
+async function runInto(
+  stages: readonly object[],
+  accepts: 'lines' | 'tokens',
+  create: () => SinkStage<never>,
+): Promise<void> {
+  const compare = { summary: '', accepts, options: z.strictObject({}), create }
+  const definition = definitionOf({ name: 'verify', stages: [...stages, { compare: {} }] }, 'penstock verify')
+  for (const pipeline of checkDefinition(definition, { ...stageRegistry, compare })) await runPipeline(pipeline)
+}
+
+function compareTokens(file: PackedFile, findings: Findings): SinkStage<TokenBatch> {
+  return sink('compare', async input => {
+    let position = 0
+    let record = 0
+    const differs = (message: string): void =>
+      findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: file.path, record }))
+    for await (const { tokens, lengths, release } of input) {
+      const stored = file.readTokens(position, Math.min(tokens.length, file.tokenCount - position))
+      const place = tokens.findIndex((id, index) => id !== stored[index])
+      release?.()
+      if (place >= 0) {
+        record += documentAt(place, lengths)
+        return differs(`token ${position + place} is not the one that the source gives`)
+      }
+      position += tokens.length
+      record += lengths.length
+    }
+    if (position < file.tokenCount) differs(`the source gives ${position} tokens, the file has ${file.tokenCount}`)
+  })
+}
+
+/** The document of a batch that a token of the batch belongs to. */
+function documentAt(token: number, lengths: Uint32Array): number {
+  let end = 0
+  return lengths.findIndex(length => {
+    end += length
+    return token < end
+  })
+}
+
+function compareLines(path: string, findings: Findings): SinkStage<LineBatch> {
+  return sink('compare', async input => {
+    const blocks = indexBlocks(path)
+    let block: readonly number[] = []
+    let place = 0
+    let record = 0
+    const differs = (message: string): void =>
+      findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: path, record }))
+    const hasNext = async (): Promise<boolean> => {
+      if (place < block.length) return true
+      block = (await blocks.next()).value ?? []
+      place = 0
+      return block.length > 0
+    }
+    for await (const { byteOffset, starts, ends } of input) {
+      for (let line = 0; line < starts.length; line++, record++, place += 2) {
+        if (!(await hasNext())) return differs('the source has more lines')
+        const start = byteOffset + starts[line]!
+        if (block[place] === start && block[place + 1] === ends[line]! - starts[line]!) continue
+        return differs(
+          `the line starts at byte ${start}; the index tells ${block[place]} and ${block[place + 1]} bytes`,
+        )
+      }
+    }
+    if (await hasNext()) differs('the source has fewer lines')
+  })
+}
+
+/** The entries of an index, [offset, length, ...], some at a time. @throws PICKLE_INVALID, IDX_INVALID */
+async function* indexBlocks(path: string): AsyncGenerator<readonly number[], undefined> {
+  const { handle } = await openSource(path)
+  try {
+    let entries: number[] = []
+    const reader = createIndexReader(pairs => entries.push(...pairs), { where: { file: path } })
+    const chunk = new Uint8Array(CHUNK_BYTES)
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES)
+      if (bytesRead === 0) break
+      reader.feed(chunk.subarray(0, bytesRead))
+      if (entries.length > 0) yield entries
+      entries = []
+    }
+    reader.end()
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,74 @@
+/** Finds the index of a packed file by its form, where the header does not tell its place. */
+import { readSync } from 'node:fs'
+import { PenstockError } from '../errors.js'
+import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
+import { PairListReader } from '../formats/pickle-reader.js'
+
+export interface FoundIndex {
+  /** The tokens before it. */
+  readonly dataBytes: number
+  /** It ends where the file does, and covers all tokens. */
+  readonly isWhole: boolean
+}
+
+/** How the reference and we begin an index: PROTO 4, FRAME. */
+const INDEX_START = Buffer.from([0x80, 4, 0x95])
+const WINDOW_BYTES = 1 << 20
+
+/** The last place from which on the file reads as an index, or as the beginning of one. */
+export function findIndex(path: string, fd: number, fileBytes: number, tokenBytes: TokenBytes): FoundIndex | undefined {
+  const overlap = INDEX_START.length - 1
+  for (let end = fileBytes; end > PBIN_HEADER_BYTES; end -= WINDOW_BYTES) {
+    const start = Math.max(PBIN_HEADER_BYTES, end - WINDOW_BYTES)
+    const window = readBytes(fd, start, Math.min(fileBytes, end + overlap) - start)
+    for (let place = window.lastIndexOf(INDEX_START); place >= 0; place = lastBefore(window, place)) {
+      const dataBytes = start + place - PBIN_HEADER_BYTES
+      if (dataBytes === 0 || dataBytes % tokenBytes !== 0) continue
+      const isWhole = readsAsIndex(path, fd, fileBytes, dataBytes)
+      if (isWhole !== undefined) return { dataBytes, isWhole }
+    }
+  }
+  return undefined
+}
+
+const lastBefore = (window: Buffer, place: number): number =>
+  place === 0 ? -1 : window.lastIndexOf(INDEX_START, place - 1)
+
+/** Whether it is whole; undefined when it is none. */
+function readsAsIndex(path: string, fd: number, fileBytes: number, dataBytes: number): boolean | undefined {
+  let next = 0
+  const reader = new PairListReader(pairs => {
+    for (let entry = 0; entry < pairs.length; entry += 2) {
+      if (pairs[entry] !== next)
+        throw new PenstockError('PBIN_INVALID', 'no index of documents in a row', { file: path })
+      next += pairs[entry + 1]!
+    }
+  })
+  try {
+    for (let position = PBIN_HEADER_BYTES + dataBytes; position < fileBytes; position += WINDOW_BYTES) {
+      reader.feed(readBytes(fd, position, Math.min(WINDOW_BYTES, fileBytes - position)))
+    }
+  } catch (error) {
+    if (error instanceof PenstockError) return undefined
+    throw error
+  }
+  if (next === 0 || next > dataBytes) return undefined
+  try {
+    reader.end()
+    return next === dataBytes
+  } catch {
+    return false
+  }
+}
+
+/** @throws PBIN_INVALID when the file ends before */
+export function readBytes(fd: number, position: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  for (let done = 0; done < length; ) {
+    const read = readSync(fd, bytes, done, length - done, position + done)
+    if (read === 0)
+      throw new PenstockError('PBIN_INVALID', 'the file shrank while it was read', { byteOffset: position })
+    done += read
+  }
+  return bytes
+}

@@ -1,0 +1,120 @@
+/**
+ * Rebuilds a packed file whose header or index is lost: from an index that is still there, though the header does not
+ * tell where, or from the end-of-document tokens. The result is a new file; the damaged one is only read.
+ */
+import { Readable, type Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { PenstockError } from '../errors.js'
+import type { TokenArray, TokenBatch } from '../formats/batches.js'
+import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
+import { PackedFile } from '../stages/packed-file.js'
+import { openSource } from '../stages/read-file.js'
+import { tokenBatches } from '../stages/read-pbin.js'
+import { writePbin } from '../stages/write-pbin.js'
+import { findIndex, readBytes } from './find-index.js'
+
+export interface RepairOptions {
+  /** Where the repaired file goes; an existing file is replaced when the new one is whole. */
+  readonly output: string
+  /** The token behind each document, for a file whose index is lost. */
+  readonly endOfDocumentId: number | undefined
+}
+
+export interface Repair {
+  readonly output: string
+  readonly documents: number
+  readonly tokens: number
+  /** What was found, and what is lost. */
+  readonly notes: readonly string[]
+}
+
+type Documents = AsyncGenerator<{ readonly tokens: TokenArray; readonly lengths: Uint32Array }>
+
+const WINDOW_TOKENS = 1 << 18
+
+/**
+ * @throws PBIN_INVALID when nothing can be rebuilt: no header, or neither an index nor an end-of-document token
+ */
+export async function repairPacked(path: string, { output, endOfDocumentId }: RepairOptions): Promise<Repair> {
+  const { handle, stats } = await openSource(path)
+  try {
+    const { tokenBytes, promised } = readHeader(path, handle.fd, stats.size)
+    const index = findIndex(path, handle.fd, stats.size, tokenBytes)
+    const dataBytes = index?.dataBytes ?? dataBytesOf(promised, stats.size, tokenBytes)
+    const notes = [
+      promised === dataBytes
+        ? 'the header is right'
+        : `the header tells ${promised} bytes of tokens; found ${dataBytes}`,
+      index === undefined ? 'no index found' : index.isWhole ? 'the index is whole' : 'the index is cut off',
+    ]
+    const file = new PackedFile(path, handle, { tokenBytes, dataBytes }, stats.size)
+    const documents = index?.isWhole ? tokenBatches(file) : documentsByEnd(file, endOfDocumentId, notes)
+    const written = { documents: 0, tokens: 0 }
+    const sink = writePbin({ path: output, if_exists: 'override' })
+    await pipeline(Readable.from(counted(documents, written)), sink as Writable)
+    return { output, ...written, notes }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Only the token's width must be right. */
+function readHeader(path: string, fd: number, fileBytes: number): { tokenBytes: TokenBytes; promised: number } {
+  const header = readBytes(fd, 0, Math.min(PBIN_HEADER_BYTES, fileBytes))
+  const tokenBytes = header.length < PBIN_HEADER_BYTES ? 0 : header.readUInt32LE(8)
+  if (tokenBytes !== 1 && tokenBytes !== 2 && tokenBytes !== 4) {
+    const message = 'the header does not tell how wide a token is: nothing can be rebuilt'
+    throw new PenstockError('PBIN_INVALID', message, { file: path, byteOffset: 8 })
+  }
+  return { tokenBytes, promised: Number(header.readBigUInt64LE(0)) }
+}
+
+/** Without an index: what the header tells, or all that follows it. */
+function dataBytesOf(promised: number, fileBytes: number, tokenBytes: TokenBytes): number {
+  const room = fileBytes - PBIN_HEADER_BYTES
+  if (promised > 0 && promised <= room && promised % tokenBytes === 0) return promised
+  return room - (room % tokenBytes)
+}
+
+/** A document is what stands before each end token, that included. */
+async function* documentsByEnd(file: PackedFile, end: number | undefined, notes: string[]): Documents {
+  if (end === undefined) {
+    const message = 'the index is lost: to find the documents, tell the token that ends them'
+    throw new PenstockError('PBIN_INVALID', message, { file: file.path })
+  }
+  let start = 0
+  while (start < file.tokenCount) {
+    const { length, lengths } = documentsFrom(file, start, end)
+    if (length === 0) break
+    yield { tokens: file.readTokens(start, length), lengths: Uint32Array.from(lengths) }
+    start += length
+  }
+  const lost = file.tokenCount - start
+  if (lost > 0) notes.push(`${lost} tokens behind the last end of a document are left out`)
+}
+
+/** The whole documents of a window of tokens; the window grows until it holds one. */
+function documentsFrom(file: PackedFile, start: number, end: number): { length: number; lengths: number[] } {
+  for (let size = WINDOW_TOKENS; ; size *= 4) {
+    const tokens = file.readTokens(start, Math.min(size, file.tokenCount - start))
+    const lengths: number[] = []
+    let length = 0
+    for (let place = tokens.indexOf(end); place >= 0; place = tokens.indexOf(end, length)) {
+      lengths.push(place + 1 - length)
+      length = place + 1
+    }
+    if (length > 0 || start + size >= file.tokenCount) return { length, lengths }
+  }
+}
+
+async function* counted(
+  documents: Documents,
+  written: { documents: number; tokens: number },
+): AsyncGenerator<TokenBatch> {
+  let number = 0
+  for await (const { tokens, lengths } of documents) {
+    written.documents += lengths.length
+    written.tokens += tokens.length
+    yield { kind: 'tokens', number: number++, byteLength: tokens.byteLength, tokens, lengths, tokenizer: undefined }
+  }
+}

@@ -1,0 +1,67 @@
+/** Checks an index: its form, its manifest, and that its source is still the one it was made of. */
+import type { FileHandle } from 'node:fs/promises'
+import { PenstockError } from '../errors.js'
+import { createIndexReader } from '../formats/idx.js'
+import { type IndexManifest, readIndexManifest } from '../stages/manifest.js'
+import { openSource } from '../stages/read-file.js'
+import { identifySource, isSameSource } from '../stages/source-identity.js'
+import { checkBlocks } from './block-check.js'
+import { Findings, type Verdict } from './findings.js'
+
+const CHUNK_BYTES = 256 << 10
+
+/** @param source the file that is indexed, where it is at hand */
+export async function verifyIndex(path: string, source: string | undefined): Promise<Verdict> {
+  const findings = new Findings()
+  const counts = { records: 0, bytes: 0 }
+  await findings.of(async () => {
+    const { handle, stats } = await openSource(path)
+    try {
+      counts.bytes = stats.size
+      const manifest = await findings.of(() => readIndexManifest(path, stats.size))
+      const sourceBytes = source === undefined ? undefined : await checkSource(path, source, manifest, findings)
+      if (manifest === undefined) findings.noManifest(path)
+      else checkBlocks({ path, fd: handle.fd, from: 0, fileBytes: stats.size, checksums: manifest.checksums }, findings)
+      counts.records = await countEntries(path, handle, sourceBytes)
+      if (manifest !== undefined && manifest.records !== counts.records) {
+        const message = `${counts.records} records; the manifest tells ${manifest.records}`
+        findings.add('damaged', new PenstockError('IDX_INVALID', message, { file: path }))
+      }
+    } finally {
+      await handle.close()
+    }
+  })
+  return { path, kind: 'index', counts, findings: findings.list }
+}
+
+/** @returns the source's size */
+async function checkSource(
+  path: string,
+  source: string,
+  manifest: IndexManifest | undefined,
+  findings: Findings,
+): Promise<number> {
+  const { handle, stats } = await openSource(source)
+  try {
+    if (manifest?.source !== undefined && !isSameSource(manifest.source, await identifySource(handle, stats.size))) {
+      const message = `${source} is not as it was when this index was made: index it again`
+      findings.add('damaged', new PenstockError('FILE_CHANGED', message, { file: path }))
+    }
+    return stats.size
+  } finally {
+    await handle.close()
+  }
+}
+
+/** @throws PICKLE_INVALID, IDX_INVALID */
+async function countEntries(path: string, handle: FileHandle, sourceBytes: number | undefined): Promise<number> {
+  const where = { file: path }
+  const reader = createIndexReader(() => {}, sourceBytes === undefined ? { where } : { where, sourceBytes })
+  const chunk = new Uint8Array(CHUNK_BYTES)
+  for (let position = 0; ; ) {
+    const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, position)
+    if (bytesRead === 0) return reader.end()
+    reader.feed(chunk.subarray(0, bytesRead))
+    position += bytesRead
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Checks a packed file: header and index, that its documents fill the data without a gap, its manifest and checksums,
+ * that its tokens are ones of the vocabulary and its documents end as they should.
+ */
+import { PenstockError } from '../errors.js'
+import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
+import { checkTokenizer, type PackedManifest, readPackedManifest } from '../stages/manifest.js'
+import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
+import { openTokenizer } from '../stages/tokenizer-file.js'
+import { checkBlocks } from './block-check.js'
+import { Findings, type Verdict } from './findings.js'
+
+const WINDOW_TOKENS = 1 << 18
+
+/** @param tokenizerPath the tokenizer that the tokens should be of */
+export async function verifyPacked(path: string, tokenizerPath: string | undefined): Promise<Verdict> {
+  const findings = new Findings()
+  const counts = { documents: 0, tokens: 0, bytes: 0 }
+  await findings.of(async () => {
+    const file = await openPackedFile(path)
+    try {
+      counts.tokens = file.tokenCount
+      counts.bytes = file.fileBytes
+      const manifest = await findings.of(() => readPackedManifest(path, file.header))
+      checkContents(file, manifest, findings)
+      const vocabulary = await vocabularyOf(path, manifest, tokenizerPath, findings)
+      counts.documents = await checkDocuments(file, vocabulary, findings)
+      checkCount(path, manifest, counts.documents, findings)
+    } finally {
+      await file.close()
+    }
+  })
+  return { path, kind: 'packed file', counts, findings: findings.list }
+}
+
+function checkContents(file: PackedFile, manifest: PackedManifest | undefined, findings: Findings): void {
+  const { path, fileBytes } = file
+  if (manifest === undefined) {
+    findings.noManifest(path)
+    return
+  }
+  if (manifest.fileBytes !== fileBytes) {
+    const message = `${fileBytes} bytes; ${manifest.fileBytes} were written`
+    findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: path }))
+  }
+  const { checksums } = manifest
+  checkBlocks({ path, fd: file.fd, from: PBIN_HEADER_BYTES, fileBytes, checksums }, findings)
+}
+
+interface Vocabulary {
+  /** Ids are below it. */
+  readonly size: number
+  /** Behind each document, when the tokens were made so. */
+  readonly endOfDocumentId: number | undefined
+}
+
+async function vocabularyOf(
+  path: string,
+  manifest: PackedManifest | undefined,
+  tokenizerPath: string | undefined,
+  findings: Findings,
+): Promise<Vocabulary> {
+  const endOfDocumentId = manifest?.tokenizer?.endOfDocumentId
+  if (tokenizerPath === undefined) return { size: Number.POSITIVE_INFINITY, endOfDocumentId }
+  const opened = await openTokenizer(tokenizerPath)
+  if (manifest !== undefined) await findings.of(async () => checkTokenizer(manifest, opened, path))
+  return { size: opened.tokenizer.totalSize, endOfDocumentId }
+}
+
+/** Reads index and tokens side by side; the first finding of a kind speaks for all of its kind. */
+async function checkDocuments(file: PackedFile, vocabulary: Vocabulary, findings: Findings): Promise<number> {
+  const { path } = file
+  let record = 0
+  let next = 0
+  let withoutEnd = 0
+  let first: number | undefined
+  const damaged = (message: string): void =>
+    findings.add('damaged', new PenstockError('PBIN_INVALID', message, { file: path, record }))
+  const tokens = new TokenWindow(file)
+  for await (const block of file.documents()) {
+    for (let entry = 0; entry < block.length; entry += 2, record++) {
+      const [start, length] = [block[entry]!, block[entry + 1]!]
+      if (start !== next) {
+        damaged(`the document starts at token ${start}, the one before ends at ${next}`)
+        return record
+      }
+      next = start + length
+      if (vocabulary.endOfDocumentId === undefined || length === 0) continue
+      if (tokens.at(next - 1) === vocabulary.endOfDocumentId) continue
+      withoutEnd++
+      first ??= record
+    }
+  }
+  if (next !== file.tokenCount) damaged(`the documents end at token ${next}, the data at ${file.tokenCount}`)
+  if (withoutEnd > 0) {
+    const message = `${withoutEnd} documents do not end with the token ${vocabulary.endOfDocumentId}; the first one here`
+    findings.add('doubtful', new PenstockError('PBIN_INVALID', message, { file: path, record: first! }))
+  }
+  checkIds(file, vocabulary, findings)
+  return record
+}
+
+function checkIds(file: PackedFile, { size }: Vocabulary, findings: Findings): void {
+  if (size >= 2 ** (8 * file.header.tokenBytes)) return
+  for (let start = 0; start < file.tokenCount; start += WINDOW_TOKENS) {
+    const tokens = file.readTokens(start, Math.min(WINDOW_TOKENS, file.tokenCount - start))
+    const place = tokens.findIndex(id => id >= size)
+    if (place < 0) continue
+    const message = `token ${start + place} has the id ${tokens[place]}; the tokenizer ends at ${size - 1}`
+    findings.add('damaged', new PenstockError('TOKENIZER_MISMATCH', message, { file: file.path }))
+    return
+  }
+}
+
+function checkCount(path: string, manifest: PackedManifest | undefined, documents: number, findings: Findings): void {
+  if (manifest === undefined || manifest.documents === documents) return
+  const message = `${documents} documents; the manifest tells ${manifest.documents}`
+  findings.add('damaged', new PenstockError('PBIN_INVALID', message, { file: path }))
+}
+
+/** Tokens by their number, cheap when the numbers grow. */
+class TokenWindow {
+  private readonly file: PackedFile
+  private tokens: ReturnType<PackedFile['readTokens']> = new Uint8Array(0)
+  private start = 0
+
+  constructor(file: PackedFile) {
+    this.file = file
+  }
+
+  at(position: number): number {
+    if (position < this.start || position >= this.start + this.tokens.length) {
+      this.start = position
+      this.tokens = this.file.readTokens(position, Math.min(WINDOW_TOKENS, this.file.tokenCount - position))
+    }
+    return this.tokens[position - this.start]!
+  }
+}

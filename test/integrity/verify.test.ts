@@ -1,0 +1,139 @@
+import { appendFileSync, cpSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { isSound } from '#src/integrity/findings'
+import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../stages/support.js'
+import {
+  type Corpus,
+  codesIn,
+  DOCUMENTS,
+  flipBit,
+  makeCheckpoint,
+  makeCorpus,
+  verdictOf,
+  verdictsOf,
+} from './fixtures.js'
+
+const folder = temporaryFolder()
+const made = makeCorpus(folder)
+let corpus: Corpus
+beforeEach(async () => {
+  corpus = await made
+})
+
+/** Changes a copy of a file, with or without its manifest, and answers the verdict on it. */
+async function verdictOnChanged(path: string, change: (copy: string) => void, withManifest: boolean) {
+  const copy = join(folder, `changed${path.slice(path.lastIndexOf('.'))}`)
+  cpSync(path, copy)
+  rmSync(`${copy}.manifest`, { force: true })
+  if (withManifest) cpSync(`${path}.manifest`, `${copy}.manifest`)
+  change(copy)
+  return verdictOf(copy)
+}
+
+describe('verify', () => {
+  it('finds nothing wrong with what was just written, and counts it', async () => {
+    const [index, packed] = [await verdictOf(corpus.index), await verdictOf(corpus.packed)]
+    expect(index).toMatchObject({ kind: 'index', counts: { records: DOCUMENTS }, findings: [] })
+    expect(packed).toMatchObject({ kind: 'packed file', counts: { documents: DOCUMENTS }, findings: [] })
+  })
+
+  it('finds every flipped bit of an index and a packed file by their manifests', async () => {
+    for (const path of [corpus.index, corpus.packed]) {
+      const bits = statSync(path).size * 8
+      await fc.assert(
+        fc.asyncProperty(fc.nat(bits - 1), async bit => {
+          const verdict = await verdictOnChanged(path, copy => flipBit(copy, bit), true)
+          expect(isSound(verdict)).toBe(false)
+        }),
+        { numRuns: 150 },
+      )
+    }
+  })
+
+  it('finds every cut and every extension without a manifest', async () => {
+    for (const path of [corpus.index, corpus.packed]) {
+      const size = statSync(path).size
+      for (let bytes = 0; bytes < size; bytes += 7) {
+        const verdict = await verdictOnChanged(path, copy => truncateSync(copy, bytes), false)
+        expect(isSound(verdict), `${path} cut to ${bytes}`).toBe(false)
+      }
+      for (const extra of [1, 2, 100]) {
+        const verdict = await verdictOnChanged(path, copy => appendFileSync(copy, Buffer.alloc(extra, 0x2e)), false)
+        expect(isSound(verdict), `${path} longer by ${extra}`).toBe(false)
+      }
+    }
+  })
+
+  it('says where a file is damaged, and that without a manifest less is seen', async () => {
+    const data = 40
+    const damaged = await verdictOnChanged(corpus.packed, copy => flipBit(copy, data * 8), true)
+    expect(codesIn(damaged)).toEqual(['FILE_DAMAGED'])
+    expect(damaged.findings[0]!.error.where.byteOffset).toBe(12)
+    const unseen = await verdictOnChanged(corpus.packed, copy => flipBit(copy, data * 8), false)
+    expect([codesIn(unseen), codesIn(unseen, 'note')]).toEqual([[], ['FILE_MISSING']])
+  })
+
+  it('finds every flipped bit, cut and lost file of a checkpoint', async () => {
+    const path = await makeCheckpoint(join(folder, 'checkpoints'))
+    expect(await verdictOf(path)).toMatchObject({ kind: 'checkpoint', counts: { step: 3, files: 2 }, findings: [] })
+    for (const name of ['state.json', 'model.safetensors', 'optimizer.safetensors']) {
+      const file = join(path, name)
+      const whole = readFileSync(file)
+      for (let bit = 0; bit < whole.length * 8; bit += 101) {
+        flipBit(file, bit)
+        expect(isSound(await verdictOf(path)), `${name}, bit ${bit}`).toBe(false)
+        writeFileSync(file, whole)
+      }
+      truncateSync(file, whole.length - 1)
+      expect(codesIn(await verdictOf(path))).toEqual(['CHECKPOINT_INVALID'])
+      rmSync(file)
+      expect(isSound(await verdictOf(path))).toBe(false)
+      writeFileSync(file, whole)
+    }
+  })
+
+  it('refuses an index whose source was edited', async () => {
+    const source = readFileSync(corpus.source)
+    writeFileSync(corpus.source, source.toString().replace('line 7', 'LINE 7'))
+    expect(codesIn(await verdictOf(corpus.index))).toEqual(['FILE_CHANGED'])
+    writeFileSync(corpus.source, source)
+  })
+
+  it('holds tokens against the tokenizer', async () => {
+    const other = join(folder, 'other.json')
+    writeFileSync(other, `${JSON.stringify(byteTokenizer())} `)
+    expect(codesIn(await verdictOf(corpus.packed, { tokenizer: other }))).toEqual(['TOKENIZER_MISMATCH'])
+    const { tokenizer } = corpus
+    expect((await verdictOf(corpus.packed, { tokenizer })).findings).toEqual([])
+    const wide = await verdictOnChanged(corpus.packed, copy => flipBit(copy, 13 * 8 + 7), false)
+    expect(codesIn(wide)).toEqual([])
+  })
+
+  it('compares with the source on demand, and names the first document that differs', async () => {
+    const { source, tokenizer } = corpus
+    const deep = { deep: true, source, tokenizer }
+    expect((await verdictOf(corpus.packed, deep)).findings).toEqual([])
+    expect((await verdictOf(corpus.index, deep)).findings).toEqual([])
+    const edited = join(folder, 'edited.jsonl')
+    writeFileSync(edited, readFileSync(source, 'utf8').replace('line 41', 'line 42'))
+    const verdict = await verdictOf(corpus.packed, { ...deep, source: edited })
+    expect(verdict.findings.at(-1)!.error).toMatchObject({ code: 'FILE_DAMAGED', where: { record: 41 } })
+    writeFileSync(edited, readFileSync(source, 'utf8').replace('line 41', 'line 4'))
+    const moved = await verdictOf(corpus.index, { deep: true, source: edited })
+    expect(moved.findings.at(-1)!.error).toMatchObject({ code: 'FILE_DAMAGED', where: { record: 41 } })
+    expect(codesIn(await verdictOf(corpus.packed, { ...deep, endOfDocument: 'line' }))).toContain('FILE_DAMAGED')
+    expect(END).not.toBe('line')
+  })
+
+  it('goes through folders, and tells what killed runs left', async () => {
+    writeFileSync(join(folder, 'lost.pbin.part'), '')
+    const kinds = (await verdictsOf(folder)).map(({ kind }) => kind)
+    expect(kinds).toContain('index')
+    expect(kinds).toContain('packed file')
+    expect(kinds).toContain('checkpoint')
+    expect(kinds).toContain('leftover')
+  })
+})
