@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import { encodePbinHeader, PBIN_HEADER_BYTES } from '../dist/formats/pbin.js'
 import { writePairList } from '../dist/formats/pickle.js'
 import { readPairList } from '../dist/formats/pickle-reader.js'
@@ -181,25 +182,34 @@ function instructionCheck(root, folder, penstock) {
     process.stdout.write(`Instruction data: ${noTemplates}\n`)
     return []
   }
-  const [ours, theirs] = ['ours', 'reference'].map(side => instructionFolder(join(folder, side), tokenizer))
-  const args = config => ['data', 'prepare_instruction_tuning_data', '--config_file_path', config]
-  const filesOf = path =>
-    Object.fromEntries(
-      readdirSync(path, { recursive: true })
-        .filter(name => /\.(jsonl|idx|pbin)$/.test(name))
-        .map(name => [name.replaceAll(/\.[0-9a-f]{7}|_[0-9a-f]{7}/g, ''), bytesOf(join(path, name))]),
+  return Object.entries(INSTRUCTIONS).map(([name, configs]) => {
+    const [ours, theirs] = ['ours', 'reference'].map(side =>
+      instructionFolder(join(folder, `${name.replaceAll(' ', '-')}.${side}`), tokenizer, configs),
     )
-  return [
-    {
-      name: 'instruction data',
-      job: { do: 'command', args: args(join(theirs, 'chat.yaml')) },
+    const args = config => ['data', 'prepare_instruction_tuning_data', '--config_file_path', join(config, 'chat.yaml')]
+    return {
+      name,
+      job: { do: 'command', args: args(theirs) },
       ours: () => {
-        const { status, stderr } = penstock(args(join(ours, 'chat.yaml')))
+        const { status, stderr } = penstock(args(ours))
         if (status !== 0) throw new Error(stderr)
-        return [filesOf(join(ours, 'out')), filesOf(join(theirs, 'out'))]
+        return [preparedFiles(ours), preparedFiles(theirs)]
       },
-    },
-  ]
+    }
+  })
+}
+
+/** Every file of the folder that was made, without the hash of its configuration and without its own path. */
+function preparedFiles(folder) {
+  const out = join(folder, 'out')
+  const plain = text => text.replaceAll(folder, '').replaceAll(/[._][0-9a-f]{7}/g, '')
+  const contentOf = name => {
+    if (!name.endsWith('.yaml')) return bytesOf(join(out, name))
+    // Of a file of settings the values count, not how YAML spells them.
+    return parse(plain(readFileSync(join(out, name), 'utf8')))
+  }
+  const names = readdirSync(out, { recursive: true }).filter(name => /\.(jsonl|idx|pbin|yaml)$/.test(name))
+  return Object.fromEntries(names.sort().map(name => [plain(name), contentOf(name)]))
 }
 
 function isInstalled(name) {
@@ -212,7 +222,7 @@ function isInstalled(name) {
 }
 
 /** Records with every kind of number, spacing and escape; roles of two names; texts that templates could trip over. */
-function instructionFolder(folder, tokenizer) {
+function instructionFolder(folder, tokenizer, { chat, pack }) {
   mkdirSync(folder)
   const numbers = ['1.0', '1e-7', '1e22', '0.1', '-0.0', '123456789012345678901234567890', '1E16', '12345.678', '5']
   const texts = ['Hi ünï 😀', 'A\nB "q" \\ /', "<tag> & '", '', 'tab\t']
@@ -225,8 +235,8 @@ function instructionFolder(folder, tokenizer) {
   })
   writeFileSync(join(folder, 'chats.jsonl'), `${lines.join('\n')}\n`)
   const paths = name => `src_path: ${join(folder, 'chats.jsonl')}\n  dst_path: ${join(folder, name)}`
-  writeFileSync(join(folder, 'pack.yaml'), PACK_CONFIG(paths('x.pbin'), join(folder, 'x.idx'), tokenizer))
-  writeFileSync(join(folder, 'chat.yaml'), CHAT_CONFIG(paths('out/chats.jsonl'), join(folder, 'pack.yaml')))
+  writeFileSync(join(folder, 'pack.yaml'), pack(paths('x.pbin'), join(folder, 'x.idx'), tokenizer))
+  writeFileSync(join(folder, 'chat.yaml'), chat(paths('out/chats.jsonl'), join(folder, 'pack.yaml')))
   return folder
 }
 
@@ -268,6 +278,59 @@ jinja2_chat_template: |
   {% endif %}
   {% endfor %}
 `
+
+/** As the tutorial does it: padded and cut to one conversation a block, with words of the vocabulary as special tokens. */
+const TUTORIAL_PACK = (paths, index, tokenizer) =>
+  PACK_CONFIG(paths, index, tokenizer)
+    .replace('  processed_samples_queue_size: 300\n', '$&  sequence_length: 64\n')
+    .replace(
+      / {2}config: .*\n/,
+      `  config:
+    pretrained_model_name_or_path: ${tokenizer}
+    padding: max_length
+    truncation: true
+    max_length: \${settings.sequence_length}
+    special_tokens:
+      pad_token: \${settings.eod_token}
+      additional_special_tokens:
+        - ^
+        - $
+        - °
+`,
+    )
+
+const TUTORIAL_CHAT = (paths, pack) => `settings:
+  ${paths}
+  messages_key: conversations
+  pbin_creation_config_file_path: ${pack}
+  split_config: { splitting: { train: 70, val: 0, test: 30 }, seed: 1234 }
+instruction_data_transformation:
+  role_mapping: { human: User1, gpt: Assistant }
+chat_template_data:
+  assistant_role: Assistant
+  system_instruction: "You are a helpful assistant; answer the user's messages."
+  special_tokens: { b_include_to_loss_token: ^, e_include_to_loss_token: $, e_assistant_token: ° }
+jinja2_chat_template: |
+    {{ chat_template_data.system_instruction + '\\n' }}
+    {% for turn in messages %}
+    {{ turn.from + ':' }}
+    {% if turn.from == chat_template_data.assistant_role %}
+    {{ chat_template_data.special_tokens.b_include_to_loss_token}}
+    {% else %}
+    {{ " " }}
+    {% endif %}
+    {{ turn.value + '\\n'}}
+    {% if turn.from == chat_template_data.assistant_role %}
+    {{ chat_template_data.special_tokens.e_assistant_token}}
+    {{ chat_template_data.special_tokens.e_include_to_loss_token}}
+    {% endif %}
+    {% endfor %}
+`
+
+const INSTRUCTIONS = {
+  'instruction data': { chat: CHAT_CONFIG, pack: PACK_CONFIG },
+  'instruction data, padded and cut': { chat: TUTORIAL_CHAT, pack: TUTORIAL_PACK },
+}
 
 /** Documents of 1 to 40 random tokens. */
 function packedFile(path, documents, width, seed) {

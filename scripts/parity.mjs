@@ -1,5 +1,5 @@
 // Compares Penstock with the reference system itself: the same jobs for both, results compared value by value or byte by byte.
-//   npm run parity   (or: node scripts/parity.mjs [--quick])
+//   npm run parity   (or: node scripts/parity.mjs [--quick] [--only=order|configuration|file|packing|mask|dataset|command])
 // The reference runs in an environment of its own, made at the first time (5 GB). Prints every comparison that is not identical
 // and "N identical, N differ for a documented reason, N DIFFER"; exits 1 when one differs without a reason.
 import { spawnSync } from 'node:child_process'
@@ -10,8 +10,11 @@ import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
 import { commandChecks } from './parity-commands.mjs'
 import { configurationChecks } from './parity-config.mjs'
+import { datasetChecks } from './parity-datasets.mjs'
 import { fileChecks } from './parity-files.mjs'
+import { maskChecks } from './parity-masks.mjs'
 import { orderChecks } from './parity-orders.mjs'
+import { packingChecks } from './parity-packing.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
@@ -21,7 +24,19 @@ const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
 try {
   process.stdout.write('Preparing ...\n')
   const context = { root, folder, quick: process.argv.includes('--quick') }
-  const checks = [...orderChecks(), ...configurationChecks(context), ...fileChecks(context), ...commandChecks(context)]
+  const families = [
+    orderChecks,
+    configurationChecks,
+    fileChecks,
+    packingChecks,
+    maskChecks,
+    datasetChecks,
+    commandChecks,
+  ]
+  const only = process.argv.find(argument => argument.startsWith('--only='))?.slice('--only='.length)
+  const checks = families
+    .filter(family => only === undefined || family.name.startsWith(only))
+    .flatMap(family => family(context))
   const answers = askReference(checks.map(check => check.job))
   process.exitCode = report(await Promise.all(checks.map((check, index) => compare(check, answers[index]))))
 } finally {

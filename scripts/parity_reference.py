@@ -21,16 +21,25 @@ with contextlib.redirect_stdout(sys.stderr):
     from modalities import api
     from modalities.__main__ import main as commands
     from modalities.config import config as reference_config
+    from modalities.config.component_factory import ComponentFactory
     from modalities.config.instantiation_models import TrainingComponentsInstantiationModel
+    from modalities.config.pydantic_if_types import PydanticDatasetIFType
+    from modalities.dataloader.collate_fns.collator_fn_wrapper_for_loss_masking import (
+        LossMaskingCollateFnWrapper,
+        LossMaskingTokenConfig,
+    )
     from modalities.dataloader.create_index import IndexGenerator
     from modalities.dataloader.dataset import PackedMemMapDatasetBase
     from modalities.dataloader.dataset_factory import DatasetFactory
     from modalities.dataloader.filter_packed_data import filter_dataset
     from modalities.dataloader.samplers import ResumableDistributedSampler
+    from modalities.models.gpt2.collator import GPT2LLMCollateFn
     from modalities.preprocessing.create_chunks import Chunking
     from modalities.registry.components import COMPONENTS
+    from modalities.registry.registry import Registry
     from modalities.utils.number_conversion import NumberConversion
     from modalities.utils.seeding import calculate_hashed_seed
+    from pydantic import BaseModel
 
 
 def sampler(n, seed, epoch, ranks, skip, drop_last, shuffle):
@@ -151,6 +160,25 @@ def pack(config):
     return True
 
 
+def build_dataset(config):
+    class Built(BaseModel):
+        dataset: PydanticDatasetIFType
+
+    component = {"component_key": "dataset", **config}
+    return ComponentFactory(registry=Registry(COMPONENTS)).build_components({"dataset": component}, Built).dataset
+
+
+def dataset_samples(config):
+    dataset = build_dataset(config)
+    return [np.asarray(dataset[at]["x"]).tolist() for at in range(len(dataset))]
+
+
+def dataset_for_training(config):
+    dataset = build_dataset(config)
+    GPT2LLMCollateFn(sample_key="x", target_key="y")([dataset[0]])
+    return True
+
+
 def read_packed(path, sequence_length):
     documents = PackedMemMapDatasetBase(Path(path), sample_key="x", load_index=True)
     blocks = DatasetFactory.get_packed_mem_map_dataset_continuous(
@@ -164,10 +192,23 @@ def read_packed(path, sequence_length):
     }
 
 
+class NumberTokenizer:
+    def get_token_id(self, token):
+        return int(token)
+
+
+def collate(samples, begin, end):
+    plain = GPT2LLMCollateFn(sample_key="x", target_key="y")
+    tokens = LossMaskingTokenConfig(b_include_to_loss_token=str(begin), e_include_to_loss_token=str(end))
+    masking = LossMaskingCollateFnWrapper(plain, ["y"], -100, tokens, NumberTokenizer())
+    batch = masking([{"x": np.array(sample)} for sample in samples])
+    return {"inputs": batch.samples["x"].tolist(), "targets": batch.targets["y"].tolist()}
+
+
 FUNCTIONS = (
     *(sampler, distributed_sampler, python_shuffle, chunk, split, number, registry),
     *(resolve, accepts_settings, accepts_component, extract, dataset_tokens, index_steps, index, pack, read_packed),
-    *(command, filter_packed),
+    *(command, filter_packed, collate, dataset_samples, dataset_for_training),
 )
 JOBS = {function.__name__: function for function in FUNCTIONS}
 

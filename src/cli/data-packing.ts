@@ -1,19 +1,23 @@
 /** What the reference system's `data` commands do beyond reordering: indexing, packing by a configuration, lists of files. */
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
-import { requirePackable } from '../pipelines/modalities/native.js'
+import { packTokenizing, type Tokenizing } from '../pipelines/modalities/hugging-face-tokenizer.js'
 import { configText, openPackPlan } from '../pipelines/modalities/open-plan.js'
 import type { ModalitiesPackPlan } from '../pipelines/modalities/pack-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
 import { indexCoversFile } from '../stages/read-documents.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
 import { isKept, type JobFlags } from './document-jobs.js'
 import { runDefinition } from './run-definition.js'
 import { type FaultFlags, faultOptionsOf, withoutEnding } from './shared-options.js'
 
 type Flags = JobFlags & FaultFlags
+
+export interface PackFlags extends FaultFlags {
+  /** No document gets longer than max_length by its end-of-document token. */
+  readonly keep_length?: boolean
+}
 
 export async function indexFile(source: string, indexPath: string | undefined, flags: Flags): Promise<void> {
   const path = indexPath ?? `${withoutEnding(source)}.idx`
@@ -29,34 +33,29 @@ export async function indexFile(source: string, indexPath: string | undefined, f
   await runDefinition(definitionOf({ name: 'index', stages }, 'penstock data create_raw_index'), flags)
 }
 
-export async function packAsConfigured(config: string, flags: Flags): Promise<void> {
+export async function packAsConfigured(config: string, flags: JobFlags & PackFlags): Promise<void> {
   const plan = await openPackPlan(config)
   if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
-  requirePackable(plan)
-  await requireKnownTokens(plan)
+  await packAsPlanned(plan, flags)
+}
+
+export async function packAsPlanned(plan: ModalitiesPackPlan, flags: JobFlags & PackFlags): Promise<void> {
+  const tokenizing = await packTokenizing(plan)
   if (await isKept(plan.outputPath, flags)) return
   await mkdir(dirname(plan.outputPath), { recursive: true })
-  const stages = await packStages(plan, flags)
+  const stages = await packStages(plan, tokenizing, flags)
   await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
 }
 
-/** Special tokens that the tokenizer has already need no adding; others would change its vocabulary. */
-async function requireKnownTokens({ tokenizer }: ModalitiesPackPlan): Promise<void> {
-  if (tokenizer.kind !== 'hugging-face') return
-  const wanted = Object.values(tokenizer.specialTokens).flat()
-  if (wanted.length === 0) return
-  const { path } = await openTokenizer(tokenizer.source)
-  const { added_tokens: added } = JSON.parse(await readFile(path, 'utf8')) as { added_tokens: { content: string }[] }
-  const missing = wanted.find(token => !added.some(({ content }) => content === token))
-  if (missing === undefined) return
-  const message = `the tokenizer has no special token ${missing}: add it to its tokenizer.json`
-  throw new PenstockError('UNSUPPORTED', message, { file: path, path: 'tokenizer.config.special_tokens' })
-}
-
 /** An index that lists every line adds nothing: the file is then read straight, which is faster. */
-async function packStages(plan: ModalitiesPackPlan, flags: Flags): Promise<object[]> {
+async function packStages(
+  plan: ModalitiesPackPlan,
+  tokenizing: Tokenizing,
+  flags: JobFlags & PackFlags,
+): Promise<object[]> {
   const faults = faultOptionsOf(flags)
   const { sourcePath: path, indexPath: index, filter: field } = plan
+  const { fit_length: fit } = tokenizing
   const reading = (await indexCoversFile(path, index))
     ? [
         { 'read-file': { path } },
@@ -69,7 +68,8 @@ async function packStages(plan: ModalitiesPackPlan, flags: Flags): Promise<objec
     ...reading,
     {
       'tokenize-batches': {
-        tokenizer: plan.tokenizer.source,
+        ...tokenizing,
+        ...(fit === undefined ? {} : { fit_length: { ...fit, keep_length: flags.keep_length === true } }),
         end_of_document: plan.endOfDocument,
         workers: plan.workers,
         ...faults,

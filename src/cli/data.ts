@@ -1,5 +1,6 @@
 /** `penstock data`: the commands of the reference system, under their names and options. */
 import { type Command, Option } from 'commander'
+import type { PackFlags } from './data-packing.js'
 import type { JobFlags } from './document-jobs.js'
 import type { RunFlags } from './run-definition.js'
 import { addFaultOptions, dashboardOption, type FaultFlags } from './shared-options.js'
@@ -48,7 +49,7 @@ function addPacking(data: Command): void {
     .description('Tokenizes an indexed JSONL file into a packed file, as a configuration says.')
     .argument('<config_path>', 'the YAML file')
     .addHelpText('after', '\nExample:\n  penstock data pack_encoded_data tokenization_config.yaml\n')
-  addPolicy(addFaultOptions(command)).action(async (config: string, flags: PolicyFlags & FaultFlags) => {
+  addPolicy(addPackOptions(command)).action(async (config: string, flags: PolicyFlags & PackFlags) => {
     const { packAsConfigured } = await import('./data-packing.js')
     await packAsConfigured(config, { ...flags, ifExists: flags.file_existence_policy })
   })
@@ -147,10 +148,17 @@ function addInstructions(data: Command): void {
       'after',
       '\nExample:\n  penstock data prepare_instruction_tuning_data --config_file_path apply_chat_template.yaml\n',
     )
-  addRunOptions(command).action(async (flags: RunFlags & { config_file_path: string }) => {
+  addRunOptions(addPackOptions(command)).action(async (flags: RunFlags & PackFlags & { config_file_path: string }) => {
     const { prepareInstructions } = await import('./prepare-instructions.js')
     await prepareInstructions(flags.config_file_path, flags)
   })
+}
+
+function addPackOptions(command: Command): Command {
+  return addFaultOptions(command).option(
+    '--keep_length',
+    'let the end-of-document token replace the last token of a document as long as max_length, not lengthen it',
+  )
 }
 
 function addPolicy(command: Command): Command {

@@ -17,6 +17,7 @@ const CHECKPOINT_BYTES_PER_PARAMETER = 12
 
 interface SampleOptions {
   readonly path: string
+  readonly more_paths: readonly string[]
   readonly sequence_length: number
   readonly batch_size: number
   readonly epochs: number | 'endless'
@@ -71,9 +72,13 @@ async function lengthOf(
   training: TrainingOptions,
   context: PlanContext,
 ): Promise<Length | undefined> {
-  const tokens = existsSync(source.path) ? await tokensIn(source.path) : context.madeTokens.get(resolve(source.path))
-  if (tokens === undefined) return undefined
-  const { count } = blockGeometry(tokens, source.sequence_length, source.reuse_last_target)
+  let [tokens, count] = [0, 0]
+  for (const path of [source.path, ...source.more_paths]) {
+    const found = existsSync(path) ? await tokensIn(path) : context.madeTokens.get(resolve(path))
+    if (found === undefined) return undefined
+    tokens += found
+    count += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
+  }
   const samples = Math.round(source.to * count) - Math.round(source.from * count)
   const steps = stepsOf(
     { training, model: { sequence_length: source.sequence_length } as never },

@@ -1,25 +1,32 @@
 /** Instruction data as a configuration of the reference says: its parts, each indexed and packed. */
 import { writeFile } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
+import { packTokenizing } from '../pipelines/modalities/hugging-face-tokenizer.js'
 import { writeInstructionParts } from '../pipelines/modalities/instruction-data.js'
-import { requirePackable } from '../pipelines/modalities/native.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../pipelines/modalities/open-plan.js'
-import { indexFile, packAsConfigured } from './data-packing.js'
+import { indexFile, type PackFlags, packAsPlanned } from './data-packing.js'
 import type { RunFlags } from './run-definition.js'
+import { faultOptionsOf } from './shared-options.js'
 
 /** @throws before anything is written for what cannot be packed; else as the parts of the work do */
-export async function prepareInstructions(config: string, flags: RunFlags): Promise<void> {
+export async function prepareInstructions(config: string, flags: RunFlags & PackFlags): Promise<void> {
   const plan = await openInstructionPlan(config)
   const { packConfigPath } = plan
   if (packConfigPath === null) {
     const message = 'expected a packing configuration under pbin_creation_config_file_path'
     throw new PenstockError('CONFIG_INVALID', message, { file: config, path: 'settings' })
   }
-  requirePackable(await openPackPlan(packConfigPath))
-  const override = { ...flags, ifExists: 'override', faulty: 'fail' } as const
-  for (const part of await writeInstructionParts(plan, config)) {
+  const packing = await openPackPlan(packConfigPath)
+  await packTokenizing(packing)
+  const { rejected, parts } = await writeInstructionParts(plan, config, faultOptionsOf(flags))
+  if (rejected > 0 && !flags.quiet) process.stderr.write(`${rejected} records left out\n`)
+  for (const part of parts) {
+    // Every run has a quarantine file of its own.
+    const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }
+    const override = { ...flags, ...quarantine, ifExists: 'override' } as const
     await indexFile(part.data, part.index, override)
     await writeFile(part.packConfig, await packConfigFor(packConfigPath, part))
-    await packAsConfigured(part.packConfig, override)
+    const { data: sourcePath, index: indexPath, packed: outputPath } = part
+    await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override)
   }
 }

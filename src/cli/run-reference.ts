@@ -8,6 +8,7 @@ import { copyFile, cp, mkdir, realpath, rename, rm, stat, writeFile } from 'node
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
+import { withMaskIds } from '../pipelines/modalities/mask-tokens.js'
 import { checkpointFileName, checkpointFolderName, LAST_CHECKPOINT_INFO } from '../pipelines/modalities/names.js'
 import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } from '../pipelines/modalities/native.js'
 import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
@@ -41,7 +42,7 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   })
   const { plan } = opened
   requireSupported(plan)
-  const { shuffleSamples, feedTrainer, differences } = onEngine(toNativeTraining(plan), flags)
+  const { shuffleSamples, feedTrainer, differences } = onEngine(await withMaskIds(toNativeTraining(plan), plan), flags)
   if (!flags.quiet) tell(plan, flags.config_file_path, differences)
   const id = plan.settings.experiment_id
   const folder = join(plan.settings.paths.experiments_root_path, id)

@@ -80,8 +80,10 @@ function canHead([file, lines]: readonly CheckedStep[]): boolean {
   return isFile && isPlain && limit === undefined && max_line_bytes >= RANGE_BYTES
 }
 
-/** The kernel follows paths; a filter that computes needs the record as a value. */
-function canPack([extract]: readonly CheckedStep[]): boolean {
+/** The kernel follows paths; a filter that computes needs the record as a value. It knows one tokenizer file, and no lengths. */
+function canPack([extract, tokenize]: readonly CheckedStep[]): boolean {
+  const { special_tokens: specialTokens, fit_length: fitLength } = tokenize!.options
+  if (specialTokens !== undefined || fitLength !== undefined) return false
   return compileJq(String(extract!.options.field))?.path !== undefined
 }
 

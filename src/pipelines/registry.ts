@@ -180,7 +180,7 @@ export const stageRegistry: StageRegistry = {
     emits: 'samples',
     options: shuffleSamplesOptions,
     create: shuffleSamples,
-    reads: fileOf,
+    reads: ({ path, more_paths }) => [path, ...more_paths],
   }),
   'cut-samples': entry({
     summary: 'training samples cut out of tokens as they come, in their order',
@@ -194,6 +194,7 @@ export const stageRegistry: StageRegistry = {
     accepts: 'samples',
     options: feedTrainerOptions,
     create: feedTrainer,
-    reads: ({ tokenizer, held_out }) => [tokenizer, held_out?.path].filter(path => path !== undefined),
+    reads: ({ tokenizer, held_out }) =>
+      [tokenizer, held_out?.path, ...(held_out?.more_paths ?? [])].filter(path => path !== undefined),
   }),
 }

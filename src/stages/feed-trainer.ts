@@ -7,18 +7,29 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
 import { openLatestCheckpoint } from '../training/checkpoint.js'
+import type { LossMask } from '../training/loss-mask.js'
 import { openEngine, settleBackend } from '../training/open-engine.js'
-import { resolveModel, type TrainingOptions, trainingSchema } from '../training/options.js'
+import {
+  type LossMaskOptions,
+  lossMaskSchema,
+  resolveModel,
+  type TrainingOptions,
+  trainingSchema,
+} from '../training/options.js'
 import { openTrainer, type Trainer, type TrainingEvent } from '../training/trainer.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
-import { openTokenizer } from './tokenizer-file.js'
+import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
 
 const heldOutSchema = z.strictObject({
   path: z.string().min(1).describe('the .pbin file'),
+  more_paths: z.array(z.string().min(1)).optional().describe('further files, whose samples come behind its own'),
   from: z.number().min(0).max(1).default(0).describe('start of the part of the file to take, as a fraction'),
   to: z.number().min(0).max(1).default(1).describe('end of that part'),
+  sequence_length: z.int().min(2).optional().describe("of its samples; the model's when absent"),
+  reuse_last_target: z.boolean().default(true).describe('the last target of a block is the first input of the next'),
+  loss_mask: lossMaskSchema.optional().describe('evaluate only on what stands between two tokens'),
 })
 
 export const feedTrainerOptions = trainingSchema
@@ -48,6 +59,8 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
     const model = resolveModel(given.model, tokenizer?.tokenizer.vocabSize)
     const training = await withBackend(given, resume, context)
+    const lossMask = maskOf(training.loss_mask, training.batch_size, tokenizer)
+    const heldOutMask = maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
     const engine = await openEngine(training, model)
     try {
       const trainer = await openTrainer({
@@ -58,6 +71,8 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
         signal: context.signal,
         ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
         ...(heldOut && { heldOut: () => heldOutSamples(heldOut, training) }),
+        ...(lossMask && { lossMask }),
+        ...(heldOutMask && { heldOutMask }),
         ...(resume && { resume: 'latest' }),
       })
       const sampler =
@@ -124,7 +139,29 @@ function isSeen(batch: SampleBatch, resumedAt: number): boolean {
   return globalSamples <= resumedAt
 }
 
-function heldOutSamples({ path, from, to }: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
-  const { sequence_length } = model
-  return shuffleSamples({ path, from, to, sequence_length, batch_size, shuffle: 'none' })
+function heldOutSamples(heldOut: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
+  const { loss_mask: mask, sequence_length = model.sequence_length, ...part } = heldOut
+  // What is masked together comes together.
+  const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
+  return shuffleSamples({ ...part, sequence_length, batch_size: rows, shuffle: 'none' })
+}
+
+/** @throws OPTION_INVALID for tokens that cannot be told apart, TOKENIZER_MISMATCH */
+function maskOf(
+  options: LossMaskOptions | undefined,
+  batchSize: number,
+  tokenizer: TokenizerFile | undefined,
+): LossMask | undefined {
+  if (options === undefined) return undefined
+  const idOf = (token: string | number): number => {
+    if (typeof token === 'number') return token
+    if (tokenizer !== undefined) return tokenIdOf(tokenizer, token)
+    const message = `the token ${token} needs the option tokenizer, or its id in its place`
+    throw new PenstockError('OPTION_INVALID', message, { path: 'loss_mask' })
+  }
+  const [beginId, endId] = [idOf(options.begin), idOf(options.end)]
+  if (beginId === endId) {
+    throw new PenstockError('OPTION_INVALID', 'begin and end are the same token', { path: 'loss_mask' })
+  }
+  return { beginId, endId, rows: options.micro_batch ?? batchSize, ranks: options.ranks }
 }

@@ -17,6 +17,7 @@ import { openTokenizer } from './tokenizer-file.js'
 export const shuffleSamplesOptions = z
   .strictObject({
     path: z.string().min(1).describe('the .pbin file'),
+    more_paths: z.array(z.string().min(1)).default([]).describe('further files, whose samples come behind its own'),
     sequence_length: z.int().min(2).describe('tokens that the model sees at once'),
     batch_size: z.int().positive().default(8).describe('samples in a batch'),
     shuffle: z
@@ -45,37 +46,52 @@ type Checked = z.output<typeof shuffleSamplesOptions>
 export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<SampleBatch> {
   const checked = shuffleSamplesOptions.parse(options)
   return source('shuffle-samples', async function* (context) {
-    const file = await openPackedFile(checked.path)
+    const files: PackedFile[] = []
     try {
-      await checkPackedWith(checked.tokenizer, file)
-      for (const batch of samples(file, checked)) {
+      for (const path of [checked.path, ...checked.more_paths]) {
+        const file = await openPackedFile(path)
+        files.push(file)
+        await checkPackedWith(checked.tokenizer, file)
+      }
+      for (const batch of samples(files, checked)) {
         context.count('tokens', batch.rows * checked.sequence_length)
         yield batch
       }
     } finally {
-      await file.close()
+      for (const file of files) await file.close()
     }
   })
 }
 
-/** The samples [first, first + count) of a file that an option pair from/to chooses. */
-export function chosenPart(
-  file: PackedFile,
-  options: Pick<Checked, 'sequence_length' | 'reuse_last_target' | 'from' | 'to'>,
-) {
-  const geometry = blockGeometry(file.tokenCount, options.sequence_length, options.reuse_last_target)
-  const first = Math.round(options.from * geometry.count)
-  return { geometry, first, count: Math.round(options.to * geometry.count) - first }
+/** The samples of a file, behind those of the files before it. */
+interface FilePart {
+  readonly file: PackedFile
+  readonly geometry: BlockGeometry
+  readonly firstSample: number
 }
 
-function* samples(file: PackedFile, options: Checked): Generator<SampleBatch> {
-  const { geometry, first, count } = chosenPart(file, options)
+/** Blocks never reach from one file into the next. */
+function partsOf(files: readonly PackedFile[], { sequence_length, reuse_last_target }: Checked): FilePart[] {
+  let firstSample = 0
+  return files.map(file => {
+    const part = { file, geometry: blockGeometry(file.tokenCount, sequence_length, reuse_last_target), firstSample }
+    firstSample += part.geometry.count
+    return part
+  })
+}
+
+function* samples(files: readonly PackedFile[], options: Checked): Generator<SampleBatch> {
+  const parts = partsOf(files, options)
+  const { block } = parts[0]!.geometry
+  const total = parts.reduce((sum, { geometry }) => sum + geometry.count, 0)
+  const first = Math.round(options.from * total)
+  const count = Math.round(options.to * total) - first
   const { batch_size, world_size } = options
   if (count < batch_size * world_size) {
     throw new PenstockError(
       'DATA_TOO_SMALL',
-      `${count} samples of ${geometry.block} tokens are fewer than a batch of ${batch_size} for each of ${world_size} ranks`,
-      { file: file.path },
+      `${count} samples of ${block} tokens are fewer than a batch of ${batch_size} for each of ${world_size} ranks`,
+      { file: options.path },
     )
   }
   let { epoch, skip } = positionInEpochs(options.skip_num_global_samples, count)
@@ -84,9 +100,9 @@ function* samples(file: PackedFile, options: Checked): Generator<SampleBatch> {
     const order = sampleOrder({ kind: options.shuffle, length: count, seed: options.seed, epoch })
     const share = shardOf(order, { skip, rank: options.rank, worldSize: world_size, dropLast: true })
     for (let place = 0; place + batch_size <= share.length; place += batch_size) {
-      const tokens = new Int32Array(batch_size * geometry.block)
+      const tokens = new Int32Array(batch_size * block)
       for (let row = 0; row < batch_size; row++) {
-        tokens.set(readBlock(file, geometry, first + share.at(place + row)), row * geometry.block)
+        tokens.set(readBlock(parts, first + share.at(place + row)), row * block)
       }
       const globalSamples = epoch * count + skip + (place + batch_size) * world_size
       yield {
@@ -95,26 +111,32 @@ function* samples(file: PackedFile, options: Checked): Generator<SampleBatch> {
         byteLength: tokens.byteLength,
         tokens,
         rows: batch_size,
-        block: geometry.block,
-        cursor: cursorAt(globalSamples, count, file, options),
+        block,
+        cursor: cursorAt(globalSamples, count, files, options),
       }
     }
   }
 }
 
-function readBlock(file: PackedFile, geometry: BlockGeometry, sample: number) {
-  return file.readTokens(blockStart(geometry, sample), geometry.block)
+function readBlock(parts: readonly FilePart[], sample: number) {
+  const { file, geometry, firstSample } = parts.findLast(part => part.firstSample <= sample)!
+  return file.readTokens(blockStart(geometry, sample - firstSample), geometry.block)
 }
 
-function cursorAt(globalSamples: number, sampleCount: number, file: PackedFile, options: Checked): SampleCursor {
+function cursorAt(
+  globalSamples: number,
+  sampleCount: number,
+  files: readonly PackedFile[],
+  options: Checked,
+): SampleCursor {
   return {
     version: 1,
     globalSamples,
     seed: options.seed,
     sampleCount,
     sequenceLength: options.sequence_length,
-    dataBytes: file.header.dataBytes,
-    tokenBytes: file.header.tokenBytes,
+    dataBytes: files.reduce((sum, { header }) => sum + header.dataBytes, 0),
+    tokenBytes: files[0]!.header.tokenBytes,
   }
 }
 

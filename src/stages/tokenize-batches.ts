@@ -7,6 +7,7 @@ import { PenstockError } from '../errors.js'
 import type { DocumentBatch, TokenArray, TokenBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
 import type { TokenBytes } from '../formats/pbin.js'
+import type { LengthFit } from '../tokenizer/fit-length.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { inOrder } from './in-order.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
@@ -16,10 +17,30 @@ import { receivedError } from './worker-errors.js'
 import { closePool, defaultWorkers, workerPool } from './worker-pool.js'
 import { askForTokenizer, slownessNote } from './worker-tokenizer.js'
 
+const side = z.enum(['left', 'right'])
+
+const fitLengthSchema = z
+  .strictObject({
+    max_length: z.int().nonnegative().describe('tokens of a document'),
+    truncate: side.optional().describe('side on which longer documents are cut; they stay as they are when absent'),
+    pad: side.optional().describe('side on which shorter documents are filled; they stay as they are when absent'),
+    pad_token: z.string().min(1).optional().describe('what they are filled with'),
+    keep_length: z
+      .boolean()
+      .default(false)
+      .describe('the end-of-document token takes the place of the last token, where it would make a document longer'),
+  })
+  .refine(({ pad, pad_token }) => (pad === undefined) === (pad_token === undefined), 'pad and pad_token go together')
+
 export const tokenizeBatchesOptions = z
   .strictObject({
     tokenizer: z.string().min(1).describe('a tokenizer.json, or the folder that holds one'),
     end_of_document: z.string().min(1).optional().describe('token put behind each document that does not end in it'),
+    special_tokens: z
+      .array(z.string().min(1))
+      .optional()
+      .describe('tokens to be found as a whole in texts, beside those that the tokenizer lists'),
+    fit_length: fitLengthSchema.optional().describe('cut or fill documents to one length'),
     workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
     token_bytes: z
       .union([z.literal(1), z.literal(2), z.literal(4)])
@@ -56,12 +77,13 @@ async function* tokenized(
   const workers = options.workers ?? defaultWorkers()
   const pool = workerPool('./tokenize-worker.js', workers)
   const slots = new SlotPool()
-  const { tokenizer: tokenizerPath } = options
+  const { tokenizer: tokenizerPath, special_tokens: specialTokens, fit_length: length } = options
+  const common = { tokenizerPath, specialTokens }
 
-  async function encode(batch: DocumentBatch, endOfDocumentId: number | undefined): Promise<Encoded> {
+  async function encode(batch: DocumentBatch, how: Pick<TokenizeTask, 'endOfDocumentId' | 'fit'>): Promise<Encoded> {
     const slot = slots.fill(batch)
     try {
-      const task: TokenizeTask = { slot, tokenizerPath, endOfDocumentId }
+      const task: TokenizeTask = { slot, ...common, ...how }
       return { batch, slot, reply: await pool.run(task) }
     } catch (error) {
       throw receivedError(error, 'WORKER_FAILED', {
@@ -73,13 +95,16 @@ async function* tokenized(
   }
 
   try {
-    const facts = await askForTokenizer(pool, { tokenizerPath, endOfDocument: options.end_of_document })
+    const asked = { ...common, endOfDocument: options.end_of_document, padToken: length?.pad_token }
+    const facts = await askForTokenizer(pool, asked)
     const { identity, how } = facts
     const note = slownessNote(how)
     if (note !== undefined) context.note(note)
     const tokenBytes = options.token_bytes ?? facts.tokenBytes
-    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, identity.endOfDocumentId)
-    for await (const { batch, reply, slot } of inOrder(input, workers + 1, work, context.signal)) {
+    const task = { endOfDocumentId: identity.endOfDocumentId, fit: length && lengthFit(length, facts.padId) }
+    const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, task)
+    const batches = length?.pad === undefined ? input : inPieces(input, documentsAtOnce(length.max_length))
+    for await (const { batch, reply, slot } of inOrder(batches, workers + 1, work, context.signal)) {
       const tokens = tokensOf(reply, slot, tokenBytes, tokenizerPath)
       slots.release(slot)
       const lengths = await withoutEmpty(batch, reply.lengths, faults)
@@ -95,6 +120,52 @@ async function* tokenized(
     }
   } finally {
     await closePool(pool)
+  }
+}
+
+type FitLength = z.output<typeof fitLengthSchema>
+
+function lengthFit({ max_length, truncate, pad, keep_length }: FitLength, padId: number | undefined): LengthFit {
+  return {
+    maxLength: max_length,
+    truncate,
+    pad: pad === undefined || padId === undefined ? undefined : { side: pad, id: padId },
+    keepLength: keep_length,
+  }
+}
+
+/** Tokens that the documents of a batch may be filled up to. */
+const FILLED_TOKENS = 1 << 20
+
+const documentsAtOnce = (maxLength: number): number => Math.max(1, Math.floor(FILLED_TOKENS / Math.max(1, maxLength)))
+
+/** Batches of at most so many documents: filled, a batch of short texts would take any amount of memory. */
+async function* inPieces(input: AsyncIterable<DocumentBatch>, most: number): AsyncGenerator<DocumentBatch> {
+  let number = 0
+  for await (const batch of input) {
+    const documents = batch.offsets.length - 1
+    for (let first = 0; first < documents; first += most) {
+      yield { ...documentsOf(batch, first, Math.min(documents, first + most)), number: number++ }
+    }
+  }
+}
+
+/** The documents [first, end) of a batch. */
+function documentsOf(batch: DocumentBatch, first: number, end: number): DocumentBatch {
+  const { origin } = batch
+  const start = batch.offsets[first]!
+  const bytes = batch.bytes.subarray(start, batch.offsets[end])
+  return {
+    ...batch,
+    byteLength: bytes.byteLength,
+    bytes,
+    offsets: batch.offsets.slice(first, end + 1).map(offset => offset - start),
+    origin: {
+      ...origin,
+      starts: origin.starts.subarray(first, end),
+      ends: origin.ends.subarray(first, end),
+      lines: origin.lines.subarray(first, end),
+    },
   }
 }
 

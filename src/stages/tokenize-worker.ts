@@ -3,6 +3,7 @@
  * loaded once per worker.
  */
 import type { TokenArray } from '../formats/batches.js'
+import { fittedLength, type LengthFit, type Surroundings, writeFitted } from '../tokenizer/fit-length.js'
 import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
 import { sendingErrors } from './worker-errors.js'
 import { tokenizerAt } from './worker-tokenizer.js'
@@ -12,7 +13,10 @@ export { describeTokenizer } from './worker-tokenizer.js'
 export interface TokenizeTask {
   readonly slot: Slot
   readonly tokenizerPath: string
+  readonly specialTokens: readonly string[] | undefined
   readonly endOfDocumentId: number | undefined
+  /** Documents are cut or filled to this length, before the end-of-document token. */
+  readonly fit: LengthFit | undefined
 }
 
 export interface TokenizeReply {
@@ -25,17 +29,45 @@ export interface TokenizeReply {
   readonly overflow: Uint32Array | undefined
 }
 
-async function tokenizeSlot({ slot, tokenizerPath, endOfDocumentId }: TokenizeTask): Promise<TokenizeReply> {
-  const { tokenizer } = await tokenizerAt(tokenizerPath)
+async function tokenizeSlot(task: TokenizeTask): Promise<TokenizeReply> {
+  const { slot, fit } = task
+  const { tokenizer } = await tokenizerAt(task.tokenizerPath, task.specialTokens)
   const { bytes, offsets } = readDocumentsFrom(slot)
   const encoded = tokenizer.encodeBatch(bytes, offsets)
-  return intoSlot(slot, encoded.tokens, encoded.lengths, endOfDocumentId)
+  const { tokens, lengths } = fit === undefined ? encoded : fitted(encoded, fit, tokenizer.around)
+  return intoSlot(slot, tokens, lengths, { id: task.endOfDocumentId, mostTokens: mostTokens(fit) })
 }
 
 export default sendingErrors(tokenizeSlot)
 
+interface Encoded {
+  readonly tokens: TokenArray
+  readonly lengths: Uint32Array
+}
+
+function fitted({ tokens, lengths }: Encoded, fit: LengthFit, around: Surroundings): Encoded {
+  const newLengths = lengths.map(count => fittedLength(count, fit, around))
+  const result = new Uint32Array(newLengths.reduce((sum, count) => sum + count, 0))
+  let [from, to] = [0, 0]
+  for (const count of lengths) {
+    to = writeFitted(tokens.subarray(from, from + count), result, to, fit, around)
+    from += count
+  }
+  return { tokens: result, lengths: newLengths }
+}
+
+/** Of a document with its end-of-document token. */
+function mostTokens(fit: LengthFit | undefined): number {
+  return fit?.keepLength ? fit.maxLength : Number.POSITIVE_INFINITY
+}
+
+interface End {
+  readonly id: number | undefined
+  readonly mostTokens: number
+}
+
 /** Copies the tokens into the slot, an end-of-document token behind each document that does not end in one. */
-function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, end: number | undefined): TokenizeReply {
+function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, { id: end, mostTokens }: End): TokenizeReply {
   const room = tokensIn(slot)
   const lengths = new Uint32Array(counts.length)
   const fits = tokens.length + counts.length <= room.length
@@ -52,7 +84,10 @@ function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, end: numb
       target[to] = id
       if (id > maxId) maxId = id
     }
-    if (end !== undefined && target[to - 1] !== end) target[to++] = end
+    if (end !== undefined && target[to - 1] !== end) {
+      if (to - start >= mostTokens) to--
+      target[to++] = end
+    }
     lengths[document] = to - start
   }
   return { lengths, tokenCount: to, maxId, overflow: fits ? undefined : (target.slice(0, to) as Uint32Array) }

@@ -4,11 +4,17 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../tokenizer/index.js'
+import { withSpecialTokens } from '../tokenizer/special-tokens.js'
 
 export interface TokenizerFile {
   readonly path: string
   readonly sha256: string
   readonly tokenizer: Tokenizer
+}
+
+interface OpenTokenizerOptions extends LoadOptions {
+  /** Tokens to be found as a whole in texts, beside those that the file lists. */
+  readonly specialTokens?: readonly string[] | undefined
 }
 
 const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
@@ -17,20 +23,26 @@ const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
  * Opens a tokenizer.json or a SentencePiece .model.
  * @throws FILE_MISSING, TOKENIZER_INVALID, UNSUPPORTED
  */
-export async function openTokenizer(path: string, options: LoadOptions = {}): Promise<TokenizerFile> {
+export async function openTokenizer(path: string, options: OpenTokenizerOptions = {}): Promise<TokenizerFile> {
   const file = await tokenizerFileAt(path)
   const bytes = await readFile(file)
   try {
     const tokenizer = file.endsWith('.model')
       ? loadSentencePiece(bytes)
-      : await loadAnyTokenizer(bytes.toString('utf8'), options)
+      : await loadAnyTokenizer(withTokens(bytes.toString('utf8'), options.specialTokens), options)
     return { path: file, sha256: createHash('sha256').update(bytes).digest('hex'), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })
   }
 }
 
-async function tokenizerFileAt(path: string): Promise<string> {
+function withTokens(json: string, tokens: readonly string[] = []): string | object {
+  if (tokens.length === 0) return json
+  return withSpecialTokens(JSON.parse(json) as object, tokens)
+}
+
+/** The file that a path or a folder stands for. @throws FILE_MISSING */
+export async function tokenizerFileAt(path: string): Promise<string> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
   if (!stats.isDirectory()) return path

@@ -13,34 +13,40 @@ import { receivedError, sendingErrors } from './worker-errors.js'
 const tokenizers = new Map<string, Promise<TokenizerFile>>()
 
 /** In a worker: the tokenizer of a path, on the kernel where that can run it. */
-export function tokenizerAt(path: string): Promise<TokenizerFile> {
-  let file = tokenizers.get(path)
+export function tokenizerAt(path: string, specialTokens: readonly string[] = []): Promise<TokenizerFile> {
+  const key = JSON.stringify([path, ...specialTokens])
+  let file = tokenizers.get(key)
   if (file === undefined) {
-    file = openTokenizer(path, { wasm: kernelModule() })
-    tokenizers.set(path, file)
+    file = openTokenizer(path, { wasm: kernelModule(), specialTokens })
+    tokenizers.set(key, file)
   }
   return file
 }
 
 interface DescribeTask {
   readonly tokenizerPath: string
+  readonly specialTokens?: readonly string[] | undefined
   readonly endOfDocument: string | undefined
+  /** What documents are filled with. */
+  readonly padToken?: string | undefined
 }
 interface TokenizerFacts {
   readonly identity: TokenizerIdentity
   /** What a token takes when the user does not say. */
   readonly tokenBytes: TokenBytes
   readonly how: Tokenizer['how']
+  readonly padId: number | undefined
 }
 
 /** In a worker, which exports it under this name. */
 export const describeTokenizer = sendingErrors(
-  async ({ tokenizerPath, endOfDocument }: DescribeTask): Promise<TokenizerFacts> => {
-    const file = await tokenizerAt(tokenizerPath)
+  async ({ tokenizerPath, specialTokens, endOfDocument, padToken }: DescribeTask): Promise<TokenizerFacts> => {
+    const file = await tokenizerAt(tokenizerPath, specialTokens)
     const { vocabSize, totalSize, how } = file.tokenizer
     const endOfDocumentId = endOfDocument === undefined ? undefined : tokenIdOf(file, endOfDocument)
     const identity = { sha256: file.sha256, vocabSize, endOfDocumentId }
-    return { identity, tokenBytes: tokenBytesFor(Math.max(vocabSize, totalSize)), how }
+    const padId = padToken === undefined ? undefined : tokenIdOf(file, padToken)
+    return { identity, tokenBytes: tokenBytesFor(Math.max(vocabSize, totalSize)), how, padId }
   },
 )
 

@@ -3,6 +3,7 @@
  * `@huggingface/tokenizers`, loaded only then: some hundred times slower, and `how` says why.
  */
 import { PenstockError } from '../errors.js'
+import type { Surroundings } from './fit-length.js'
 import { type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
 
 /** What we use of the class `Tokenizer` of `@huggingface/tokenizers`. */
@@ -52,6 +53,7 @@ class FallbackTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly totalSize: number
   readonly how: { readonly fast: boolean; readonly why: string }
+  readonly around: Surroundings
   private readonly library: HuggingFaceTokenizer
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
@@ -62,6 +64,16 @@ class FallbackTokenizer implements Tokenizer {
     let highest = -1
     for (const id of library.get_vocab(true).values()) highest = Math.max(highest, id)
     this.totalSize = highest + 1
+    this.around = this.findSurroundings()
+  }
+
+  /** The library does not tell: what an empty text has is around every text, and a text shows where it goes. */
+  private findSurroundings(): Surroundings {
+    const empty = this.encode('')
+    const some = this.encode('a')
+    const differs = empty.findIndex((id, at) => id !== some[at])
+    const before = differs < 0 ? empty.length : differs
+    return { before, after: empty.length - before }
   }
 
   idOf(token: string): number | undefined {

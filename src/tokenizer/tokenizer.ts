@@ -5,6 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
 import { createEngine, type Engine, type HostRules } from './engine.js'
+import type { Surroundings } from './fit-length.js'
 import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
 import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
 import { readSentencePiecePlan } from './sentencepiece.js'
@@ -17,6 +18,8 @@ export interface Tokenizer {
   readonly totalSize: number
   /** Whether our own engine encodes, and which; or why another library has to. */
   readonly how: { readonly fast: boolean; readonly why: string }
+  /** Tokens that `encode` puts around every text. */
+  readonly around: Surroundings
   idOf(token: string): number | undefined
   /** Lone surrogates count as U+FFFD. */
   encode(text: string): Uint32Array
@@ -34,6 +37,7 @@ export class FastTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly totalSize: number
   readonly how: { readonly fast: boolean; readonly why: string }
+  readonly around: Surroundings
   readonly plan: TokenizerPlan
   readonly engine: Engine
   private readonly rawFinder: AddedTokenFinder
@@ -50,6 +54,7 @@ export class FastTokenizer implements Tokenizer {
     this.how = { fast: true, why }
     this.vocabSize = plan.vocabulary.size
     this.totalSize = plan.totalSize
+    this.around = { before: plan.before.length, after: plan.after.length }
     this.specialIds = new Set(plan.addedTokens.filter(token => token.special).map(token => token.id))
     this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
     this.rawFinder = new AddedTokenFinder(plan.addedTokens.filter(token => !token.normalized))

@@ -17,6 +17,8 @@ export interface TrainingBatch {
   readonly targets: Int32Array
   readonly rows: number
   readonly columns: number
+  /** What a counted target of each row weighs in the loss of a step; absent: all weigh the same, and 1 together. */
+  readonly weights?: Float64Array
 }
 
 export interface StepResult {
@@ -115,7 +117,7 @@ export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, mo
   }
 }
 
-export function countTargets(batch: TrainingBatch): number {
+export function countTargets(batch: Pick<TrainingBatch, 'targets'>): number {
   let count = 0
   for (const target of batch.targets) {
     if (target !== ignoredTarget) {
@@ -123,4 +125,49 @@ export function countTargets(batch: TrainingBatch): number {
     }
   }
   return count
+}
+
+/** Rows that share one weight. */
+export interface WeightedRows {
+  readonly weight: number
+  readonly batches: readonly TrainingBatch[]
+}
+
+/** The rows of a step by what their targets weigh; without weights of their own, all together. */
+export function rowsByWeight(microBatches: readonly TrainingBatch[]): WeightedRows[] {
+  if (microBatches.every(({ weights }) => weights === undefined)) {
+    // A step without a single target leaves a gradient of zero, not of NaN.
+    const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
+    return [{ weight: 1 / Math.max(1, counted), batches: microBatches }]
+  }
+  const found = new Map<number, TrainingBatch[]>()
+  for (const batch of microBatches) {
+    for (const weight of new Set(batch.weights)) {
+      const rows = [...batch.weights!.keys()].filter(row => batch.weights![row] === weight)
+      found.set(weight, [...(found.get(weight) ?? []), pickRows(batch, rows)])
+    }
+  }
+  return [...found].map(([weight, batches]) => ({ weight, batches }))
+}
+
+function pickRows(batch: TrainingBatch, rows: readonly number[]): TrainingBatch {
+  const { columns } = batch
+  if (rows.length === batch.rows) return batch
+  const pick = (ids: Int32Array): Int32Array => {
+    const picked = new Int32Array(rows.length * columns)
+    for (const [at, row] of rows.entries()) picked.set(ids.subarray(row * columns, (row + 1) * columns), at * columns)
+    return picked
+  }
+  return { inputs: pick(batch.inputs), targets: pick(batch.targets), rows: rows.length, columns }
+}
+
+/** Parts of at most so many rows; views of the same memory. */
+export function cutRows(batch: TrainingBatch, most: number): TrainingBatch[] {
+  const { inputs, targets, rows, columns } = batch
+  if (rows <= most) return [batch]
+  return Array.from({ length: Math.ceil(rows / most) }, (_, part) => {
+    const [from, to] = [part * most, Math.min(rows, (part + 1) * most)]
+    const cut = (ids: Int32Array): Int32Array => ids.subarray(from * columns, to * columns)
+    return { inputs: cut(inputs), targets: cut(targets), rows: to - from, columns }
+  })
 }

@@ -80,6 +80,14 @@ export const scheduleSchema = z.discriminatedUnion('decay', [
   }),
 ])
 
+/** Which targets count, in data of conversations. */
+export const lossMaskSchema = z.strictObject({
+  begin: z.union([z.string().min(1), z.int().nonnegative()]).describe('token, or id, behind which targets count'),
+  end: z.union([z.string().min(1), z.int().nonnegative()]).describe('token, or id, from which on they do not'),
+  micro_batch: positive.optional().describe('samples that are masked and averaged together; batch_size when absent'),
+  ranks: positive.default(1).describe('ranks that the samples of a step are dealt to, micro batch by micro batch'),
+})
+
 const evaluationSchema = z.strictObject({
   every_steps: positive.default(100).describe('steps between evaluations'),
   batches: positive.default(8).describe('held-out batches of each evaluation'),
@@ -121,6 +129,9 @@ export const trainingSchema = z
     epochs: positive.optional().describe('length of the run in passes over the samples; 1 when no length is given'),
     evaluation: evaluationSchema.optional().describe('when to evaluate on held-out samples'),
     checkpoint: checkpointSchema.optional().describe('when and where to save'),
+    loss_mask: lossMaskSchema
+      .optional()
+      .describe('learn only what stands between two tokens: answers in conversations'),
     log_every_steps: positive.default(10).describe('steps between reports'),
     backend: z
       .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'])
@@ -148,6 +159,7 @@ export type ModelInput = z.input<typeof modelSchema>
 export type OptimizerOptions = z.output<typeof optimizerSchema>
 export type ScheduleOptions = z.output<typeof scheduleSchema>
 export type TorchOptions = z.output<typeof torchSchema>
+export type LossMaskOptions = z.output<typeof lossMaskSchema>
 export type BackendName = Exclude<TrainingOptions['backend'], 'auto'>
 
 /** A model with every width known. */

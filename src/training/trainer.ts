@@ -14,7 +14,17 @@ import {
   saveCheckpoint,
   type TokenizerReference,
 } from './checkpoint.js'
-import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
+import {
+  cutRows,
+  type Engine,
+  requireFit,
+  rowsByWeight,
+  type StepResult,
+  type TrainingBatch,
+  toTrainingBatch,
+  type WeightedRows,
+} from './engine.js'
+import { type LossMask, maskStep } from './loss-mask.js'
 import type { BackendName, ModelOptions, TrainingOptions } from './options.js'
 import { learningRateAt } from './schedule.js'
 import { flopsPerToken } from './weights.js'
@@ -76,6 +86,9 @@ export interface TrainerSetup {
   readonly onEvent?: (event: TrainingEvent) => void
   /** Opens the held-out batches; each evaluation starts from the first. */
   readonly heldOut?: () => AsyncIterable<SampleBatch>
+  readonly lossMask?: LossMask
+  /** Of the held-out samples. */
+  readonly heldOutMask?: LossMask
   /** Aborting asks for a checkpoint after the step in progress, and the end. */
   readonly signal?: AbortSignal
   /** 'latest': go on from the newest whole checkpoint of the folder, or start when there is none; else a checkpoint's path. */
@@ -200,7 +213,8 @@ export class Trainer {
 
   #requireSamplesFit(batch: SampleBatch): void {
     const { training, model } = this.#setup
-    if (batch.block !== model.sequence_length + 1) {
+    // Without the last target of the sample before, the model sees one position less.
+    if (batch.block !== model.sequence_length + 1 && batch.block !== model.sequence_length) {
       const message = `the samples have ${batch.block} tokens; sequence_length ${model.sequence_length} needs one more than that`
       throw new PenstockError('OPTION_INVALID', message, { path: 'model.sequence_length' })
     }
@@ -233,9 +247,11 @@ export class Trainer {
     const { training, engine } = this.#setup
     const before = this.#step + this.#inFlight.length
     const learningRate = learningRateAt(training.schedule, before, totalSteps, training.optimizer.learning_rate)
-    const tokens = this.#pending.reduce((sum, batch) => sum + batch.inputs.length, 0)
+    const tokens = this.#pending.reduce((sum, batch) => sum + batch.rows, 0) * cursor.sequenceLength
     const startedAt = performance.now()
-    const result = engine.step(this.#pending, learningRate)
+    const { lossMask } = this.#setup
+    const batches = lossMask === undefined ? this.#pending : maskStep(this.#pending, lossMask)
+    const result = engine.step(batches, learningRate)
     // It is awaited later; until then a failure is no unhandled one.
     result.catch(() => {})
     this.#inFlight.push({ result, cursor, learningRate, tokens, startedAt })
@@ -343,25 +359,31 @@ export class Trainer {
 
   /** Mean loss over the first held-out batches. */
   async #evaluate(): Promise<void> {
-    const { heldOut, training, engine } = this.#setup
+    const { heldOut, heldOutMask, training, engine } = this.#setup
     if (heldOut === undefined || training.evaluation === undefined || this.#heldOut?.step === this.#step) {
       return
     }
     const startedAt = performance.now()
-    let [lossSum, tokens, batches] = [0, 0, 0]
+    let [lossSum, weightSum, tokens, batches] = [0, 0, 0, 0]
     for await (const batch of heldOut()) {
-      const result = await engine.evaluate(toTrainingBatch(batch.tokens, batch.rows, batch.block))
-      lossSum += result.lossSum
-      tokens += result.tokens
+      const whole = toTrainingBatch(batch.tokens, batch.rows, batch.block)
+      for (const { weight, batches: rows } of evaluated(whole, heldOutMask)) {
+        for (const piece of rows.flatMap(part => cutRows(part, training.batch_size))) {
+          const result = await engine.evaluate(piece)
+          lossSum += result.lossSum * weight
+          weightSum += result.tokens * weight
+          tokens += result.tokens
+        }
+      }
       batches++
       if (batches === training.evaluation.batches) {
         break
       }
     }
     if (tokens === 0) {
-      throw new PenstockError('DATA_TOO_SMALL', 'there is no held-out batch to evaluate on')
+      throw new PenstockError('DATA_TOO_SMALL', 'there is no held-out target to evaluate on')
     }
-    const loss = lossSum / tokens
+    const loss = lossSum / weightSum
     this.#heldOut = { step: this.#step, loss }
     this.#emit({ kind: 'evaluation', step: this.#step, loss, tokens, durationMs: performance.now() - startedAt })
     this.#restartClock(startedAt)
@@ -396,6 +418,11 @@ export class Trainer {
   #emit(event: TrainingEvent): void {
     this.#setup.onEvent?.(event)
   }
+}
+
+/** Every target counts alike; masked, every micro-batch does, as in a step. */
+function evaluated(batch: TrainingBatch, mask: LossMask | undefined): readonly WeightedRows[] {
+  return mask === undefined ? [{ weight: 1, batches: [batch] }] : rowsByWeight(maskStep([batch], mask))
 }
 
 async function findCheckpoint({ resume, training, onEvent }: TrainerSetup): Promise<Checkpoint | undefined> {

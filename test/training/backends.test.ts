@@ -64,6 +64,23 @@ describe('the losses of wasm with one thread, from the same weights and batches,
   }
 })
 
+describe('rows of different weights move the weights as on wasm with one thread on', () => {
+  const step = async (training: TrainingInput) => {
+    const engine = await openSmall('tfjs', 1, { threads: 1, ...training })
+    const weighted = { ...smallBatch(0), weights: Float64Array.of(0.01, 0.03, 0.01, 0.02) }
+    const first = await engine.step([weighted], 0.01)
+    const second = await engine.step([weighted], 0.01)
+    await engine.close()
+    return [first.loss, first.gradientNorm, second.loss]
+  }
+
+  for (const { label, training, isThere, isSlow } of runs) {
+    test.skipIf(!isThere || isSlow)(label, { timeout: slow }, async () => {
+      expect(largestDifference(await step(training), await step({}))).toBeLessThan(1e-5)
+    })
+  }
+})
+
 describe('memory stays flat on', () => {
   const watched = Number(process.env.PENSTOCK_MEMORY_STEPS ?? 200)
   setFlagsFromString('--expose-gc')

@@ -137,7 +137,7 @@ describe('threads', () => {
     const { memory } = await SharedState.open(setup)
     const threads = new TrainingThreads({ ...setup, memory })
     const broken = { ...countingTrainingBatch(0, 2), inputs: 'no ids' as unknown as Int32Array<ArrayBuffer> }
-    const answer = threads.ask(1, { kind: 'learn', batches: [broken], scale: 1 })
+    const answer = threads.ask(1, { kind: 'learn', groups: [{ weight: 1, batches: [broken] }] })
     await expect(answer).rejects.toMatchObject({ code: 'WORKER_FAILED' })
     await threads.close()
   })

@@ -98,13 +98,17 @@ class Rank:
         self._feed.send({"kind": "done", "loss": loss, "gradientNorm": norm, "memory": parallel.peak_memory(self._device)})
 
     def _batches(self, frame: Frame) -> list[MicroBatch]:
-        """Inputs, then targets of each micro batch, [rows, columns] as the header says."""
+        """Inputs, then targets of each micro batch, [rows, columns] as the header says, with the weights of its rows."""
         numbers = frame.numbers.to(self._device, non_blocking=True).long()
+        weights = frame.header.get("weights")
         batches, at = [], 0
-        for rows, columns in frame.header["shapes"]:
+        for index, (rows, columns) in enumerate(frame.header["shapes"]):
             size = rows * columns
             inputs, targets = numbers[at : at + 2 * size].view(2, rows, columns)
-            batches.append((inputs, targets))
+            of_rows = None
+            if weights is not None:
+                of_rows = torch.tensor(weights[index], dtype=torch.float32, device=self._device)
+            batches.append((inputs, targets, of_rows))
             at += 2 * size
         return batches
 

@@ -12,7 +12,8 @@ from .faults import Fault
 from .model import Gpt, loss_sum
 from .parallel import lay_out
 
-MicroBatch = tuple[Tensor, Tensor]
+# Inputs, targets, and what a counted target of each row weighs, where they differ.
+MicroBatch = tuple[Tensor, Tensor, Tensor | None]
 
 
 class Engine:
@@ -53,16 +54,16 @@ class Engine:
         return optimizer
 
     def step(self, batches: list[MicroBatch], counted: int, learning_rate: float) -> Tensor:
-        """One update from the gradient averaged over the `counted` targets of all ranks: [loss, gradient norm]."""
+        """One update from the gradient averaged over the `counted` targets of all ranks, or from weighted rows with `counted` 1: [loss, gradient norm]."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         # FSDP averages over the ranks; what is wanted is the sum over the ranks, by targets.
         scale = self._world / max(1, counted)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        for index, (inputs, targets) in enumerate(batches):
+        for index, (inputs, targets, weights) in enumerate(batches):
             if self._reduce_once and isinstance(self.model, FSDPModule):
                 self.model.set_requires_gradient_sync(index == len(batches) - 1)
-            loss = loss_sum(self.model(inputs), targets)
+            loss = loss_sum(self.model(inputs), targets, weights)
             (loss * scale).backward()
             total += loss.detach()
         norm = self._clip_gradients()
@@ -81,7 +82,7 @@ class Engine:
     def evaluate(self, batches: list[MicroBatch]) -> Tensor:
         """Loss summed over the counted targets of all ranks, [1]."""
         total = torch.zeros(1, dtype=torch.float32, device=self.device)
-        for inputs, targets in batches:
+        for inputs, targets, _ in batches:
             total += loss_sum(self.model(inputs), targets)
         dist.all_reduce(total)
         return total

@@ -27,10 +27,13 @@ class Gpt(nn.Module):
         return F.linear(state, self.model.embed_tokens.weight) if self.options.tie_weights else self.lm_head(state)
 
 
-def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy summed over the targets that count."""
+def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy summed over the targets that count, times the weights [rows] of their rows."""
     flat = logits.flatten(0, 1).float()
-    return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
+    if weights is None:
+        return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
+    each = F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none")
+    return each.view_as(targets).sum(dim=1) @ weights
 
 
 class Trunk(nn.Module):

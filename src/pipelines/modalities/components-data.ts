@@ -32,7 +32,7 @@ export const datasets: Variants = {
   },
   packed_mem_map_dataset_megatron: {
     options: options({ raw_data_path: text, block_size: whole(2), sample_key: text }),
-    unsupported: 'blocks that respect documents; use packed_mem_map_dataset_continuous',
+    unsupported: 'the reference cannot build it either; use packed_mem_map_dataset_continuous',
   },
   mem_map_dataset: {
     options: options({
@@ -42,7 +42,8 @@ export const datasets: Variants = {
       jq_pattern: text,
       sample_key: text,
     }),
-    unsupported: 'training on unpacked text; pack it first',
+    unsupported:
+      'its samples have no keys, so that no collator of the reference takes them either; pack the text first',
   },
   dummy_dataset: {
     options: options({
@@ -51,11 +52,10 @@ export const datasets: Variants = {
         options({ sample_key: text, sample_shape: z.array(whole(0)), sample_type: oneOf('float', 'int') }),
       ),
     }),
-    unsupported: 'random samples',
+    unsupported: 'random numbers in place of samples, other ones each time',
   },
   combined: {
     options: options({ datasets: z.array(dataset) }),
-    unsupported: 'several data sets; merge their packed files',
   },
 }
 

@@ -48,8 +48,10 @@ export function explainPacking(plan: ModalitiesPackPlan, file: string): string[]
 
 function loaderText(loader: LoaderPlan): string {
   const order = loader.shuffle ? `shuffled as torch does with seed ${loader.seed + loader.epoch}` : 'in order'
+  const learnt =
+    loader.mask === null ? '' : `, learning what is between ${loader.mask.beginToken} and ${loader.mask.endToken}`
   const done = loader.skipSamples === 0 ? '' : `, ${loader.skipSamples} samples done`
-  return `${loader.dataPath}: blocks of ${loader.sequenceLength} tokens, ${order}, ${loader.microBatchSize} at once, rank ${loader.rank} of ${loader.worldSize}${done}`
+  return `${loader.dataPaths.join(', ')}: blocks of ${loader.sequenceLength} tokens, ${order}, ${loader.microBatchSize} at once, rank ${loader.rank} of ${loader.worldSize}${done}${learnt}`
 }
 
 function endLines(plan: { notices: readonly Notice[]; unsupported: readonly Unsupported[] }, file: string): string[] {

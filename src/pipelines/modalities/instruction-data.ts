@@ -6,10 +6,12 @@ import { createHash } from 'node:crypto'
 import { copyFile, mkdir, readFile as readWhole } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import type { LineBatch } from '../../formats/batches.js'
 import { recordAt } from '../../formats/extract.js'
 import { pythonRandom } from '../../sampling/python-random.js'
+import { FaultHandler, faultOptions } from '../../stages/faults.js'
 import { type OutputFile, openOutput } from '../../stages/output-file.js'
 import { readFile } from '../../stages/read-file.js'
 import { readLines } from '../../stages/read-lines.js'
@@ -28,15 +30,26 @@ export interface InstructionPart {
   readonly packConfig: string
 }
 
+interface InstructionParts {
+  /** Those that got records. */
+  readonly parts: readonly InstructionPart[]
+  /** Records that were left out, by the policy for faulty ones. */
+  readonly rejected: number
+}
+
+const faultSchema = z.strictObject(faultOptions)
+
 /**
- * Writes the parts, replacing those of an earlier run.
- * @returns the parts that got records
- * @throws PEER_MISSING, CONFIG_INVALID; JSON_INVALID, FIELD_MISSING with the line of the record
+ * Writes the parts, replacing those of an earlier run. A record that is left out draws no part: the others go where they
+ * would go without it.
+ * @param faults what becomes of faulty records; without it they fail the run
+ * @throws PEER_MISSING, CONFIG_INVALID; JSON_INVALID, FIELD_MISSING with the line of the record; TOO_MANY_FAULTS
  */
 export async function writeInstructionParts(
   plan: ModalitiesInstructionPlan,
   configPath: string,
-): Promise<InstructionPart[]> {
+  faults: z.input<typeof faultSchema> = {},
+): Promise<InstructionParts> {
   const render = compileChatTemplate(plan.chatTemplate)
   const hash = createHash('sha256')
     .update(await readWhole(configPath))
@@ -51,20 +64,22 @@ export async function writeInstructionParts(
   const random = pythonRandom(seed)
   const counts = new Map<string, number>()
   const files = new Map<string, OutputFile>()
+  let rejected: number
   try {
     for (const [part, share] of shares) {
       if (share > 0) files.set(part, (await openOutput(join(folder, names.data(part, ending)), 'override'))!)
     }
-    await eachLine(plan.sourcePath, async (line, where) => {
+    const renderLine = (line: string, where: Place) => rendered(line, plan, render, where)
+    rejected = await eachRendered(plan.sourcePath, renderLine, faultSchema.parse(faults), async line => {
       const [part] = shares[random.choose(shares.map(([, share]) => share))]!
       counts.set(part, (counts.get(part) ?? 0) + 1)
-      await files.get(part)!.write(Buffer.from(`${rendered(line, plan, render, where)}\n`))
+      await files.get(part)!.write(Buffer.from(`${line}\n`))
     })
     for (const file of files.values()) await file.commit()
   } finally {
     for (const file of files.values()) await file.abandon()
   }
-  return [...counts].map(([name, records]) => ({
+  const parts = [...counts].map(([name, records]) => ({
     name,
     records,
     data: join(folder, names.data(name, ending)),
@@ -72,27 +87,49 @@ export async function writeInstructionParts(
     packed: join(folder, names.data(name, '.pbin')),
     packConfig: join(folder, names.packConfig(name)),
   }))
+  return { parts, rejected }
 }
 
 const stemOf = (path: string): string => basename(path, extname(path))
 
 type Place = { readonly file: string; readonly line: number }
 
-async function eachLine(path: string, visit: (line: string, where: Place) => Promise<void>): Promise<void> {
+/** Renders each line of a file and hands it on. @returns how many were left out */
+async function eachRendered(
+  path: string,
+  render: (line: string, where: Place) => string,
+  faults: z.output<typeof faultSchema>,
+  write: (line: string) => Promise<void>,
+): Promise<number> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  const lines = sink<LineBatch>('render-chat', async input => {
-    for await (const batch of input) {
-      for (let index = 0; index < batch.starts.length; index++) {
-        const { record, file, line } = recordAt(batch, index)
-        try {
-          await visit(decoder.decode(record), { file, line })
-        } catch (error) {
-          throw toPenstockError(error, 'UTF8_INVALID', { file, line })
+  const lines = sink<LineBatch>('render-chat', async (input, context) => {
+    const handler = new FaultHandler(faults, 'render-chat', context)
+    try {
+      for await (const batch of input) {
+        for (let index = 0; index < batch.starts.length; index++) {
+          const record = recordAt(batch, index)
+          const line = renderedOr(() => render(decoder.decode(record.record), record), record)
+          if (typeof line === 'string') await write(line)
+          else await handler.handle({ ...record, code: line.code, message: line.message })
         }
       }
+      await handler.finish()
+    } finally {
+      await handler.abandon()
     }
   })
-  await pipeline(readFile({ path }), readLines({ source: path }), lines)
+  const reader = readLines({ source: path, ...faults })
+  await pipeline(readFile({ path }), reader, lines)
+  return reader.stats.rejected + lines.stats.rejected
+}
+
+/** A line, or what is wrong with its record. */
+function renderedOr(render: () => string, { file, line }: Place): string | PenstockError {
+  try {
+    return render()
+  } catch (error) {
+    return toPenstockError(error, 'UTF8_INVALID', { file, line })
+  }
 }
 
 /** The record with its roles renamed and its text under `chat`. */

@@ -2,11 +2,9 @@
  * A training plan of the reference -> the options of our own stages `shuffle-samples` and `feed-trainer`, and every point in which
  * our trainer would compute something else. Nothing is dropped in silence: what has no counterpart is a difference.
  */
-import { PenstockError } from '../../errors.js'
 import type { FeedTrainerOptions } from '../../stages/feed-trainer.js'
 import type { ShuffleSamplesOptions } from '../../stages/shuffle-samples.js'
 import type { LoaderPlan } from './loader-plan.js'
-import type { ModalitiesPackPlan } from './pack-plan.js'
 import type { Gpt2Options, ModalitiesTrainingPlan, WrapperPlan } from './training-plan.js'
 
 export interface NativeTraining {
@@ -26,7 +24,6 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
   const differences: string[] = []
   const differ: Differ = difference => differences.push(difference)
   const { intervals, step_profile: profile, training_target: target } = plan.settings
-  if (plan.train.mask !== null) differ('the loss mask is not applied: every target counts')
   if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
   if (plan.resultsSubscriber.variant === 'to_disc') differ('the file of to_disc is written in our own form')
@@ -50,6 +47,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
       batch_size: profile.local_train_micro_batch_size,
       accumulation_steps: profile.gradient_accumulation_steps * plan.train.worldSize,
       steps: target.num_target_steps,
+      ...maskOf(plan.train),
       log_every_steps: intervals.training_log_interval_in_steps,
       ...(plan.checkpoint.keep === 0
         ? {}
@@ -63,11 +61,28 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
       ...(heldOut === undefined
         ? {}
         : {
-            held_out: { path: heldOut.dataPath },
+            held_out: {
+              ...filesOf(heldOut),
+              sequence_length: heldOut.sequenceLength,
+              reuse_last_target: heldOut.reuseLastTarget,
+              ...maskOf(heldOut),
+            },
             evaluation: { every_steps: intervals.evaluation_interval_in_steps, batches: Number.MAX_SAFE_INTEGER },
           }),
     },
   }
+}
+
+function filesOf({ dataPaths }: LoaderPlan): { path: string; more_paths?: string[] } {
+  const [path, ...others] = dataPaths
+  return { path: path!, ...(others.length === 0 ? {} : { more_paths: others }) }
+}
+
+/** With the tokens themselves: their ids are the tokenizer's to tell. */
+function maskOf({ mask, microBatchSize, worldSize }: LoaderPlan): Pick<FeedTrainerOptions, 'loss_mask'> {
+  if (mask === null) return {}
+  const { beginToken: begin, endToken: end } = mask
+  return { loss_mask: { begin, end, micro_batch: microBatchSize, ranks: worldSize } }
 }
 
 /**
@@ -97,7 +112,7 @@ function usesHalfPrecision({ options }: WrapperPlan): boolean {
  */
 function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
   return {
-    path: loader.dataPath,
+    ...filesOf(loader),
     sequence_length: loader.sequenceLength,
     batch_size: loader.microBatchSize,
     shuffle: loader.shuffle ? 'torch' : 'none',
@@ -215,17 +230,4 @@ export function toNativeMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan
       names: 'modalities',
     },
   }
-}
-
-/** Refuses what our packing would do otherwise than the file says. @throws UNSUPPORTED */
-export function requirePackable({ tokenizer, unsupported }: ModalitiesPackPlan): void {
-  const [first] = unsupported
-  const refuse = (what: string): never => {
-    throw new PenstockError('UNSUPPORTED', what, { path: 'tokenizer.config' })
-  }
-  if (first !== undefined) refuse(`${first.what} is not supported (${first.why})`)
-  if (tokenizer.kind === 'sentencepiece') refuse('SentencePiece models cannot be run: convert it to tokenizer.json')
-  if (tokenizer.kind !== 'hugging-face') return
-  if (tokenizer.truncation) refuse('truncation of documents is not supported')
-  if (tokenizer.padding === 'max_length') refuse('padding of documents to max_length is not supported')
 }

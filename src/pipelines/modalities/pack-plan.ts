@@ -12,17 +12,17 @@ import {
 } from './read-config.js'
 import type { Notice } from './stale.js'
 
-export type TokenizerPlan =
-  | {
-      readonly kind: 'hugging-face'
-      /** A folder with tokenizer.json, or a name on the hub. */
-      readonly source: string
-      readonly maxLength: number | null
-      readonly truncation: boolean
-      readonly padding: boolean | string
-      readonly specialTokens: Readonly<Record<string, string | readonly string[]>>
-    }
-  | { readonly kind: 'sentencepiece'; readonly source: string }
+export interface HuggingFaceTokenizerPlan {
+  readonly kind: 'hugging-face'
+  /** A folder with tokenizer.json, or a name on the hub. */
+  readonly source: string
+  readonly maxLength: number | null
+  readonly truncation: boolean
+  readonly padding: boolean | string
+  readonly specialTokens: Readonly<Record<string, string | readonly string[]>>
+}
+
+export type TokenizerPlan = HuggingFaceTokenizerPlan | { readonly kind: 'sentencepiece'; readonly source: string }
 
 export interface ModalitiesPackPlan {
   readonly sourcePath: string
@@ -47,6 +47,8 @@ export const packSettings = z.strictObject({
   processing_batch_size: whole(1),
   raw_samples_queue_size: whole(1),
   processed_samples_queue_size: whole(1),
+  /** No setting of the reference's, but a variable of its own files, which it leaves in those that it writes. */
+  sequence_length: maybe(whole(1)),
 })
 
 /**

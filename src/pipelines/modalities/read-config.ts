@@ -18,6 +18,8 @@ export interface ReadConfig {
   readonly tree: MapNode
   readonly builder: Builder
   readonly notices: Notice[]
+  /** Keys of `settings` that `${settings.KEY}` refers to: variables of the file, whatever else they mean. */
+  readonly variables: ReadonlySet<string>
 }
 
 /** @throws CONFIG_INVALID */
@@ -25,7 +27,8 @@ export function readConfig(text: string, options: ReadOptions): ReadConfig {
   const file = options.configFilePath
   const resolved = interpolate(parseYamlTree(text, file), file, modalitiesResolvers(options))
   const { tree, notices } = readStaleKeys(resolved, { experimentsRootPath: options.experimentsRootPath })
-  return { file, tree, notices, builder: makeBuilder(tree, file, modalitiesComponents, options) }
+  const variables = new Set([...text.matchAll(/\$\{settings\.(\w+)/g)].map(([, key]) => key!))
+  return { file, tree, notices, variables, builder: makeBuilder(tree, file, modalitiesComponents, options) }
 }
 
 /**
@@ -65,7 +68,9 @@ export function topComponent(
 /** `settings` against a schema. @throws CONFIG_INVALID */
 export function readSettingsAs<Schema extends z.ZodObject>(config: ReadConfig, schema: Schema): z.output<Schema> {
   const node = settingsNode(config)
-  const raw = config.builder.top('settings') as Record<string, unknown>
+  const found = config.builder.top('settings') as Record<string, unknown>
+  const isVariable = (key: string) => config.variables.has(key) && !Object.hasOwn(schema.shape, key)
+  const raw = Object.fromEntries(Object.entries(found).filter(([key]) => !isVariable(key)))
   return checkOptions(raw, { options: schema }, { name: 'settings', file: config.file, path: ['settings'], node })
 }
 

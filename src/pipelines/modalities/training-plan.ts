@@ -119,8 +119,10 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
     warmstartFrom: warmstartPath(appState, settings),
   }
   checkLengths(plan.model, train, config, rawModel)
-  const geometry = blockGeometry(options.readTokenCount(train.dataPath), train.sequenceLength, train.reuseLastTarget)
-  const offered = geometry.count * settings.step_profile.sequence_length
+  const samples = train.dataPaths.reduce((sum, path) => {
+    return sum + blockGeometry(options.readTokenCount(path), train.sequenceLength, train.reuseLastTarget).count
+  }, 0)
+  const offered = samples * settings.step_profile.sequence_length
   const findings = checkSettings(settings, offered, config.file, settingsNode(config))
   return {
     ...plan,

@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { type Backend, openBackend } from '../backends.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
-import { countTargets, requireFit } from '../engine.js'
+import { countTargets, requireFit, rowsByWeight } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { GraphLearner } from './graph-learner.js'
@@ -79,16 +79,13 @@ export class TfjsEngine implements Engine {
       requireFit(batch, this.#options.model)
     }
     await this.#backend.activate()
-    const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
-    // A step without a single target leaves a gradient of zero, not of NaN.
-    const scale = 1 / Math.max(1, counted)
     const { optimizer, gradientClip } = this.#options
     const { betas, eps } = optimizer
     const hyper = { learningRate, betas, eps, update: this.stepsTaken + 1, clip: gradientClip }
-    const { lossSum, gradientNorm } = await this.#learner.step(microBatches, scale, hyper)
+    const result = await this.#learner.step(rowsByWeight(microBatches), hyper)
     this.#backend.requireSound()
     this.stepsTaken++
-    return { loss: lossSum * scale, gradientNorm }
+    return result
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {

@@ -4,7 +4,7 @@
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import type { TrainingBatch } from '../engine.js'
+import type { TrainingBatch, WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
@@ -43,17 +43,22 @@ export class GraphLearner implements Learner {
     return new Map(this.#specs.map(({ name }, index) => [name, this.#parts.weights[index]!]))
   }
 
-  async step(batches: readonly TrainingBatch[], scale: number, hyper: AdamHyperparameters): Promise<LearnerStep> {
-    const losses: Tensor[] = []
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
+    const losses: { readonly weight: number; readonly sum: Tensor }[] = []
     let gradients: Tensor[] = []
-    for (const batch of batches) {
-      const [loss, ...slopes] = this.#learn(batch)
-      losses.push(loss!)
-      gradients = gradients.length === 0 ? slopes : addPairs(gradients, slopes)
+    // One weight for all rows is left to the update.
+    const common = groups.length === 1 ? groups[0]!.weight : 1
+    for (const { weight, batches } of groups) {
+      for (const batch of batches) {
+        const [sum, ...unscaled] = this.#learn(batch)
+        losses.push({ weight, sum: sum! })
+        const slopes = weight === common ? unscaled : scaleAll(unscaled, weight)
+        gradients = gradients.length === 0 ? slopes : addPairs(gradients, slopes)
+      }
     }
-    const norm = this.#update(gradients, scale, hyper)
-    const sums = await Promise.all(losses.map(scalarValue))
-    return { lossSum: sums.reduce((total, sum) => total + sum, 0), gradientNorm: await scalarValue(norm) }
+    const norm = this.#update(gradients, common, hyper)
+    const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
+    return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
   }
 
   async exportState(): Promise<LearnerState> {
@@ -129,6 +134,13 @@ export class GraphLearner implements Learner {
     tf.dispose(Object.values(this.#parts).flat())
     this.#parts = { weights: [], means: [], variances: [] }
   }
+}
+
+/** Takes over the tensors. */
+function scaleAll(tensors: readonly Tensor[], factor: number): Tensor[] {
+  const scaled = tensors.map(tensor => tf.mul(tensor, factor))
+  tf.dispose([...tensors])
+  return scaled
 }
 
 /** Takes over both. */

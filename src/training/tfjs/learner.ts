@@ -2,7 +2,7 @@
  * Where weights and optimizer state live, and what makes a step of them. Two ways: tensors of any backend
  * (tensor-learner.ts), and memory that threads share (threaded-learner.ts).
  */
-import type { TrainingBatch } from '../engine.js'
+import type { WeightedRows } from '../engine.js'
 import type { OptimizerOptions } from '../options.js'
 import type { NamedTensor, WeightSpec } from '../weights.js'
 import type { Weights } from './model.js'
@@ -16,7 +16,8 @@ export interface LearnerState {
 }
 
 export interface LearnerStep {
-  readonly lossSum: number
+  /** Each row's loss times its weight, summed. */
+  readonly loss: number
   /** Global norm before clipping. */
   readonly gradientNorm: number
 }
@@ -24,8 +25,8 @@ export interface LearnerStep {
 export interface Learner {
   /** Tensors of the active backend; good until the next step. */
   weights(): Weights
-  /** One update from the gradient of the summed losses times `scale`. */
-  step(batches: readonly TrainingBatch[], scale: number, hyper: AdamHyperparameters): Promise<LearnerStep>
+  /** One update from the gradient of the loss. */
+  step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep>
   exportState(): Promise<LearnerState>
   /** Takes over values of known names and shapes. */
   importState(state: LearnerState): void

@@ -1,6 +1,6 @@
 /** Learns in one thread, on any backend: weights and moments are tensors, kept by name. */
 import * as tf from '@tensorflow/tfjs-core'
-import type { TrainingBatch } from '../engine.js'
+import type { WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
@@ -25,16 +25,19 @@ export class TensorLearner implements Learner {
     return new Map([...this.#states].map(([name, { weight }]) => [name, weight]))
   }
 
-  async step(batches: readonly TrainingBatch[], scale: number, hyper: AdamHyperparameters): Promise<LearnerStep> {
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
     const gradients = new Gradients()
     const weights = this.weights()
-    const losses = batches.map(batch =>
-      tf.tidy(() => learn(this.#model, weights, this.#operations, batch, scale, gradients)),
+    const losses = groups.flatMap(({ weight, batches }) =>
+      batches.map(batch => ({
+        weight,
+        sum: tf.tidy(() => learn(this.#model, weights, this.#operations, batch, weight, gradients)),
+      })),
     )
     const norm = this.#update(gradients, hyper)
     // Read only now: a backend that computes elsewhere has everything to do before anyone waits for it.
-    const sums = await Promise.all(losses.map(scalarValue))
-    return { lossSum: sums.reduce((total, sum) => total + sum, 0), gradientNorm: await scalarValue(norm) }
+    const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
+    return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
   }
 
   async exportState(): Promise<LearnerState> {

@@ -4,7 +4,7 @@
  * are copied in before a step and gradients out after it.
  */
 import * as tf from '@tensorflow/tfjs-core'
-import type { TrainingBatch } from '../engine.js'
+import type { WeightedRows } from '../engine.js'
 import type { ModelOptions } from '../options.js'
 import { weightSpecs } from '../weights.js'
 import { Gradients, learn, type Weights } from './model.js'
@@ -14,8 +14,8 @@ import { heapView } from './wasm-kernels.js'
 
 /** What the threads are asked for, one after the other in each step; the answer is a number. */
 export type ThreadTask =
-  /** -> the sum of the losses. */
-  | { readonly kind: 'learn'; readonly batches: readonly TrainingBatch[]; readonly scale: number }
+  /** -> the loss: each row's times its weight, summed. */
+  | { readonly kind: 'learn'; readonly groups: readonly WeightedRows[] }
   /** Of what these threads have left -> the sum of the squares. */
   | { readonly kind: 'sum'; readonly threads: readonly number[] }
   | {
@@ -44,7 +44,7 @@ export class ThreadShare {
   run(task: ThreadTask): number {
     switch (task.kind) {
       case 'learn':
-        return this.#learn(task.batches, task.scale)
+        return this.#learn(task.groups)
       case 'sum':
         return this.#state.sumGradients(this.#thread, task.threads)
       case 'update':
@@ -65,17 +65,20 @@ export class ThreadShare {
     tf.dispose([...this.#weights.values()])
   }
 
-  #learn(batches: readonly TrainingBatch[], scale: number): number {
+  #learn(groups: readonly WeightedRows[]): number {
     const weights = this.weights()
     const gradients = new Gradients()
-    const losses = batches.map(batch => {
-      const loss = tf.tidy(() => learn(this.#model, weights, this.#operations, batch, scale, gradients).dataSync())
-      return loss[0]!
-    })
+    let loss = 0
+    for (const { weight, batches } of groups) {
+      for (const batch of batches) {
+        const [sum] = tf.tidy(() => learn(this.#model, weights, this.#operations, batch, weight, gradients).dataSync())
+        loss += weight * sum!
+      }
+    }
     for (const [name, gradient] of gradients.byName) {
       this.#state.gradients[this.#thread]!.get(name)!.set(heapView(gradient))
       gradient.dispose()
     }
-    return losses.reduce((total, loss) => total + loss, 0)
+    return loss
   }
 }

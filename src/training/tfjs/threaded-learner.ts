@@ -2,7 +2,7 @@
  * Learns in several threads on the wasm backend: they share the rows of each micro batch and the update of the weights.
  * Gradients are added in the order of the threads, so that the same number of threads gives the same bits.
  */
-import type { TrainingBatch } from '../engine.js'
+import type { TrainingBatch, WeightedRows } from '../engine.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
 import type { Learner, LearnerState, LearnerStep } from './learner.js'
 import type { Weights } from './model.js'
@@ -35,17 +35,22 @@ export class ThreadedLearner implements Learner {
     return this.#own.weights()
   }
 
-  async step(batches: readonly TrainingBatch[], scale: number, hyper: AdamHyperparameters): Promise<LearnerStep> {
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
     const shares = Array.from({ length: this.#count }, (_, thread) =>
-      batches.flatMap(batch => rowsOfShare(batch, thread, this.#count)),
+      groups
+        .map(({ weight, batches }) => ({
+          weight,
+          batches: batches.flatMap(batch => rowsOfShare(batch, thread, this.#count)),
+        }))
+        .filter(({ batches }) => batches.length > 0),
     )
     // With fewer rows than threads some have nothing to learn from, and leave no gradients.
     const learning = shares.flatMap((share, thread) => (share.length === 0 ? [] : [thread]))
-    const lossSum = await this.#run(learning, thread => ({ kind: 'learn', batches: shares[thread]!, scale }))
+    const loss = await this.#run(learning, thread => ({ kind: 'learn', groups: shares[thread]! }))
     const all = shares.map((_, thread) => thread)
     const gradientNorm = Math.sqrt(await this.#run(all, () => ({ kind: 'sum', threads: learning })))
     await this.#run(all, () => ({ kind: 'update', thread: learning[0]!, hyper, gradientNorm }))
-    return { lossSum, gradientNorm }
+    return { loss, gradientNorm }
   }
 
   async exportState(): Promise<LearnerState> {

@@ -10,6 +10,8 @@ export interface Share {
   /** [rows, columns] of each micro batch. */
   readonly shapes: readonly (readonly [number, number])[]
   readonly numbers: Int32Array
+  /** Of the rows of each micro batch, where they have weights. */
+  readonly weights: readonly (readonly number[])[] | undefined
 }
 
 /** Rows of one rank, in micro batches no larger than the ones given. */
@@ -23,12 +25,16 @@ export function dealRows(batches: readonly TrainingBatch[], rank: number, worldS
     shapes.push([Math.min(largest, rows - done), columns])
   }
   const numbers = new Int32Array(2 * rows * columns)
+  const weights: number[][] = []
   const rowAt = rowReader(batches)
   let [place, row] = [0, rank]
   for (const [microRows] of shapes) {
     const targetsAt = place + microRows * columns
+    const microWeights: number[] = []
+    weights.push(microWeights)
     for (let index = 0; index < microRows; index++, row += worldSize) {
       const found = rowAt(row)
+      microWeights.push(found?.weight ?? 0)
       if (found === undefined) {
         numbers.fill(ignoredTarget, targetsAt + index * columns, targetsAt + (index + 1) * columns)
       } else {
@@ -38,13 +44,14 @@ export function dealRows(batches: readonly TrainingBatch[], rank: number, worldS
     }
     place = targetsAt + microRows * columns
   }
-  return { shapes, numbers }
+  const isWeighted = batches.some(batch => batch.weights !== undefined)
+  return { shapes, numbers, weights: isWeighted ? weights : undefined }
 }
 
 /** Reads row i of all batches together; rows must be asked for in growing order. */
 function rowReader(batches: readonly TrainingBatch[]) {
   let [number, firstRow] = [0, 0]
-  return (row: number): Pick<TrainingBatch, 'inputs' | 'targets'> | undefined => {
+  return (row: number) => {
     while (number < batches.length && row >= firstRow + batches[number]!.rows) {
       firstRow += batches[number]!.rows
       number++
@@ -55,6 +62,10 @@ function rowReader(batches: readonly TrainingBatch[]) {
     }
     const start = (row - firstRow) * batch.columns
     const end = start + batch.columns
-    return { inputs: batch.inputs.subarray(start, end), targets: batch.targets.subarray(start, end) }
+    return {
+      inputs: batch.inputs.subarray(start, end),
+      targets: batch.targets.subarray(start, end),
+      weight: batch.weights?.[row - firstRow],
+    }
   }
 }

@@ -116,7 +116,9 @@ export class TorchEngine implements Engine {
       requireFit(batch, this.#options.model)
     }
     await this.#requireWeights()
-    const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
+    // Weights add up to one mean by themselves.
+    const isWeighted = microBatches.some(({ weights }) => weights !== undefined)
+    const counted = isWeighted ? 1 : microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
     const digest = this.#isAlone ? {} : { digest: digestOf(microBatches) }
     const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate, ...digest })
     if (answer.skipped === true) {
@@ -188,8 +190,8 @@ export class TorchEngine implements Engine {
 
   #deal(batches: readonly TrainingBatch[], header: Readonly<Record<string, unknown>>) {
     const commandOf = ({ rank, worldSize }: RankFacts) => {
-      const { shapes, numbers } = dealRows(batches, rank, worldSize)
-      return { header: { ...header, shapes }, payload: bytesOf(numbers) }
+      const { shapes, numbers, weights } = dealRows(batches, rank, worldSize)
+      return { header: { ...header, shapes, ...(weights && { weights }) }, payload: bytesOf(numbers) }
     }
     return this.#guard(this.#ranks.ask(commandOf)).then(answers => answers[0]!.header)
   }

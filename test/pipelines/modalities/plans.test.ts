@@ -26,7 +26,7 @@ describe('readTrainingPlan', () => {
 
   it('gives the data, the model and the run as plain values', () => {
     expect(plan.train).toEqual({
-      ...{ tag: 'train', dataPath: 'train.pbin', sequenceLength: 16, reuseLastTarget: true, microBatchSize: 2 },
+      ...{ tag: 'train', dataPaths: ['train.pbin'], sequenceLength: 16, reuseLastTarget: true, microBatchSize: 2 },
       ...{ shuffle: true, seed: 7, epoch: 0, skipSamples: 32, rank: 2, worldSize: 4, mask: null },
     })
     expect(plan.evaluation.map(({ tag, shuffle, rank }) => [tag, shuffle, rank])).toEqual([['held out', false, 0]])
@@ -196,7 +196,7 @@ describe('readTrainingPlan', () => {
     const environment = { SECRET: 'canary', MASTER_ADDR: 'host' }
     const withVariable = (name: string) =>
       text.replace('train_dataset_path: train.pbin', `train_dataset_path: \${cuda_env:${name}}`)
-    expect(readTrainingPlan(withVariable('MASTER_ADDR'), { ...options, environment }).train.dataPath).toBe('host')
+    expect(readTrainingPlan(withVariable('MASTER_ADDR'), { ...options, environment }).train.dataPaths).toEqual(['host'])
     const error = refusalOf(() => readTrainingPlan(withVariable('SECRET'), { ...options, environment }))
     expect(error.message).not.toContain('canary')
   })

@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Engine } from '#src/training/engine'
+import type { Engine, TrainingBatch } from '#src/training/engine'
+import { maskStep } from '#src/training/loss-mask'
 import type { ModelInput } from '#src/training/options'
 import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
 
@@ -28,6 +29,19 @@ async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promi
   }
 }
 
+/** Four samples with a begin token, an answer of one to ten tokens and an end token. */
+function talks(number: number): TrainingBatch {
+  const batch = smallBatch(number)
+  for (let row = 0; row < batch.rows; row++) {
+    const targets = batch.targets.subarray(row * batch.columns, (row + 1) * batch.columns)
+    const length = 1 + ((3 * row + 5 * number) % 10)
+    for (const [at, token] of targets.entries()) if (token === 7 || token === 9) targets[at] = 8
+    targets[2] = 7
+    targets[3 + length] = 9
+  }
+  return batch
+}
+
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
   const variants: readonly [string, number, ModelInput][] = [
     ['rotary, rms, swiglu, grouped heads', 2, { kv_heads: 2 }],
@@ -51,6 +65,21 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     expect(found.evaluation.lossSum).toBeCloseTo(expected.evaluation.lossSum, 2)
     expect(largestDifference([...found.logits], [...expected.logits])).toBeLessThan(1e-3)
     expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
+  })
+
+  test.each([1, 2, 3])('masks and weighs what tfjs does, on %i ranks', async nproc => {
+    const mask = { beginId: 7, endId: 9, rows: 2, ranks: 2 }
+    const run = async (engine: Engine) => {
+      const found: number[] = []
+      for (let step = 0; step < 10; step++) {
+        const batches = maskStep([talks(2 * step), talks(2 * step + 1)], mask)
+        const { loss, gradientNorm } = await engine.step(batches, 0.01)
+        found.push(loss, gradientNorm)
+      }
+      return found
+    }
+    const expected = await using(openSmall('tfjs'), run)
+    expect(largestDifference(await using(openSmall('torch', nproc), run), expected)).toBeLessThan(1e-4)
   })
 
   test('trains in bfloat16, with activations computed again and whole copies of the model, nearly as well', async () => {
