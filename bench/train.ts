@@ -1,11 +1,10 @@
 /**
  * Tokens/s of a training step on every backend that loads here, beside a plain PyTorch loop (bench/train-torch-plain.py),
  * on two model shapes, in the same run: each in a process of its own, in turns, because other programs share the machine;
- * the fastest ten steps in a row count. Tokens per second of processor time, all threads together, are what is left to
- * compare on a machine too busy for the clock. Prints a table, and the same as JSON on its last line.
+ * the fastest ten steps in a row count. Prints a table, and the same as JSON on its last line.
  *
- * Needs a build; PyTorch from `node scripts/setup-python.mjs torch`: `npx jiti bench/train.ts [rounds, 3] [only names
- * that contain this]`.
+ * Needs a build; PyTorch from `node scripts/setup-python.mjs torch`: `npx jiti bench/train.ts [rounds, 3] [names, such
+ * as wasm,node]`.
  */
 import { execFileSync } from 'node:child_process'
 import { availableParallelism, cpus } from 'node:os'
@@ -42,6 +41,8 @@ interface Contender {
 }
 
 const windowSteps = 10
+/** What takes longer is left out. */
+const longestMs = 300_000
 const threadCounts = [...new Set([1, Math.min(2, availableParallelism())])]
 const contenders: readonly Contender[] = [
   ...onThreads('PyTorch', 'torch', 100),
@@ -61,13 +62,8 @@ function onThreads(name: string, backend: Contender['backend'], steps: number): 
   }))
 }
 
-interface Speed {
-  readonly tokensPerSecond: number
-  readonly tokensPerCpuSecond: number
-}
-
-/** The speed of one contender; runs in a process of its own. */
-async function measure({ backend, threads, steps }: Contender, { rows, ...widths }: Shape): Promise<Speed> {
+/** Tokens/s of one contender; runs in a process of its own. */
+async function measure({ backend, threads, steps }: Contender, { rows, ...widths }: Shape): Promise<number> {
   const model = resolveModel({ ...common, ...widths })
   const { optimizer } = parseTraining({})
   const name = backend === 'stock wasm' ? 'wasm' : (backend as BackendName)
@@ -82,17 +78,15 @@ async function measure({ backend, threads, steps }: Contender, { rows, ...widths
   const draw = uniformGenerator('bench')
   const columns = model.sequence_length
   const ids = () => Int32Array.from({ length: rows * columns }, () => Math.floor(draw() * model.vocab_size))
-  const endings: { readonly clock: number; readonly cpu: number }[] = []
+  const endings: number[] = []
   for (let step = 0; step <= steps; step++) {
     await engine.step([{ inputs: ids(), targets: ids(), rows, columns }], 1e-3)
-    const { user, system } = process.cpuUsage()
-    endings.push({ clock: performance.now() / 1000, cpu: (user + system) / 1e6 })
+    endings.push(performance.now())
   }
   await engine.close()
   const window = Math.min(windowSteps, Math.ceil(steps / 2))
-  const fastest = (key: 'clock' | 'cpu') =>
-    (rows * columns * window) / Math.min(...endings.slice(window).map((end, index) => end[key] - endings[index]![key]))
-  return { tokensPerSecond: fastest('clock'), tokensPerCpuSecond: fastest('cpu') }
+  const times = endings.slice(window).map((end, index) => end - endings[index]!)
+  return (1000 * rows * columns * window) / Math.min(...times)
 }
 
 /** What runs without our kernels: the stock product, and embeddings by one-hot products for want of a segment sum. */
@@ -107,17 +101,23 @@ function withStockKernels(wasm: Backend): Backend {
 }
 
 /** Undefined, and the reason on standard error, for what is not installed here. */
-function inProcess(contender: Contender, shape: Shape): Speed | undefined {
+function inProcess(contender: Contender, shape: Shape): number | undefined {
   const threads = String(contender.threads)
   const env = { ...process.env, OMP_NUM_THREADS: threads, TF_NUM_INTRAOP_THREADS: threads, TF_NUM_INTEROP_THREADS: '1' }
-  const run = (command: string, args: readonly string[]): Speed => {
-    const output = execFileSync(command, args, { encoding: 'utf8', env, stdio: ['ignore', 'pipe', 'pipe'] })
-    return JSON.parse(output.trim().split('\n').at(-1)!)
+  const run = (command: string, args: readonly string[]): number => {
+    const output = execFileSync(command, args, {
+      encoding: 'utf8',
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: longestMs,
+    })
+    return JSON.parse(output.trim().split('\n').at(-1)!).tokensPerSecond
   }
   try {
     if (contender.backend === 'torch') {
       const { rows, ...widths } = shape
       const options = {
+        loop: 'plain',
         model: { ...common, ...widths },
         rows,
         steps: contender.steps,
@@ -128,28 +128,25 @@ function inProcess(contender: Contender, shape: Shape): Speed | undefined {
       const script = fileURLToPath(new URL('train-torch-plain.py', import.meta.url))
       return run(findPython(undefined), [script, JSON.stringify(options)])
     }
-    return run(process.execPath, [process.argv[1]!, 'measure', JSON.stringify({ contender, shape })])
+    const jiti = fileURLToPath(new URL('../node_modules/jiti/lib/jiti-cli.mjs', import.meta.url))
+    return run(process.execPath, [jiti, process.argv[1]!, 'measure', JSON.stringify({ contender, shape })])
   } catch (error) {
     const { message, stderr } = error as Error & { stderr?: string }
-    const reason = /PenstockError: (.*)/.exec(stderr ?? '')?.[1] ?? message
+    const reason = /PenstockError: (.*)/.exec(stderr ?? '')?.[1] ?? message.split('\n')[0]
     process.stderr.write(`${contender.name} is left out: ${reason}\n`)
     return undefined
   }
 }
 
-/** The best of each; rounds in turns, so that a busy spell hits all alike. */
-function compare(shape: Shape, rounds: number, chosen: readonly Contender[]): Map<string, Speed> {
-  const best = new Map<string, Speed>()
+/** Rounds in turns: a busy spell hits all alike. */
+function compare(shape: Shape, rounds: number, chosen: readonly Contender[]): Map<string, number> {
+  const best = new Map<string, number>()
   let left = chosen
   for (let round = 0; round < rounds; round++) {
     left = left.filter(contender => {
       const found = inProcess(contender, shape)
-      const before = best.get(contender.name) ?? { tokensPerSecond: 0, tokensPerCpuSecond: 0 }
       if (found !== undefined) {
-        best.set(contender.name, {
-          tokensPerSecond: Math.max(found.tokensPerSecond, before.tokensPerSecond),
-          tokensPerCpuSecond: Math.max(found.tokensPerCpuSecond, before.tokensPerCpuSecond),
-        })
+        best.set(contender.name, Math.max(found, best.get(contender.name) ?? 0))
       }
       return found !== undefined
     })
@@ -157,43 +154,56 @@ function compare(shape: Shape, rounds: number, chosen: readonly Contender[]): Ma
   return best
 }
 
-function report(rounds: number, part: string): void {
-  const chosen = contenders.filter(({ name, backend }) => backend === 'torch' || name.includes(part))
-  const results = shapes.map(shape => ({ shape: { ...common, ...shape }, speeds: compare(shape, rounds, chosen) }))
+function report(rounds: number, names: readonly string[]): void {
+  const chosen = contenders.filter(
+    ({ name, backend }) => names.length === 0 || backend === 'torch' || names.some(part => name.startsWith(part)),
+  )
+  const results = shapes.map(shape => ({
+    shape: { ...common, ...shape },
+    tokensPerSecond: compare(shape, rounds, chosen),
+  }))
   const titles = shapes.map(({ vocab_size, sequence_length, rows }) => `V=${vocab_size} T=${sequence_length} B=${rows}`)
-  const heads = titles.flatMap(title => [
-    `${title}, tokens/s`,
-    `of PyTorch, ${threadCounts.join(' / ')} threads`,
-    'per CPU second',
-  ])
   const torchNames = contenders.filter(({ backend }) => backend === 'torch').map(({ name }) => name)
-  const cellsOf = (name: string, speeds: ReadonlyMap<string, Speed>): string[] => {
-    const own = speeds.get(name)
-    const ratios = torchNames.map(torch => ratio(own, speeds.get(torch)))
-    return [whole(own?.tokensPerSecond), ratios.join(' / '), whole(own?.tokensPerCpuSecond)]
-  }
   const lines = chosen
-    .filter(({ name }) => results.some(({ speeds }) => speeds.has(name)))
-    .map(({ name }) => `| ${[name, ...results.flatMap(({ speeds }) => cellsOf(name, speeds))].join(' | ')} |`)
-  const machine = `${cpus()[0]?.model}, ${availableParallelism()} cores, Node ${process.versions.node}; C=128 L=2`
-  const table = [machine, '', `| | ${heads.join(' | ')} |`, `|${' --- |'.repeat(heads.length + 1)}`, ...lines, '']
-  process.stdout.write(`${table.join('\n')}\n`)
-  const json = results.map(({ shape, speeds }) => ({ shape, speeds: Object.fromEntries(speeds) }))
-  process.stdout.write(`${JSON.stringify({ machine, results: json })}\n`)
+    .filter(({ name }) => results.some(({ tokensPerSecond }) => tokensPerSecond.has(name)))
+    .map(({ name }) => {
+      const cells = results.flatMap(({ tokensPerSecond }) => {
+        const own = tokensPerSecond.get(name)
+        const ratios = torchNames.map(torch => ratio(own, tokensPerSecond.get(torch)))
+        return [own?.toFixed(0) ?? '-', ratios.join(' / ')]
+      })
+      return `| ${[name, ...cells].join(' | ')} |`
+    })
+  const heads = titles.flatMap(title => [`${title}, tokens/s`, `of PyTorch, ${threadCounts.join(' / ')} threads`])
+  const rule = `|${' --- |'.repeat(heads.length + 1)}`
+  process.stdout.write(
+    [
+      `${cpus()[0]?.model}, ${availableParallelism()} cores; C=128 L=2`,
+      '',
+      `| | ${heads.join(' | ')} |`,
+      rule,
+      ...lines,
+      '',
+      '',
+    ].join('\n'),
+  )
+  const json = results.map(({ shape, tokensPerSecond }) => ({
+    shape,
+    tokensPerSecond: Object.fromEntries(tokensPerSecond),
+  }))
+  process.stdout.write(`${JSON.stringify({ processor: cpus()[0]?.model, node: process.version, results: json })}\n`)
 }
 
-function whole(value: number | undefined): string {
-  return value?.toFixed(0) ?? '-'
-}
-
-function ratio(own: Speed | undefined, other: Speed | undefined): string {
-  return own === undefined || other === undefined ? '-' : (own.tokensPerSecond / other.tokensPerSecond).toFixed(2)
+function ratio(own: number | undefined, other: number | undefined): string {
+  return own === undefined || other === undefined ? '-' : (own / other).toFixed(2)
 }
 
 const [first = '3', second] = process.argv.slice(2)
 if (first === 'measure') {
   const { contender, shape } = JSON.parse(second!)
-  process.stdout.write(`${JSON.stringify(await measure(contender, shape))}\n`, () => process.exit())
+  process.stdout.write(`${JSON.stringify({ tokensPerSecond: await measure(contender, shape) })}\n`, () =>
+    process.exit(),
+  )
 } else {
-  report(Number(first), second ?? '')
+  report(Number(first), second?.split(',') ?? [])
 }

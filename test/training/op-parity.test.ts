@@ -183,7 +183,10 @@ async function expectClose(what: string, found: Tensor, expected: Float64Array):
 
 const model = tiny()
 
-describe.each(await operationSets(model))('$label', ({ backend, operations: ops }) => {
+/** A device in software compiles each program for seconds. */
+const timeout = 180_000
+
+describe.each(await operationSets(model))('$label', { timeout }, ({ backend, operations: ops }) => {
   beforeEach(() => backend.activate())
 
   test.each(Object.entries(operations))('%s: values and gradients', async (_name, { shapes, forward, compute }) => {
