@@ -1,6 +1,6 @@
 /**
- * AdamW as part of a graph: what changes from step to step is one small vector of inputs. All weights together are one
- * vector too, so that a model of many layers takes no more operations than a small one.
+ * AdamW as part of a graph. What changes from step to step comes in one small vector, so that the graph stays the same;
+ * the gradients come unscaled, and their scale joins the factor that clips them.
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
