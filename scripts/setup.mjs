@@ -48,10 +48,11 @@ if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
   if (existsSync(at('assembly', 'kernel.ts'))) {
     run('Compiling WebAssembly', process.execPath, [asc, 'assembly/kernel.ts', '--config', 'assembly/asconfig.json'])
   }
-  for (const target of ['plain', 'relaxed']) {
+  const trainingKernels = { plain: 'training.ts', relaxed: 'training.ts', shared: 'training/optimizer.ts' }
+  for (const [target, source] of Object.entries(trainingKernels)) {
     run(`Compiling the training kernels (${target})`, process.execPath, [
       asc,
-      'assembly/training.ts',
+      `assembly/${source}`,
       '--config',
       'assembly/training.asconfig.json',
       '--target',

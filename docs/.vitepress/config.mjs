@@ -23,6 +23,7 @@ export default {
       section('Run elsewhere', [
         ['In your own app', '/embedding'],
         ['Deployment', '/deployment'],
+        ['Backends of TensorFlow.js', '/backends'],
         ['Several GPUs and machines', '/distributed'],
         ['Nothing lost', '/reliability'],
         ['Troubleshooting', '/troubleshooting'],

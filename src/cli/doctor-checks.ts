@@ -17,7 +17,6 @@ export interface Finding {
   readonly mend?: string
 }
 
-const NATIVE_TENSORFLOW = '@tensorflow/tfjs-node'
 const OLDEST_NODE = [20, 11] as const
 const LEAST_MEMORY = 2e9
 const LEAST_DISK = 5e9
@@ -40,6 +39,7 @@ export async function examine(): Promise<Finding[]> {
     ...python(),
     gpu(),
     nativeTensorFlow(),
+    automaticBackend(),
     wandb(),
   ])
   return findings
@@ -74,7 +74,7 @@ function simd(): Finding {
 /** What the build adds to the compiled TypeScript. */
 function kernels(): Finding {
   const dist = new URL('..', import.meta.url)
-  const missing = ['tokenizer/kernel.wasm', 'training/tfjs/kernels.wasm'].filter(
+  const missing = ['tokenizer/kernel.wasm', 'training/tfjs/kernels.wasm', 'training/tfjs/update.wasm'].filter(
     name => !existsSync(fileURLToPath(new URL(name, dist))),
   )
   if (missing.length === 0) return { what: 'kernels', state: 'ok', found: 'the compiled kernels are there' }
@@ -130,12 +130,33 @@ async function gpu(): Promise<Finding> {
 
 async function nativeTensorFlow(): Promise<Finding> {
   const what = 'native TensorFlow.js'
+  const { nativeFolder } = await import('../training/tfjs/native/recipe.js')
+  const made = (['node-gpu', 'node'] as const).filter(kind => existsSync(nativeFolder(kind)))
+  if (made.length > 0 || isInstalled('@tensorflow/tfjs-node')) {
+    return { what, state: 'ok', found: `installed: train --backend ${made[0] ?? 'node'}` }
+  }
+  const mend = 'penstock setup tfjs-node, or setup tfjs-node-gpu'
+  return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
+}
+
+function isInstalled(packageName: string): boolean {
   try {
-    import.meta.resolve(NATIVE_TENSORFLOW)
-    return { what, state: 'ok', found: 'installed: train --backend node' }
+    import.meta.resolve(packageName)
+    return true
   } catch {
-    const mend = `npm install ${NATIVE_TENSORFLOW}@4.22.0 (Node 20 or 22)`
-    return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
+    return false
+  }
+}
+
+/** What `train --backend auto` takes here. */
+async function automaticBackend(): Promise<Finding> {
+  const what = '--backend auto'
+  try {
+    const { chooseBackend } = await import('../training/choose-backend.js')
+    const { backend, reason } = await chooseBackend()
+    return { what, state: 'ok', found: `${backend}: ${reason}` }
+  } catch (error) {
+    return { what, state: 'problem', found: (error as Error).message }
   }
 }
 

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { PenstockError } from '../errors.js'
 import type { TextOptions } from './continue-text.js'
+import { backendOption } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
 
 export function addGenerateCommand(program: Command): void {
@@ -16,7 +17,7 @@ export function addGenerateCommand(program: Command): void {
     .option('--seed <number>', 'the same seed gives the same text', wholeNumber, 0)
     .option('--tokenizer <path>', 'where the tokenizer lies now, if not where it was')
     .addOption(new Option('--engine <name>', 'whose arithmetic').choices(['tfjs', 'torch']).default('tfjs'))
-    .option('--backend <name>', 'what computes for tfjs', 'wasm')
+    .addOption(backendOption().default('wasm'))
     .addHelpText(
       'after',
       "\nExample:\n  penstock generate data/quickstart/checkpoints --prompt 'The state of the Union'\n",

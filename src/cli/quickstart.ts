@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { backendOption } from './shared-options.js'
 
 export function addQuickstartCommand(program: Command): void {
   program
@@ -8,7 +9,7 @@ export function addQuickstartCommand(program: Command): void {
       'JSONL to tokenizer, index, packed file and a small trained model, with a report. In a clone, npm run quickstart makes the corpus first.',
     )
     .option('--steps <count>', 'training steps', Number)
-    .option('--backend <name>', 'what computes', 'wasm')
+    .addOption(backendOption().default('wasm'))
     .addHelpText('after', '\nExample:\n  penstock quickstart --steps 100\n')
     .action(async (flags: { steps?: number; backend: string }) => {
       const { quickstart } = await import('./run-quickstart.js')

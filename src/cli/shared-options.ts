@@ -1,5 +1,6 @@
 /** Options that several commands share, and their translation into options of stages. */
 import { type Command, Option } from 'commander'
+import type { TrainingOptions } from '../training/options.js'
 import { wholeNumber } from './terminal.js'
 
 export interface FaultFlags {
@@ -23,6 +24,12 @@ export const dashboardOption = [
   'serve a page about the run while it goes on, on this machine only',
   wholeNumber,
 ] as const
+
+const backends = ['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'] satisfies TrainingOptions['backend'][]
+
+export function backendOption(): Option {
+  return new Option('--backend <name>', 'what computes for tfjs').choices(backends)
+}
 
 export function addFaultOptions(command: Command): Command {
   return command

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import type { Variables } from '../pipelines/definition.js'
 import { collectVariable } from './run.js'
 import type { RunFlags } from './run-definition.js'
-import { dashboardOption } from './shared-options.js'
+import { backendOption, dashboardOption } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
 
 interface TrainFlags extends RunFlags {
@@ -32,7 +32,7 @@ export function addTrainCommand(program: Command): void {
       {},
     )
     .option('--steps <count>', 'steps to train in all', wholeNumber)
-    .addOption(new Option('--backend <name>', 'what computes').choices(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu']))
+    .addOption(backendOption())
     .addOption(new Option('--engine <name>', 'what does the arithmetic').choices(['tfjs', 'torch']))
     .option('--nproc <count>', 'torch: processes on this machine, one for each GPU', wholeNumber)
     .addOption(new Option('--device <name>', 'torch: where to compute').choices(['auto', 'cpu', 'cuda']))

@@ -24,6 +24,8 @@ export function trainingLine(event: unknown): string | undefined {
       return `  step ${training.step}: ${JSON.stringify(training.text)}`
     case 'checkpoint':
       return `  step ${training.step}: saved ${training.path}`
+    case 'backend':
+      return `  backend ${training.backend}: ${training.reason}`
     case 'resumed':
       return `  resumed after step ${training.step} from ${training.path}`
     case 'damaged-checkpoint':

@@ -1,6 +1,6 @@
 /**
- * The few bits of the protobuf wire format that metric files need, writing only. A message is a list of fields, each a
- * tag (field number and wire type) and a value; W&B files and TensorBoard event files are made of them.
+ * The few bits of the protobuf wire format that are needed here, writing only. A message is a list of fields, each a
+ * tag (field number and wire type) and a value; W&B files, TensorBoard event files and TensorFlow graphs are made of them.
  */
 import { concatBytes } from './bytes.js'
 
@@ -37,7 +37,8 @@ export function messageField(field: number, ...fields: readonly Uint8Array[]): U
   return bytesField(field, concatBytes(fields))
 }
 
-function bytesField(field: number, value: Uint8Array): Uint8Array {
+/** Bytes, or messages written already. */
+export function bytesField(field: number, value: Uint8Array): Uint8Array {
   return concatBytes([tag(field, WIRE_LENGTH), varint(BigInt(value.byteLength)), value])
 }
 

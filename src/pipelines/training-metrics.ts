@@ -49,6 +49,8 @@ export function fromTraining(
       return { kind: 'checkpoint', time, step: event.step, path: event.path, durationMs: event.durationMs }
     case 'sample-text':
       return { kind: 'sample', time, step: event.step, text: event.text }
+    case 'backend':
+      return { kind: 'note', time, message: `backend ${event.backend}: ${event.reason}` }
     case 'resumed':
       return { kind: 'note', time, message: `resumed after step ${event.step} from ${event.path}` }
     case 'damaged-checkpoint':

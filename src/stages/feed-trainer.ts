@@ -6,8 +6,9 @@
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
+import { openLatestCheckpoint } from '../training/checkpoint.js'
 import type { LossMask } from '../training/loss-mask.js'
-import { openEngine } from '../training/open-engine.js'
+import { openEngine, settleBackend } from '../training/open-engine.js'
 import {
   type LossMaskOptions,
   lossMaskSchema,
@@ -15,7 +16,7 @@ import {
   type TrainingOptions,
   trainingSchema,
 } from '../training/options.js'
-import { openTrainer, type Trainer } from '../training/trainer.js'
+import { openTrainer, type Trainer, type TrainingEvent } from '../training/trainer.js'
 import { requireHeldOut } from './held-out.js'
 import { parseOptions } from './parse-options.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'
@@ -54,12 +55,13 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
     held_out: heldOut,
     sample_texts: texts,
     resume,
-    ...training
+    ...given
   } = parseOptions(feedTrainerOptions, options, 'feed-trainer')
   return sink('feed-trainer', async (input, context) => {
     const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
-    const model = resolveModel(training.model, tokenizer?.tokenizer.vocabSize)
-    if (heldOut !== undefined && training.evaluation !== undefined) await requireHeldOut(heldOut, training)
+    const model = resolveModel(given.model, tokenizer?.tokenizer.vocabSize)
+    if (heldOut !== undefined && given.evaluation !== undefined) await requireHeldOut(heldOut, given)
+    const training = await withBackend(given, resume, context)
     const lossMask = maskOf(training.loss_mask, training.batch_size, tokenizer)
     const heldOutMask = maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
     const engine = await openEngine(training, model)
@@ -83,6 +85,18 @@ export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch>
       await engine.close()
     }
   })
+}
+
+/** Settles the backend before anything is opened, so that checkpoints record it. */
+async function withBackend(training: TrainingOptions, resume: boolean, { report }: StageContext) {
+  const folder = training.checkpoint?.folder
+  const mayGoOn = training.backend === 'auto' && resume && folder !== undefined
+  const checkpoint = mayGoOn ? await openLatestCheckpoint(folder, () => {}) : undefined
+  const { backend, reason } = await settleBackend(training, checkpoint?.state.training)
+  if (reason !== undefined) {
+    report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
+  }
+  return { ...training, backend }
 }
 
 async function feed(

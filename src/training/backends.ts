@@ -6,9 +6,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../errors.js'
 import type { BackendName, ModelOptions } from './options.js'
+import type { Recorder } from './tfjs/native/recorder.js'
+import { openNativeBackend } from './tfjs/native-backend.js'
+import { nativeOperations } from './tfjs/native-operations.js'
 import { composedOperations, type Operations } from './tfjs/operations.js'
 import { guardHeap, registerWasmKernels } from './tfjs/wasm-kernels.js'
 import { openWasmOperations, suitsWasmOperations } from './tfjs/wasm-operations.js'
+import { openWebgpuBackend, watchDevice } from './tfjs/webgpu-backend.js'
 
 export interface Backend {
   readonly name: BackendName
@@ -16,6 +20,10 @@ export interface Backend {
   operationsFor(model: ModelOptions): Operations
   /** Makes this backend the one that tfjs uses from now on. */
   activate(): Promise<void>
+  /** @throws ENGINE_FAILED when results that were read since it was opened are worth nothing */
+  requireSound(): void
+  /** Turns computations into graphs, where the backend has a library that runs them. */
+  readonly recorder?: Recorder
 }
 
 /** How tfjs itself calls each backend. */
@@ -33,7 +41,7 @@ const registeredNames: Record<BackendName, string> = {
 export async function openBackend(name: BackendName): Promise<Backend> {
   // tfjs writes hints to the console otherwise.
   tf.enableProdMode()
-  await load(name)
+  const recorder = await load(name)
   const registered = registeredNames[name]
   const activate = async () => {
     if (tf.getBackend() !== registered && !(await start(registered))) {
@@ -48,9 +56,10 @@ export async function openBackend(name: BackendName): Promise<Backend> {
     guardHeap()
   }
   const fused = name === 'wasm' ? await openWasmOperations() : undefined
-  const operationsFor = (model: ModelOptions) =>
-    fused !== undefined && suitsWasmOperations(model) ? fused : composedOperations
-  return { name, operationsFor, activate }
+  const general = registered === 'tensorflow' ? nativeOperations : composedOperations
+  const operationsFor = (model: ModelOptions) => (fused !== undefined && suitsWasmOperations(model) ? fused : general)
+  const requireSound = name === 'webgpu' ? watchDevice() : () => {}
+  return { name, operationsFor, activate, requireSound, ...(recorder === undefined ? {} : { recorder }) }
 }
 
 /** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */
@@ -72,39 +81,18 @@ async function start(registered: string): Promise<boolean> {
   }
 }
 
-async function load(name: BackendName): Promise<void> {
+async function load(name: BackendName): Promise<Recorder | undefined> {
   if (name === 'cpu') {
     await import('@tensorflow/tfjs-backend-cpu')
   } else if (name === 'wasm') {
     await import('@tensorflow/tfjs-backend-wasm')
     registerWasmKernels()
   } else if (name === 'webgpu') {
-    await loadWebgpu()
+    await openWebgpuBackend()
   } else {
-    await importPeer(name === 'node' ? '@tensorflow/tfjs-node' : '@tensorflow/tfjs-node-gpu', '4.22.0')
+    const { recorder } = await openNativeBackend(name)
+    // A graph takes its inputs from the processor's memory: on a GPU the weights would travel each step.
+    return name === 'node' ? recorder : undefined
   }
-}
-
-/** Dawn gives Node what a browser has by itself. */
-async function loadWebgpu(): Promise<void> {
-  const dawn = (await importPeer('webgpu')) as { create(flags: string[]): unknown; globals: object }
-  Object.assign(globalThis, dawn.globals)
-  Object.defineProperty(globalThis, 'navigator', {
-    value: { gpu: dawn.create([]), userAgent: 'node' },
-    configurable: true,
-  })
-  await importPeer('@tensorflow/tfjs-backend-webgpu', '4.22.0')
-}
-
-async function importPeer(packageName: string, version?: string): Promise<unknown> {
-  try {
-    return await import(packageName)
-  } catch (error) {
-    const wanted = version === undefined ? packageName : `${packageName}@${version}`
-    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') {
-      throw new PenstockError('PEER_MISSING', `${packageName} is not installed: npm install ${wanted}`, {}, error)
-    }
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new PenstockError('BACKEND_UNAVAILABLE', `${packageName} does not load: ${reason}`, {}, error)
-  }
+  return undefined
 }

@@ -2,18 +2,41 @@
 import { availableParallelism } from 'node:os'
 import { openCheckpoint, type TokenizerReference } from './checkpoint.js'
 import type { Engine } from './engine.js'
-import { type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
+import { type BackendName, type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
 import { parameterCount } from './weights.js'
 
 /** @throws PEER_MISSING, BACKEND_UNAVAILABLE, ENGINE_FAILED */
 export async function openEngine(training: TrainingOptions, model: ModelOptions): Promise<Engine> {
-  const { optimizer, gradient_clip: gradientClip, backend, torch } = training
+  const { optimizer, gradient_clip: gradientClip, torch } = training
   if (training.engine === 'torch') {
     const { openTorchEngine } = await import('./torch/engine.js')
     return openTorchEngine({ model, optimizer, gradientClip, torch })
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
+  const { backend } = await settleBackend(training)
   return openTfjsEngine({ model, optimizer, gradientClip, backend, threads: threadsFor(training, model) })
+}
+
+/**
+ * Settles `backend: auto`. A run that goes on from a checkpoint stays with the backend that this records, because another
+ * would change the last bits of everything after it.
+ * @returns a reason where there was a choice
+ */
+export async function settleBackend(
+  { engine, backend }: Pick<TrainingOptions, 'engine' | 'backend'>,
+  recorded?: Pick<TrainingOptions, 'engine' | 'backend'>,
+): Promise<{ readonly backend: BackendName; readonly reason?: string }> {
+  if (backend !== 'auto') {
+    return { backend }
+  }
+  if (engine === 'torch') {
+    return { backend: 'wasm' }
+  }
+  if (recorded?.engine === 'tfjs' && recorded.backend !== 'auto') {
+    return { backend: recorded.backend, reason: 'the checkpoint was made with it' }
+  }
+  const { chooseBackend } = await import('./choose-backend.js')
+  return chooseBackend()
 }
 
 /**

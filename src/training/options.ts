@@ -137,9 +137,11 @@ export const trainingSchema = z
       .describe('learn only what stands between two tokens: answers in conversations'),
     log_every_steps: positive.default(10).describe('steps between reports'),
     backend: z
-      .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu'])
+      .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'])
       .default('wasm')
-      .describe('of TensorFlow.js; all but wasm and cpu are installed apart'),
+      .describe(
+        'of TensorFlow.js; all but wasm and cpu are installed apart. auto: the first that loads of node-gpu, node, webgpu, wasm; a resumed run stays with its own',
+      ),
     threads: z
       .union([positive, z.literal('auto')])
       .default('auto')
@@ -161,7 +163,7 @@ export type OptimizerOptions = z.output<typeof optimizerSchema>
 export type ScheduleOptions = z.output<typeof scheduleSchema>
 export type TorchOptions = z.output<typeof torchSchema>
 export type LossMaskOptions = z.output<typeof lossMaskSchema>
-export type BackendName = TrainingOptions['backend']
+export type BackendName = Exclude<TrainingOptions['backend'], 'auto'>
 
 /** A model with every width known. */
 export interface ModelOptions extends z.output<typeof modelSchema> {

@@ -25,7 +25,7 @@ import {
   type WeightedRows,
 } from './engine.js'
 import { type LossMask, maskStep } from './loss-mask.js'
-import type { ModelOptions, TrainingOptions } from './options.js'
+import type { BackendName, ModelOptions, TrainingOptions } from './options.js'
 import { learningRateAt } from './schedule.js'
 import { flopsPerToken } from './weights.js'
 
@@ -59,6 +59,8 @@ export type TrainingEvent =
     }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string; readonly durationMs: number }
   | { readonly kind: 'resumed'; readonly step: number; readonly path: string }
+  /** What `backend: auto` has taken. */
+  | { readonly kind: 'backend'; readonly backend: BackendName; readonly reason: string }
   | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }
   | ({ readonly kind: 'end' } & TrainingSummary)
 

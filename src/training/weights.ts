@@ -88,18 +88,6 @@ function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1)
 }
 
-/** Views of one array in which all weights lie one after the other, by name. */
-export function viewsOf(specs: readonly WeightSpec[], values: Float32Array): Map<string, Float32Array> {
-  const views = new Map<string, Float32Array>()
-  let offset = 0
-  for (const { name, shape } of specs) {
-    const end = offset + elementCount(shape)
-    views.set(name, values.subarray(offset, end))
-    offset = end
-  }
-  return views
-}
-
 /**
  * First values of a weight. Each weight has a generator of its own, seeded by the run's seed and the weight's name, so
  * that adding a weight leaves the others as they were: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.

@@ -9,7 +9,7 @@ import { writePairList } from '#src/formats/pickle'
 import { type FeedTrainerOptions, feedTrainer } from '#src/stages/feed-trainer'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
 import type { SinkStage } from '#src/stages/stage'
-import { listCheckpoints } from '#src/training/checkpoint'
+import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
 import type { TrainingEvent } from '#src/training/trainer'
 
 let folder: string
@@ -71,6 +71,19 @@ test('an aborted run has saved its last step; the next one goes on with the same
   const { events, stage } = await train(options)
   expect([...lossesOf(first), ...lossesOf(events)]).toEqual(lossesOf(whole.events))
   expect(stage.stats.counts['samples passed over']).toBe(12)
+})
+
+test('backend auto says what it took; a run that goes on keeps the backend that its checkpoint records', async () => {
+  const options = { checkpoint: { folder: join(folder, 'checkpoints') } }
+  const recorded = async () =>
+    (await openCheckpoint((await listCheckpoints(options.checkpoint.folder))[0]!)).state.training
+  const { events } = await train({ ...options, steps: 1, backend: 'auto' })
+  const taken = events[0]!
+  expect(taken).toMatchObject({ kind: 'backend', backend: (await recorded()).backend })
+  await train({ ...options, steps: 2, backend: 'cpu' })
+  const resumed = await train({ ...options, steps: 3, backend: 'auto' })
+  expect(resumed.events[0]).toMatchObject({ kind: 'backend', backend: 'cpu' })
+  expect((await recorded()).backend).toBe('cpu')
 })
 
 test('says what is wrong with its options and its samples', async () => {

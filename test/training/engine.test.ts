@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openBackend } from '#src/training/backends'
-import { GradientThreads } from '#src/training/tfjs/gradient-threads'
+import { parseTraining } from '#src/training/options'
+import { SharedState } from '#src/training/tfjs/shared-state'
 import type { EngineState } from '#src/training/tfjs/state-files'
+import { TrainingThreads } from '#src/training/tfjs/training-threads'
 import { registerWasmKernels } from '#src/training/tfjs/wasm-kernels'
 import { countingBatch, countingTrainingBatch, openTiny, tiny } from './fixtures.js'
 
@@ -110,15 +112,13 @@ describe('threads', () => {
       losses.push((await engine.step(batches(step), 1e-2)).loss)
     }
     const values = allValues(await engine.exportState())
-    const { tensors } = engine.memory()
     await engine.close()
-    return { losses, values, tensors }
+    return { losses, values }
   }
 
   test('share the rows without changing what is learnt, and repeat it to the bit', async () => {
     const [alone, three, again] = [await run(1), await run(3), await run(3)]
     expect(again).toEqual(three)
-    expect(three.tensors).toBe(alone.tensors)
     alone.losses.forEach((loss, step) => {
       expect(Math.abs(three.losses[step]! - loss)).toBeLessThan(1e-5)
     })
@@ -133,9 +133,12 @@ describe('threads', () => {
   })
 
   test('a thread that fails says so', async () => {
-    const threads = new GradientThreads(tiny(), 1)
+    const setup = { model: tiny(), optimizer: parseTraining({}).optimizer, threads: 2 }
+    const { memory } = await SharedState.open(setup)
+    const threads = new TrainingThreads({ ...setup, memory })
     const broken = { ...countingTrainingBatch(0, 2), inputs: 'no ids' as unknown as Int32Array<ArrayBuffer> }
-    await expect(threads.start([broken], 1).others).rejects.toMatchObject({ code: 'WORKER_FAILED' })
+    const answer = threads.ask(1, { kind: 'learn', groups: [{ weight: 1, batches: [broken] }] })
+    await expect(answer).rejects.toMatchObject({ code: 'WORKER_FAILED' })
     await threads.close()
   })
 })
@@ -247,14 +250,6 @@ test('what the heap has no room for is an error, and the backend still works', (
 test('the wasm backend leaves the handlers of uncaught errors alone', () => {
   const ours = process.listeners('uncaughtException').filter(listener => String(listener).includes('ExitStatus'))
   expect(ours).toEqual([])
-})
-
-test.each([
-  ['node-gpu', 'npm install @tensorflow/tfjs-node-gpu@4.22.0'],
-  ['webgpu', 'npm install webgpu'],
-] as const)('the optional backend %s, not installed, names the command that installs it', async (name, command) => {
-  const message = expect.stringContaining(command)
-  await expect(openBackend(name)).rejects.toMatchObject({ code: 'PEER_MISSING', message })
 })
 
 test('batches are cut into inputs and targets one token apart', () => {

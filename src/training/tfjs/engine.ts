@@ -1,6 +1,7 @@
 /**
- * The engine that trains in this process with TensorFlow.js. Weights and optimizer state are tensors kept by name; a step
- * makes gradients, clips them and updates. The same seed and data give the same bits on the same machine.
+ * The engine that trains in this process with TensorFlow.js. A learner holds weights and optimizer state and makes the
+ * steps; the engine checks what comes in and moves state in and out. The same seed and data give the same bits on the
+ * same machine.
  */
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
@@ -9,12 +10,14 @@ import { type Backend, openBackend } from '../backends.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit, rowsByWeight } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
-import { initialValues, type NamedTensor, viewsOf, type WeightSpec, weightSpecs } from '../weights.js'
-import { GradientThreads } from './gradient-threads.js'
-import { Gradients, learn, logitsOf, lossOf } from './model.js'
-import type { AdamState, Operations } from './operations.js'
+import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { GraphLearner } from './graph-learner.js'
+import type { Learner } from './learner.js'
+import { logitsOf, lossOf } from './model.js'
+import type { Operations } from './operations.js'
 import { type EngineState, modelFile, readStateFiles, readWeights, writeStateFiles } from './state-files.js'
-import { heapView } from './wasm-kernels.js'
+import { TensorLearner } from './tensor-learner.js'
+import { openThreadedLearner } from './threaded-learner.js'
 
 export interface TfjsEngineOptions {
   readonly model: ModelOptions
@@ -25,9 +28,25 @@ export interface TfjsEngineOptions {
   readonly threads: number
 }
 
-/** @throws PEER_MISSING, BACKEND_UNAVAILABLE */
-export async function openTfjsEngine(options: TfjsEngineOptions): Promise<TfjsEngine> {
-  return new TfjsEngine(options, await openBackend(options.backend))
+/**
+ * @param backend opened already, in place of the one that the options name
+ * @throws PEER_MISSING, BACKEND_UNAVAILABLE
+ */
+export async function openTfjsEngine(options: TfjsEngineOptions, backend?: Backend): Promise<TfjsEngine> {
+  const opened = backend ?? (await openBackend(options.backend))
+  await opened.activate()
+  return new TfjsEngine(options, opened, await openLearner(options, opened))
+}
+
+async function openLearner({ model, optimizer, threads }: TfjsEngineOptions, backend: Backend): Promise<Learner> {
+  const operations = backend.operationsFor(model)
+  const sharesRows = threads > 1 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
+  if (backend.recorder !== undefined) {
+    return new GraphLearner(model, optimizer, operations, backend.recorder)
+  }
+  return sharesRows
+    ? openThreadedLearner({ model, optimizer, threads }, operations)
+    : new TensorLearner(model, optimizer, operations)
 }
 
 export class TfjsEngine implements Engine {
@@ -38,21 +57,18 @@ export class TfjsEngine implements Engine {
   readonly #backend: Backend
   readonly #operations: Operations
   readonly #specs: readonly WeightSpec[]
-  readonly #threads: GradientThreads | undefined
-  #states: Map<string, AdamState>
+  readonly #learner: Learner
 
-  constructor(options: TfjsEngineOptions, backend: Backend) {
+  constructor(options: TfjsEngineOptions, backend: Backend, learner: Learner) {
     this.#options = options
     this.#backend = backend
     this.#operations = backend.operationsFor(options.model)
     this.#specs = weightSpecs(options.model)
-    this.#threads =
-      options.threads > 1 && options.backend === 'wasm'
-        ? new GradientThreads(options.model, options.threads - 1)
-        : undefined
-    this.#states = new Map(
-      this.#specs.map(spec => [spec.name, freshState(spec, initialValues(spec, options.model.seed))]),
+    this.#learner = learner
+    const weights = new Map(
+      this.#specs.map(spec => [spec.name, { shape: spec.shape, values: initialValues(spec, options.model.seed) }]),
     )
+    learner.importState({ weights, means: zerosLike(weights), variances: zerosLike(weights) })
   }
 
   /** There is no other process to disagree with. */
@@ -63,24 +79,23 @@ export class TfjsEngine implements Engine {
       requireFit(batch, this.#options.model)
     }
     await this.#backend.activate()
-    const gradients = new Gradients()
-    let loss = 0
-    for (const { weight, batches } of rowsByWeight(microBatches)) {
-      loss += (await this.#learn(batches, weight, gradients)) * weight
-    }
-    const norm = this.#update(gradients, learningRate)
-    const gradientNorm = (await norm.data())[0]!
-    norm.dispose()
-    return { loss, gradientNorm }
+    const { optimizer, gradientClip } = this.#options
+    const { betas, eps } = optimizer
+    const hyper = { learningRate, betas, eps, update: this.stepsTaken + 1, clip: gradientClip }
+    const result = await this.#learner.step(rowsByWeight(microBatches), hyper)
+    this.#backend.requireSound()
+    this.stepsTaken++
+    return result
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
     const { model } = this.#options
     requireFit(batch, model)
     await this.#backend.activate()
-    const loss = tf.tidy(() => lossOf(model, this.#weights(), this.#operations, batch))
+    const loss = tf.tidy(() => lossOf(model, this.#learner.weights(), this.#operations, batch))
     const lossSum = (await loss.data())[0]!
     loss.dispose()
+    this.#backend.requireSound()
     return { lossSum, tokens: countTargets(batch) }
   }
 
@@ -90,27 +105,17 @@ export class TfjsEngine implements Engine {
     requireFit(batch, model)
     await this.#backend.activate()
     const last = tf.tidy(() => {
-      const logits = logitsOf(model, this.#weights(), this.#operations, batch)
+      const logits = logitsOf(model, this.#learner.weights(), this.#operations, batch)
       return tf.slice(logits, [ids.length - 1, 0], [1, model.vocab_size])
     })
     const values = await last.data<'float32'>()
     last.dispose()
+    this.#backend.requireSound()
     return values
   }
 
   async exportState(): Promise<EngineState> {
-    const read = async (part: keyof AdamState) => {
-      const entries = [...this.#states].map(async ([name, state]): Promise<[string, NamedTensor]> => {
-        return [name, { shape: state[part].shape, values: await state[part].data<'float32'>() }]
-      })
-      return new Map(await Promise.all(entries))
-    }
-    return {
-      stepsTaken: this.stepsTaken,
-      weights: await read('weight'),
-      means: await read('mean'),
-      variances: await read('variance'),
-    }
+    return { stepsTaken: this.stepsTaken, ...(await this.#learner.exportState()) }
   }
 
   /** @throws WORLD_MISMATCH when a tensor is missing, unknown or of another shape */
@@ -119,17 +124,7 @@ export class TfjsEngine implements Engine {
     for (const tensors of [state.weights, state.means, state.variances]) {
       requireSameTensors(this.#specs, tensors)
     }
-    this.#dispose()
-    this.#states = new Map(
-      this.#specs.map(({ name }) => [
-        name,
-        {
-          weight: keptTensor(state.weights.get(name)!),
-          mean: keptTensor(state.means.get(name)!),
-          variance: keptTensor(state.variances.get(name)!),
-        },
-      ]),
-    )
+    this.#learner.importState(state)
     this.stepsTaken = state.stepsTaken
   }
 
@@ -143,10 +138,8 @@ export class TfjsEngine implements Engine {
 
   async loadWeights(folder: string): Promise<void> {
     const weights = await readWeights(join(folder, modelFile))
-    const zeros = new Map(
-      [...weights].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
-    )
-    await this.importState({ stepsTaken: 0, weights, means: zeros, variances: zeros })
+    const [means, variances] = [zerosLike(weights), zerosLike(weights)]
+    await this.importState({ stepsTaken: 0, weights, means, variances })
   }
 
   memory(): EngineMemory {
@@ -155,91 +148,14 @@ export class TfjsEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#threads?.close()
-    this.#dispose()
-  }
-
-  #weights(): Map<string, tf.Tensor> {
-    return new Map([...this.#states].map(([name, state]) => [name, state.weight]))
-  }
-
-  /** Adds up the gradients of the micro batches; returns the sum of their losses. */
-  async #learn(microBatches: readonly TrainingBatch[], scale: number, gradients: Gradients): Promise<number> {
-    const { model } = this.#options
-    const weights = this.#weights()
-    const shared = this.#threads && this.#startThreads(this.#threads, microBatches, scale)
-    const losses = (shared?.own ?? microBatches).map(batch =>
-      tf.tidy(() => learn(model, weights, this.#operations, batch, scale, gradients)),
-    )
-    const sums = await Promise.all(losses.map(async loss => (await loss.data())[0]!))
-    tf.dispose(losses)
-    for (const { lossSum, values } of (await shared?.others) ?? []) {
-      sums.push(lossSum)
-      this.#addAll(values, gradients)
-    }
-    return sums.reduce((total, sum) => total + sum, 0)
-  }
-
-  #startThreads(threads: GradientThreads, microBatches: readonly TrainingBatch[], scale: number) {
-    const views = viewsOf(this.#specs, threads.weights)
-    for (const [name, { weight }] of this.#states) {
-      views.get(name)!.set(heapView(weight))
-    }
-    return threads.start(microBatches, scale)
-  }
-
-  /** Adds gradients that a thread has left one after the other. */
-  #addAll(values: Float32Array, gradients: Gradients): void {
-    for (const [name, view] of viewsOf(this.#specs, values)) {
-      const own = gradients.byName.get(name)
-      if (own === undefined) {
-        gradients.add(name, tf.tensor(view, this.#states.get(name)!.weight.shape, 'float32'))
-      } else {
-        addTo(heapView(own), view)
-      }
-    }
-  }
-
-  /** Takes over the gradients; gives back their norm. */
-  #update(gradients: Gradients, learningRate: number): tf.Scalar {
-    const { optimizer, gradientClip } = this.#options
-    this.stepsTaken++
-    const weights = this.#specs.map(spec => ({
-      state: this.#states.get(spec.name)!,
-      gradient: gradients.byName.get(spec.name)!,
-      weightDecay: optimizer.weight_decay_groups_excluded.includes(spec.group) ? 0 : optimizer.weight_decay,
-    }))
-    const { betas, eps } = optimizer
-    const hyper = { learningRate, betas, eps, update: this.stepsTaken, clip: gradientClip }
-    const { norm, states } = this.#operations.adamW(weights, hyper)
-    this.#specs.forEach((spec, index) => {
-      this.#states.set(spec.name, states[index]!)
-    })
-    return norm
-  }
-
-  #dispose(): void {
-    for (const { weight, mean, variance } of this.#states.values()) {
-      tf.dispose([weight, mean, variance])
-    }
-    this.#states.clear()
+    await this.#learner.close()
   }
 }
 
-function addTo(sums: Float32Array, terms: Float32Array): void {
-  for (let index = 0; index < sums.length; index++) {
-    sums[index] = sums[index]! + terms[index]!
-  }
-}
-
-function freshState(spec: WeightSpec, values: Float32Array): AdamState {
-  const zeros = () => keptTensor({ shape: spec.shape, values: new Float32Array(values.length) })
-  return { weight: keptTensor({ shape: spec.shape, values }), mean: zeros(), variance: zeros() }
-}
-
-function keptTensor({ shape, values }: NamedTensor): tf.Tensor {
-  // A copy: the cpu backend keeps the array it is given.
-  return tf.tensor(values.slice(), [...shape], 'float32')
+function zerosLike(tensors: ReadonlyMap<string, NamedTensor>): Map<string, NamedTensor> {
+  return new Map(
+    [...tensors].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
+  )
 }
 
 function requireSameTensors(specs: readonly WeightSpec[], tensors: ReadonlyMap<string, NamedTensor>): void {

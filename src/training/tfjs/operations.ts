@@ -63,6 +63,15 @@ export interface AdamHyperparameters {
   readonly clip: number | null
 }
 
+/** What an update multiplies by, for kernels that take plain numbers. A norm that is not a number stays in the weights. */
+export function adamScales({ learningRate, betas, update, clip }: AdamHyperparameters, norm: number) {
+  return {
+    gradientScale: clip === null || norm <= clip ? 1 : clip / (norm + 1e-6),
+    stepSize: learningRate / (1 - betas[0] ** update),
+    deviationScale: 1 / Math.sqrt(1 - betas[1] ** update),
+  }
+}
+
 interface AdamResult {
   /** Global norm of the gradients before clipping. */
   readonly norm: tf.Scalar
@@ -220,7 +229,11 @@ export const composedOperations: Operations = {
   adamW: (weights, { learningRate, betas, eps, update, clip }) => {
     const [beta1, beta2] = betas
     const gradients = weights.map(weight => weight.gradient)
-    const norm = tf.tidy(() => tf.sqrt<tf.Scalar>(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))
+    // Stacked, not added in one go: a device bounds the inputs of a program.
+    const norm = tf.tidy(() => {
+      const squares = gradients.map(gradient => tf.sum<tf.Scalar>(tf.square(gradient)))
+      return tf.sqrt<tf.Scalar>(tf.sum(tf.stack(squares)))
+    })
     const factor = tf.tidy(() => (clip === null ? tf.scalar(1) : tf.minimum(1, tf.div(clip, tf.add(norm, 1e-6)))))
     const states = weights.map(({ state, gradient, weightDecay }) =>
       tf.tidy(() => {
@@ -253,14 +266,14 @@ function normalDistribution(input: Tensor2D): Tensor {
 }
 
 /** Puts the query heads that share a key head under each other: [batch * key heads, group * time, head width]. */
-function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
+export function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
   const [batch, heads, time, headWidth] = input.shape
   const keyHeads = key.shape[1]
   return tf.reshape(input, [batch * keyHeads, (heads / keyHeads) * time, headWidth])
 }
 
 /** 0 where a position may look, a large negative number where it may not. */
-function causalMask(time: number): Tensor2D {
+export function causalMask(time: number): Tensor2D {
   const position = tf.range(0, time)
   const future = tf.greater(tf.expandDims(position, 0), tf.expandDims(position, 1))
   return tf.mul<Tensor2D>(tf.cast(future, 'float32'), -1e9)

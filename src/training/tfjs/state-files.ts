@@ -9,14 +9,11 @@ import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { decodeSafetensors, encodeSafetensors, type Tensor } from '../../formats/safetensors.js'
 import type { NamedTensor } from '../weights.js'
+import type { LearnerState } from './learner.js'
 
 /** Everything that a continued run needs of the engine. */
-export interface EngineState {
+export interface EngineState extends LearnerState {
   readonly stepsTaken: number
-  readonly weights: ReadonlyMap<string, NamedTensor>
-  /** First and second moments of AdamW, by the weight's name. */
-  readonly means: ReadonlyMap<string, NamedTensor>
-  readonly variances: ReadonlyMap<string, NamedTensor>
 }
 
 export const modelFile = 'model.safetensors'

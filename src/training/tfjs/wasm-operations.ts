@@ -2,13 +2,18 @@
  * Operations for the wasm backend from kernels of our own (assembly/training.ts), which work in place on the backend's
  * heap: products in any transposition, and whole operations fused. bench/train.ts measures them against the stock ones.
  */
-import { readFile } from 'node:fs/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { Rank, Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import { PenstockError } from '../../errors.js'
 import type { ModelOptions } from '../options.js'
-import { type AdamHyperparameters, type AdamWeight, composedOperations, type Operations } from './operations.js'
+import { readKernels } from './kernel-files.js'
+import {
+  type AdamHyperparameters,
+  type AdamWeight,
+  adamScales,
+  composedOperations,
+  type Operations,
+} from './operations.js'
 import type { WasmBackend } from './wasm-kernels.js'
 
 /** The exports of assembly/training.ts; every argument is a number, an address or a flag. */
@@ -68,13 +73,6 @@ async function compileKernels(kinds: 'any' | 'plain'): Promise<WebAssembly.Modul
     setFlagsFromString('--experimental-wasm-relaxed-simd')
   }
   return WebAssembly.compile(WebAssembly.validate(relaxed) ? relaxed : plain)
-}
-
-async function readKernels(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const url = new URL(name, import.meta.url)
-  return readFile(url).catch(error => {
-    throw new PenstockError('BACKEND_UNAVAILABLE', `${name} is missing: build the package again`, {}, error)
-  }) as Promise<Uint8Array<ArrayBuffer>>
 }
 
 /** Tensors of the backend as addresses, and scratch memory for kernels. */
@@ -274,14 +272,11 @@ function adamW(
   hyper: AdamHyperparameters,
 ): ReturnType<Operations['adamW']> {
   const { kernels } = heap
-  const { learningRate, betas, eps, update, clip } = hyper
+  const { learningRate, betas, eps } = hyper
   const norm = Math.sqrt(
     weights.reduce((sum, { gradient }) => sum + kernels.squaredNorm(heap.addressOf(gradient), gradient.size), 0),
   )
-  // A norm that is not a number stays in the weights, as in every other backend.
-  const gradientScale = clip === null || norm <= clip ? 1 : clip / (norm + 1e-6)
-  const stepSize = learningRate / (1 - betas[0] ** update)
-  const deviationScale = 1 / Math.sqrt(1 - betas[1] ** update)
+  const { gradientScale, stepSize, deviationScale } = adamScales(hyper, norm)
   for (const { state, gradient, weightDecay } of weights) {
     const addresses = [state.weight, state.mean, state.variance, gradient].map(tensor => heap.addressOf(tensor))
     const decay = 1 - learningRate * weightDecay

@@ -6,10 +6,10 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PenstockError } from '../../errors.js'
+import { cacheFolder, lockFolder } from '../user-cache.js'
 
 /** What the torch engine needs; part of the package. */
 export const torchRequirements = fileURLToPath(new URL('../../../torch/requirements.txt', import.meta.url))
@@ -40,8 +40,7 @@ export function makeEnvironment(environment: PythonEnvironment, onStep: (what: s
   const folder = folderOf(environment, stdout)
   if (!existsSync(markerIn(folder))) {
     mkdirSync(dirname(folder), { recursive: true })
-    const lock = `${folder}.lock`
-    takeLock(lock)
+    const unlock = lockFolder(folder)
     try {
       rmSync(folder, { recursive: true, force: true })
       onStep(`Creating ${folder}`)
@@ -50,7 +49,7 @@ export function makeEnvironment(environment: PythonEnvironment, onStep: (what: s
       run(interpreterIn(folder), ['-m', 'pip', 'install', '--progress-bar', 'off', '-r', requirements])
       writeFileSync(markerIn(folder), '')
     } finally {
-      rmSync(lock, { force: true })
+      unlock()
     }
   }
   return interpreterIn(folder)
@@ -64,10 +63,6 @@ export function findEnvironment(environment: PythonEnvironment): string | undefi
   }
   const folder = folderOf(environment, probe.stdout)
   return existsSync(markerIn(folder)) ? interpreterIn(folder) : undefined
-}
-
-function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'penstock')
 }
 
 function interpreterIn(folder: string): string {
@@ -91,31 +86,6 @@ function probePython() {
 
 function basePython(): string {
   return process.env.PENSTOCK_PYTHON || (onWindows ? 'python' : 'python3')
-}
-
-/** Refuses while another process makes the same environment; takes over the lock of a process that is gone. */
-function takeLock(lock: string): void {
-  try {
-    writeFileSync(lock, String(process.pid), { flag: 'wx' })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-      throw error
-    }
-    const owner = Number(readFileSync(lock, 'utf8'))
-    if (isRunning(owner)) {
-      throw new PenstockError('FILE_LOCKED', `process ${owner} is making this environment: wait for it`, { file: lock })
-    }
-    rmSync(lock, { force: true })
-    takeLock(lock)
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return pid > 0 && process.kill(pid, 0)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /** Runs a program with its output on standard error: standard output is the caller's. */

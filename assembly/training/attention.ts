@@ -1,0 +1,209 @@
+/** Causal attention and its gradient, and the way between rows and heads with its rotation. */
+import { multiplyPacked, packColumns, roundUp, TILE_COLUMNS, TILE_ROWS } from './product'
+import { at, exponential, maximumOf, sumOf } from './vectors'
+
+@external("env", "log")
+declare function logarithm(value: f64): f64
+
+/** Query rows that attention treats together; the fewer, the less above the diagonal is computed in vain. */
+const ATTENTION_ROWS: i32 = 48
+
+/**
+ * Causal attention of one head and its gradient need these: packed k, v, q and output gradient, and two blocks of scores.
+ */
+export function attentionScratchBytes(time: i32, headWidth: i32): i32 {
+  const stride = roundUp(time)
+  const packed = roundUp(headWidth) * time
+  const tiles = max(time, headWidth) * TILE_ROWS + TILE_ROWS * TILE_COLUMNS
+  return (2 * ATTENTION_ROWS * stride + 3 * max(stride * headWidth, packed) + 2 * ATTENTION_ROWS * roundUp(headWidth) + tiles) << 2
+}
+
+/**
+ * Causal attention. q, out: [batch, heads, time, headWidth]; k, v: [batch, keyHeads, time, headWidth]. Of the
+ * probabilities only the logarithm of each row's sum is kept, `logSums` [batch, heads, time]: the gradient computes them
+ * again, and memory grows with time, not with its square.
+ */
+export function attention(
+  batch: i32,
+  heads: i32,
+  keyHeads: i32,
+  time: i32,
+  headWidth: i32,
+  q: usize,
+  k: usize,
+  v: usize,
+  out: usize,
+  logSums: usize,
+  scratch: usize,
+): void {
+  const scale: f32 = 1 / sqrt<f32>(<f32>headWidth)
+  const stride = roundUp(time)
+  const area = time * headWidth
+  const scores = scratch
+  const keys = at(scores, ATTENTION_ROWS * stride)
+  const values = at(keys, stride * headWidth)
+  const tiles = at(values, roundUp(headWidth) * time)
+  for (let head = 0; head < batch * heads; head++) {
+    const keyHead = head / (heads / keyHeads)
+    packColumns(at(k, keyHead * area), 1, headWidth, headWidth, time, keys)
+    packColumns(at(v, keyHead * area), headWidth, 1, time, headWidth, values)
+    for (let top = 0; top < time; top += ATTENTION_ROWS) {
+      const rows = min(ATTENTION_ROWS, time - top)
+      const seen = top + rows
+      const place = head * area + top * headWidth
+      multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, keys, headWidth, scores, stride, false, tiles)
+      for (let row = 0; row < rows; row++) {
+        const line = at(scores, row * stride)
+        hideFuture(line, top + row + 1, seen)
+        const sum = softmaxRow(line, top + row + 1, scale)
+        store<f32>(at(logSums, head * time + top + row), sum)
+      }
+      multiplyPacked(rows, headWidth, seen, at(scores, 0), stride, 1, values, time, at(out, place), headWidth, false, tiles)
+    }
+  }
+}
+
+/** Gradients of `attention` from that of its output, `dOut`; dk and dv are summed over the heads that share them. */
+export function attentionGradient(
+  batch: i32,
+  heads: i32,
+  keyHeads: i32,
+  time: i32,
+  headWidth: i32,
+  q: usize,
+  k: usize,
+  v: usize,
+  logSums: usize,
+  dOut: usize,
+  dq: usize,
+  dk: usize,
+  dv: usize,
+  scratch: usize,
+): void {
+  const scale: f32 = 1 / sqrt<f32>(<f32>headWidth)
+  const stride = roundUp(time)
+  const area = time * headWidth
+  const scores = scratch
+  const slopes = at(scores, ATTENTION_ROWS * stride)
+  const keysAcross = at(slopes, ATTENTION_ROWS * stride)
+  const valuesAcross = at(keysAcross, stride * headWidth)
+  const keysDown = at(valuesAcross, stride * headWidth)
+  const queryRows = at(keysDown, roundUp(headWidth) * time)
+  const outRows = at(queryRows, ATTENTION_ROWS * roundUp(headWidth))
+  const tiles = at(outRows, ATTENTION_ROWS * roundUp(headWidth))
+  memory.fill(dk, 0, (batch * keyHeads * area) << 2)
+  memory.fill(dv, 0, (batch * keyHeads * area) << 2)
+  for (let head = 0; head < batch * heads; head++) {
+    const keyArea = (head / (heads / keyHeads)) * area
+    packColumns(at(k, keyArea), 1, headWidth, headWidth, time, keysAcross)
+    packColumns(at(v, keyArea), 1, headWidth, headWidth, time, valuesAcross)
+    packColumns(at(k, keyArea), headWidth, 1, time, headWidth, keysDown)
+    for (let top = 0; top < time; top += ATTENTION_ROWS) {
+      const rows = min(ATTENTION_ROWS, time - top)
+      const seen = top + rows
+      const place = head * area + top * headWidth
+      multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, keysAcross, headWidth, scores, stride, false, tiles)
+      multiplyPacked(rows, seen, headWidth, at(dOut, place), headWidth, 1, valuesAcross, headWidth, slopes, stride, false, tiles)
+      for (let row = 0; row < rows; row++) {
+        const line = row * stride
+        hideFuture(at(scores, line), top + row + 1, seen)
+        hideFuture(at(slopes, line), top + row + 1, seen)
+        softmaxRowGradient(at(scores, line), at(slopes, line), top + row + 1, scale, load<f32>(at(logSums, head * time + top + row)))
+      }
+      packColumns(at(q, place), headWidth, 1, rows, headWidth, queryRows)
+      packColumns(at(dOut, place), headWidth, 1, rows, headWidth, outRows)
+      multiplyPacked(rows, headWidth, seen, slopes, stride, 1, keysDown, time, at(dq, place), headWidth, false, tiles)
+      multiplyPacked(seen, headWidth, rows, slopes, 1, stride, queryRows, rows, at(dk, keyArea), headWidth, true, tiles)
+      multiplyPacked(seen, headWidth, rows, scores, 1, stride, outRows, rows, at(dv, keyArea), headWidth, true, tiles)
+    }
+  }
+}
+
+/** Lines of scores are padded to whole vectors: what lies beyond `count` becomes 0 behind the last vector, and a score without weight inside it. */
+function hideFuture(line: usize, count: i32, end: i32): void {
+  const vectors = (count + 3) & ~3
+  for (let j = count; j < vectors; j++) store<f32>(at(line, j), -1e30)
+  if (end > vectors) memory.fill(at(line, vectors), 0, (end - vectors) << 2)
+}
+
+/** Turns scores into probabilities; returns the logarithm of the sum of exp(scale * score). */
+function softmaxRow(line: usize, count: i32, scale: f32): f32 {
+  const top = maximumOf(line, (count + 3) & ~3)
+  const scales = f32x4.splat(scale)
+  const tops = f32x4.splat(top)
+  let sums = f32x4.splat(0)
+  for (let j = 0; j < count; j += 4) {
+    const value = exponential(f32x4.mul(f32x4.sub(v128.load(at(line, j)), tops), scales))
+    v128.store(at(line, j), value)
+    sums = f32x4.add(sums, value)
+  }
+  const sum = sumOf(sums)
+  const shares = f32x4.splat(1 / sum)
+  for (let j = 0; j < count; j += 4) v128.store(at(line, j), f32x4.mul(v128.load(at(line, j)), shares))
+  return top * scale + <f32>logarithm(sum)
+}
+
+/** Scores become probabilities, and the gradient of those becomes that of the scores. */
+function softmaxRowGradient(line: usize, slopes: usize, count: i32, scale: f32, logSum: f32): void {
+  const scales = f32x4.splat(scale)
+  const logSums = f32x4.splat(logSum)
+  let sums = f32x4.splat(0)
+  for (let j = 0; j < count; j += 4) {
+    const probability = exponential(f32x4.sub(f32x4.mul(v128.load(at(line, j)), scales), logSums))
+    v128.store(at(line, j), probability)
+    // Beyond the count the probability is 0 and the slope -1e30.
+    sums = f32x4.add(sums, f32x4.mul(probability, v128.load(at(slopes, j))))
+  }
+  const sum = f32x4.splat(sumOf(sums))
+  for (let j = 0; j < count; j += 4) {
+    const difference = f32x4.sub(v128.load(at(slopes, j)), sum)
+    v128.store(at(slopes, j), f32x4.mul(f32x4.mul(v128.load(at(line, j)), difference), scales))
+  }
+}
+
+/**
+ * [batch, time, heads, headWidth] -> [batch, heads, time, headWidth], or back, turning the halves of each head's width
+ * by the angles whose cosines and sines are [time, headWidth / 2]; `cosines` 0 turns nothing. Turned forward on the way
+ * to heads, backward on the way from them.
+ */
+export function exchangeHeads(
+  batch: i32,
+  time: i32,
+  heads: i32,
+  headWidth: i32,
+  input: usize,
+  out: usize,
+  cosines: usize,
+  sines: usize,
+  toHeads: bool,
+): void {
+  const half = headWidth >> 1
+  const direction: f32 = toHeads ? 1 : -1
+  for (let sample = 0; sample < batch; sample++) {
+    for (let head = 0; head < heads; head++) {
+      for (let position = 0; position < time; position++) {
+        const flat = ((sample * time + position) * heads + head) * headWidth
+        const grouped = ((sample * heads + head) * time + position) * headWidth
+        const from = at(input, toHeads ? flat : grouped)
+        const to = at(out, toHeads ? grouped : flat)
+        if (cosines == 0) {
+          memory.copy(to, from, headWidth << 2)
+        } else {
+          turn(from, to, half, at(cosines, position * half), at(sines, position * half), direction)
+        }
+      }
+    }
+  }
+}
+
+function turn(from: usize, to: usize, half: i32, cosines: usize, sines: usize, direction: f32): void {
+  const directions = f32x4.splat(direction)
+  for (let pair = 0; pair < half; pair += 4) {
+    const first = v128.load(at(from, pair))
+    const second = v128.load(at(from, half + pair))
+    const cosine = v128.load(at(cosines, pair))
+    const sine = f32x4.mul(v128.load(at(sines, pair)), directions)
+    v128.store(at(to, pair), f32x4.sub(f32x4.mul(first, cosine), f32x4.mul(second, sine)))
+    v128.store(at(to, half + pair), f32x4.add(f32x4.mul(second, cosine), f32x4.mul(first, sine)))
+  }
+}

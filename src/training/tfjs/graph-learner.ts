@@ -1,0 +1,157 @@
+/**
+ * Learns with TensorFlow's own library in two graphs: one makes the gradients of a micro batch, one updates all weights.
+ * A step is two calls where single operations would be some hundreds, and nothing is read before its end.
+ */
+import type { Tensor } from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
+import type { TrainingBatch, WeightedRows } from '../engine.js'
+import type { ModelOptions, OptimizerOptions } from '../options.js'
+import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
+import { Gradients, learn, type Weights } from './model.js'
+import { GraphFunction, type GraphInput } from './native/graph-function.js'
+import { updateByGraph } from './native/graph-update.js'
+import type { Recorder } from './native/recorder.js'
+import type { AdamHyperparameters, Operations } from './operations.js'
+
+interface Parts {
+  weights: readonly Tensor[]
+  means: readonly Tensor[]
+  variances: readonly Tensor[]
+}
+
+export class GraphLearner implements Learner {
+  readonly #model: ModelOptions
+  readonly #operations: Operations
+  readonly #recorder: Recorder
+  readonly #specs: readonly WeightSpec[]
+  readonly #decays: readonly number[]
+  #parts: Parts = { weights: [], means: [], variances: [] }
+  /** By the shape of the micro batch. */
+  readonly #learning = new Map<string, GraphFunction>()
+  #updating: GraphFunction | undefined
+
+  constructor(model: ModelOptions, optimizer: OptimizerOptions, operations: Operations, recorder: Recorder) {
+    this.#model = model
+    this.#operations = operations
+    this.#recorder = recorder
+    this.#specs = weightSpecs(model)
+    this.#decays = this.#specs.map(spec => decayOf(spec, optimizer))
+  }
+
+  weights(): Weights {
+    return new Map(this.#specs.map(({ name }, index) => [name, this.#parts.weights[index]!]))
+  }
+
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
+    const losses: { readonly weight: number; readonly sum: Tensor }[] = []
+    let gradients: Tensor[] = []
+    // One weight for all rows is left to the update.
+    const common = groups.length === 1 ? groups[0]!.weight : 1
+    for (const { weight, batches } of groups) {
+      for (const batch of batches) {
+        const [sum, ...unscaled] = this.#learn(batch)
+        losses.push({ weight, sum: sum! })
+        const slopes = weight === common ? unscaled : scaleAll(unscaled, weight)
+        gradients = gradients.length === 0 ? slopes : addPairs(gradients, slopes)
+      }
+    }
+    const norm = this.#update(gradients, common, hyper)
+    const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
+    return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
+  }
+
+  async exportState(): Promise<LearnerState> {
+    const read = async (tensors: readonly Tensor[]) => {
+      const entries = tensors.map(async (tensor, index): Promise<[string, NamedTensor]> => {
+        return [this.#specs[index]!.name, { shape: tensor.shape, values: await tensor.data<'float32'>() }]
+      })
+      return new Map(await Promise.all(entries))
+    }
+    const { weights, means, variances } = this.#parts
+    return { weights: await read(weights), means: await read(means), variances: await read(variances) }
+  }
+
+  importState({ weights, means, variances }: LearnerState): void {
+    this.#dispose()
+    const keep = (part: ReadonlyMap<string, NamedTensor>) =>
+      this.#specs.map(({ name }) => {
+        const { shape, values } = part.get(name)!
+        return tf.tensor(values.slice(), [...shape], 'float32')
+      })
+    this.#parts = { weights: keep(weights), means: keep(means), variances: keep(variances) }
+  }
+
+  async close(): Promise<void> {
+    this.#dispose()
+    for (const graph of [...this.#learning.values(), this.#updating]) {
+      graph?.dispose()
+    }
+    this.#learning.clear()
+    this.#updating = undefined
+  }
+
+  /** The summed loss, and the gradients of all weights in their order, not yet scaled. */
+  #learn(batch: TrainingBatch): Tensor[] {
+    const { rows, columns, inputs, targets } = batch
+    const arrays = [inputs, targets].map(values => ({ values, shape: [values.length] }))
+    const given: GraphInput[] = [...arrays, ...this.#parts.weights]
+    const key = `${rows} ${columns}`
+    let graph = this.#learning.get(key)
+    if (graph === undefined) {
+      const compute = () => {
+        const gradients = new Gradients()
+        const loss = learn(this.#model, this.weights(), this.#operations, batch, 1, gradients)
+        return [loss, ...this.#specs.map(({ name }) => gradients.byName.get(name)!)]
+      }
+      graph = new GraphFunction(this.#recorder, given, compute)
+      this.#learning.set(key, graph)
+    }
+    return graph.run(given)
+  }
+
+  /** Takes over the gradients; gives back their norm. */
+  #update(gradients: readonly Tensor[], scale: number, hyper: AdamHyperparameters): Tensor {
+    const { weights, means, variances } = this.#parts
+    const states = [...weights, ...means, ...variances]
+    const numbers = updateByGraph.numbersOf(scale, hyper)
+    const given: GraphInput[] = [{ values: numbers, shape: [numbers.length] }, ...states, ...gradients]
+    this.#updating ??= new GraphFunction(this.#recorder, given, () =>
+      updateByGraph.compute(numbers, { weights, means, variances, gradients, decays: this.#decays }),
+    )
+    const [norm, ...updated] = this.#updating.run(given)
+    tf.dispose([...states, ...gradients])
+    const count = weights.length
+    this.#parts = {
+      weights: updated.slice(0, count),
+      means: updated.slice(count, 2 * count),
+      variances: updated.slice(2 * count),
+    }
+    return norm!
+  }
+
+  #dispose(): void {
+    tf.dispose(Object.values(this.#parts).flat())
+    this.#parts = { weights: [], means: [], variances: [] }
+  }
+}
+
+/** Takes over the tensors. */
+function scaleAll(tensors: readonly Tensor[], factor: number): Tensor[] {
+  const scaled = tensors.map(tensor => tf.mul(tensor, factor))
+  tf.dispose([...tensors])
+  return scaled
+}
+
+/** Takes over both. */
+function addPairs(sums: readonly Tensor[], terms: readonly Tensor[]): Tensor[] {
+  const added = sums.map((sum, index) => tf.add(sum, terms[index]!))
+  tf.dispose([...sums, ...terms])
+  return added
+}
+
+async function scalarValue(scalar: Tensor): Promise<number> {
+  const values = await scalar.data()
+  scalar.dispose()
+  return values[0]!
+}

@@ -1,0 +1,38 @@
+/**
+ * Where weights and optimizer state live, and what makes a step of them. Two ways: tensors of any backend
+ * (tensor-learner.ts), and memory that threads share (threaded-learner.ts).
+ */
+import type { WeightedRows } from '../engine.js'
+import type { OptimizerOptions } from '../options.js'
+import type { NamedTensor, WeightSpec } from '../weights.js'
+import type { Weights } from './model.js'
+import type { AdamHyperparameters } from './operations.js'
+
+export interface LearnerState {
+  readonly weights: ReadonlyMap<string, NamedTensor>
+  /** First and second moments of AdamW, by the weight's name. */
+  readonly means: ReadonlyMap<string, NamedTensor>
+  readonly variances: ReadonlyMap<string, NamedTensor>
+}
+
+export interface LearnerStep {
+  /** Each row's loss times its weight, summed. */
+  readonly loss: number
+  /** Global norm before clipping. */
+  readonly gradientNorm: number
+}
+
+export interface Learner {
+  /** Tensors of the active backend; good until the next step. */
+  weights(): Weights
+  /** One update from the gradient of the loss. */
+  step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep>
+  exportState(): Promise<LearnerState>
+  /** Takes over values of known names and shapes. */
+  importState(state: LearnerState): void
+  close(): Promise<void>
+}
+
+export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {
+  return optimizer.weight_decay_groups_excluded.includes(group) ? 0 : optimizer.weight_decay
+}

@@ -1,0 +1,98 @@
+/**
+ * A computation on tensors that TensorFlow runs as one graph: it is recorded once and then costs one call, in which the
+ * library schedules, fuses and frees by itself. The binding has no call to build a graph, but it loads one from a file.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Tensor } from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
+import { writeSavedModel } from '../../../formats/tensorflow-graph.js'
+import { dtypes, type NativeBinding, type TensorMetadata, type TensorValues } from './binding.js'
+import { type Recorder, Recording } from './recorder.js'
+
+/** The part of tfjs's backend 'tensorflow' that is used here. */
+export interface NativeKernelBackend {
+  /** The library's numbers of tensors, whose values are brought there if need be. */
+  getInputTensorIds(tensors: readonly Tensor[]): number[]
+  createOutputTensor(metadata: TensorMetadata): Tensor
+}
+
+/** An array stands for the tensor that the computation makes of it. */
+export type GraphInput = Tensor | { readonly values: TensorValues; readonly shape: readonly number[] }
+
+export class GraphFunction {
+  readonly #binding: NativeBinding
+  readonly #model: number
+  readonly #inputNames: string
+  readonly #outputNames: string
+
+  /**
+   * Records a computation, which must depend on nothing but its inputs, by running it once.
+   * @param compute makes tensors of the inputs, whose arrays it must use as they are
+   */
+  constructor(recorder: Recorder, inputs: readonly GraphInput[], compute: () => Tensor[]) {
+    this.#binding = recorder.binding
+    const recording = new Recording()
+    const names = inputs.map((_, index) => `i${index}`)
+    inputs.forEach((input, index) => {
+      if (input instanceof tf.Tensor) {
+        const [id] = backend().getInputTensorIds([input])
+        recording.addInput(names[index]!, id!, dtypes[input.dtype as keyof typeof dtypes], input.shape)
+      } else {
+        recording.addInputValues(names[index]!, input.values)
+      }
+    })
+    const outputs = recorder.record(recording, () =>
+      tf.tidy(() => {
+        const results = compute()
+        const found = backend()
+          .getInputTensorIds(results)
+          .map(id => recording.nameOf(id))
+        // Some may be kept beyond a tidy.
+        tf.dispose(results)
+        return found
+      }),
+    )
+    this.#inputNames = names.map(name => `${name}:0`).join()
+    this.#outputNames = outputs.map(name => (name.includes(':') ? name : `${name}:0`)).join()
+    this.#model = load(this.#binding, recording)
+  }
+
+  /** With inputs of the same kinds, types and shapes as those recorded. */
+  run(inputs: readonly GraphInput[]): Tensor[] {
+    const made: number[] = []
+    const ids = inputs.map(input => {
+      if (input instanceof tf.Tensor) {
+        return backend().getInputTensorIds([input])[0]!
+      }
+      const dtype = input.values instanceof Int32Array ? dtypes.int32 : dtypes.float32
+      const id = this.#binding.createTensor([...input.shape], dtype, input.values)
+      made.push(id)
+      return id
+    })
+    const results = this.#binding.runSavedModel(this.#model, ids, this.#inputNames, this.#outputNames)
+    for (const id of made) {
+      this.#binding.deleteTensor(id)
+    }
+    return results.map(metadata => backend().createOutputTensor(metadata))
+  }
+
+  dispose(): void {
+    this.#binding.deleteSavedModel(this.#model)
+  }
+}
+
+function backend(): NativeKernelBackend {
+  return tf.backend() as unknown as NativeKernelBackend
+}
+
+function load(binding: NativeBinding, recording: Recording): number {
+  const folder = mkdtempSync(join(tmpdir(), 'penstock-graph-'))
+  try {
+    writeFileSync(join(folder, 'saved_model.pb'), writeSavedModel(recording.nodes, 'serve'))
+    return binding.loadSavedModel(folder, 'serve')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Makes a native back end in the user's cache folder: downloads TensorFlow's library, compiles the binding of
+ * @tensorflow/tfjs-node against it, and tests it in a process of its own. Work goes on in a folder beside, which a later
+ * call continues; the finished one appears by a rename, so that it is whole or absent.
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rename, rm, statfs, symlink } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { PenstockError } from '../../../errors.js'
+import { lockFolder } from '../../user-cache.js'
+import { downloadRequirements, downloadWheel } from './download.js'
+import { requirePrograms, runProgram } from './programs.js'
+import {
+  bindingFile,
+  bindingPackage,
+  type NativeKind,
+  nativeFolder,
+  type Wheel,
+  wantedOfCuda,
+  wantedOfWheel,
+  wheels,
+} from './recipe.js'
+import { readZipText, unpackZip } from './unpack.js'
+
+export interface InstalledBackend {
+  readonly folder: string
+  /** False when it was there before. */
+  readonly made: boolean
+}
+
+/** Is told what is done now, and what it took when it is done. */
+export type OnStep = (what: string, seconds?: number) => void
+
+/**
+ * @throws UNSUPPORTED for another platform, PEER_MISSING for a program that is missing, FILE_UNWRITABLE without room,
+ * FILE_LOCKED while another process makes the same one, FILE_UNREADABLE, WORKER_FAILED
+ */
+export async function installNativeBackend(kind: NativeKind, onStep: OnStep): Promise<InstalledBackend> {
+  const folder = nativeFolder(kind)
+  if (existsSync(folder)) {
+    return { folder, made: false }
+  }
+  requirePlatform()
+  requirePrograms()
+  await mkdir(dirname(folder), { recursive: true })
+  const unlock = lockFolder(folder)
+  try {
+    const work = `${folder}.part`
+    await mkdir(work, { recursive: true })
+    const made = await build(kind, work, onStep)
+    await rename(made, folder)
+    await rm(work, { recursive: true })
+  } finally {
+    unlock()
+  }
+  return { folder, made: true }
+}
+
+/** @returns the folder that is ready to be used */
+async function build(kind: NativeKind, work: string, onStep: OnStep): Promise<string> {
+  const step = async <T>(what: string, action: () => T | Promise<T>): Promise<T> => {
+    onStep(what)
+    const startedAt = performance.now()
+    const result = await action()
+    onStep(what, (performance.now() - startedAt) / 1000)
+    return result
+  }
+  const wheel = wheels[kind]
+  const made = join(work, 'package')
+  await requireRoom(work, wheel)
+  const file = await step(`Downloading ${wheel.requirement}`, () => downloadWheel(wheel, work))
+  await rm(made, { recursive: true, force: true })
+  await step(`Fetching ${bindingPackage}`, () => fetchPackage(work))
+  await step('Unpacking the library', () => unpackLibrary(file, made))
+  if (kind === 'node-gpu') {
+    await step("Downloading and unpacking NVIDIA's libraries", () => addCuda(file, work, made))
+  }
+  await step('Compiling the binding', () => compileBinding(made, join(work, 'build.log')))
+  await step('Testing it', () => testBackend(kind, made))
+  return made
+}
+
+/** The wheels hold libraries for one platform; elsewhere npm's own package may do. */
+function requirePlatform(): void {
+  const { platform, arch } = process
+  if (platform !== 'linux' || arch !== 'x64') {
+    const elsewhere = 'elsewhere `npm install @tensorflow/tfjs-node@4.22.0` may work, and the backend wasm does'
+    throw new PenstockError(
+      'UNSUPPORTED',
+      `the native backend is built on Linux x64, not ${platform} ${arch}; ${elsewhere}`,
+    )
+  }
+  const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
+  if (report.header.glibcVersionRuntime === undefined) {
+    const message =
+      "TensorFlow's library needs glibc, and this system has another C library (musl?): the backend wasm works"
+    throw new PenstockError('UNSUPPORTED', message)
+  }
+}
+
+async function requireRoom(folder: string, { diskBytes }: Wheel): Promise<void> {
+  const { bavail, bsize } = await statfs(folder)
+  if (bavail * bsize < diskBytes) {
+    const [has, needs] = [bavail * bsize, diskBytes].map(bytes => `${(bytes / 1e9).toFixed(1)} GB`)
+    const message = `there is no room: ${has} free, ${needs} needed; XDG_CACHE_HOME names another place`
+    throw new PenstockError('FILE_UNWRITABLE', message, { file: folder })
+  }
+}
+
+/** npm's configuration decides from where, and npm checks the package's hash. */
+async function fetchPackage(work: string): Promise<void> {
+  const remedy = 'is the npm registry reached? npm says above what went wrong'
+  runProgram('npm', ['pack', '--silent', '--pack-destination', work, bindingPackage], { remedy })
+  const archive = (await readdir(work)).find(name => name.endsWith('.tgz'))!
+  runProgram('tar', ['-xzf', archive], { cwd: work, remedy: 'is there room, and is tar there?' })
+}
+
+async function unpackLibrary(wheel: string, made: string): Promise<void> {
+  const inLib = (name: string) => join(made, 'deps', 'lib', name)
+  await unpackZip(wheel, name => {
+    if (!wantedOfWheel.test(name)) {
+      return undefined
+    }
+    const header = name.split('/include/')[1]
+    return header === undefined ? inLib(basename(name)) : join(made, 'deps', 'include', header)
+  })
+  // The names that the linker looks for; those with a version are asked for at run time.
+  await symlink('libtensorflow_cc.so.2', inLib('libtensorflow.so'))
+  await symlink('libtensorflow_framework.so.2', inLib('libtensorflow_framework.so'))
+}
+
+/** The wheel says which of NVIDIA's it wants, beside an extra of that name. */
+async function addCuda(wheel: string, work: string, made: string): Promise<void> {
+  const metadata = await readZipText(wheel, name => name.endsWith('.dist-info/METADATA'))
+  const folder = join(work, 'cuda')
+  for (const file of await downloadRequirements(cudaRequirements(metadata), folder)) {
+    await unpackZip(file, name => (wantedOfCuda.test(name) ? join(made, 'deps', name) : undefined))
+  }
+  await rm(folder, { recursive: true })
+}
+
+/** Requirements of the extra `and-cuda`, as pip takes them. */
+export function cudaRequirements(metadata: string): string[] {
+  const lines = metadata.matchAll(/^Requires-Dist: (nvidia-[^;]+?) *; *extra == ['"]and-cuda['"]/gm)
+  return [...lines].map(match => match[1]!.replaceAll(/[ ()]/g, ''))
+}
+
+/** With the node-gyp that comes with npm, against the headers of this Node where they are installed. */
+async function compileBinding(made: string, logFile: string): Promise<void> {
+  const output = dirname(bindingFile(made))
+  const target = `--module=${bindingFile(made)} --module_name=tfjs_binding --module_path=${output}`
+  const command = `node-gyp configure build ${target} --napi_build_version=8`
+  const prefix = dirname(dirname(process.execPath))
+  runProgram('npm', ['exec', '--offline', '-c', command], {
+    cwd: made,
+    env: existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? { npm_config_nodedir: prefix } : {},
+    logFile,
+    remedy: `the compiler's words are in ${logFile}`,
+  })
+  for (const useless of ['build', join('deps', 'include'), 'src', 'binding']) {
+    await rm(join(made, useless), { recursive: true, force: true })
+  }
+}
+
+/** In a process of its own: a library that does not fit the processor ends its process. */
+function testBackend(kind: NativeKind, made: string): void {
+  const script = fileURLToPath(new URL('self-test.js', import.meta.url))
+  runProgram(process.execPath, [script, kind, made], {
+    remedy: 'the library was built, but does not compute as it should; the backend wasm works',
+  })
+}

@@ -1,0 +1,61 @@
+/**
+ * What the native back ends are made of: one version of TensorFlow's library, out of its Python wheel, and one of the
+ * package @tensorflow/tfjs-node, whose binding is built against it. docs/backends.md says why these.
+ */
+import { join } from 'node:path'
+import { cacheFolder } from '../../user-cache.js'
+
+export type NativeKind = 'node' | 'node-gpu'
+
+/** The npm package whose kernels and binding are used; its GPU variant has the same files. */
+export const bindingPackage = '@tensorflow/tfjs-node@4.22.0'
+
+export interface Wheel {
+  /** A requirement as pip reads it. */
+  readonly requirement: string
+  readonly file: string
+  readonly sha256: string
+  /** What the finished folder and the download need together while it is made. */
+  readonly diskBytes: number
+}
+
+const libraryVersion = '2.17.1'
+const platformTag = 'cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64'
+
+/** The hashes are those that the package index publishes; a published file never changes. */
+export const wheels: Readonly<Record<NativeKind, Wheel>> = {
+  node: {
+    requirement: `tensorflow-cpu==${libraryVersion}`,
+    file: `tensorflow_cpu-${libraryVersion}-${platformTag}.whl`,
+    sha256: '92aba7b37c89596a783766f9b0822c710e3b674a8cd29598656a84df4ae61364',
+    diskBytes: 1.2e9,
+  },
+  'node-gpu': {
+    requirement: `tensorflow==${libraryVersion}`,
+    file: `tensorflow-${libraryVersion}-${platformTag}.whl`,
+    sha256: 'd618cc21b0adf695fc8b4323f56ccd17c1408379422e1a177481d4fd8523fa8e',
+    diskBytes: 9e9,
+  },
+}
+
+/** The two libraries, and the few headers that the binding includes. */
+export const wantedOfWheel =
+  /^tensorflow\/(lib[a-z_]+\.so\.2|include\/(tensorflow\/c|tensorflow\/core\/platform|tsl\/platform|tsl\/c|xla\/tsl\/c)\/(eager\/)?[a-z_]+\.h)$/
+
+/** NVIDIA's libraries: the loader finds them from the library's own search path, `../nvidia/NAME/lib`. */
+export const wantedOfCuda = /^nvidia\/[a-z_]+\/lib\/[^/]+\.so[.0-9]*$/
+
+/** Where a native back end is installed, whole or not at all. */
+export function nativeFolder(kind: NativeKind): string {
+  const [, version] = bindingPackage.split(/(?<=.)@/)
+  return join(cacheFolder(), `tfjs-${kind}-${version}-tensorflow-${libraryVersion}-${process.platform}-${process.arch}`)
+}
+
+/** The compiled binding inside such a folder; where the package's own scripts put it. */
+export function bindingFile(folder: string): string {
+  return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
+}
+
+export function setupCommand(kind: NativeKind): string {
+  return `npx penstock setup tfjs-${kind}`
+}

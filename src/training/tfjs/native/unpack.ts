@@ -1,0 +1,76 @@
+/** Writes chosen entries of a ZIP file, one after the other and in pieces: an entry may be larger than memory. */
+import { createReadStream, createWriteStream } from 'node:fs'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { createInflateRaw } from 'node:zlib'
+import {
+  bytesBeforeData,
+  findZipDirectory,
+  localHeaderBytes,
+  readZipDirectory,
+  type ZipEntry,
+  zipTailBytes,
+} from '../../../formats/zip.js'
+
+/**
+ * @param place the path to write an entry to; undefined leaves it out
+ * @throws FILE_UNREADABLE
+ */
+export async function unpackZip(file: string, place: (name: string) => string | undefined): Promise<void> {
+  const handle = await open(file)
+  try {
+    for (const entry of await entriesOf(handle)) {
+      const path = place(entry.name)
+      if (path !== undefined) {
+        await mkdir(dirname(path), { recursive: true })
+        await writeEntry(handle, file, entry, path)
+      }
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The text of one entry, which is small. */
+export async function readZipText(file: string, matches: (name: string) => boolean): Promise<string> {
+  const handle = await open(file)
+  try {
+    const entry = (await entriesOf(handle)).find(({ name }) => matches(name))
+    const pieces: Buffer[] = []
+    if (entry !== undefined) {
+      const source = await openEntry(handle, file, entry)
+      for await (const piece of entry.deflated ? source.pipe(createInflateRaw()) : source) {
+        pieces.push(piece as Buffer)
+      }
+    }
+    return Buffer.concat(pieces).toString('utf8')
+  } finally {
+    await handle.close()
+  }
+}
+
+async function entriesOf(handle: FileHandle): Promise<ZipEntry[]> {
+  const { size } = await handle.stat()
+  const tailBytes = Math.min(size, zipTailBytes)
+  const { byteOffset, bytes } = findZipDirectory(await readAt(handle, size - tailBytes, tailBytes))
+  return readZipDirectory(await readAt(handle, byteOffset, bytes))
+}
+
+async function openEntry(handle: FileHandle, file: string, entry: ZipEntry) {
+  const header = await readAt(handle, entry.byteOffset, localHeaderBytes)
+  const start = entry.byteOffset + bytesBeforeData(header)
+  return createReadStream(file, { start, end: start + entry.packedBytes - 1 })
+}
+
+async function writeEntry(handle: FileHandle, file: string, entry: ZipEntry, path: string): Promise<void> {
+  const source = await openEntry(handle, file, entry)
+  const target = createWriteStream(path)
+  await (entry.deflated ? pipeline(source, createInflateRaw(), target) : pipeline(source, target))
+}
+
+async function readAt(handle: FileHandle, position: number, bytes: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(bytes)
+  const { bytesRead } = await handle.read(buffer, 0, bytes, position)
+  return buffer.subarray(0, bytesRead)
+}

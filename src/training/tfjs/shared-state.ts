@@ -1,0 +1,136 @@
+/**
+ * Weights, moments and gradients in one WebAssembly memory that threads share. Each thread updates its own share of all
+ * weights there, in place, with kernels of its own instance (assembly/training/optimizer.ts).
+ */
+import type { ModelOptions, OptimizerOptions } from '../options.js'
+import { type WeightSpec, weightSpecs } from '../weights.js'
+import { readKernels } from './kernel-files.js'
+import { decayOf } from './learner.js'
+import { type AdamHyperparameters, adamScales } from './operations.js'
+
+const elementBytes = Float32Array.BYTES_PER_ELEMENT
+const pageBytes = 65536
+/** Every weight starts at a whole cache line: kernels want whole vectors, and threads no line in common. */
+const alignment = 16
+
+interface Kernels {
+  accumulate(sums: number, terms: number, count: number): void
+  squaredNorm(values: number, count: number): number
+  adamW(...values: number[]): void
+}
+
+/** Where a weight, or a part of one, stands in each array; in elements. */
+interface Piece {
+  readonly start: number
+  readonly end: number
+  readonly weightDecay: number
+}
+
+export interface SharedStateSetup {
+  readonly model: ModelOptions
+  readonly optimizer: OptimizerOptions
+  readonly threads: number
+  /** Of another thread; left out by the first. */
+  readonly memory?: WebAssembly.Memory
+}
+
+export class SharedState {
+  readonly memory: WebAssembly.Memory
+  readonly weights: ReadonlyMap<string, Float32Array>
+  readonly means: ReadonlyMap<string, Float32Array>
+  readonly variances: ReadonlyMap<string, Float32Array>
+  /** By thread. */
+  readonly gradients: readonly ReadonlyMap<string, Float32Array>[]
+  readonly #pieces: readonly Piece[]
+  readonly #length: number
+  readonly #threads: number
+  readonly #kernels: Kernels
+
+  static async open(setup: SharedStateSetup): Promise<SharedState> {
+    const { model, threads } = setup
+    const pages = Math.ceil((layout(weightSpecs(model)).length * elementBytes * (threads + 3)) / pageBytes)
+    const memory = setup.memory ?? new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+    const { instance } = await WebAssembly.instantiate(await readKernels('update.wasm'), { env: { memory } })
+    return new SharedState(setup, memory, instance.exports as unknown as Kernels)
+  }
+
+  private constructor({ model, optimizer, threads }: SharedStateSetup, memory: WebAssembly.Memory, kernels: Kernels) {
+    const specs = weightSpecs(model)
+    const { starts, length } = layout(specs)
+    this.memory = memory
+    this.#kernels = kernels
+    this.#threads = threads
+    this.#length = length
+    this.#pieces = specs.map((spec, index) => {
+      const start = starts[index]!
+      return { start, end: start + elementCount(spec), weightDecay: decayOf(spec, optimizer) }
+    })
+    const views = (array: number) =>
+      new Map(
+        specs.map((spec, index) => {
+          const address = this.#address(array, starts[index]!)
+          return [spec.name, new Float32Array(memory.buffer, address, elementCount(spec))]
+        }),
+      )
+    this.weights = views(arrays.weights)
+    this.means = views(arrays.means)
+    this.variances = views(arrays.variances)
+    this.gradients = Array.from({ length: threads }, (_, thread) => views(arrays.gradients + thread))
+  }
+
+  /**
+   * Adds up this thread's share of the gradients that the given threads have left, into those of the first.
+   * @returns the sum of their squares
+   */
+  sumGradients(share: number, threads: readonly number[]): number {
+    const [from, to] = this.#range(share)
+    const [first, ...others] = threads.map(thread => this.#address(arrays.gradients + thread, from))
+    for (const terms of others) {
+      this.#kernels.accumulate(first!, terms, to - from)
+    }
+    return this.#kernels.squaredNorm(first!, to - from)
+  }
+
+  /** Updates this thread's share of the weights from the gradients that `sumGradients` left with the given thread. */
+  update(share: number, thread: number, hyper: AdamHyperparameters, gradientNorm: number): void {
+    const [from, to] = this.#range(share)
+    const { gradientScale, stepSize, deviationScale } = adamScales(hyper, gradientNorm)
+    const order = [arrays.weights, arrays.means, arrays.variances, arrays.gradients + thread]
+    for (const { start, end, weightDecay } of this.#pieces) {
+      const [first, last] = [Math.max(start, from), Math.min(end, to)]
+      if (first < last) {
+        const addresses = order.map(array => this.#address(array, first))
+        const decay = 1 - hyper.learningRate * weightDecay
+        const factors = [gradientScale, ...hyper.betas, stepSize, deviationScale, hyper.eps, decay]
+        this.#kernels.adamW(...addresses, last - first, ...factors)
+      }
+    }
+  }
+
+  #address(array: number, element: number): number {
+    return (array * this.#length + element) * elementBytes
+  }
+
+  /** The elements that are a thread's to update. */
+  #range(share: number): readonly [number, number] {
+    const cut = (part: number) => Math.floor((this.#length * part) / this.#threads / alignment) * alignment
+    return [cut(share), cut(share + 1)]
+  }
+}
+
+/** Order of the arrays in memory; the gradients of the threads follow each other. */
+const arrays = { weights: 0, means: 1, variances: 2, gradients: 3 } as const
+
+function layout(specs: readonly WeightSpec[]): { starts: number[]; length: number } {
+  const starts: number[] = []
+  let length = 0
+  for (const spec of specs) {
+    starts.push(length)
+    length += Math.ceil(elementCount(spec) / alignment) * alignment
+  }
+  return { starts, length }
+}
+
+function elementCount({ shape }: WeightSpec): number {
+  return shape.reduce((product, size) => product * size, 1)
+}

@@ -1,0 +1,96 @@
+/** Learns in one thread, on any backend: weights and moments are tensors, kept by name. */
+import * as tf from '@tensorflow/tfjs-core'
+import type { WeightedRows } from '../engine.js'
+import type { ModelOptions, OptimizerOptions } from '../options.js'
+import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
+import { Gradients, learn, type Weights } from './model.js'
+import type { AdamHyperparameters, AdamState, Operations } from './operations.js'
+
+export class TensorLearner implements Learner {
+  readonly #model: ModelOptions
+  readonly #optimizer: OptimizerOptions
+  readonly #operations: Operations
+  readonly #specs: readonly WeightSpec[]
+  #states = new Map<string, AdamState>()
+
+  constructor(model: ModelOptions, optimizer: OptimizerOptions, operations: Operations) {
+    this.#model = model
+    this.#optimizer = optimizer
+    this.#operations = operations
+    this.#specs = weightSpecs(model)
+  }
+
+  weights(): Weights {
+    return new Map([...this.#states].map(([name, { weight }]) => [name, weight]))
+  }
+
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
+    const gradients = new Gradients()
+    const weights = this.weights()
+    const losses = groups.flatMap(({ weight, batches }) =>
+      batches.map(batch => ({
+        weight,
+        sum: tf.tidy(() => learn(this.#model, weights, this.#operations, batch, weight, gradients)),
+      })),
+    )
+    const norm = this.#update(gradients, hyper)
+    // Read only now: a backend that computes elsewhere has everything to do before anyone waits for it.
+    const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
+    return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
+  }
+
+  async exportState(): Promise<LearnerState> {
+    const read = async (part: keyof AdamState) => {
+      const entries = [...this.#states].map(async ([name, state]): Promise<[string, NamedTensor]> => {
+        return [name, { shape: state[part].shape, values: await state[part].data<'float32'>() }]
+      })
+      return new Map(await Promise.all(entries))
+    }
+    return { weights: await read('weight'), means: await read('mean'), variances: await read('variance') }
+  }
+
+  importState({ weights, means, variances }: LearnerState): void {
+    this.#dispose()
+    for (const { name } of this.#specs) {
+      const [weight, mean, variance] = [weights, means, variances].map(part => keptTensor(part.get(name)!))
+      this.#states.set(name, { weight: weight!, mean: mean!, variance: variance! })
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#dispose()
+  }
+
+  /** Takes over the gradients; gives back their norm. */
+  #update(gradients: Gradients, hyper: AdamHyperparameters): tf.Scalar {
+    const weights = this.#specs.map(spec => ({
+      state: this.#states.get(spec.name)!,
+      gradient: gradients.byName.get(spec.name)!,
+      weightDecay: decayOf(spec, this.#optimizer),
+    }))
+    const { norm, states } = this.#operations.adamW(weights, hyper)
+    this.#specs.forEach((spec, index) => {
+      this.#states.set(spec.name, states[index]!)
+    })
+    return norm
+  }
+
+  #dispose(): void {
+    for (const { weight, mean, variance } of this.#states.values()) {
+      tf.dispose([weight, mean, variance])
+    }
+    this.#states.clear()
+  }
+}
+
+async function scalarValue(scalar: tf.Scalar): Promise<number> {
+  const values = await scalar.data()
+  scalar.dispose()
+  return values[0]!
+}
+
+function keptTensor({ shape, values }: NamedTensor): tf.Tensor {
+  // A copy: the cpu backend keeps the array it is given.
+  return tf.tensor(values.slice(), [...shape], 'float32')
+}

@@ -1,0 +1,84 @@
+/**
+ * What each thread of a training does, the first included: learn from its rows, add up its share of the gradients, update
+ * its share of the weights. Tensors lie in the heap of the thread's own wasm backend, which no other can see, so weights
+ * are copied in before a step and gradients out after it.
+ */
+import * as tf from '@tensorflow/tfjs-core'
+import type { WeightedRows } from '../engine.js'
+import type { ModelOptions } from '../options.js'
+import { weightSpecs } from '../weights.js'
+import { Gradients, learn, type Weights } from './model.js'
+import type { AdamHyperparameters, Operations } from './operations.js'
+import type { SharedState } from './shared-state.js'
+import { heapView } from './wasm-kernels.js'
+
+/** What the threads are asked for, one after the other in each step; the answer is a number. */
+export type ThreadTask =
+  /** -> the loss: each row's times its weight, summed. */
+  | { readonly kind: 'learn'; readonly groups: readonly WeightedRows[] }
+  /** Of what these threads have left -> the sum of the squares. */
+  | { readonly kind: 'sum'; readonly threads: readonly number[] }
+  | {
+      readonly kind: 'update'
+      /** Which thread's memory holds the sums. */
+      readonly thread: number
+      readonly hyper: AdamHyperparameters
+      readonly gradientNorm: number
+    }
+
+export class ThreadShare {
+  readonly #thread: number
+  readonly #model: ModelOptions
+  readonly #operations: Operations
+  readonly #state: SharedState
+  readonly #weights: ReadonlyMap<string, tf.Tensor>
+
+  constructor(thread: number, model: ModelOptions, operations: Operations, state: SharedState) {
+    this.#thread = thread
+    this.#model = model
+    this.#operations = operations
+    this.#state = state
+    this.#weights = new Map(weightSpecs(model).map(({ name, shape }) => [name, tf.zeros([...shape])]))
+  }
+
+  run(task: ThreadTask): number {
+    switch (task.kind) {
+      case 'learn':
+        return this.#learn(task.groups)
+      case 'sum':
+        return this.#state.sumGradients(this.#thread, task.threads)
+      case 'update':
+        this.#state.update(this.#thread, task.thread, task.hyper, task.gradientNorm)
+        return 0
+    }
+  }
+
+  /** The shared weights as tensors of this thread. */
+  weights(): Weights {
+    for (const [name, tensor] of this.#weights) {
+      heapView(tensor).set(this.#state.weights.get(name)!)
+    }
+    return this.#weights
+  }
+
+  dispose(): void {
+    tf.dispose([...this.#weights.values()])
+  }
+
+  #learn(groups: readonly WeightedRows[]): number {
+    const weights = this.weights()
+    const gradients = new Gradients()
+    let loss = 0
+    for (const { weight, batches } of groups) {
+      for (const batch of batches) {
+        const [sum] = tf.tidy(() => learn(this.#model, weights, this.#operations, batch, weight, gradients).dataSync())
+        loss += weight * sum!
+      }
+    }
+    for (const [name, gradient] of gradients.byName) {
+      this.#state.gradients[this.#thread]!.get(name)!.set(heapView(gradient))
+      gradient.dispose()
+    }
+    return loss
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Learns in several threads on the wasm backend: they share the rows of each micro batch and the update of the weights.
+ * Gradients are added in the order of the threads, so that the same number of threads gives the same bits.
+ */
+import type { TrainingBatch, WeightedRows } from '../engine.js'
+import { type WeightSpec, weightSpecs } from '../weights.js'
+import type { Learner, LearnerState, LearnerStep } from './learner.js'
+import type { Weights } from './model.js'
+import type { AdamHyperparameters, Operations } from './operations.js'
+import { SharedState, type SharedStateSetup } from './shared-state.js'
+import { ThreadShare, type ThreadTask } from './thread-share.js'
+import { TrainingThreads } from './training-threads.js'
+
+export async function openThreadedLearner(setup: SharedStateSetup, operations: Operations): Promise<ThreadedLearner> {
+  return new ThreadedLearner(setup, operations, await SharedState.open(setup))
+}
+
+export class ThreadedLearner implements Learner {
+  readonly #specs: readonly WeightSpec[]
+  readonly #state: SharedState
+  readonly #own: ThreadShare
+  readonly #others: TrainingThreads
+  readonly #count: number
+
+  constructor(setup: SharedStateSetup, operations: Operations, state: SharedState) {
+    const { model, threads } = setup
+    this.#specs = weightSpecs(model)
+    this.#state = state
+    this.#count = threads
+    this.#own = new ThreadShare(0, model, operations, state)
+    this.#others = new TrainingThreads({ ...setup, memory: state.memory })
+  }
+
+  weights(): Weights {
+    return this.#own.weights()
+  }
+
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
+    const shares = Array.from({ length: this.#count }, (_, thread) =>
+      groups
+        .map(({ weight, batches }) => ({
+          weight,
+          batches: batches.flatMap(batch => rowsOfShare(batch, thread, this.#count)),
+        }))
+        .filter(({ batches }) => batches.length > 0),
+    )
+    // With fewer rows than threads some have nothing to learn from, and leave no gradients.
+    const learning = shares.flatMap((share, thread) => (share.length === 0 ? [] : [thread]))
+    const loss = await this.#run(learning, thread => ({ kind: 'learn', groups: shares[thread]! }))
+    const all = shares.map((_, thread) => thread)
+    const gradientNorm = Math.sqrt(await this.#run(all, () => ({ kind: 'sum', threads: learning })))
+    await this.#run(all, () => ({ kind: 'update', thread: learning[0]!, hyper, gradientNorm }))
+    return { loss, gradientNorm }
+  }
+
+  async exportState(): Promise<LearnerState> {
+    const { weights, means, variances } = this.#state
+    const read = (views: ReadonlyMap<string, Float32Array>) =>
+      new Map(this.#specs.map(({ name, shape }) => [name, { shape, values: Float32Array.from(views.get(name)!) }]))
+    return { weights: read(weights), means: read(means), variances: read(variances) }
+  }
+
+  importState(state: LearnerState): void {
+    for (const part of ['weights', 'means', 'variances'] as const) {
+      for (const [name, { values }] of state[part]) {
+        this.#state[part].get(name)!.set(values)
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#others.close()
+    this.#own.dispose()
+  }
+
+  /** Lets threads work at the same time; returns the sum of their answers. */
+  async #run(threads: readonly number[], taskOf: (thread: number) => ThreadTask): Promise<number> {
+    const asked = threads.filter(thread => thread > 0).map(thread => this.#others.ask(thread, taskOf(thread)))
+    const others = Promise.all(asked)
+    // Should the own work fail, nobody waits for the others.
+    others.catch(() => {})
+    const own = threads.includes(0) ? this.#own.run(taskOf(0)) : 0
+    return (await others).reduce((total, value) => total + value, own)
+  }
+}
+
+/** The rows of one of several equal shares; none when the rows do not go round. */
+function rowsOfShare(
+  { inputs, targets, rows, columns }: TrainingBatch,
+  share: number,
+  shares: number,
+): TrainingBatch[] {
+  const [from, to] = [share, share + 1].map(part => Math.floor((rows * part) / shares)) as [number, number]
+  if (from === to) {
+    return []
+  }
+  // Copies: a message takes the whole buffer of a view along.
+  const cut = (ids: Int32Array) => ids.slice(from * columns, to * columns)
+  return [{ inputs: cut(inputs), targets: cut(targets), rows: to - from, columns }]
+}

@@ -1,0 +1,76 @@
+/** The threads beside the engine's own. Messages carry token ids and single numbers; the rest is in shared memory. */
+import { Worker } from 'node:worker_threads'
+import { PenstockError } from '../../errors.js'
+import type { SharedStateSetup } from './shared-state.js'
+import type { ThreadTask } from './thread-share.js'
+
+export interface TrainingWorkerData extends SharedStateSetup {
+  /** Its number, from 1: the engine's own thread is 0. */
+  readonly thread: number
+  readonly memory: WebAssembly.Memory
+}
+
+export type ThreadAnswer = { readonly value: number } | { readonly message: string }
+
+interface Thread {
+  readonly worker: Worker
+  settle: { resolve(answer: ThreadAnswer): void; reject(error: Error): void } | undefined
+  /** Why it cannot be asked any more. */
+  failure: PenstockError | undefined
+}
+
+export class TrainingThreads {
+  readonly #threads: readonly Thread[]
+
+  constructor(setup: SharedStateSetup & { readonly memory: WebAssembly.Memory }) {
+    this.#threads = Array.from({ length: setup.threads - 1 }, (_, index) => openThread({ ...setup, thread: index + 1 }))
+  }
+
+  /** @throws WORKER_FAILED */
+  async ask(thread: number, task: ThreadTask): Promise<number> {
+    return ask(this.#threads[thread - 1]!, task)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()))
+  }
+}
+
+function openThread(data: TrainingWorkerData): Thread {
+  const worker = new Worker(new URL('./training-worker.js', import.meta.url), { workerData: data })
+  const thread: Thread = { worker, settle: undefined, failure: undefined }
+  const fail = (error: Error) => {
+    thread.failure ??= new PenstockError('WORKER_FAILED', `a training thread failed: ${error.message}`, {}, error)
+    thread.settle?.reject(thread.failure)
+  }
+  worker.on('message', (answer: ThreadAnswer) => thread.settle?.resolve(answer))
+  worker.on('error', fail)
+  worker.on('exit', code => fail(new Error(`it ended with code ${code}`)))
+  // An idle thread does not keep the process alive.
+  worker.unref()
+  return thread
+}
+
+async function ask(thread: Thread, task: ThreadTask): Promise<number> {
+  const { worker, failure } = thread
+  if (failure !== undefined) {
+    throw failure
+  }
+  if (thread.settle !== undefined) {
+    throw new PenstockError('WORKER_FAILED', 'a training thread still works on a step that failed')
+  }
+  worker.ref()
+  try {
+    const answer = await new Promise<ThreadAnswer>((resolve, reject) => {
+      thread.settle = { resolve, reject }
+      worker.postMessage(task)
+    })
+    if ('message' in answer) {
+      throw new PenstockError('WORKER_FAILED', `a training thread failed: ${answer.message}`)
+    }
+    return answer.value
+  } finally {
+    thread.settle = undefined
+    worker.unref()
+  }
+}
