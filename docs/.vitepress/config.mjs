@@ -26,6 +26,7 @@ export default {
         ['Backends of TensorFlow.js', '/backends'],
         ['Several GPUs and machines', '/distributed'],
         ['Nothing lost', '/reliability'],
+        ['Security', '/security'],
         ['Troubleshooting', '/troubleshooting'],
       ]),
       section('Inside', [['How the house is built', '/architecture']]),

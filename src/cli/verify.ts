@@ -28,7 +28,7 @@ export function addVerifyCommand(program: Command): void {
     .option('--json', 'one JSON line for each file')
     .addHelpText(
       'after',
-      '\nExamples:\n  penstock verify corpus.pbin --tokenizer gpt2/\n  penstock verify corpus.pbin --tokenizer gpt2/ --deep --source corpus.jsonl\n',
+      '\nExample:\n  penstock verify corpus.pbin --tokenizer gpt2/\n  penstock verify corpus.pbin --tokenizer gpt2/ --deep --source corpus.jsonl\n',
     )
     .action(async (paths: string[], flags: VerifyFlags) => {
       const { printVerdicts } = await import('./print-verdicts.js')
