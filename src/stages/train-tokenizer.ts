@@ -156,7 +156,10 @@ async function merged(
     },
   }
   try {
-    return await workers.run('merge', task, [progress])
+    const trained = await workers.run<TrainedBpe>('merge', task, [progress])
+    // The last message may be on its way yet.
+    context.stats.counts.vocabulary = trained.vocab.length
+    return trained
   } finally {
     receiver.close()
   }

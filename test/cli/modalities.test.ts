@@ -94,8 +94,7 @@ describe('pack_encoded_data', () => {
   })
 
   it.each([
-    ['truncation: false', 'truncation: true', 1, 'UNSUPPORTED'],
-    ['padding: false', 'special_tokens: { pad_token: "<pad>" }, padding: false', 1, 'UNSUPPORTED'],
+    ['padding: false', 'special_tokens: { pad_token: "<pad>" }, padding: false', 1, 'TOKENIZER_MISMATCH'],
     ['padding: false', 'paddign: false', 2, 'CONFIG_INVALID'],
     ['eod_token', 'eod_tokne', 2, 'eod_token'],
   ])('refuses %s -> %s before anything is written', async (from, to, code, shown) => {

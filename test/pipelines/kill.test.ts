@@ -26,6 +26,7 @@ const program = `
   import { syncBuiltinESMExports } from 'node:module'
   const [stages, killBefore] = JSON.parse(process.argv[1])
   let calls = 0
+  let wholeMs = 0
   const counted = call => function (...args) {
     if (++calls === killBefore) process.kill(process.pid, 'SIGKILL')
     return call.apply(this, args)
@@ -93,10 +94,13 @@ describe('a run that is killed', () => {
   const whole = jobs(folder, 'whole')[KIND]!
   const killed = jobs(folder, 'killed')[KIND]!
   let calls = 0
+  let wholeMs = 0
 
   it('not at all, gives what is compared with', async () => {
     await run(whole)
+    const started = performance.now()
     const { code, out, err } = await inProcess(killed)
+    wholeMs = performance.now() - started
     expect([code, err]).toEqual([0, ''])
     calls = Number(/calls (\d+)/.exec(out)![1])
     expect(calls).toBeGreaterThan(50)
@@ -128,7 +132,7 @@ describe('a run that is killed', () => {
     let kills = 0
     for (let round = 0; round < 3; round++) {
       for (let kill = 0; kill < 5; kill++) {
-        const { signal } = await inProcess(killed, { afterMs: 500 + 300 * kill + 150 * round })
+        const { signal } = await inProcess(killed, { afterMs: wholeMs * (0.3 + 0.12 * kill + 0.05 * round) })
         if (signal !== 'SIGKILL') break
         kills++
       }
