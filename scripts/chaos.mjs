@@ -3,7 +3,7 @@
  *
  *   --points N    try N points of the sweep, spread evenly over all (all of them when absent)
  *   --cases a,b   only these cases
- *   --kills N     rounds of random kills (40)
+ *   --kills N     rounds of random kills, 0 for none (40)
  *   --json FILE   the counts, for scripts/reliability.mjs
  *
  * Needs Linux and a C compiler. Ends with a table and exit code 1 when a point failed.
@@ -40,7 +40,8 @@ const names = Object.keys(cases(inputs, root)).filter(
 const lanes = Array.from({ length: availableParallelism() }, (_, lane) => join(root, `out-${lane}`))
 const rows = []
 for (const name of names) rows.push(await sweepCase(name))
-rows.push(await killAtRandom({ root, inputs, rounds: Number(values.kills) }))
+const rounds = Number(values.kills)
+if (rounds > 0) rows.push(await killAtRandom({ root, inputs, rounds }))
 report(rows)
 
 /** All points of one case, shared among as many places as there are cores. */

@@ -74,7 +74,7 @@ export function cases(inputs, out) {
       `--index=${to('corpus.idx')}`,
     ),
     'pack .gz': cli('pack', from('corpus.jsonl.gz'), ...packing, '-o', to('corpus.pbin')),
-    'pack, quarantine': cli(
+    'pack with quarantine': cli(
       'pack',
       from('faulty.jsonl'),
       ...packing,
