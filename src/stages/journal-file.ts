@@ -74,9 +74,12 @@ export class JournalFile {
     return this.last
   }
 
+  /** @throws FILE_UNWRITABLE */
   async sync(): Promise<void> {
     await this.last
-    await this.handle.sync()
+    await this.handle.sync().catch(error => {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
+    })
   }
 
   async close(): Promise<void> {
