@@ -4,9 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { IfExists } from '../stages/output-file.js'
+import { readWhole } from '../stages/read-at.js'
 import { openSource } from '../stages/read-file.js'
 import { RunJournal, type RunOutput } from '../stages/run-journal.js'
 import { identifySource } from '../stages/source-identity.js'
@@ -130,7 +131,7 @@ async function tokenizersOf(steps: readonly CheckedStep[]): Promise<Record<strin
     const path = await tokenizerFileAt(tokenizer).catch(() => undefined)
     if (path === undefined) continue
     tokenizers[resolve(path)] = createHash('sha256')
-      .update(await readFile(path))
+      .update(await readWhole(path))
       .digest('hex')
   }
   return tokenizers

@@ -7,8 +7,6 @@ const BUFFER_BYTES = 1 << 20
 
 /** Owns its handle until `close`. */
 export class AppendFile {
-  /** Where the bytes stand. */
-  readonly partPath: string
   /** Bytes appended so far. */
   size: number
   private readonly output: string
@@ -16,8 +14,7 @@ export class AppendFile {
   private readonly pending = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   private pendingBytes = 0
 
-  private constructor(partPath: string, output: string, handle: FileHandle, size: number) {
-    this.partPath = partPath
+  private constructor(output: string, handle: FileHandle, size: number) {
     this.output = output
     this.handle = handle
     this.size = size
@@ -28,7 +25,7 @@ export class AppendFile {
    * @throws FILE_UNWRITABLE
    */
   static async openPart(partPath: string, output: string, keptBytes = 0): Promise<AppendFile> {
-    return new AppendFile(partPath, output, await openAt(partPath, output, keptBytes), keptBytes)
+    return new AppendFile(output, await openAt(partPath, output, keptBytes), keptBytes)
   }
 
   /** Appends; the caller may change `bytes` after the promise resolved. */

@@ -3,12 +3,12 @@
  * checksums of the file, and where it comes from. It is made durable before the data file gets its name, so a file with a
  * manifest always fits it; the files themselves stay readable by the reference system, which knows no manifests.
  */
-import { readFile } from 'node:fs/promises'
 import { pack, unpack } from 'msgpackr'
 import * as z from 'zod'
 import { type ErrorCode, PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
 import { type OutputClaims, writeWhole } from './output-file.js'
+import { readWhole } from './read-at.js'
 
 const contents = {
   version: z.literal(1),
@@ -117,7 +117,10 @@ async function readManifest<Schema extends z.ZodType>(
   code: ErrorCode,
 ): Promise<z.output<Schema> | undefined> {
   const file = manifestPathOf(path)
-  const bytes = await readFile(file).catch(() => undefined)
+  const bytes = await readWhole(file).catch((error: PenstockError) => {
+    if (error.code === 'FILE_MISSING') return undefined
+    throw error
+  })
   if (bytes === undefined) return undefined
   let found: unknown
   try {

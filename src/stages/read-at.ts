@@ -1,6 +1,6 @@
-/** Reads at places of open files. A failure says of which file and where, which the system's own does not. */
+/** Reads of files. A failure says of which file and where, which the system's own does not. */
 import { readSync } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
+import { type FileHandle, readFile } from 'node:fs/promises'
 import { type PenstockError, toPenstockError } from '../errors.js'
 
 export interface OpenFile {
@@ -35,6 +35,13 @@ export function readAtSync(
   } catch (error) {
     throw unreadable(error, path, position)
   }
+}
+
+/** A small file. @throws FILE_MISSING, FILE_UNREADABLE */
+export async function readWhole(path: string): Promise<Buffer> {
+  return readFile(path).catch((error: NodeJS.ErrnoException) => {
+    throw toPenstockError(error, error.code === 'ENOENT' ? 'FILE_MISSING' : 'FILE_UNREADABLE', { file: path })
+  })
 }
 
 function unreadable(error: unknown, file: string, position: number | null): PenstockError {

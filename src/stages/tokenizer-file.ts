@@ -1,10 +1,11 @@
 /** Loads a tokenizer from a file, or from the folder that holds one, with its identity. */
 import { createHash } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../tokenizer/index.js'
 import { withSpecialTokens } from '../tokenizer/special-tokens.js'
+import { readWhole } from './read-at.js'
 
 export interface TokenizerFile {
   readonly path: string
@@ -25,7 +26,7 @@ const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
  */
 export async function openTokenizer(path: string, options: OpenTokenizerOptions = {}): Promise<TokenizerFile> {
   const file = await tokenizerFileAt(path)
-  const bytes = await readFile(file)
+  const bytes = await readWhole(file)
   try {
     const tokenizer = file.endsWith('.model')
       ? loadSentencePiece(bytes)

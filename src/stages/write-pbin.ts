@@ -3,7 +3,6 @@
  * writes. Its memory does not grow with the number of documents: the index waits in a second temporary file. Whole or
  * absent, with a manifest beside it.
  */
-import { createReadStream } from 'node:fs'
 import { endianness } from 'node:os'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -21,6 +20,8 @@ export const writePbinOptions = z.strictObject({
   if_exists: ifExistsOption,
 })
 export type WritePbinOptions = z.input<typeof writePbinOptions>
+
+const INDEX_PIECE_BYTES = 256 << 10
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without a single document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
@@ -67,7 +68,10 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
   }
   for (const piece of pickler.finish()) await index.write(piece)
   await index.flush()
-  for await (const piece of createReadStream(index.partPath, { highWaterMark: 1 << 18 })) await append(piece)
+  const piece = new Uint8Array(INDEX_PIECE_BYTES)
+  for (let position = 0; position < index.size; position += piece.byteLength) {
+    await append(piece.subarray(0, await index.read(piece, position)))
+  }
   const { documents, dataBytes, kind } = packed
   const { tokenBytes, tokenizer } = kind
   await file.patch(encodePbinHeader({ dataBytes, tokenBytes }), 0)
