@@ -49,6 +49,7 @@ stages:
     ['a missing option', index('{}'), 'CONFIG_INVALID', '4:18 stages[2].write-index.path'],
     ['an option of the wrong kind', index('{ path: 5 }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
     ['a wrong word', index('{ path: x, if_exists: maybe }'), 'CONFIG_INVALID', '4:40 stages[2].write-index.if_exists'],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of a definition
     ['an unknown variable', index('{ path: "${out}" }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
     [
       'stages that do not fit',
