@@ -9,7 +9,7 @@ import { openPackedFile } from '../stages/packed-file.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { listCheckpoints } from '../training/checkpoint.js'
 import { type ModelOptions, resolveModel, type TrainingOptions } from '../training/options.js'
-import { stepsOf } from '../training/trainer.js'
+import { stepsOf } from '../training/run-length.js'
 import { parameterCount } from '../training/weights.js'
 import type { Estimate, PlanContext } from './plan-model.js'
 import { probeTraining } from './plan-probe.js'
@@ -97,10 +97,7 @@ async function lengthOf(
     count += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
   }
   const samples = Math.round(source.to * count) - Math.round(source.from * count)
-  const steps = stepsOf(
-    { training, model: { sequence_length: source.sequence_length } as never },
-    { sampleCount: samples },
-  )
+  const steps = stepsOf(training, source.sequence_length, samples)
   checkLength(source, training, { samples, steps }, context)
   const epochs = (steps * training.batch_size * training.accumulation_steps) / Math.max(1, samples)
   return { tokens, samples, steps, epochs }

@@ -14,7 +14,7 @@ import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } fr
 import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine, resolvedText } from '../pipelines/modalities/read-config.js'
 import { type ModalitiesTrainingPlan, requireSupported } from '../pipelines/modalities/training-plan.js'
-import type { TrainingEvent } from '../training/trainer.js'
+import type { TrainingEvent } from '../training/training-events.js'
 import type { RunFlags } from './run-definition.js'
 import { runTraining } from './run-training.js'
 import { takeOver } from './take-over.js'

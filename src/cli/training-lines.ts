@@ -1,6 +1,6 @@
 /** Training events as lines for people. */
 import type { SampleTextEvent } from '../stages/sample-texts.js'
-import type { TrainingEvent } from '../training/trainer.js'
+import type { TrainingEvent } from '../training/training-events.js'
 import { count, duration } from './terminal.js'
 
 /** Undefined for events that need no line. */

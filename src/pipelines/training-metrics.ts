@@ -1,7 +1,7 @@
 /** What a training reports, as the named numbers and notes that sinks know. */
 import type { RunEvent } from '../monitoring/run-event.js'
 import type { SampleTextEvent } from '../stages/sample-texts.js'
-import type { TrainingEvent } from '../training/trainer.js'
+import type { TrainingEvent } from '../training/training-events.js'
 
 /**
  * Undefined for events that tell a sink nothing.

@@ -16,7 +16,8 @@ import {
   type TrainingOptions,
   trainingSchema,
 } from '../training/options.js'
-import { openTrainer, type Trainer, type TrainingEvent } from '../training/trainer.js'
+import { openTrainer, type Trainer } from '../training/trainer.js'
+import type { TrainingEvent } from '../training/training-events.js'
 import { requireHeldOut } from './held-out.js'
 import { parseOptions } from './parse-options.js'
 import { sampleTextsOptions, TextSampler } from './sample-texts.js'

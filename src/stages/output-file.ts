@@ -4,11 +4,12 @@
  * An output of a run with a journal goes on from where a killed run had come, and appears together with the run's other
  * outputs; alone, a left `.part` is overwritten.
  */
-import { open, rename, rm, stat } from 'node:fs/promises'
+import { rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { Mark, OutputProgress } from '../formats/batches.js'
+import { syncFolder } from '../training/durable.js'
 import { AppendFile } from './append-file.js'
 import { lockOutput, unlockOutput } from './output-lock.js'
 
@@ -232,17 +233,6 @@ export async function syncFoldersOf(paths: readonly string[]): Promise<void> {
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: folder })
     }
-  }
-}
-
-/** Flushes a folder, so that a rename in it survives a power cut. Windows cannot, and needs it not. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }
 

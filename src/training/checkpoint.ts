@@ -10,11 +10,12 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { syncFile, syncFolder } from './durable.js'
 import type { Engine } from './engine.js'
 import { modelSchema, trainingSchema } from './options.js'
 
@@ -60,6 +61,9 @@ export interface Checkpoint {
   readonly state: CheckpointState
 }
 
+/** 'latest': go on from the newest whole checkpoint of the folder, or start when there is none; else a checkpoint's path. */
+export type Resume = 'latest' | { readonly path: string }
+
 /**
  * Saves a checkpoint and removes what is older than the newest `keep`. Where several processes train together, all of
  * them come here, and one of them makes the folder and names it.
@@ -88,7 +92,7 @@ export async function saveCheckpoint(
     )
     await writeFile(join(partial, stateFile), withDigest({ version: 1, ...state, files } satisfies CheckpointState))
     for (const file of [...names, stateFile]) {
-      await sync(join(partial, file))
+      await syncFile(join(partial, file))
     }
     for (const inner of new Set([...names.map(file => dirname(join(partial, file))), partial])) {
       await syncFolder(inner)
@@ -116,6 +120,32 @@ export async function saveCheckpoint(
 /** Paths of the checkpoints in a folder, newest first; none when the folder is not there. */
 export async function listCheckpoints(folder: string): Promise<readonly string[]> {
   return (await stepsIn(folder)).map(({ name }) => join(folder, name))
+}
+
+/**
+ * The checkpoint that a run starts from; undefined: none, it starts anew.
+ * @param folder of the run's own checkpoints
+ * @throws CHECKPOINT_INVALID, FILE_EXISTS when a new run would write among the checkpoints of an older one
+ */
+export async function findStart(
+  resume: Resume | undefined,
+  folder: string | undefined,
+  onDamaged: (error: PenstockError) => void,
+): Promise<Checkpoint | undefined> {
+  if (typeof resume === 'object') {
+    return openCheckpoint(resume.path)
+  }
+  if (folder === undefined) {
+    return undefined
+  }
+  if (resume === 'latest') {
+    return openLatestCheckpoint(folder, onDamaged)
+  }
+  if ((await listCheckpoints(folder)).length > 0) {
+    const message = 'the folder holds checkpoints of an earlier run: resume it, or choose another folder'
+    throw new PenstockError('FILE_EXISTS', message, { file: folder, path: 'checkpoint.folder' })
+  }
+  return undefined
 }
 
 /**
@@ -209,22 +239,6 @@ async function fingerprint(file: string): Promise<{ bytes: number; sha256: strin
 
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
-}
-
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Makes names durable. Windows cannot open a folder, and keeps its names by itself. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform !== 'win32') {
-    await sync(folder)
-  }
 }
 
 async function stepsIn(folder: string): Promise<readonly { name: string; step: number }[]> {

@@ -3,82 +3,19 @@
  * `accumulation_steps` batches make a step; between steps the trainer logs, evaluates, saves, and heeds a wish to stop.
  * A checkpoint holds the cursor of the last batch trained on, so a resumed run sees exactly the batches that are left.
  */
-import { createHash } from 'node:crypto'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor } from '../formats/batches.js'
-import {
-  type Checkpoint,
-  listCheckpoints,
-  openCheckpoint,
-  openLatestCheckpoint,
-  saveCheckpoint,
-  type TokenizerReference,
-} from './checkpoint.js'
-import {
-  cutRows,
-  type Engine,
-  requireFit,
-  rowsByWeight,
-  type StepResult,
-  type TrainingBatch,
-  toTrainingBatch,
-  type WeightedRows,
-} from './engine.js'
+import { digestOfDefinition, requireSameData, requireSameModel, requireSamplesFit } from './agreement.js'
+import { type Checkpoint, findStart, type Resume, saveCheckpoint, type TokenizerReference } from './checkpoint.js'
+import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
+import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
-import type { BackendName, ModelOptions, TrainingOptions } from './options.js'
+import type { ModelOptions, TrainingOptions } from './options.js'
+import { Pace } from './pace.js'
+import { stepsOf } from './run-length.js'
 import { learningRateAt } from './schedule.js'
+import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
 import { flopsPerToken } from './weights.js'
-
-export type TrainingEvent =
-  | {
-      readonly kind: 'step'
-      /** Steps taken, this one included. */
-      readonly step: number
-      readonly totalSteps: number
-      readonly loss: number
-      /** Mean over the steps since the last event of this kind. */
-      readonly averageLoss: number
-      readonly learningRate: number
-      readonly gradientNorm: number
-      readonly tokensPerSecond: number
-      /** Since the start of the run, those before a resume included. */
-      readonly consumedTokens: number
-      readonly stepMs: number
-      /** Share of what the devices could compute that the model needed (MFU); where the devices are known. */
-      readonly utilization?: number
-      readonly peakMemoryBytes?: number
-      /** How long the devices waited for the data of this step. */
-      readonly dataWaitMs?: number
-    }
-  | {
-      readonly kind: 'evaluation'
-      readonly step: number
-      readonly loss: number
-      readonly tokens: number
-      readonly durationMs: number
-    }
-  | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string; readonly durationMs: number }
-  | { readonly kind: 'resumed'; readonly step: number; readonly path: string }
-  /** What `backend: auto` has taken. */
-  | { readonly kind: 'backend'; readonly backend: BackendName; readonly reason: string }
-  | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }
-  | ({ readonly kind: 'end' } & TrainingSummary)
-
-/** Why a run ended: its last step was taken, it was asked to stop, or there were no more batches. */
-export type EndReason = 'completed' | 'stopped' | 'data-ended'
-
-export interface TrainingSummary {
-  readonly reason: EndReason
-  readonly step: number
-  /** Undefined when no batch ever came and the length was given in epochs. */
-  readonly totalSteps: number | undefined
-  readonly consumedTokens: number
-  /** Of the last step taken by this trainer. */
-  readonly loss: number | undefined
-  readonly heldOutLoss: number | undefined
-  /** The last checkpoint written or resumed from. */
-  readonly checkpoint: string | undefined
-}
 
 export interface TrainerSetup {
   readonly training: TrainingOptions
@@ -93,8 +30,7 @@ export interface TrainerSetup {
   readonly heldOutMask?: LossMask
   /** Aborting asks for a checkpoint after the step in progress, and the end. */
   readonly signal?: AbortSignal
-  /** 'latest': go on from the newest whole checkpoint of the folder, or start when there is none; else a checkpoint's path. */
-  readonly resume?: 'latest' | { readonly path: string }
+  readonly resume?: Resume
 }
 
 /**
@@ -103,11 +39,14 @@ export interface TrainerSetup {
  *   among the checkpoints of an older one
  */
 export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
-  const checkpoint = await findCheckpoint(setup)
+  const { resume, training, onEvent } = setup
+  const checkpoint = await findStart(resume, training.checkpoint?.folder, error =>
+    onEvent?.({ kind: 'damaged-checkpoint', error }),
+  )
   if (checkpoint !== undefined) {
     requireSameModel(setup.model, checkpoint)
     await setup.engine.loadState(checkpoint.path)
-    setup.onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
+    onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
   }
   return new Trainer(setup, checkpoint)
 }
@@ -124,13 +63,13 @@ interface StepInFlight {
 
 export class Trainer {
   readonly #setup: TrainerSetup
+  readonly #pace = new Pace()
   #step: number
   #totalSteps: number | undefined
   #consumedTokens: number
   #cursor: SampleCursor | undefined
   #pending: TrainingBatch[] = []
   #inFlight: StepInFlight[] = []
-  #lastStepEndedAt = 0
   #failed = false
   /** By another process that trains with this one. */
   #toldToStop = false
@@ -138,7 +77,6 @@ export class Trainer {
   #loss: number | undefined
   #heldOut: { step: number; loss: number } | undefined
   #saved: { step: number; path: string } | undefined
-  #sinceLog = { losses: [] as number[], tokens: 0, startedAt: performance.now() }
 
   constructor(setup: TrainerSetup, checkpoint: Checkpoint | undefined) {
     this.#setup = setup
@@ -172,7 +110,7 @@ export class Trainer {
     if (this.#summary !== undefined) {
       return 'done'
     }
-    this.#requireSamplesFit(batch)
+    this.#requireAgrees(batch)
     const totalSteps = this.#totalSteps ?? (await this.#begin(batch.cursor))
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
@@ -218,17 +156,8 @@ export class Trainer {
     return !this.#toldToStop && this.#setup.engine.stopTogether !== undefined
   }
 
-  #requireSamplesFit(batch: SampleBatch): void {
-    const { training, model } = this.#setup
-    // Without the last target of the sample before, the model sees one position less.
-    if (batch.block !== model.sequence_length + 1 && batch.block !== model.sequence_length) {
-      const message = `the samples have ${batch.block} tokens; sequence_length ${model.sequence_length} needs one more than that`
-      throw new PenstockError('OPTION_INVALID', message, { path: 'model.sequence_length' })
-    }
-    if (batch.rows > training.batch_size) {
-      const message = `a batch has ${batch.rows} samples, batch_size is ${training.batch_size}`
-      throw new PenstockError('OPTION_INVALID', message, { path: 'batch_size' })
-    }
+  #requireAgrees(batch: SampleBatch): void {
+    requireSamplesFit(batch, this.#setup.training, this.#setup.model)
     const before = this.#inFlight.at(-1)?.cursor ?? this.#cursor
     if (before !== undefined) {
       requireSameData(before, batch.cursor)
@@ -237,11 +166,10 @@ export class Trainer {
 
   /** Settles the length of the run and that all who take part in it are told the same; evaluates the untrained model if asked. */
   async #begin(cursor: SampleCursor): Promise<number> {
-    const totalSteps = stepsOf(this.#setup, cursor)
     const { training, engine, model } = this.#setup
-    const { torch: _, checkpoint: __, ...learning } = training
-    const digest = createHash('sha256').update(JSON.stringify({ learning, model })).digest('hex')
-    await engine.agree({ ...cursor, totalSteps, step: this.#step, definition: digest })
+    const totalSteps = stepsOf(training, model.sequence_length, cursor.sampleCount)
+    const definition = digestOfDefinition(training, model)
+    await engine.agree({ ...cursor, totalSteps, step: this.#step, definition })
     this.#totalSteps = totalSteps
     if (this.#step === 0 && training.evaluation?.at_start) {
       await this.#evaluate()
@@ -290,43 +218,29 @@ export class Trainer {
     }
   }
 
-  #account({ cursor, learningRate, tokens, startedAt }: StepInFlight, result: StepResult): void {
-    const now = performance.now()
-    const stepMs = now - Math.max(startedAt, this.#lastStepEndedAt)
-    this.#lastStepEndedAt = now
+  #account(step: StepInFlight, result: StepResult): void {
+    const stepMs = this.#pace.add({ ...step, loss: result.loss })
     this.#step++
-    this.#consumedTokens += tokens
-    this.#cursor = cursor
+    this.#consumedTokens += step.tokens
+    this.#cursor = step.cursor
     this.#loss = result.loss
-    this.#sinceLog.losses.push(result.loss)
-    this.#sinceLog.tokens += tokens
     const totalSteps = this.#totalSteps!
     if (this.#step % this.#setup.training.log_every_steps === 0 || this.#step === totalSteps) {
-      this.#log({ ...result, learningRate, stepMs, totalSteps })
+      this.#log({ ...result, learningRate: step.learningRate, stepMs, totalSteps })
     }
   }
 
-  #log(
-    figures: StepResult & {
-      readonly learningRate: number
-      readonly stepMs: number
-      readonly totalSteps: number
-    },
-  ): void {
-    const { losses, tokens, startedAt } = this.#sinceLog
+  #log(figures: StepResult & Pick<StepEvent, 'learningRate' | 'stepMs' | 'totalSteps'>): void {
     const { engine, model } = this.#setup
-    const now = performance.now()
-    const tokensPerSecond = (tokens / (now - startedAt)) * 1000
+    const pace = this.#pace.report()
     this.#emit({
       kind: 'step',
       step: this.#step,
       ...figures,
-      averageLoss: losses.reduce((sum, loss) => sum + loss, 0) / losses.length,
-      tokensPerSecond,
+      ...pace,
       consumedTokens: this.#consumedTokens,
-      ...(engine.peakFlops && { utilization: (tokensPerSecond * flopsPerToken(model)) / engine.peakFlops }),
+      ...(engine.peakFlops && { utilization: (pace.tokensPerSecond * flopsPerToken(model)) / engine.peakFlops }),
     })
-    this.#sinceLog = { losses: [], tokens: 0, startedAt: now }
   }
 
   #isIntervalEnd(step: number): boolean {
@@ -368,36 +282,17 @@ export class Trainer {
     return 'done'
   }
 
-  /** Mean loss over the first held-out batches. */
   async #evaluate(): Promise<void> {
     const { heldOut, heldOutMask, training, engine } = this.#setup
     if (heldOut === undefined || training.evaluation === undefined || this.#heldOut?.step === this.#step) {
       return
     }
     const startedAt = performance.now()
-    let [lossSum, weightSum, tokens, batches] = [0, 0, 0, 0]
-    for await (const batch of heldOut()) {
-      const whole = toTrainingBatch(batch.tokens, batch.rows, batch.block)
-      for (const { weight, batches: rows } of evaluated(whole, heldOutMask)) {
-        for (const piece of rows.flatMap(part => cutRows(part, training.batch_size))) {
-          const result = await engine.evaluate(piece)
-          lossSum += result.lossSum * weight
-          weightSum += result.tokens * weight
-          tokens += result.tokens
-        }
-      }
-      batches++
-      if (batches === training.evaluation.batches) {
-        break
-      }
-    }
-    if (tokens === 0) {
-      throw new PenstockError('DATA_TOO_SMALL', 'there is no held-out target to evaluate on')
-    }
-    const loss = lossSum / weightSum
+    const limit = { batches: training.evaluation.batches, rows: training.batch_size }
+    const { loss, tokens } = await heldOutLoss(engine, heldOut(), limit, heldOutMask)
     this.#heldOut = { step: this.#step, loss }
     this.#emit({ kind: 'evaluation', step: this.#step, loss, tokens, durationMs: performance.now() - startedAt })
-    this.#restartClock(startedAt)
+    this.#pace.leaveOut(startedAt)
   }
 
   async #save(): Promise<void> {
@@ -418,82 +313,10 @@ export class Trainer {
     })
     this.#saved = { step: this.#step, path }
     this.#emit({ kind: 'checkpoint', step: this.#step, path, durationMs: performance.now() - startedAt })
-    this.#restartClock(startedAt)
-  }
-
-  /** Takes the time since `pausedAt` out of the rate of tokens. */
-  #restartClock(pausedAt: number): void {
-    this.#sinceLog.startedAt += performance.now() - pausedAt
+    this.#pace.leaveOut(startedAt)
   }
 
   #emit(event: TrainingEvent): void {
     this.#setup.onEvent?.(event)
   }
-}
-
-/** Every target counts alike; masked, every micro-batch does, as in a step. */
-function evaluated(batch: TrainingBatch, mask: LossMask | undefined): readonly WeightedRows[] {
-  return mask === undefined ? [{ weight: 1, batches: [batch] }] : rowsByWeight(maskStep([batch], mask))
-}
-
-async function findCheckpoint({ resume, training, onEvent }: TrainerSetup): Promise<Checkpoint | undefined> {
-  if (typeof resume === 'object') {
-    return openCheckpoint(resume.path)
-  }
-  const folder = training.checkpoint?.folder
-  if (folder === undefined) {
-    return undefined
-  }
-  if (resume === 'latest') {
-    return openLatestCheckpoint(folder, error => onEvent?.({ kind: 'damaged-checkpoint', error }))
-  }
-  if ((await listCheckpoints(folder)).length > 0) {
-    const message = 'the folder holds checkpoints of an earlier run: resume it, or choose another folder'
-    throw new PenstockError('FILE_EXISTS', message, { file: folder, path: 'checkpoint.folder' })
-  }
-  return undefined
-}
-
-/** Everything but the seed of the first weights must agree. */
-function requireSameModel(model: ModelOptions, { path, state }: Checkpoint): void {
-  for (const key of Object.keys(model) as (keyof ModelOptions)[]) {
-    if (key !== 'seed' && key !== 'init_std' && model[key] !== state.model[key]) {
-      const message = `the checkpoint's model has ${key} ${state.model[key]}, this one ${model[key]}`
-      throw new PenstockError('WORLD_MISMATCH', message, { file: path, path: `model.${key}` })
-    }
-  }
-}
-
-function requireSameData(before: SampleCursor, now: SampleCursor): void {
-  for (const key of ['version', 'seed', 'sampleCount', 'sequenceLength', 'dataBytes', 'tokenBytes'] as const) {
-    if (before[key] !== now[key]) {
-      const message = `the batches come from other data: ${key} is ${now[key]}, it was ${before[key]}`
-      throw new PenstockError('WORLD_MISMATCH', message)
-    }
-  }
-  if (now.globalSamples <= before.globalSamples) {
-    const message = `the batches do not go on where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
-    throw new PenstockError('WORLD_MISMATCH', message)
-  }
-}
-
-/** The length of a run in steps, however it was given. @throws DATA_TOO_SMALL */
-export function stepsOf(
-  { training, model }: Pick<TrainerSetup, 'training' | 'model'>,
-  { sampleCount }: Pick<SampleCursor, 'sampleCount'>,
-): number {
-  if (training.steps !== undefined) {
-    return training.steps
-  }
-  const samplesPerStep = training.batch_size * training.accumulation_steps
-  const samples =
-    training.tokens === undefined
-      ? sampleCount * (training.epochs ?? 1)
-      : Math.floor(training.tokens / model.sequence_length)
-  const steps = Math.floor(samples / samplesPerStep)
-  if (steps === 0) {
-    const message = `${samples} samples do not make one step of ${samplesPerStep}`
-    throw new PenstockError('DATA_TOO_SMALL', message)
-  }
-  return steps
 }

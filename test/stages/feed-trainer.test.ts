@@ -10,7 +10,7 @@ import { type FeedTrainerOptions, feedTrainer } from '#src/stages/feed-trainer'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
 import type { SinkStage } from '#src/stages/stage'
 import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
-import type { TrainingEvent } from '#src/training/trainer'
+import type { TrainingEvent } from '#src/training/training-events'
 
 let folder: string
 let packed: string

@@ -7,7 +7,8 @@ import type { Engine } from '#src/training/engine'
 import { generate } from '#src/training/generate'
 import { openTrained } from '#src/training/open-engine'
 import { type ModelInput, parseTraining, type TrainingInput } from '#src/training/options'
-import { openTrainer, type TrainerSetup, type TrainingEvent } from '#src/training/trainer'
+import { openTrainer, type TrainerSetup } from '#src/training/trainer'
+import type { TrainingEvent } from '#src/training/training-events'
 import { countingBatch, openTiny, tiny } from './fixtures.js'
 
 let folder: string

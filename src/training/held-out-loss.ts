@@ -1,0 +1,57 @@
+/** How well a model does on samples that it does not learn: their mean loss, exact whatever the batches they come in. */
+import { PenstockError } from '../errors.js'
+import type { SampleBatch } from '../formats/batches.js'
+import { cutRows, type Engine, rowsByWeight, type TrainingBatch, toTrainingBatch, type WeightedRows } from './engine.js'
+import { type LossMask, maskStep } from './loss-mask.js'
+
+export interface HeldOutLoss {
+  readonly loss: number
+  /** Targets that counted. */
+  readonly tokens: number
+}
+
+/**
+ * Mean loss over the first held-out batches.
+ * @param limit.batches how many of them
+ * @param limit.rows the most that the engine gets at once
+ * @throws DATA_TOO_SMALL when no target counts
+ */
+export async function heldOutLoss(
+  engine: Pick<Engine, 'evaluate'>,
+  heldOut: AsyncIterable<SampleBatch>,
+  limit: { readonly batches: number; readonly rows: number },
+  mask: LossMask | undefined,
+): Promise<HeldOutLoss> {
+  let [lossSum, weightSum, tokens, batches] = [0, 0, 0, 0]
+  for await (const batch of heldOut) {
+    for (const { weight, rows } of piecesOf(batch, limit.rows, mask)) {
+      const result = await engine.evaluate(rows)
+      lossSum += result.lossSum * weight
+      weightSum += result.tokens * weight
+      tokens += result.tokens
+    }
+    batches++
+    if (batches === limit.batches) {
+      break
+    }
+  }
+  if (tokens === 0) {
+    throw new PenstockError('DATA_TOO_SMALL', 'there is no held-out target to evaluate on')
+  }
+  return { loss: lossSum / weightSum, tokens }
+}
+
+function piecesOf(
+  { tokens, rows, block }: SampleBatch,
+  mostRows: number,
+  mask: LossMask | undefined,
+): { readonly weight: number; readonly rows: TrainingBatch }[] {
+  return weighted(toTrainingBatch(tokens, rows, block), mask).flatMap(({ weight, batches }) =>
+    batches.flatMap(batch => cutRows(batch, mostRows)).map(piece => ({ weight, rows: piece })),
+  )
+}
+
+/** Every target counts alike; masked, every micro-batch does, as in a step. */
+function weighted(batch: TrainingBatch, mask: LossMask | undefined): readonly WeightedRows[] {
+  return mask === undefined ? [{ weight: 1, batches: [batch] }] : rowsByWeight(maskStep([batch], mask))
+}
