@@ -1,12 +1,13 @@
 // Inputs that are large in an unkind way, packed with fused and with separate stages, each in a process of its own whose
 // peak memory the kernel tells (VmHWM, Linux). By hand: it takes some minutes and 2 GB in the temporary folder.
 //
-// node scripts/big-inputs.mjs [part of a case's name]
+// node scripts/big-inputs.mjs [part of a case's name] [--json FILE for scripts/reliability.mjs]
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
 const END = '<|endoftext|>'
 
@@ -119,7 +120,7 @@ async function measure(folder, fuse, faulty) {
   process.stdout.write(JSON.stringify(result))
 }
 
-function runAll(filter) {
+function runAll(filter, jsonFile) {
   const folder = mkdtempSync(join(tmpdir(), 'penstock-big-'))
   const rows = []
   try {
@@ -156,6 +157,10 @@ function runAll(filter) {
     if (few && many)
       console.log(`${way}: ${many.MiB - few.MiB} MiB more for 10 million lines than for 1 million (limit 40)`)
   }
+  if (jsonFile !== undefined) {
+    const counts = rows.map(row => ({ name: `${row.case}, ${row.stages}`, tried: 1, failed: row.passed ? 0 : 1 }))
+    writeFileSync(jsonFile, `${JSON.stringify(counts, null, 2)}\n`)
+  }
   process.exitCode = rows.every(({ passed }) => passed) ? 0 : 1
 }
 
@@ -176,6 +181,10 @@ function bytesAlone() {
   }
 }
 
-const [first = '', ...rest] = process.argv.slice(2)
-if (first === '--measure') await measure(rest[0], rest[1] === 'fused', rest[2])
-else runAll(first)
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { measure: { type: 'boolean' }, json: { type: 'string' } },
+})
+const [first = '', way, faulty] = positionals
+if (values.measure) await measure(first, way === 'fused', faulty)
+else runAll(first, values.json)
