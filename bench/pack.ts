@@ -93,6 +93,31 @@ for _ in range(3):
     print(time.perf_counter() - start)
 `
 
+/** What a user of Gigatoken has to add for a checked packed file of the same bytes. */
+const GIGATOKEN_AND_WRITER = `
+import json, pickle, sys, time
+import awkward as ak
+import numpy as np
+from gigatoken import Tokenizer, JsonlFileSource
+folder, source, target = sys.argv[1:4]
+tokenizer = Tokenizer(folder + '/tokenizer.json')
+end = json.load(open(folder + '/tokenizer.json'))['model']['vocab']['<|endoftext|>']
+start = time.perf_counter()
+with open(source, 'rb') as lines:
+    for line in lines:
+        json.loads(line)
+documents = tokenizer.encode_files(JsonlFileSource([source], field='text'), parallel=True)
+counts = ak.num(documents).to_numpy()
+tokens = np.insert(ak.flatten(documents).to_numpy(), np.cumsum(counts), end)
+ends = 2 * np.cumsum(counts + 1)
+starts = np.concatenate([[0], ends[:-1]])
+with open(target, 'wb') as out:
+    out.write(int(2 * len(tokens)).to_bytes(8, 'little') + (2).to_bytes(4, 'little'))
+    out.write(tokens.astype('<u2').tobytes())
+    out.write(pickle.dumps(list(zip(starts.tolist(), (ends - starts).tolist()))))
+print(time.perf_counter() - start)
+`
+
 const packArguments = (file: string, name: string): string[] => [
   ...['pack', file, '-t', tokenizer, '--end-of-document', '<|endoftext|>'],
   ...['-o', at(`${name}.pbin`), '--index', at(`${name}.idx`)],
@@ -122,6 +147,16 @@ try {
     const what = `tokens in memory, ${call === 0 ? 'first call' : 'later call'}`
     rows.push({ who: 'gigatoken', what, megabytes: megabytesOf(corpus), seconds })
   }
+
+  const written = execFileSync(python, ['-c', GIGATOKEN_AND_WRITER, tokenizer, corpus, at('gigatoken.pbin')])
+  rows.push({
+    who: 'gigatoken',
+    what: 'and a checking writer in Python',
+    megabytes: megabytesOf(corpus),
+    seconds: Number(written),
+  })
+  const isSame = readFileSync(at('gigatoken.pbin')).equals(readFileSync(at('ours.pbin')))
+  console.log(`.pbin of Gigatoken with that writer and ours: ${isSame ? 'identical' : 'DIFFERENT'}`)
 
   const part = firstPart(Number(referenceMegabytes))
   const modalities = join(python, '..', 'modalities')
@@ -166,6 +201,9 @@ const report = {
     'index + pack over modalities pack': whole / best('modalities', 'pack'),
     'index over modalities index': best('penstock', 'index, strict') / best('modalities', 'index'),
     'index + pack over gigatoken, first call': whole / best('gigatoken', 'tokens in memory, first'),
+    'index + pack in one process over gigatoken, first call':
+      best('penstock', 'the same in one process, first') / best('gigatoken', 'tokens in memory, first'),
+    'index + pack over gigatoken and a checking writer': whole / best('gigatoken', 'and a checking writer'),
     'index + pack over gigatoken, later calls':
       best('penstock', 'the same in one process, later') / best('gigatoken', 'tokens in memory, later'),
     'index + pack, a whole process, over gigatoken, later calls': whole / best('gigatoken', 'tokens in memory, later'),
