@@ -7,12 +7,12 @@
  *   node scripts/fuzz.mjs 60 --json fuzz.json
  *   node scripts/reliability.mjs --chaos chaos.json --big big.json --fuzz fuzz.json
  *
- * Exit code 1 when a check failed; a promise whose report is not given stands as not tried.
+ * `--tests report.json` takes a report of vitest's in place of running them. Exit code 1 when a check failed; a promise whose report is not given stands as not tried.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -22,7 +22,7 @@ const BEGIN = '<!-- written by scripts/reliability.mjs -->'
 const END = '<!-- end -->'
 
 const { values: reports } = parseArgs({
-  options: { chaos: { type: 'string' }, big: { type: 'string' }, fuzz: { type: 'string' } },
+  options: { tests: { type: 'string' }, chaos: { type: 'string' }, big: { type: 'string' }, fuzz: { type: 'string' } },
 })
 
 const tests = (...files) => ({ files })
@@ -34,7 +34,7 @@ const PROMISES = [
   [
     'R1',
     'a kill at any file call of any tool: nothing partial under a final name, the next run gives the same bytes',
-    chaos(sweep),
+    { ...chaos(sweep), also: ['test/pipelines/kill.test.ts', 'test/pipelines/resume.test.ts'] },
   ],
   ['R2', 'kills at random moments, up to five in a row', chaos(name => name === 'kills at random')],
   ['R5', 'a failing or full disk, no permission, too many open files: a clear error, sources untouched', chaos(sweep)],
@@ -71,7 +71,11 @@ const PROMISES = [
     'the ids of the Rust library on adversarial text',
     tests('test/tokenizer/rust.test.ts', 'test/tokenizer/kinds.test.ts'),
   ],
-  ['R18, R19', 'hostile texts and tokenizer files take bounded time', tests('test/tokenizer/hostile.test.ts')],
+  [
+    'R18, R19',
+    'hostile texts and tokenizer files take bounded time',
+    tests('test/tokenizer/hostile.test.ts', 'test/stages/hostile-tokenizer.test.ts'),
+  ],
   ['R20', 'crafted pickles are refused, and run nothing', tests('test/formats/pickle.test.ts')],
   [
     'R21',
@@ -84,6 +88,11 @@ const PROMISES = [
     tests('test/security/promises.test.ts'),
   ],
   ['R23', "the page is its own origin's only", tests('test/monitoring/dashboard.test.ts')],
+  [
+    'R25',
+    'workers that throw, end, run out of memory or loop',
+    tests('test/stages/worker-deaths.test.ts', 'test/stages/worker-pool.test.ts'),
+  ],
   [
     'R26',
     'signals, broken pipes: a stop in order, and on from there',
@@ -101,24 +110,31 @@ const PROMISES = [
   ['R32', 'sinks that refuse, hang or fill the disk leave the run alone', tests('test/monitoring/run.test.ts')],
 ]
 
-const byFile = runTests([...new Set(PROMISES.flatMap(([, , check]) => check.files ?? check.also ?? []))])
+const byFile = testCounts([...new Set(PROMISES.flatMap(([, , check]) => check.files ?? check.also ?? []))])
 const rows = PROMISES.map(([id, promise, check]) => ({ id, promise, ...countsOf(check) }))
 writeTable(rows)
 if (rows.some(({ failed }) => failed > 0)) process.exitCode = 1
 
 /** Passed and failed tests of each test file. */
+function testCounts(paths) {
+  const { testResults } = JSON.parse(
+    reports.tests === undefined ? runTests(paths) : readFileSync(reports.tests, 'utf8'),
+  )
+  return testResults.map(({ name, assertionResults, status }) => ({
+    file: name.slice(name.lastIndexOf('/test/') + 1),
+    tried: assertionResults.filter(result => result.status === 'passed' || result.status === 'failed').length,
+    failed: assertionResults.filter(result => result.status === 'failed').length || (status === 'failed' ? 1 : 0),
+  }))
+}
+
 function runTests(paths) {
   const folder = mkdtempSync(join(tmpdir(), 'penstock-reliability-'))
   const report = join(folder, 'report.json')
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   spawnSync('npx', ['vitest', 'run', ...paths, ...reporters], { cwd: root, stdio: 'inherit' })
-  const { testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  const text = readFileSync(report, 'utf8')
   rmSync(folder, { recursive: true })
-  return testResults.map(({ name, assertionResults, status }) => ({
-    file: relative(root, name),
-    tried: assertionResults.filter(result => result.status === 'passed' || result.status === 'failed').length,
-    failed: assertionResults.filter(result => result.status === 'failed').length || (status === 'failed' ? 1 : 0),
-  }))
+  return text
 }
 
 function countsOf({ files = [], also = [], report, command, cases = () => true }) {
