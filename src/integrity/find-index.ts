@@ -2,7 +2,7 @@
 import { PenstockError } from '../errors.js'
 import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListReader } from '../formats/pickle-reader.js'
-import { readAtSync } from '../stages/read-at.js'
+import { readFullySync } from '../stages/read-at.js'
 
 interface PlainFile {
   readonly path: string
@@ -69,14 +69,9 @@ function readsAsIndex(file: PlainFile, fileBytes: number, dataBytes: number): bo
 /** @throws FILE_UNREADABLE; PBIN_INVALID when the file ends before */
 export function readBytes(file: PlainFile, position: number, length: number): Buffer {
   const bytes = Buffer.alloc(length)
-  for (let done = 0; done < length; ) {
-    const read = readAtSync(file, bytes.subarray(done), position + done)
-    if (read === 0)
-      throw new PenstockError('PBIN_INVALID', 'the file shrank while it was read', {
-        file: file.path,
-        byteOffset: position,
-      })
-    done += read
+  if (readFullySync(file, bytes, position) < length) {
+    const where = { file: file.path, byteOffset: position }
+    throw new PenstockError('PBIN_INVALID', 'the file shrank while it was read', where)
   }
   return bytes
 }

@@ -13,7 +13,7 @@ import {
   pbinIndexOffset,
   viewTokens,
 } from '../formats/pbin.js'
-import { readAt, readAtSync } from './read-at.js'
+import { readAt, readFullySync } from './read-at.js'
 import { openSource } from './read-file.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
@@ -63,16 +63,12 @@ export class PackedFile {
     const { tokenBytes } = this.header
     const bytes = new Uint8Array(count * tokenBytes)
     const position = PBIN_HEADER_BYTES + start * tokenBytes
-    let done = 0
-    while (done < bytes.byteLength) {
-      const read = readAtSync(this, bytes.subarray(done), position + done)
-      if (read === 0) {
-        throw new PenstockError('PBIN_INVALID', 'the file ends inside its tokens: it was cut while it was read', {
-          file: this.path,
-          byteOffset: position + done,
-        })
-      }
-      done += read
+    const read = readFullySync(this, bytes, position)
+    if (read < bytes.byteLength) {
+      throw new PenstockError('PBIN_INVALID', 'the file ends inside its tokens: it was cut while it was read', {
+        file: this.path,
+        byteOffset: position + read,
+      })
     }
     return viewTokens(bytes, tokenBytes)
   }

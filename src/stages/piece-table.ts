@@ -5,7 +5,7 @@
 import { PenstockError } from '../errors.js'
 import { chunkRange } from '../sampling/chunk.js'
 import type { ChunkOption } from './document-order.js'
-import { readAtSync } from './read-at.js'
+import { readFullySync } from './read-at.js'
 import { Turns } from './turns.js'
 
 const BLOCK_PIECES = 1 << 16
@@ -90,7 +90,7 @@ export class PieceTable {
       if (index % PIECES_AT_ONCE === 0 && turns.isOver) await turns.next()
       const byteLength = this.byteLengthOf(piece)
       byteLengths[index] = byteLength
-      readFully(this.fileOf(piece), bytes, at, byteLength, this.startOf(piece))
+      readPiece(this.fileOf(piece), bytes, at, byteLength, this.startOf(piece))
       at += byteLength + gap
     }
     return { bytes, byteLengths, pieces }
@@ -116,15 +116,12 @@ export class PieceTable {
   }
 }
 
-function readFully(file: PieceFile, into: Uint8Array, at: number, byteLength: number, start: number): void {
-  for (let done = 0; done < byteLength; ) {
-    const read = readAtSync(file, into.subarray(at + done, at + byteLength), start + done)
-    if (read === 0) {
-      throw new PenstockError('FILE_CHANGED', 'the file ends earlier than when it was first read', {
-        file: file.path,
-        byteOffset: start + done,
-      })
-    }
-    done += read
+function readPiece(file: PieceFile, into: Uint8Array, at: number, byteLength: number, start: number): void {
+  const read = readFullySync(file, into.subarray(at, at + byteLength), start)
+  if (read < byteLength) {
+    throw new PenstockError('FILE_CHANGED', 'the file ends earlier than when it was first read', {
+      file: file.path,
+      byteOffset: start + read,
+    })
   }
 }

@@ -37,6 +37,21 @@ export function readAtSync(
   }
 }
 
+/** Fills `into`, whatever a single read gives; answers fewer bytes only at the end of the file. @throws FILE_UNREADABLE */
+export function readFullySync(
+  file: { readonly path: string; readonly fd: number },
+  into: Uint8Array,
+  position: number,
+): number {
+  let done = 0
+  while (done < into.byteLength) {
+    const read = readAtSync(file, into.subarray(done), position + done)
+    if (read === 0) break
+    done += read
+  }
+  return done
+}
+
 /** A small file. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function readWhole(path: string): Promise<Buffer> {
   return readFile(path).catch((error: NodeJS.ErrnoException) => {
