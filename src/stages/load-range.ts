@@ -1,7 +1,7 @@
 /** The lines that start in a range of a file, read into a kernel's memory. */
-import { readSync } from 'node:fs'
 import { PenstockError } from '../errors.js'
 import type { LineKernel } from '../tokenizer/pack-kernel.js'
+import { readFullySync } from './read-at.js'
 
 export interface FileRange {
   readonly descriptor: number
@@ -75,20 +75,7 @@ function findLineFeed(range: FileRange, from: number, to: number): number {
 }
 
 function readFully({ descriptor, file }: FileRange, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) {
-    const read = readPart(descriptor, file, bytes, done, position + done)
-    if (read === 0) {
-      const where = { file, byteOffset: position + done }
-      throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', where)
-    }
-    done += read
-  }
-}
-
-function readPart(descriptor: number, file: string, bytes: Uint8Array, offset: number, position: number): number {
-  try {
-    return readSync(descriptor, bytes, offset, bytes.length - offset, position)
-  } catch (error) {
-    throw new PenstockError('FILE_UNREADABLE', (error as Error).message, { file, byteOffset: position }, error)
-  }
+  const read = readFullySync({ path: file, fd: descriptor }, bytes, position)
+  if (read === bytes.length) return
+  throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', { file, byteOffset: position + read })
 }
