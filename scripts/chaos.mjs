@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { cases, makeInputs } from './chaos/cases.mjs'
 import { killAtRandom } from './chaos/kills.mjs'
-import { buildShim, Sweep } from './chaos/sweep.mjs'
+import { buildShim, openRunner, Sweep } from './chaos/sweep.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -38,6 +38,7 @@ const names = Object.keys(cases(inputs, root)).filter(
   name => values.cases === undefined || values.cases.split(',').includes(name),
 )
 const lanes = Array.from({ length: availableParallelism() }, (_, lane) => join(root, `out-${lane}`))
+const runners = lanes.map(openRunner)
 const rows = []
 for (const name of names) rows.push(await sweepCase(name))
 const rounds = Number(values.kills)
@@ -46,7 +47,10 @@ report(rows)
 
 /** All points of one case, shared among as many places as there are cores. */
 async function sweepCase(name) {
-  const sweeps = lanes.map(out => new Sweep({ name, args: cases(inputs, out)[name], out, inputs, root, shim }))
+  const started = performance.now()
+  const sweeps = lanes.map(
+    (out, lane) => new Sweep({ name, args: cases(inputs, out)[name], out, inputs, root, shim, again: runners[lane] }),
+  )
   const points = chosen((await Promise.all(sweeps.map(sweep => sweep.begin())))[0])
   const failures = []
   let next = 0
@@ -55,11 +59,12 @@ async function sweepCase(name) {
       while (next < points.length) {
         const point = points[next++]
         const problem = await sweep.tryPoint(point)
-        if (problem !== undefined) failures.push(`call ${point.at}, ${point.fault}: ${problem}`)
+        if (problem !== undefined) failures.push(`call ${point.at} (${point.call}), ${point.fault}: ${problem}`)
       }
     }),
   )
-  process.stderr.write(`${name}: ${points.length} points, ${failures.length} failed\n`)
+  const seconds = Math.round((performance.now() - started) / 1000)
+  process.stderr.write(`${name}: ${points.length} points in ${seconds} s, ${failures.length} failed\n`)
   return { name, tried: points.length, failures }
 }
 

@@ -4,8 +4,8 @@
  *
  *   CHAOS_AT      the call, from 1; 0 or absent: none
  *   CHAOS_FAULT   kill | short (a write takes fewer bytes than it was given) | the number of an errno
- *   CHAOS_CALLS   where to write, at the end, one letter for each counted call:
- *                 o open, r read, w write, t truncate, f fsync, n rename
+ *   CHAOS_CALLS   where to write, at the end, a line for each counted call, its letter and its file:
+ *                 o open, r read, w write, t truncate, f fsync, n rename, u unlink or rmdir, m mkdir, s symlink
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,32 +16,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define MOST_CALLS (1 << 20)
+#define MOST_CALLS (1 << 16)
 
 static long calls;
-static char letters[MOST_CALLS];
+static char *told[MOST_CALLS];
 
 static int is_ours(const char *path) {
   const char *folder = getenv("CHAOS_FOLDER");
   return folder != NULL && path != NULL && strncmp(path, folder, strlen(folder)) == 0;
 }
 
-static int is_ours_open(int fd) {
-  char link[64], path[4096];
+/* The file of a handle, or NULL when it is none of ours. */
+static const char *ours_open(int fd, char path[4096]) {
+  char link[64];
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  ssize_t length = readlink(link, path, sizeof path - 1);
-  if (length < 0) return 0;
+  ssize_t length = readlink(link, path, 4095);
+  if (length < 0) return NULL;
   path[length] = 0;
-  return is_ours(path);
+  return is_ours(path) ? path : NULL;
 }
 
 /* Counts a call. Answers 0 to go on, -1 with errno set to fail, 1 to write short. */
-static int fault(char letter) {
+static int fault(char letter, const char *path) {
   long call = __sync_add_and_fetch(&calls, 1);
-  if (call <= MOST_CALLS) letters[call - 1] = letter;
+  if (getenv("CHAOS_CALLS") != NULL && call <= MOST_CALLS && asprintf(&told[call - 1], "%c %s", letter, path) < 0)
+    abort();
   const char *at = getenv("CHAOS_AT"), *kind = getenv("CHAOS_FAULT");
   if (at == NULL || kind == NULL || atol(at) != call) return 0;
   if (strcmp(kind, "kill") == 0) raise(SIGKILL);
@@ -54,7 +57,7 @@ __attribute__((destructor)) static void tell_calls(void) {
   const char *file = getenv("CHAOS_CALLS");
   FILE *out = file == NULL ? NULL : fopen(file, "w");
   if (out == NULL) return;
-  fwrite(letters, 1, calls < MOST_CALLS ? (size_t)calls : MOST_CALLS, out);
+  for (long call = 0; call < calls && call < MOST_CALLS; call++) fprintf(out, "%s\n", told[call]);
   fclose(out);
 }
 
@@ -66,7 +69,7 @@ __attribute__((destructor)) static void tell_calls(void) {
     va_start(rest, flags);                                                                                             \
     mode_t mode = (flags & O_CREAT) ? va_arg(rest, mode_t) : 0;                                                        \
     va_end(rest);                                                                                                      \
-    if (is_ours(path) && fault('o') < 0) return -1;                                                                    \
+    if (is_ours(path) && fault('o', path) < 0) return -1;                                                              \
     return REAL(name)(path, flags, mode);                                                                              \
   }
 OPEN(open)
@@ -74,7 +77,8 @@ OPEN(open64)
 
 #define TRANSFER(name, letter, parameters, arguments)                                                                  \
   ssize_t name parameters {                                                                                            \
-    int what = is_ours_open(fd) ? fault(letter) : 0;                                                                   \
+    char path[4096];                                                                                                   \
+    int what = ours_open(fd, path) ? fault(letter, path) : 0;                                                          \
     if (what < 0) return -1;                                                                                           \
     if (what > 0 && letter == 'w' && count > 1) count = count / 2;                                                     \
     return REAL(name) arguments;                                                                                       \
@@ -88,14 +92,21 @@ TRANSFER(writev, 'w', (int fd, const struct iovec *bytes, int count), (fd, bytes
 
 #define ON_FILE(name, letter, parameters, arguments)                                                                   \
   int name parameters {                                                                                                \
-    if (is_ours_open(fd) && fault(letter) < 0) return -1;                                                              \
+    char path[4096];                                                                                                   \
+    if (ours_open(fd, path) && fault(letter, path) < 0) return -1;                                                     \
     return REAL(name) arguments;                                                                                       \
   }
 ON_FILE(fsync, 'f', (int fd), (fd))
 ON_FILE(fdatasync, 'f', (int fd), (fd))
 ON_FILE(ftruncate64, 't', (int fd, off64_t length), (fd, length))
 
-int rename(const char *from, const char *to) {
-  if (is_ours(to) && fault('n') < 0) return -1;
-  return REAL(rename)(from, to);
-}
+#define ON_PATH(name, letter, target, parameters, arguments)                                                           \
+  int name parameters {                                                                                                \
+    if (is_ours(target) && fault(letter, target) < 0) return -1;                                                       \
+    return REAL(name) arguments;                                                                                       \
+  }
+ON_PATH(rename, 'n', to, (const char *from, const char *to), (from, to))
+ON_PATH(unlink, 'u', path, (const char *path), (path))
+ON_PATH(rmdir, 'u', path, (const char *path), (path))
+ON_PATH(mkdir, 'm', path, (const char *path, mode_t mode), (path, mode))
+ON_PATH(symlink, 's', path, (const char *to, const char *path), (to, path))

@@ -3,10 +3,11 @@
  * do. After each: nothing wrong under a final name, sources untouched, an error that names its place, no hang; and the
  * same command run again, without any clean-up, gives the bytes of an undisturbed run.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, fork, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 const ERRNO = { EIO: 5, EACCES: 13, EMFILE: 24, ENOSPC: 28 }
 /** What can go wrong with each kind of call, by its letter in fault-shim.c. */
@@ -17,6 +18,9 @@ const FAULTS = {
   t: ['kill', 'EIO'],
   f: ['kill', 'EIO', 'ENOSPC'],
   n: ['kill', 'EACCES', 'ENOSPC'],
+  u: ['kill', 'EACCES', 'EIO'],
+  m: ['kill', 'EACCES', 'ENOSPC'],
+  s: ['kill', 'EACCES', 'ENOSPC'],
 }
 const HANG_MS = 60_000
 const LEFT_BEHIND = /\.(part|lock|journal)$|\.partial$/
@@ -30,8 +34,8 @@ export function buildShim(source, folder) {
 
 /** Runs one command in one place again and again. */
 export class Sweep {
-  constructor({ name, args, out, inputs, root, shim }) {
-    Object.assign(this, { name, args, out, inputs, root, shim })
+  constructor({ name, args, out, inputs, root, shim, again }) {
+    Object.assign(this, { name, args, out, inputs, root, shim, again })
     this.sources = snapshot(inputs)
     /** States of the folder from which a second run was seen to end well. */
     this.mended = new Set()
@@ -40,12 +44,12 @@ export class Sweep {
   /** The undisturbed run: what it writes, and every fault that can hit it. */
   async begin() {
     this.clear()
-    const calls = join(this.root, `calls-${process.pid}`)
+    const calls = `${this.out}.calls`
     const { code, err } = await this.run({ CHAOS_CALLS: calls })
     if (code !== 0) throw new Error(`${this.name} fails undisturbed: ${err}`)
     this.expected = snapshot(this.out)
-    const letters = readFileSync(calls, 'utf8')
-    return [...letters].flatMap((letter, place) => FAULTS[letter].map(fault => ({ at: place + 1, fault })))
+    const told = readFileSync(calls, 'utf8').trim().split('\n')
+    return told.flatMap((call, place) => FAULTS[call[0]].map(fault => ({ at: place + 1, call, fault })))
   }
 
   /** @returns what went wrong; undefined when nothing did */
@@ -77,7 +81,7 @@ export class Sweep {
     const state = stateOf(this.out)
     if (this.mended.has(state)) return undefined
     const wasDone = sameFiles(this.expected, snapshot(this.out))
-    const { code, err } = await this.run({})
+    const { code, err } = await this.again(this.args)
     const isRefusal = wasDone && err.includes('FILE_EXISTS')
     if (code !== 0 && !isRefusal) return `the next run fails: ${err.trim().slice(0, 200)}`
     const found = snapshot(this.out)
@@ -96,10 +100,38 @@ export class Sweep {
   }
 
   run(faults) {
-    const isDisturbed = Object.keys(faults).length > 0
-    const shim = isDisturbed ? { LD_PRELOAD: this.shim, CHAOS_FOLDER: this.root, ...faults } : {}
+    const shim = { LD_PRELOAD: this.shim, CHAOS_FOLDER: this.root, ...faults }
     return runNode(this.args, { UV_THREADPOOL_SIZE: '1', ...shim }, HANG_MS)
   }
+}
+
+/**
+ * Starts a process for runs that nothing disturbs; it ends with this one.
+ * @returns {(args: string[]) => Promise<{ code: number | null, err: string }>} runs a command in it, one at a time
+ */
+export function openRunner() {
+  let child
+  return args =>
+    new Promise(resolve => {
+      child ??= fork(fileURLToPath(new URL('run-again.mjs', import.meta.url)))
+      child.channel.ref()
+      const end = result => {
+        clearTimeout(timer)
+        child?.removeAllListeners()
+        child?.channel?.unref()
+        resolve(result)
+      }
+      const giveUp = why => {
+        child.kill('SIGKILL')
+        child = undefined
+        end({ code: null, err: why })
+      }
+      const timer = setTimeout(() => giveUp('hangs'), HANG_MS)
+      child.once('message', end)
+      child.once('exit', () => giveUp('ended without a word'))
+      child.unref()
+      child.send(args)
+    })
 }
 
 /** @returns {Promise<{ code: number | null, signal: string | null, err: string }>} */
