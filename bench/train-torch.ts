@@ -27,6 +27,7 @@ interface Shape {
   readonly model: ModelInput
   /** Of a step. */
   readonly rows: number
+  /** A multiple of 40: a quarter is left out, the rest goes in groups of ten. */
   readonly steps: number
 }
 
@@ -39,12 +40,12 @@ const shapes: Readonly<Record<string, Shape>> = {
   wide: {
     model: { vocab_size: 4096, sequence_length: 256, layers: 4, heads: 8, width: 256, ffn_width: 704 },
     rows: 8,
-    steps: 44,
+    steps: 40,
   },
   '124M': {
     model: { vocab_size: 50304, sequence_length: 1024, layers: 12, heads: 12, width: 768 },
     rows: 32,
-    steps: 60,
+    steps: 80,
   },
   '1.3B': {
     model: { vocab_size: 50304, sequence_length: 2048, layers: 24, heads: 32, width: 2048 },
@@ -75,7 +76,7 @@ interface Figures {
   /** Node's share of the processor time of Node and its ranks; undefined where that cannot be read. */
   readonly feederShare: number | undefined
   readonly utilization: number | undefined
-  /** Of a step, on average. */
+  /** Of every tenth step, on average. */
   readonly dataWaitMs: number
 }
 
@@ -83,7 +84,7 @@ interface Figures {
 async function ours({ model, rows, steps }: Shape): Promise<Figures> {
   const { sequence_length } = resolveModel(model)
   const torch = { nproc, device: onGpu ? 'cuda' : 'cpu', compile: onGpu } as const
-  const trainer = feedTrainer({ engine: 'torch', torch, model, batch_size: rows, steps, log_every_steps: 1 })
+  const trainer = feedTrainer({ engine: 'torch', torch, model, batch_size: rows, steps, log_every_steps: groupSteps })
   const endings: { at: number; node: number; ranks: number; waited: number; utilization: number | undefined }[] = []
   trainer.on('report', event => {
     if (event.kind !== 'step') return
@@ -98,10 +99,9 @@ async function ours({ model, rows, steps }: Shape): Promise<Figures> {
     })
   })
   await pipeline(shuffleSamples({ path: fileOf(model), sequence_length, batch_size: rows, epochs: 'endless' }), trainer)
-  const [first, ...counted] = endings.slice(steps / 4 - 1)
+  const [first, ...counted] = endings.slice(steps / 4 / groupSteps - 1)
   const last = counted.at(-1)!
-  const ends = [first!, ...counted].map(({ at }) => at)
-  const groups = ends.slice(groupSteps).map((end, index) => end - ends[index]!)
+  const groups = counted.map(({ at }, index) => at - (counted[index - 1] ?? first!).at)
   const [node, ranks] = [last.node - first!.node, last.ranks - first!.ranks]
   const utilizations = counted.flatMap(({ utilization }) => (utilization === undefined ? [] : [utilization]))
   return {
