@@ -35,7 +35,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   small: {
     model: { vocab_size: 512, sequence_length: 128, layers: 2, heads: 4, width: 128, ffn_width: 352 },
     rows: 8,
-    steps: 120,
+    steps: 240,
   },
   wide: {
     model: { vocab_size: 4096, sequence_length: 256, layers: 4, heads: 8, width: 256, ffn_width: 704 },
