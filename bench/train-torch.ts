@@ -5,7 +5,7 @@
  * of the rounds again the median. Prints tokens/s and ratios, on a known GPU the share of what it could compute (MFU), how
  * long devices waited for data, Node's share of all processor time, and all of it as a line of JSON.
  * Run it after a build: `npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]`;
- * two and a half minutes on two idle cores.
+ * three minutes on two idle cores.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
