@@ -1,14 +1,16 @@
 /**
- * Speed of training with the torch engine beside two loops written by hand, on the same model, in turns, because other
- * programs may share the machine: a plain one, and one in the shape of nanoGPT's. Prints tokens/s, the ratios, on a known
- * GPU the share of what it could compute (MFU), how long devices waited for data, and Node's share of all processor time.
- * Run it after a build; on a busy machine with OMP_NUM_THREADS=1, which keeps threads from waiting for each other:
- * `npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]`.
+ * Speed of training with the torch engine beside two loops written by hand, on the same model: a plain one, and one in the
+ * shape of nanoGPT's. All have the same number type and as many threads; one runs at a time, in turns that start with
+ * another one in each round. The first quarter of the steps is left out, then the median over groups of ten steps counts;
+ * of the rounds again the median. Prints tokens/s and ratios, on a known GPU the share of what it could compute (MFU), how
+ * long devices waited for data, Node's share of all processor time, and all of it as a line of JSON.
+ * Run it after a build: `npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]`;
+ * three minutes on two idle cores.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
@@ -25,6 +27,7 @@ interface Shape {
   readonly model: ModelInput
   /** Of a step. */
   readonly rows: number
+  /** A multiple of 40: a quarter is left out, the rest goes in groups of ten. */
   readonly steps: number
 }
 
@@ -32,17 +35,17 @@ const shapes: Readonly<Record<string, Shape>> = {
   small: {
     model: { vocab_size: 512, sequence_length: 128, layers: 2, heads: 4, width: 128, ffn_width: 352 },
     rows: 8,
-    steps: 120,
+    steps: 240,
   },
   wide: {
     model: { vocab_size: 4096, sequence_length: 256, layers: 4, heads: 8, width: 256, ffn_width: 704 },
     rows: 8,
-    steps: 32,
+    steps: 40,
   },
   '124M': {
     model: { vocab_size: 50304, sequence_length: 1024, layers: 12, heads: 12, width: 768 },
     rows: 32,
-    steps: 60,
+    steps: 80,
   },
   '1.3B': {
     model: { vocab_size: 50304, sequence_length: 2048, layers: 24, heads: 32, width: 2048 },
@@ -51,7 +54,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   },
 }
 
-const windowSteps = 10
+const groupSteps = 10
 const { values: flags } = parseArgs({
   options: {
     nproc: { type: 'string', default: '1' },
@@ -61,17 +64,19 @@ const { values: flags } = parseArgs({
   },
 })
 const nproc = Number(flags.nproc)
+/** Of each rank; the engine chooses as many. */
+const threads = Number(process.env.OMP_NUM_THREADS ?? Math.max(1, Math.floor(availableParallelism() / nproc)))
 const onGpu = flags.device === 'cuda'
 const python = findPython(undefined)
 const folder = await mkdtemp(join(tmpdir(), 'penstock-bench-'))
 
 interface Figures {
-  /** Over the fastest ten steps in a row. */
+  /** Median over groups of ten steps. */
   readonly tokensPerSecond: number
   /** Node's share of the processor time of Node and its ranks; undefined where that cannot be read. */
   readonly feederShare: number | undefined
   readonly utilization: number | undefined
-  /** Of a step, on average. */
+  /** Of every tenth step, on average. */
   readonly dataWaitMs: number
 }
 
@@ -79,7 +84,7 @@ interface Figures {
 async function ours({ model, rows, steps }: Shape): Promise<Figures> {
   const { sequence_length } = resolveModel(model)
   const torch = { nproc, device: onGpu ? 'cuda' : 'cpu', compile: onGpu } as const
-  const trainer = feedTrainer({ engine: 'torch', torch, model, batch_size: rows, steps, log_every_steps: 1 })
+  const trainer = feedTrainer({ engine: 'torch', torch, model, batch_size: rows, steps, log_every_steps: groupSteps })
   const endings: { at: number; node: number; ranks: number; waited: number; utilization: number | undefined }[] = []
   trainer.on('report', event => {
     if (event.kind !== 'step') return
@@ -94,16 +99,13 @@ async function ours({ model, rows, steps }: Shape): Promise<Figures> {
     })
   })
   await pipeline(shuffleSamples({ path: fileOf(model), sequence_length, batch_size: rows, epochs: 'endless' }), trainer)
-  const [first, ...counted] = endings.slice(steps / 4 - 1)
+  const [first, ...counted] = endings.slice(steps / 4 / groupSteps - 1)
   const last = counted.at(-1)!
-  const windows = endings.slice(steps / 4).flatMap((ending, index, all) => {
-    const before = all[index - windowSteps]
-    return before === undefined ? [] : [ending.at - before.at]
-  })
+  const groups = counted.map(({ at }, index) => at - (counted[index - 1] ?? first!).at)
   const [node, ranks] = [last.node - first!.node, last.ranks - first!.ranks]
   const utilizations = counted.flatMap(({ utilization }) => (utilization === undefined ? [] : [utilization]))
   return {
-    tokensPerSecond: (1000 * rows * sequence_length * windowSteps) / Math.min(...windows),
+    tokensPerSecond: (1000 * rows * sequence_length * groupSteps) / median(groups),
     feederShare: ranks > 0 ? node / (node + ranks) : undefined,
     utilization: utilizations.length === 0 ? undefined : Math.max(...utilizations),
     dataWaitMs: counted.reduce((sum, { waited }) => sum + waited, 0) / counted.length,
@@ -145,55 +147,86 @@ function byHand(loop: 'plain' | 'nanogpt', { model: input, rows, steps }: Shape)
   const options = { loop, model, rows, steps, device, compile: onGpu, bf16: onGpu, file: fileOf(input) }
   const script = [fileURLToPath(new URL('train-torch-plain.py', import.meta.url)), JSON.stringify(options)]
   const launcher = nproc === 1 ? [] : ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', String(nproc)]
-  const threads = Math.max(1, Math.floor(availableParallelism() / nproc))
   const output = execFileSync(python, [...launcher, ...script], {
     encoding: 'utf8',
-    env: { ...process.env, OMP_NUM_THREADS: process.env.OMP_NUM_THREADS ?? String(threads) },
+    env: { ...process.env, OMP_NUM_THREADS: String(threads) },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
-  return JSON.parse(output.trim().split('\n').at(-1)!).tokensPerSecond
+  return JSON.parse(output.trim().split('\n').at(-1)!).medianTokensPerSecond
 }
 
-const increasing = (values: readonly number[], digits: number): string =>
-  [...values]
-    .sort((a, b) => a - b)
-    .map(value => value.toFixed(digits))
-    .join(' ')
-
-const perCent = (values: readonly (number | undefined)[]): string => {
-  const known = values.flatMap(value => (value === undefined ? [] : [100 * value]))
-  return known.length === 0 ? 'unknown' : increasing(known, 2)
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = (sorted.length - 1) / 2
+  return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2
 }
+
+type Loop = 'ours' | 'plain' | 'nanogpt'
+
+/** Each loop once; the one that starts differs from round to round. */
+async function runRound(shape: Shape, round: number) {
+  const speeds = new Map<Loop, number>()
+  let figures: Figures | undefined
+  const loops: readonly Loop[] = ['ours', 'plain', 'nanogpt']
+  for (const at of loops.keys()) {
+    const loop = loops[(at + round) % loops.length]!
+    if (loop === 'ours') figures = await ours(shape)
+    else speeds.set(loop, byHand(loop, shape))
+  }
+  return { ...figures!, plain: speeds.get('plain')!, nanogpt: speeds.get('nanogpt')! }
+}
+
+function resultOf(name: string, shape: Shape, rounds: readonly Awaited<ReturnType<typeof runRound>>[]) {
+  const known = (values: readonly (number | undefined)[]): number | null => {
+    const numbers = values.filter(value => value !== undefined)
+    return numbers.length === 0 ? null : median(numbers)
+  }
+  const ratios = (loop: 'plain' | 'nanogpt') => rounds.map(round => round.tokensPerSecond / round[loop])
+  return {
+    model: name,
+    weights: parameterCount(resolveModel(shape.model)),
+    tokensPerSecond: median(rounds.map(round => round.tokensPerSecond)),
+    plainTokensPerSecond: median(rounds.map(round => round.plain)),
+    nanogptTokensPerSecond: median(rounds.map(round => round.nanogpt)),
+    toPlain: median(ratios('plain')),
+    toNanogpt: median(ratios('nanogpt')),
+    ratiosOfRounds: { toPlain: ratios('plain'), toNanogpt: ratios('nanogpt') },
+    feederShare: known(rounds.map(round => round.feederShare)),
+    utilization: known(rounds.map(round => round.utilization)),
+    dataWaitMs: median(rounds.map(round => round.dataWaitMs)),
+  }
+}
+
+const perCent = (share: number | null): string => (share === null ? 'unknown' : `${(100 * share).toFixed(2)} %`)
 
 try {
+  const results: ReturnType<typeof resultOf>[] = []
   for (const name of flags.model ?? ['small', 'wide']) {
     const shape = shapes[name]!
     await writePacked(shape)
-    const rounds: (Figures & { plain: number; nanogpt: number })[] = []
+    const rounds: Awaited<ReturnType<typeof runRound>>[] = []
     for (let round = 0; round < Number(flags.rounds); round++) {
-      rounds.push({ ...(await ours(shape)), plain: byHand('plain', shape), nanogpt: byHand('nanogpt', shape) })
+      rounds.push(await runRound(shape, round))
     }
-    const best = (key: 'tokensPerSecond' | 'plain' | 'nanogpt') =>
-      Math.max(...rounds.map(round => round[key])).toFixed(0)
-    const ratios = (key: 'plain' | 'nanogpt') =>
-      increasing(
-        rounds.map(round => round.tokensPerSecond / round[key]),
-        2,
-      )
-    console.log(
-      [
-        `${name}, ${(parameterCount(resolveModel(shape.model)) / 1e6).toFixed(1)} million weights, ranks: ${nproc}, ${flags.device}`,
-        `tokens/s, best round: ours ${best('tokensPerSecond')}, plain loop ${best('plain')}, nanoGPT's shape ${best('nanogpt')}`,
-        `ratios of the rounds: to the plain loop ${ratios('plain')}, to nanoGPT's shape ${ratios('nanogpt')}`,
-        `share of what the devices could compute (MFU), per cent: ${perCent(rounds.map(round => round.utilization))}`,
-        `waiting for data, ms of a step: ${increasing(
-          rounds.map(round => round.dataWaitMs),
-          2,
-        )}`,
-        `Node's share of processor time, per cent: ${perCent(rounds.map(round => round.feederShare))}`,
-      ].join('\n  '),
-    )
+    results.push(resultOf(name, shape, rounds))
   }
+  console.table(
+    results.map(result => ({
+      model: `${result.model}, ${(result.weights / 1e6).toFixed(1)} M`,
+      'ours, tokens/s': Math.round(result.tokensPerSecond),
+      'plain loop': Math.round(result.plainTokensPerSecond),
+      "nanoGPT's shape": Math.round(result.nanogptTokensPerSecond),
+      'ours : plain': result.toPlain.toFixed(2),
+      'ours : nanoGPT': result.toNanogpt.toFixed(2),
+      "Node's share": perCent(result.feederShare),
+      MFU: perCent(result.utilization),
+      'data wait, ms': result.dataWaitMs.toFixed(2),
+    })),
+  )
+  const [cpu] = cpus()
+  console.log(
+    JSON.stringify({ bench: 'train-torch', node: process.version, cpu: cpu?.model, ...flags, threads, results }),
+  )
 } finally {
   await rm(folder, { recursive: true })
 }

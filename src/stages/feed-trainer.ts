@@ -1,29 +1,12 @@
 /**
- * Samples -> a trained model. The sink hands each batch to a trainer and holds the stream back while that works; it ends
- * at the last step, whatever its source still has. A stopped run has saved its last step: the same definition goes on
- * from there. What happens is reported as `TrainingEvent`s.
+ * Samples -> a trained model. What happens is reported as `TrainingEvent`s. The trainer's own code (`train-on-samples.ts`)
+ * is loaded only when a run begins: commands that do not train start without it.
  */
 import * as z from 'zod'
-import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
-import { openLatestCheckpoint } from '../training/checkpoint.js'
-import type { LossMask } from '../training/loss-mask.js'
-import { openEngine, settleBackend } from '../training/open-engine.js'
-import {
-  type LossMaskOptions,
-  lossMaskSchema,
-  resolveModel,
-  type TrainingOptions,
-  trainingSchema,
-} from '../training/options.js'
-import { openTrainer, type Trainer } from '../training/trainer.js'
-import type { TrainingEvent } from '../training/training-events.js'
-import { requireHeldOut } from './held-out.js'
+import { lossMaskSchema, trainingSchema } from '../training/options.js'
 import { parseOptions } from './parse-options.js'
-import { sampleTextsOptions, TextSampler } from './sample-texts.js'
-import { shuffleSamples } from './shuffle-samples.js'
-import { type SinkStage, type SourceStage, type StageContext, sink } from './stage.js'
-import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
+import { type SinkStage, sink } from './stage.js'
 
 const heldOutSchema = z.strictObject({
   path: z.string().min(1).describe('the .pbin file'),
@@ -35,11 +18,18 @@ const heldOutSchema = z.strictObject({
   loss_mask: lossMaskSchema.optional().describe('evaluate only on what stands between two tokens'),
 })
 
+const sampleTextsSchema = z.strictObject({
+  prompt: z.string().min(1).describe('the text to continue'),
+  every_steps: z.int().positive().default(100).describe('steps between texts'),
+  max_tokens: z.int().positive().default(40).describe('tokens to add at most'),
+  temperature: z.number().nonnegative().default(0.8).describe('0 takes the likeliest token each time'),
+})
+
 export const feedTrainerOptions = trainingSchema
   .safeExtend({
     tokenizer: z.string().min(1).optional().describe('gives the vocabulary and is named in checkpoints'),
     held_out: heldOutSchema.optional().describe('samples to evaluate on'),
-    sample_texts: sampleTextsOptions.optional().describe('texts to write with the model while it learns'),
+    sample_texts: sampleTextsSchema.optional().describe('texts to write with the model while it learns'),
     resume: z.boolean().default(true).describe('go on from the newest checkpoint of the folder, if there is one'),
   })
   .refine(({ sample_texts, tokenizer }) => sample_texts === undefined || tokenizer !== undefined, {
@@ -47,125 +37,14 @@ export const feedTrainerOptions = trainingSchema
     message: 'sample_texts needs the option tokenizer',
   })
 export type FeedTrainerOptions = z.input<typeof feedTrainerOptions>
-type HeldOut = z.output<typeof heldOutSchema>
+export type SampleTexts = z.output<typeof sampleTextsSchema>
+export type HeldOut = z.output<typeof heldOutSchema>
 
 /** @throws OPTION_INVALID, TOKENIZER_MISMATCH, WORLD_MISMATCH, CHECKPOINT_INVALID, PEER_MISSING, ENGINE_FAILED */
 export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch> {
-  const {
-    tokenizer: tokenizerPath,
-    held_out: heldOut,
-    sample_texts: texts,
-    resume,
-    ...given
-  } = parseOptions(feedTrainerOptions, options, 'feed-trainer')
+  const checked = parseOptions(feedTrainerOptions, options, 'feed-trainer')
   return sink('feed-trainer', async (input, context) => {
-    const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
-    const model = resolveModel(given.model, tokenizer?.tokenizer.vocabSize)
-    if (heldOut !== undefined && given.evaluation !== undefined) await requireHeldOut(heldOut, given)
-    const training = await withBackend(given, resume, context)
-    const lossMask = maskOf(training.loss_mask, training.batch_size, tokenizer)
-    const heldOutMask = maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
-    const engine = await openEngine(training, model)
-    try {
-      const trainer = await openTrainer({
-        training,
-        model,
-        engine,
-        onEvent: context.report,
-        signal: context.signal,
-        ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
-        ...(heldOut && { heldOut: () => heldOutSamples(heldOut, training) }),
-        ...(lossMask && { lossMask }),
-        ...(heldOutMask && { heldOutMask }),
-        ...(resume && { resume: 'latest' }),
-      })
-      const sampler =
-        texts && tokenizer && new TextSampler(texts, engine, tokenizer.tokenizer, model.sequence_length, trainer.step)
-      await feed(trainer, input, context, sampler)
-    } finally {
-      await engine.close()
-    }
+    const { trainOnSamples } = await import('./train-on-samples.js')
+    await trainOnSamples(checked, input, context)
   })
-}
-
-/** Settles the backend before anything is opened, so that checkpoints record it. */
-async function withBackend(training: TrainingOptions, resume: boolean, { report }: StageContext) {
-  const folder = training.checkpoint?.folder
-  const mayGoOn = training.backend === 'auto' && resume && folder !== undefined
-  const checkpoint = mayGoOn ? await openLatestCheckpoint(folder, () => {}) : undefined
-  const { backend, reason } = await settleBackend(training, checkpoint?.state.training)
-  if (reason !== undefined) {
-    report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
-  }
-  return { ...training, backend }
-}
-
-async function feed(
-  trainer: Trainer,
-  input: AsyncIterable<SampleBatch>,
-  context: StageContext,
-  sampler: TextSampler | undefined,
-): Promise<void> {
-  const resumedAt = trainer.cursor?.globalSamples ?? 0
-  try {
-    for await (const batch of input) {
-      if (isSeen(batch, resumedAt)) {
-        context.count('samples passed over', batch.rows)
-        continue
-      }
-      const answer = await trainer.offer(batch)
-      context.count('tokens', batch.rows * (batch.block - 1))
-      const text = await sampler?.after(trainer.step)
-      if (text !== undefined) {
-        context.report(text)
-      }
-      if (answer === 'done') {
-        break
-      }
-    }
-  } catch (error) {
-    // A destroyed stream still saves the step that it got to. A step that failed has left nothing worth saving.
-    if (context.signal.aborted && !trainer.failed) {
-      await trainer.end()
-    }
-    throw error
-  }
-  await trainer.end()
-}
-
-/** Whether the checkpoint knows a batch already: a source that cannot skip starts again at its first. */
-function isSeen(batch: SampleBatch, resumedAt: number): boolean {
-  const { globalSamples } = batch.cursor
-  if (globalSamples > resumedAt && globalSamples - batch.rows < resumedAt) {
-    const message = `a batch straddles sample ${resumedAt}, where training stopped: set skip_num_global_samples to it`
-    throw new PenstockError('WORLD_MISMATCH', message)
-  }
-  return globalSamples <= resumedAt
-}
-
-function heldOutSamples(heldOut: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
-  const { loss_mask: mask, sequence_length = model.sequence_length, ...part } = heldOut
-  // What is masked together comes together.
-  const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
-  return shuffleSamples({ ...part, sequence_length, batch_size: rows, shuffle: 'none' })
-}
-
-/** @throws OPTION_INVALID for tokens that cannot be told apart, TOKENIZER_MISMATCH */
-function maskOf(
-  options: LossMaskOptions | undefined,
-  batchSize: number,
-  tokenizer: TokenizerFile | undefined,
-): LossMask | undefined {
-  if (options === undefined) return undefined
-  const idOf = (token: string | number): number => {
-    if (typeof token === 'number') return token
-    if (tokenizer !== undefined) return tokenIdOf(tokenizer, token)
-    const message = `the token ${token} needs the option tokenizer, or its id in its place`
-    throw new PenstockError('OPTION_INVALID', message, { path: 'loss_mask' })
-  }
-  const [beginId, endId] = [idOf(options.begin), idOf(options.end)]
-  if (beginId === endId) {
-    throw new PenstockError('OPTION_INVALID', 'begin and end are the same token', { path: 'loss_mask' })
-  }
-  return { beginId, endId, rows: options.micro_batch ?? batchSize, ranks: options.ranks }
 }

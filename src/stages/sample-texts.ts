@@ -2,18 +2,10 @@
  * Texts that a model writes while it learns: every so many steps a prompt is continued, with the same seed each time, so
  * that what changes is the model. The weights and the order of the samples are not touched by it.
  */
-import * as z from 'zod'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Engine } from '../training/engine.js'
 import { generate } from '../training/generate.js'
-
-export const sampleTextsOptions = z.strictObject({
-  prompt: z.string().min(1).describe('the text to continue'),
-  every_steps: z.int().positive().default(100).describe('steps between texts'),
-  max_tokens: z.int().positive().default(40).describe('tokens to add at most'),
-  temperature: z.number().nonnegative().default(0.8).describe('0 takes the likeliest token each time'),
-})
-type SampleTexts = z.output<typeof sampleTextsOptions>
+import type { SampleTexts } from './feed-trainer.js'
 
 /** What a stage reports for each text. */
 export interface SampleTextEvent {

@@ -4,10 +4,6 @@
  * lines that come out. About 15 MB/s: for what does not come as JSONL.
  */
 import { pipeline, Readable } from 'node:stream'
-import { parser } from 'stream-json'
-import { pick } from 'stream-json/filters/pick.js'
-import { streamArray } from 'stream-json/streamers/stream-array.js'
-import { streamValues } from 'stream-json/streamers/stream-values.js'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { LineBatch } from '../formats/batches.js'
@@ -49,6 +45,11 @@ async function* valuesIn(
   input: AsyncIterable<Uint8Array>,
   { shape, pick: path, source }: z.output<typeof splitJsonOptions>,
 ): AsyncGenerator<{ readonly value: unknown }> {
+  // Loaded only here: most runs go without.
+  const { parser } = await import('stream-json')
+  const { pick } = await import('stream-json/filters/pick.js')
+  const { streamArray } = await import('stream-json/streamers/stream-array.js')
+  const { streamValues } = await import('stream-json/streamers/stream-values.js')
   const steps = [
     Readable.from(input),
     parser.asStream({ jsonStreaming: shape === 'values' }),

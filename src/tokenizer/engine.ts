@@ -41,8 +41,8 @@ export interface HostRules {
 
 /** Encodes out of its own buffer into its own tokens, so that one living in WebAssembly memory needs no copies. */
 export interface Engine {
-  /** Makes room for that many bytes, and at least as many tokens, and keeps what `bytes` and `tokens` hold. */
-  reserve(byteLength: number): void
+  /** Makes room for that many bytes, and at least as many tokens, and keeps what `bytes` holds and the first tokens. */
+  reserve(byteLength: number, keptTokens: number): void
   /** Where the text lies; changes with `reserve`. */
   readonly bytes: Uint8Array
   /** Where tokens go; changes with `reserve`. */
@@ -84,12 +84,12 @@ class TypeScriptEngine implements Engine {
     this.isByteLevel = plan.symbols.unit === 'bytes'
   }
 
-  reserve(byteLength: number): void {
+  reserve(byteLength: number, keptTokens: number): void {
     if (this.bytes.length >= byteLength) return
     const bytes = new Uint8Array(Math.max(byteLength, this.bytes.length * 2, 4096))
     const tokens = new Uint32Array(bytes.length)
     bytes.set(this.bytes)
-    tokens.set(this.tokens)
+    tokens.set(this.tokens.subarray(0, keptTokens))
     this.bytes = bytes
     this.tokens = tokens
     this.view = new DataView(bytes.buffer)

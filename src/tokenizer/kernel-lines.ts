@@ -123,7 +123,7 @@ export class KernelLines {
   private reserve(byteLength: number): void {
     this.inputLength = Math.max(this.inputLength, byteLength)
     // The text of a record is no longer than the record; a token is at least a byte of text or ends a line.
-    this.engine.reserve(2 * this.inputLength + 4 * SLACK)
+    this.engine.reserve(2 * this.inputLength + 4 * SLACK, 0)
   }
 
   /** For each part 16 bytes: kind (0 key, 1 index), the index or the key's length, the key's address. */

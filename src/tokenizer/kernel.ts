@@ -13,6 +13,8 @@ export type KernelSource = WebAssembly.Module | BufferSource
 const SLACK = 128
 /** 2^18 lines of 64 bytes: 16 MB for the words of running text. */
 const WORD_BITS = 18
+/** From this much text at once on, most of the word cache will be used. */
+const MUCH_TEXT_BYTES = 1 << 20
 
 /** A plan without tokens, for a kernel that only scans. */
 const NO_PLAN: EnginePlan = {
@@ -66,6 +68,7 @@ export class KernelEngine implements Engine {
   private readonly bytesAt: number
   private tokensAt: number
   private capacity = 0
+  private isCacheWritten: boolean
 
   /** Without a plan the engine can only scan lines. */
   constructor(source: KernelSource, plan?: EnginePlan) {
@@ -75,25 +78,35 @@ export class KernelEngine implements Engine {
     const instance = new WebAssembly.Instance(compileKernel(source), { env: { memory: this.memory, abort } })
     this.exports = instance.exports as unknown as KernelExports
     this.tables = fillTables(this.memory, this.exports, plan ?? NO_PLAN, plan === undefined ? 4 : WORD_BITS)
+    this.isCacheWritten = plan === undefined
     this.isWide = plan !== undefined && plan.totalSize > 0x10000
     this.exports.configure(this.tables.howToSplit, this.isWide ? 1 : 0)
     this.bytesAt = (this.tables.end + 0xfff) & ~0xfff
     this.tokensAt = this.bytesAt
-    this.reserve(1)
+    this.reserve(1, 0)
   }
 
-  reserve(byteLength: number): void {
+  reserve(byteLength: number, keptTokens: number): void {
     if (byteLength <= this.capacity) return
-    const held = this.tokens.length
     const from = this.tokensAt
     this.capacity = (Math.max(byteLength, this.capacity * 1.5, 1 << 16) + 0xfff) & ~0xfff
     this.tokensAt = this.bytesAt + this.capacity + SLACK
     const width = this.isWide ? 4 : 2
     const end = this.tokensAt + this.capacity * width + SLACK
     growTo(this.memory, end)
-    new Uint8Array(this.memory.buffer).copyWithin(this.tokensAt, from, from + held * width)
+    new Uint8Array(this.memory.buffer).copyWithin(this.tokensAt, from, from + keptTokens * width)
     this.exports.setFree(end)
     this.view()
+    if (byteLength >= MUCH_TEXT_BYTES) this.writeCache()
+  }
+
+  /**
+   * A page of memory that is read before it is written is mapped twice, and the second time stops all other threads; the
+   * cache is read first, so each of its pages is written once before.
+   */
+  private writeCache(): void {
+    if (!this.isCacheWritten) this.clearCache()
+    this.isCacheWritten = true
   }
 
   encode(start: number, end: number, at: number): number {

@@ -70,13 +70,13 @@ export class FastTokenizer implements Tokenizer {
   }
 
   encode(text: string): Uint32Array {
-    this.engine.reserve(text.length * 3 + SLACK)
+    this.engine.reserve(text.length * 3 + SLACK, 0)
     const { written } = this.encoder.encodeInto(text, this.engine.bytes)
     return this.takeTokens(this.encodeLoaded(0, written, 0))
   }
 
   encodeBytes(bytes: Uint8Array, start = 0, end = bytes.length): Uint32Array {
-    this.engine.reserve(end - start + SLACK)
+    this.engine.reserve(end - start + SLACK, 0)
     this.engine.bytes.set(bytes.subarray(start, end))
     return this.takeTokens(this.encodeLoaded(0, end - start, 0))
   }
@@ -85,7 +85,7 @@ export class FastTokenizer implements Tokenizer {
     const documents = offsets.length - 1
     const first = offsets[0] ?? 0
     const byteLength = documents > 0 ? offsets[documents]! - first : 0
-    this.engine.reserve(byteLength + SLACK)
+    this.engine.reserve(byteLength + SLACK, 0)
     this.engine.bytes.set(bytes.subarray(first, first + byteLength))
     const lengths = new Uint32Array(Math.max(documents, 0))
     let at = 0
@@ -119,7 +119,7 @@ export class FastTokenizer implements Tokenizer {
     const { before, after } = this.plan
     const isForHost = this.engine.needsHost(start, end)
     if (isForHost || before.length + after.length > 0) {
-      this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK)
+      this.engine.reserve(Math.max(scratch, at + before.length + end - start + after.length) + SLACK, at)
     }
     if (!isForHost) return this.engine.encodeDocument(start, end, at)
     let next = at
@@ -170,7 +170,7 @@ export class FastTokenizer implements Tokenizer {
   /** Puts bytes behind what the engine holds, with room for their tokens; returns where. */
   private place(bytes: Uint8Array, scratch: number, at: number): [number, number] {
     const end = scratch + bytes.length
-    this.engine.reserve(Math.max(end, at + bytes.length) + SLACK)
+    this.engine.reserve(Math.max(end, at + bytes.length) + SLACK, at)
     this.engine.bytes.set(bytes, scratch)
     return [scratch, end]
   }

@@ -114,7 +114,9 @@ class Rank:
             inputs, targets = numbers[at : at + 2 * size].view(2, rows, columns)
             of_rows = None
             if weights is not None:
-                of_rows = torch.tensor(weights[index], dtype=torch.float32, device=self._device)
+                # From page-locked memory, as the numbers: to copy from other memory waits for the step before.
+                here = torch.tensor(weights[index], dtype=torch.float32, pin_memory=self._device.type == "cuda")
+                of_rows = here.to(self._device, non_blocking=True)
             batches.append((inputs, targets, of_rows))
             at += 2 * size
         return batches

@@ -10,7 +10,8 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from .faults import Fault
-from .model import Gpt, loss_sum
+from .loss import loss_sum
+from .model import Gpt
 from .parallel import lay_out, open_mesh
 
 # Inputs, targets, and what a counted target of each row weighs, where they differ.

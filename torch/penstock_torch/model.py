@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-IGNORED_TARGET = -100
-
 
 class Gpt(nn.Module):
     def __init__(self, options: SimpleNamespace, activation_checkpointing: bool = False):
@@ -25,15 +23,6 @@ class Gpt(nn.Module):
         """ids [rows, columns] -> logits [rows, columns, vocab_size]"""
         state = self.model(ids)
         return F.linear(state, self.model.embed_tokens.weight) if self.options.tie_weights else self.lm_head(state)
-
-
-def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy summed over the targets that count, times the weights [rows] of their rows."""
-    flat = logits.flatten(0, 1).float()
-    if weights is None:
-        return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
-    each = F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none")
-    return each.view_as(targets).sum(dim=1) @ weights
 
 
 class Trunk(nn.Module):

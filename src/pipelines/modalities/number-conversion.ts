@@ -53,7 +53,13 @@ export const numberConversion: Variants = {
         options.sequence_length,
         options.reuse_last_target,
       )
-      return stepsOfSamples(count, options) * samplesPerStep(options) * options.sequence_length
+      const perStep = samplesPerStep(options)
+      const steps = stepsOfSamples(count, options)
+      if (steps === 0) {
+        const need = `one step takes ${perStep} samples of ${options.sequence_length} tokens`
+        throw new PenstockError('DATA_TOO_SMALL', `${count} samples are in ${options.dataset_path}, but ${need}`)
+      }
+      return steps * perStep * options.sequence_length
     },
   ),
   num_steps_from_num_tokens: conversion({ ...sizes, global_num_tokens: whole(0) }, options =>

@@ -89,7 +89,7 @@ function findings(settings: TrainingSettings, trainTokens: number): Finding[] {
     message:
       steps % intervals[key] === 0
         ? undefined
-        : `the last step will not be ${what}: ${steps} remaining steps are no multiple of ${intervals[key]}`,
+        : `${steps} remaining steps are no multiple of ${intervals[key]}: the last one is ${what} only because it is the last`,
     enforce,
     path: ['intervals', key],
   })

@@ -221,16 +221,23 @@ describe.skipIf(!existsSync(shared))('the tutorial files of the reference, as sh
     expect(plan.wrappers.map(({ variant }) => variant)).toEqual(['fsdp1_wrapped'])
     expect(plan.schedule).toMatchObject({ variant: 'onecycle_lr', options: { max_lr: 6e-4, total_steps: 305 } })
     expect(plan.checkpoint).toEqual({ folder: 'data/checkpoints', format: 'fsdp1', everySteps: 50, keep: null })
-    expect(plan.notices.map(({ message }) => message.split(/:| is read/)[0])).toEqual([
+    expect(plan.notices.map(({ message }) => message.split(/: (?!the)| is read/)[0])).toEqual([
       'model.fsdp_wrapped',
       'use_weight_tying is missing',
       'gradient_clipper.fsdp',
       'app_state is missing',
       'settings.paths.experiments_root_path is missing',
-      'the last step will not be evaluated',
-      'the last step will not be checkpointed',
+      '305 remaining steps are no multiple of 50: the last one is evaluated only because it is the last',
+      '305 remaining steps are no multiple of 50: the last one is checkpointed only because it is the last',
     ])
     feedTrainerOptions.parse(toNativeTraining(plan).feedTrainer)
+  })
+
+  it('train: a file without enough for one step says how much that is', () => {
+    const small = { ...tutorial, readTokenCount: () => 3000 }
+    expect(() => readTrainingPlan(read('pretraining_config.yaml'), small)).toThrow(
+      /11 samples are in data\/\S+, but one step takes 128 samples of 256 tokens/,
+    )
   })
 
   it('pack', () => {

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Engine, TrainingBatch } from '#src/training/engine'
+import type { Engine } from '#src/training/engine'
 import { maskStep } from '#src/training/loss-mask'
 import type { ModelInput } from '#src/training/options'
-import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython, using } from './fixtures.js'
+import { largestDifference, losses, model, openSmall, slow, smallBatch, talks, torchPython, using } from './fixtures.js'
 
 let folder: string
 
@@ -18,19 +18,6 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 async function emptyFolder(name: string): Promise<string> {
   await mkdir(join(folder, name))
   return join(folder, name)
-}
-
-/** Four samples with a begin token, an answer of one to ten tokens and an end token. */
-function talks(number: number): TrainingBatch {
-  const batch = smallBatch(number)
-  for (let row = 0; row < batch.rows; row++) {
-    const targets = batch.targets.subarray(row * batch.columns, (row + 1) * batch.columns)
-    const length = 1 + ((3 * row + 5 * number) % 10)
-    for (const [at, token] of targets.entries()) if (token === 7 || token === 9) targets[at] = 8
-    targets[2] = 7
-    targets[3 + length] = 9
-  }
-  return batch
 }
 
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {

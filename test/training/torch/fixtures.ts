@@ -41,6 +41,19 @@ export function smallBatch(number: number, rows = 4): TrainingBatch {
   return toTrainingBatch(batch.tokens, batch.rows, batch.block)
 }
 
+/** Samples with a begin token, 7, an answer of one to ten tokens and an end token, 9. */
+export function talks(number: number, rows = 4): TrainingBatch {
+  const batch = smallBatch(number, rows)
+  for (let row = 0; row < batch.rows; row++) {
+    const targets = batch.targets.subarray(row * batch.columns, (row + 1) * batch.columns)
+    const length = 1 + ((3 * row + 5 * number) % 10)
+    for (const [at, token] of targets.entries()) if (token === 7 || token === 9) targets[at] = 8
+    targets[2] = 7
+    targets[3 + length] = 9
+  }
+  return batch
+}
+
 /** Losses of `count` steps of two micro batches each, from step `first` on. */
 export async function losses(engine: Engine, count: number, first = 0, rows = 4): Promise<number[]> {
   const found: number[] = []

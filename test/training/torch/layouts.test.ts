@@ -5,11 +5,12 @@ import { describe, expect, test } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/convert-model'
 import { listCheckpoints, saveCheckpoint } from '#src/training/checkpoint'
 import type { Engine } from '#src/training/engine'
+import { maskStep } from '#src/training/loss-mask'
 import { openTrained } from '#src/training/open-engine'
 import { type ModelInput, parseTraining, resolveModel } from '#src/training/options'
 import { temporaryFolder } from '../../stages/support.js'
 import { countingBatch } from '../fixtures.js'
-import { largestDifference, losses, model, openSmall, slow, smallBatch, torchPython, using } from './fixtures.js'
+import { largestDifference, losses, model, openSmall, slow, smallBatch, talks, torchPython, using } from './fixtures.js'
 
 const folder = temporaryFolder()
 const prompt = Int32Array.of(5, 6, 7)
@@ -68,6 +69,30 @@ describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow 
       )
     },
   )
+
+  test('with split layers learns of masked conversations what one rank learns, also where rows do not divide evenly', async () => {
+    const mask = { beginId: 7, endId: 9, rows: 2, ranks: 2 }
+    const run = async (engine: Engine) => {
+      const found: { losses: number[]; norms: number[] } = { losses: [], norms: [] }
+      for (let step = 0; step < 25; step++) {
+        const { loss, gradientNorm } = await engine.step(
+          maskStep([talks(2 * step, 3), talks(2 * step + 1, 2)], mask),
+          0.01,
+        )
+        found.losses.push(loss)
+        found.norms.push(gradientNorm)
+      }
+      return found
+    }
+    const torch = { tensor_parallel: 2 }
+    const expected = await using(openSmall('torch'), run)
+    expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
+    for (const nproc of [2, 4]) {
+      const found = await using(openSmall('torch', nproc, { torch }), run)
+      expect(largestDifference(found.losses, expected.losses), `${nproc} ranks`).toBeLessThan(1e-4)
+      expect(largestDifference(found.norms, expected.norms), `${nproc} ranks`).toBeLessThan(1e-3)
+    }
+  })
 
   test('with split layers leaves a checkpoint that becomes a Hugging Face folder like any other', async () => {
     const torch = { nproc: 2, device: 'cpu', tensor_parallel: 2 } as const

@@ -1,0 +1,57 @@
+/** The loss that passes over the logits a few rows at a time, beside torch's own. */
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { ROOT } from '../../cli/support.js'
+import { slow, torchPython } from './fixtures.js'
+
+/** Three rows of 41 tokens of a vocabulary so large that they are taken in a dozen parts; some targets do not count. */
+const script = `
+import json, sys, torch
+import torch.nn.functional as F
+from penstock_torch.loss import loss_sum
+
+torch.manual_seed(1)
+values = 4 * torch.randn(3, 41, 50304)
+targets = torch.randint(0, 50304, (3, 41))
+targets[0, 5:9] = -100
+targets[2] = -100
+weights = torch.tensor([0.5, 2.0, 0.0])
+
+def ours(logits, weights):
+    return loss_sum(logits, targets, weights)
+
+def theirs(logits, weights):
+    each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none").view_as(targets)
+    return (each if weights is None else each * weights.unsqueeze(1)).sum()
+
+def run(loss, weights, type):
+    logits = values.to(type, copy=True).requires_grad_()
+    found = loss(logits, weights)
+    (0.25 * found).backward()
+    return found.detach().double(), logits.grad.double()
+
+found = []
+for of_rows, type in ((None, torch.float32), (weights, torch.float32), (None, torch.bfloat16)):
+    (loss, gradient), (expected, expected_gradient) = run(ours, of_rows, type), run(theirs, of_rows, torch.float32)
+    found.append([(loss / expected - 1).abs().item(), (gradient - expected_gradient).abs().max().item()])
+print(json.dumps(found))
+`
+
+describe.skipIf(torchPython === undefined)('the loss on a CPU', () => {
+  test(
+    'and its gradient are those of torch, with weights, targets that do not count, and logits of 16 bits',
+    () => {
+      const env = { ...process.env, PYTHONPATH: join(ROOT, 'torch') }
+      const found = JSON.parse(execFileSync(torchPython!, ['-c', script], { encoding: 'utf8', env }))
+      const [plain, weighted, half] = found as [number, number][]
+      for (const [loss, gradient] of [plain!, weighted!]) {
+        expect(loss).toBeLessThan(1e-6)
+        expect(gradient).toBeLessThan(5e-6)
+      }
+      expect(half![0]).toBeLessThan(1e-3)
+      expect(half![1]).toBeLessThan(5e-3)
+    },
+    slow,
+  )
+})
