@@ -1,9 +1,9 @@
 /** A checkpoint -> a Hugging Face folder, with its tokenizer, and back. */
 import { existsSync } from 'node:fs'
-import { copyFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { saveCheckpoint, type TokenizerReference } from '../training/checkpoint.js'
+import { copyOver } from '../training/durable.js'
 import { readHuggingFace, writeHuggingFace } from '../training/hugging-face.js'
 import { type ModelOptions, parseTraining, resolveModel } from '../training/options.js'
 import { readWeights, writeStateFiles } from '../training/tfjs/state-files.js'
@@ -34,10 +34,10 @@ async function tokenizerOf(reference: TokenizerReference | undefined): Promise<s
 }
 
 async function copyTokenizer(file: string, folder: string): Promise<void> {
-  await copyFile(file, join(folder, basename(file)))
+  await copyOver(file, join(folder, basename(file)))
   for (const name of BESIDE_TOKENIZER) {
     const beside = join(dirname(file), name)
-    if (existsSync(beside)) await copyFile(beside, join(folder, name))
+    if (existsSync(beside)) await copyOver(beside, join(folder, name))
   }
 }
 

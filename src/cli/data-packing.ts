@@ -1,5 +1,6 @@
 /** What the reference system's `data` commands do beyond reordering: indexing, packing by a configuration, lists of files. */
-import { mkdir, stat } from 'node:fs/promises'
+
+import { stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
@@ -8,6 +9,7 @@ import { configText, openPackPlan } from '../pipelines/modalities/open-plan.js'
 import type { ModalitiesPackPlan } from '../pipelines/modalities/pack-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
 import { indexCoversFile } from '../stages/read-documents.js'
+import { makeFolder } from '../training/durable.js'
 import { isKept, type JobFlags } from './document-jobs.js'
 import { runDefinition } from './run-definition.js'
 import { type FaultFlags, faultOptionsOf, withoutEnding } from './shared-options.js'
@@ -22,7 +24,7 @@ export interface PackFlags extends FaultFlags {
 export async function indexFile(source: string, indexPath: string | undefined, flags: Flags): Promise<void> {
   const path = indexPath ?? `${withoutEnding(source)}.idx`
   if (await isKept(path, flags)) return
-  await mkdir(dirname(path), { recursive: true })
+  await makeFolder(dirname(path))
   const faults = faultOptionsOf(flags)
   const stages = [
     { 'read-file': { path: source } },
@@ -42,7 +44,7 @@ export async function packAsConfigured(config: string, flags: JobFlags & PackFla
 export async function packAsPlanned(plan: ModalitiesPackPlan, flags: JobFlags & PackFlags): Promise<void> {
   const tokenizing = await packTokenizing(plan)
   if (await isKept(plan.outputPath, flags)) return
-  await mkdir(dirname(plan.outputPath), { recursive: true })
+  await makeFolder(dirname(plan.outputPath))
   const stages = await packStages(plan, tokenizing, flags)
   await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
 }

@@ -2,11 +2,12 @@
  * Merging, shuffling, chunking and filtering as definitions: what `penstock merge` and its like and the reference system's
  * `data` commands share.
  */
-import { access, mkdir, readdir, stat } from 'node:fs/promises'
+import { access, readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { journalPathOf } from '../stages/output-file.js'
+import { makeFolder } from '../training/durable.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 import type { OutputFlags } from './shared-options.js'
 
@@ -56,7 +57,7 @@ const packedSink = (path: string, { ifExists }: JobFlags) => ({ 'write-pbin': { 
 
 async function runJob(name: string, stages: readonly object[], output: string, flags: JobFlags): Promise<void> {
   if (await isKept(output, flags)) return
-  await mkdir(dirname(output), { recursive: true })
+  await makeFolder(dirname(output))
   await runDefinition(definitionOf({ name, stages }, `penstock ${name}`), flags)
 }
 

@@ -4,7 +4,7 @@
  * configuration finds its numbers where it looks for them.
  */
 import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
@@ -14,6 +14,7 @@ import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } fr
 import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine, resolvedText } from '../pipelines/modalities/read-config.js'
 import { type ModalitiesTrainingPlan, requireSupported } from '../pipelines/modalities/training-plan.js'
+import { copyOver, makeFolder } from '../training/durable.js'
 import type { TrainingEvent } from '../training/training-events.js'
 import type { RunFlags } from './run-definition.js'
 import { runTraining } from './run-training.js'
@@ -90,9 +91,9 @@ function tell(plan: ModalitiesTrainingPlan, file: string, differences: readonly 
 
 /** The copy of the configuration, and what it is with everything filled in. */
 async function keepConfiguration(folder: string, { text, options }: OpenedTraining): Promise<void> {
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   const copy = join(folder, basename(options.configFilePath))
-  if (resolve(copy) !== resolve(options.configFilePath)) await copyFile(options.configFilePath, copy)
+  if (resolve(copy) !== resolve(options.configFilePath)) await copyOver(options.configFilePath, copy)
   await writeFile(`${copy.replace(/\.[^.]*$/, '')}.yaml.resolved`, resolvedText(text, options))
 }
 

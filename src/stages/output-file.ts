@@ -4,12 +4,12 @@
  * An output of a run with a journal goes on from where a killed run had come, and appears together with the run's other
  * outputs; alone, a left `.part` is overwritten.
  */
-import { rename, rm, stat } from 'node:fs/promises'
+import { rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { Mark, OutputProgress } from '../formats/batches.js'
-import { syncFolder } from '../training/durable.js'
+import { removeFile, syncFolder } from '../training/durable.js'
 import { AppendFile } from './append-file.js'
 import { lockOutput, unlockOutput } from './output-lock.js'
 
@@ -205,12 +205,12 @@ export async function publish(paths: readonly string[]): Promise<void> {
   await syncFoldersOf(paths)
 }
 
-/** Removes what stands beside outputs until they are whole: of the first, whose journal tells of the others, last. */
+/** Removes what stands beside outputs until they are whole: of the first, whose journal tells of the others, last. @throws FILE_UNWRITABLE */
 export async function removeTemporary(paths: readonly string[]): Promise<void> {
   for (const path of paths.toReversed()) {
     const journal = journalPathOf(path)
     for (const file of [partPathOf(path), scratchPathOf(path), partPathOf(journal), journal]) {
-      await rm(file, { force: true })
+      await removeFile(file)
     }
     await unlockOutput(path)
   }
@@ -221,7 +221,7 @@ export async function forgetJournals(paths: readonly string[]): Promise<void> {
   const known: string[] = []
   for (const path of paths) if (await exists(journalPathOf(path))) known.push(path)
   if (known.length === 0) return
-  for (const path of known) await rm(journalPathOf(path), { force: true })
+  for (const path of known) await removeFile(journalPathOf(path))
   await syncFoldersOf(known)
 }
 

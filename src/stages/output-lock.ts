@@ -2,8 +2,9 @@
  * `<path>.lock` beside an output: it names the process that writes it, so that two runs never write one file at once and
  * the lock of a run that died holds nobody up.
  */
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rename } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { removeFile } from '../training/durable.js'
 
 /** A process that has just made its lock needs a moment to put its name into it. */
 const NAMELESS_MS = 100
@@ -24,8 +25,9 @@ export async function lockOutput(path: string): Promise<void> {
   }
 }
 
+/** @throws FILE_UNWRITABLE */
 export async function unlockOutput(path: string): Promise<void> {
-  await rm(`${path}.lock`, { force: true })
+  await removeFile(`${path}.lock`)
 }
 
 async function make(file: string, path: string): Promise<boolean> {
@@ -57,7 +59,7 @@ async function removeStale(file: string, holder: string): Promise<void> {
     return
   }
   const found = await readFile(aside, 'utf8').catch(() => holder)
-  if (found === holder) await rm(aside, { force: true })
+  if (found === holder) await removeFile(aside)
   else await rename(aside, file)
 }
 

@@ -159,6 +159,14 @@ describe('merge_packed_data', () => {
     })
     expect(readFileSync(at('same.pbin')).equals(readFileSync(at('all.pbin')))).toBe(true)
   })
+
+  it('names the folder that cannot be made for its output', async () => {
+    file('in-the-way', '')
+    expect(await data('merge_packed_data', 'ten.pbin', 'in-the-way/all.pbin')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^penstock: in-the-way: .*\[FILE_UNWRITABLE\]$/m),
+    })
+  })
 })
 
 describe('chunks', () => {

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openOutput } from '#src/stages/output-file'
@@ -50,6 +50,18 @@ describe('an output', () => {
     await file.write(Buffer.from('new'))
     await file.commit()
     expect(readFileSync(path, 'utf8')).toBe('new')
+  })
+
+  it('names the file that cannot be removed once it is whole', async () => {
+    const path = fresh()
+    const file = (await openOutput(path, 'error'))!
+    await file.write(Buffer.from('all of it'))
+    mkdirSync(`${path}.scratch.part`)
+    await expect(file.commit()).rejects.toMatchObject({
+      code: 'FILE_UNWRITABLE',
+      where: { file: `${path}.scratch.part` },
+    })
+    expect(readFileSync(path, 'utf8')).toBe('all of it')
   })
 
   it('is written by one at a time', async () => {

@@ -2,8 +2,9 @@
  * Conversations -> the text of each by a chat template, split over files by chance: the parts of the reference's
  * `prepare_instruction_tuning_data`, drawn by its own generator, line for line the same bytes.
  */
+
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, readFile as readWhole } from 'node:fs/promises'
+import { readFile as readWhole } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
@@ -16,6 +17,7 @@ import { type OutputFile, openOutput } from '../../stages/output-file.js'
 import { readFile } from '../../stages/read-file.js'
 import { readLines } from '../../stages/read-lines.js'
 import { sink } from '../../stages/stage.js'
+import { copyOver, makeFolder } from '../../training/durable.js'
 import { type ChatTemplate, compileChatTemplate } from './chat-template.js'
 import { instructionNames } from './names.js'
 import type { ModalitiesInstructionPlan } from './other-plans.js'
@@ -57,8 +59,8 @@ export async function writeInstructionParts(
   const ending = extname(plan.outputPath)
   const names = instructionNames(stemOf(plan.sourcePath), stemOf(plan.outputPath), hash)
   const folder = join(dirname(plan.outputPath), names.folder)
-  await mkdir(folder, { recursive: true })
-  await copyFile(configPath, join(folder, names.templateConfig))
+  await makeFolder(folder)
+  await copyOver(configPath, join(folder, names.templateConfig))
   const { train, val, test, seed } = plan.split ?? { train: 100, val: 0, test: 0, seed: 0 }
   const shares = Object.entries({ train, val, test })
   const random = pythonRandom(seed)
