@@ -11,10 +11,10 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
-import { PenstockError } from '../errors.js'
+import { PenstockError, toPenstockError } from '../errors.js'
 import { syncFile, syncFolder } from './durable.js'
 import type { Engine } from './engine.js'
 import { modelSchema, trainingSchema } from './options.js'
@@ -115,6 +115,21 @@ export async function saveCheckpoint(
     )
   }
   return path
+}
+
+/**
+ * Does what a run that ended behind its last save had left to do: nothing comes after it that would. Where the newest
+ * checkpoint is damaged, the older ones stay.
+ * @throws FILE_UNWRITABLE
+ */
+export async function tidyUp(folder: string, keep: number | null, opened: Checkpoint): Promise<void> {
+  const [newest] = await listCheckpoints(folder)
+  if (newest !== opened.path) return
+  try {
+    await removeOld(folder, keep, basename(newest))
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: folder })
+  }
 }
 
 /** Paths of the checkpoints in a folder, newest first; none when the folder is not there. */

@@ -6,7 +6,14 @@
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import { digestOfDefinition, requireSameData, requireSameModel, requireSamplesFit } from './agreement.js'
-import { type Checkpoint, findStart, type Resume, saveCheckpoint, type TokenizerReference } from './checkpoint.js'
+import {
+  type Checkpoint,
+  findStart,
+  type Resume,
+  saveCheckpoint,
+  type TokenizerReference,
+  tidyUp,
+} from './checkpoint.js'
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
@@ -46,6 +53,9 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   if (checkpoint !== undefined) {
     requireSameModel(setup.model, checkpoint)
     await setup.engine.loadState(checkpoint.path)
+    if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.leads) {
+      await tidyUp(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
+    }
     onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
   }
   return new Trainer(setup, checkpoint)

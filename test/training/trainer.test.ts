@@ -1,4 +1,4 @@
-import { cp, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -210,6 +210,19 @@ describe('checkpoints', () => {
       code: 'FILE_UNWRITABLE',
     })
     await engine.close()
+  })
+
+  test('too old ones that a kill behind the last save had left go with the next run, but not while the newest is damaged', async () => {
+    await run({ ...training(), checkpoint: { folder, every_steps: 1, keep: 4 } })
+    const newest = join(folder, 'step-000004', 'state.json')
+    const state = await readFile(newest)
+    await mkdir(join(folder, '.step-000000.old'))
+    await writeFile(newest, '{}')
+    await run({ ...training(), steps: 3 }, { resume: 'latest' })
+    expect((await readdir(folder)).sort()).toHaveLength(5)
+    await writeFile(newest, state)
+    await run(training(), { resume: 'latest' })
+    expect((await readdir(folder)).sort()).toEqual(['step-000003', 'step-000004'])
   })
 
   test('an earlier kill in the middle of a save leaves no trace and no half checkpoint', async () => {
