@@ -21,8 +21,6 @@ export function addIndexCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
   addOutputOptions(addFaultOptions(command)).action(
     async (source: string, flags: RunFlags & FaultFlags & OutputFlags & { output?: string }) => {
-      const { definitionOf } = await import('../pipelines/definition.js')
-      const { runDefinition } = await import('./run-definition.js')
       const faults = faultOptionsOf(flags)
       const path = flags.output ?? `${withoutEnding(source)}.idx`
       const stages = [
@@ -31,7 +29,12 @@ export function addIndexCommand(program: Command): void {
         { 'validate-json': faults },
         { 'write-index': { path, if_exists: flags.ifExists } },
       ]
-      await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)
+      const { withRangeWorkers } = await import('../stages/range-workers.js')
+      await withRangeWorkers(source, {}, async () => {
+        const { definitionOf } = await import('../pipelines/definition.js')
+        const { runDefinition } = await import('./run-definition.js')
+        await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)
+      })
     },
   )
 }

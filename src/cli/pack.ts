@@ -38,9 +38,17 @@ export function addPackCommand(program: Command): void {
       "\nExample:\n  penstock pack corpus.jsonl --tokenizer gpt2/ --end-of-document '<|endoftext|>' --index\n",
     )
   addOutputOptions(addFaultOptions(command)).action(async (source: string, flags: PackFlags) => {
-    const { definitionOf } = await import('../pipelines/definition.js')
-    const { runDefinition } = await import('./run-definition.js')
-    await runDefinition(definitionOf({ name: 'pack', stages: packStages(source, flags) }, 'penstock pack'), flags)
+    const run = async (): Promise<void> => {
+      const { definitionOf } = await import('../pipelines/definition.js')
+      const { runDefinition } = await import('./run-definition.js')
+      await runDefinition(definitionOf({ name: 'pack', stages: packStages(source, flags) }, 'penstock pack'), flags)
+    }
+    const { compileJq } = await import('../formats/jq.js')
+    const field = compileJq(flags.field)?.path
+    if (field === undefined) return run()
+    const { withRangeWorkers } = await import('../stages/range-workers.js')
+    const pack = { field, tokenizer: flags.tokenizer, end_of_document: flags.endOfDocument }
+    return withRangeWorkers(source, { workers: flags.workers, pack }, run)
   })
 }
 

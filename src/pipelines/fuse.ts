@@ -6,9 +6,9 @@
 import { statSync } from 'node:fs'
 import type * as z from 'zod'
 import { compileJq } from '../formats/jq.js'
+import { RANGE_BYTES } from '../stages/range-workers.js'
 import {
   linesOfRanges,
-  RANGE_BYTES,
   type ReadRangesOptions,
   readRanges,
   readRangesOptions,

@@ -11,7 +11,7 @@ import { readWhole } from '../stages/read-at.js'
 import { openSource } from '../stages/read-file.js'
 import { RunJournal, type RunOutput } from '../stages/run-journal.js'
 import { identifySource } from '../stages/source-identity.js'
-import { tokenizerFileAt } from '../stages/tokenizer-file.js'
+import { tokenizerFileAt } from '../stages/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
 

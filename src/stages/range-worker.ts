@@ -22,14 +22,9 @@ import { kernelModule } from './kernel-module.js'
 import type { Care } from './leave-out-poison.js'
 import { joinPacked, joinScanned, lineByLine, POISONED } from './line-by-line.js'
 import { type FileRange, type LoadedRange, loadRange } from './load-range.js'
+import type { TokenizerSetup } from './tokenizer-setup.js'
 import { workerFunction } from './worker-errors.js'
-import {
-  loadTokenizerEarly,
-  type TokenizerSetup,
-  tokenBytesOf,
-  type WorkerTokenizer,
-  workerTokenizer,
-} from './worker-tokenizer.js'
+import { loadTokenizerEarly, tokenBytesOf, type WorkerTokenizer, workerTokenizer } from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 

@@ -10,18 +10,12 @@ import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
 import { leaveOutPoison } from './leave-out-poison.js'
 import type { FileRange } from './load-range.js'
-import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-worker.js'
+import type { RangeFault, RangeReply, RangeTask } from './range-worker.js'
+import { openRangeWorkers, RANGE_BYTES, RANGE_WORKER } from './range-workers.js'
 import { openSource, regularCheck } from './read-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
-import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
-import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
-
-/** A range must hold a line of the limit's length, so the limit must not be below this. */
-export const RANGE_BYTES = 4 << 20
-const SMALLEST_RANGE_BYTES = 256 << 10
-const RANGES_PER_WORKER = 4
-/** What all workers together may have under way: a kill costs that much again. */
-const MOST_UNDER_WAY_BYTES = 40 << 20
+import { askForTokenizer, slownessNote } from './tokenizer-setup.js'
+import type { Workers } from './worker-pool.js'
 
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
@@ -54,10 +48,8 @@ export interface RangeBatch extends Batch {
   readonly tokens: TokenBatch | undefined
 }
 
-const WORKER = new URL('./range-worker.js', import.meta.url)
-
 /** @throws what the stages throw that it stands for */
-export function readRanges(options: ReadRangesOptions, worker: URL = WORKER): SourceStage<RangeBatch> {
+export function readRanges(options: ReadRangesOptions, worker: URL = RANGE_WORKER): SourceStage<RangeBatch> {
   return source('read-ranges', context => ranges(options, worker, context))
 }
 
@@ -79,20 +71,20 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
   const { path, pack } = options
   const { handle, stats } = await openSource(path)
   context.stats.counts.totalBytes = stats.size
-  const ranges = rangesOf(stats.size, options.workers ?? defaultWorkers())
   const faults = new RangeFaults(options, context)
   let workers: Workers | undefined
   try {
-    const packing = pack === undefined ? undefined : await packingSetup(pack)
-    workers = openWorkers({ file, workers: ranges.workers, ...packing })
-    const facts = packing === undefined ? undefined : await askForTokenizer(workers, packing.setup)
+    const opened = await openRangeWorkers({ fileBytes: stats.size, workers: options.workers, pack }, file)
+    const { ranges, setup } = opened
+    workers = opened.workers
+    const facts = setup === undefined ? undefined : await askForTokenizer(workers, setup)
     const note = facts === undefined ? undefined : slownessNote(facts.how)
     if (note !== undefined) context.note(note)
     const common = { descriptor: handle.fd, file: path, fileBytes: stats.size, maxLineBytes: options.max_line_bytes }
     const { journal } = context
     const cursor = journal?.cursor<LineCursor>()
     const tasks = tasksFor(ranges.bytes, cursor?.byteOffset ?? 0, common)
-    const run = taskRunner(workers, packing !== undefined)
+    const run = taskRunner(workers, setup !== undefined)
     const check = regularCheck(path, handle, stats)
     let firstLine = cursor?.line ?? 1
     for await (const { reply, task, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
@@ -116,27 +108,7 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
   }
 }
 
-/** What the workers are set up for when they tokenize. */
-async function packingSetup({
-  field,
-  tokenizer,
-  end_of_document,
-  token_bytes,
-}: NonNullable<ReadRangesOptions['pack']>) {
-  const { setup, setupBytes } = await tokenizerSetup(tokenizer, end_of_document)
-  const packing: RangePacking = { ...setup, path: field, tokenBytes: token_bytes }
-  return { setup: packing, setupBytes }
-}
-
 type Task = FileRange & Batch
-
-/** Ranges of RANGE_BYTES; smaller ones for many workers, and where a file is too small to keep all of them busy. */
-function rangesOf(fileBytes: number, workers: number): { bytes: number; workers: number } {
-  const share = Math.ceil(fileBytes / (workers * RANGES_PER_WORKER) / 4096) * 4096
-  const most = Math.floor(MOST_UNDER_WAY_BYTES / (workers + 1) / 4096) * 4096
-  const bytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(RANGE_BYTES, most, share))
-  return { bytes, workers: Math.max(1, Math.min(workers, Math.ceil(fileBytes / bytes))) }
-}
 
 /** @param from where the first range begins */
 async function* tasksFor(

@@ -15,8 +15,8 @@ import { parseOptions } from './parse-options.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
 import { type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
+import { askForTokenizer, slownessNote, tokenizerSetup } from './tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
-import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
 
 const side = z.enum(['left', 'right'])
 

@@ -1,11 +1,10 @@
 /** Loads a tokenizer from a file, or from the folder that holds one, with its identity. */
 import { createHash } from 'node:crypto'
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../tokenizer/index.js'
 import { withSpecialTokens } from '../tokenizer/special-tokens.js'
 import { readWhole } from './read-at.js'
+import { tokenizerFileAt } from './tokenizer-setup.js'
 
 export interface TokenizerFile {
   readonly path: string
@@ -17,8 +16,6 @@ interface OpenTokenizerOptions extends LoadOptions {
   /** Tokens to be found as a whole in texts, beside those that the file lists. */
   readonly specialTokens?: readonly string[] | undefined
 }
-
-const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
 
 /**
  * Opens a tokenizer.json or a SentencePiece .model.
@@ -40,18 +37,6 @@ export async function openTokenizer(path: string, options: OpenTokenizerOptions 
 function withTokens(json: string, tokens: readonly string[] = []): string | object {
   if (tokens.length === 0) return json
   return withSpecialTokens(JSON.parse(json) as object, tokens)
-}
-
-/** The file that a path or a folder stands for. @throws FILE_MISSING */
-export async function tokenizerFileAt(path: string): Promise<string> {
-  const stats = await stat(path).catch(() => undefined)
-  if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
-  if (!stats.isDirectory()) return path
-  for (const name of NAMES_IN_FOLDER) {
-    const file = join(path, name)
-    if ((await stat(file).catch(() => undefined))?.isFile()) return file
-  }
-  throw new PenstockError('FILE_MISSING', `the folder holds no ${NAMES_IN_FOLDER.join(' or ')}`, { file: path })
 }
 
 /** The id of a token that the user named. @throws TOKENIZER_MISMATCH when the tokenizer has no such token */

@@ -1,59 +1,11 @@
-/**
- * The tokenizer that workers are set up for: each loads it while it starts, all at once. The main thread asks them about
- * it, so that it need not load one itself, and is not held up by a file that takes long or for ever.
- */
-import { stat } from 'node:fs/promises'
+/** The workers' side of the tokenizer that they are set up for: each loads it while it starts, all at once. */
 import { workerData } from 'node:worker_threads'
-import type { TokenizerIdentity } from '../formats/batches.js'
 import { type TokenBytes, tokenBytesFor } from '../formats/pbin.js'
-import type { Tokenizer } from '../tokenizer/index.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { kernelModule } from './kernel-module.js'
-import { leaveOutPoison } from './leave-out-poison.js'
-import { openTokenizer, type TokenizerFile, tokenIdOf, tokenizerFileAt } from './tokenizer-file.js'
+import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
+import type { TokenizerFacts, TokenizerSetup } from './tokenizer-setup.js'
 import { workerFunction } from './worker-errors.js'
-import type { Workers } from './worker-pool.js'
-
-/** What workers that tokenize are set up for. */
-export interface TokenizerSetup {
-  readonly tokenizerPath: string
-  /** The state of the file: another one is another setup. */
-  readonly tokenizerState: string
-  readonly endOfDocument: string | undefined
-  /** Tokens to be found in texts beside those of the file. */
-  readonly specialTokens: readonly string[]
-  /** What documents are filled with. */
-  readonly padToken: string | undefined
-}
-
-/** In the main thread. @throws FILE_MISSING */
-export async function tokenizerSetup(
-  path: string,
-  endOfDocument: string | undefined,
-  { specialTokens = [], padToken }: Partial<Pick<TokenizerSetup, 'specialTokens' | 'padToken'>> = {},
-): Promise<{ setup: TokenizerSetup; setupBytes: number }> {
-  const tokenizerPath = await tokenizerFileAt(path)
-  const { dev, ino, size, mtimeMs } = await stat(tokenizerPath)
-  const tokenizerState = [dev, ino, size, mtimeMs].join()
-  return { setup: { tokenizerPath, tokenizerState, endOfDocument, specialTokens, padToken }, setupBytes: size }
-}
-
-interface TokenizerFacts {
-  readonly identity: TokenizerIdentity
-  readonly tokenBytes: TokenBytes
-  readonly how: Tokenizer['how']
-  readonly padId: number | undefined
-}
-
-/** In the main thread. @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH; WORKER_HUNG for a file that takes too long */
-export async function askForTokenizer(workers: Workers, { tokenizerPath }: TokenizerSetup): Promise<TokenizerFacts> {
-  const ask = (): Promise<TokenizerFacts> => workers.run('describeTokenizer', undefined)
-  return (await leaveOutPoison(ask, { file: tokenizerPath })).reply
-}
-
-/** One line for users whose tokenizer our own engines cannot follow exactly. */
-export function slownessNote(how: Tokenizer['how']): string | undefined {
-  return how.fast ? undefined : `tokenizing without the fast kernel: ${how.why}`
-}
 
 export interface WorkerTokenizer {
   readonly file: TokenizerFile

@@ -6,7 +6,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ErrorCode, PenstockError } from '../../errors.js'
 import type { TokenizeBatchesOptions } from '../../stages/tokenize-batches.js'
-import { openTokenizer, tokenizerFileAt } from '../../stages/tokenizer-file.js'
+import { openTokenizer } from '../../stages/tokenizer-file.js'
+import { tokenizerFileAt } from '../../stages/tokenizer-setup.js'
 import type { HuggingFaceTokenizerPlan, ModalitiesPackPlan, TokenizerPlan } from './pack-plan.js'
 
 export type Tokenizing = Pick<TokenizeBatchesOptions, 'tokenizer' | 'special_tokens' | 'fit_length'>
