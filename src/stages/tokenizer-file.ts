@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../tokenizer/index.js'
 import { withSpecialTokens } from '../tokenizer/special-tokens.js'
+import { parsedSource } from '../tokenizer/tokenizer-json.js'
 import { readWhole } from './read-at.js'
 import { tokenizerFileAt } from './tokenizer-setup.js'
 
@@ -27,16 +28,16 @@ export async function openTokenizer(path: string, options: OpenTokenizerOptions 
   try {
     const tokenizer = file.endsWith('.model')
       ? loadSentencePiece(bytes)
-      : await loadAnyTokenizer(withTokens(bytes.toString('utf8'), options.specialTokens), options)
+      : await loadAnyTokenizer(withTokens(bytes, options.specialTokens), options)
     return { path: file, sha256: createHash('sha256').update(bytes).digest('hex'), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })
   }
 }
 
-function withTokens(json: string, tokens: readonly string[] = []): string | object {
+function withTokens(json: Uint8Array, tokens: readonly string[] = []): Uint8Array | object {
   if (tokens.length === 0) return json
-  return withSpecialTokens(JSON.parse(json) as object, tokens)
+  return withSpecialTokens(parsedSource(json), tokens)
 }
 
 /** The id of a token that the user named. @throws TOKENIZER_MISMATCH when the tokenizer has no such token */

@@ -5,6 +5,8 @@
 import { PenstockError } from '../errors.js'
 import type { Surroundings } from './fit-length.js'
 import { type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
+import { section } from './tokenizer-fields.js'
+import { parsedSource, type TokenizerSource } from './tokenizer-json.js'
 
 /** What we use of the class `Tokenizer` of `@huggingface/tokenizers`. */
 interface HuggingFaceTokenizer {
@@ -19,7 +21,7 @@ interface HuggingFaceTokenizer {
  *
  * @throws TOKENIZER_INVALID, PEER_MISSING; UNSUPPORTED for dropout, which no library can make repeatable
  */
-export async function loadAnyTokenizer(json: string | object, options: LoadOptions = {}): Promise<Tokenizer> {
+export async function loadAnyTokenizer(json: TokenizerSource, options: LoadOptions = {}): Promise<Tokenizer> {
   try {
     return loadTokenizer(json, options)
   } catch (error) {
@@ -28,22 +30,18 @@ export async function loadAnyTokenizer(json: string | object, options: LoadOptio
   }
 }
 
-function parsed(json: string | object): { model?: { dropout?: unknown } } {
-  return typeof json === 'string' ? JSON.parse(json) : json
-}
-
-function asksForDropout(json: string | object): boolean {
-  const dropout = parsed(json).model?.dropout
+function asksForDropout(json: TokenizerSource): boolean {
+  const dropout = section(parsedSource(json), 'model')?.dropout
   return typeof dropout === 'number' && dropout > 0
 }
 
-async function loadHuggingFace(json: string | object): Promise<HuggingFaceTokenizer> {
+async function loadHuggingFace(json: TokenizerSource): Promise<HuggingFaceTokenizer> {
   const library = await import('@huggingface/tokenizers').catch(error => {
     const remedy = 'this tokenizer needs the package @huggingface/tokenizers: npm install @huggingface/tokenizers'
     throw new PenstockError('PEER_MISSING', remedy, {}, error)
   })
   try {
-    return new library.Tokenizer(parsed(json), { clean_up_tokenization_spaces: false })
+    return new library.Tokenizer(parsedSource(json), { clean_up_tokenization_spaces: false })
   } catch (error) {
     throw new PenstockError('TOKENIZER_INVALID', '@huggingface/tokenizers refuses this tokenizer.json', {}, error)
   }

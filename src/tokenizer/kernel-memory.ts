@@ -45,6 +45,10 @@ export interface KernelExports {
   readonly hostText: WebAssembly.Global
   readonly setHostRules: (seesAll: number, firstByte: number, hasTokens: number, leads: number, areFew: number) => void
   readonly setTemplate: (before: number, after: number) => void
+  readonly readVocabulary: (start: number, units: number, offsets: number, ids: number) => number
+  readonly indexVocabulary: (count: number, hashes: number, slots: number, slotBits: number) => number
+  readonly readMerges: (start: number, left: number, right: number, result: number) => number
+  readonly listEnd: WebAssembly.Global
 }
 
 /** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
@@ -80,7 +84,7 @@ export interface KernelTables {
 }
 
 /** Hands out addresses one after the other. */
-class Layout {
+export class Layout {
   end: number
 
   constructor(start: number) {

@@ -8,6 +8,7 @@ import { type Merges, NONE, type Symbols } from './bpe.js'
 import { type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
 import type { DecoderStep } from './decode.js'
 import type { EnginePlan } from './engine.js'
+import type { KernelSource } from './kernel.js'
 import { readModelText } from './model-text.js'
 import type { NormalizerStep } from './normalize.js'
 import { patternRule, type SplitRule } from './pretokenize.js'
@@ -32,10 +33,17 @@ export interface TokenizerPlan extends EnginePlan {
   readonly after: readonly number[]
 }
 
-/** @throws TOKENIZER_INVALID, UNSUPPORTED */
-export function readPlan(source: string | object): TokenizerPlan {
-  const text = typeof source === 'string' ? readModelText(source) : undefined
-  const file = parse(text?.rest ?? source)
+/** What a tokenizer is made from: a tokenizer.json as text, as that text in UTF-8, or parsed. */
+export type TokenizerSource = string | Uint8Array | object
+
+/**
+ * @param kernel reads the long lists of the file when it is given
+ * @throws TOKENIZER_INVALID, UNSUPPORTED
+ */
+export function readPlan(source: TokenizerSource, kernel?: KernelSource): TokenizerPlan {
+  const bytes = typeof source === 'string' ? new TextEncoder().encode(source) : source
+  const text = bytes instanceof Uint8Array ? readModelText(bytes, kernel) : undefined
+  const file = parsedSource(text?.rest ?? source)
   const model = section(file, 'model') ?? invalid('it has no model')
   const kind = typeof model.type === 'string' ? model.type : 'merges' in model ? 'BPE' : 'unknown'
   if (kind !== 'BPE') unsupported(`the model is ${kind}, not BPE`)
@@ -66,10 +74,12 @@ export function readPlan(source: string | object): TokenizerPlan {
   }
 }
 
-function parse(source: string | object): Json {
-  if (typeof source !== 'string') return source as Json
+/** @throws TOKENIZER_INVALID */
+export function parsedSource(source: TokenizerSource): Json {
+  const text = source instanceof Uint8Array ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(source) : source
+  if (typeof text !== 'string') return text as Json
   try {
-    const value: unknown = JSON.parse(source)
+    const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json
   } catch (error) {
     throw new PenstockError('TOKENIZER_INVALID', 'this is no tokenizer.json: it is not JSON', {}, error)

@@ -9,7 +9,7 @@ import type { Surroundings } from './fit-length.js'
 import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
 import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
 import { readSentencePiecePlan } from './sentencepiece.js'
-import { readPlan, type TokenizerPlan } from './tokenizer-json.js'
+import { readPlan, type TokenizerPlan, type TokenizerSource } from './tokenizer-json.js'
 
 export interface Tokenizer {
   /** Tokens of the model, without added ones: what the reference system calls the vocabulary's size. */
@@ -221,12 +221,12 @@ export interface LoadOptions {
 }
 
 /**
- * Makes a tokenizer from the text (or the parsed object) of a tokenizer.json.
+ * Makes a tokenizer from a tokenizer.json: its text, its bytes, or the parsed object.
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
-export function loadTokenizer(json: string | object, options: LoadOptions = {}): FastTokenizer {
-  const plan = readPlan(json)
+export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}): FastTokenizer {
+  const plan = readPlan(json, options.wasm)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
   const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
   if (options.wasm === undefined || reason !== undefined) {

@@ -14,26 +14,39 @@ export interface Vocabulary {
   [Symbol.iterator](): Iterator<[string, number]>
 }
 
+/** Finds tokens by open addressing. */
+interface VocabularyIndex {
+  /** A token's number + 1, or 0. */
+  readonly slots: Uint32Array
+  /** Of each token. */
+  readonly hashes: Uint32Array
+  /** Whether two tokens are the same. */
+  readonly hasRepeats: boolean
+}
+
+/** Logarithm of the number of slots for so many tokens: at least two for each. */
+export const slotBitsFor = (tokens: number): number => Math.ceil(Math.log2(tokens * 2 + 2))
+
 export class UnitVocabulary implements Vocabulary {
   /** Token i is units[offsets[i], offsets[i + 1]) and has the id ids[i]. */
   readonly units: Uint16Array
   readonly offsets: Uint32Array
   readonly ids: Uint32Array
-  /** Open addressing: a token's number + 1, or 0. */
-  private readonly slots: Int32Array
-  private readonly hashes: Int32Array
+  private readonly slots: Uint32Array
+  private readonly hashes: Uint32Array
   /** The token that is asked for. */
   private asked = new Uint16Array(64)
   /** Whether two tokens are the same. */
   readonly hasRepeats: boolean
 
-  constructor(units: Uint16Array, offsets: Uint32Array, ids: Uint32Array) {
+  /** @param index made of the same tokens elsewhere */
+  constructor(units: Uint16Array, offsets: Uint32Array, ids: Uint32Array, index?: VocabularyIndex) {
     this.units = units
     this.offsets = offsets
     this.ids = ids
-    this.slots = new Int32Array(2 ** Math.ceil(Math.log2(ids.length * 2 + 2)))
-    this.hashes = new Int32Array(ids.length)
-    this.hasRepeats = this.fill()
+    this.slots = index?.slots ?? new Uint32Array(1 << slotBitsFor(ids.length))
+    this.hashes = index?.hashes ?? new Uint32Array(ids.length)
+    this.hasRepeats = index?.hasRepeats ?? this.fill()
   }
 
   get size(): number {
@@ -126,5 +139,5 @@ function hashOf(units: Uint16Array, start: number, end: number): number {
   let hash = end - start
   for (let i = start; i < end; i++) hash = Math.imul(hash ^ units[i]!, 0x01000193)
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
-  return hash ^ (hash >>> 13)
+  return (hash ^ (hash >>> 13)) >>> 0
 }

@@ -1,10 +1,20 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readModelText } from '#src/tokenizer/model-text'
+import { kernelModule } from '#src/stages/kernel-module'
+import { type ModelText, readModelText } from '#src/tokenizer/model-text'
 import { readPlan, type TokenizerPlan } from '#src/tokenizer/tokenizer-json'
 import { emptyJson, PRE_TOKENIZERS, type TokenizerJson } from './fixtures.js'
 import { METASPACE, trainedJson } from './trained.js'
 
 const TEXT = 'the "quick" \\ brown fox, naïve café, 漢字 😀 jumps over the lazy dog\n'.repeat(30)
+
+const kernel = kernelModule()
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+/** Read by TypeScript, and by the kernel. */
+const bothWays = (text: string): (ModelText | undefined)[] => [
+  readModelText(bytesOf(text), undefined),
+  readModelText(bytesOf(text), kernel),
+]
 
 /** What both ways of reading have to agree on; functions cannot be compared. */
 function facts(plan: TokenizerPlan): object {
@@ -42,8 +52,11 @@ describe('the text of a tokenizer.json', () => {
         ` \n${JSON.stringify(form)} `,
       ]
       for (const text of texts) {
-        expect(readModelText(text)).toBeDefined()
+        const [byTypeScript, byKernel] = bothWays(text)
+        expect(byTypeScript).toBeDefined()
+        expect(byKernel).toEqual(byTypeScript)
         expect(facts(readPlan(text))).toEqual(expected)
+        expect(facts(readPlan(bytesOf(text), kernel))).toEqual(expected)
       }
     }
     const characters = trainedJson(METASPACE, TEXT)
@@ -69,7 +82,7 @@ describe('the text of a tokenizer.json', () => {
     const text = JSON.stringify(json)
     const repeated = text.replace('"vocab":{', '"vocab":{"t":99999,')
     const mergesFirst = JSON.stringify({ ...json, model: { ...options, merges, vocab } })
-    for (const odd of [repeated, mergesFirst]) expect(readModelText(odd)).toBeUndefined()
+    for (const odd of [repeated, mergesFirst]) expect(bothWays(odd)).toEqual([undefined, undefined])
     expect(readPlan(repeated).vocabulary.get('t')).toBe(vocab.t)
     expect(facts(readPlan(mergesFirst))).toEqual(expected)
   })
@@ -88,10 +101,52 @@ describe('the text of a tokenizer.json', () => {
       text.replace('"merges":[', '"merges":[["a"],'),
       text.replace('"merges":[', '"merges":[,'),
     ]
-    for (const source of broken)
+    for (const source of broken) {
       expect(() => readPlan(source)).toThrow(expect.objectContaining({ code: 'TOKENIZER_INVALID' }))
+      expect(() => readPlan(bytesOf(source), kernel)).toThrow(expect.objectContaining({ code: 'TOKENIZER_INVALID' }))
+    }
     expect(() => readPlan(JSON.stringify({ ...emptyJson(null), model: { type: 'WordPiece', vocab: {} } }))).toThrow(
       expect.objectContaining({ code: 'UNSUPPORTED' }),
     )
+  })
+
+  it('is read alike by the kernel whatever bytes its tokens have', () => {
+    const token = fc.uint8Array({ minLength: 0, maxLength: 6 })
+    const plain = fc.string({
+      unit: fc.constantFrom('a', 'é', '漢', '😀', '\\n', '\\u00e9', '\\ud83d', '\\x', ' '),
+      maxLength: 4,
+    })
+    const one = fc.oneof(token, plain.map(bytesOf))
+    let plainOnes = 0
+    fc.assert(
+      fc.property(fc.array(one, { maxLength: 6 }), fc.nat(3), (tokens, spaces) => {
+        const space = ' '.repeat(spaces)
+        const entries = tokens.flatMap((token, id) => [
+          bytesOf(`${id > 0 ? ',' : ''}${space}"`),
+          token,
+          bytesOf(`":${id}`),
+        ])
+        const merges = tokens.flatMap((token, id) => [bytesOf(id > 0 ? '","' : '"'), token, bytesOf(' '), token])
+        const close = bytesOf(tokens.length > 0 ? '"' : '')
+        const parts = [
+          bytesOf('{"model":{"vocab":{'),
+          ...entries,
+          bytesOf('},"merges":['),
+          ...merges,
+          close,
+          bytesOf(']}}'),
+        ]
+        for (const text of [
+          Buffer.concat(parts),
+          Buffer.concat([...parts.slice(0, -merges.length - 2), bytesOf(']}}')]),
+        ]) {
+          const read = readModelText(text, undefined)
+          expect(readModelText(text, kernel)).toEqual(read)
+          if (read !== undefined) plainOnes++
+        }
+      }),
+      { numRuns: 2000 },
+    )
+    expect(plainOnes).toBeGreaterThan(500)
   })
 })
