@@ -1,7 +1,8 @@
 /** Reads a definition file. */
 import { readFile } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
-import { type Definition, readDefinition, type Variables } from '../pipelines/definition.js'
+import type { Definition, Variables } from '../pipelines/definition.js'
+import { readDefinition } from '../pipelines/read-definition.js'
 
 /** @throws FILE_MISSING, CONFIG_INVALID */
 export async function openDefinition(file: string, variables: Variables = {}): Promise<Definition> {

@@ -1,5 +1,5 @@
 /**
- * The text of a definition -> a plain, frozen description of its pipelines. Only the form is looked at here: which
+ * What a definition says -> a plain, frozen description of its pipelines. Only the form is looked at here: which
  * stages there are and what options they take is checked against a registry in `check.ts`.
  *
  * A definition has `pipelines`, a map from name to a list of steps, run one after the other; or `stages`, one such list.
@@ -8,7 +8,7 @@
  */
 import { PenstockError } from '../errors.js'
 import { suggestion } from './suggest.js'
-import { parseYaml, type YamlPath, type YamlSource } from './yaml-source.js'
+import type { YamlPath, YamlSource } from './yaml-source.js'
 
 export interface StageStep {
   readonly stage: string
@@ -38,11 +38,6 @@ export interface Definition {
 
 export type Variables = Readonly<Record<string, string | number | boolean>>
 
-/** @param overrides values that win over the definition's `variables`. @throws CONFIG_INVALID */
-export function readDefinition(text: string, file: string, overrides: Variables = {}): Definition {
-  return defineFrom(parseYaml(text, file), overrides)
-}
-
 /** A definition made by a program instead of read from a file. @throws CONFIG_INVALID */
 export function definitionOf(value: unknown, name = 'definition'): Definition {
   return defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {})
@@ -50,7 +45,8 @@ export function definitionOf(value: unknown, name = 'definition'): Definition {
 
 const TOP_LEVEL = ['name', 'description', 'variables', 'monitoring', 'pipelines', 'stages']
 
-function defineFrom(source: YamlSource, overrides: Variables): Definition {
+/** @param overrides values that win over the definition's `variables`. @throws CONFIG_INVALID */
+export function defineFrom(source: YamlSource, overrides: Variables): Definition {
   const reader = new DefinitionReader(source, overrides)
   return Object.freeze({
     name: reader.name(),

@@ -11,7 +11,8 @@
  * and so on, record behind record.
  */
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises'
-import { pack, unpack } from 'msgpackr'
+import { pack } from 'msgpackr/pack'
+import { unpack } from 'msgpackr/unpack'
 import { toPenstockError } from '../errors.js'
 import { crc32 } from '../formats/crc32.js'
 import { partPathOf } from './output-file.js'

@@ -3,7 +3,8 @@
  * checksums of the file, and where it comes from. It is made durable before the data file gets its name, so a file with a
  * manifest always fits it; the files themselves stay readable by the reference system, which knows no manifests.
  */
-import { pack, unpack } from 'msgpackr'
+import { pack } from 'msgpackr/pack'
+import { unpack } from 'msgpackr/unpack'
 import * as z from 'zod'
 import { type ErrorCode, PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'

@@ -7,15 +7,15 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
+import { toTokenizerJson } from '../tokenizer/train/tokenizer-file.js'
+import type { TrainedBpe } from '../tokenizer/train/train-merges.js'
 import {
   decodeWordCounts,
   encodedWordCountsBytes,
   encodeWordCounts,
-  type TrainedBpe,
-  toTokenizerJson,
   WordCounts,
   type WordCountsData,
-} from '../tokenizer/train/index.js'
+} from '../tokenizer/train/word-counts.js'
 import type { AppendFile } from './append-file.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } from './faults.js'
 import { inOrder } from './in-order.js'

@@ -5,7 +5,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { pipeline, type Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
-import { ZSTDDecoder } from 'zstddec/stream'
 
 const INPUT_BYTES = 128 << 10
 
@@ -17,6 +16,7 @@ export function zstdDecompressed(path: string, packed: () => AsyncIterable<Uint8
 }
 
 async function* decompressedByWasm(path: string): AsyncGenerator<Uint8Array> {
+  const { ZSTDDecoder } = await import('zstddec/stream')
   const decoder = new ZSTDDecoder()
   await decoder.init()
   const descriptor = path === '-' ? 0 : openSync(path, 'r')

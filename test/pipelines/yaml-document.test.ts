@@ -1,6 +1,6 @@
 /** What a hostile text is refused for, in definitions of our own; `modalities/yaml.test.ts` has the reference's. */
 import { describe, expect, it } from 'vitest'
-import { readDefinition } from '#src/pipelines/definition'
+import { readDefinition } from '#src/pipelines/read-definition'
 
 describe('a definition', () => {
   it.each([

@@ -7,7 +7,8 @@
  * | H | MessagePack map | header; its `bytes` is P |
  * | P | raw, little-endian | payload: token ids, targets or logits |
  */
-import { pack, unpack } from 'msgpackr'
+import { pack } from 'msgpackr/pack'
+import { unpack } from 'msgpackr/unpack'
 
 export interface Frame {
   readonly header: Readonly<Record<string, unknown>>
