@@ -9,7 +9,7 @@ import { encodeWords } from './words'
 
 export { firstUsableAddress, setFree, setTables } from './memory'
 export { setMerges } from './merge'
-export { indexVocabulary, listEnd, readMerges, readVocabulary } from './model-lists'
+export { indexVocabulary, listEnd, packWords, readMerges, readVocabulary } from './model-lists'
 export { setWholeWords } from './whole-words'
 export { clearWords } from './words'
 

@@ -6,6 +6,7 @@
 const NOT_PLAIN: i32 = -1
 /** No token has it. */
 const UNKNOWN: u32 = 0xffffffff
+const NO_BYTE: u32 = 0xffff
 
 const SPACE: u32 = 0x20
 const QUOTE: u32 = 0x22
@@ -92,6 +93,48 @@ export function readMerges(from: usize, left: usize, right: usize, result: usize
   }
   unitsEnd = scratch
   return more < 0 ? NOT_PLAIN : count
+}
+
+/**
+ * Writes the tokens that are spelled in the byte alphabet as words of bytes, and one bit for each pair of bytes that a word
+ * has side by side; returns the number of words. `bytesOfUnits` holds the byte of each of the first code units, u16, or
+ * NO_BYTE.
+ */
+export function packWords(
+  count: i32,
+  bytesOfUnits: usize,
+  unitCount: u32,
+  texts: usize,
+  wordOffsets: usize,
+  wordIds: usize,
+  innerPairs: usize,
+): i32 {
+  let words: i32 = 0
+  let end = texts
+  store<u32>(wordOffsets, 0)
+  for (let number: i32 = 0; number < count; number++) {
+    const first = units + (<usize>load<u32>(offsets + (<usize>number << 2)) << 1)
+    const last = units + (<usize>load<u32>(offsets + (<usize>number << 2), 4) << 1)
+    let out = end
+    let at = first
+    for (; at < last; at += 2) {
+      const unit = <u32>load<u16>(at)
+      const byte: u32 = unit < unitCount ? load<u16>(bytesOfUnits + (<usize>unit << 1)) : NO_BYTE
+      if (byte == NO_BYTE) break
+      store<u8>(out++, <u8>byte)
+    }
+    if (at < last) continue
+    for (let i = end + 1; i < out; i++) {
+      const pair = <u32>load<u16>(i - 1)
+      const place = innerPairs + (pair >> 3)
+      store<u8>(place, load<u8>(place) | (<u8>1 << <u8>(pair & 7)))
+    }
+    store<u32>(wordIds + (<usize>words << 2), load<u32>(ids + (<usize>number << 2)))
+    words++
+    store<u32>(wordOffsets + (<usize>words << 2), <u32>(out - texts))
+    end = out
+  }
+  return words
 }
 
 /** Two tokens with a space between them; leaves them one behind the other and returns where the second begins, or 0. */

@@ -32,12 +32,32 @@ export interface PackedVocabulary {
   /** One more than there are words. */
   readonly offsets: Uint32Array
   readonly ids: Uint32Array
+  /** One bit per pair of bytes (index: first | second << 8): whether some word has them side by side. */
+  readonly innerPairs: Uint8Array
+}
+
+/** No such byte. */
+export const NO_BYTE = 0xffff
+
+/** The byte of each code unit of the alphabet, and NO_BYTE up to where the alphabet ends. */
+export function bytesOfUnits(): Uint16Array {
+  const bytes = new Uint16Array(0x144).fill(NO_BYTE)
+  for (const [byte, char] of BYTE_CHARACTERS.entries()) bytes[char.charCodeAt(0)] = byte
+  return bytes
+}
+
+/** Of a model that is not byte-level. */
+export const NO_WORDS: PackedVocabulary = {
+  texts: new Uint8Array(0),
+  offsets: new Uint32Array(1),
+  ids: new Uint32Array(0),
+  innerPairs: new Uint8Array(8192),
 }
 
 /** Packs the tokens that are spelled in the byte alphabet; the others, such as `<|endoftext|> ` with a space, are left out. */
 export function packVocabulary(vocabulary: Vocabulary): PackedVocabulary {
-  const byteOfUnit = new Int16Array(0x10000).fill(-1)
-  for (const [byte, char] of BYTE_CHARACTERS.entries()) byteOfUnit[char.charCodeAt(0)] = byte
+  const byteOfUnit = bytesOfUnits()
+  const innerPairs = new Uint8Array(8192)
   const tokens = unitsOf(vocabulary)
   const texts = new Uint8Array(tokens.units.length)
   const offsets = new Uint32Array(tokens.offsets.length)
@@ -48,16 +68,25 @@ export function packVocabulary(vocabulary: Vocabulary): PackedVocabulary {
     let at = end
     let isSpelled = true
     for (let i = tokens.offsets[number]!; i < tokens.offsets[number + 1]! && isSpelled; i++) {
-      const byte = byteOfUnit[tokens.units[i]!]!
-      isSpelled = byte >= 0
+      const byte = byteOfUnit[tokens.units[i]!] ?? NO_BYTE
+      isSpelled = byte !== NO_BYTE
       texts[at++] = byte
     }
     if (!isSpelled) continue
     ids[count++] = tokens.ids[number]!
     offsets[count] = at
+    for (end++; end < at; end++) {
+      const pair = texts[end - 1]! | (texts[end]! << 8)
+      innerPairs[pair >> 3]! |= 1 << (pair & 7)
+    }
     end = at
   }
-  return { texts: texts.subarray(0, end), offsets: offsets.subarray(0, count + 1), ids: ids.subarray(0, count) }
+  return {
+    texts: texts.subarray(0, end),
+    offsets: offsets.subarray(0, count + 1),
+    ids: ids.subarray(0, count),
+    innerPairs,
+  }
 }
 
 export function tokenOfBytes(bytes: Uint8Array, start = 0, end = bytes.length): string {

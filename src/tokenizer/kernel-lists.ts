@@ -1,5 +1,6 @@
 /** The vocabulary and the merges of a model, read by the kernel: the tables of model-lists.ts, several times as fast. */
 import type { Merges } from './bpe.js'
+import { bytesOfUnits, type PackedVocabulary } from './byte-level.js'
 import { compileKernel, type KernelSource } from './kernel.js'
 import { growTo, type KernelExports, Layout } from './kernel-memory.js'
 import type { ModelLists } from './model-lists.js'
@@ -11,6 +12,8 @@ const SLACK = 64
 /** The shortest token in a vocabulary, `"":0,`, and the shortest merge, `"",`. */
 const SHORTEST_TOKEN = 5
 const SHORTEST_MERGE = 3
+/** One bit per pair of bytes. */
+const PAIR_BYTES = 8192
 
 /** Has a memory of its own, which is gone with it. */
 export class KernelLists implements ModelLists {
@@ -42,12 +45,10 @@ export class KernelLists implements ModelLists {
     const hashes = this.take(count * 4)
     const slots = this.take(4 << slotBits)
     if (this.kernel.indexVocabulary(count, hashes, slots, slotBits) === 0) notPlain()
-    const numbers = (address: number, length: number): Uint32Array =>
-      new Uint32Array(this.memory.buffer, address, length).slice()
-    const allOffsets = numbers(offsets, count + 1)
+    const allOffsets = this.numbers(offsets, count + 1)
     const allUnits = new Uint16Array(this.memory.buffer, units, allOffsets[count]!).slice()
-    const index = { slots: numbers(slots, 1 << slotBits), hashes: numbers(hashes, count), hasRepeats: false }
-    return new UnitVocabulary(allUnits, allOffsets, numbers(ids, count), index)
+    const index = { slots: this.numbers(slots, 1 << slotBits), hashes: this.numbers(hashes, count), hasRepeats: false }
+    return new UnitVocabulary(allUnits, allOffsets, this.numbers(ids, count), index)
   }
 
   /** Looks the tokens up in the vocabulary that it has read. */
@@ -56,8 +57,34 @@ export class KernelLists implements ModelLists {
     const tables = [this.take(most * 4), this.take(most * 4), this.take(most * 4)] as const
     const count = this.kernel.readMerges(this.textAt + start, ...tables)
     this.finish(count)
-    const [left, right, result] = tables.map(table => new Uint32Array(this.memory.buffer, table, count).slice())
+    const [left, right, result] = tables.map(table => this.numbers(table, count))
     return { left: left!, right: right!, result: result! }
+  }
+
+  words({ size, units }: UnitVocabulary): PackedVocabulary {
+    const bytes = bytesOfUnits()
+    const bytesAt = this.take(bytes.byteLength)
+    const pairs = this.take(PAIR_BYTES)
+    const texts = this.take(units.length + SLACK)
+    const offsets = this.take(size * 4 + 4)
+    const ids = this.take(size * 4)
+    new Uint16Array(this.memory.buffer).set(bytes, bytesAt / 2)
+    const count = this.kernel.packWords(size, bytesAt, bytes.length, texts, offsets, ids, pairs)
+    const wordOffsets = this.numbers(offsets, count + 1)
+    return {
+      texts: this.bytes(texts, wordOffsets[count]!),
+      offsets: wordOffsets,
+      ids: this.numbers(ids, count),
+      innerPairs: this.bytes(pairs, PAIR_BYTES),
+    }
+  }
+
+  private numbers(address: number, length: number): Uint32Array {
+    return new Uint32Array(this.memory.buffer, address, length).slice()
+  }
+
+  private bytes(address: number, length: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, address, length).slice()
   }
 
   private take(byteLength: number): number {

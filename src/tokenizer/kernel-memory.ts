@@ -48,6 +48,15 @@ export interface KernelExports {
   readonly readVocabulary: (start: number, units: number, offsets: number, ids: number) => number
   readonly indexVocabulary: (count: number, hashes: number, slots: number, slotBits: number) => number
   readonly readMerges: (start: number, left: number, right: number, result: number) => number
+  readonly packWords: (
+    tokens: number,
+    bytesOfUnits: number,
+    unitCount: number,
+    texts: number,
+    offsets: number,
+    ids: number,
+    innerPairs: number,
+  ) => number
   readonly listEnd: WebAssembly.Global
 }
 

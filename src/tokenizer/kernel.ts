@@ -3,6 +3,7 @@
  * five to nine times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` says what it does not do.
  */
 import { NONE } from './bpe.js'
+import { NO_WORDS } from './byte-level.js'
 import type { Engine, EnginePlan, HostRules } from './engine.js'
 import { fillTables, growTo, type KernelExports, type KernelTables, TEMPLATE_LIMIT } from './kernel-memory.js'
 
@@ -30,7 +31,7 @@ const NO_PLAN: EnginePlan = {
   merges: { left: new Uint32Array(0), right: new Uint32Array(0), result: new Uint32Array(0) },
   rules: [],
   vocabulary: new Map(),
-  words: { texts: new Uint8Array(0), offsets: new Uint32Array(1), ids: new Uint32Array(0) },
+  words: NO_WORDS,
   ignoresMerges: false,
   totalSize: 1,
 }

@@ -1,5 +1,6 @@
 /** The vocabulary and the merges of a model, read from their text in bytes. kernel-lists.ts does the same in WebAssembly. */
 import type { Merges } from './bpe.js'
+import { type PackedVocabulary, packVocabulary } from './byte-level.js'
 import {
   BACKSLASH,
   CLOSE_BRACE,
@@ -20,6 +21,8 @@ export interface ModelLists {
   vocabulary(start: number): UnitVocabulary
   /** Reads the list whose bracket is text[start], behind the vocabulary. */
   merges(start: number, vocabulary: UnitVocabulary): Merges
+  /** The vocabulary that it has read, as that of a byte-level model. */
+  words(vocabulary: UnitVocabulary): PackedVocabulary
   /** Where in the text the list that was read last ends. */
   readonly end: number
 }
@@ -69,6 +72,10 @@ export class TypeScriptLists extends PlainJson implements ModelLists {
     const merges = { left: lists.left.taken(), right: lists.right.taken(), result: lists.result.taken() }
     const isUnknown = (id: number): boolean => id === UNKNOWN
     return Object.values(merges).some(ids => ids.some(isUnknown)) ? notPlain() : merges
+  }
+
+  words(vocabulary: UnitVocabulary): PackedVocabulary {
+    return packVocabulary(vocabulary)
   }
 
   /** Leaves the two tokens one behind the other in `units` and returns where the second begins. */

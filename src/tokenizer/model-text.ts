@@ -4,6 +4,7 @@
  * of both is read here; with anything else, errors included, the caller goes through JSON.parse.
  */
 import type { Merges } from './bpe.js'
+import type { PackedVocabulary } from './byte-level.js'
 import type { KernelSource } from './kernel.js'
 import { KernelLists } from './kernel-lists.js'
 import { type ModelLists, TypeScriptLists } from './model-lists.js'
@@ -13,6 +14,8 @@ import type { UnitVocabulary } from './vocabulary.js'
 export interface ModelText {
   readonly vocabulary: UnitVocabulary
   readonly merges: Merges
+  /** The vocabulary as that of a byte-level model. */
+  readonly words: () => PackedVocabulary
   /** The file with an empty vocabulary and no merges. */
   readonly rest: string
 }
@@ -69,6 +72,8 @@ class ModelReader extends PlainJson {
       } else this.skipValue()
     })
     if (vocabulary === undefined || merges === undefined) notPlain()
-    return { vocabulary: vocabulary!, merges: merges!, rest: rest + this.decoder.decode(this.text.subarray(taken)) }
+    const words = (): PackedVocabulary => this.lists.words(vocabulary!)
+    rest += this.decoder.decode(this.text.subarray(taken))
+    return { vocabulary: vocabulary!, merges: merges!, words, rest }
   }
 }

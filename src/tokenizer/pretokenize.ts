@@ -3,7 +3,7 @@
  * order; together the ranges cover the text, unless a rule says that its separator is removed.
  */
 import { compilePattern, type Dfa, MATCHES, START_STATE } from './dfa.js'
-import { CODE_POINT_LIMIT, pairs, unicodeClass } from './unicode.js'
+import { categoryTable, pairs, whiteSpace } from './unicode.js'
 
 type Emit = (start: number, end: number) => void
 export type Splitter = (bytes: Uint8Array, start: number, end: number, emit: Emit) => void
@@ -66,15 +66,8 @@ let gpt2Table: Uint8Array | undefined
 /** LETTER, NUMBER, SPACE or 0 for each code point. */
 export function gpt2Classes(): Uint8Array {
   if (gpt2Table !== undefined) return gpt2Table
-  const table = new Uint8Array(CODE_POINT_LIMIT)
-  const named = [
-    ['L', LETTER],
-    ['N', NUMBER],
-    ['White_Space', SPACE],
-  ] as const
-  for (const [name, value] of named) {
-    for (const [start, end] of pairs(unicodeClass(name)!)) table.fill(value, start, end)
-  }
+  const table = categoryTable({ L: LETTER, N: NUMBER })
+  for (const [start, end] of pairs(whiteSpace())) table.fill(SPACE, start, end)
   gpt2Table = table
   return table
 }

@@ -10,6 +10,7 @@
 import { PenstockError } from '../errors.js'
 import type { AddedToken } from './added-tokens.js'
 import { type Merges, NONE } from './bpe.js'
+import { NO_WORDS } from './byte-level.js'
 import { CharacterMap } from './character-map.js'
 import type { DecoderStep } from './decode.js'
 import { readMessage, textOf } from './protobuf.js'
@@ -52,7 +53,7 @@ export function readSentencePiecePlan(file: Uint8Array): TokenizerPlan {
   const isUnigram = model.modelType === UNIGRAM
   return {
     vocabulary,
-    words: { texts: new Uint8Array(0), offsets: new Uint32Array(1), ids: new Uint32Array(0) },
+    words: NO_WORDS,
     ignoresMerges: false,
     addedTokens: isUnigram ? [] : ofType(TYPES.userDefined).map(asAddedToken),
     normalizer: [{ kind: 'map', map: normalizerOf(model, ofType(TYPES.userDefined)) }],

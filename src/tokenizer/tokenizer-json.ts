@@ -5,7 +5,7 @@
 import { PenstockError } from '../errors.js'
 import type { AddedToken } from './added-tokens.js'
 import { type Merges, NONE, type Symbols } from './bpe.js'
-import { type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
+import { NO_WORDS, type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
 import type { DecoderStep } from './decode.js'
 import type { EnginePlan } from './engine.js'
 import type { KernelSource } from './kernel.js'
@@ -20,7 +20,7 @@ import {
   readPostProcessor,
   readPreTokenizer,
 } from './tokenizer-steps.js'
-import type { Vocabulary } from './vocabulary.js'
+import { highestIdOf, type Vocabulary } from './vocabulary.js'
 
 export interface TokenizerPlan extends EnginePlan {
   readonly addedTokens: readonly AddedToken[]
@@ -51,11 +51,10 @@ export function readPlan(source: TokenizerSource, kernel?: KernelSource): Tokeni
   const vocabulary = text?.vocabulary ?? readVocabulary(model)
   const pre = readPreTokenizer(section(file, 'pre_tokenizer'))
   const normalizer = readNormalizer(section(file, 'normalizer'))
-  const words = packVocabulary(pre.isByteLevel ? vocabulary : new Map())
+  const words = pre.isByteLevel ? (text?.words() ?? packVocabulary(vocabulary)) : NO_WORDS
   const symbols = readSymbols(model, vocabulary, words, pre.isByteLevel)
   const addedTokens = readAddedTokens(file.added_tokens, vocabulary)
-  let highestId = -1
-  for (const id of vocabulary.values()) highestId = Math.max(highestId, id)
+  let highestId = highestIdOf(vocabulary)
   for (const { id } of addedTokens) highestId = Math.max(highestId, id)
   return {
     vocabulary,
@@ -152,7 +151,7 @@ function readSymbols(model: Json, vocabulary: Vocabulary, words: PackedVocabular
   return {
     unit: isByteLevel ? 'bytes' : 'characters',
     byteIds,
-    innerPairs: isByteLevel ? innerPairs(words, !byteIds.includes(NONE)) : new Uint8Array(0),
+    innerPairs: isByteLevel ? innerPairsOf(words, byteIds) : new Uint8Array(0),
     characterIds: isByteLevel ? new Map() : singleCharacters(vocabulary),
     byteFallback,
     unknownId:
@@ -171,15 +170,8 @@ export function wordRules(vocabulary: Vocabulary): SplitRule[] {
 }
 
 /** All pairs when bytes may be dropped: what is left of one may then meet what is left of another. */
-function innerPairs({ texts, offsets }: PackedVocabulary, hasAllBytes: boolean): Uint8Array {
-  const pairs = new Uint8Array(8192).fill(hasAllBytes ? 0 : 0xff)
-  for (let word = 0; word + 1 < offsets.length; word++) {
-    for (let i = offsets[word]! + 1; i < offsets[word + 1]!; i++) {
-      const pair = texts[i - 1]! | (texts[i]! << 8)
-      pairs[pair >> 3]! |= 1 << (pair & 7)
-    }
-  }
-  return pairs
+function innerPairsOf({ innerPairs }: PackedVocabulary, byteIds: Uint32Array): Uint8Array {
+  return byteIds.includes(NONE) ? new Uint8Array(innerPairs.length).fill(0xff) : innerPairs
 }
 
 function singleCharacters(vocabulary: Vocabulary): Map<number, number> {

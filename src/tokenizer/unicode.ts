@@ -89,24 +89,53 @@ export function unassignedInUnicode9(): CodePointSet {
   return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
 }
 
+/** For each code point, what is given to its category (`Lu`) or to the first letter of that (`L`); else 0. */
+export function categoryTable(marks: Readonly<Record<string, number>>): Uint8Array {
+  const table = new Uint8Array(CODE_POINT_LIMIT)
+  const values = CATEGORY_NAMES.split(' ').map(name => marks[name] ?? marks[name[0]!] ?? 0)
+  eachRun(CATEGORY_RUNS, (index, start, end) => {
+    if (values[index] !== 0) table.fill(values[index]!, start, end)
+  })
+  return table
+}
+
 function readClasses(): Map<string, CodePointSet> {
   const byName = new Map<string, CodePointSet>()
   const names = CATEGORY_NAMES.split(' ')
   const categories = readRuns(CATEGORY_RUNS, names.length)
   for (const [index, name] of names.entries()) byName.set(name, categories[index]!)
-  byName.set('White_Space', readRuns(WHITE_SPACE_RUNS, 2)[1]!)
+  byName.set('White_Space', whiteSpace())
   byName.set('Alphabetic', readRuns(ALPHABETIC_RUNS, 2)[1]!)
   byName.set('Han', readRuns(HAN_RUNS, 2)[1]!)
   return byName
 }
 
+export function whiteSpace(): CodePointSet {
+  return readRuns(WHITE_SPACE_RUNS, 2)[1]!
+}
+
 function readRuns(runs: string, count: number): number[][] {
   const sets = Array.from({ length: count }, (): number[] => [])
+  eachRun(runs, (index, start, end) => sets[index]!.push(start, end))
+  return sets
+}
+
+/** Without strings for the parts: this runs in every worker that starts. */
+function eachRun(runs: string, use: (index: number, start: number, end: number) => void): void {
   let start = 0
-  for (const [, letter, length] of runs.matchAll(/([A-Z!#%&])([0-9a-z]*)/g)) {
-    const end = start + (length === '' ? 1 : Number.parseInt(length!, 36))
-    sets[RUN_LETTERS.indexOf(letter!)]!.push(start, end)
+  for (let at = 0; at < runs.length; ) {
+    const index = RUN_LETTERS.indexOf(runs[at++]!)
+    let length = 0
+    for (let digit = digitAt(runs, at); digit >= 0; digit = digitAt(runs, ++at)) length = length * 36 + digit
+    const end = start + Math.max(length, 1)
+    use(index, start, end)
     start = end
   }
-  return sets
+}
+
+/** A digit of base 36, or -1 at a letter. */
+function digitAt(runs: string, at: number): number {
+  const unit = runs.charCodeAt(at)
+  if (unit >= 0x61) return unit - 0x57
+  return unit >= 0x30 && unit <= 0x39 ? unit - 0x30 : -1
 }

@@ -27,6 +27,16 @@ interface VocabularyIndex {
 /** Logarithm of the number of slots for so many tokens: at least two for each. */
 export const slotBitsFor = (tokens: number): number => Math.ceil(Math.log2(tokens * 2 + 2))
 
+/** The highest id, or -1. */
+export function highestIdOf(vocabulary: Vocabulary): number {
+  let highest = -1
+  if (vocabulary instanceof UnitVocabulary) {
+    const { ids } = vocabulary
+    for (let i = 0; i < ids.length; i++) if (ids[i]! > highest) highest = ids[i]!
+  } else for (const id of vocabulary.values()) highest = Math.max(highest, id)
+  return highest
+}
+
 export class UnitVocabulary implements Vocabulary {
   /** Token i is units[offsets[i], offsets[i + 1]) and has the id ids[i]. */
   readonly units: Uint16Array

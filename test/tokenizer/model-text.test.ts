@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
-import { type ModelText, readModelText } from '#src/tokenizer/model-text'
+import { readModelText } from '#src/tokenizer/model-text'
 import { readPlan, type TokenizerPlan } from '#src/tokenizer/tokenizer-json'
 import { emptyJson, PRE_TOKENIZERS, type TokenizerJson } from './fixtures.js'
 import { METASPACE, trainedJson } from './trained.js'
@@ -11,10 +11,12 @@ const TEXT = 'the "quick" \\ brown fox, naïve café, 漢字 😀 jumps over the
 const kernel = kernelModule()
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 /** Read by TypeScript, and by the kernel. */
-const bothWays = (text: string): (ModelText | undefined)[] => [
-  readModelText(bytesOf(text), undefined),
-  readModelText(bytesOf(text), kernel),
-]
+function bothWays(text: string | Uint8Array): (object | undefined)[] {
+  return [undefined, kernel].map(engine => {
+    const model = readModelText(typeof text === 'string' ? bytesOf(text) : text, engine)
+    return model && { ...model, words: model.words() }
+  })
+}
 
 /** What both ways of reading have to agree on; functions cannot be compared. */
 function facts(plan: TokenizerPlan): object {
@@ -140,13 +142,13 @@ describe('the text of a tokenizer.json', () => {
           Buffer.concat(parts),
           Buffer.concat([...parts.slice(0, -merges.length - 2), bytesOf(']}}')]),
         ]) {
-          const read = readModelText(text, undefined)
-          expect(readModelText(text, kernel)).toEqual(read)
-          if (read !== undefined) plainOnes++
+          const [byTypeScript, byKernel] = bothWays(text)
+          expect(byKernel).toEqual(byTypeScript)
+          if (byTypeScript !== undefined) plainOnes++
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 300 },
     )
-    expect(plainOnes).toBeGreaterThan(500)
+    expect(plainOnes).toBeGreaterThan(40)
   })
 })
