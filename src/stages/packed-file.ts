@@ -77,9 +77,13 @@ export class PackedFile {
   async *documents(): AsyncGenerator<Float64Array> {
     const { tokenBytes } = this.header
     let blocks: Float64Array[] = []
-    const reader = createPbinIndexReader(this.header, pairs => blocks.push(pairs.map(bytes => bytes / tokenBytes)), {
-      file: this.path,
-    })
+    const take = (pairs: Float64Array): void => {
+      const block = pairs.slice()
+      // `map` would make an object of every number.
+      for (let entry = 0; entry < block.length; entry++) block[entry]! /= tokenBytes
+      blocks.push(block)
+    }
+    const reader = createPbinIndexReader(this.header, take, { file: this.path })
     const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
     for (let position = pbinIndexOffset(this.header); position < this.fileBytes; ) {
       const bytesRead = await readAt({ path: this.path, handle: this.handle }, chunk, position)

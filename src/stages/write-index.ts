@@ -49,11 +49,9 @@ async function writeEntries(
   const left = file.resumedState as IndexState | undefined
   const writer = new IndexWriter(left?.pickler)
   const checksums = new BlockChecksums(left?.checksums)
-  const write = async (pieces: Iterable<Uint8Array>): Promise<void> => {
-    for (const piece of pieces) {
-      checksums.update(piece)
-      await file.write(piece)
-    }
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    checksums.update(bytes)
+    await file.write(bytes)
   }
   let indexed: Indexed = left ?? { records: 0, end: 0, source: '-' }
   for await (const batch of input) {
