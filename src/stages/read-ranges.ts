@@ -17,7 +17,7 @@ import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 import { askForTokenizer, slownessNote, tokenizerSetup } from './worker-tokenizer.js'
 
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
-export const RANGE_BYTES = 4 << 20
+export const RANGE_BYTES = 2 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
 /** Bytes of memory for what comes of a byte of a range: enough for the tokens and tables of any but the shortest lines. */
