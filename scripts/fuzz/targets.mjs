@@ -8,7 +8,7 @@ import { readIndex } from '../../dist/formats/idx.js'
 import { compileJq } from '../../dist/formats/jq.js'
 import { LineSplitter } from '../../dist/formats/jsonl.js'
 import { createPbinIndexReader, decodePbinHeader, encodePbinHeader, pbinIndexOffset } from '../../dist/formats/pbin.js'
-import { PairListPickler } from '../../dist/formats/pickle.js'
+import { writePairList } from '../../dist/formats/pickle.js'
 import { decodeSafetensors, encodeSafetensors } from '../../dist/formats/safetensors.js'
 import { checkDefinition, readDefinition } from '../../dist/pipelines/index.js'
 import { parseYamlTree } from '../../dist/pipelines/modalities/yaml-tree.js'
@@ -17,16 +17,9 @@ import { loadSentencePiece, loadTokenizer } from '../../dist/tokenizer/index.js'
 const utf8 = text => new TextEncoder().encode(text)
 const text = bytes => new TextDecoder().decode(bytes)
 
-/** The reference's index of these pairs. */
-function pickled(pairs) {
-  const pickler = new PairListPickler()
-  for (const [a, b] of pairs) pickler.push(a, b)
-  return Buffer.concat([...pickler.finish()])
-}
-
 function packed() {
   const data = new Uint8Array(64).map((_, place) => place)
-  const index = pickled([
+  const index = writePairList([
     [0, 20],
     [20, 44],
   ])
@@ -75,7 +68,7 @@ export function targets({ tokenizer, sentencePiece }) {
   const tensors = [{ name: 'a', dtype: 'F32', shape: [2, 2], data: new Float32Array(4) }]
   return {
     '.idx': {
-      sample: pickled([
+      sample: writePairList([
         [0, 10],
         [11, 200],
         [300, 70_000],

@@ -11,6 +11,8 @@ export interface Batch {
   readonly byteLength: number
   /** Set on a batch behind which a killed run can go on; a stage hands it on with what it makes of the batch. */
   readonly mark?: Mark | undefined
+  /** Where its arrays lie in memory that is used again: called by the one stage that takes them, when it is done. */
+  readonly release?: (() => void) | undefined
 }
 
 /**
@@ -44,19 +46,22 @@ export interface OutputProgress {
   readonly state: unknown
 }
 
-/** Whole lines of a JSONL file, each a view [starts[i], ends[i]) of `bytes`, the line feed outside. */
-export interface LineBatch extends Batch {
+/** Where lines of a file stand: line i is [byteOffset + starts[i], byteOffset + ends[i]), the line feed outside. */
+export interface LinePlaces extends Batch {
   readonly kind: 'lines'
-  readonly bytes: Uint8Array
-  /** Offset in the input of bytes[0]. */
   readonly byteOffset: number
   readonly starts: Uint32Array
   readonly ends: Uint32Array
+  /** The input's name for messages; '-' for a stream without one. */
+  readonly source: string
+}
+
+/** Whole lines of a JSONL file, each a view [starts[i], ends[i]) of `bytes`; byteOffset is that of bytes[0]. */
+export interface LineBatch extends LinePlaces {
+  readonly bytes: Uint8Array
   /** Line number, from 1, of each entry: `firstLine + lines[i]`. Stages that drop a line drop its entry. */
   readonly firstLine: number
   readonly lines: Uint32Array
-  /** The input's name for messages; '-' for a stream without one. */
-  readonly source: string
 }
 
 /** Texts as UTF-8: document i is bytes[offsets[i], offsets[i + 1]). */
@@ -88,8 +93,6 @@ export interface TokenBatch extends Batch {
   readonly lengths: Uint32Array
   /** Undefined where it is not known, as for tokens read from a file without a manifest. */
   readonly tokenizer: TokenizerIdentity | undefined
-  /** Where the tokens lie in memory that is used again: called by the one stage that takes them, when it is done. */
-  readonly release?: () => void
 }
 
 /** Training samples: `rows` blocks of `block` token ids each, row-major. */
@@ -123,7 +126,7 @@ export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'
 /** How many records (lines, documents, samples) an item holds; 0 for bytes and what else is no batch of records. */
 export function recordCount(item: unknown): number {
   if (typeof item !== 'object' || item === null || !('kind' in item)) return 0
-  const batch = item as LineBatch | DocumentBatch | TokenBatch | SampleBatch | { readonly kind: undefined }
+  const batch = item as LinePlaces | DocumentBatch | TokenBatch | SampleBatch | { readonly kind: undefined }
   switch (batch.kind) {
     case 'lines':
       return batch.starts.length

@@ -88,7 +88,7 @@ export function extractBatch(batch: LineBatch, filter: JqFilter | readonly First
       number: batch.number,
       byteLength: texts.length,
       bytes: texts.bytes.subarray(0, texts.length),
-      offsets: offsets.slice(0, documents + 1),
+      offsets: offsets.subarray(0, documents + 1),
       origin: documents === count ? batch : keepLines(batch, keep),
       mark: batch.mark,
     },

@@ -1,7 +1,8 @@
 /**
  * Checks one JSONL record against RFC 8259 and UTF-8 and finds the text of one field in it, without building values.
  * It accepts what JSON.parse accepts after a fatal UTF-8 decoding: no byte-order mark, no NaN. This is the readable twin
- * of assembly/json.ts, which has to give the same answers.
+ * of assembly/json.ts, which has to give the same answers. One scanner serves all lines: files of short lines would
+ * otherwise make gigabytes of objects.
  */
 
 type ScanFaultCode = 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK'
@@ -26,7 +27,7 @@ export const DEPTH_LIMIT = 65_536
 
 /** Checks the record bytes[start, end). A fault of the syntax is told before one of the encoding. */
 export function scanLine(bytes: Uint8Array, start: number, end: number): ScanResult {
-  return new LineScanner(bytes, start, end, []).scan()
+  return scanner.scan(bytes, start, end, NO_PATH)
 }
 
 /**
@@ -41,8 +42,7 @@ export function extractText(
   out: Uint8Array,
   at = 0,
 ): ExtractResult {
-  const scanner = new LineScanner(bytes, start, end, path)
-  const result = scanner.scan()
+  const result = scanner.scan(bytes, start, end, path)
   if (!result.ok) return result
   const { fieldStart, fieldKind } = scanner
   if (fieldKind === 'text') return { ok: true, length: unescapeText(bytes, fieldStart, out, at) - at }
@@ -62,6 +62,9 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const LITERALS = ['true', 'false', 'null']
+const NO_BYTES = new Uint8Array(0)
+const NO_PATH: FieldPath = []
+const OK = { ok: true } as const
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0x0a
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39
@@ -70,12 +73,15 @@ class LineScanner {
   /** What the path led to: nothing, a string (`fieldStart` is behind its quote), or another value. */
   fieldKind: 'none' | 'text' | 'other' = 'none'
   fieldStart = 0
-  private readonly bytes: Uint8Array
-  private readonly start: number
-  private readonly end: number
-  private readonly path: readonly (Uint8Array | number)[]
-  private at: number
+  private bytes: Uint8Array = NO_BYTES
+  private end = 0
+  private asked = NO_PATH
+  /** `asked` with its keys in UTF-8. */
+  private path: readonly (Uint8Array | number)[] = []
+  private at = 0
   private hasHighBytes = false
+  /** How many containers are open. */
+  private depth = 0
   /** Of each open container whether it is an object. */
   private readonly isObject: boolean[] = []
   /** Element number in each open array. */
@@ -88,23 +94,41 @@ class LineScanner {
   private isFirst = false
   private isComplete = false
 
-  constructor(bytes: Uint8Array, start: number, end: number, path: FieldPath) {
-    this.bytes = bytes
-    this.start = start
-    this.end = end
-    this.at = start
-    const encoder = new TextEncoder()
-    this.path = path.map(part => (typeof part === 'string' ? encoder.encode(part) : part))
+  scan(bytes: Uint8Array, start: number, end: number, path: FieldPath): ScanResult {
+    this.begin(bytes, start, end, path)
+    const result = this.scanRecord(start)
+    // A scanner lives for ever; it must not keep a batch alive.
+    this.bytes = NO_BYTES
+    return result
   }
 
-  scan(): ScanResult {
+  private begin(bytes: Uint8Array, start: number, end: number, path: FieldPath): void {
+    if (path !== this.asked) {
+      const encoder = new TextEncoder()
+      this.path = path.map(part => (typeof part === 'string' ? encoder.encode(part) : part))
+      this.asked = path
+    }
+    this.bytes = bytes
+    this.end = end
+    this.at = start
+    this.fieldKind = 'none'
+    this.fieldStart = 0
+    this.hasHighBytes = false
+    this.depth = 0
+    this.onPath = 0
+    this.isOnPath = true
+    this.isFirst = false
+    this.isComplete = false
+  }
+
+  private scanRecord(start: number): ScanResult {
     this.skipSpaces()
-    if (this.at >= this.end) return { ok: false, code: 'LINE_BLANK', offset: this.start, message: 'the line is blank' }
+    if (this.at >= this.end) return { ok: false, code: 'LINE_BLANK', offset: start, message: 'the line is blank' }
     const message = this.scanValues()
     if (message !== undefined) return { ok: false, code: 'JSON_INVALID', offset: Math.min(this.at, this.end), message }
-    const invalid = this.hasHighBytes ? firstInvalidUtf8(this.bytes, this.start, this.end) : -1
+    const invalid = this.hasHighBytes ? firstInvalidUtf8(this.bytes, start, this.end) : -1
     if (invalid >= 0) return { ok: false, code: 'UTF8_INVALID', offset: invalid, message: 'bytes that are not UTF-8' }
-    return { ok: true }
+    return OK
   }
 
   private peek(): number {
@@ -130,7 +154,7 @@ class LineScanner {
   private scanValueStart(): string | undefined {
     this.skipSpaces()
     const byte = this.peek()
-    const isField = this.isOnPath && this.isObject.length === this.path.length
+    const isField = this.isOnPath && this.depth === this.path.length
     // Reached again through a repeated key: what was found before does not count.
     if (this.isOnPath) this.fieldKind = 'none'
     if (isField) {
@@ -146,9 +170,9 @@ class LineScanner {
   private closeCompleted(): string | undefined {
     for (;;) {
       this.skipSpaces()
-      this.isComplete = this.isObject.length === 0
+      this.isComplete = this.depth === 0
       if (this.isComplete) return this.at < this.end ? 'more after the value' : undefined
-      if (this.peek() !== (this.isObject.at(-1)! ? CLOSE_BRACE : CLOSE_BRACKET)) return undefined
+      if (this.peek() !== (this.isObject[this.depth - 1]! ? CLOSE_BRACE : CLOSE_BRACKET)) return undefined
       this.close()
       this.isFirst = false
     }
@@ -157,33 +181,33 @@ class LineScanner {
   /** What stands between two values: a comma unless the container was just opened, and a key in an object. */
   private scanSeparator(): string | undefined {
     if (this.isComplete) return undefined
-    const inObject = this.isObject.at(-1)!
+    const { depth } = this
+    const inObject = this.isObject[depth - 1]!
     if (!this.isFirst) {
       if (this.peek() !== COMMA) return `neither a comma nor the end of the ${inObject ? 'object' : 'array'}`
       this.at++
-      this.counts[this.counts.length - 1]!++
+      this.counts[depth - 1]!++
       this.skipSpaces()
     }
-    const depth = this.isObject.length
     const part = this.onPath === depth ? this.path[depth - 1] : undefined
-    this.isOnPath = part !== undefined && part === this.counts.at(-1) && !inObject
+    this.isOnPath = part !== undefined && part === this.counts[depth - 1] && !inObject
     return inObject ? this.scanKey(part) : undefined
   }
 
   private open(isObject: boolean, isOnPath: boolean): string | undefined {
-    if (this.isObject.length === DEPTH_LIMIT) return `containers nested deeper than ${DEPTH_LIMIT}`
+    if (this.depth === DEPTH_LIMIT) return `containers nested deeper than ${DEPTH_LIMIT}`
     this.at++
-    this.isObject.push(isObject)
-    this.counts.push(0)
-    if (isOnPath) this.onPath = this.isObject.length
+    this.isObject[this.depth] = isObject
+    this.counts[this.depth] = 0
+    this.depth++
+    if (isOnPath) this.onPath = this.depth
     return undefined
   }
 
   private close(): void {
     this.at++
-    this.isObject.pop()
-    this.counts.pop()
-    this.onPath = Math.min(this.onPath, this.isObject.length)
+    this.depth--
+    this.onPath = Math.min(this.onPath, this.depth)
   }
 
   private scanKey(wanted: Uint8Array | number | undefined): string | undefined {
@@ -199,9 +223,14 @@ class LineScanner {
   }
 
   private keyIs(wanted: Uint8Array, from: number): boolean {
-    const key = new Uint8Array(this.at - from)
-    const length = unescapeText(this.bytes, from, key, 0)
-    return length === wanted.length && wanted.every((byte, i) => byte === key[i])
+    const { bytes } = this
+    const to = this.at - 1
+    // An escape is longer than what it stands for: only a key with escapes may be longer than the one that is wanted.
+    if (to - from > wanted.length && hasEscape(bytes, from, to)) {
+      const key = new Uint8Array(to - from)
+      return isEqual(wanted, key, 0, unescapeText(bytes, from, key, 0))
+    }
+    return isEqual(wanted, bytes, from, to) && !hasEscape(bytes, from, to)
   }
 
   private scanString(): string | undefined {
@@ -253,6 +282,19 @@ class LineScanner {
     this.at += literal.length
     return undefined
   }
+}
+
+const scanner = new LineScanner()
+
+function hasEscape(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (bytes[at] === BACKSLASH) return true
+  return false
+}
+
+function isEqual(wanted: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
+  if (to - from !== wanted.length) return false
+  for (let i = 0; i < wanted.length; i++) if (wanted[i] !== bytes[from + i]) return false
+  return true
 }
 
 /** What a one-letter escape stands for. */

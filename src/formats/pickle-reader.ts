@@ -88,14 +88,15 @@ export class PairListReader {
 
   private run(opcode: number, bytes: Uint8Array, position: number, length: number): void {
     if (!this.protocolSeen && opcode !== OP.PROTO) this.fail(position, 'no protocol number at the start')
-    const argument = (): number => littleEndian(bytes, position + 1, length - 1)
+    // Of use to most opcodes; a function that computes it on demand would be an object an opcode.
+    const argument = littleEndian(bytes, position + 1, length - 1)
     switch (opcode) {
       case OP.BININT1:
       case OP.BININT2:
-        this.pushInteger(argument(), position)
+        this.pushInteger(argument, position)
         break
       case OP.BININT:
-        this.pushInteger(withoutSign(argument(), 4), position)
+        this.pushInteger(withoutSign(argument, 4), position)
         break
       case OP.LONG1:
         this.pushInteger(withoutSign(littleEndian(bytes, position + 2, length - 2), length - 2), position)
@@ -110,11 +111,11 @@ export class PairListReader {
         break
       case OP.BINPUT:
       case OP.LONG_BINPUT:
-        this.remember(argument(), position)
+        this.remember(argument, position)
         break
       case OP.BINGET:
       case OP.LONG_BINGET:
-        this.recall(argument(), position)
+        this.recall(argument, position)
         break
       case OP.MARK:
       case OP.APPENDS:

@@ -65,7 +65,9 @@ export class PairListPickler {
   /** The open frame, its header's room in front. */
   private readonly frame = new Uint8Array(FRAME_HEADER_BYTES + FRAME_TARGET_BYTES + FRAME_SLACK_BYTES)
   private end = FRAME_HEADER_BYTES
-  private finished: Uint8Array[] = [Uint8Array.of(OP.PROTO, 4)]
+  /** What `take` has not yet fetched: the first bytes of memory that is used again. */
+  private finished = Uint8Array.of(OP.PROTO, 4)
+  private finishedBytes = 2
   private pairCount = 0
   private firstA = 0
   private firstB = 0
@@ -79,7 +81,7 @@ export class PairListPickler {
     }
     this.frame.set(from.frame, FRAME_HEADER_BYTES)
     this.end += from.frame.length
-    this.finished = []
+    this.finishedBytes = 0
     this.pairCount = from.pairCount
     this.firstA = from.firstA
     this.firstB = from.firstB
@@ -114,15 +116,15 @@ export class PairListPickler {
     this.writePair(a, b)
   }
 
-  /** The bytes that are final so far, in order, each piece handed out once. The caller owns them. */
-  take(): Uint8Array[] {
-    const pieces = this.finished
-    this.finished = []
-    return pieces
+  /** The bytes that became final since the last call. Valid until the next pair is pushed. */
+  take(): Uint8Array {
+    const taken = this.finished.subarray(0, this.finishedBytes)
+    this.finishedBytes = 0
+    return taken
   }
 
   /** Ends the list and returns the remaining bytes. Nothing may be pushed afterwards. */
-  finish(): Uint8Array[] {
+  finish(): Uint8Array {
     if (this.pairCount === 1) {
       this.writePair(this.firstA, this.firstB)
       this.frame[this.end++] = OP.APPEND
@@ -179,11 +181,22 @@ export class PairListPickler {
     if (byteLength >= FRAME_MIN_BYTES) {
       this.frame[0] = OP.FRAME
       new DataView(this.frame.buffer).setBigUint64(1, BigInt(byteLength), true)
-      this.finished.push(this.frame.slice(0, this.end))
+      this.addFinished(this.frame.subarray(0, this.end))
     } else {
-      this.finished.push(this.frame.slice(FRAME_HEADER_BYTES, this.end))
+      this.addFinished(this.frame.subarray(FRAME_HEADER_BYTES, this.end))
     }
     this.end = FRAME_HEADER_BYTES
+  }
+
+  private addFinished(bytes: Uint8Array): void {
+    const needed = this.finishedBytes + bytes.length
+    if (needed > this.finished.length) {
+      const larger = new Uint8Array(Math.max(needed, 2 * this.finished.length))
+      larger.set(this.finished.subarray(0, this.finishedBytes))
+      this.finished = larger
+    }
+    this.finished.set(bytes, this.finishedBytes)
+    this.finishedBytes = needed
   }
 }
 
@@ -194,12 +207,8 @@ function bitLength(value: number): number {
 /** Writes a whole list. @throws PICKLE_INVALID for what is not an integer from 0 to 2^53 - 1 */
 export function writePairList(pairs: Iterable<readonly [number, number]>): Uint8Array {
   const pickler = new PairListPickler()
-  const pieces: Uint8Array[] = []
-  for (const [a, b] of pairs) {
-    pickler.push(a, b)
-    pieces.push(...pickler.take())
-  }
-  return concatenate([...pieces, ...pickler.finish()])
+  for (const [a, b] of pairs) pickler.push(a, b)
+  return pickler.finish()
 }
 
 export function concatenate(pieces: readonly Uint8Array[]): Uint8Array {

@@ -41,10 +41,10 @@ function fuseLine(chain: CheckedChain): CheckedChain | undefined {
   const { steps } = chain
   const names = steps.map(step => step.name)
   if (sameNames(names, [...HEAD, 'write-index']) && canHead(steps)) {
-    return { ...chain, steps: [rangesStep(steps.slice(0, 3), undefined), linesStep(), steps[3]!] }
+    return { ...chain, steps: [rangesStep(steps.slice(0, 3), true), linesStep(), steps[3]!] }
   }
   if (sameNames(names, [...HEAD, ...PACKING, 'write-pbin']) && canHead(steps) && canPack(steps.slice(3))) {
-    return { ...chain, steps: [rangesStep(steps.slice(0, 5), steps.slice(3, 5)), tokensStep(), steps[5]!] }
+    return { ...chain, steps: [rangesStep(steps.slice(0, 5), false, steps.slice(3, 5)), tokensStep(), steps[5]!] }
   }
   return undefined
 }
@@ -57,7 +57,7 @@ function fuseFork(chain: CheckedChain): CheckedChain | undefined {
   const index = fork.find(branch => sameNames(namesOf(branch), ['write-index']))
   const packing = fork.find(branch => sameNames(namesOf(branch), [...PACKING, 'write-pbin']))
   if (index === undefined || packing === undefined || !canPack(packing.steps)) return undefined
-  const fused = rangesStep([...steps, ...packing.steps.slice(0, 2)], packing.steps.slice(0, 2))
+  const fused = rangesStep([...steps, ...packing.steps.slice(0, 2)], true, packing.steps.slice(0, 2))
   return {
     merge: [],
     steps: [fused],
@@ -87,15 +87,16 @@ function canPack([extract, tokenize]: readonly CheckedStep[]): boolean {
   return compileJq(String(extract!.options.field))?.path !== undefined
 }
 
-function rangesStep(steps: readonly CheckedStep[], packing: readonly CheckedStep[] | undefined): FusedStep {
+function rangesStep(steps: readonly CheckedStep[], index: boolean, packing: readonly CheckedStep[] = []): FusedStep {
   const [file, lines] = steps as [CheckedStep, CheckedStep]
-  const [extract, tokenize] = packing ?? []
+  const [extract, tokenize] = packing
   const faulty = steps.filter(step => 'faulty' in step.options)
   const { workers } = (tokenize?.options ?? {}) as { workers?: number }
   const options: ReadRangesOptions = {
     path: String(file.options.path),
     max_line_bytes: Number(lines.options.max_line_bytes),
     workers,
+    index,
     pack:
       extract === undefined || tokenize === undefined
         ? undefined

@@ -73,21 +73,32 @@ export class PackedFile {
     return viewTokens(bytes, tokenBytes)
   }
 
-  /** Documents as [first token, token count, ...], a block at a time, in the file's order. */
+  /**
+   * Documents as [first token, token count, ...], a block at a time, in the file's order. A block is valid until the next
+   * is asked for.
+   */
   async *documents(): AsyncGenerator<Float64Array> {
     const { tokenBytes } = this.header
-    let blocks: Float64Array[] = []
-    const reader = createPbinIndexReader(this.header, pairs => blocks.push(pairs.map(bytes => bytes / tokenBytes)), {
-      file: this.path,
-    })
+    let block = new Float64Array(0)
+    let length = 0
+    const take = (pairs: Float64Array): void => {
+      if (length + pairs.length > block.length) {
+        const larger = new Float64Array(2 * block.length + pairs.length)
+        larger.set(block)
+        block = larger
+      }
+      // `map` would make an object of every number.
+      for (let entry = 0; entry < pairs.length; entry++) block[length++] = pairs[entry]! / tokenBytes
+    }
+    const reader = createPbinIndexReader(this.header, take, { file: this.path })
     const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
     for (let position = pbinIndexOffset(this.header); position < this.fileBytes; ) {
       const bytesRead = await readAt({ path: this.path, handle: this.handle }, chunk, position)
       if (bytesRead === 0) break
       position += bytesRead
       reader.feed(chunk.subarray(0, bytesRead))
-      yield* blocks
-      blocks = []
+      if (length > 0) yield block.subarray(0, length)
+      length = 0
     }
     reader.end()
   }

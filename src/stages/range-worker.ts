@@ -1,6 +1,6 @@
 /**
  * The workers' side of `read-ranges`: read one range of a file, check its lines, take the field's text and encode it, all
- * inside the kernel's memory; reply with tokens, the table of lines, and what is wrong with those that are faulty.
+ * inside the kernel's memory; reply with tokens, the places of lines, and what is wrong with those that are faulty.
  */
 import { workerData } from 'node:worker_threads'
 import { move, transferableSymbol, valueSymbol } from 'piscina'
@@ -37,8 +37,10 @@ export interface RangePacking extends TokenizerSetup {
 
 /** The lines that start in the range are the task's. */
 export interface RangeTask extends FileRange {
-  /** Where the tokens go if they fit: memory that is used again needs no garbage collector. */
-  readonly slot: SharedArrayBuffer | undefined
+  /** Whether the places of the lines are asked for. */
+  readonly index: boolean
+  /** Where the reply's arrays go if they fit: memory that is used again needs no garbage collector. */
+  readonly slot: SharedArrayBuffer
   /** Pieces are the range's lines, from 0. */
   readonly care: Care
 }
@@ -47,19 +49,17 @@ export interface RangeTask extends FileRange {
 export type RangeFault = Omit<RecordFault, 'file'>
 
 export interface RangeReply {
-  /** Offset in the file of the range's first line. */
+  /** What `places` are counted from: an offset in the file. */
   readonly byteOffset: number
+  /** Of the range's lines. */
   readonly byteLength: number
   /** Lines that start in the range, faulty ones included. */
   readonly lineCount: number
-  /** Valid lines, from byteOffset on, and their numbers from 0. */
-  readonly starts: Uint32Array
-  readonly ends: Uint32Array
-  readonly lines: Uint32Array
+  /** Of the valid lines, where they are asked for. */
+  readonly places: { readonly starts: Uint32Array; readonly ends: Uint32Array } | undefined
   readonly faults: readonly RangeFault[]
   /** Of the lines that are documents; undefined when nothing is packed. */
-  readonly tokens: TokenArray | undefined
-  readonly lengths: Uint32Array | undefined
+  readonly documents: { readonly tokens: TokenArray; readonly lengths: Uint32Array } | undefined
 }
 
 const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
@@ -76,9 +76,9 @@ async function readRange(task: RangeTask, beacon: Beacon): Promise<unknown> {
   const range = loadRange(kernel.lines, task)
   beacon.begin(WHOLE, range.bytes.length)
   const reply = kernel.work(task, range, beacon)
-  const arrays = [reply.starts, reply.ends, reply.lines, reply.tokens, reply.lengths]
+  const arrays = [...Object.values(reply.places ?? {}), ...Object.values(reply.documents ?? {})]
   // Shared memory is not moved: it stays where both threads see it.
-  const buffers = arrays.flatMap(array => (array?.buffer instanceof ArrayBuffer ? [array.buffer] : []))
+  const buffers = arrays.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []))
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
 }
 export default workerFunction(readRange)
@@ -94,13 +94,13 @@ async function openKernel(): Promise<RangeKernel> {
 
 function scanningKernel(): RangeKernel {
   const lines = createLineKernel({ wasm: kernelModule() })
-  const scan = (bytes: Uint8Array, start: number, end: number): ScannedLines => lines.scan(bytes, start, end)
+  const scanOne = (bytes: Uint8Array, start: number, end: number): ScannedLines => kept(lines.scan(bytes, start, end))
   return {
     lines,
     work(task, range, beacon) {
-      if (!task.care.pieceByPiece) return replyFor(task, range, scan(range.bytes, range.first, range.stop), [])
+      if (!task.care.pieceByPiece) return replyFor(task, range, lines.scan(range.bytes, range.first, range.stop), [])
       const copy = copied(range)
-      return replyFor(task, copy, joinScanned(lineByLine(copy, task.care, beacon, scan)), [])
+      return replyFor(task, copy, joinScanned(lineByLine(copy, task.care, beacon, scanOne)), [])
     },
   }
 }
@@ -111,21 +111,17 @@ function packingKernel({ path, tokenBytes }: RangePacking, { file, endOfDocument
   const lines = createPackKernel({ tokenizer, field: path, eodId: endOfDocumentId, width })
   const packOne = (bytes: Uint8Array, start: number, end: number): PackedLines => {
     const packed = lines.pack(bytes, start, end)
-    return { ...packed, tokens: packed.tokens.slice() }
+    return { ...kept(packed), tokens: packed.tokens.slice(), lengths: packed.lengths.slice() }
   }
-  const reply = (task: RangeTask, range: LoadedRange, packed: PackedLines): RangeReply => ({
-    ...replyFor(task, range, packed, path),
-    ...documentsOf(packed, task.slot),
-  })
   return {
     lines,
     work(task, range, beacon) {
       // A tokenizer that is slow anyway loses nothing by showing each line.
       if (tokenizer.how.fast && !task.care.pieceByPiece) {
-        return reply(task, range, lines.pack(range.bytes, range.first, range.stop))
+        return replyFor(task, range, lines.pack(range.bytes, range.first, range.stop), path)
       }
       const copy = copied(range)
-      return reply(task, copy, joinPacked(lineByLine(copy, task.care, beacon, packOne), width))
+      return replyFor(task, copy, joinPacked(lineByLine(copy, task.care, beacon, packOne), width), path)
     },
   }
 }
@@ -133,15 +129,24 @@ function packingKernel({ path, tokenBytes }: RangePacking, { file, endOfDocument
 /** Out of the kernel's memory, which is used for single lines then. */
 const copied = (range: LoadedRange): LoadedRange => ({ ...range, bytes: range.bytes.slice() })
 
-function replyFor(task: RangeTask, range: LoadedRange, scanned: ScannedLines, path: FieldPath): RangeReply {
+/** For longer than to the kernel's next call. */
+function kept({ lineStarts, lineEnds, statuses }: ScannedLines): ScannedLines {
+  return { lineStarts: lineStarts.slice(), lineEnds: lineEnds.slice(), statuses: statuses.slice() }
+}
+
+function replyFor(
+  task: RangeTask,
+  range: LoadedRange,
+  scanned: ScannedLines | PackedLines,
+  path: FieldPath,
+): RangeReply {
   const { lineStarts, lineEnds, statuses } = scanned
+  const slot = new Slot(task.slot)
   // A line that kills the tokenizer's worker stays a line of the index; one that kills the check itself does not.
   const isValid = (status: number): boolean =>
     status === 0 || (status === POISONED ? packing !== null : status >= FIRST_FIELD_STATUS)
-  const allValid = statuses.every(isValid)
-  const chosen = (values: Uint32Array): Uint32Array =>
-    allValid ? values : values.filter((_, line) => isValid(statuses[line]!))
-  const fromFirst = (values: Uint32Array): Uint32Array => chosen(values).map(value => value - range.first)
+  const placesOf = (values: Uint32Array): Uint32Array =>
+    slot.put(statuses.every(isValid) ? values : values.filter((_, line) => isValid(statuses[line]!)))
   const faults: RangeFault[] = []
   for (let line = 0; line < statuses.length; line++) {
     if (statuses[line] === 0) continue
@@ -162,15 +167,12 @@ function replyFor(task: RangeTask, range: LoadedRange, scanned: ScannedLines, pa
     })
   }
   return {
-    byteOffset: range.origin + range.first,
+    byteOffset: range.origin,
     byteLength: range.stop - range.first,
     lineCount: statuses.length + (range.overlong ? 1 : 0),
-    starts: fromFirst(lineStarts),
-    ends: fromFirst(lineEnds),
-    lines: chosen(Uint32Array.from(lineStarts, (_, line) => line)),
+    documents: 'tokens' in scanned ? documentsOf(scanned, slot) : undefined,
+    places: task.index ? { starts: placesOf(lineStarts), ends: placesOf(lineEnds) } : undefined,
     faults,
-    tokens: undefined,
-    lengths: undefined,
   }
 }
 
@@ -205,21 +207,30 @@ function poisonFault({ bytes, origin }: LoadedRange, start: number, end: number,
   return { code, message, line, byteOffset: origin + start, record: bytes.slice(start, end) }
 }
 
-/** The kernel's tokens are valid until its next call: what is sent is a copy. */
-function documentsOf(
-  { tokens, lengths, statuses }: PackedLines,
-  slot: SharedArrayBuffer | undefined,
-): Pick<RangeReply, 'tokens' | 'lengths'> {
+function documentsOf({ tokens, lengths, statuses }: PackedLines, slot: Slot): RangeReply['documents'] {
   const areAll = statuses.every(status => status === 0)
   return {
-    tokens: slot !== undefined && tokens.byteLength <= slot.byteLength ? copyInto(slot, tokens) : tokens.slice(),
-    lengths: areAll ? lengths.slice() : lengths.filter((_, line) => statuses[line] === 0),
+    tokens: slot.put(tokens),
+    lengths: slot.put(areAll ? lengths : lengths.filter((_, line) => statuses[line] === 0)),
   }
 }
 
-function copyInto(slot: SharedArrayBuffer, tokens: TokenArray): TokenArray {
-  const View = tokens.constructor as new (buffer: SharedArrayBuffer, offset: number, length: number) => TokenArray
-  const copy = new View(slot, 0, tokens.length)
-  copy.set(tokens)
-  return copy
+/** Copies out of the kernel's memory, which is used again, into a task's. */
+class Slot {
+  private readonly memory: SharedArrayBuffer
+  private end = 0
+
+  constructor(memory: SharedArrayBuffer) {
+    this.memory = memory
+  }
+
+  put<Values extends TokenArray>(values: Values): Values {
+    const start = (this.end + 3) & ~3
+    if (start + values.byteLength > this.memory.byteLength) return values.slice() as Values
+    this.end = start + values.byteLength
+    const View = values.constructor as new (buffer: SharedArrayBuffer, offset: number, length: number) => Values
+    const copy = new View(this.memory, start, values.length)
+    copy.set(values)
+    return copy
+  }
 }

@@ -11,7 +11,7 @@ import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 
 export const RANGE_WORKER = new URL('./range-worker.js', import.meta.url)
 /** A range must hold a line of the limit's length, so the limit must not be below this. */
-export const RANGE_BYTES = 4 << 20
+export const RANGE_BYTES = 2 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
 /** What all workers together may have under way: a kill costs that much again. */

@@ -65,19 +65,24 @@ export async function* tokenBatches(
   from = 0,
 ): AsyncGenerator<{ tokens: TokenArray; lengths: Uint32Array }> {
   for await (const { start, count, lengths } of documentRuns(file, limit, from)) {
-    yield { tokens: file.readTokens(start, count), lengths: Uint32Array.from(lengths) }
+    yield { tokens: file.readTokens(start, count), lengths: lengths.slice() }
   }
 }
 
 interface DocumentRun {
-  start: number
-  count: number
-  lengths: number[]
+  readonly start: number
+  readonly count: number
+  /** A view of memory that is used again: valid until the next run. */
+  readonly lengths: Uint32Array
 }
 
 /** Documents that stand one behind the other, up to about BATCH_TOKENS tokens together. */
 async function* documentRuns(file: PackedFile, limit: number | undefined, from: number): AsyncGenerator<DocumentRun> {
-  let run: DocumentRun = { start: 0, count: 0, lengths: [] }
+  let lengths = new Uint32Array(1024)
+  let documents = 0
+  let start = 0
+  let count = 0
+  const run = (): DocumentRun => ({ start, count, lengths: lengths.subarray(0, documents) })
   const end = limit ?? Number.POSITIVE_INFINITY
   let document = 0
   for await (const block of file.documents()) {
@@ -85,16 +90,25 @@ async function* documentRuns(file: PackedFile, limit: number | undefined, from: 
       if (document < from) continue
       const first = block[entry]!
       const length = block[entry + 1]!
-      const follows = run.start + run.count === first && run.count + length <= BATCH_TOKENS
-      if (run.lengths.length > 0 && !follows) {
-        yield run
-        run = { start: first, count: 0, lengths: [] }
-      } else if (run.lengths.length === 0) {
-        run.start = first
+      const follows = start + count === first && count + length <= BATCH_TOKENS
+      if (documents > 0 && !follows) {
+        yield run()
+        documents = 0
       }
-      run.count += length
-      run.lengths.push(length)
+      if (documents === 0) {
+        start = first
+        count = 0
+      }
+      if (documents === lengths.length) lengths = doubled(lengths)
+      lengths[documents++] = length
+      count += length
     }
   }
-  if (run.lengths.length > 0) yield run
+  if (documents > 0) yield run()
+}
+
+function doubled(values: Uint32Array): Uint32Array<ArrayBuffer> {
+  const twice = new Uint32Array(2 * values.length)
+  twice.set(values)
+  return twice
 }

@@ -5,7 +5,7 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import type { Batch, LineBatch, LineCursor, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { FaultHandler, faultOptions } from './faults.js'
 import { inOrder } from './in-order.js'
 import { leaveOutPoison } from './leave-out-poison.js'
@@ -17,11 +17,15 @@ import { type SourceStage, type StageContext, source, type TransformStage, trans
 import { askForTokenizer, slownessNote } from './tokenizer-setup.js'
 import type { Workers } from './worker-pool.js'
 
+/** Bytes of memory for what comes of a byte of a range: enough for the tokens and tables of any but the shortest lines. */
+const SLOT_FACTOR = 2
+
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
   path: z.string().min(1).describe('the JSONL file'),
   max_line_bytes: z.int().min(RANGE_BYTES).describe('a longer line is a faulty record'),
   workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
+  index: z.boolean().describe('whether the places of the lines are asked for'),
   pack: z
     .strictObject({
       field: z.array(z.union([z.string(), z.int()])).describe('path of the field to tokenize'),
@@ -33,7 +37,7 @@ export const readRangesOptions = z.strictObject({
         .describe('bytes of a token'),
     })
     .optional()
-    .describe('what to do with the lines beside checking them'),
+    .describe('how to make tokens of the lines; only checked when absent'),
   faults: z
     .record(z.enum(['read-lines', 'validate-json', 'extract-text', 'tokenize-batches']), faultSchema)
     .describe('the policies of the stages in whose place this one stands'),
@@ -43,8 +47,8 @@ export type ReadRangesOptions = z.output<typeof readRangesOptions>
 /** What came of one range; the branches of a fork take the part that they are for. */
 export interface RangeBatch extends Batch {
   readonly kind: 'range'
-  /** Its `bytes` are empty: who needs them is not fused. */
-  readonly lines: LineBatch
+  /** Where they were asked for. */
+  readonly lines: LinePlaces | undefined
   readonly tokens: TokenBatch | undefined
 }
 
@@ -53,10 +57,10 @@ export function readRanges(options: ReadRangesOptions, worker: URL = RANGE_WORKE
   return source('read-ranges', context => ranges(options, worker, context))
 }
 
-/** The lines of ranges, for `write-index`. */
-export function linesOfRanges(): TransformStage<RangeBatch, LineBatch> {
+/** The places of the lines of ranges, for `write-index`. */
+export function linesOfRanges(): TransformStage<RangeBatch, LinePlaces> {
   return transform('lines-of-ranges', async function* (input) {
-    for await (const { lines } of input) yield lines
+    for await (const { lines } of input) if (lines !== undefined) yield lines
   })
 }
 
@@ -84,14 +88,14 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
     const { journal } = context
     const cursor = journal?.cursor<LineCursor>()
     const tasks = tasksFor(ranges.bytes, cursor?.byteOffset ?? 0, common)
-    const run = taskRunner(workers, setup !== undefined)
+    const run = taskRunner(workers, SLOT_FACTOR * ranges.bytes, options.index)
     const check = regularCheck(path, handle, stats)
     let firstLine = cursor?.line ?? 1
     for await (const { reply, task, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
       // What looks like a faulty record may be a file that is being written.
       await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, task.number, firstLine, path, facts?.identity, release)
+      const batch = batchOf(reply, task.number, path, facts?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
@@ -125,65 +129,62 @@ async function* tasksFor(
 interface Done {
   readonly reply: RangeReply
   readonly task: Task
-  /** Gives the memory of the reply's tokens back. */
-  readonly release: (() => void) | undefined
+  /** Gives the memory of the reply's arrays back. */
+  readonly release: () => void
 }
 
-/** Gives tasks to the workers, each with memory for its tokens. */
-function taskRunner(workers: Workers, packs: boolean): (task: Task) => Promise<Done> {
+/** Gives tasks to the workers, each with memory for what comes of it. */
+function taskRunner(workers: Workers, slotBytes: number, index: boolean): (task: Task) => Promise<Done> {
   const free: SharedArrayBuffer[] = []
   return async task => {
     const { number: _, byteLength: __, ...range } = task
     const where = { file: task.file, byteOffset: task.start }
-    let slot: SharedArrayBuffer | undefined
+    let slot: SharedArrayBuffer
     const { reply } = await leaveOutPoison<RangeReply>(care => {
       // Never that of an attempt before: its worker may not have ended yet.
-      slot = packs ? (free.pop() ?? new SharedArrayBuffer(RANGE_BYTES)) : undefined
-      return workers.run('default', { ...range, slot, care } satisfies RangeTask)
+      slot = free.pop() ?? new SharedArrayBuffer(slotBytes)
+      return workers.run('default', { ...range, index, slot, care } satisfies RangeTask)
     }, where)
-    return { reply, task, release: slot === undefined ? undefined : () => void free.push(slot!) }
+    return { reply, task, release: () => void free.push(slot) }
   }
 }
 
-const NO_BYTES = new Uint8Array(0)
-
+/** @param release to be called when what takes the lines and what takes the tokens are both done */
 function batchOf(
-  reply: RangeReply,
+  { byteLength, byteOffset, places, documents }: RangeReply,
   number: number,
-  firstLine: number,
   source: string,
   tokenizer: TokenizerIdentity | undefined,
-  release: (() => void) | undefined,
+  release: () => void,
 ): RangeBatch {
-  const { byteLength, byteOffset, starts, ends, lines, tokens, lengths } = reply
+  let users = (places === undefined ? 0 : 1) + (documents === undefined ? 0 : 1)
+  const done = (): void => {
+    if (--users === 0) release()
+  }
   return {
     kind: 'range',
     number,
     byteLength,
-    lines: { kind: 'lines', number, byteLength, bytes: NO_BYTES, byteOffset, starts, ends, lines, firstLine, source },
-    tokens:
-      tokens === undefined || lengths === undefined
-        ? undefined
-        : {
-            kind: 'tokens',
-            number,
-            byteLength: tokens.byteLength,
-            tokens,
-            lengths,
-            tokenizer,
-            ...(release === undefined ? {} : { release }),
-          },
+    lines: places && { kind: 'lines', number, byteLength, byteOffset, ...places, source, release: done },
+    tokens: documents && {
+      kind: 'tokens',
+      number,
+      byteLength: documents.tokens.byteLength,
+      ...documents,
+      tokenizer,
+      release: done,
+    },
   }
 }
 
 function withMark({ lines, tokens, ...batch }: RangeBatch, mark: Mark): RangeBatch {
-  return { ...batch, lines: { ...lines, mark }, tokens: tokens && { ...tokens, mark }, mark }
+  return { ...batch, lines: lines && { ...lines, mark }, tokens: tokens && { ...tokens, mark }, mark }
 }
 
 /** Lines that came are delivered or reported: anything else is a defect. */
-function checkTotals({ lineCount, faults, tokens }: RangeReply, batch: RangeBatch): void {
-  const delivered = tokens === undefined ? batch.lines.starts.length : batch.tokens!.lengths.length
-  if (lineCount === delivered + faults.length) return
+function checkTotals({ lineCount, faults }: RangeReply, { lines, tokens }: RangeBatch): void {
+  const delivered = tokens === undefined ? lines?.starts.length : tokens.lengths.length
+  if (delivered === undefined || lineCount === delivered + faults.length) return
   throw new PenstockError(
     'TOTALS_MISMATCH',
     `${lineCount} lines came, ${delivered} were delivered, ${faults.length} reported`,

@@ -3,6 +3,7 @@
  * is sent. Slots are used again; their number is the number of batches that may be under way.
  *
  * Layout: (documents + 1) u32 offsets | text | padding to 4 | room for tokens, u32
+ * When the tokens are there, their number in each document stands in the place of the offsets.
  */
 import type { DocumentBatch } from '../formats/batches.js'
 
@@ -42,12 +43,17 @@ export class SlotPool {
   }
 }
 
-/** The documents of a slot, copied out of the shared memory: decoders refuse views of it. */
-export function readDocumentsFrom(slot: Slot): { bytes: Uint8Array; offsets: Uint32Array } {
+/** The documents of a slot, as views of the shared memory. */
+export function documentsIn(slot: Slot): { bytes: Uint8Array; offsets: Uint32Array } {
   return {
-    bytes: new Uint8Array(slot.memory, 4 * (slot.documents + 1), slot.textBytes).slice(),
-    offsets: new Uint32Array(slot.memory, 0, slot.documents + 1).slice(),
+    bytes: new Uint8Array(slot.memory, 4 * (slot.documents + 1), slot.textBytes),
+    offsets: new Uint32Array(slot.memory, 0, slot.documents + 1),
   }
+}
+
+/** The slot's room for the number of tokens of each document. */
+export function lengthsIn(slot: Slot): Uint32Array {
+  return new Uint32Array(slot.memory, 0, slot.documents)
 }
 
 /** The slot's room for tokens. */

@@ -13,7 +13,7 @@ import { inOrder } from './in-order.js'
 import { leaveOutPoison, type Poison } from './leave-out-poison.js'
 import { parseOptions } from './parse-options.js'
 import { type StageContext, type TransformStage, transform } from './stage.js'
-import { type Slot, SlotPool, tokensIn } from './token-slot.js'
+import { lengthsIn, type Slot, SlotPool, tokensIn } from './token-slot.js'
 import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
 import { askForTokenizer, slownessNote, tokenizerSetup } from './tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
@@ -100,8 +100,9 @@ async function* tokenized(
     const batches = length?.pad === undefined ? input : inPieces(input, documentsAtOnce(length.max_length))
     for await (const { batch, reply, slot, poison } of inOrder(batches, size + 1, work, context.signal)) {
       const tokens = tokensOf(reply, slot, tokenBytes, setup.tokenizerPath)
+      const all = lengthsIn(slot).slice()
       slots.release(slot)
-      const lengths = await withoutEmpty(batch, reply.lengths, poison, faults)
+      const lengths = await withoutEmpty(batch, all, poison, faults)
       context.count('tokens', tokens.length)
       yield {
         kind: 'tokens',
@@ -198,7 +199,7 @@ function tokensOf(
       file,
     })
   }
-  return WIDTHS[width].from(overflow ?? tokensIn(slot).subarray(0, tokenCount))
+  return new WIDTHS[width](overflow ?? tokensIn(slot).subarray(0, tokenCount))
 }
 
 /** The lengths of the documents that have tokens; each of the others is a faulty record. */
@@ -208,6 +209,7 @@ async function withoutEmpty(
   poison: readonly Poison[],
   faults: FaultHandler,
 ): Promise<Uint32Array> {
+  if (!lengths.includes(0)) return lengths
   for (let document = 0; document < lengths.length; document++) {
     if (lengths[document] !== 0) continue
     const { code, message } = poison.find(({ piece }) => piece === document) ?? EMPTY

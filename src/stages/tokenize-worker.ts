@@ -4,10 +4,10 @@
  */
 import type { TokenArray } from '../formats/batches.js'
 import { fittedLength, type LengthFit, type Surroundings, writeFitted } from '../tokenizer/fit-length.js'
-import type { Tokenizer } from '../tokenizer/index.js'
+import { FastTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js'
 import { type Beacon, WHOLE } from './beacon.js'
 import type { Care } from './leave-out-poison.js'
-import { readDocumentsFrom, type Slot, tokensIn } from './token-slot.js'
+import { documentsIn, lengthsIn, type Slot, tokensIn } from './token-slot.js'
 import { workerFunction } from './worker-errors.js'
 import { loadTokenizerEarly, workerTokenizer } from './worker-tokenizer.js'
 
@@ -21,9 +21,8 @@ export interface TokenizeTask {
   readonly care: Care
 }
 
+/** What does not stand in the slot. */
 export interface TokenizeReply {
-  /** Tokens of each document; 0 for a document that has none. */
-  readonly lengths: Uint32Array
   readonly tokenCount: number
   /** The largest id, to be checked against the width. */
   readonly maxId: number
@@ -37,25 +36,30 @@ async function tokenizeSlot({ slot, fit, care }: TokenizeTask, beacon: Beacon): 
   const { file, endOfDocumentId } = await workerTokenizer()
   const { tokenizer } = file
   beacon.begin(WHOLE, slot.textBytes)
-  const { bytes, offsets } = readDocumentsFrom(slot)
-  const isWhole = tokenizer.how.fast && !care.pieceByPiece
-  const encoded = isWhole
-    ? tokenizer.encodeBatch(bytes, offsets)
-    : encodeOneByOne(tokenizer, bytes, offsets, care, beacon)
+  const isWhole = tokenizer instanceof FastTokenizer && !care.pieceByPiece
+  const encoded = isWhole ? encodeWhole(tokenizer, slot) : encodeOneByOne(tokenizer, slot, care, beacon)
   const { tokens, lengths } = fit === undefined ? encoded : fitted(encoded, fit, tokenizer.around)
   return intoSlot(slot, tokens, lengths, { id: endOfDocumentId, mostTokens: mostTokens(fit) })
 }
 
 export default workerFunction(tokenizeSlot)
 
+/** Used again for each task: a worker that makes no garbage needs no memory for it. */
+let wholeLengths = new Uint32Array(0)
+
+/** Valid until the next call. */
+function encodeWhole(tokenizer: FastTokenizer, slot: Slot): Encoded {
+  if (wholeLengths.length < slot.documents) wholeLengths = new Uint32Array(2 * slot.documents)
+  const { bytes, offsets } = documentsIn(slot)
+  const tokens = tokenizer.encodeInPlace(bytes, offsets, wholeLengths)
+  return { tokens, lengths: wholeLengths.subarray(0, slot.documents) }
+}
+
 /** A poisoned document gets no tokens. */
-function encodeOneByOne(
-  tokenizer: Tokenizer,
-  bytes: Uint8Array,
-  offsets: Uint32Array,
-  { poison }: Care,
-  beacon: Beacon,
-): { tokens: Uint32Array; lengths: Uint32Array } {
+function encodeOneByOne(tokenizer: Tokenizer, slot: Slot, { poison }: Care, beacon: Beacon): Encoded {
+  const { offsets, bytes: shared } = documentsIn(slot)
+  // Decoders refuse shared memory.
+  const bytes = shared.slice()
   const leftOut = new Set(poison.map(({ piece }) => piece))
   const documents = Array.from({ length: offsets.length - 1 }, (_, document) => {
     const [start, end] = [offsets[document]!, offsets[document + 1]!]
@@ -102,7 +106,7 @@ interface End {
 /** Copies the tokens into the slot, an end-of-document token behind each document that does not end in one. */
 function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, { id: end, mostTokens }: End): TokenizeReply {
   const room = tokensIn(slot)
-  const lengths = new Uint32Array(counts.length)
+  const lengths = lengthsIn(slot)
   const fits = tokens.length + counts.length <= room.length
   const target = fits ? room : new Uint32Array(tokens.length + counts.length)
   let from = 0
@@ -110,6 +114,7 @@ function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, { id: end
   let maxId = 0
   for (let document = 0; document < counts.length; document++) {
     const count = counts[document]!
+    lengths[document] = 0
     if (count === 0) continue
     const start = to
     for (const stop = from + count; from < stop; from++, to++) {
@@ -123,5 +128,5 @@ function intoSlot(slot: Slot, tokens: TokenArray, counts: Uint32Array, { id: end
     }
     lengths[document] = to - start
   }
-  return { lengths, tokenCount: to, maxId, overflow: fits ? undefined : (target.slice(0, to) as Uint32Array) }
+  return { tokenCount: to, maxId, overflow: fits ? undefined : (target.slice(0, to) as Uint32Array) }
 }

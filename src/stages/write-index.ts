@@ -3,7 +3,7 @@
  * writes. Memory does not grow with the number of lines. Whole or absent, with a manifest beside it.
  */
 import * as z from 'zod'
-import type { LineBatch } from '../formats/batches.js'
+import type { LinePlaces } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'
 import type { PicklerState } from '../formats/pickle.js'
@@ -21,7 +21,7 @@ export const writeIndexOptions = z.strictObject({
 export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
-export function writeIndex(options: WriteIndexOptions): SinkStage<LineBatch> {
+export function writeIndex(options: WriteIndexOptions): SinkStage<LinePlaces> {
   const { path, if_exists } = parseOptions(writeIndexOptions, options, 'write-index')
   return sink('write-index', (input, context) => {
     const claims = context.journal?.claims
@@ -42,18 +42,16 @@ interface IndexState extends Indexed {
 }
 
 async function writeEntries(
-  input: AsyncIterable<LineBatch>,
+  input: AsyncIterable<LinePlaces>,
   file: OutputFile,
   claims: OutputClaims | undefined,
 ): Promise<void> {
   const left = file.resumedState as IndexState | undefined
   const writer = new IndexWriter(left?.pickler)
   const checksums = new BlockChecksums(left?.checksums)
-  const write = async (pieces: Iterable<Uint8Array>): Promise<void> => {
-    for (const piece of pieces) {
-      checksums.update(piece)
-      await file.write(piece)
-    }
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    checksums.update(bytes)
+    await file.write(bytes)
   }
   let indexed: Indexed = left ?? { records: 0, end: 0, source: '-' }
   for await (const batch of input) {
@@ -61,11 +59,12 @@ async function writeEntries(
     for (let line = 0; line < starts.length; line++) {
       writer.push(byteOffset + starts[line]!, ends[line]! - starts[line]!)
     }
-    await write(writer.take())
     if (starts.length > 0) {
       const records = indexed.records + starts.length
       indexed = { records, end: byteOffset + ends.at(-1)!, source: batch.source }
     }
+    batch.release?.()
+    await write(writer.take())
     await file.mark(batch.mark, () => ({ ...indexed, pickler: writer.state(), checksums: checksums.state() }))
   }
   await write(writer.finish())

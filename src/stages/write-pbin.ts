@@ -59,14 +59,14 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
     packed = addBatch(packed, batch, pickler, file.path)
     await append(littleEndianBytes(batch.tokens))
     batch.release?.()
-    for (const piece of pickler.take()) await index.write(piece)
+    await index.write(pickler.take())
     context.count('tokens', batch.tokens.length)
     await file.mark(batch.mark, () => ({ ...packed, pickler: pickler.state(), checksums: checksums.state() }))
   }
   if (packed === undefined || packed.dataBytes === 0) {
     throw new PenstockError('DATA_TOO_SMALL', 'no document came: there is nothing to pack', { file: file.path })
   }
-  for (const piece of pickler.finish()) await index.write(piece)
+  await index.write(pickler.finish())
   await index.flush()
   const piece = new Uint8Array(INDEX_PIECE_BYTES)
   for (let position = 0; position < index.size; position += piece.byteLength) {
@@ -95,9 +95,11 @@ function addBatch(before: Packed | undefined, batch: TokenBatch, pickler: PairLi
   const { kind, documents, dataBytes } = before ?? { kind: found, documents: 0, dataBytes: 0 }
   checkAlike(file, kind, found)
   let offset = dataBytes
-  for (const length of batch.lengths) {
-    pickler.push(offset, length * tokenBytes)
-    offset += length * tokenBytes
+  // By index: an iterator makes an object a document.
+  for (let document = 0; document < batch.lengths.length; document++) {
+    const byteLength = batch.lengths[document]! * tokenBytes
+    pickler.push(offset, byteLength)
+    offset += byteLength
   }
   return { kind, documents: documents + batch.lengths.length, dataBytes: offset }
 }

@@ -26,9 +26,11 @@ export class KernelLines {
   private readonly pathLength: number
   /** The chunk lies in engine.bytes[0, inputLength), the text of one record behind it. */
   private inputLength = 0
+  private readonly table: LineTable
 
   constructor(engine: KernelEngine, path: FieldPath = []) {
     this.engine = engine
+    this.table = new LineTable(engine)
     this.pathLength = path.length
     this.putPath(path)
   }
@@ -107,7 +109,7 @@ export class KernelLines {
     }
     const behind = engine.bytes[to]!
     engine.bytes[to] = LINE_FEED
-    const lines = new LineTable(engine)
+    this.table.clear()
     engine.exports.setLineTables(
       engine.addressOf(from - start),
       engine.tables.lineStarts,
@@ -115,9 +117,9 @@ export class KernelLines {
       engine.tables.lineStatuses,
       engine.tables.lineLengths,
     )
-    work(engine.addressOf(from), engine.addressOf(to), lines)
+    work(engine.addressOf(from), engine.addressOf(to), this.table)
     engine.bytes[to] = behind
-    return lines.joined()
+    return this.table.lines()
   }
 
   private reserve(byteLength: number): void {
@@ -147,23 +149,29 @@ export class KernelLines {
   }
 }
 
-/** Collects the kernel's tables of lines, which hold LINES_AT_ONCE at a time. */
+/** Collects the kernel's tables of lines, which hold LINES_AT_ONCE at a time; used again for each chunk. */
 class LineTable {
   private readonly engine: KernelEngine
-  private readonly parts: Lines[] = []
+  private count = 0
+  private all = linesOf(LINES_AT_ONCE)
 
   constructor(engine: KernelEngine) {
     this.engine = engine
   }
 
+  clear(): void {
+    this.count = 0
+  }
+
   take(count: number): void {
     const { memory, tables } = this.engine
-    this.parts.push({
-      lineStarts: new Uint32Array(memory.buffer, tables.lineStarts, count).slice(),
-      lineEnds: new Uint32Array(memory.buffer, tables.lineEnds, count).slice(),
-      statuses: new Uint8Array(memory.buffer, tables.lineStatuses, count).slice(),
-      lengths: new Uint32Array(memory.buffer, tables.lineLengths, count).slice(),
-    })
+    this.reserve(this.count + count)
+    const { all } = this
+    all.lineStarts.set(new Uint32Array(memory.buffer, tables.lineStarts, count), this.count)
+    all.lineEnds.set(new Uint32Array(memory.buffer, tables.lineEnds, count), this.count)
+    all.statuses.set(new Uint8Array(memory.buffer, tables.lineStatuses, count), this.count)
+    all.lengths.set(new Uint32Array(memory.buffer, tables.lineLengths, count), this.count)
+    this.count += count
   }
 
   /** Sets what is known only now of the last of `count` lines. */
@@ -173,24 +181,34 @@ class LineTable {
     new Uint8Array(memory.buffer, tables.lineStatuses)[count - 1] = status
   }
 
-  joined(): Lines {
-    const [only] = this.parts
-    if (only !== undefined && this.parts.length === 1) return only
-    const count = this.parts.reduce((sum, part) => sum + part.statuses.length, 0)
-    const lines: Lines = {
-      lineStarts: new Uint32Array(count),
-      lineEnds: new Uint32Array(count),
-      statuses: new Uint8Array(count),
-      lengths: new Uint32Array(count),
+  /** Valid until `clear`. */
+  lines(): Lines {
+    const { all, count } = this
+    return {
+      lineStarts: all.lineStarts.subarray(0, count),
+      lineEnds: all.lineEnds.subarray(0, count),
+      statuses: all.statuses.subarray(0, count),
+      lengths: all.lengths.subarray(0, count),
     }
-    let at = 0
-    for (const part of this.parts) {
-      lines.lineStarts.set(part.lineStarts, at)
-      lines.lineEnds.set(part.lineEnds, at)
-      lines.statuses.set(part.statuses, at)
-      lines.lengths.set(part.lengths, at)
-      at += part.statuses.length
-    }
-    return lines
+  }
+
+  private reserve(count: number): void {
+    const { all } = this
+    if (count <= all.statuses.length) return
+    const larger = linesOf(Math.max(count, 2 * all.statuses.length))
+    larger.lineStarts.set(all.lineStarts)
+    larger.lineEnds.set(all.lineEnds)
+    larger.statuses.set(all.statuses)
+    larger.lengths.set(all.lengths)
+    this.all = larger
+  }
+}
+
+function linesOf(count: number): Lines {
+  return {
+    lineStarts: new Uint32Array(count),
+    lineEnds: new Uint32Array(count),
+    statuses: new Uint8Array(count),
+    lengths: new Uint32Array(count),
   }
 }

@@ -24,7 +24,10 @@ export const LINE_STATUSES = [
 const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
 const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
 
-/** The lines of a chunk, one entry a line; line i is [lineStarts[i], lineEnds[i]) of the bytes, its line feed outside. */
+/**
+ * The lines of a chunk, one entry a line; line i is [lineStarts[i], lineEnds[i]) of the bytes, its line feed outside. Valid
+ * until the kernel's next call: the tables are used again.
+ */
 export interface ScannedLines {
   readonly lineStarts: Uint32Array
   readonly lineEnds: Uint32Array
@@ -33,7 +36,7 @@ export interface ScannedLines {
 }
 
 export interface PackedLines extends ScannedLines {
-  /** Tokens of the lines without fault, one after the other. Valid until the next call. */
+  /** Tokens of the lines without fault, one after the other. */
   readonly tokens: TokenArray
   /** Tokens of each line, 0 for one with a fault. */
   readonly lengths: Uint32Array

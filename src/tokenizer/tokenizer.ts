@@ -82,20 +82,28 @@ export class FastTokenizer implements Tokenizer {
   }
 
   encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
+    const lengths = new Uint32Array(Math.max(offsets.length - 1, 0))
+    const tokens = this.encodeInPlace(bytes, offsets, lengths)
+    return { tokens: this.totalSize <= 0x10000 ? new Uint16Array(tokens) : new Uint32Array(tokens), lengths }
+  }
+
+  /**
+   * `encodeBatch` without memory of its own: the tokens are the engine's, valid until the next call, their number in each
+   * document goes to `lengths`. Bytes and offsets may lie in shared memory.
+   */
+  encodeInPlace(bytes: Uint8Array, offsets: Uint32Array, lengths: Uint32Array): Uint16Array | Uint32Array {
     const documents = offsets.length - 1
     const first = offsets[0] ?? 0
     const byteLength = documents > 0 ? offsets[documents]! - first : 0
     this.engine.reserve(byteLength + SLACK, 0)
     this.engine.bytes.set(bytes.subarray(first, first + byteLength))
-    const lengths = new Uint32Array(Math.max(documents, 0))
     let at = 0
     for (let i = 0; i < documents; i++) {
       const next = this.encodeLoaded(offsets[i]! - first, offsets[i + 1]! - first, at, byteLength)
       lengths[i] = next - at
       at = next
     }
-    const used = this.engine.tokens.subarray(0, at)
-    return { tokens: this.totalSize <= 0x10000 ? new Uint16Array(used) : new Uint32Array(used), lengths }
+    return this.engine.tokens.subarray(0, at)
   }
 
   decode(ids: Iterable<number>, options: { readonly skipSpecialTokens?: boolean } = {}): string {

@@ -76,11 +76,10 @@ describe('writer', () => {
     let taken = 0
     for (let i = 0; i < 20_000; i++) {
       pickler.push(i * 100_000, 99_999)
-      for (const piece of pickler.take()) taken += piece.length
+      taken += pickler.take().length
     }
-    const rest = pickler.finish().reduce((sum, piece) => sum + piece.length, 0)
     expect(taken).toBeGreaterThan(150_000)
-    expect(rest).toBeLessThan(66_000)
+    expect(pickler.finish().length).toBeLessThan(66_000)
   })
 
   test.each([-1, 0.5, 2 ** 53, Number.NaN])('refuses %d', value => {
@@ -148,12 +147,12 @@ describe('writer that goes on', () => {
       const pieces: Uint8Array[] = []
       for (const [index, [a, b]] of [...pairs.entries(), [pairs.length, []] as const]) {
         if (stops.includes(index)) {
-          pieces.push(...pickler.take())
+          pieces.push(pickler.take())
           pickler = new PairListPickler(structuredClone(pickler.state()))
         }
         if (a !== undefined) pickler.push(a, b!)
       }
-      expect(Buffer.concat([...pieces, ...pickler.finish()]).equals(whole)).toBe(true)
+      expect(Buffer.concat([...pieces, pickler.finish()]).equals(whole)).toBe(true)
     }
   })
 })

@@ -45,7 +45,14 @@ const PACKERS: Record<string, (path: string, out: string, faults: Faults, worker
   async fused(path, out, faults, worker = sabotaged('range')) {
     const pack = { field: ['text'], tokenizer, end_of_document: END }
     const policy = { faulty: 'fail' as const, ...faults, quarantine: faults.quarantine, max_faulty: undefined }
-    const options = { path, max_line_bytes: RANGE_BYTES, workers: 2, pack, faults: { 'tokenize-batches': policy } }
+    const options = {
+      path,
+      max_line_bytes: RANGE_BYTES,
+      workers: 2,
+      index: false,
+      pack,
+      faults: { 'tokenize-batches': policy },
+    }
     await pipeline(readRanges(options as never, worker), tokensOfRanges(), writePbin({ path: out }))
     return readFileSync(out)
   },
@@ -132,10 +139,10 @@ describe('indexing', () => {
   it('leaves out a line that kills the check itself', async () => {
     const path = corpus('index', { 77: lineOf('DEATHbyTRAP') })
     const policy = { faulty: 'skip' as const, quarantine: undefined, max_faulty: undefined }
-    const options = { path, max_line_bytes: RANGE_BYTES, workers: 2, faults: { 'validate-json': policy } }
+    const options = { path, max_line_bytes: RANGE_BYTES, workers: 2, index: true, faults: { 'validate-json': policy } }
     const ranges = readRanges(options as never, sabotaged('range'))
     const counted: number[] = []
-    ranges.on('data', (batch: RangeBatch) => counted.push(batch.lines.starts.length))
+    ranges.on('data', (batch: RangeBatch) => counted.push(batch.lines!.starts.length))
     await pipeline(ranges, linesOfRanges(), writeIndex({ path: at('index.idx') }))
     expect(counted.reduce((sum, count) => sum + count, 0)).toBe(LINES - 1)
     expect(ranges.stats.rejected).toBe(1)

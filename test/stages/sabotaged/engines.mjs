@@ -52,6 +52,6 @@ function sabotage(prototype, method, rangeOf) {
 const asGiven = (bytes, start, end) => [bytes, start, end]
 sabotage(KernelLines.prototype, 'pack', asGiven)
 sabotage(KernelLines.prototype, 'scan', asGiven)
-sabotage(FastTokenizer.prototype, 'encodeBatch', (bytes, offsets) => [bytes, offsets[0], offsets.at(-1)])
+sabotage(FastTokenizer.prototype, 'encodeInPlace', (bytes, offsets) => [bytes, offsets[0], offsets.at(-1)])
 sabotage(FastTokenizer.prototype, 'encodeBytes', asGiven)
 sabotage(WordCounts.prototype, 'add', asGiven)
