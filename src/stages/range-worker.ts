@@ -3,7 +3,6 @@
  * inside the kernel's memory; reply with tokens, the places of lines, and what is wrong with those that are faulty.
  */
 import { workerData } from 'node:worker_threads'
-import { move, transferableSymbol, valueSymbol } from 'piscina'
 import type { TokenArray } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
 import type { FieldPath } from '../formats/json-scan.js'
@@ -69,17 +68,13 @@ const packing = workerData as RangePacking | null
 if (packing !== null) await loadTokenizerEarly()
 let openedKernel: Promise<RangeKernel> | undefined
 
-async function readRange(task: RangeTask, beacon: Beacon): Promise<unknown> {
+async function readRange(task: RangeTask, beacon: Beacon): Promise<RangeReply> {
   openedKernel ??= openKernel()
   const kernel = await openedKernel
   beacon.begin(WHOLE, task.end - task.start)
   const range = loadRange(kernel.lines, task)
   beacon.begin(WHOLE, range.bytes.length)
-  const reply = kernel.work(task, range, beacon)
-  const arrays = [...Object.values(reply.places ?? {}), ...Object.values(reply.documents ?? {})]
-  // Shared memory is not moved: it stays where both threads see it.
-  const buffers = arrays.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []))
-  return move({ [transferableSymbol]: buffers, [valueSymbol]: reply } as never)
+  return kernel.work(task, range, beacon)
 }
 export default workerFunction(readRange)
 
