@@ -12,7 +12,11 @@ import { writePairList } from '../../dist/formats/pickle.js'
 import { decodeSafetensors, encodeSafetensors } from '../../dist/formats/safetensors.js'
 import { checkDefinition, readDefinition } from '../../dist/pipelines/index.js'
 import { parseYamlTree } from '../../dist/pipelines/modalities/yaml-tree.js'
+import { kernelModule } from '../../dist/stages/kernel-module.js'
 import { loadSentencePiece, loadTokenizer } from '../../dist/tokenizer/index.js'
+import { splitterFor } from '../../dist/tokenizer/pretokenize.js'
+import { readPlan } from '../../dist/tokenizer/tokenizer-json.js'
+import { countWords, toTokenizerJson, trainMerges, WordCounts } from '../../dist/tokenizer/train/index.js'
 
 const utf8 = text => new TextEncoder().encode(text)
 const text = bytes => new TextDecoder().decode(bytes)
@@ -60,11 +64,17 @@ train: &train
 eval: { <<: *train }
 `
 
-/**
- * @param tokenizer a small tokenizer.json as text
- * @param sentencePiece bytes of a small .model
- */
-export function targets({ tokenizer, sentencePiece }) {
+/** A small tokenizer.json, UTF-8. */
+function smallTokenizer() {
+  const counts = new WordCounts()
+  const words = utf8('the stream turns the wheel and the wheel turns the stone')
+  countWords(splitterFor([{ kind: 'gpt2' }]), words, Uint32Array.of(0, words.length), counts)
+  return utf8(toTokenizerJson(trainMerges(counts.data(), { vocabSize: 280 })))
+}
+
+/** @param sentencePiece bytes of a small .model */
+export function targets({ sentencePiece }) {
+  const tokenizer = smallTokenizer()
   const tensors = [{ name: 'a', dtype: 'F32', shape: [2, 2], data: new Float32Array(4) }]
   return {
     '.idx': {
@@ -82,7 +92,8 @@ export function targets({ tokenizer, sentencePiece }) {
       sample: utf8('.a.b[0] // (.c | "x\\(.d)") | select(. != null)'),
       parse: bytes => compileJq(text(bytes)) !== null,
     },
-    'tokenizer.json': { sample: utf8(tokenizer), parse: bytes => loadTokenizer(text(bytes)).encode('a b') },
+    'tokenizer.json': { sample: tokenizer, parse: bytes => loadTokenizer(text(bytes)).encode('a b') },
+    'tokenizer.json, by the kernel': { sample: tokenizer, parse: bytes => readPlan(bytes, kernelModule()) },
     'SentencePiece .model': { sample: sentencePiece, parse: bytes => loadSentencePiece(bytes).encode('a b') },
     definition: { sample: utf8(DEFINITION), parse: bytes => checkDefinition(readDefinition(text(bytes), 'fuzz.yaml')) },
     "the reference's YAML": { sample: utf8(CONFIGURATION), parse: bytes => parseYamlTree(text(bytes), 'fuzz.yaml') },

@@ -6,10 +6,8 @@ import { describe, expect, it } from 'vitest'
 import { PenstockError } from '#src/errors'
 import { mutated, targets } from '../../scripts/fuzz/targets.mjs'
 import { ROOT } from '../cli/support.js'
-import { byteTokenizer } from '../stages/byte-tokenizer.js'
 
 const all = targets({
-  tokenizer: JSON.stringify(byteTokenizer()),
   sentencePiece: readFileSync(join(ROOT, 'test/fixtures/sentencepiece/bpe-bytes.model')),
 })
 
