@@ -374,6 +374,13 @@ ${model}`
       environment: { rank: 0 },
       error: { type: 'FILE_MISSING', error: expect.stringContaining('none.yaml') },
     })
+    const lost = await penstock(
+      ['run', '--config_file_path', 'none.yaml', ...args.slice(0, -1), file('no-folder', '')],
+      folder,
+    )
+    expect(lost.err).toMatch(
+      /^penstock: .*no-folder: .*\[FILE_UNWRITABLE\]\npenstock: .*none\.yaml.*\[FILE_MISSING\]$/m,
+    )
   })
 })
 
