@@ -13,7 +13,8 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { cases, makeInputs } from './chaos/cases.mjs'
+import { cases } from './chaos/cases.mjs'
+import { makeInputs } from './chaos/inputs.mjs'
 import { killAtRandom } from './chaos/kills.mjs'
 import { buildShim, openRunner, Sweep } from './chaos/sweep.mjs'
 
@@ -49,7 +50,8 @@ report(rows)
 async function sweepCase(name) {
   const started = performance.now()
   const sweeps = lanes.map(
-    (out, lane) => new Sweep({ name, args: cases(inputs, out)[name], out, inputs, root, shim, again: runners[lane] }),
+    (out, lane) =>
+      new Sweep({ name, command: cases(inputs, out)[name], out, inputs, root, shim, again: runners[lane] }),
   )
   const points = chosen((await Promise.all(sweeps.map(sweep => sweep.begin())))[0])
   const failures = []

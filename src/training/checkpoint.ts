@@ -14,7 +14,7 @@ import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
-import { PenstockError } from '../errors.js'
+import { PenstockError, toPenstockError } from '../errors.js'
 import { changing, makeFolder, removeFolder, syncFile, syncFolder } from './durable.js'
 import type { Engine } from './engine.js'
 import { modelSchema, trainingSchema } from './options.js'
@@ -188,7 +188,7 @@ export async function openLatestCheckpoint(
 
 /**
  * Reads a checkpoint's state and proves that its files are the ones that were written.
- * @throws FILE_MISSING, CHECKPOINT_INVALID
+ * @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const state = await readState(join(path, stateFile))
@@ -198,6 +198,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
     }
     const found = await fingerprint(file).catch(error => {
+      if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
       throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is missing: ${reasonOf(error)}`, { file })
     })
     if (found.bytes !== expected.bytes || found.sha256 !== expected.sha256) {
@@ -222,6 +223,7 @@ async function readState(file: string): Promise<CheckpointState> {
   const invalid = (message: string, cause?: unknown) =>
     new PenstockError('CHECKPOINT_INVALID', message, { file }, cause)
   const text = await readFile(file, 'utf8').catch(error => {
+    if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
     throw new PenstockError('FILE_MISSING', `no checkpoint: ${reasonOf(error)}`, { file }, error)
   })
   let content: unknown
@@ -303,6 +305,8 @@ async function removeOld(folder: string, keep: number | null, justWritten: strin
     }
   }
 }
+
+const isMissing = (error: NodeJS.ErrnoException): boolean => error.code === 'ENOENT' || error.code === 'ENOTDIR'
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -1,6 +1,6 @@
 /** Training as a user meets it: killed, stopped, resumed, continued in text. */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
@@ -113,5 +113,20 @@ describe('training', () => {
     expect(first.out.length).toBeGreaterThan('a line\n'.length)
     expect((await penstock(args)).out).toBe(first.out)
     expect((await penstock(['inspect', at('undisturbed')])).out).toContain(`step          ${STEPS}`)
+  })
+
+  it('uses an older checkpoint in place of a damaged one and says so, never in place of one that cannot be read', async () => {
+    cpSync(at('undisturbed'), at('hurt'), { recursive: true })
+    const newest = join(at('hurt'), `step-${String(STEPS).padStart(6, '0')}`)
+    const model = join(newest, 'model.safetensors')
+    writeFileSync(model, 'damaged')
+    const { code, err } = await penstock(['convert', at('hurt'), at('model')])
+    expect(code, err).toBe(0)
+    expect(err).toContain(`passed over a damaged checkpoint: ${model}: `)
+    rmSync(model)
+    mkdirSync(model)
+    const refused = await penstock(['convert', at('hurt'), at('model')])
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${model}: `) })
+    expect(refused.err).toContain('[FILE_UNREADABLE]')
   })
 })
