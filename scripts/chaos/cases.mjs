@@ -5,8 +5,9 @@
  *   before       makes what stands in the folder of the outputs before a run
  *   interrupted  a first run is killed at this share of its file calls; the sweep is over the run that goes on from it
  *   isLog        tells the files that are none of a run's results: a fault in one of them must not end the run
+ *   rewritten    files that a run writes anew as it goes on, and whether what one holds on the way is right
  */
-import { cpSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { chatConfig, END, MAIN, packConfig } from './inputs.mjs'
@@ -16,8 +17,7 @@ const PIPELINE = join(dirname(fileURLToPath(import.meta.url)), 'run-pipeline.mjs
 /**
  * @param inputs the folder of the inputs
  * @param out the folder of the outputs
- * @returns {Record<string, { args: string[], before?: () => void, interrupted?: number, isLog?: (file: string) => boolean }>}
- *   by the names of the cases
+ * @returns the cases by their names
  */
 export function cases(inputs, out) {
   const named = commands(inputs, out)
@@ -128,8 +128,17 @@ function commands(inputs, out) {
         ...['--experiments_root_path', out, '--experiment_id', 'experiment'],
       ),
       isLog: file => /(log|results)\.jsonl$/.test(file),
+      rewritten: { 'experiment/checkpoints/last_checkpoint_info.json': namesCheckpoint },
     },
     init: [MAIN, 'init', from('corpus.jsonl'), '-o', to('definition.yaml')],
     graph: [MAIN, 'graph', from('data.yaml'), '-o', to('picture.svg')],
+  }
+}
+
+function namesCheckpoint(text) {
+  try {
+    return existsSync(JSON.parse(text).checkpoint_folder_path)
+  } catch {
+    return false
   }
 }

@@ -149,12 +149,12 @@ function referenceConfig(folder) {
   const changes = [
     ['dp_degree: 4', 'dp_degree: 1'],
     ['num_replicas: 4', 'num_replicas: 1'],
-    ['num_target_steps: 12', 'num_target_steps: 3'],
+    ['num_target_steps: 12', 'num_target_steps: 4'],
+    ['evaluation_interval_in_steps: 8', 'evaluation_interval_in_steps: 4'],
     ['checkpointing_interval_in_steps: 4', 'checkpointing_interval_in_steps: 1'],
-    ['train_dataset_path: train.pbin', `train_dataset_path: ${join(folder, 'one.pbin')}`],
+    ['train_dataset_path: train.pbin', `train_dataset_path: ${join(folder, 'few.pbin')}`],
     ['vocab_size: 256', 'vocab_size: 384'],
     ['n_layer: 2', 'n_layer: 1'],
-    [/(n_embd|normalized_shape|hidden_dim): 128/g, '$1: 128'],
     [': results.jsonl', ': "${settings.paths.experiments_root_path}/results.jsonl"'],
     [
       /training_progress:.*?\n\ntrain_dataset/s,

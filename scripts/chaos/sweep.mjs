@@ -99,7 +99,7 @@ export class Sweep {
       if (isTemporary(file)) continue
       // A manifest may come before its file, and checkpoints on the way are none of the last ones.
       const isOneOfLast = file in this.expected
-      const isWhole = hash === this.expected[file] || hash === this.old[file]
+      const isWhole = hash === this.expected[file] || hash === this.old[file] || this.isRewritten(file)
       if (isOneOfLast && !isWhole) return `${file} is wrong under its final name`
     }
     const isLost = file => !(file in found) && !isTemporary(file) && file in this.expected
@@ -113,6 +113,10 @@ export class Sweep {
     const [, named] = err.split(`${this.out}/`)
     if (named !== undefined && this.isLog?.(named.split(/[:,' ]/)[0])) return `a log ended the run: ${err.trim()}`
     return err.includes(this.root) ? undefined : `the error names no file: ${err.trim().slice(0, 200)}`
+  }
+
+  isRewritten(file) {
+    return this.rewritten?.[file]?.(readFileSync(join(this.out, file), 'utf8'))
   }
 
   async runAgain() {

@@ -103,8 +103,9 @@ function checkpointsOf({ checkpoint, settings }: ModalitiesTrainingPlan): string
   return checkpoint.folder.split(/[\\/]/).includes(id) ? checkpoint.folder : join(checkpoint.folder, id)
 }
 
+/** The one that a run goes on from too: a run that was killed may not have come to name it. */
 function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): void {
-  if (event.kind !== 'checkpoint') return
+  if (event.kind !== 'checkpoint' && event.kind !== 'resumed') return
   const numbers = {
     experimentId: plan.settings.experiment_id,
     seenSteps: event.step,
