@@ -1,6 +1,6 @@
 /** Training as a user meets it: killed, stopped, resumed, continued in text. */
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
@@ -129,4 +129,18 @@ describe('training', () => {
     expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${model}: `) })
     expect(refused.err).toContain('[FILE_UNREADABLE]')
   })
+
+  // Its memory is a file that is there and whose first byte nobody can read.
+  it.runIf(process.platform === 'linux')(
+    'is not converted without its tokenizer while that cannot be read',
+    async () => {
+      const tokenizer = at('tokenizer.json')
+      rmSync(tokenizer)
+      symlinkSync('/proc/self/mem', tokenizer)
+      const { code, err } = await penstock(['convert', at('undisturbed'), at('none')])
+      expect(err).toMatch(/^penstock: \S*tokenizer\.json: .*\[FILE_UNREADABLE\]$/m)
+      expect(code).toBe(1)
+      expect(existsSync(at('none'))).toBe(false)
+    },
+  )
 })
