@@ -43,7 +43,8 @@ const places = Array.from({ length: availableParallelism() }, (_, place) => ({
   again: openRunner(),
 }))
 // The time of a shortened sweep goes into the undisturbed runs: each place then has cases of its own.
-const groups = values.points === undefined ? [places] : places.map(place => [place])
+const isSplit = values.points !== undefined && names.length >= places.length
+const groups = isSplit ? places.map(place => [place]) : [places]
 const rows = []
 let begun = 0
 await Promise.all(
