@@ -13,7 +13,8 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { cases, makeInputs } from './chaos/cases.mjs'
+import { cases } from './chaos/cases.mjs'
+import { makeInputs } from './chaos/inputs.mjs'
 import { killAtRandom } from './chaos/kills.mjs'
 import { buildShim, openRunner, Sweep } from './chaos/sweep.mjs'
 
@@ -37,19 +38,32 @@ const shim = buildShim(join(dirname(fileURLToPath(import.meta.url)), 'chaos', 'f
 const names = Object.keys(cases(inputs, root)).filter(
   name => values.cases === undefined || values.cases.split(',').includes(name),
 )
-const lanes = Array.from({ length: availableParallelism() }, (_, lane) => join(root, `out-${lane}`))
-const runners = lanes.map(openRunner)
+const places = Array.from({ length: availableParallelism() }, (_, place) => ({
+  out: join(root, `out-${place}`),
+  again: openRunner(),
+}))
+// The time of a shortened sweep goes into the undisturbed runs: each place then has cases of its own.
+const isSplit = values.points !== undefined && names.length >= places.length
+const groups = isSplit ? places.map(place => [place]) : [places]
 const rows = []
-for (const name of names) rows.push(await sweepCase(name))
+let begun = 0
+await Promise.all(
+  groups.map(async group => {
+    while (begun < names.length) {
+      const row = begun++
+      rows[row] = await sweepCase(names[row], group)
+    }
+  }),
+)
 const rounds = Number(values.kills)
 if (rounds > 0) rows.push(await killAtRandom({ root, inputs, rounds }))
 report(rows)
 
-/** All points of one case, shared among as many places as there are cores. */
-async function sweepCase(name) {
+/** All points of one case, shared among places. */
+async function sweepCase(name, group) {
   const started = performance.now()
-  const sweeps = lanes.map(
-    (out, lane) => new Sweep({ name, args: cases(inputs, out)[name], out, inputs, root, shim, again: runners[lane] }),
+  const sweeps = group.map(
+    ({ out, again }) => new Sweep({ name, command: cases(inputs, out)[name], out, inputs, root, shim, again }),
   )
   const points = chosen((await Promise.all(sweeps.map(sweep => sweep.begin())))[0])
   const failures = []

@@ -1,56 +1,32 @@
-/** What the sweep runs: one command a case, its inputs made anew, and the files that it writes. */
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+/**
+ * What the sweep runs: one command a case. A case is its arguments, or these and more:
+ *
+ *   args         of Node
+ *   before       makes what stands in the folder of the outputs before a run
+ *   interrupted  a first run is killed at this share of its file calls; the sweep is over the run that goes on from it
+ *   isLog        tells the files that are none of a run's results: a fault in one of them must not end the run
+ *   rewritten    files that a run writes anew as it goes on, and whether what one holds on the way is right
+ */
+import { cpSync, existsSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
+import { chatConfig, END, MAIN, packConfig } from './inputs.mjs'
 
-const here = dirname(fileURLToPath(import.meta.url))
-export const MAIN = join(here, '..', '..', 'dist', 'cli', 'main.js')
-const PIPELINE = join(here, 'run-pipeline.mjs')
-const END = '<|endoftext|>'
-const WORDS = 'the stream brings water to a wheel and turns it under pressure day and night while people sleep'.split(
-  ' ',
-)
-
-/** Makes the inputs of all cases in a folder. */
-export function makeInputs(folder) {
-  const at = name => join(folder, name)
-  const text = line =>
-    Array.from({ length: 12 }, (_, word) => WORDS[(line * 7 + word * (line % 5)) % WORDS.length]).join(' ')
-  const lines = Array.from({ length: 400 }, (_, line) => JSON.stringify({ text: `${line} ${text(line)}` }))
-  const penstock = (...args) => execFileSync(process.execPath, [MAIN, ...args, '--quiet'], { stdio: 'inherit' })
-  writeFileSync(at('corpus.jsonl'), `${lines.join('\n')}\n`)
-  writeFileSync(at('corpus.jsonl.gz'), gzipSync(`${lines.join('\n')}\n`))
-  const faulty = lines.map((line, number) => (number % 50 === 3 ? '{"text":' : number % 50 === 9 ? '{"text":3}' : line))
-  writeFileSync(at('faulty.jsonl'), `${faulty.join('\n')}\n`)
-  penstock('train-tokenizer', at('corpus.jsonl'), '--vocab-size', '300', '-o', at('tokenizer.json'))
-  writeFileSync(at('train.yaml'), TRAINING(folder))
-  for (const name of ['one', 'two']) {
-    penstock('pack', at('corpus.jsonl'), '-t', at('tokenizer.json'), '--end-of-document', END, '-o', at(`${name}.pbin`))
-  }
-}
-
-const TRAINING = folder => `
-variables: { folder: checkpoints }
-pipelines:
-  train:
-    - shuffle-samples: { path: ${join(folder, 'one.pbin')}, sequence_length: 16, batch_size: 2, epochs: endless }
-    - feed-trainer:
-        tokenizer: ${join(folder, 'tokenizer.json')}
-        model: { sequence_length: 16, layers: 1, heads: 1, width: 8 }
-        batch_size: 2
-        steps: 3
-        backend: cpu
-        checkpoint: { folder: "\${folder}", every_steps: 1, keep: 2 }
-`
+const PIPELINE = join(dirname(fileURLToPath(import.meta.url)), 'run-pipeline.mjs')
 
 /**
  * @param inputs the folder of the inputs
  * @param out the folder of the outputs
- * @returns command lines of Node by the name of the case
+ * @returns the cases by their names
  */
 export function cases(inputs, out) {
+  const named = commands(inputs, out)
+  return Object.fromEntries(
+    Object.entries(named).map(([name, command]) => [name, Array.isArray(command) ? { args: command } : command]),
+  )
+}
+
+function commands(inputs, out) {
   const from = name => join(inputs, name)
   const to = name => join(out, name)
   const cli = (...args) => [MAIN, ...args, '--quiet']
@@ -63,61 +39,106 @@ export function cases(inputs, out) {
     { 'validate-json': quarantine },
   ]
   const tokenize = { tokenizer: from('tokenizer.json'), end_of_document: END, workers: 1, ...quarantine }
+  const journaled = pipeline(...reading(from('faulty.jsonl')), {
+    fork: [
+      [{ 'write-index': { path: to('corpus.idx') } }],
+      [{ 'extract-text': quarantine }, { 'tokenize-batches': tokenize }, { 'write-pbin': { path: to('corpus.pbin') } }],
+    ],
+  })
+  const pack = (source, ...more) => cli('pack', from(source), ...packing, '-o', to('corpus.pbin'), ...more)
+  const data = (command, ...args) => cli('data', command, ...args)
+  const training = cli('train', from('train.yaml'), '--set', `folder=${to('checkpoints')}`)
+  const chunkOf = ending => [
+    ...['--input_file_list_path', from('list.txt'), '--input_data_root_path', inputs, '--num_chunks', '2'],
+    ...['--chunk_id', '1', '--global_seed', '7', '--output_chunk_file_path', to(`chunk${ending}`)],
+  ]
+  const shuffled = ending => [
+    ...['--input_data_path', from(`few${ending}`), '--output_data_path', to(`shuffled${ending}`), '--seed', '7'],
+  ]
+  /** What an earlier run left under the names of this one. */
+  const copies = files => () => {
+    for (const [name, old] of Object.entries(files)) cpSync(from(old), to(name))
+  }
   return {
     index: cli('index', from('corpus.jsonl'), '-o', to('corpus.idx')),
-    'pack and index': cli(
-      'pack',
-      from('corpus.jsonl'),
-      ...packing,
-      '-o',
-      to('corpus.pbin'),
-      `--index=${to('corpus.idx')}`,
-    ),
-    'pack .gz': cli('pack', from('corpus.jsonl.gz'), ...packing, '-o', to('corpus.pbin')),
-    'pack with quarantine': cli(
-      'pack',
-      from('faulty.jsonl'),
-      ...packing,
-      '-o',
-      to('corpus.pbin'),
-      '--quarantine',
-      to('bad.jsonl'),
-    ),
-    'pipeline with a journal': pipeline(...reading(from('faulty.jsonl')), {
-      fork: [
-        [{ 'write-index': { path: to('corpus.idx') } }],
-        [
-          { 'extract-text': quarantine },
-          { 'tokenize-batches': tokenize },
-          { 'write-pbin': { path: to('corpus.pbin') } },
-        ],
-      ],
-    }),
+    'index .gz': cli('index', from('corpus.jsonl.gz'), '-o', to('corpus.idx')),
+    'pack and index': pack('corpus.jsonl', `--index=${to('corpus.idx')}`),
+    'pack .gz': pack('corpus.jsonl.gz'),
+    'pack with quarantine': pack('faulty.jsonl', '--quarantine', to('bad.jsonl')),
+    'pack in 4 bytes a token': pack('few.jsonl', '-t', from('wide.json')),
+    'pack over old files': {
+      args: pack('corpus.jsonl', `--index=${to('corpus.idx')}`, '--if-exists', 'override'),
+      before: copies({ 'corpus.pbin': 'few.pbin', 'corpus.idx': 'few.idx' }),
+    },
+    'pipeline with a journal': journaled,
+    'pipeline that goes on': { args: journaled, interrupted: 0.6 },
     merge: cli('merge', from('one.pbin'), from('two.pbin'), '-o', to('merged.pbin')),
+    'merge over an old file': {
+      args: cli('merge', from('few.pbin'), from('more.pbin'), '-o', to('merged.pbin'), '--if-exists', 'override'),
+      before: copies({ 'merged.pbin': 'one.pbin' }),
+    },
     shuffle: cli('shuffle', from('one.pbin'), '-o', to('shuffled.pbin'), '--seed', '7'),
     'shuffle lines': cli('shuffle', from('corpus.jsonl'), '-o', to('shuffled.jsonl'), '--seed', '7'),
     chunk: cli(
-      'chunk',
-      from('one.pbin'),
-      from('two.pbin'),
-      '-o',
-      to('chunk.pbin'),
-      '--of',
-      '3',
-      '--chunk',
-      '1',
-      '--seed',
-      '7',
+      ...['chunk', from('one.pbin'), from('two.pbin'), '-o', to('chunk.pbin')],
+      ...['--of', '3', '--chunk', '1', '--seed', '7'],
     ),
     filter: cli('filter', from('one.pbin'), '-o', to('filtered.pbin'), '--min-tokens', '10'),
+    'repair an index': [MAIN, 'repair', from('few.idx'), '--source', from('few.jsonl'), '-o', to('mended.idx')],
+    'repair a packed file': [
+      ...[MAIN, 'repair', from('damaged.pbin'), '-o', to('mended.pbin')],
+      ...['-t', from('tokenizer.json'), '--end-of-document', END],
+    ],
     'train a tokenizer': cli(
-      'train-tokenizer',
-      from('corpus.jsonl'),
-      '--vocab-size',
-      '300',
-      '-o',
-      to('tokenizer.json'),
+      ...['train-tokenizer', from('corpus.jsonl'), '--vocab-size', '300', '-o', to('tokenizer.json')],
     ),
-    'train a model': cli('train', from('train.yaml'), '--set', `folder=${to('checkpoints')}`),
+    'train a model': training,
+    'train a model that goes on': { args: training, interrupted: 0.6 },
+    'train a model with sinks': {
+      args: cli('train', from('sinks.yaml'), '--set', `folder=${out}`),
+      isLog: file => file.startsWith('run/'),
+    },
+    'run a definition with sinks': {
+      args: cli('run', from('data.yaml'), '--set', `folder=${out}`),
+      isLog: file => file.startsWith('run/'),
+    },
+    'convert a checkpoint': [MAIN, 'convert', from('checkpoints'), to('model')],
+    'convert back': [
+      ...[MAIN, 'convert', '--back', from('model'), to('checkpoints')],
+      ...['--tokenizer', from('tokenizer.json')],
+    ],
+    'data create_raw_index': data('create_raw_index', from('corpus.jsonl'), '--index_path', to('corpus.idx')),
+    'data pack_encoded_data': {
+      args: data('pack_encoded_data', to('pack.yaml')),
+      before: () =>
+        writeFileSync(to('pack.yaml'), packConfig(inputs, { source: from('few.jsonl'), output: to('few.pbin') })),
+    },
+    'data merge_packed_data': data('merge_packed_data', from('few.pbin'), from('more.pbin'), to('merged.pbin')),
+    'data shuffle_tokenized_data': data('shuffle_tokenized_data', ...shuffled('.pbin')),
+    'data shuffle_jsonl_data': data('shuffle_jsonl_data', ...shuffled('.jsonl')),
+    'data create_shuffled_dataset_chunk': data('create_shuffled_dataset_chunk', ...chunkOf('.pbin')),
+    'data create_shuffled_jsonl_chunk': data('create_shuffled_jsonl_chunk', ...chunkOf('.jsonl')),
+    'data prepare_instruction_tuning_data': {
+      args: data('prepare_instruction_tuning_data', '--config_file_path', to('chat.yaml')),
+      before: () => writeFileSync(to('chat.yaml'), chatConfig(inputs, to('chats.jsonl'))),
+    },
+    'run --config_file_path': {
+      args: cli(
+        ...['run', '--config_file_path', from('reference.yaml')],
+        ...['--experiments_root_path', out, '--experiment_id', 'experiment'],
+      ),
+      isLog: file => /(log|results)\.jsonl$/.test(file),
+      rewritten: { 'experiment/checkpoints/last_checkpoint_info.json': namesCheckpoint },
+    },
+    init: [MAIN, 'init', from('corpus.jsonl'), '-o', to('definition.yaml')],
+    graph: [MAIN, 'graph', from('data.yaml'), '-o', to('picture.svg')],
+  }
+}
+
+function namesCheckpoint(text) {
+  try {
+    return existsSync(JSON.parse(text).checkpoint_folder_path)
+  } catch {
+    return false
   }
 }

@@ -3,11 +3,12 @@
  * the bytes must be those of an undisturbed run.
  */
 import { spawn } from 'node:child_process'
-import { createReadStream, createWriteStream, mkdirSync, rmSync } from 'node:fs'
+import { createReadStream, createWriteStream, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { cases, MAIN } from './cases.mjs'
-import { runNode, snapshot } from './sweep.mjs'
+import { cases } from './cases.mjs'
+import { MAIN } from './inputs.mjs'
+import { empty, runNode, snapshot } from './sweep.mjs'
 
 const COPIES = 600
 const MOST_KILLS = 5
@@ -23,7 +24,7 @@ export async function killAtRandom({ root, inputs, rounds }) {
   const undisturbed = {}
   for (let round = 0; round < rounds; round++) {
     const name = CASES[round % CASES.length]
-    const args = cases(big, out)[name]
+    const { args } = cases(big, out)[name]
     undisturbed[name] ??= await runUndisturbed(args, out)
     const { files, ms } = undisturbed[name]
     empty(out)
@@ -73,9 +74,4 @@ function runAndKill(args, ms) {
       resolve(undefined)
     })
   })
-}
-
-function empty(folder) {
-  rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder)
 }

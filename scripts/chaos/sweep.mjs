@@ -5,7 +5,7 @@
  */
 import { execFileSync, fork, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -34,22 +34,53 @@ export function buildShim(source, folder) {
 
 /** Runs one command in one place again and again. */
 export class Sweep {
-  constructor({ name, args, out, inputs, root, shim, again }) {
-    Object.assign(this, { name, args, out, inputs, root, shim, again })
+  /** @param command of `cases` */
+  constructor({ name, command, out, inputs, root, shim, again }) {
+    Object.assign(this, { name, ...command, out, inputs, root, shim, again })
     this.sources = snapshot(inputs)
+    /** What stands there before each run. */
+    this.start = `${out}.start`
     /** States of the folder from which a second run was seen to end well. */
     this.mended = new Set()
   }
 
   /** The undisturbed run: what it writes, and every fault that can hit it. */
   async begin() {
+    empty(this.out)
+    this.before?.()
+    this.keepStart()
+    let told = await this.runUndisturbed()
+    this.expected = this.results()
+    if (this.interrupted !== undefined) {
+      this.clear()
+      await this.run({ CHAOS_AT: String(Math.floor(told.length * this.interrupted)), CHAOS_FAULT: 'kill' })
+      this.keepStart()
+      if (Object.keys(this.old).length === 0) throw new Error(`${this.name}: nothing to go on from`)
+      told = await this.runUndisturbed()
+      if (!sameFiles(this.expected, this.results())) throw new Error(`${this.name}: another result than of one run`)
+    }
+    return told.flatMap((call, place) => FAULTS[call[0]].map(fault => ({ at: place + 1, call, fault })))
+  }
+
+  /** Every run begins with the folder as it is now. */
+  keepStart() {
+    rmSync(this.start, { recursive: true, force: true })
+    renameSync(this.out, this.start)
+    this.old = snapshot(this.start)
+  }
+
+  /** @returns the calls that it makes */
+  async runUndisturbed() {
     this.clear()
     const calls = `${this.out}.calls`
     const { code, err } = await this.run({ CHAOS_CALLS: calls })
     if (code !== 0) throw new Error(`${this.name} fails undisturbed: ${err}`)
-    this.expected = snapshot(this.out)
-    const told = readFileSync(calls, 'utf8').trim().split('\n')
-    return told.flatMap((call, place) => FAULTS[call[0]].map(fault => ({ at: place + 1, call, fault })))
+    return readFileSync(calls, 'utf8').trim().split('\n')
+  }
+
+  /** The files of the outputs that count. */
+  results() {
+    return Object.fromEntries(Object.entries(snapshot(this.out)).filter(([file]) => !this.isLog?.(file)))
   }
 
   /** @returns what went wrong; undefined when nothing did */
@@ -63,18 +94,29 @@ export class Sweep {
 
   judge(fault, { code, signal, err }, ms) {
     if (ms >= HANG_MS) return 'hangs'
-    for (const [file, hash] of Object.entries(snapshot(this.out))) {
-      if (LEFT_BEHIND.test(file) || file.split('/').some(part => part.startsWith('.'))) continue
+    const found = this.results()
+    for (const [file, hash] of Object.entries(found)) {
+      if (isTemporary(file)) continue
       // A manifest may come before its file, and checkpoints on the way are none of the last ones.
       const isOneOfLast = file in this.expected
-      if (isOneOfLast && this.expected[file] !== hash) return `${file} is wrong under its final name`
+      const isWhole = hash === this.expected[file] || hash === this.old[file] || this.isRewritten(file)
+      if (isOneOfLast && !isWhole) return `${file} is wrong under its final name`
     }
+    const isLost = file => !(file in found) && !isTemporary(file) && file in this.expected
+    const lost = Object.keys(this.old).find(isLost)
+    if (lost !== undefined) return `${lost} is gone, and nothing in its place`
     if (!sameFiles(this.sources, snapshot(this.inputs))) return 'a source was changed'
     if (fault === 'kill') return undefined
     if (signal !== null) return `ended by ${signal}`
-    if (code === 0) return sameFiles(this.expected, snapshot(this.out)) ? undefined : 'says done, and is not'
+    if (code === 0) return sameFiles(this.expected, found) ? undefined : 'says done, and is not'
     if (!/^penstock: .*\[[A-Z_]+\]$/m.test(err)) return `no clear error: ${err.trim().slice(0, 200)}`
+    const [, named] = err.split(`${this.out}/`)
+    if (named !== undefined && this.isLog?.(named.split(/[:,' ]/)[0])) return `a log ended the run: ${err.trim()}`
     return err.includes(this.root) ? undefined : `the error names no file: ${err.trim().slice(0, 200)}`
+  }
+
+  isRewritten(file) {
+    return this.rewritten?.[file]?.(readFileSync(join(this.out, file), 'utf8'))
   }
 
   async runAgain() {
@@ -84,7 +126,7 @@ export class Sweep {
     // Of a run that was done but for its tidying up; whether it was is seen below.
     const isRefusal = err.includes('FILE_EXISTS')
     if (code !== 0 && !isRefusal) return `the next run fails: ${err.trim().slice(0, 200)}`
-    const found = snapshot(this.out)
+    const found = this.results()
     if (!sameFiles(this.expected, found)) {
       const files = new Set([...Object.keys(this.expected), ...Object.keys(found)])
       const wrong = [...files].filter(file => this.expected[file] !== found[file])
@@ -96,7 +138,7 @@ export class Sweep {
 
   clear() {
     rmSync(this.out, { recursive: true, force: true })
-    mkdirSync(this.out, { recursive: true })
+    cpSync(this.start, this.out, { recursive: true, verbatimSymlinks: true })
   }
 
   run(faults) {
@@ -154,20 +196,27 @@ export function runNode(args, env, timeout) {
 }
 
 const sha256 = bytes => createHash('sha256').update(bytes).digest('hex')
+const contentOf = file => (lstatSync(file).isSymbolicLink() ? readlinkSync(file) : readFileSync(file))
+const isTemporary = file => LEFT_BEHIND.test(file) || file.split('/').some(part => part.startsWith('.'))
 const filesIn = folder =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile())
+    .filter(entry => !entry.isDirectory())
     .map(entry => join(entry.parentPath, entry.name))
     .sort()
 
-/** The hash of each file by its name. */
+/** The hash of each file by its name, of a link what it names. */
 export function snapshot(folder) {
-  return Object.fromEntries(filesIn(folder).map(file => [relative(folder, file), sha256(readFileSync(file))]))
+  return Object.fromEntries(filesIn(folder).map(file => [relative(folder, file), sha256(contentOf(file))]))
+}
+
+export function empty(folder) {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder)
 }
 
 /** The folder but for who holds its locks: two states that are alike are gone on from alike. */
 function stateOf(folder) {
-  const files = filesIn(folder).map(file => [file, file.endsWith('.lock') ? '' : sha256(readFileSync(file))])
+  const files = filesIn(folder).map(file => [file, file.endsWith('.lock') ? '' : sha256(contentOf(file))])
   return sha256(JSON.stringify(files))
 }
 

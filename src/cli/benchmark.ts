@@ -58,8 +58,8 @@ function addListing(benchmark: Command): void {
       '\nExample:\n  penstock benchmark list_remaining_runs --exp_root sweeps --expected_steps 20 --file_list_path to_run.txt\n',
     )
     .action(async (flags: ListingFlags) => {
-      const { writeFile } = await import('node:fs/promises')
       const { remainingRuns } = await import('../pipelines/modalities/sweep.js')
+      const { writeOver } = await import('../training/durable.js')
       const { all, remaining } = await remainingRuns(flags.exp_root, {
         worldSize: flags.world_size,
         expectedSteps: flags.expected_steps,
@@ -67,7 +67,7 @@ function addListing(benchmark: Command): void {
         newFolders: flags.create_new_folders_if_partially_done === true,
       })
       if (all.length === 0) throw new PenstockError('FILE_MISSING', 'no configurations here', { file: flags.exp_root })
-      await writeFile(flags.file_list_path, remaining.map(path => `${path}\n`).join(''))
+      await writeOver(flags.file_list_path, remaining.map(path => `${path}\n`).join(''))
       process.stdout.write(`${flags.file_list_path}: ${remaining.length} of ${all.length} configurations\n`)
     })
 }

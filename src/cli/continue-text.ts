@@ -71,13 +71,19 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
   }
 }
 
-/** The checkpoint at a path, or the newest whole one in it. @throws FILE_MISSING, CHECKPOINT_INVALID */
+/** The checkpoint at a path, or the newest whole one in it. @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID */
 export async function findCheckpoint(path: string): Promise<Checkpoint> {
   const isCheckpoint = await stat(join(path, 'state.json')).then(
     () => true,
     () => false,
   )
-  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, () => {})
+  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, tellDamaged)
   if (found !== undefined) return found
   throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file: path })
+}
+
+/** An older one may take the place of one that is damaged, not of one that cannot be read at this moment. */
+function tellDamaged(error: PenstockError): void {
+  if (error.code === 'FILE_UNREADABLE') throw error
+  process.stderr.write(`passed over a damaged checkpoint: ${error.toLine()}\n`)
 }

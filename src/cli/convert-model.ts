@@ -1,6 +1,7 @@
 /** A checkpoint -> a Hugging Face folder, with its tokenizer, and back. */
 import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import type { PenstockError } from '../errors.js'
 import { openTokenizer } from '../stages/tokenizer-file.js'
 import { saveCheckpoint, type TokenizerReference } from '../training/checkpoint.js'
 import { copyOver } from '../training/durable.js'
@@ -19,17 +20,20 @@ const BESIDE_TOKENIZER = ['tokenizer_config.json', 'special_tokens_map.json', 'g
 export async function convertCheckpoint(from: string, folder: string, tokenizerPath?: string): Promise<string> {
   const { path, state } = await findCheckpoint(from)
   const weights = await readWeights(join(path, 'model.safetensors'))
-  const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
   const tokenizer =
     tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await openTokenizer(tokenizerPath)).path
+  const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
   if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
   return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'}, after step ${state.step} of ${path}`
 }
 
-/** The file that a checkpoint names, if it is still the one that was trained with. */
+/** The file that a checkpoint names, if it is still the one that was trained with. @throws FILE_UNREADABLE */
 async function tokenizerOf(reference: TokenizerReference | undefined): Promise<string | undefined> {
   if (reference === undefined) return undefined
-  const found = await openTokenizer(reference.path).catch(() => undefined)
+  const found = await openTokenizer(reference.path).catch((error: PenstockError) => {
+    if (error.code === 'FILE_UNREADABLE') throw error
+    return undefined
+  })
   return found?.sha256 === reference.sha256 ? found.path : undefined
 }
 

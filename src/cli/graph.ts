@@ -19,15 +19,15 @@ export function addGraphCommand(program: Command): void {
     .option('-o, --output <file>', 'write the picture to a file; standard output when absent')
     .addHelpText('after', '\nExample:\n  penstock graph configs/pack.yaml -o pack.svg\n')
     .action(async (file: string, flags: GraphFlags) => {
-      const { writeFile } = await import('node:fs/promises')
       const { graphsToMermaid, graphsToSvg } = await import('../monitoring/draw-graph.js')
       const { checkDefinition } = await import('../pipelines/check.js')
       const { graphOf } = await import('../pipelines/graph.js')
+      const { writeOver } = await import('../training/durable.js')
       const { openDefinition } = await import('./open-definition.js')
       const graphs = checkDefinition(await openDefinition(file, flags.set)).map(graphOf)
       const format = flags.format ?? (flags.output?.endsWith('.svg') ? 'svg' : 'mermaid')
       const picture = format === 'svg' ? graphsToSvg(graphs) : graphsToMermaid(graphs)
       if (flags.output === undefined) process.stdout.write(picture)
-      else await writeFile(flags.output, picture)
+      else await writeOver(flags.output, picture)
     })
 }

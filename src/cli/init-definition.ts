@@ -1,8 +1,8 @@
 /** The first lines of a JSONL -> a definition to start from, with the reasons beside the choices. */
-import { statSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
-import { PenstockError, toPenstockError } from '../errors.js'
+import { existsSync, statSync } from 'node:fs'
+import { PenstockError } from '../errors.js'
 import { readFile } from '../stages/read-file.js'
+import { writeOver } from '../training/durable.js'
 import { withoutEnding } from './shared-options.js'
 import { bytes, count } from './terminal.js'
 
@@ -35,13 +35,10 @@ export async function writeStart(source: string, output: string, options: StartO
   if (field === undefined)
     throw new PenstockError('FIELD_MISSING', 'no field of the first lines is a text', { file: source })
   const text = definitionText(source, field, look, options)
-  try {
-    await writeFile(output, text, { flag: options.force ? 'w' : 'wx' })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
-      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: output })
+  if (!options.force && existsSync(output)) {
     throw new PenstockError('FILE_EXISTS', 'the definition exists: give --force, or another --output', { file: output })
   }
+  await writeOver(output, text)
   const faulty = look.faulty === 0 ? '' : `, ${look.faulty} of them faulty`
   return `learns from ${field}, after a look at ${count(look.lines)} lines${faulty}`
 }

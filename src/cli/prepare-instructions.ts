@@ -1,9 +1,9 @@
 /** Instruction data as a configuration of the reference says: its parts, each indexed and packed. */
-import { writeFile } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
 import { packTokenizing } from '../pipelines/modalities/hugging-face-tokenizer.js'
 import { writeInstructionParts } from '../pipelines/modalities/instruction-data.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../pipelines/modalities/open-plan.js'
+import { writeOver } from '../training/durable.js'
 import { indexFile, type PackFlags, packAsPlanned } from './data-packing.js'
 import type { RunFlags } from './run-definition.js'
 import { faultOptionsOf } from './shared-options.js'
@@ -25,7 +25,7 @@ export async function prepareInstructions(config: string, flags: RunFlags & Pack
     const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }
     const override = { ...flags, ...quarantine, ifExists: 'override' } as const
     await indexFile(part.data, part.index, override)
-    await writeFile(part.packConfig, await packConfigFor(packConfigPath, part))
+    await writeOver(part.packConfig, await packConfigFor(packConfigPath, part))
     const { data: sourcePath, index: indexPath, packed: outputPath } = part
     await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override)
   }

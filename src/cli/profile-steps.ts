@@ -1,5 +1,5 @@
 /** A profiling configuration of the reference -> some steps of its model on random tokens, and a trace of them. */
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
@@ -10,6 +10,7 @@ import { openProfilePlan } from '../pipelines/modalities/open-plan.js'
 import type { ModalitiesProfilePlan } from '../pipelines/modalities/profile-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
 import { referenceModel } from '../pipelines/modalities/reference-checkpoint.js'
+import { changing, copyOver, makeFolder, removeFolder, writeOver } from '../training/durable.js'
 import { uniformGenerator } from '../training/weights.js'
 import { runTraining } from './run-training.js'
 
@@ -28,14 +29,14 @@ export async function profileSteps(flags: ProfileFlags): Promise<string> {
   const { plan, experimentId } = await openProfilePlan(file, { experimentsRootPath: root, worldSize: nproc })
   if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(file, notice)}\n`)
   const folder = join(root, experimentId)
-  await mkdir(folder, { recursive: true })
-  await copyFile(file, join(folder, basename(file)))
-  await mkdir(plan.outputFolder, { recursive: true })
+  await makeFolder(folder)
+  await copyOver(file, join(folder, basename(file)))
+  await makeFolder(plan.outputFolder)
   const trace = join(plan.outputFolder, `profiler_trace_ranks_${nproc}_rank_0.json`)
-  const data = await mkdtemp(join(tmpdir(), 'penstock-'))
+  const data = await changing(tmpdir(), () => mkdtemp(join(tmpdir(), 'penstock-')))
   try {
     const path = join(data, 'random.pbin')
-    await writeFile(path, randomTokens(plan, nproc))
+    await writeOver(path, randomTokens(plan, nproc))
     const samples = { path, sequence_length: plan.columns, batch_size: plan.rows, shuffle: 'none' }
     const training = {
       model: { ...referenceModel(plan.model), sequence_length: plan.columns },
@@ -50,7 +51,7 @@ export async function profileSteps(flags: ProfileFlags): Promise<string> {
     const definition = { name: experimentId, monitoring: { folder, trace: { path: trace } }, stages }
     await runTraining(definitionOf(definition, file), flags.quiet ? { quiet: true } : {})
   } finally {
-    await rm(data, { recursive: true, force: true })
+    await removeFolder(data)
   }
   return trace
 }

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { PenstockError } from '../errors.js'
 import type { ReferenceRunFlags } from './run-reference.js'
 import { dashboardOption } from './shared-options.js'
-import { wholeNumber } from './terminal.js'
+import { printError, wholeNumber } from './terminal.js'
 
 export interface ReferenceFlags extends ReferenceRunFlags {
   readonly error_log_folder?: string
@@ -27,21 +27,22 @@ export async function runOrLog(flags: ReferenceFlags): Promise<void> {
   try {
     await runReference(flags)
   } catch (error) {
-    if (flags.error_log_folder !== undefined) await logError(flags.error_log_folder, error)
+    // That the log cannot be written is told beside the failure, never in its place.
+    if (flags.error_log_folder !== undefined) await logError(flags.error_log_folder, error).catch(printError)
     throw error
   }
 }
 
 /** The reference's own form and name of an error log. */
 async function logError(folder: string, error: unknown): Promise<void> {
-  const { mkdir, writeFile } = await import('node:fs/promises')
   const { hostname } = await import('node:os')
   const { join } = await import('node:path')
+  const { makeFolder, writeOver } = await import('../training/durable.js')
   const { message, stack } = error as Error
   const environment = { rank: 0, local_rank: 0, world_size: 1, hostname: hostname() }
   const entry = { environment, error: { error: message, type: typeOf(error), stacktrace: (stack ?? '').split('\n') } }
-  await mkdir(folder, { recursive: true })
-  await writeFile(join(folder, `error_logs_${environment.hostname}_0.log`), `${JSON.stringify(entry, null, 2)}\n`)
+  await makeFolder(folder)
+  await writeOver(join(folder, `error_logs_${environment.hostname}_0.log`), `${JSON.stringify(entry, null, 2)}\n`)
 }
 
 /** What a sweep tells failures apart by: torch's own name of the one that a smaller batch mends, else our code. */

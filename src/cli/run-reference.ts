@@ -4,7 +4,7 @@
  * configuration finds its numbers where it looks for them.
  */
 import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { stat, writeFile } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { definitionOf } from '../pipelines/definition.js'
@@ -14,7 +14,7 @@ import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } fr
 import { type OpenedTraining, openTrainingPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine, resolvedText } from '../pipelines/modalities/read-config.js'
 import { type ModalitiesTrainingPlan, requireSupported } from '../pipelines/modalities/training-plan.js'
-import { copyOver, makeFolder } from '../training/durable.js'
+import { changingSync, copyOver, makeFolder, writeOver } from '../training/durable.js'
 import type { TrainingEvent } from '../training/training-events.js'
 import type { RunFlags } from './run-definition.js'
 import { runTraining } from './run-training.js'
@@ -94,7 +94,7 @@ async function keepConfiguration(folder: string, { text, options }: OpenedTraini
   await makeFolder(folder)
   const copy = join(folder, basename(options.configFilePath))
   if (resolve(copy) !== resolve(options.configFilePath)) await copyOver(options.configFilePath, copy)
-  await writeFile(`${copy.replace(/\.[^.]*$/, '')}.yaml.resolved`, resolvedText(text, options))
+  await writeOver(`${copy.replace(/\.[^.]*$/, '')}.yaml.resolved`, resolvedText(text, options))
 }
 
 /** A folder for this experiment alone: the reference tells experiments apart by the names in one folder. */
@@ -103,8 +103,9 @@ function checkpointsOf({ checkpoint, settings }: ModalitiesTrainingPlan): string
   return checkpoint.folder.split(/[\\/]/).includes(id) ? checkpoint.folder : join(checkpoint.folder, id)
 }
 
+/** The one that a run goes on from too: a run that was killed may not have come to name it. */
 function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): void {
-  if (event.kind !== 'checkpoint') return
+  if (event.kind !== 'checkpoint' && event.kind !== 'resumed') return
   const numbers = {
     experimentId: plan.settings.experiment_id,
     seenSteps: event.step,
@@ -122,13 +123,17 @@ function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): voi
   const { folder } = plan.checkpoint
   const paths = Object.entries(names).map(([key, name]) => [key, resolve(folder, name)] as const)
   for (const [, link] of paths) {
-    rmSync(link, { force: true })
-    symlinkSync(relative(dirname(link), event.path), link, 'junction')
+    changingSync(link, () => {
+      rmSync(link, { force: true })
+      symlinkSync(relative(dirname(link), event.path), link, 'junction')
+    })
   }
-  removeDangling(folder, `eid_${numbers.experimentId}-`)
+  changingSync(folder, () => removeDangling(folder, `eid_${numbers.experimentId}-`))
   const info = join(folder, LAST_CHECKPOINT_INFO)
-  writeFileSync(`${info}.part`, JSON.stringify(Object.fromEntries(paths)))
-  renameSync(`${info}.part`, info)
+  changingSync(info, () => {
+    writeFileSync(`${info}.part`, JSON.stringify(Object.fromEntries(paths)))
+    renameSync(`${info}.part`, info)
+  })
 }
 
 /** Names of checkpoints that were not kept. */

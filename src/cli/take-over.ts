@@ -1,6 +1,5 @@
 /** The checkpoint that a warmstart goes on from, ours or the reference's, put where the trainer looks for its newest. */
-import { constants } from 'node:fs'
-import { cp, mkdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { realpath, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
 import type { NativeTraining } from '../pipelines/modalities/native.js'
@@ -12,6 +11,7 @@ import {
 import type { ModalitiesTrainingPlan } from '../pipelines/modalities/training-plan.js'
 import { sampleCursor } from '../stages/shuffle-samples.js'
 import { openCheckpoint } from '../training/checkpoint.js'
+import { copyFolder, makeFolder } from '../training/durable.js'
 import { parseTraining } from '../training/options.js'
 
 type Native = Pick<NativeTraining, 'shuffleSamples' | 'feedTrainer'>
@@ -30,11 +30,8 @@ async function takeOverOurs(source: string, checkpoints: string): Promise<void> 
   await openCheckpoint(source)
   const target = join(checkpoints, basename(source))
   if (resolve(target) === source || (await exists(target))) return
-  const partial = join(checkpoints, `.${basename(source)}.partial`)
-  await mkdir(checkpoints, { recursive: true })
-  await rm(partial, { recursive: true, force: true })
-  await cp(source, partial, { recursive: true, mode: constants.COPYFILE_FICLONE })
-  await rename(partial, target)
+  await makeFolder(checkpoints)
+  await copyFolder(source, target)
 }
 
 /** It becomes one of ours, at the step and sample that the configuration says it stands at. */

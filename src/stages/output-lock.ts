@@ -25,10 +25,14 @@ export async function lockOutput(path: string): Promise<void> {
   }
 }
 
-/** @throws FILE_UNWRITABLE */
+/** Frees an output, also of a lock that a run was killed or failed at removing. @throws FILE_UNWRITABLE */
 export async function unlockOutput(path: string): Promise<void> {
-  await removeFile(`${path}.lock`)
+  const file = `${path}.lock`
+  await removeFile(staleNameOf(file))
+  await removeFile(file)
 }
+
+const staleNameOf = (file: string): string => `${file}.stale`
 
 async function make(file: string, path: string): Promise<boolean> {
   try {
@@ -43,24 +47,39 @@ async function make(file: string, path: string): Promise<boolean> {
   }
 }
 
+/** Empty where nobody holds it, or one without a name. */
 async function holderOf(file: string): Promise<string> {
-  const holder = await readFile(file, 'utf8').catch(() => undefined)
+  const holder = await readMark(file)
   if (holder !== '') return holder ?? ''
   await new Promise(resolve => setTimeout(resolve, NAMELESS_MS))
-  return readFile(file, 'utf8').catch(() => '')
+  return (await readMark(file)) ?? ''
+}
+
+/** @returns undefined when there is no such lock. @throws FILE_UNREADABLE: whose it is must be known */
+async function readMark(file: string): Promise<string | undefined> {
+  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file })
+  })
 }
 
 /** Another run may do the same at this moment: what is moved aside is looked at again before it goes. */
 async function removeStale(file: string, holder: string): Promise<void> {
-  const aside = `${file}.stale`
+  const aside = staleNameOf(file)
+  if (!(await isMoved(file, aside))) return
+  if ((await readMark(aside)) === holder) await removeFile(aside)
+  else await isMoved(aside, file)
+}
+
+/** @returns whether the file was there. @throws FILE_UNWRITABLE */
+async function isMoved(from: string, to: string): Promise<boolean> {
   try {
-    await rename(file, aside)
-  } catch {
-    return
+    await rename(from, to)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: from })
   }
-  const found = await readFile(aside, 'utf8').catch(() => holder)
-  if (found === holder) await removeFile(aside)
-  else await rename(aside, file)
 }
 
 /**

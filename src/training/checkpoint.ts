@@ -10,12 +10,12 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
-import { syncFile, syncFolder } from './durable.js'
+import { changing, makeFolder, removeFolder, syncFile, syncFolder } from './durable.js'
 import type { Engine } from './engine.js'
 import { modelSchema, trainingSchema } from './options.js'
 
@@ -84,8 +84,8 @@ export async function saveCheckpoint(
     return path
   }
   try {
-    await rm(partial, { recursive: true, force: true })
-    await mkdir(partial, { recursive: true })
+    await removeFolder(partial)
+    await makeFolder(partial)
     const names = await engine.saveState(partial)
     const files = Object.fromEntries(
       await Promise.all(names.map(async file => [file, await fingerprint(join(partial, file))] as const)),
@@ -125,11 +125,7 @@ export async function saveCheckpoint(
 export async function tidyUp(folder: string, keep: number | null, opened: Checkpoint): Promise<void> {
   const [newest] = await listCheckpoints(folder)
   if (newest !== opened.path) return
-  try {
-    await removeOld(folder, keep, basename(newest))
-  } catch (error) {
-    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: folder })
-  }
+  await removeOld(folder, keep, basename(newest))
 }
 
 /** Paths of the checkpoints in a folder, newest first; none when the folder is not there. */
@@ -192,7 +188,7 @@ export async function openLatestCheckpoint(
 
 /**
  * Reads a checkpoint's state and proves that its files are the ones that were written.
- * @throws FILE_MISSING, CHECKPOINT_INVALID
+ * @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const state = await readState(join(path, stateFile))
@@ -202,6 +198,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
     }
     const found = await fingerprint(file).catch(error => {
+      if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
       throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is missing: ${reasonOf(error)}`, { file })
     })
     if (found.bytes !== expected.bytes || found.sha256 !== expected.sha256) {
@@ -226,6 +223,7 @@ async function readState(file: string): Promise<CheckpointState> {
   const invalid = (message: string, cause?: unknown) =>
     new PenstockError('CHECKPOINT_INVALID', message, { file }, cause)
   const text = await readFile(file, 'utf8').catch(error => {
+    if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
     throw new PenstockError('FILE_MISSING', `no checkpoint: ${reasonOf(error)}`, { file }, error)
   })
   let content: unknown
@@ -256,8 +254,9 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-async function stepsIn(folder: string): Promise<readonly { name: string; step: number }[]> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+/** None where the folder is not there. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') {
       return []
     }
@@ -268,7 +267,10 @@ async function stepsIn(folder: string): Promise<readonly { name: string; step: n
       error,
     )
   })
-  return names
+}
+
+async function stepsIn(folder: string): Promise<readonly { name: string; step: number }[]> {
+  return (await namesIn(folder))
     .flatMap(name => {
       const digits = finalName.exec(name)?.[1]
       return digits === undefined ? [] : [{ name, step: Number(digits) }]
@@ -279,12 +281,14 @@ async function stepsIn(folder: string): Promise<readonly { name: string; step: n
 /** Frees a final name by renaming what is there: at no moment is there half a folder under it. */
 async function moveAside(folder: string, name: string): Promise<void> {
   const aside = join(folder, `.${name}.old`)
-  await rm(aside, { recursive: true, force: true })
-  await rename(join(folder, name), aside).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') {
-      throw error
-    }
-  })
+  await removeFolder(aside)
+  await changing(aside, () =>
+    rename(join(folder, name), aside).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') {
+        throw error
+      }
+    }),
+  )
 }
 
 /** Removes all but the newest `keep`, never the one just written, and what killed runs left behind. */
@@ -295,12 +299,14 @@ async function removeOld(folder: string, keep: number | null, justWritten: strin
       await moveAside(folder, name)
     }
   }
-  for (const name of await readdir(folder)) {
+  for (const name of await namesIn(folder)) {
     if (hiddenName.test(name)) {
-      await rm(join(folder, name), { recursive: true, force: true })
+      await removeFolder(join(folder, name))
     }
   }
 }
+
+const isMissing = (error: NodeJS.ErrnoException): boolean => error.code === 'ENOENT' || error.code === 'ENOTDIR'
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -3,10 +3,11 @@
  * for rotary positions, RMS norms and swiglu; GPT-2's for learned positions, layer norms, gelu and biases. Our names are
  * Llama's, so there only the configuration is added; GPT-2 keeps matrices as [in, out] and joins query, key and value.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { encodeSafetensors } from '../formats/safetensors.js'
+import { makeFolder, writeOver } from './durable.js'
 import { type ModelOptions, resolveModel } from './options.js'
 import { readWeights } from './tfjs/state-files.js'
 import type { NamedTensor } from './weights.js'
@@ -113,13 +114,9 @@ export async function writeHuggingFace(folder: string, { model, weights }: Train
   const tensors = [...family.toTheirs(weights, model)].map(([key, { shape, values }]) => {
     return { name: key, dtype: 'F32' as const, shape, data: values }
   })
-  try {
-    await mkdir(folder, { recursive: true })
-    await writeFile(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }))
-    await writeFile(join(folder, 'config.json'), `${JSON.stringify(family.configOf(model), null, 2)}\n`)
-  } catch (error) {
-    throw new PenstockError('FILE_UNWRITABLE', (error as Error).message, { file: folder }, error)
-  }
+  await makeFolder(folder)
+  await writeOver(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }))
+  await writeOver(join(folder, 'config.json'), `${JSON.stringify(family.configOf(model), null, 2)}\n`)
   return name
 }
 

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations of configurations
 /** The reference system's commands under their own names: what they take, write and refuse. */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { encodePbinHeader } from '#src/formats/pbin'
@@ -288,6 +288,13 @@ describe('run and warmstart', () => {
       checkpoint_folder_path: join(checkpointsOf('part'), name),
     })
 
+    // As a run leaves it that is killed between its last save and the naming of it.
+    rmSync(info)
+    rmSync(join(checkpointsOf('part'), name))
+    expect(await run(at('part.yaml'), 'part')).toMatchObject({ code: 0 })
+    expect(existsSync(join(checkpointsOf('part'), name, 'state.json'))).toBe(true)
+    expect(existsSync(info)).toBe(true)
+
     const args = ['--experiments_root_path', 'experiments', '--last_checkpoint_info_file_path', info]
     const warmstart = await penstock(
       ['warmstart', '--config_file_path', file('on.yaml', warmstartConfig), ...args],
@@ -360,6 +367,11 @@ ${model}`
       code: 2,
       err: expect.stringMatching(/other.yaml:\d+:\d+: .*P2_NORM/),
     })
+    const unreadable = file('unreadable.yaml', startConfig(12).replace('_path: train.pbin', '_path: experiments'))
+    expect(await run(unreadable, 'other')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^penstock: \S*experiments: .*\[FILE_UNREADABLE\]$/m),
+    })
     expect(existsSync(at('experiments/other'))).toBe(false)
     expect(await penstock(['run'], folder)).toMatchObject({ code: 2 })
     expect(await penstock(['run', '--config_file_path', unsupported], folder)).toMatchObject({ code: 2 })
@@ -374,6 +386,13 @@ ${model}`
       environment: { rank: 0 },
       error: { type: 'FILE_MISSING', error: expect.stringContaining('none.yaml') },
     })
+    const lost = await penstock(
+      ['run', '--config_file_path', 'none.yaml', ...args.slice(0, -1), file('no-folder', '')],
+      folder,
+    )
+    expect(lost.err).toMatch(
+      /^penstock: .*no-folder: .*\[FILE_UNWRITABLE\]\npenstock: .*none\.yaml.*\[FILE_MISSING\]$/m,
+    )
   })
 })
 

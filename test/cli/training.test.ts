@@ -1,6 +1,6 @@
 /** Training as a user meets it: killed, stopped, resumed, continued in text. */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
@@ -114,4 +114,33 @@ describe('training', () => {
     expect((await penstock(args)).out).toBe(first.out)
     expect((await penstock(['inspect', at('undisturbed')])).out).toContain(`step          ${STEPS}`)
   })
+
+  it('uses an older checkpoint in place of a damaged one and says so, never in place of one that cannot be read', async () => {
+    cpSync(at('undisturbed'), at('hurt'), { recursive: true })
+    const newest = join(at('hurt'), `step-${String(STEPS).padStart(6, '0')}`)
+    const model = join(newest, 'model.safetensors')
+    writeFileSync(model, 'damaged')
+    const { code, err } = await penstock(['convert', at('hurt'), at('model')])
+    expect(code, err).toBe(0)
+    expect(err).toContain(`passed over a damaged checkpoint: ${model}: `)
+    rmSync(model)
+    mkdirSync(model)
+    const refused = await penstock(['convert', at('hurt'), at('model')])
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${model}: `) })
+    expect(refused.err).toContain('[FILE_UNREADABLE]')
+  })
+
+  // Its memory is a file that is there and whose first byte nobody can read.
+  it.runIf(process.platform === 'linux')(
+    'is not converted without its tokenizer while that cannot be read',
+    async () => {
+      const tokenizer = at('tokenizer.json')
+      rmSync(tokenizer)
+      symlinkSync('/proc/self/mem', tokenizer)
+      const { code, err } = await penstock(['convert', at('undisturbed'), at('none')])
+      expect(err).toMatch(/^penstock: \S*tokenizer\.json: .*\[FILE_UNREADABLE\]$/m)
+      expect(code).toBe(1)
+      expect(existsSync(at('none'))).toBe(false)
+    },
+  )
 })

@@ -85,6 +85,23 @@ describe('an output', () => {
     await (await openOutput(path, 'override'))!.abandon()
   })
 
+  it('leaves no lock of a run that died in taking one over', async () => {
+    const path = fresh()
+    writeFileSync(`${path}.lock.stale`, '1 1')
+    await (await openOutput(path, 'error'))!.commit()
+    expect(leftovers(path)).toEqual([])
+  })
+
+  it('is not taken from a run whose lock cannot be read', async () => {
+    const path = fresh()
+    mkdirSync(`${path}.lock`)
+    await expect(openOutput(path, 'error')).rejects.toMatchObject({
+      code: 'FILE_UNREADABLE',
+      where: { file: `${path}.lock` },
+    })
+    expect(leftovers(path)).toEqual([`${path.slice(folder.length + 1)}.lock`])
+  })
+
   it.runIf(process.platform === 'linux')(
     'is taken over from a run that ended and that nobody has waited for',
     async () => {

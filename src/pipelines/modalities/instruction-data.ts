@@ -4,7 +4,6 @@
  */
 
 import { createHash } from 'node:crypto'
-import { readFile as readWhole } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
@@ -14,6 +13,7 @@ import { recordAt } from '../../formats/extract.js'
 import { pythonRandom } from '../../sampling/python-random.js'
 import { FaultHandler, faultOptions } from '../../stages/faults.js'
 import { type OutputFile, openOutput } from '../../stages/output-file.js'
+import { readWhole } from '../../stages/read-at.js'
 import { readFile } from '../../stages/read-file.js'
 import { readLines } from '../../stages/read-lines.js'
 import { sink } from '../../stages/stage.js'

@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { PenstockError } from '../../errors.js'
+import { PenstockError, toPenstockError } from '../../errors.js'
 import { readIndex } from '../../formats/idx.js'
 import { decodePbinHeader, PBIN_HEADER_BYTES } from '../../formats/pbin.js'
 import { experimentId } from './names.js'
@@ -55,7 +55,7 @@ export async function openTrainingPlan(path: string, open: OpenTrainingOptions =
     checkpointPaths:
       open.lastCheckpointInfoPath === undefined ? undefined : await checkpointPaths(open.lastCheckpointInfoPath),
     readTokenCount,
-    readDocumentCount: index => readIndex(readFileSync(index), { where: { file: index } }).length / 2,
+    readDocumentCount,
   }
   return { plan: readTrainingPlan(text, options), text, options }
 }
@@ -142,7 +142,16 @@ async function checkpointPaths(path: string): Promise<Record<string, string>> {
   return found as Record<string, string>
 }
 
-/** Tokens in a packed file, from its header. @throws FILE_MISSING, PBIN_INVALID */
+/** Documents that an index lists. @throws FILE_UNREADABLE, IDX_INVALID */
+function readDocumentCount(file: string): number {
+  try {
+    return readIndex(readFileSync(file), { where: { file } }).length / 2
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file })
+  }
+}
+
+/** Tokens in a packed file, from its header. @throws FILE_MISSING, FILE_UNREADABLE, PBIN_INVALID */
 function readTokenCount(path: string): number {
   const bytes = new Uint8Array(PBIN_HEADER_BYTES)
   let fd: number
@@ -155,6 +164,8 @@ function readTokenCount(path: string): number {
     const read = readSync(fd, bytes, 0, PBIN_HEADER_BYTES, 0)
     const header = decodePbinHeader(bytes.subarray(0, read), statSync(path).size, { file: path })
     return header.dataBytes / header.tokenBytes
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
     closeSync(fd)
   }

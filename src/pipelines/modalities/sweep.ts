@@ -7,9 +7,10 @@
  * Hashes are of the YAML text that PyYAML writes, so both systems give a combination the same name.
  */
 import { createHash } from 'node:crypto'
-import { copyFile, mkdir, readdir, readFile, realpath, writeFile } from 'node:fs/promises'
+import { readdir, readFile, realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PenstockError } from '../../errors.js'
+import { copyOver, makeFolder, writeOver } from '../../training/durable.js'
 import { configError } from './config-error.js'
 import { timestamp } from './names.js'
 import { pythonYaml } from './python-yaml.js'
@@ -84,8 +85,8 @@ export async function prepareSweep(
   for (const config of configs) {
     for (const worldSize of worldSizes) {
       const folder = join(outputFolder, `${time}_${hash}`, String(worldSize), `${config.hash}_${time}`)
-      await mkdir(folder, { recursive: true })
-      await writeFile(join(folder, basename(path)), config.text)
+      await makeFolder(folder)
+      await writeOver(join(folder, basename(path)), config.text)
       paths.push(join(folder, basename(path)))
     }
   }
@@ -176,8 +177,8 @@ async function errorTypeIn(log: string): Promise<string> {
 async function inNewFolder(path: string): Promise<string> {
   const old = dirname(path)
   const folder = join(dirname(old), `${basename(old).split('_')[0]}_${timestamp(new Date())}`)
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   const copy = join(folder, basename(path))
-  await copyFile(path, copy)
+  await copyOver(path, copy)
   return copy
 }
