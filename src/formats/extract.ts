@@ -6,7 +6,7 @@ import { type ErrorCode, PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from './batches.js'
 import type { JqFilter } from './jq.js'
 import { extractText, scanLine } from './json-scan.js'
-import { keepLines } from './jsonl.js'
+import { withoutLines } from './jsonl.js'
 
 /** A record that yields no document, with its place. */
 export interface RecordFault {
@@ -67,18 +67,19 @@ export function extractBatch(batch: LineBatch, filter: JqFilter | readonly First
   const write = writerFor(filter, field)
   const count = batch.starts.length
   const offsets = new Uint32Array(count + 1)
-  const keep = new Uint8Array(count)
   const faults: RecordFault[] = []
-  const texts = new TextBuffer(batch.bytes.byteLength)
+  const faulty = new Set<number>()
+  texts.length = 0
+  texts.reserve(batch.bytes.byteLength)
   let documents = 0
   for (let index = 0; index < count; index++) {
     const start = batch.starts[index]!
     const end = batch.ends[index]!
     const fault = write(batch.bytes, start, end, texts)
     if (fault === undefined) {
-      keep[index] = 1
       offsets[++documents] = texts.length
     } else {
+      faulty.add(index)
       faults.push({ ...fault, ...recordAt(batch, index) })
     }
   }
@@ -87,22 +88,29 @@ export function extractBatch(batch: LineBatch, filter: JqFilter | readonly First
       kind: 'documents',
       number: batch.number,
       byteLength: texts.length,
-      bytes: texts.bytes.subarray(0, texts.length),
+      bytes: texts.taken(),
       offsets: offsets.subarray(0, documents + 1),
-      origin: documents === count ? batch : keepLines(batch, keep),
+      origin: withoutLines(batch, faulty),
       mark: batch.mark,
     },
     faults,
   }
 }
 
-/** Texts one behind the other. */
+/** Memory for longer texts is not kept. */
+const KEPT_BYTES = 4 << 20
+
+/** Texts one behind the other; used again for each batch. */
 class TextBuffer {
-  bytes: Uint8Array
+  bytes = new Uint8Array(0)
   length = 0
 
-  constructor(expectedBytes: number) {
-    this.bytes = new Uint8Array(expectedBytes)
+  /** Whose memory is the caller's. */
+  taken(): Uint8Array {
+    const { bytes, length } = this
+    if (bytes.byteLength <= KEPT_BYTES) return bytes.slice(0, length)
+    this.bytes = new Uint8Array(0)
+    return bytes.subarray(0, length)
   }
 
   /** Makes room for `count` more bytes. */
@@ -113,6 +121,8 @@ class TextBuffer {
     this.bytes = larger
   }
 }
+
+const texts = new TextBuffer()
 
 function writerFor(filter: JqFilter | readonly FirstOutput[], field: string): TextWriter {
   if (!('apply' in filter)) return givenText(filter, field)

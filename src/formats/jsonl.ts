@@ -176,8 +176,9 @@ class LineTable {
   }
 }
 
-/** The batch without the lines whose `keep` entry is 0. */
-export function keepLines(batch: LineBatch, keep: Uint8Array): LineBatch {
-  const kept = (values: Uint32Array): Uint32Array => values.filter((_, index) => keep[index] !== 0)
+/** The batch without the lines at these places of its tables. */
+export function withoutLines(batch: LineBatch, places: ReadonlySet<number>): LineBatch {
+  if (places.size === 0) return batch
+  const kept = (values: Uint32Array): Uint32Array => values.filter((_, index) => !places.has(index))
   return { ...batch, starts: kept(batch.starts), ends: kept(batch.ends), lines: kept(batch.lines) }
 }

@@ -6,7 +6,7 @@ import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
 import { scanLine } from '../formats/json-scan.js'
-import { keepLines } from '../formats/jsonl.js'
+import { withoutLines } from '../formats/jsonl.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
@@ -20,14 +20,12 @@ export function validateJson(options: ValidateJsonOptions = {}): TransformStage<
   return transform('validate-json', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'validate-json', context), async function* (faults) {
       for await (const batch of input) {
-        const keep = new Uint8Array(batch.starts.length).fill(1)
-        let faulty = 0
-        for (let index = 0; index < keep.length; index++) {
+        const faulty = new Set<number>()
+        for (let index = 0; index < batch.starts.length; index++) {
           const start = batch.starts[index]!
           const result = scanLine(batch.bytes, start, batch.ends[index]!)
           if (result.ok) continue
-          keep[index] = 0
-          faulty++
+          faulty.add(index)
           await faults.handle({
             ...recordAt(batch, index),
             code: result.code,
@@ -35,7 +33,7 @@ export function validateJson(options: ValidateJsonOptions = {}): TransformStage<
             byteOffset: batch.byteOffset + result.offset,
           })
         }
-        yield faulty === 0 ? batch : keepLines(batch, keep)
+        yield withoutLines(batch, faulty)
       }
     }),
   )

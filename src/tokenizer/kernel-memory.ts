@@ -64,7 +64,7 @@ export interface KernelExports {
 const WORDS_AT_ONCE = 256 + 64 + 8
 /** For what is not among the words of medium length. */
 const LONG_WORD_BITS = 17
-const ARENA_BYTES = 1 << 23
+const ARENA_BYTES = 1 << 22
 const DEPTH_LIMIT = 65_536
 /** What 32-bit addresses reach. */
 const MEMORY_LIMIT = 2 ** 32
