@@ -1,7 +1,8 @@
 /** A checkpoint -> a Hugging Face folder, with its tokenizer, and back. */
 import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { tokenizerReference } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import { saveCheckpoint, type TokenizerReference } from '../training/checkpoint.js'
 import { copyOver } from '../training/durable.js'
 import { readHuggingFace, writeHuggingFace } from '../training/hugging-face.js'
@@ -21,7 +22,7 @@ export async function convertCheckpoint(from: string, folder: string, tokenizerP
   const weights = await readWeights(join(path, 'model.safetensors'))
   const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
   const tokenizer =
-    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await openTokenizer(tokenizerPath)).path
+    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await loadable(tokenizerPath)).path
   if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
   return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'}, after step ${state.step} of ${path}`
 }
@@ -29,8 +30,13 @@ export async function convertCheckpoint(from: string, folder: string, tokenizerP
 /** The file that a checkpoint names, if it is still the one that was trained with. */
 async function tokenizerOf(reference: TokenizerReference | undefined): Promise<string | undefined> {
   if (reference === undefined) return undefined
-  const found = await openTokenizer(reference.path).catch(() => undefined)
+  const found = await tokenizerReference(reference.path).catch(() => undefined)
   return found?.sha256 === reference.sha256 ? found.path : undefined
+}
+
+/** A tokenizer that the user named. @throws what opening it throws */
+function loadable(path: string): Promise<TokenizerReference> {
+  return askTokenizer(path, ({ path, sha256 }) => ({ path, sha256 }))
 }
 
 async function copyTokenizer(file: string, folder: string): Promise<void> {
@@ -53,7 +59,7 @@ export async function convertBack(from: string, folder: string, tokenizerPath: s
 
 /** What a checkpoint says that stands at step 0 of no data. */
 export async function untrainedState(model: ModelOptions, tokenizerPath: string | undefined) {
-  const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
+  const tokenizer = tokenizerPath === undefined ? undefined : await loadable(tokenizerPath)
   const cursor = { version: 1, globalSamples: 0, seed: 0, sampleCount: 0, dataBytes: 0, tokenBytes: 0 } as const
   return {
     step: 0,
@@ -61,7 +67,7 @@ export async function untrainedState(model: ModelOptions, tokenizerPath: string 
     consumedTokens: 0,
     cursor: { ...cursor, sequenceLength: model.sequence_length },
     training: parseTraining({ model }),
-    ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
+    ...(tokenizer && { tokenizer }),
   }
 }
 

@@ -23,13 +23,7 @@ import type { Care } from './leave-out-poison.js'
 import { joinPacked, joinScanned, lineByLine, POISONED } from './line-by-line.js'
 import { type FileRange, type LoadedRange, loadRange } from './load-range.js'
 import { workerFunction } from './worker-errors.js'
-import {
-  loadTokenizerEarly,
-  type TokenizerSetup,
-  tokenBytesOf,
-  type WorkerTokenizer,
-  workerTokenizer,
-} from './worker-tokenizer.js'
+import { type TokenizerSetup, tokenBytesOf, type WorkerTokenizer, workerTokenizer } from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 
@@ -71,11 +65,10 @@ const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 
 /** What the worker is set up for; without it, lines are only checked. */
 const packing = workerData as RangePacking | null
-if (packing !== null) await loadTokenizerEarly()
 let openedKernel: Promise<RangeKernel> | undefined
 
 async function readRange(task: RangeTask, beacon: Beacon): Promise<unknown> {
-  openedKernel ??= openKernel()
+  openedKernel ??= openKernel(beacon)
   const kernel = await openedKernel
   beacon.begin(WHOLE, task.end - task.start)
   const range = loadRange(kernel.lines, task)
@@ -93,8 +86,8 @@ interface RangeKernel {
   work(task: RangeTask, range: LoadedRange, beacon: Beacon): RangeReply
 }
 
-async function openKernel(): Promise<RangeKernel> {
-  return packing === null ? scanningKernel() : packingKernel(packing, await workerTokenizer())
+async function openKernel(beacon: Beacon): Promise<RangeKernel> {
+  return packing === null ? scanningKernel() : packingKernel(packing, await workerTokenizer(beacon))
 }
 
 function scanningKernel(): RangeKernel {

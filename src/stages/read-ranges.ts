@@ -84,8 +84,8 @@ async function* ranges(options: ReadRangesOptions, file: URL, context: StageCont
   let workers: Workers | undefined
   try {
     const packing = pack === undefined ? undefined : await packingSetup(pack)
-    workers = openWorkers({ file, workers: ranges.workers, ...packing })
-    const facts = packing === undefined ? undefined : await askForTokenizer(workers, packing.setup)
+    workers = openWorkers({ file, workers: ranges.workers, setup: packing })
+    const facts = packing === undefined ? undefined : await askForTokenizer(workers, packing)
     const note = facts === undefined ? undefined : slownessNote(facts.how)
     if (note !== undefined) context.note(note)
     const common = { descriptor: handle.fd, file: path, fileBytes: stats.size, maxLineBytes: options.max_line_bytes }
@@ -122,10 +122,8 @@ async function packingSetup({
   tokenizer,
   end_of_document,
   token_bytes,
-}: NonNullable<ReadRangesOptions['pack']>) {
-  const { setup, setupBytes } = await tokenizerSetup(tokenizer, end_of_document)
-  const packing: RangePacking = { ...setup, path: field, tokenBytes: token_bytes }
-  return { setup: packing, setupBytes }
+}: NonNullable<ReadRangesOptions['pack']>): Promise<RangePacking> {
+  return { ...(await tokenizerSetup(tokenizer, end_of_document)), path: field, tokenBytes: token_bytes }
 }
 
 type Task = FileRange & Batch

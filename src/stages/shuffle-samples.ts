@@ -13,7 +13,7 @@ import { checkTokenizer, readPackedManifest } from './manifest.js'
 import { openPackedFile, type PackedFile } from './packed-file.js'
 import { parseOptions } from './parse-options.js'
 import { type SourceStage, source } from './stage.js'
-import { openTokenizer } from './tokenizer-file.js'
+import { tokenizerReference } from './tokenizer-file.js'
 import { inTurns } from './turns.js'
 
 export const shuffleSamplesOptions = z
@@ -168,5 +168,5 @@ function cursorAt(
 async function checkPackedWith(tokenizerPath: string | undefined, file: PackedFile): Promise<void> {
   if (tokenizerPath === undefined) return
   const manifest = await readPackedManifest(file.path, file.header)
-  if (manifest !== undefined) checkTokenizer(manifest, await openTokenizer(tokenizerPath), file.path)
+  if (manifest !== undefined) checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
 }

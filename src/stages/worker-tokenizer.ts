@@ -1,23 +1,29 @@
 /**
- * The tokenizer that workers are set up for: each loads it while it starts, all at once. The main thread asks them about
+ * The tokenizer that workers are set up for: each loads it as it is first asked, all at once. The main thread asks them about
  * it, so that it need not load one itself, and is not held up by a file that takes long or for ever.
  */
 import { stat } from 'node:fs/promises'
 import { workerData } from 'node:worker_threads'
+import { PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
 import { type TokenBytes, tokenBytesFor } from '../formats/pbin.js'
 import type { Tokenizer } from '../tokenizer/index.js'
+import { type Beacon, WHOLE } from './beacon.js'
 import { kernelModule } from './kernel-module.js'
 import { leaveOutPoison } from './leave-out-poison.js'
 import { openTokenizer, type TokenizerFile, tokenIdOf, tokenizerFileAt } from './tokenizer-file.js'
-import { workerFunction } from './worker-errors.js'
+import { WorkerDeath, workerFunction } from './worker-errors.js'
 import type { Workers } from './worker-pool.js'
+
+/** Files load at 10 MB/s and more, so many times as fast as the slowest engine encodes texts. */
+const LOADING_SPEED = 4
 
 /** What workers that tokenize are set up for. */
 export interface TokenizerSetup {
   readonly tokenizerPath: string
   /** The state of the file: another one is another setup. */
   readonly tokenizerState: string
+  readonly tokenizerBytes: number
   readonly endOfDocument: string | undefined
   /** Tokens to be found in texts beside those of the file. */
   readonly specialTokens: readonly string[]
@@ -30,11 +36,11 @@ export async function tokenizerSetup(
   path: string,
   endOfDocument: string | undefined,
   { specialTokens = [], padToken }: Partial<Pick<TokenizerSetup, 'specialTokens' | 'padToken'>> = {},
-): Promise<{ setup: TokenizerSetup; setupBytes: number }> {
+): Promise<TokenizerSetup> {
   const tokenizerPath = await tokenizerFileAt(path)
   const { dev, ino, size, mtimeMs } = await stat(tokenizerPath)
   const tokenizerState = [dev, ino, size, mtimeMs].join()
-  return { setup: { tokenizerPath, tokenizerState, endOfDocument, specialTokens, padToken }, setupBytes: size }
+  return { tokenizerPath, tokenizerState, tokenizerBytes: size, endOfDocument, specialTokens, padToken }
 }
 
 interface TokenizerFacts {
@@ -46,8 +52,22 @@ interface TokenizerFacts {
 
 /** In the main thread. @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH; WORKER_HUNG for a file that takes too long */
 export async function askForTokenizer(workers: Workers, { tokenizerPath }: TokenizerSetup): Promise<TokenizerFacts> {
-  const ask = (): Promise<TokenizerFacts> => workers.run('describeTokenizer', undefined)
+  const ask = async (): Promise<TokenizerFacts> => {
+    try {
+      return await workers.run('describeTokenizer', undefined)
+    } catch (error) {
+      // Another worker would take as long for the same file.
+      throw error instanceof WorkerDeath && error.code === 'WORKER_HUNG' ? stoppedAt(tokenizerPath, error) : error
+    }
+  }
+  // Each worker loads its own meanwhile; what is wrong with it is told to the first, or with its first batch.
+  for (let other = 1; other < workers.size; other++) ask().catch(() => {})
   return (await leaveOutPoison(ask, { file: tokenizerPath })).reply
+}
+
+/** What a user is told of a worker that a tokenizer file was too much for. */
+export function stoppedAt(file: string, death: WorkerDeath): PenstockError {
+  return new PenstockError(death.code, `the tokenizer was stopped: ${death.message}`, { file }, death)
 }
 
 /** One line for users whose tokenizer our own engines cannot follow exactly. */
@@ -63,9 +83,16 @@ export interface WorkerTokenizer {
 
 let opened: Promise<WorkerTokenizer> | undefined
 
-/** In a worker: the tokenizer that it is set up for, on the kernel where that can run it. */
-export function workerTokenizer(): Promise<WorkerTokenizer> {
-  opened ??= open(workerData as TokenizerSetup)
+/**
+ * In a worker: the tokenizer that it is set up for, on the kernel where that can run it. It is loaded by the first task
+ * and not as the thread starts, so that it has its own time, and a thread that is replaced does not hang of it again.
+ */
+export function workerTokenizer(beacon: Beacon): Promise<WorkerTokenizer> {
+  if (opened === undefined) {
+    const setup = workerData as TokenizerSetup
+    beacon.begin(WHOLE, Math.ceil(setup.tokenizerBytes / LOADING_SPEED))
+    opened = open(setup)
+  }
   return opened
 }
 
@@ -76,14 +103,9 @@ async function open(setup: TokenizerSetup): Promise<WorkerTokenizer> {
   return { file, endOfDocumentId: idOf(endOfDocument), padId: idOf(padToken) }
 }
 
-/** In a worker, as its module is loaded: what is wrong with the tokenizer is told when someone asks for it. */
-export async function loadTokenizerEarly(): Promise<void> {
-  await workerTokenizer().catch(() => {})
-}
-
 /** In a worker, which exports it under this name. */
-export const describeTokenizer = workerFunction(async (): Promise<TokenizerFacts> => {
-  const { file, endOfDocumentId, padId } = await workerTokenizer()
+export const describeTokenizer = workerFunction(async (_: undefined, beacon): Promise<TokenizerFacts> => {
+  const { file, endOfDocumentId, padId } = await workerTokenizer(beacon)
   const { vocabSize, how } = file.tokenizer
   return {
     identity: { sha256: file.sha256, vocabSize, endOfDocumentId },

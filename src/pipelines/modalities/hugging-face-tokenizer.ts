@@ -6,7 +6,8 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ErrorCode, PenstockError } from '../../errors.js'
 import type { TokenizeBatchesOptions } from '../../stages/tokenize-batches.js'
-import { openTokenizer, tokenizerFileAt } from '../../stages/tokenizer-file.js'
+import { tokenizerFileAt } from '../../stages/tokenizer-file.js'
+import { askTokenizer } from '../../stages/tokenizer-thread.js'
 import type { HuggingFaceTokenizerPlan, ModalitiesPackPlan, TokenizerPlan } from './pack-plan.js'
 
 export type Tokenizing = Pick<TokenizeBatchesOptions, 'tokenizer' | 'special_tokens' | 'fit_length'>
@@ -139,8 +140,8 @@ async function tokensOfPlan({ source, specialTokens }: HuggingFaceTokenizerPlan,
     throw refusal('CONFIG_INVALID', `special_tokens: expected ${expected}; found ${name}`, path)
   })
   if (wanted.length === 0) return []
-  const { tokenizer } = await openTokenizer(source, { specialTokens: tokensOfFolder(files) })
-  const missing = wanted.find(token => tokenizer.idOf(token) === undefined)
+  const ids = await askTokenizer(source, tokenizer => tokenizer.idsOf(wanted), tokensOfFolder(files))
+  const missing = wanted.find((_, place) => ids[place] === undefined)
   if (missing !== undefined) {
     const message = `the vocabulary has no token ${missing}: only known tokens can be made special (tokenizer.json lists them)`
     throw refusal('TOKENIZER_MISMATCH', message, path)
