@@ -8,6 +8,7 @@ import { type Merges, NONE, type Symbols } from './bpe.js'
 import { type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
 import type { DecoderStep } from './decode.js'
 import type { EnginePlan } from './engine.js'
+import { refuseDepth, refuseManySteps } from './hostile-json.js'
 import { readModelText } from './model-text.js'
 import type { NormalizerStep } from './normalize.js'
 import { patternRule, type SplitRule } from './pretokenize.js'
@@ -36,6 +37,7 @@ export interface TokenizerPlan extends EnginePlan {
 export function readPlan(source: string | object): TokenizerPlan {
   const text = typeof source === 'string' ? readModelText(source) : undefined
   const file = parse(text?.rest ?? source)
+  refuseManySteps(file)
   const model = section(file, 'model') ?? invalid('it has no model')
   const kind = typeof model.type === 'string' ? model.type : 'merges' in model ? 'BPE' : 'unknown'
   if (kind !== 'BPE') unsupported(`the model is ${kind}, not BPE`)
@@ -68,6 +70,7 @@ export function readPlan(source: string | object): TokenizerPlan {
 
 function parse(source: string | object): Json {
   if (typeof source !== 'string') return source as Json
+  refuseDepth(source)
   try {
     const value: unknown = JSON.parse(source)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json

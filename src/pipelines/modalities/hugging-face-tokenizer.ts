@@ -8,6 +8,7 @@ import { type ErrorCode, PenstockError } from '../../errors.js'
 import type { TokenizeBatchesOptions } from '../../stages/tokenize-batches.js'
 import { tokenizerFileAt } from '../../stages/tokenizer-file.js'
 import { askTokenizer } from '../../stages/tokenizer-thread.js'
+import { refuseDepth } from '../../tokenizer/hostile-json.js'
 import type { HuggingFaceTokenizerPlan, ModalitiesPackPlan, TokenizerPlan } from './pack-plan.js'
 
 export type Tokenizing = Pick<TokenizeBatchesOptions, 'tokenizer' | 'special_tokens' | 'fit_length'>
@@ -94,6 +95,7 @@ async function readFiles(source: string): Promise<Files> {
 /** Empty where there is no such file, as in a folder with tokenizer.json alone. */
 async function jsonAt(path: string): Promise<Readonly<Record<string, unknown>>> {
   const text = await readFile(path, 'utf8').catch(() => '{}')
+  refuseDepth(text)
   try {
     return JSON.parse(text) as Readonly<Record<string, unknown>>
   } catch (error) {
