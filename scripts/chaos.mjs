@@ -8,7 +8,7 @@
  *
  * Needs Linux and a C compiler. Ends with a table and exit code 1 when a point failed.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import { cases } from './chaos/cases.mjs'
 import { makeInputs } from './chaos/inputs.mjs'
 import { killAtRandom } from './chaos/kills.mjs'
+import { report } from './chaos/report.mjs'
 import { buildShim, openRunner, Sweep } from './chaos/sweep.mjs'
 
 const { values } = parseArgs({
@@ -26,7 +27,6 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 })
-const SHOWN_FAILURES = 20
 
 const root = mkdtempSync(join(tmpdir(), 'penstock-chaos-'))
 process.on('exit', () => rmSync(root, { recursive: true, force: true }))
@@ -57,7 +57,7 @@ await Promise.all(
 )
 const rounds = Number(values.kills)
 if (rounds > 0) rows.push(await killAtRandom({ root, inputs, rounds }))
-report(rows)
+report(rows, values.json)
 
 /** All points of one case, shared among places. */
 async function sweepCase(name, group) {
@@ -87,22 +87,4 @@ function chosen(points) {
   if (values.points === undefined) return points
   const count = Math.min(points.length, Math.ceil(Number(values.points) / names.length))
   return Array.from({ length: count }, (_, index) => points[Math.floor((index * points.length) / count)])
-}
-
-function report(rows) {
-  const total = {
-    name: 'all',
-    tried: rows.reduce((sum, { tried }) => sum + tried, 0),
-    failures: rows.flatMap(({ name, failures }) => failures.map(failure => `${name}: ${failure}`)),
-  }
-  console.log('| case | tried | survived | failed |\n| --- | --- | --- | --- |')
-  for (const { name, tried, failures } of [...rows, total]) {
-    console.log(`| ${name} | ${tried} | ${tried - failures.length} | ${failures.length} |`)
-  }
-  for (const failure of total.failures.slice(0, SHOWN_FAILURES)) console.log(`failed: ${failure}`)
-  if (values.json !== undefined) {
-    const counts = [...rows, total].map(({ name, tried, failures }) => ({ name, tried, failed: failures.length }))
-    writeFileSync(values.json, `${JSON.stringify(counts, null, 2)}\n`)
-  }
-  if (total.failures.length > 0) process.exitCode = 1
 }

@@ -5,9 +5,11 @@
  *   npm run chaos -- --json chaos.json
  *   node scripts/big-inputs.mjs --json big.json
  *   node scripts/fuzz.mjs 60 --json fuzz.json
- *   node scripts/reliability.mjs --chaos chaos.json --big big.json --fuzz fuzz.json
+ *   node scripts/power-cut.mjs --json power.json
+ *   node scripts/reliability.mjs --chaos chaos.json --big big.json --fuzz fuzz.json --power power.json
  *
- * `--tests report.json` takes a report of vitest's in place of running them. Exit code 1 when a check failed; a promise whose report is not given stands as not tried.
+ * `--tests report.json` takes a report of vitest's in place of running them. Exit code 1 when a check failed; a promise
+ * whose report is not given stands as not tried in full.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,7 +24,7 @@ const BEGIN = '<!-- written by scripts/reliability.mjs -->'
 const END = '<!-- end -->'
 
 const { values: reports } = parseArgs({
-  options: { tests: { type: 'string' }, chaos: { type: 'string' }, big: { type: 'string' }, fuzz: { type: 'string' } },
+  options: Object.fromEntries(['tests', 'chaos', 'big', 'fuzz', 'power'].map(name => [name, { type: 'string' }])),
 })
 
 const tests = (...files) => ({ files })
@@ -37,6 +39,11 @@ const PROMISES = [
     { ...chaos(sweep), also: ['test/pipelines/kill.test.ts', 'test/pipelines/resume.test.ts'] },
   ],
   ['R2', 'kills at random moments, up to five in a row', chaos(name => name === 'kills at random')],
+  [
+    'R3',
+    'a power cut: what was said to be done is whole, and of anything else the next run gives the same bytes',
+    { report: 'power', command: 'node scripts/power-cut.mjs', cases: name => name !== 'all' },
+  ],
   ['R5', 'a failing or full disk, no permission, too many open files: a clear error, sources untouched', chaos(sweep)],
   ['R6', 'a flipped bit, a cut, an extension are found', tests('test/integrity', 'test/formats/checksum.test.ts')],
   ['R7', 'one whole checkpoint is always there', tests('test/training/trainer.test.ts', 'test/training/kill.test.ts')],
@@ -74,7 +81,12 @@ const PROMISES = [
   [
     'R18, R19',
     'hostile texts and tokenizer files take bounded time',
-    tests('test/tokenizer/hostile.test.ts', 'test/stages/hostile-tokenizer.test.ts'),
+    tests(
+      'test/tokenizer/hostile.test.ts',
+      'test/stages/hostile-tokenizer.test.ts',
+      'test/stages/tokenizer-thread.test.ts',
+      'test/cli/hostile-tokenizer.test.ts',
+    ),
   ],
   ['R20', 'crafted pickles are refused, and run nothing', tests('test/formats/pickle.test.ts')],
   [

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../errors.js'
-import { openTokenizer, tokenIdOf } from '../stages/tokenizer-file.js'
+import { TokenizerThread } from '../stages/tokenizer-thread.js'
 import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../training/checkpoint.js'
 import { generate } from '../training/generate.js'
 import { openTrained } from '../training/open-engine.js'
@@ -30,24 +30,27 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
   if (tokenizerPath === undefined) {
     throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint names no tokenizer: give --tokenizer', { file: folder })
   }
-  const file = await openTokenizer(tokenizerPath)
-  const { tokenizer, sha256 } = file
-  if (state.tokenizer !== undefined && state.tokenizer.sha256 !== sha256) {
-    throw new PenstockError(
-      'TOKENIZER_MISMATCH',
-      `the model was trained with another tokenizer than ${tokenizerPath}`,
-      {
-        file: folder,
-      },
-    )
+  const tokenizer = await TokenizerThread.open(tokenizerPath)
+  try {
+    if (state.tokenizer !== undefined && state.tokenizer.sha256 !== tokenizer.sha256) {
+      const message = `the model was trained with another tokenizer than ${tokenizerPath}`
+      throw new PenstockError('TOKENIZER_MISMATCH', message, { file: folder })
+    }
+    yield* continueIn(folder, tokenizer, options)
+  } finally {
+    await tokenizer.close()
   }
+}
+
+async function* continueIn(folder: string, tokenizer: TokenizerThread, options: TextOptions): AsyncGenerator<string> {
+  const { endOfDocument, topK } = options
   const { engine, model } = await openTrained(folder, {
     engine: options.engine as TrainingOptions['engine'],
     backend: options.backend as TrainingOptions['backend'],
   })
   try {
-    const ids = [...tokenizer.encode(options.prompt)]
-    let shown = tokenizer.decode(ids)
+    const ids = [...(await tokenizer.encode(options.prompt))]
+    let shown = await tokenizer.decode(ids)
     yield shown
     const sampling = {
       maxTokens: options.maxTokens,
@@ -55,12 +58,12 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
       temperature: options.temperature,
       seed: options.seed,
       vocabSize: tokenizer.totalSize,
-      ...(options.topK === undefined ? {} : { topK: options.topK }),
-      ...(options.endOfDocument === undefined ? {} : { endToken: tokenIdOf(file, options.endOfDocument) }),
+      ...(topK === undefined ? {} : { topK }),
+      ...(endOfDocument === undefined ? {} : { endToken: await tokenizer.idOf(endOfDocument) }),
     }
     for await (const id of generate(engine, ids, sampling)) {
       ids.push(id)
-      const text = tokenizer.decode(ids)
+      const text = await tokenizer.decode(ids)
       // A character of several tokens is shown when it is whole.
       if (text.endsWith('\uFFFD')) continue
       yield text.slice(shown.length)

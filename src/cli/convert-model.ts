@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { PenstockError } from '../errors.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { tokenizerReference } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import { saveCheckpoint, type TokenizerReference } from '../training/checkpoint.js'
 import { copyOver } from '../training/durable.js'
 import { readHuggingFace, writeHuggingFace } from '../training/hugging-face.js'
@@ -21,7 +22,7 @@ export async function convertCheckpoint(from: string, folder: string, tokenizerP
   const { path, state } = await findCheckpoint(from)
   const weights = await readWeights(join(path, 'model.safetensors'))
   const tokenizer =
-    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await openTokenizer(tokenizerPath)).path
+    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await loadable(tokenizerPath)).path
   const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
   if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
   return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'}, after step ${state.step} of ${path}`
@@ -30,11 +31,16 @@ export async function convertCheckpoint(from: string, folder: string, tokenizerP
 /** The file that a checkpoint names, if it is still the one that was trained with. @throws FILE_UNREADABLE */
 async function tokenizerOf(reference: TokenizerReference | undefined): Promise<string | undefined> {
   if (reference === undefined) return undefined
-  const found = await openTokenizer(reference.path).catch((error: PenstockError) => {
+  const found = await tokenizerReference(reference.path).catch((error: PenstockError) => {
     if (error.code === 'FILE_UNREADABLE') throw error
     return undefined
   })
   return found?.sha256 === reference.sha256 ? found.path : undefined
+}
+
+/** A tokenizer that the user named. @throws what opening it throws */
+function loadable(path: string): Promise<TokenizerReference> {
+  return askTokenizer(path, ({ path, sha256 }) => ({ path, sha256 }))
 }
 
 async function copyTokenizer(file: string, folder: string): Promise<void> {
@@ -57,7 +63,7 @@ export async function convertBack(from: string, folder: string, tokenizerPath: s
 
 /** What a checkpoint says that stands at step 0 of no data. */
 export async function untrainedState(model: ModelOptions, tokenizerPath: string | undefined) {
-  const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
+  const tokenizer = tokenizerPath === undefined ? undefined : await loadable(tokenizerPath)
   const cursor = { version: 1, globalSamples: 0, seed: 0, sampleCount: 0, dataBytes: 0, tokenBytes: 0 } as const
   return {
     step: 0,
@@ -65,7 +71,7 @@ export async function untrainedState(model: ModelOptions, tokenizerPath: string 
     consumedTokens: 0,
     cursor: { ...cursor, sequenceLength: model.sequence_length },
     training: parseTraining({ model }),
-    ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
+    ...(tokenizer && { tokenizer }),
   }
 }
 

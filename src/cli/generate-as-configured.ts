@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline/promises'
 import { PenstockError } from '../errors.js'
 import { openGenerationPlan } from '../pipelines/modalities/open-plan.js'
 import { noticeLine } from '../pipelines/modalities/read-config.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import { continueText } from './continue-text.js'
 import { openUsable } from './reference-model.js'
 
@@ -13,16 +13,17 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
   for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
   const prompt = await filledIn(plan.promptTemplate)
   if (prompt === '') throw new PenstockError('ARGUMENT_INVALID', 'the prompt is empty')
-  const file = await openTokenizer(plan.tokenizer.source)
-  const room = plan.sequenceLength - file.tokenizer.encode(prompt).length
-  const knowsEnd = file.tokenizer.idOf(plan.endOfDocument) !== undefined
+  const { length, knowsEnd } = await askTokenizer(plan.tokenizer.source, async tokenizer => ({
+    length: (await tokenizer.encode(prompt)).length,
+    knowsEnd: (await tokenizer.idsOf([plan.endOfDocument]))[0] !== undefined,
+  }))
   const { path, close } = await openUsable(plan.modelPath, plan.model)
   try {
     yield* continueText(path, {
       prompt,
       tokenizer: plan.tokenizer.source,
       ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),
-      maxTokens: Math.max(0, room),
+      maxTokens: Math.max(0, plan.sequenceLength - length),
       temperature: plan.temperature,
       // As there, another text each time.
       seed: Date.now(),

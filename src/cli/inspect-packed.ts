@@ -1,7 +1,7 @@
 /** What is in a packed file: how long its documents are, which tokens they are made of, and how the first ones read. */
 import { checkTokenizer, readPackedManifest } from '../stages/manifest.js'
 import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
-import { openTokenizer, type TokenizerFile } from '../stages/tokenizer-file.js'
+import { askTokenizer, type TokenizerThread } from '../stages/tokenizer-thread.js'
 import { count } from './terminal.js'
 
 const SHOWN_DOCUMENTS = 3
@@ -21,12 +21,20 @@ interface Document {
 
 /** @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH */
 export async function inspectPacked(path: string, tokenizerPath?: string): Promise<Record<string, string | number>> {
+  return tokenizerPath === undefined
+    ? inspectWith(undefined, path)
+    : askTokenizer(tokenizerPath, tokenizer => inspectWith(tokenizer, path))
+}
+
+async function inspectWith(
+  tokenizer: TokenizerThread | undefined,
+  path: string,
+): Promise<Record<string, string | number>> {
   const file = await openPackedFile(path)
   try {
     const manifest = await readPackedManifest(path, file.header)
+    if (manifest !== undefined && tokenizer !== undefined) checkTokenizer(manifest, tokenizer, path)
     const { documents, longest, histogram, first } = await lengthsIn(file)
-    const opened = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
-    if (manifest !== undefined && opened !== undefined) checkTokenizer(manifest, opened, path)
     return {
       kind: 'packed tokens',
       documents: count(documents),
@@ -36,8 +44,8 @@ export async function inspectPacked(path: string, tokenizerPath?: string): Promi
       'longest document': `${count(longest)} tokens`,
       tokenizer: manifest?.tokenizer?.sha256.slice(0, 12) ?? 'not recorded',
       ...histogramFacts(histogram),
-      ...tokenFacts(file, opened),
-      ...(opened === undefined ? {} : documentFacts(file, opened, first)),
+      ...(await tokenFacts(file, tokenizer)),
+      ...(tokenizer === undefined ? {} : await documentFacts(file, tokenizer, first)),
     }
   } finally {
     await file.close()
@@ -98,23 +106,21 @@ function grown(counts: Float64Array<ArrayBuffer>, id: number): Float64Array<Arra
   return longer
 }
 
-function tokenFacts(file: PackedFile, opened: TokenizerFile | undefined): Record<string, string> {
+async function tokenFacts(file: PackedFile, tokenizer: TokenizerThread | undefined): Promise<Record<string, string>> {
   const { counts, counted } = countTokens(file)
   const used = Array.from(counts, (times, id) => ({ id, times })).filter(({ times }) => times > 0)
   const frequent = used.toSorted((a, b) => b.times - a.times).slice(0, SHOWN_FREQUENT)
   const share = (times: number): string => percent(times, counted)
-  const named = (id: number): string =>
-    opened === undefined ? String(id) : JSON.stringify(opened.tokenizer.decode([id]))
+  const names = (await tokenizer?.decodeAll(frequent.map(({ id }) => [id])))?.map(text => JSON.stringify(text))
   const facts: Record<string, string> = {
     'different tokens':
       count(used.length) + (counted < file.tokenCount ? `, in ${percent(counted, file.tokenCount)} of the file` : ''),
-    'most frequent': frequent.map(({ id, times }) => `${named(id)} ${share(times)}`).join(', '),
+    'most frequent': frequent.map(({ id, times }, place) => `${names?.[place] ?? id} ${share(times)}`).join(', '),
   }
-  if (opened !== undefined) {
-    const { tokenizer } = opened
-    const isSpecial = (id: number): boolean =>
-      tokenizer.decode([id]) !== '' && tokenizer.decode([id], { skipSpecialTokens: true }) === ''
-    const special = used.filter(({ id }) => isSpecial(id))
+  if (tokenizer !== undefined) {
+    const each = used.map(({ id }) => [id])
+    const [texts, plain] = [await tokenizer.decodeAll(each), await tokenizer.decodeAll(each, true)]
+    const special = used.filter((_, place) => texts[place] !== '' && plain[place] === '')
     facts['special tokens'] = share(special.reduce((sum, { times }) => sum + times, 0))
   }
   return facts
@@ -123,15 +129,17 @@ function tokenFacts(file: PackedFile, opened: TokenizerFile | undefined): Record
 const percent = (part: number, whole: number): string => `${((100 * part) / Math.max(1, whole)).toFixed(1)} %`
 
 /** The first documents with a bar between their tokens. */
-function documentFacts(
+async function documentFacts(
   file: PackedFile,
-  { tokenizer }: TokenizerFile,
+  tokenizer: TokenizerThread,
   documents: readonly Document[],
-): Record<string, string> {
-  const rows = documents.map(({ start, length }, number) => {
+): Promise<Record<string, string>> {
+  const facts: Record<string, string> = {}
+  for (const [number, { start, length }] of documents.entries()) {
     const ids = file.readTokens(start, Math.min(length, SHOWN_TOKENS))
-    const pieces = Array.from(ids, id => JSON.stringify(tokenizer.decode([id])).slice(1, -1))
-    return [`document ${number}`, `${pieces.join(BOUNDARY)}${length > SHOWN_TOKENS ? `${BOUNDARY}...` : ''}`] as const
-  })
-  return Object.fromEntries(rows)
+    const texts = await tokenizer.decodeAll(Array.from(ids, id => [id]))
+    const pieces = texts.map(text => JSON.stringify(text).slice(1, -1))
+    facts[`document ${number}`] = `${pieces.join(BOUNDARY)}${length > SHOWN_TOKENS ? `${BOUNDARY}...` : ''}`
+  }
+  return facts
 }

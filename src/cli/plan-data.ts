@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { PBIN_HEADER_BYTES, tokenBytesFor } from '../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
 import type { StageReport } from '../pipelines/run.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import type { Estimate, PlanContext } from './plan-model.js'
 import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './plan-probe.js'
 
@@ -80,5 +80,5 @@ function inputBytes(pipeline: CheckedPipeline): number {
 
 async function tokenWidth(tokenizer: unknown): Promise<number> {
   if (typeof tokenizer !== 'string' || !existsSync(tokenizer)) return 2
-  return tokenBytesFor((await openTokenizer(tokenizer)).tokenizer.vocabSize)
+  return tokenBytesFor(await askTokenizer(tokenizer, ({ vocabSize }) => vocabSize))
 }

@@ -6,7 +6,7 @@ import type { CheckedStep } from '../pipelines/check.js'
 import { blockGeometry } from '../sampling/block.js'
 import { type HeldOutPart, heldOutProblem, samplesIn } from '../stages/held-out.js'
 import { openPackedFile } from '../stages/packed-file.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import { listCheckpoints } from '../training/checkpoint.js'
 import { type ModelOptions, resolveModel, type TrainingOptions } from '../training/options.js'
 import { stepsOf } from '../training/run-length.js'
@@ -43,7 +43,7 @@ export async function planTraining(
   const training = trainer.options as unknown as TrainerOptions
   const tokenizerSize =
     training.tokenizer !== undefined && existsSync(training.tokenizer)
-      ? (await openTokenizer(training.tokenizer)).tokenizer.vocabSize
+      ? await askTokenizer(training.tokenizer, ({ vocabSize }) => vocabSize)
       : context.madeVocabularies.get(resolve(training.tokenizer ?? ''))
   await checkFolder(training, context)
   await checkHeldOut(training, context)

@@ -3,7 +3,7 @@ import { extname } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { repairPacked } from '../integrity/repair-packed.js'
 import { definitionOf } from '../pipelines/definition.js'
-import { openTokenizer, tokenIdOf } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import { runDefinition } from './run-definition.js'
 import { withoutEnding } from './shared-options.js'
 import { count } from './terminal.js'
@@ -42,7 +42,9 @@ async function repairTokens(file: string, output: string, flags: RepairFlags): P
     throw new PenstockError('ARGUMENT_INVALID', '--tokenizer and --end-of-document go together')
   }
   const endOfDocumentId =
-    flags.tokenizer === undefined ? undefined : tokenIdOf(await openTokenizer(flags.tokenizer), flags.endOfDocument!)
+    flags.tokenizer === undefined
+      ? undefined
+      : await askTokenizer(flags.tokenizer, tokenizer => tokenizer.idOf(flags.endOfDocument!))
   const { documents, tokens, notes } = await repairPacked(file, { output, endOfDocumentId })
   const lines = [...notes, `${output}: ${count(documents)} documents, ${count(tokens)} tokens`]
   process.stdout.write(`${lines.join('\n')}\n`)

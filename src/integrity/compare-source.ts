@@ -15,7 +15,7 @@ import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
 import { readAt } from '../stages/read-at.js'
 import { openSource } from '../stages/read-file.js'
 import { type SinkStage, sink } from '../stages/stage.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import type { Findings } from './findings.js'
 
 /** What the tokens of a packed file were made with. */
@@ -55,7 +55,7 @@ export async function comparePacked(path: string, made: PackedSource, findings: 
 /** The token that the manifest tells to stand behind each document. */
 async function recordedEnd(file: PackedFile, tokenizerPath: string): Promise<string | undefined> {
   const id = (await readPackedManifest(file.path, file.header))?.tokenizer?.endOfDocumentId
-  return id === undefined ? undefined : (await openTokenizer(tokenizerPath)).tokenizer.decode([id])
+  return id === undefined ? undefined : askTokenizer(tokenizerPath, tokenizer => tokenizer.decode([id]))
 }
 
 /** @throws what reading the source throws */

@@ -6,7 +6,7 @@ import { PenstockError } from '../errors.js'
 import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../stages/manifest.js'
 import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
-import { openTokenizer } from '../stages/tokenizer-file.js'
+import { askTokenizer } from '../stages/tokenizer-thread.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'
 
@@ -62,9 +62,10 @@ async function vocabularyOf(
 ): Promise<Vocabulary> {
   const endOfDocumentId = manifest?.tokenizer?.endOfDocumentId
   if (tokenizerPath === undefined) return { size: Number.POSITIVE_INFINITY, endOfDocumentId }
-  const opened = await openTokenizer(tokenizerPath)
-  if (manifest !== undefined) await findings.of(async () => checkTokenizer(manifest, opened, path))
-  return { size: opened.tokenizer.totalSize, endOfDocumentId }
+  return askTokenizer(tokenizerPath, async tokenizer => {
+    if (manifest !== undefined) await findings.of(async () => checkTokenizer(manifest, tokenizer, path))
+    return { size: tokenizer.totalSize, endOfDocumentId }
+  })
 }
 
 /** Reads index and tokens side by side; the first finding of a kind speaks for all of its kind. */

@@ -28,7 +28,8 @@ export async function readJournal(path: string): Promise<unknown[]> {
   for (let at = 0; at + PREFIX_BYTES <= bytes.length; ) {
     const end = at + PREFIX_BYTES + bytes.readUInt32LE(at)
     const record = bytes.subarray(at + PREFIX_BYTES, end)
-    if (end > bytes.length || crc32(record) !== bytes.readUInt32LE(at + 4)) break
+    // Zeros are what a power cut leaves of bytes that were not on the disk yet; their CRC is that of an empty record.
+    if (record.length === 0 || end > bytes.length || crc32(record) !== bytes.readUInt32LE(at + 4)) break
     records.push(unpack(record))
     at = end
   }

@@ -23,7 +23,7 @@ import { joinPacked, joinScanned, lineByLine, POISONED } from './line-by-line.js
 import { type FileRange, type LoadedRange, loadRange } from './load-range.js'
 import type { TokenizerSetup } from './tokenizer-setup.js'
 import { workerFunction } from './worker-errors.js'
-import { loadTokenizerEarly, tokenBytesOf, type WorkerTokenizer, workerTokenizer } from './worker-tokenizer.js'
+import { tokenBytesOf, type WorkerTokenizer, workerTokenizer } from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 
@@ -65,11 +65,10 @@ const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 
 /** What the worker is set up for; without it, lines are only checked. */
 const packing = workerData as RangePacking | null
-if (packing !== null) await loadTokenizerEarly()
 let openedKernel: Promise<RangeKernel> | undefined
 
 async function readRange(task: RangeTask, beacon: Beacon): Promise<RangeReply> {
-  openedKernel ??= openKernel()
+  openedKernel ??= openKernel(beacon)
   const kernel = await openedKernel
   beacon.begin(WHOLE, task.end - task.start)
   const range = loadRange(kernel.lines, task)
@@ -83,8 +82,8 @@ interface RangeKernel {
   work(task: RangeTask, range: LoadedRange, beacon: Beacon): RangeReply
 }
 
-async function openKernel(): Promise<RangeKernel> {
-  return packing === null ? scanningKernel() : packingKernel(packing, await workerTokenizer())
+async function openKernel(beacon: Beacon): Promise<RangeKernel> {
+  return packing === null ? scanningKernel() : packingKernel(packing, await workerTokenizer(beacon))
 }
 
 function scanningKernel(): RangeKernel {

@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises'
 import type { FieldPath } from '../formats/json-scan.js'
 import type { TokenBytes } from '../formats/pbin.js'
 import type { RangePacking } from './range-worker.js'
-import { tokenizerSetup } from './tokenizer-setup.js'
+import { askForTokenizer, tokenizerSetup } from './tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 
 export const RANGE_WORKER = new URL('./range-worker.js', import.meta.url)
@@ -46,9 +46,9 @@ export async function openRangeWorkers(
 ): Promise<RangeWorkers> {
   const ranges = rangesOf(fileBytes, workers)
   if (pack === undefined) return { workers: openWorkers({ file, workers: ranges.workers }), ranges, setup: undefined }
-  const { setup, setupBytes } = await tokenizerSetup(pack.tokenizer, pack.end_of_document)
-  const packing: RangePacking = { ...setup, path: pack.field, tokenBytes: pack.token_bytes }
-  return { workers: openWorkers({ file, workers: ranges.workers, setup: packing, setupBytes }), ranges, setup: packing }
+  const tokenizer = await tokenizerSetup(pack.tokenizer, pack.end_of_document)
+  const setup: RangePacking = { ...tokenizer, path: pack.field, tokenBytes: pack.token_bytes }
+  return { workers: openWorkers({ file, workers: ranges.workers, setup }), ranges, setup }
 }
 
 /**
@@ -63,6 +63,7 @@ export async function withRangeWorkers(
   const stats = await stat(path).catch(() => undefined)
   const isPlain = stats?.isFile() === true && !/\.(gz|zst)$/.test(path)
   const opened = isPlain ? await openRangeWorkers({ fileBytes: stats.size, ...work }).catch(() => undefined) : undefined
+  if (opened?.setup !== undefined) askForTokenizer(opened.workers, opened.setup).catch(() => {})
   try {
     await run()
   } finally {

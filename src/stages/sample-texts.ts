@@ -2,10 +2,10 @@
  * Texts that a model writes while it learns: every so many steps a prompt is continued, with the same seed each time, so
  * that what changes is the model. The weights and the order of the samples are not touched by it.
  */
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Engine } from '../training/engine.js'
 import { generate } from '../training/generate.js'
 import type { SampleTexts } from './feed-trainer.js'
+import type { TokenizerThread } from './tokenizer-thread.js'
 
 /** What a stage reports for each text. */
 export interface SampleTextEvent {
@@ -18,12 +18,18 @@ export interface SampleTextEvent {
 export class TextSampler {
   private readonly options: SampleTexts
   private readonly engine: Engine
-  private readonly tokenizer: Tokenizer
+  private readonly tokenizer: Pick<TokenizerThread, 'encode' | 'decode' | 'totalSize'>
   private readonly sequenceLength: number
   private lastStep: number
 
   /** @param step the steps that a resumed run has behind it: no text is due for them */
-  constructor(options: SampleTexts, engine: Engine, tokenizer: Tokenizer, sequenceLength: number, step: number) {
+  constructor(
+    options: SampleTexts,
+    engine: Engine,
+    tokenizer: TextSampler['tokenizer'],
+    sequenceLength: number,
+    step: number,
+  ) {
     this.options = options
     this.engine = engine
     this.tokenizer = tokenizer
@@ -37,9 +43,9 @@ export class TextSampler {
     if (step === this.lastStep || step % every_steps !== 0) return undefined
     this.lastStep = step
     const { tokenizer } = this
-    const ids = [...tokenizer.encode(prompt)]
+    const ids = [...(await tokenizer.encode(prompt))]
     const limits = { maxTokens: max_tokens, sequenceLength: this.sequenceLength, vocabSize: tokenizer.totalSize }
     for await (const id of generate(this.engine, [...ids], { ...limits, temperature })) ids.push(id)
-    return { kind: 'sample-text', step, text: tokenizer.decode(ids) }
+    return { kind: 'sample-text', step, text: await tokenizer.decode(ids) }
   }
 }

@@ -169,6 +169,6 @@ async function checkPackedWith(tokenizerPath: string | undefined, file: PackedFi
   const manifest = await readPackedManifest(file.path, file.header)
   if (manifest === undefined) return
   // Few runs get here; the others need not load the tokenizer's code.
-  const { openTokenizer } = await import('./tokenizer-file.js')
-  checkTokenizer(manifest, await openTokenizer(tokenizerPath), file.path)
+  const { tokenizerReference } = await import('./tokenizer-file.js')
+  checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
 }

@@ -83,11 +83,11 @@ async function* tokenized(
   context: StageContext,
 ): AsyncGenerator<TokenBatch> {
   const size = options.workers ?? defaultWorkers()
-  const { setup, setupBytes } = await tokenizerSetup(options.tokenizer, options.end_of_document, {
+  const setup = await tokenizerSetup(options.tokenizer, options.end_of_document, {
     ...(options.special_tokens === undefined ? {} : { specialTokens: options.special_tokens }),
     padToken: options.fit_length?.pad_token,
   })
-  const workers = openWorkers({ file, workers: size, setup, setupBytes })
+  const workers = openWorkers({ file, workers: size, setup })
   const slots = new SlotPool()
   const { fit_length: length } = options
   try {

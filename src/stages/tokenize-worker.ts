@@ -9,7 +9,7 @@ import { type Beacon, WHOLE } from './beacon.js'
 import type { Care } from './leave-out-poison.js'
 import { documentsIn, lengthsIn, type Slot, tokensIn } from './token-slot.js'
 import { workerFunction } from './worker-errors.js'
-import { loadTokenizerEarly, workerTokenizer } from './worker-tokenizer.js'
+import { workerTokenizer } from './worker-tokenizer.js'
 
 export { describeTokenizer } from './worker-tokenizer.js'
 
@@ -30,10 +30,8 @@ export interface TokenizeReply {
   readonly overflow: Uint32Array | undefined
 }
 
-await loadTokenizerEarly()
-
 async function tokenizeSlot({ slot, fit, care }: TokenizeTask, beacon: Beacon): Promise<TokenizeReply> {
-  const { file, endOfDocumentId } = await workerTokenizer()
+  const { file, endOfDocumentId } = await workerTokenizer(beacon)
   const { tokenizer } = file
   beacon.begin(WHOLE, slot.textBytes)
   const isWhole = tokenizer instanceof FastTokenizer && !care.pieceByPiece

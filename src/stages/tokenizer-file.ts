@@ -4,6 +4,7 @@ import { PenstockError, toPenstockError } from '../errors.js'
 import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../tokenizer/index.js'
 import { withSpecialTokens } from '../tokenizer/special-tokens.js'
 import { parsedSource } from '../tokenizer/tokenizer-json.js'
+import type { TokenizerReference } from '../training/checkpoint.js'
 import { readWhole } from './read-at.js'
 import { tokenizerFileAt } from './tokenizer-setup.js'
 
@@ -29,11 +30,19 @@ export async function openTokenizer(path: string, options: OpenTokenizerOptions 
     const tokenizer = file.endsWith('.model')
       ? loadSentencePiece(bytes)
       : await loadAnyTokenizer(withTokens(bytes, options.specialTokens), options)
-    return { path: file, sha256: createHash('sha256').update(bytes).digest('hex'), tokenizer }
+    return { path: file, sha256: sha256Of(bytes), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })
   }
 }
+
+/** What the tokenizer at a path is known by; it is not loaded. @throws FILE_MISSING */
+export async function tokenizerReference(path: string): Promise<TokenizerReference> {
+  const file = await tokenizerFileAt(path)
+  return { path: file, sha256: sha256Of(await readWhole(file)) }
+}
+
+const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 function withTokens(json: Uint8Array, tokens: readonly string[] = []): Uint8Array | object {
   if (tokens.length === 0) return json

@@ -9,6 +9,7 @@ import type { TokenizerIdentity } from '../formats/batches.js'
 import type { TokenBytes } from '../formats/pbin.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { leaveOutPoison } from './leave-out-poison.js'
+import { WorkerDeath } from './worker-errors.js'
 import type { Workers } from './worker-pool.js'
 
 const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
@@ -18,6 +19,7 @@ export interface TokenizerSetup {
   readonly tokenizerPath: string
   /** The state of the file: another one is another setup. */
   readonly tokenizerState: string
+  readonly tokenizerBytes: number
   readonly endOfDocument: string | undefined
   /** Tokens to be found in texts beside those of the file. */
   readonly specialTokens: readonly string[]
@@ -30,11 +32,11 @@ export async function tokenizerSetup(
   path: string,
   endOfDocument: string | undefined,
   { specialTokens = [], padToken }: Partial<Pick<TokenizerSetup, 'specialTokens' | 'padToken'>> = {},
-): Promise<{ setup: TokenizerSetup; setupBytes: number }> {
+): Promise<TokenizerSetup> {
   const tokenizerPath = await tokenizerFileAt(path)
   const { dev, ino, size, mtimeMs } = await stat(tokenizerPath)
   const tokenizerState = [dev, ino, size, mtimeMs].join()
-  return { setup: { tokenizerPath, tokenizerState, endOfDocument, specialTokens, padToken }, setupBytes: size }
+  return { tokenizerPath, tokenizerState, tokenizerBytes: size, endOfDocument, specialTokens, padToken }
 }
 
 /** The file that a path or a folder stands for. @throws FILE_MISSING */
@@ -56,10 +58,41 @@ export interface TokenizerFacts {
   readonly padId: number | undefined
 }
 
-/** In the main thread. @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH; WORKER_HUNG for a file that takes too long */
-export async function askForTokenizer(workers: Workers, { tokenizerPath }: TokenizerSetup): Promise<TokenizerFacts> {
-  const ask = (): Promise<TokenizerFacts> => workers.run('describeTokenizer', undefined)
-  return (await leaveOutPoison(ask, { file: tokenizerPath })).reply
+/** What the workers of a pool said; none is asked twice. */
+const answers = new WeakMap<object, Promise<TokenizerFacts>>()
+
+/**
+ * In the main thread: has each worker load the tokenizer, and tells what the first says about it.
+ *
+ * @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH; WORKER_HUNG for a file that takes too long
+ */
+export function askForTokenizer(workers: Workers, setup: TokenizerSetup): Promise<TokenizerFacts> {
+  const { threads } = workers
+  const known = answers.get(threads)
+  if (known !== undefined) return known
+  const answer = ask(workers, setup)
+  answers.set(threads, answer)
+  answer.catch(() => answers.delete(threads))
+  return answer
+}
+
+async function ask(workers: Workers, { tokenizerPath }: TokenizerSetup): Promise<TokenizerFacts> {
+  const describe = async (): Promise<TokenizerFacts> => {
+    try {
+      return await workers.run('describeTokenizer', undefined)
+    } catch (error) {
+      // Another worker would take as long for the same file.
+      throw error instanceof WorkerDeath && error.code === 'WORKER_HUNG' ? stoppedAt(tokenizerPath, error) : error
+    }
+  }
+  // Each worker loads its own meanwhile; what is wrong with it is told to the first, or with its first batch.
+  for (let other = 1; other < workers.size; other++) describe().catch(() => {})
+  return (await leaveOutPoison(describe, { file: tokenizerPath })).reply
+}
+
+/** What a user is told of a worker that a tokenizer file was too much for. */
+export function stoppedAt(file: string, death: WorkerDeath): PenstockError {
+  return new PenstockError(death.code, `the tokenizer was stopped: ${death.message}`, { file }, death)
 }
 
 /** One line for users whose tokenizer our own engines cannot follow exactly. */

@@ -16,26 +16,35 @@ import { requireHeldOut } from './held-out.js'
 import { TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import type { SourceStage, StageContext } from './stage.js'
-import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
+import { TokenizerThread } from './tokenizer-thread.js'
 
 /** Trains to the last step, or as far as the samples reach. */
 export async function trainOnSamples(
-  {
-    tokenizer: tokenizerPath,
-    held_out: heldOut,
-    sample_texts: texts,
-    resume,
-    ...given
-  }: z.output<typeof feedTrainerOptions>,
+  { tokenizer: path, ...options }: z.output<typeof feedTrainerOptions>,
   input: AsyncIterable<SampleBatch>,
   context: StageContext,
 ): Promise<void> {
-  const tokenizer = tokenizerPath === undefined ? undefined : await openTokenizer(tokenizerPath)
-  const model = resolveModel(given.model, tokenizer?.tokenizer.vocabSize)
+  const tokenizer = path === undefined ? undefined : await TokenizerThread.open(path)
+  try {
+    await trainWith(tokenizer, options, input, context)
+  } finally {
+    await tokenizer?.close()
+  }
+}
+
+async function trainWith(
+  tokenizer: TokenizerThread | undefined,
+  { held_out: heldOut, sample_texts: texts, resume, ...given }: Omit<z.output<typeof feedTrainerOptions>, 'tokenizer'>,
+  input: AsyncIterable<SampleBatch>,
+  context: StageContext,
+): Promise<void> {
+  const model = resolveModel(given.model, tokenizer?.vocabSize)
   if (heldOut !== undefined && given.evaluation !== undefined) await requireHeldOut(heldOut, given)
   const training = await withBackend(given, resume, context)
-  const lossMask = maskOf(training.loss_mask, training.batch_size, tokenizer)
-  const heldOutMask = maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
+  const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)
+  const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
+  // Nothing more to ask it: the thread need not last as long as the training.
+  if (texts === undefined) await tokenizer?.close()
   const engine = await openEngine(training, model)
   try {
     const trainer = await openTrainer({
@@ -50,8 +59,7 @@ export async function trainOnSamples(
       ...(heldOutMask && { heldOutMask }),
       ...(resume && { resume: 'latest' }),
     })
-    const sampler =
-      texts && tokenizer && new TextSampler(texts, engine, tokenizer.tokenizer, model.sequence_length, trainer.step)
+    const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
     await feed(trainer, input, context, sampler)
   } finally {
     await engine.close()
@@ -121,19 +129,19 @@ function heldOutSamples(heldOut: HeldOut, { model, batch_size }: TrainingOptions
 }
 
 /** @throws OPTION_INVALID for tokens that cannot be told apart, TOKENIZER_MISMATCH */
-function maskOf(
+async function maskOf(
   options: LossMaskOptions | undefined,
   batchSize: number,
-  tokenizer: TokenizerFile | undefined,
-): LossMask | undefined {
+  tokenizer: TokenizerThread | undefined,
+): Promise<LossMask | undefined> {
   if (options === undefined) return undefined
-  const idOf = (token: string | number): number => {
+  const idOf = async (token: string | number): Promise<number> => {
     if (typeof token === 'number') return token
-    if (tokenizer !== undefined) return tokenIdOf(tokenizer, token)
+    if (tokenizer !== undefined) return tokenizer.idOf(token)
     const message = `the token ${token} needs the option tokenizer, or its id in its place`
     throw new PenstockError('OPTION_INVALID', message, { path: 'loss_mask' })
   }
-  const [beginId, endId] = [idOf(options.begin), idOf(options.end)]
+  const [beginId, endId] = [await idOf(options.begin), await idOf(options.end)]
   if (beginId === endId) {
     throw new PenstockError('OPTION_INVALID', 'begin and end are the same token', { path: 'loss_mask' })
   }

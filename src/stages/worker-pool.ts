@@ -31,7 +31,7 @@ const WATCH_MS = 50
 /** What any piece may take, in milliseconds of work, and what each of its bytes adds: 250 kB/s, ten times less than the slowest engine. */
 const PATIENCE_MS = 500
 const PATIENCE_MS_PER_BYTE = 0.004
-/** The same for a worker's start; tokenizer files load at 10 MB/s. */
+/** The same for a worker's start. */
 const START_MS = 1000
 const START_MS_PER_BYTE = 0.001
 /** A worker that waits without working spends its time as much slower: it may be the disk. */
@@ -54,6 +54,16 @@ export class Workers {
 
   constructor(pool: SharedPool) {
     this.pool = pool
+  }
+
+  /** The same object for all that use the same threads. */
+  get threads(): object {
+    return this.pool
+  }
+
+  /** Threads, whoever uses them. */
+  get size(): number {
+    return this.pool.size
   }
 
   /**
@@ -152,7 +162,7 @@ class Job {
 class SharedPool {
   private static readonly open = new Map<string, SharedPool>()
   private readonly key: string
-  private readonly size: number
+  readonly size: number
   private readonly setupBytes: number
   private readonly threads: Piscina
   private readonly waiting: { readonly job: Job; readonly start: () => void; readonly drop: (error: Error) => void }[] =

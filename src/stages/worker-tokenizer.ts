@@ -1,11 +1,15 @@
-/** The workers' side of the tokenizer that they are set up for: each loads it while it starts, all at once. */
+/** The workers' side of the tokenizer that they are set up for: each loads it as it is first asked, all at once. */
 import { workerData } from 'node:worker_threads'
 import { type TokenBytes, tokenBytesFor } from '../formats/pbin.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { type Beacon, WHOLE } from './beacon.js'
 import { kernelModule } from './kernel-module.js'
 import { openTokenizer, type TokenizerFile, tokenIdOf } from './tokenizer-file.js'
 import type { TokenizerFacts, TokenizerSetup } from './tokenizer-setup.js'
 import { workerFunction } from './worker-errors.js'
+
+/** Files load at 10 MB/s and more, so many times as fast as the slowest engine encodes texts. */
+const LOADING_SPEED = 4
 
 export interface WorkerTokenizer {
   readonly file: TokenizerFile
@@ -15,9 +19,16 @@ export interface WorkerTokenizer {
 
 let opened: Promise<WorkerTokenizer> | undefined
 
-/** In a worker: the tokenizer that it is set up for, on the kernel where that can run it. */
-export function workerTokenizer(): Promise<WorkerTokenizer> {
-  opened ??= open(workerData as TokenizerSetup)
+/**
+ * In a worker: the tokenizer that it is set up for, on the kernel where that can run it. It is loaded by the first task
+ * and not as the thread starts, so that it has its own time, and a thread that is replaced does not hang of it again.
+ */
+export function workerTokenizer(beacon: Beacon): Promise<WorkerTokenizer> {
+  if (opened === undefined) {
+    const setup = workerData as TokenizerSetup
+    beacon.begin(WHOLE, Math.ceil(setup.tokenizerBytes / LOADING_SPEED))
+    opened = open(setup)
+  }
   return opened
 }
 
@@ -28,14 +39,9 @@ async function open(setup: TokenizerSetup): Promise<WorkerTokenizer> {
   return { file, endOfDocumentId: idOf(endOfDocument), padId: idOf(padToken) }
 }
 
-/** In a worker, as its module is loaded: what is wrong with the tokenizer is told when someone asks for it. */
-export async function loadTokenizerEarly(): Promise<void> {
-  await workerTokenizer().catch(() => {})
-}
-
 /** In a worker, which exports it under this name. */
-export const describeTokenizer = workerFunction(async (): Promise<TokenizerFacts> => {
-  const { file, endOfDocumentId, padId } = await workerTokenizer()
+export const describeTokenizer = workerFunction(async (_: undefined, beacon): Promise<TokenizerFacts> => {
+  const { file, endOfDocumentId, padId } = await workerTokenizer(beacon)
   const { vocabSize, how } = file.tokenizer
   return {
     identity: { sha256: file.sha256, vocabSize, endOfDocumentId },

@@ -17,7 +17,8 @@ interface HuggingFaceTokenizer {
 }
 
 /**
- * Like `loadTokenizer`, and takes another library for what our engines refuse.
+ * Like `loadTokenizer`, and takes another library for what our engines refuse. That one runs the regular expressions of
+ * the file as they are, and one may take for ever: load files that you do not trust in a worker that you can end.
  *
  * @throws TOKENIZER_INVALID, PEER_MISSING; UNSUPPORTED for dropout, which no library can make repeatable
  */

@@ -8,6 +8,7 @@ import { type Merges, NONE, type Symbols } from './bpe.js'
 import { NO_WORDS, type PackedVocabulary, packVocabulary, tokenOfBytes } from './byte-level.js'
 import type { DecoderStep } from './decode.js'
 import type { EnginePlan } from './engine.js'
+import { refuseDepth, refuseManySteps } from './hostile-json.js'
 import type { KernelSource } from './kernel.js'
 import { readModelText } from './model-text.js'
 import type { NormalizerStep } from './normalize.js'
@@ -44,6 +45,7 @@ export function readPlan(source: TokenizerSource, kernel?: KernelSource): Tokeni
   const bytes = typeof source === 'string' ? new TextEncoder().encode(source) : source
   const text = bytes instanceof Uint8Array ? readModelText(bytes, kernel) : undefined
   const file = parsedSource(text?.rest ?? source)
+  refuseManySteps(file)
   const model = section(file, 'model') ?? invalid('it has no model')
   const kind = typeof model.type === 'string' ? model.type : 'merges' in model ? 'BPE' : 'unknown'
   if (kind !== 'BPE') unsupported(`the model is ${kind}, not BPE`)
@@ -77,6 +79,7 @@ export function readPlan(source: TokenizerSource, kernel?: KernelSource): Tokeni
 export function parsedSource(source: TokenizerSource): Json {
   const text = source instanceof Uint8Array ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(source) : source
   if (typeof text !== 'string') return text as Json
+  refuseDepth(text)
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json

@@ -33,6 +33,9 @@ export interface Tokenizer {
 /** Bytes that an engine may read or write past the end of what it is given. */
 const SLACK = 64
 
+/** Characters that all added tokens together may become, step by step, and so many more for each of theirs. */
+const [MOST_NORMALIZED, MOST_TIMES] = [1 << 20, 16]
+
 export class FastTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly totalSize: number
@@ -40,6 +43,8 @@ export class FastTokenizer implements Tokenizer {
   readonly around: Surroundings
   readonly plan: TokenizerPlan
   readonly engine: Engine
+  /** What each added token is looked for as. */
+  private readonly searched: ReadonlyMap<AddedToken, string>
   private readonly rawFinder: AddedTokenFinder
   private readonly normalizedFinder: AddedTokenFinder
   private readonly addedByContent: ReadonlyMap<string, AddedToken>
@@ -57,10 +62,11 @@ export class FastTokenizer implements Tokenizer {
     this.around = { before: plan.before.length, after: plan.after.length }
     this.specialIds = new Set(plan.addedTokens.filter(token => token.special).map(token => token.id))
     this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
+    this.searched = searchedContents(plan)
     this.rawFinder = new AddedTokenFinder(plan.addedTokens.filter(token => !token.normalized))
     this.normalizedFinder = new AddedTokenFinder(
       plan.addedTokens.filter(token => token.normalized),
-      token => this.searchedContent(token),
+      token => this.searched.get(token)!,
     )
     engine.setHostRules(this.hostRules(engine.setTemplate(plan.before, plan.after)))
   }
@@ -200,14 +206,9 @@ export class FastTokenizer implements Tokenizer {
       changing: isForm && normalizer.length > 0 ? changingCodePoints(normalizer) : undefined,
       firstByte: firstByteToNormalize(normalizer),
       tokens: addedTokens
-        .map(token => this.encoder.encode(this.searchedContent(token)))
+        .map(token => this.encoder.encode(this.searched.get(token)!))
         .filter(bytes => bytes.length > 0),
     }
-  }
-
-  private searchedContent(token: AddedToken): string {
-    const steps = this.plan.normalizer.filter(step => step.kind !== 'map')
-    return token.normalized ? normalizeText(token.content, steps) : token.content
   }
 
   private tokenOf(id: number): string | undefined {
@@ -218,9 +219,25 @@ export class FastTokenizer implements Tokenizer {
   private tokensById(): string[] {
     const tokens: string[] = []
     for (const [token, id] of this.plan.vocabulary) tokens[id] = token
-    for (const token of this.plan.addedTokens) tokens[token.id] = this.searchedContent(token)
+    for (const token of this.plan.addedTokens) tokens[token.id] = this.searched.get(token)!
     return tokens
   }
+}
+
+/** @throws TOKENIZER_INVALID for a normalizer that makes them grow without end */
+function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<AddedToken, string> {
+  const steps = normalizer.filter(step => step.kind !== 'map')
+  let room = addedTokens.reduce((sum, { content }) => sum + MOST_TIMES * content.length, MOST_NORMALIZED)
+  const searched = ({ content, normalized }: AddedToken): string => {
+    if (!normalized) return content
+    return steps.reduce((text, step) => {
+      const times = step.kind === 'replace' ? Math.max(1, step.to.length) : 1
+      room -= (text.length + 1) * times + (step.kind === 'prepend' ? step.text.length : 0)
+      if (room < 0) throw new PenstockError('TOKENIZER_INVALID', 'the normalizer makes too much of the added tokens')
+      return normalizeText(text, [step])
+    }, content)
+  }
+  return new Map(addedTokens.map(token => [token, searched(token)]))
 }
 
 export interface LoadOptions {

@@ -7,6 +7,7 @@ import { extractText } from '#src/stages/extract-text'
 import { readLines } from '#src/stages/read-lines'
 import { tokenizeBatches } from '#src/stages/tokenize-batches'
 import { byteTokenizer } from './byte-tokenizer.js'
+import { growsAtLoad, hangsAtLoad } from './hostile-files.js'
 import { gather, temporaryFolder, utf8 } from './support.js'
 
 const folder = temporaryFolder()
@@ -45,6 +46,9 @@ const HOSTILE: Record<string, [file: string, outcome: RegExp]> = {
     /TOKENIZER_INVALID/,
   ],
   'brackets nested deeply': ['['.repeat(1_000_000), /TOKENIZER_INVALID/],
+  'an added token that hangs its normalizer': [JSON.stringify(hangsAtLoad()), /WORKER_HUNG/],
+  'an added token that its normalizers double': [JSON.stringify(growsAtLoad()), /TOKENIZER_INVALID/],
+  'more steps than any': [JSON.stringify(replacing({ String: 'a' }, 'b', 1000)), /TOKENIZER_INVALID/],
 }
 
 describe('a hostile tokenizer file', () => {

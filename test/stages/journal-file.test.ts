@@ -71,4 +71,14 @@ describe('a journal', () => {
     appendFileSync(path, 'garbage of some length')
     expect(await readJournal(path)).toEqual([])
   })
+
+  it('that a power cut left as zeros, all of it or its end, gives the records before them', async () => {
+    const path = fresh()
+    writeFileSync(path, new Uint8Array(100))
+    expect(await readJournal(path)).toEqual([])
+    const journal = await JournalFile.create(path, [{ header: 1 }])
+    await journal.close()
+    appendFileSync(path, new Uint8Array(100))
+    expect(await readJournal(path)).toEqual([{ header: 1 }])
+  })
 })

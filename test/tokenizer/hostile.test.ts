@@ -1,6 +1,8 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { byteTokenizer } from '../stages/byte-tokenizer.js'
+import { growsAtLoad } from '../stages/hostile-files.js'
 import { describeWithGpt2, gpt2Json, PRE_TOKENIZERS, randomFrom, type TokenizerJson } from './fixtures.js'
 import { firstDifference } from './judge.js'
 
@@ -63,4 +65,28 @@ describeWithGpt2('hostile text', () => {
       expect(await firstDifference(json, texts)).toBeUndefined()
     })
   }
+})
+
+/** What is loaded in the thread of the caller is refused before it takes long. */
+describe('a hostile tokenizer.json', () => {
+  const sequence = (count: number, step: object): object => ({ type: 'Sequence', normalizers: Array(count).fill(step) })
+  const nested = (depth: number): object => (depth === 0 ? { type: 'NFC' } : sequence(1, nested(depth - 1)))
+  const base = byteTokenizer()
+  const files: Record<string, string | object> = {
+    'brackets without end': '['.repeat(100_000),
+    'brackets in a part that nobody reads': `{"junk":${'['.repeat(1000)}${']'.repeat(1000)},${JSON.stringify(base).slice(1)}`,
+    'steps in steps': { ...base, normalizer: nested(1000) },
+    'many steps': { ...base, normalizer: sequence(65, { type: 'NFC' }) },
+    'many steps in many steps': { ...base, normalizer: sequence(8, sequence(8, { type: 'NFC' })) },
+    'normalizers that double an added token': growsAtLoad(),
+  }
+  it.each(Object.entries(files))('of %s is refused', (_, file) => {
+    expect(() => loadTokenizer(file)).toThrowError(expect.objectContaining({ code: 'TOKENIZER_INVALID' }))
+  })
+
+  it('is not one with brackets in its strings, or with as many steps as allowed', () => {
+    const junk = `"${'['.repeat(1000)}\\"${'{'.repeat(1000)}"`
+    expect(loadTokenizer(`{"junk":${junk},${JSON.stringify(base).slice(1)}`).encode('a')).toHaveLength(1)
+    expect(loadTokenizer({ ...base, normalizer: sequence(63, { type: 'NFC' }) }).encode('a')).toHaveLength(1)
+  })
 })

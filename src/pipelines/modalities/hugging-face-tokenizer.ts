@@ -6,8 +6,9 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ErrorCode, PenstockError } from '../../errors.js'
 import type { TokenizeBatchesOptions } from '../../stages/tokenize-batches.js'
-import { openTokenizer } from '../../stages/tokenizer-file.js'
 import { tokenizerFileAt } from '../../stages/tokenizer-setup.js'
+import { askTokenizer } from '../../stages/tokenizer-thread.js'
+import { refuseDepth } from '../../tokenizer/hostile-json.js'
 import type { HuggingFaceTokenizerPlan, ModalitiesPackPlan, TokenizerPlan } from './pack-plan.js'
 
 export type Tokenizing = Pick<TokenizeBatchesOptions, 'tokenizer' | 'special_tokens' | 'fit_length'>
@@ -94,6 +95,7 @@ async function readFiles(source: string): Promise<Files> {
 /** Empty where there is no such file, as in a folder with tokenizer.json alone. */
 async function jsonAt(path: string): Promise<Readonly<Record<string, unknown>>> {
   const text = await readFile(path, 'utf8').catch(() => '{}')
+  refuseDepth(text)
   try {
     return JSON.parse(text) as Readonly<Record<string, unknown>>
   } catch (error) {
@@ -140,8 +142,8 @@ async function tokensOfPlan({ source, specialTokens }: HuggingFaceTokenizerPlan,
     throw refusal('CONFIG_INVALID', `special_tokens: expected ${expected}; found ${name}`, path)
   })
   if (wanted.length === 0) return []
-  const { tokenizer } = await openTokenizer(source, { specialTokens: tokensOfFolder(files) })
-  const missing = wanted.find(token => tokenizer.idOf(token) === undefined)
+  const ids = await askTokenizer(source, tokenizer => tokenizer.idsOf(wanted), tokensOfFolder(files))
+  const missing = wanted.find((_, place) => ids[place] === undefined)
   if (missing !== undefined) {
     const message = `the vocabulary has no token ${missing}: only known tokens can be made special (tokenizer.json lists them)`
     throw refusal('TOKENIZER_MISMATCH', message, path)

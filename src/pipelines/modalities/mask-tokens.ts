@@ -1,5 +1,5 @@
 /** The tokens between which targets count, as the ids that the configuration's own tokenizer gives them. */
-import { openTokenizer, tokenIdOf } from '../../stages/tokenizer-file.js'
+import { askTokenizer } from '../../stages/tokenizer-thread.js'
 import { tokenizingOf } from './hugging-face-tokenizer.js'
 import type { MaskPlan } from './loader-plan.js'
 import type { NativeTraining } from './native.js'
@@ -25,6 +25,9 @@ export async function withMaskIds(native: NativeTraining, plan: ModalitiesTraini
 
 async function idsOf({ beginToken, endToken, tokenizer }: MaskPlan): Promise<{ begin: number; end: number }> {
   const { tokenizer: source, special_tokens: specialTokens } = await tokenizingOf(tokenizerPlan(tokenizer))
-  const file = await openTokenizer(source, { specialTokens })
-  return { begin: tokenIdOf(file, beginToken), end: tokenIdOf(file, endToken) }
+  return askTokenizer(
+    source,
+    async tokens => ({ begin: await tokens.idOf(beginToken), end: await tokens.idOf(endToken) }),
+    specialTokens,
+  )
 }

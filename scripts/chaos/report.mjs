@@ -1,0 +1,27 @@
+/** The table of what was tried and what failed, and its counts as a file for scripts/reliability.mjs. */
+import { writeFileSync } from 'node:fs'
+
+const SHOWN_FAILURES = 20
+
+/**
+ * Prints the table; the exit code is 1 when anything failed.
+ * @param {{ name: string, tried: number, failures: string[] }[]} rows
+ * @param {string | undefined} json where the counts go
+ */
+export function report(rows, json) {
+  const total = {
+    name: 'all',
+    tried: rows.reduce((sum, { tried }) => sum + tried, 0),
+    failures: rows.flatMap(({ name, failures }) => failures.map(failure => `${name}: ${failure}`)),
+  }
+  console.log('| case | tried | survived | failed |\n| --- | --- | --- | --- |')
+  for (const { name, tried, failures } of [...rows, total]) {
+    console.log(`| ${name} | ${tried} | ${tried - failures.length} | ${failures.length} |`)
+  }
+  for (const failure of total.failures.slice(0, SHOWN_FAILURES)) console.log(`failed: ${failure}`)
+  if (json !== undefined) {
+    const counts = [...rows, total].map(({ name, tried, failures }) => ({ name, tried, failed: failures.length }))
+    writeFileSync(json, `${JSON.stringify(counts, null, 2)}\n`)
+  }
+  if (total.failures.length > 0) process.exitCode = 1
+}
