@@ -13,7 +13,7 @@
  * `drive` frozen and disk.img copied is a drive that keeps all that it was sent; `outer` frozen and drive.img copied is
  * one that loses, or keeps in any order, what it was sent since the last flush.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -107,8 +107,9 @@ export class Drive {
   }
 
   mount(image, folder, options) {
-    call('mount', '-o', `loop,${options}`, image, folder)
+    // First: a signal may end `mount` when it has done its work.
     this.mounted.push(folder)
+    call('mount', '-o', `loop,${options}`, image, folder)
   }
 
   unmount(folder) {
@@ -140,6 +141,8 @@ export class Drive {
         // It was not frozen.
       }
     }
-    for (const folder of this.mounted.toReversed()) this.unmount(folder)
+    for (const folder of this.mounted.toReversed()) {
+      if (spawnSync('mountpoint', ['-q', folder]).status === 0) this.unmount(folder)
+    }
   }
 }
