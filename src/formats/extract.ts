@@ -133,8 +133,8 @@ function plainText(path: readonly (string | number)[]): TextWriter {
   return (bytes, start, end, to) => {
     to.reserve(end - start)
     const result = extractText(bytes, start, end, path, to.bytes, to.length)
-    if (!result.ok) return result
-    to.length += result.length
+    if (typeof result !== 'number') return result
+    to.length += result
     return undefined
   }
 }

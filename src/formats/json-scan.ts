@@ -17,7 +17,8 @@ export interface ScanFault<Code = ScanFaultCode> {
 }
 
 export type ScanResult = { readonly ok: true } | ScanFault
-export type ExtractResult = { readonly ok: true; readonly length: number } | ScanFault<ScanFaultCode | FieldFaultCode>
+/** Bytes of the text, or why there is none. */
+export type ExtractResult = number | ScanFault<ScanFaultCode | FieldFaultCode>
 
 /** Path to a field: keys of objects and indices of arrays, from the outside in. */
 export type FieldPath = readonly (string | number)[]
@@ -45,7 +46,7 @@ export function extractText(
   const result = scanner.scan(bytes, start, end, path)
   if (!result.ok) return result
   const { fieldStart, fieldKind } = scanner
-  if (fieldKind === 'text') return { ok: true, length: unescapeText(bytes, fieldStart, out, at) - at }
+  if (fieldKind === 'text') return unescapeText(bytes, fieldStart, out, at) - at
   const name = path.join('.')
   return fieldKind === 'none'
     ? { ok: false, code: 'FIELD_MISSING', offset: start, message: `the record has no field ${name}` }

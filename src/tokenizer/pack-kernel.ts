@@ -91,7 +91,7 @@ export function explainLine(
   path: FieldPath,
 ): ScanFault<string> | undefined {
   const result = extractText(bytes, start, end, path, new Uint8Array(end - start))
-  return result.ok ? undefined : result
+  return typeof result === 'number' ? undefined : result
 }
 
 const EMPTY = new Uint8Array(0)
@@ -158,8 +158,8 @@ class TypeScriptPack extends TypeScriptLines implements PackKernel {
     const lengths: number[] = []
     const lines = this.eachLine(bytes, start, end, (from, to) => {
       const result = extractText(bytes, from, to, this.path, text)
-      const tokens = result.ok ? this.encode(text, result.length) : undefined
-      const status = tokens === undefined ? statusOf(result) : this.statusOfTokens(tokens)
+      const tokens = typeof result === 'number' ? this.encode(text, result) : undefined
+      const status = typeof result === 'number' ? this.statusOfTokens(tokens!) : statusOf(result)
       lengths.push(status === 0 ? tokens!.length : 0)
       if (status === 0) documents.push(tokens!)
       return status
