@@ -39,8 +39,8 @@ function readPacked(bytes) {
 
 function readRecords(bytes) {
   const splitter = new LineSplitter({ source: '-', maxLineBytes: 1 << 16 })
-  for (const batch of [splitter.push(bytes), splitter.finish()]) {
-    if (batch !== undefined && extractBatch(batch, compileJq('.text'), '.text').faults.length > 0) return false
+  for (const batch of [...splitter.push(bytes), ...splitter.finish()]) {
+    if (extractBatch(batch, compileJq('.text'), '.text').faults.length > 0) return false
   }
   return true
 }

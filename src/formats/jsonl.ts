@@ -23,7 +23,7 @@ export interface LineSplitterOptions {
   readonly from?: LineCursor | undefined
 }
 
-/** Feed chunks with `push`, end with `finish`; both answer the batch that became whole, if any. */
+/** Feed chunks with `push`, end with `finish`; both give the batches that became whole. */
 export class LineSplitter {
   /** Lines that were too long since the last `takeLongLines`. */
   private longLines: LongLine[] = []
@@ -62,14 +62,17 @@ export class LineSplitter {
     return taken
   }
 
-  /** The splitter keeps views of `chunk`: its owner must not change it afterwards. */
-  push(chunk: Uint8Array): LineBatch | undefined {
+  /**
+   * Gives the line that chunks before had begun, then the chunk's own lines; `cursor` stands behind what was given last.
+   * The splitter keeps views of `chunk`: its owner must not change it afterwards.
+   */
+  *push(chunk: Uint8Array): Generator<LineBatch> {
     let bytes = chunk
     if (this.skipping) {
       const end = bytes.indexOf(LF)
       if (end < 0) {
         this.byteOffset += bytes.byteLength
-        return undefined
+        return
       }
       this.skipping = false
       this.line++
@@ -77,19 +80,16 @@ export class LineSplitter {
       bytes = bytes.subarray(end + 1)
     }
     const lastEnd = bytes.lastIndexOf(LF) + 1
-    if (lastEnd === 0) {
-      this.keep(bytes)
-      return undefined
+    if (lastEnd > 0) {
+      const begunEnd = this.restBytes === 0 ? 0 : bytes.indexOf(LF) + 1
+      yield* this.cut(this.joinRest(bytes.subarray(0, begunEnd)))
+      yield* this.cut(bytes.subarray(begunEnd, lastEnd))
     }
-    const whole = this.joinRest(bytes.subarray(0, lastEnd))
-    const batch = this.cut(whole)
     this.keep(bytes.subarray(lastEnd))
-    return batch
   }
 
-  finish(): LineBatch | undefined {
-    if (this.restBytes === 0) return undefined
-    return this.cut(this.joinRest(new Uint8Array(0)))
+  *finish(): Generator<LineBatch> {
+    yield* this.cut(this.joinRest(new Uint8Array(0)))
   }
 
   private keep(bytes: Uint8Array): void {
@@ -105,7 +105,6 @@ export class LineSplitter {
   }
 
   private joinRest(bytes: Uint8Array): Uint8Array {
-    if (this.restBytes === 0) return bytes
     const joined = new Uint8Array(this.restBytes + bytes.byteLength)
     let position = 0
     for (const part of [...this.rest, bytes]) {
@@ -117,8 +116,8 @@ export class LineSplitter {
     return joined
   }
 
-  /** `bytes` starts at a line's first byte and ends after an LF, or at the input's end. */
-  private cut(bytes: Uint8Array): LineBatch | undefined {
+  /** The batch of these bytes, if any: they start at a line's first byte and end after an LF, or at the input's end. */
+  private *cut(bytes: Uint8Array): Generator<LineBatch> {
     const { table } = this
     let count = 0
     const firstLine = this.line
@@ -135,8 +134,8 @@ export class LineSplitter {
     }
     const byteOffset = this.byteOffset
     this.byteOffset += bytes.byteLength
-    if (count === 0) return undefined
-    return {
+    if (count === 0) return
+    yield {
       kind: 'lines',
       number: this.number++,
       byteLength: bytes.byteLength,

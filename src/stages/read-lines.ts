@@ -40,14 +40,15 @@ export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8A
         }
       }
       for await (const chunk of input) {
-        const batch = splitter.push(chunk)
+        for (const batch of splitter.push(chunk)) {
+          await reportLongLines()
+          yield { ...batch, mark: journal?.markAfter(batch.byteLength, () => splitter.cursor) }
+          if (splitter.full) return
+        }
         await reportLongLines()
-        if (batch !== undefined) yield { ...batch, mark: journal?.markAfter(batch.byteLength, () => splitter.cursor) }
-        if (splitter.full) return
       }
-      const last = splitter.finish()
+      for (const last of splitter.finish()) yield last
       await reportLongLines()
-      if (last !== undefined) yield last
     }),
   )
 }

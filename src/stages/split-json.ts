@@ -32,12 +32,10 @@ export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8A
     for await (const { value } of valuesIn(input, checked)) {
       text += `${JSON.stringify(value)}\n`
       if (text.length < BATCH_CHARACTERS) continue
-      const batch = splitter.push(Buffer.from(text))
+      yield* splitter.push(Buffer.from(text))
       text = ''
-      if (batch !== undefined) yield batch
     }
-    const last = splitter.push(Buffer.from(text))
-    if (last !== undefined) yield last
+    yield* splitter.push(Buffer.from(text))
   })
 }
 

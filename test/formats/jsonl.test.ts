@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { LineCursor } from '#src/formats/batches'
+import type { LineBatch, LineCursor } from '#src/formats/batches'
 import { LineSplitter } from '#src/formats/jsonl'
 
 /** Lines as [number, offset, text], those that are too long without their text. */
 type Found = readonly [number, number, string?]
 
-function take(splitter: LineSplitter, batch: ReturnType<LineSplitter['push']>, into: Found[]): void {
-  if (batch !== undefined) {
+function take(splitter: LineSplitter, batches: Iterable<LineBatch>, into: Found[]): void {
+  for (const batch of batches) {
     for (const [index, start] of batch.starts.entries()) {
       const text = Buffer.from(batch.bytes.subarray(start, batch.ends[index])).toString()
       into.push([batch.firstLine + batch.lines[index]!, batch.byteOffset + start, text])
@@ -16,24 +16,28 @@ function take(splitter: LineSplitter, batch: ReturnType<LineSplitter['push']>, i
   for (const { line, byteOffset } of splitter.takeLongLines()) into.push([line, byteOffset])
 }
 
-test('cutting goes on from its cursor after any chunk, inside a line that is too long too', () => {
+test('cutting goes on from its cursor after any batch and any chunk, inside a line that is too long too', () => {
   const text = fc.array(fc.constantFrom('a', 'bc', '\n', '\n', '\r\n', 'long'.repeat(6)), { maxLength: 40 })
   fc.assert(
-    fc.property(text, fc.integer({ min: 1, max: 9 }), fc.nat(), (parts, size, stop) => {
+    fc.property(text, fc.integer({ min: 1, max: 9 }), fc.nat(20), (parts, size, stop) => {
       const bytes = Buffer.from(parts.join(''))
       const options = { source: '-', maxLineBytes: 8 }
       const whole: Found[] = []
       const apart: Found[] = []
       let from: LineCursor | undefined
       const splitter = new LineSplitter(options)
-      const stopAt = stop % (Math.ceil(bytes.length / size) + 1)
+      let batches = 0
       for (let chunk = 0; chunk * size < bytes.length; chunk++) {
-        const batch = splitter.push(bytes.subarray(chunk * size, (chunk + 1) * size))
-        take(splitter, batch, whole)
-        if (chunk < stopAt) {
+        for (const batch of splitter.push(bytes.subarray(chunk * size, (chunk + 1) * size))) {
+          take(splitter, [batch], whole)
+          if (batches++ >= stop) continue
           from = splitter.cursor
           apart.splice(0, apart.length, ...whole)
         }
+        take(splitter, [], whole)
+        if (batches > stop) continue
+        from = splitter.cursor
+        apart.splice(0, apart.length, ...whole)
       }
       take(splitter, splitter.finish(), whole)
 
