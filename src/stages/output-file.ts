@@ -168,10 +168,16 @@ export class OutputFile {
   }
 }
 
-/** Whether an output exists and is to be kept. @throws FILE_EXISTS */
+/** Whether an output exists and is to be kept. @throws FILE_EXISTS; FILE_UNWRITABLE for what no file can take the place of */
 export async function isToBeKept(path: string, ifExists: IfExists): Promise<boolean> {
-  if (ifExists === 'override' || !(await exists(path))) return false
+  const stats = await stat(path).catch(() => undefined)
+  if (stats === undefined) return false
   if (ifExists === 'skip') return true
+  if (ifExists === 'override') {
+    if (stats.isFile()) return false
+    // A rename would put the output in the place of a device such as /dev/null.
+    throw new PenstockError('FILE_UNWRITABLE', 'a device, a pipe or a folder, where a file is expected', { file: path })
+  }
   throw new PenstockError('FILE_EXISTS', 'the output exists; choose if_exists: override or skip, or another name', {
     file: path,
   })

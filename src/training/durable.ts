@@ -3,7 +3,7 @@
  * smaller changes of a folder, whose failure names the file like that of any other.
  */
 import { constants } from 'node:fs'
-import { cp, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { toPenstockError } from '../errors.js'
 
@@ -22,9 +22,15 @@ export function removeFolder(path: string): Promise<void> {
   return changing(path, () => rm(path, { recursive: true, force: true }))
 }
 
-/** Writes a file over what may be there: at every moment the old one or the new one is whole. @throws FILE_UNWRITABLE */
+/**
+ * Writes a file over what may be there: at every moment the old one or the new one is whole. A device or a pipe keeps its
+ * name, and gets the content.
+ * @throws FILE_UNWRITABLE
+ */
 export async function writeOver(path: string, content: string | Uint8Array): Promise<void> {
   const part = `${path}.part`
+  const stats = await stat(path).catch(() => undefined)
+  if (stats !== undefined && !stats.isFile()) return changing(path, () => writeFile(path, content))
   try {
     const handle = await open(part, 'w')
     try {

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openOutput } from '#src/stages/output-file'
@@ -50,6 +50,14 @@ describe('an output', () => {
     await file.write(Buffer.from('new'))
     await file.commit()
     expect(readFileSync(path, 'utf8')).toBe('new')
+  })
+
+  it('does not take the place of a device', async () => {
+    const path = fresh()
+    symlinkSync('/dev/null', path)
+    await expect(openOutput(path, 'override')).rejects.toMatchObject({ code: 'FILE_UNWRITABLE', where: { file: path } })
+    expect(lstatSync(path).isSymbolicLink()).toBe(true)
+    expect(leftovers(path)).toEqual([])
   })
 
   it('names the file that cannot be removed once it is whole', async () => {

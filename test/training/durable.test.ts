@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { changingSync, copyFolder, copyOver, removeFolder, writeOver } from '#src/training/durable'
@@ -35,6 +35,13 @@ describe('a file that is written over another', () => {
       where: { file: at('none') },
     })
   })
+})
+
+it('a device is written to, and keeps its name', async () => {
+  symlinkSync('/dev/null', at('device'))
+  await writeOver(at('device'), 'new')
+  expect(lstatSync(at('device')).isSymbolicLink()).toBe(true)
+  expect(readdirSync(folder)).toEqual(['device'])
 })
 
 describe('a folder', () => {
