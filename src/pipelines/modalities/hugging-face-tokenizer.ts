@@ -95,11 +95,12 @@ async function readFiles(source: string): Promise<Files> {
 /** Empty where there is no such file, as in a folder with tokenizer.json alone. */
 async function jsonAt(path: string): Promise<Readonly<Record<string, unknown>>> {
   const text = await readFile(path, 'utf8').catch(() => '{}')
-  refuseDepth(text)
   try {
+    refuseDepth(text)
     return JSON.parse(text) as Readonly<Record<string, unknown>>
   } catch (error) {
-    throw new PenstockError('TOKENIZER_INVALID', 'the file is not JSON', { file: path }, error)
+    const message = error instanceof PenstockError ? error.message : 'the file is not JSON'
+    throw new PenstockError('TOKENIZER_INVALID', message, { file: path }, error)
   }
 }
 
