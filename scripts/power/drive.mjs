@@ -82,9 +82,9 @@ export class Drive {
   }
 
   /** The disk as it is after an orderly end. @returns its image */
-  save() {
+  save(name) {
     this.unmount(this.folder)
-    const image = this.at('saved.img')
+    const image = this.at(`${name}.img`)
     put(this.at('drive/disk.img'), image)
     return image
   }
