@@ -12,9 +12,16 @@ import { Findings, type Verdict } from './findings.js'
 
 const WINDOW_TOKENS = 1 << 18
 
-/** @param tokenizerPath the tokenizer that the tokens should be of */
+/**
+ * @param tokenizerPath the tokenizer that the tokens should be of
+ * @throws what opening that throws: it says nothing of the packed file
+ */
 export async function verifyPacked(path: string, tokenizerPath: string | undefined): Promise<Verdict> {
   const findings = new Findings()
+  const tokenizer =
+    tokenizerPath === undefined
+      ? undefined
+      : await askTokenizer(tokenizerPath, ({ path, sha256, totalSize }) => ({ path, sha256, totalSize }))
   const counts = { documents: 0, tokens: 0, bytes: 0 }
   await findings.of(async () => {
     const file = await openPackedFile(path)
@@ -23,7 +30,11 @@ export async function verifyPacked(path: string, tokenizerPath: string | undefin
       counts.bytes = file.fileBytes
       const manifest = await findings.of(() => readPackedManifest(path, file.header))
       checkContents(file, manifest, findings)
-      const vocabulary = await vocabularyOf(path, manifest, tokenizerPath, findings)
+      if (manifest !== undefined && tokenizer !== undefined) {
+        await findings.of(async () => checkTokenizer(manifest, tokenizer, path))
+      }
+      const size = tokenizer?.totalSize ?? Number.POSITIVE_INFINITY
+      const vocabulary = { size, endOfDocumentId: manifest?.tokenizer?.endOfDocumentId }
       counts.documents = await checkDocuments(file, vocabulary, findings)
       checkCount(path, manifest, counts.documents, findings)
     } finally {
@@ -52,20 +63,6 @@ interface Vocabulary {
   readonly size: number
   /** Behind each document, when the tokens were made so. */
   readonly endOfDocumentId: number | undefined
-}
-
-async function vocabularyOf(
-  path: string,
-  manifest: PackedManifest | undefined,
-  tokenizerPath: string | undefined,
-  findings: Findings,
-): Promise<Vocabulary> {
-  const endOfDocumentId = manifest?.tokenizer?.endOfDocumentId
-  if (tokenizerPath === undefined) return { size: Number.POSITIVE_INFINITY, endOfDocumentId }
-  return askTokenizer(tokenizerPath, async tokenizer => {
-    if (manifest !== undefined) await findings.of(async () => checkTokenizer(manifest, tokenizer, path))
-    return { size: tokenizer.totalSize, endOfDocumentId }
-  })
 }
 
 /** Reads index and tokens side by side; the first finding of a kind speaks for all of its kind. */

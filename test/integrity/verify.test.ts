@@ -112,6 +112,12 @@ describe('verify', () => {
     expect(codesIn(wide)).toEqual([])
   })
 
+  it('does not take a broken tokenizer for damage of the file', async () => {
+    const broken = join(folder, 'broken.json')
+    writeFileSync(broken, '{')
+    await expect(verdictOf(corpus.packed, { tokenizer: broken })).rejects.toMatchObject({ code: 'TOKENIZER_INVALID' })
+  })
+
   it('compares with the source on demand, and names the first document that differs', async () => {
     const { source, tokenizer } = corpus
     const deep = { deep: true, source, tokenizer }
