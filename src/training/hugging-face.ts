@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PenstockError } from '../errors.js'
+import { PenstockError, toPenstockError } from '../errors.js'
 import { encodeSafetensors } from '../formats/safetensors.js'
 import { makeFolder, writeOver } from './durable.js'
 import { type ModelOptions, resolveModel } from './options.js'
@@ -126,9 +126,7 @@ export async function writeHuggingFace(folder: string, { model, weights }: Train
  */
 export async function readHuggingFace(folder: string): Promise<TrainedModel> {
   const file = join(folder, 'config.json')
-  const config: Config = await readFile(file, 'utf8').then(JSON.parse, error => {
-    throw new PenstockError('FILE_UNREADABLE', (error as Error).message, { file }, error)
-  })
+  const config = await readConfig(file)
   const name = (['llama', 'gpt2'] as const).find(known => known === config.model_type)
   if (name === undefined) {
     const message = `model_type is ${JSON.stringify(config.model_type)}; llama and gpt2 are read`
@@ -138,6 +136,19 @@ export async function readHuggingFace(folder: string): Promise<TrainedModel> {
   const family = families[name]
   const model = resolveModel({ ...family.fixed, ...family.modelOf(config) })
   return { model, weights: family.toOurs(await readWeights(join(folder, 'model.safetensors')), model) }
+}
+
+async function readConfig(file: string): Promise<Config> {
+  const text = await readFile(file, 'utf8').catch(error => {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file })
+  })
+  try {
+    const config: unknown = JSON.parse(text)
+    if (typeof config === 'object' && config !== null) return config as Config
+  } catch (error) {
+    throw new PenstockError('CHECKPOINT_INVALID', 'the configuration is not JSON', { file }, error)
+  }
+  throw new PenstockError('CHECKPOINT_INVALID', 'the configuration is not a JSON object', { file })
 }
 
 function familyOf(model: ModelOptions): 'llama' | 'gpt2' {

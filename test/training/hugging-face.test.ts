@@ -1,6 +1,6 @@
 /** Conversion, judged by transformers itself: skipped where `node scripts/setup-python.mjs peers` was not run. */
 import { spawnSync } from 'node:child_process'
-import { readdir } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/convert-model'
@@ -87,4 +87,12 @@ test('a model that fits neither layout is refused with what differs, and so is a
     message: expect.stringContaining('norm'),
   })
   await expect(readHuggingFace(folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+})
+
+test.each(['{', 'null', '"text"'])('a configuration that is %s is refused by its name', async text => {
+  const broken = join(folder, 'broken')
+  const file = join(broken, 'config.json')
+  await mkdir(broken, { recursive: true })
+  await writeFile(file, text)
+  await expect(readHuggingFace(broken)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID', where: { file } })
 })
