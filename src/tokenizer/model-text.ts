@@ -11,6 +11,9 @@ import { type ModelLists, TypeScriptLists } from './model-lists.js'
 import { notPlain, PlainJson, unlessNotPlain } from './plain-json.js'
 import type { UnitVocabulary } from './vocabulary.js'
 
+/** The kernel's tables take up to nine times the bytes of the text, and must not pass 2 GiB. No real file has as many. */
+const MOST_KERNEL_BYTES = 1 << 27
+
 export interface ModelText {
   readonly vocabulary: UnitVocabulary
   readonly merges: Merges
@@ -26,7 +29,8 @@ export interface ModelText {
  * @returns `undefined` when the model's vocabulary and merges are not in this order, not plain, or not there
  */
 export function readModelText(text: Uint8Array, kernel: KernelSource | undefined): ModelText | undefined {
-  const lists = kernel === undefined ? new TypeScriptLists(text) : new KernelLists(text, kernel)
+  const lists =
+    kernel === undefined || text.length > MOST_KERNEL_BYTES ? new TypeScriptLists(text) : new KernelLists(text, kernel)
   return unlessNotPlain(() => new ModelReader(text, lists).read())
 }
 
