@@ -1,19 +1,22 @@
 /**
  * Tokenizing: our engines against npm `tokenizers` (Rust), `tiktoken`, `gpt-tokenizer` and `@huggingface/tokenizers`, one
  * thread each, on the same documents in the same run. Cold: with an empty word cache. Run it after a build and
- * scripts/make-bench-corpus.mjs: `npx jiti bench/tokenizer.ts [megabytes for ours, 100] [megabytes for peers, 6]`.
+ * scripts/make-bench-corpus.mjs: `npx jiti bench/tokenizer.ts [megabytes for ours, 100] [for peers, 6] [one vocabulary]`.
  * The rates by processor time are those to compare on a busy machine.
  */
 process.env.RAYON_NUM_THREADS = '1'
 process.env.TOKENIZERS_PARALLELISM = 'false'
 
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { gpt2Json, hasGpt2, jsonFromTiktoken, PRE_TOKENIZERS, type TokenizerJson } from '../test/tokenizer/fixtures.js'
 
-const [ourMegabytes = 100, peerMegabytes = 6] = process.argv.slice(2).map(Number)
+const [ours = '100', peers = '6', only] = process.argv.slice(2)
+const [ourMegabytes, peerMegabytes] = [Number(ours), Number(peers)]
 const corpus = new URL('../data/bench/corpus.jsonl', import.meta.url)
 if (!existsSync(corpus)) throw new Error('no corpus: run node scripts/make-bench-corpus.mjs')
 
@@ -39,7 +42,6 @@ function documentsOf(megabytes: number): string[] {
   return texts
 }
 
-const ourTexts = documentsOf(ourMegabytes)
 const peerTexts = documentsOf(peerMegabytes)
 const megabytesOf = (texts: readonly string[]): number =>
   texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0) / 1e6
@@ -91,6 +93,7 @@ async function compare(
 
   const kernel = loadTokenizer(file, { wasm: kernelModule() })
   const differences = peerTexts.filter((text, i) => kernel.encode(text).join() !== rustIds[i]!.join()).length
+  const ourTexts = documentsOf(ourMegabytes)
   const batches = batchesOf(ourTexts)
   const encodeAll = (): void => {
     for (const { bytes, offsets } of batches) kernel.encodeBatch(bytes, offsets)
@@ -140,37 +143,61 @@ const huggingFace = (json: TokenizerJson) => {
   return (texts: readonly string[]) => encodeEach(texts, text => tokenizer.encode(text))
 }
 
-if (hasGpt2) {
-  const json = gpt2Json()
-  const { encode } = await import('gpt-tokenizer/encoding/r50k_base')
-  await compare('GPT-2', json, {
-    tiktoken: tiktoken('gpt2'),
-    'gpt-tokenizer': texts => encodeEach(texts, text => encode(text, { allowedSpecial: 'all' })),
-  })
-  const few = peerTexts.slice(0, 100)
-  const slow = huggingFace(json)
-  const rates = await measure(() => slow(few), megabytesOf(few))
-  const rust = results.find(result => result.who.startsWith('tokenizers'))!
-  results.push({
-    vocabulary: 'GPT-2',
-    who: '@huggingface/tokenizers',
-    megabytes: megabytesOf(few),
-    megabytesPerSecond: rates.wall,
-    megabytesPerCpuSecond: rates.cpu,
-    timesRust: rates.cpu / rust.megabytesPerCpuSecond,
-  })
+const comparisons: Record<string, () => Promise<void>> = {
+  gpt2: async () => {
+    const json = gpt2Json()
+    const { encode } = await import('gpt-tokenizer/encoding/r50k_base')
+    await compare('GPT-2', json, {
+      tiktoken: tiktoken('gpt2'),
+      'gpt-tokenizer': texts => encodeEach(texts, text => encode(text, { allowedSpecial: 'all' })),
+    })
+    const few = peerTexts.slice(0, 100)
+    const slow = huggingFace(json)
+    const rates = await measure(() => slow(few), megabytesOf(few))
+    const rust = results.find(result => result.who.startsWith('tokenizers'))!
+    results.push({
+      vocabulary: 'GPT-2',
+      who: '@huggingface/tokenizers',
+      megabytes: megabytesOf(few),
+      megabytesPerSecond: rates.wall,
+      megabytesPerCpuSecond: rates.cpu,
+      timesRust: rates.cpu / rust.megabytesPerCpuSecond,
+    })
+  },
+  llama3: async () => {
+    const { encode } = await import('gpt-tokenizer/encoding/cl100k_base')
+    await compare('cl100k, pattern of Llama 3', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), {
+      tiktoken: tiktoken('cl100k_base'),
+      'gpt-tokenizer': texts => encodeEach(texts, text => encode(text, { allowedSpecial: 'all' })),
+    })
+  },
+  qwen2: () => compare('cl100k, pattern of Qwen 2', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.qwen2!), {}),
+  o200k: async () => {
+    const { encode } = await import('gpt-tokenizer/encoding/o200k_base')
+    await compare('o200k', jsonFromTiktoken('o200k_base', PRE_TOKENIZERS.o200k!), {
+      tiktoken: tiktoken('o200k_base'),
+      'gpt-tokenizer': texts => encodeEach(texts, text => encode(text, { allowedSpecial: 'all' })),
+    })
+  },
 }
-const cl100k = await import('gpt-tokenizer/encoding/cl100k_base')
-const o200k = await import('gpt-tokenizer/encoding/o200k_base')
-await compare('cl100k, pattern of Llama 3', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), {
-  tiktoken: tiktoken('cl100k_base'),
-  'gpt-tokenizer': texts => encodeEach(texts, text => cl100k.encode(text, { allowedSpecial: 'all' })),
-})
-await compare('cl100k, pattern of Qwen 2', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.qwen2!), {})
-await compare('o200k', jsonFromTiktoken('o200k_base', PRE_TOKENIZERS.o200k!), {
-  tiktoken: tiktoken('o200k_base'),
-  'gpt-tokenizer': texts => encodeEach(texts, text => o200k.encode(text, { allowedSpecial: 'all' })),
-})
+
+/** In a process of its own: what one vocabulary leaves behind, a heap and code that fits others, slows the next one. */
+function compareApart(name: string): void {
+  const jiti = fileURLToPath(new URL('../node_modules/jiti/lib/jiti-cli.mjs', import.meta.url))
+  const sizes = [String(ourMegabytes), String(peerMegabytes)]
+  const out = execFileSync(process.execPath, [jiti, fileURLToPath(import.meta.url), ...sizes, name], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  results.push(...(JSON.parse(out) as Measured[]))
+}
+
+if (only !== undefined) {
+  await comparisons[only]!()
+  process.stdout.write(JSON.stringify(results))
+  process.exit()
+}
+for (const name of Object.keys(comparisons)) if (name !== 'gpt2' || hasGpt2) compareApart(name)
 
 const rows = results.map(result => [
   result.vocabulary.padEnd(28),
