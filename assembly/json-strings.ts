@@ -1,9 +1,8 @@
 // Strings of JSON, 64 bytes a step: skipped or copied unescaped. The twin is in src/formats/json-scan.ts.
+import { BACKSLASH, QUOTE } from './json-bytes'
 import { ESCAPES } from './memory'
 import { bitmask64 } from './utf8'
 
-const QUOTE: u32 = 0x22
-const BACKSLASH: u32 = 0x5c
 const ALL: u64 = 0xffffffffffffffff
 
 /** All bytes of strings since it was cleared, or-ed, and some behind them: whether one of them is over 0x7f. */

@@ -1,6 +1,7 @@
 // Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. UTF-8 is
 // checked only in records that have a byte over 0x7f. A line feed behind the record is the sentinel that ends every loop:
 // the host puts one behind what it hands over.
+import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, LINE_FEED, MINUS, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-bytes'
 import { clearSeen, copiedEnd, copyString, sawHighBytes, skipString, wrongAt } from './json-strings'
 import { CONTAINERS, PATH } from './memory'
 import { isUtf8 } from './utf8'
@@ -14,15 +15,6 @@ export const FIELD_NOT_TEXT: i32 = 5
 export const DOCUMENT_EMPTY: i32 = 6
 
 const DEPTH_LIMIT: i32 = 65536
-const LINE_FEED: u32 = 0x0a
-const QUOTE: u32 = 0x22
-const COMMA: u32 = 0x2c
-const MINUS: u32 = 0x2d
-const COLON: u32 = 0x3a
-const OPEN_BRACKET: u32 = 0x5b
-const CLOSE_BRACKET: u32 = 0x5d
-const OPEN_BRACE: u32 = 0x7b
-const CLOSE_BRACE: u32 = 0x7d
 const TRUE: u32 = 0x65757274
 const NULL: u32 = 0x6c6c756e
 const FALS: u32 = 0x736c6166

@@ -2,21 +2,12 @@
 // form is read; a list in any other gives NOT_PLAIN. The twin is src/tokenizer/model-lists.ts; both fill the same tables.
 //
 // The text ends with a byte 0, at which every loop stops: it is in no string, and nothing else.
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE, SPACE } from './json-bytes'
 
 const NOT_PLAIN: i32 = -1
 /** No token has it. */
 const UNKNOWN: u32 = 0xffffffff
 const NO_BYTE: u32 = 0xffff
-
-const SPACE: u32 = 0x20
-const QUOTE: u32 = 0x22
-const COMMA: u32 = 0x2c
-const COLON: u32 = 0x3a
-const OPEN_BRACKET: u32 = 0x5b
-const BACKSLASH: u32 = 0x5c
-const CLOSE_BRACKET: u32 = 0x5d
-const OPEN_BRACE: u32 = 0x7b
-const CLOSE_BRACE: u32 = 0x7d
 
 /** Where in the text the reader is; behind a list when it was read. */
 export let listEnd: usize = 0

@@ -6,7 +6,7 @@
 import { statSync } from 'node:fs'
 import type * as z from 'zod'
 import { compileJq } from '../formats/jq.js'
-import { RANGE_BYTES } from '../stages/range-workers.js'
+import { isPackedName, RANGE_BYTES } from '../stages/range-workers.js'
 import {
   linesOfRanges,
   type ReadRangesOptions,
@@ -74,7 +74,7 @@ const sameNames = (names: readonly string[], expected: readonly string[]): boole
 /** Ranges need a file that can be read at any place, all of it, with lines that fit into a range. */
 function canHead([file, lines]: readonly CheckedStep[]): boolean {
   const { path, compression } = file!.options as { path: string; compression: string }
-  const isPlain = compression === 'none' || (compression === 'auto' && !/\.(gz|zst)$/.test(path))
+  const isPlain = compression === 'none' || (compression === 'auto' && !isPackedName(path))
   const { limit, max_line_bytes } = lines!.options as { limit?: number; max_line_bytes: number }
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true
   return isFile && isPlain && limit === undefined && max_line_bytes >= RANGE_BYTES

@@ -139,8 +139,9 @@ function replyFor(
   // A line that kills the tokenizer's worker stays a line of the index; one that kills the check itself does not.
   const isValid = (status: number): boolean =>
     status === 0 || (status === POISONED ? packing !== null : status >= FIRST_FIELD_STATUS)
+  const allValid = task.index && statuses.every(isValid)
   const placesOf = (values: Uint32Array): Uint32Array =>
-    slot.put(statuses.every(isValid) ? values : values.filter((_, line) => isValid(statuses[line]!)))
+    slot.put(allValid ? values : values.filter((_, line) => isValid(statuses[line]!)))
   const faults: RangeFault[] = []
   for (let line = 0; line < statuses.length; line++) {
     if (statuses[line] === 0) continue

@@ -17,6 +17,9 @@ const RANGES_PER_WORKER = 4
 /** What all workers together may have under way: a kill costs that much again. */
 const MOST_UNDER_WAY_BYTES = 40 << 20
 
+/** Whether a file's ending tells of compression: its bytes are then no lines. */
+export const isPackedName = (path: string): boolean => /\.(gz|zst)$/.test(path)
+
 export interface RangeWork {
   readonly fileBytes: number
   /** The number of cores when undefined. */
@@ -61,7 +64,7 @@ export async function withRangeWorkers(
   run: () => Promise<void>,
 ): Promise<void> {
   const stats = await stat(path).catch(() => undefined)
-  const isPlain = stats?.isFile() === true && !/\.(gz|zst)$/.test(path)
+  const isPlain = stats?.isFile() === true && !isPackedName(path)
   const opened = isPlain ? await openRangeWorkers({ fileBytes: stats.size, ...work }).catch(() => undefined) : undefined
   if (opened?.setup !== undefined) askForTokenizer(opened.workers, opened.setup).catch(() => {})
   try {

@@ -47,7 +47,7 @@ export class KernelLists implements ModelLists {
     if (this.kernel.indexVocabulary(count, hashes, slots, slotBits) === 0) notPlain()
     const allOffsets = this.numbers(offsets, count + 1)
     const allUnits = new Uint16Array(this.memory.buffer, units, allOffsets[count]!).slice()
-    const index = { slots: this.numbers(slots, 1 << slotBits), hashes: this.numbers(hashes, count), hasRepeats: false }
+    const index = { slots: this.numbers(slots, 1 << slotBits), hashes: this.numbers(hashes, count) }
     return new UnitVocabulary(allUnits, allOffsets, this.numbers(ids, count), index)
   }
 

@@ -14,14 +14,12 @@ export interface Vocabulary {
   [Symbol.iterator](): Iterator<[string, number]>
 }
 
-/** Finds tokens by open addressing. */
+/** Finds tokens, no two of them the same, by open addressing. */
 interface VocabularyIndex {
   /** A token's number + 1, or 0. */
   readonly slots: Uint32Array
   /** Of each token. */
   readonly hashes: Uint32Array
-  /** Whether two tokens are the same. */
-  readonly hasRepeats: boolean
 }
 
 /** Logarithm of the number of slots for so many tokens: at least two for each. */
@@ -56,7 +54,7 @@ export class UnitVocabulary implements Vocabulary {
     this.ids = ids
     this.slots = index?.slots ?? new Uint32Array(1 << slotBitsFor(ids.length))
     this.hashes = index?.hashes ?? new Uint32Array(ids.length)
-    this.hasRepeats = index?.hasRepeats ?? this.fill()
+    this.hasRepeats = index === undefined && this.fill()
   }
 
   get size(): number {
