@@ -6,7 +6,7 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { kernelModule } from '#src/stages/kernel-module'
-import { createLineKernel, type LineKernel } from '#src/tokenizer/pack-kernel'
+import { createLineKernel, type LineKernel } from '#src/tokenizer/line-kernel'
 
 const corpus = new URL('../data/bench/corpus.jsonl', import.meta.url)
 if (!existsSync(corpus)) throw new Error('no corpus: run node scripts/make-bench-corpus.mjs')

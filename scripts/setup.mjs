@@ -40,10 +40,16 @@ if (!existsSync(installedFor) || readFileSync(installedFor, 'utf8') !== lockHash
 }
 
 const built = at('dist', '.built')
-const newestSource = Math.max(newestIn(at('src')), newestIn(at('assembly')), modified(at('tsconfig.json')))
+const newestSource = Math.max(
+  newestIn(at('src')),
+  newestIn(at('assembly')),
+  modified(at('tsconfig.json')),
+  modified(at('scripts', 'bundle.mjs')),
+)
 if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
   mkdirSync(at('dist'), { recursive: true })
   run('Compiling TypeScript', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc')])
+  run('Joining the modules', process.execPath, [at('scripts', 'bundle.mjs')])
   const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js')
   if (existsSync(at('assembly', 'kernel.ts'))) {
     run('Compiling WebAssembly', process.execPath, [asc, 'assembly/kernel.ts', '--config', 'assembly/asconfig.json'])

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import type { RunFlags } from './run-definition.js'
 import {
   addFaultOptions,
@@ -29,8 +30,9 @@ export function addIndexCommand(program: Command): void {
         { 'validate-json': faults },
         { 'write-index': { path, if_exists: flags.ifExists } },
       ]
-      const { withRangeWorkers } = await import('../stages/range-workers.js')
-      await withRangeWorkers(source, {}, async () => {
+      const { withStartedRun } = await import('../stages/range-run.js')
+      const work = { path: source, maxLineBytes: DEFAULT_LINE_BYTES, index: true }
+      await withStartedRun(work, async () => {
         const { definitionOf } = await import('../pipelines/definition.js')
         const { runDefinition } = await import('./run-definition.js')
         await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)

@@ -50,42 +50,45 @@ const program = new Command('penstock')
   .configureHelp({ sortSubcommands: false })
   .exitOverride()
 
-for (const add of [
-  addQuickstartCommand,
-  addInitCommand,
-  addRunCommand,
-  addIndexCommand,
-  addPackCommand,
-  addMergeCommand,
-  addShuffleCommand,
-  addChunkCommand,
-  addFilterCommand,
-  addTrainTokenizerCommand,
-  addTrainCommand,
-  addGenerateCommand,
-  addConvertCommand,
-  addInspectCommand,
-  addVerifyCommand,
-  addRepairCommand,
-  addViewCommand,
-  addPlanCommand,
-  addGraphCommand,
-  addStagesCommand,
-  addSinksCommand,
-  addDoctorCommand,
-  addCompletionCommand,
-  addWarmstartCommand,
-  addDataCommand,
-  addGenerateTextCommand,
-  addConvertReferenceCommand,
-  addBenchmarkCommand,
-  addExplainCommand,
-  addProfileCommand,
-  addSchemaCommand,
-  addSetupCommand,
-]) {
-  add(program)
+/** By their names, in the order of the help. */
+const commands: Readonly<Record<string, (program: Command) => void>> = {
+  quickstart: addQuickstartCommand,
+  init: addInitCommand,
+  run: addRunCommand,
+  index: addIndexCommand,
+  pack: addPackCommand,
+  merge: addMergeCommand,
+  shuffle: addShuffleCommand,
+  chunk: addChunkCommand,
+  filter: addFilterCommand,
+  'train-tokenizer': addTrainTokenizerCommand,
+  train: addTrainCommand,
+  generate: addGenerateCommand,
+  convert: addConvertCommand,
+  inspect: addInspectCommand,
+  verify: addVerifyCommand,
+  repair: addRepairCommand,
+  view: addViewCommand,
+  plan: addPlanCommand,
+  graph: addGraphCommand,
+  stages: addStagesCommand,
+  sinks: addSinksCommand,
+  doctor: addDoctorCommand,
+  completion: addCompletionCommand,
+  warmstart: addWarmstartCommand,
+  data: addDataCommand,
+  generate_text: addGenerateTextCommand,
+  convert_pytorch_to_hf_checkpoint: addConvertReferenceCommand,
+  benchmark: addBenchmarkCommand,
+  explain: addExplainCommand,
+  profile: addProfileCommand,
+  schema: addSchemaCommand,
+  setup: addSetupCommand,
 }
+const asked = process.argv[2] ?? ''
+// One that is named need not wait until all are described. The completion describes them all.
+const isNamed = Object.hasOwn(commands, asked) && asked !== 'completion'
+for (const add of isNamed ? [commands[asked]!] : Object.values(commands)) add(program)
 for (const command of program.commands) command.exitOverride().showHelpAfterError()
 
 // Who reads the output may have enough of it, as `head` does.

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import type { RunFlags } from './run-definition.js'
 import {
   addFaultOptions,
@@ -46,9 +47,11 @@ export function addPackCommand(program: Command): void {
     const { compileJq } = await import('../formats/jq.js')
     const field = compileJq(flags.field)?.path
     if (field === undefined) return run()
-    const { withRangeWorkers } = await import('../stages/range-workers.js')
-    const pack = { field, tokenizer: flags.tokenizer, end_of_document: flags.endOfDocument }
-    return withRangeWorkers(source, { workers: flags.workers, pack }, run)
+    const { withStartedRun } = await import('../stages/range-run.js')
+    const { tokenizer, endOfDocument: end_of_document, workers } = flags
+    const index = indexOf(source, flags) !== undefined
+    const pack = { field, tokenizer, end_of_document }
+    return withStartedRun({ path: source, maxLineBytes: DEFAULT_LINE_BYTES, workers, index, pack }, run)
   })
 }
 
@@ -67,7 +70,12 @@ function packStages(source: string, flags: PackFlags): unknown[] {
     { 'tokenize-batches': tokenize },
     { 'write-pbin': { path: flags.output ?? `${base}.pbin`, if_exists: flags.ifExists } },
   ]
-  if (flags.index === undefined || flags.index === false) return [...lines, ...packing]
-  const path = typeof flags.index === 'string' ? flags.index : `${base}.idx`
+  const path = indexOf(source, flags)
+  if (path === undefined) return [...lines, ...packing]
   return [...lines, { fork: [[{ 'write-index': { path, if_exists: flags.ifExists } }], packing] }]
+}
+
+/** The index to write, if one is asked for. */
+function indexOf(source: string, { index = false }: PackFlags): string | undefined {
+  return index === true ? `${withoutEnding(source)}.idx` : index || undefined
 }

@@ -16,7 +16,7 @@ export function crc32c(bytes: Uint8Array): number {
 
 function checksum(table: Uint32Array, bytes: Uint8Array, before: number): number {
   let crc = ~before
-  for (const byte of bytes) crc = table[(crc ^ byte) & 0xff]! ^ (crc >>> 8)
+  for (let at = 0; at < bytes.length; at++) crc = table[(crc ^ bytes[at]!) & 0xff]! ^ (crc >>> 8)
   return ~crc >>> 0
 }
 

@@ -6,6 +6,9 @@ import type { LineBatch, LineCursor } from './batches.js'
 
 const LF = 10
 
+/** What a line may have where nothing else is said. */
+export const DEFAULT_LINE_BYTES = 64 << 20
+
 /** A line that was given up because it is longer than the limit. */
 export interface LongLine {
   readonly line: number

@@ -6,7 +6,7 @@
 import { statSync } from 'node:fs'
 import type * as z from 'zod'
 import { compileJq } from '../formats/jq.js'
-import { isPackedName, RANGE_BYTES } from '../stages/range-workers.js'
+import { isPackedName, RANGE_BYTES } from '../stages/range-run.js'
 import {
   linesOfRanges,
   type ReadRangesOptions,

@@ -7,8 +7,17 @@ import { createRequire } from 'node:module'
 import type { Readable, Writable } from 'node:stream'
 import type { Batch } from '../formats/batches.js'
 
-// An import would first look through all of its CommonJS text for names to import, which takes longer than running it.
-const highland = createRequire(import.meta.url)('highland') as typeof import('highland').default
+type Highland = typeof import('highland').default
+let loaded: Highland | undefined
+
+/**
+ * Loaded with the first fork or merge. An import would first look through all of its CommonJS text for names to import,
+ * which takes longer than running it.
+ */
+function loadHighland(): Highland {
+  loaded ??= createRequire(import.meta.url)('highland') as Highland
+  return loaded
+}
 
 interface Stoppable {
   stop?: () => void
@@ -25,6 +34,7 @@ export function join(from: readonly Readable[], to: readonly Writable[]): void {
 const ignoreErrors = (): void => {}
 
 function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
+  const highland = loadHighland()
   const trunk = highland<Batch>(from).errors(ignoreErrors)
   const open = new Set(to)
   for (const branch of to.map(stage => ({ stage, stream: trunk.fork() }))) {
@@ -40,6 +50,7 @@ function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
 }
 
 function merge(from: readonly (Readable & Stoppable)[], to: Writable): void {
+  const highland = loadHighland()
   const streams = from.map(stream => highland<Batch>(stream).errors(ignoreErrors))
   let number = 0
   // Batches of one stream are numbered without gaps: those of several streams are numbered anew as they come.

@@ -7,17 +7,19 @@ import { PenstockError } from '../errors.js'
 import type { Batch } from '../formats/batches.js'
 
 /**
+ * @param limit may change between items
  * @param work is given each item in turn
  * @param signal ends the waiting for work that may never end
  * @throws INTERNAL when a batch is missing: an error, never a wait.
  */
 export async function* inOrder<In extends Batch, Out>(
   input: AsyncIterable<In>,
-  limit: number,
+  limit: number | (() => number),
   work: (item: In) => Promise<Out>,
   signal: AbortSignal,
 ): AsyncGenerator<Out> {
   const underWay: Promise<Out>[] = []
+  const most = typeof limit === 'number' ? () => limit : limit
   const next = (): Promise<Out> => unlessAborted(underWay.shift()!, signal)
   let expected = 0
   for await (const item of input) {
@@ -29,7 +31,7 @@ export async function* inOrder<In extends Batch, Out>(
     // A failure is met when its turn comes; until then it must not count as unhandled.
     result.catch(() => {})
     underWay.push(result)
-    if (underWay.length >= limit) yield await next()
+    while (underWay.length >= most()) yield await next()
   }
   while (underWay.length > 0) yield await next()
 }

@@ -4,7 +4,8 @@
  */
 import type { ErrorCode } from '../errors.js'
 import { scanLine } from '../formats/json-scan.js'
-import { LINE_STATUSES, type PackedLines, type ScannedLines } from '../tokenizer/pack-kernel.js'
+import { LINE_STATUSES, type LineKernel, type ScannedLines } from '../tokenizer/line-kernel.js'
+import type { PackedLines } from '../tokenizer/pack-kernel.js'
 import type { Beacon } from './beacon.js'
 import type { Care } from './leave-out-poison.js'
 import type { LoadedRange } from './load-range.js'
@@ -14,6 +15,26 @@ export const POISONED = 0xff
 
 const LF = 0x0a
 const NO_TOKENS = new Uint8Array(0)
+
+/** What a worker does to the ranges of its file. */
+export interface RangeKernel {
+  readonly lines: LineKernel
+  work(range: LoadedRange, care: Care, beacon: Beacon): WorkedRange
+}
+
+/** The lines of a range, valid until the kernel's next call, and where its bytes lie now. */
+export interface WorkedRange {
+  readonly range: LoadedRange
+  readonly lines: ScannedLines | PackedLines
+}
+
+/** Out of the kernel's memory, which is used for single lines then. */
+export const copied = (range: LoadedRange): LoadedRange => ({ ...range, bytes: range.bytes.slice() })
+
+/** For longer than to the kernel's next call. */
+export function kept({ lineStarts, lineEnds, statuses }: ScannedLines): ScannedLines {
+  return { lineStarts: lineStarts.slice(), lineEnds: lineEnds.slice(), statuses: statuses.slice() }
+}
 
 /** @param work is given bytes [start, end): one line with its line feed; its reply must outlive the next call */
 export function lineByLine<Lines extends ScannedLines>(

@@ -1,6 +1,6 @@
 /** The lines that start in a range of a file, read into a kernel's memory. */
 import { PenstockError } from '../errors.js'
-import type { LineKernel } from '../tokenizer/pack-kernel.js'
+import type { LineKernel } from '../tokenizer/line-kernel.js'
 import { readFullySync } from './read-at.js'
 
 export interface FileRange {

@@ -14,7 +14,7 @@ import {
   viewTokens,
 } from '../formats/pbin.js'
 import { readAt, readFullySync } from './read-at.js'
-import { openSource } from './read-file.js'
+import { openSource } from './source-file.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
 

@@ -7,25 +7,15 @@ import type { TokenArray } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
 import type { FieldPath } from '../formats/json-scan.js'
 import type { TokenBytes } from '../formats/pbin.js'
-import {
-  createLineKernel,
-  createPackKernel,
-  explainLine,
-  LINE_STATUSES,
-  type LineKernel,
-  type PackedLines,
-  type ScannedLines,
-} from '../tokenizer/pack-kernel.js'
+import { createLineKernel, explainLine, LINE_STATUSES, type ScannedLines } from '../tokenizer/line-kernel.js'
+import type { PackedLines } from '../tokenizer/pack-kernel.js'
 import { type Beacon, WHOLE } from './beacon.js'
 import { kernelModule } from './kernel-module.js'
 import type { Care } from './leave-out-poison.js'
-import { joinPacked, joinScanned, lineByLine, POISONED } from './line-by-line.js'
+import { copied, joinScanned, kept, lineByLine, POISONED, type RangeKernel, type WorkedRange } from './line-by-line.js'
 import { type FileRange, type LoadedRange, loadRange } from './load-range.js'
-import type { TokenizerSetup } from './tokenizer-setup.js'
-import { workerFunction } from './worker-errors.js'
-import { tokenBytesOf, type WorkerTokenizer, workerTokenizer } from './worker-tokenizer.js'
-
-export { describeTokenizer } from './worker-tokenizer.js'
+import type { TokenizerFacts, TokenizerSetup } from './tokenizer-setup.js'
+import { type TaskMessage, workerFunction } from './worker-errors.js'
 
 /** What to do with the lines beside checking them. */
 export interface RangePacking extends TokenizerSetup {
@@ -73,68 +63,37 @@ async function readRange(task: RangeTask, beacon: Beacon): Promise<RangeReply> {
   beacon.begin(WHOLE, task.end - task.start)
   const range = loadRange(kernel.lines, task)
   beacon.begin(WHOLE, range.bytes.length)
-  return kernel.work(task, range, beacon)
+  return replyFor(task, kernel.work(range, task.care, beacon))
 }
 export default workerFunction(readRange)
 
-interface RangeKernel {
-  readonly lines: LineKernel
-  work(task: RangeTask, range: LoadedRange, beacon: Beacon): RangeReply
+/** What worker-tokenizer.js exports: its code is loaded only to pack. */
+export async function describeTokenizer(message: TaskMessage<undefined>): Promise<TokenizerFacts> {
+  return (await import('./worker-tokenizer.js')).describeTokenizer(message)
 }
 
 async function openKernel(beacon: Beacon): Promise<RangeKernel> {
-  return packing === null ? scanningKernel() : packingKernel(packing, await workerTokenizer(beacon))
+  if (packing === null) return checkingKernel()
+  const { packingKernel } = await import('./range-packing.js')
+  return packingKernel(packing, beacon)
 }
 
-function scanningKernel(): RangeKernel {
+function checkingKernel(): RangeKernel {
   const lines = createLineKernel({ wasm: kernelModule() })
   const scanOne = (bytes: Uint8Array, start: number, end: number): ScannedLines => kept(lines.scan(bytes, start, end))
   return {
     lines,
-    work(task, range, beacon) {
-      if (!task.care.pieceByPiece) return replyFor(task, range, lines.scan(range.bytes, range.first, range.stop), [])
+    work(range, care, beacon) {
+      if (!care.pieceByPiece) return { range, lines: lines.scan(range.bytes, range.first, range.stop) }
       const copy = copied(range)
-      return replyFor(task, copy, joinScanned(lineByLine(copy, task.care, beacon, scanOne)), [])
+      return { range: copy, lines: joinScanned(lineByLine(copy, care, beacon, scanOne)) }
     },
   }
 }
 
-function packingKernel({ path, tokenBytes }: RangePacking, { file, endOfDocumentId }: WorkerTokenizer): RangeKernel {
-  const { tokenizer } = file
-  const width = tokenBytes ?? tokenBytesOf(tokenizer)
-  const lines = createPackKernel({ tokenizer, field: path, eodId: endOfDocumentId, width })
-  const packOne = (bytes: Uint8Array, start: number, end: number): PackedLines => {
-    const packed = lines.pack(bytes, start, end)
-    return { ...kept(packed), tokens: packed.tokens.slice(), lengths: packed.lengths.slice() }
-  }
-  return {
-    lines,
-    work(task, range, beacon) {
-      // A tokenizer that is slow anyway loses nothing by showing each line.
-      if (tokenizer.how.fast && !task.care.pieceByPiece) {
-        return replyFor(task, range, lines.pack(range.bytes, range.first, range.stop), path)
-      }
-      const copy = copied(range)
-      return replyFor(task, copy, joinPacked(lineByLine(copy, task.care, beacon, packOne), width), path)
-    },
-  }
-}
-
-/** Out of the kernel's memory, which is used for single lines then. */
-const copied = (range: LoadedRange): LoadedRange => ({ ...range, bytes: range.bytes.slice() })
-
-/** For longer than to the kernel's next call. */
-function kept({ lineStarts, lineEnds, statuses }: ScannedLines): ScannedLines {
-  return { lineStarts: lineStarts.slice(), lineEnds: lineEnds.slice(), statuses: statuses.slice() }
-}
-
-function replyFor(
-  task: RangeTask,
-  range: LoadedRange,
-  scanned: ScannedLines | PackedLines,
-  path: FieldPath,
-): RangeReply {
-  const { lineStarts, lineEnds, statuses } = scanned
+function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
+  const { lineStarts, lineEnds, statuses } = lines
+  const path = packing?.path ?? []
   const slot = new Slot(task.slot)
   // A line that kills the tokenizer's worker stays a line of the index; one that kills the check itself does not.
   const isValid = (status: number): boolean =>
@@ -165,7 +124,7 @@ function replyFor(
     byteOffset: range.origin,
     byteLength: range.stop - range.first,
     lineCount: statuses.length + (range.overlong ? 1 : 0),
-    documents: 'tokens' in scanned ? documentsOf(scanned, slot) : undefined,
+    documents: 'tokens' in lines ? documentsOf(lines, slot) : undefined,
     places: task.index ? { starts: placesOf(lineStarts), ends: placesOf(lineEnds) } : undefined,
     faults,
   }

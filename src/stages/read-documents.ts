@@ -13,7 +13,7 @@ import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, wit
 import { readIndexManifest } from './manifest.js'
 import { parseOptions } from './parse-options.js'
 import { readAt } from './read-at.js'
-import { checkUnchanged, openSource } from './read-file.js'
+import { checkUnchanged, openSource } from './source-file.js'
 import { identifySource, isSameSource } from './source-identity.js'
 import { type SourceStage, source } from './stage.js'
 

@@ -2,14 +2,14 @@
  * Source of a file's bytes, in chunks at page-aligned offsets (reading at odd offsets costs up to a factor of four).
  * `.gz` and `.zst` are decompressed on the way. A file that changes while it is read is an error, not a silent mixture.
  */
-import { createReadStream, type Stats } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
-import { PenstockError, toPenstockError } from '../errors.js'
+import { toPenstockError } from '../errors.js'
 import type { LineCursor } from '../formats/batches.js'
 import { parseOptions } from './parse-options.js'
+import { checkUnchanged, openSource, regularCheck } from './source-file.js'
 import { type SourceStage, type StageContext, source } from './stage.js'
 import { zstdDecompressed } from './zstd.js'
 
@@ -51,24 +51,6 @@ export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
   })
 }
 
-/** Opens a file for reading and says in our own words why that fails. */
-export async function openSource(path: string): Promise<{ handle: FileHandle; stats: Stats }> {
-  try {
-    const handle = await open(path, 'r')
-    const stats = await handle.stat()
-    if (stats.isDirectory()) {
-      await handle.close()
-      throw new PenstockError('FILE_UNREADABLE', 'a folder, where a file is expected', { file: path })
-    }
-    return { handle, stats }
-  } catch (error) {
-    if (error instanceof PenstockError) throw error
-    const code = (error as NodeJS.ErrnoException).code
-    if (code === 'ENOENT') throw new PenstockError('FILE_MISSING', 'no such file', { file: path }, error)
-    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
-  }
-}
-
 async function* withoutHead(bytes: AsyncIterable<Uint8Array>, head: number): AsyncGenerator<Uint8Array> {
   let left = head
   for await (const chunk of bytes) {
@@ -102,39 +84,6 @@ async function* fileBytes(
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
     await handle.close()
-  }
-}
-
-const CHECK_MS = 500
-
-/** `checkUnchanged` for a loop: does nothing when the last check is not long ago, unless it has to be `now`. */
-export function regularCheck(path: string, handle: FileHandle, before: Stats): (now?: boolean) => Promise<void> {
-  let checked = performance.now()
-  return async (now = false) => {
-    if (!now && performance.now() - checked < CHECK_MS) return
-    checked = performance.now()
-    await checkUnchanged(path, handle, before)
-  }
-}
-
-/** @throws FILE_CHANGED when the file is not the one that was opened, or not as it was then. */
-export async function checkUnchanged(
-  path: string,
-  handle: FileHandle,
-  before: Stats,
-  bytesRead?: number,
-): Promise<void> {
-  if (!before.isFile()) return
-  const after = await handle.stat()
-  const named = await stat(path).catch(() => undefined)
-  const changes = [
-    bytesRead !== undefined && bytesRead !== before.size ? `${bytesRead} bytes read, ${before.size} expected` : '',
-    after.size === before.size ? '' : `its size went from ${before.size} to ${after.size} bytes`,
-    after.mtimeMs === before.mtimeMs ? '' : 'it was written to',
-    named?.ino === before.ino && named.dev === before.dev ? '' : 'another file took its name',
-  ].filter(change => change !== '')
-  if (changes.length > 0) {
-    throw new PenstockError('FILE_CHANGED', `the file changed while it was read: ${changes.join('; ')}`, { file: path })
   }
 }
 

@@ -4,18 +4,14 @@
  */
 import * as z from 'zod'
 import type { LineBatch, LineCursor } from '../formats/batches.js'
-import { LineSplitter } from '../formats/jsonl.js'
+import { DEFAULT_LINE_BYTES, LineSplitter } from '../formats/jsonl.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
 import { parseOptions } from './parse-options.js'
 import { type TransformStage, transform } from './stage.js'
 
 export const readLinesOptions = z
   .strictObject({
-    max_line_bytes: z
-      .int()
-      .positive()
-      .default(64 << 20)
-      .describe('a longer line is a faulty record'),
+    max_line_bytes: z.int().positive().default(DEFAULT_LINE_BYTES).describe('a longer line is a faulty record'),
     limit: z.int().positive().optional().describe('read only this many lines'),
     source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
     ...faultOptions,

@@ -7,18 +7,11 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { FaultHandler, faultOptions } from './faults.js'
-import { inOrder } from './in-order.js'
-import { leaveOutPoison } from './leave-out-poison.js'
-import type { FileRange } from './load-range.js'
-import type { RangeFault, RangeReply, RangeTask } from './range-worker.js'
-import { openRangeWorkers, RANGE_BYTES, RANGE_WORKER } from './range-workers.js'
-import { openSource, regularCheck } from './read-file.js'
+import { RANGE_BYTES, rangeRunOf } from './range-run.js'
+import type { RangeFault, RangeReply } from './range-worker.js'
+import { regularCheck } from './source-file.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
-import { askForTokenizer, slownessNote } from './tokenizer-setup.js'
-import type { Workers } from './worker-pool.js'
-
-/** Bytes of memory for what comes of a byte of a range: enough for the tokens and tables of any but the shortest lines. */
-const SLOT_FACTOR = 2
+import { slownessNote } from './tokenizer-setup.js'
 
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
@@ -52,8 +45,11 @@ export interface RangeBatch extends Batch {
   readonly tokens: TokenBatch | undefined
 }
 
-/** @throws what the stages throw that it stands for */
-export function readRanges(options: ReadRangesOptions, worker: URL = RANGE_WORKER): SourceStage<RangeBatch> {
+/**
+ * @param worker the workers' module, where it is not the usual one
+ * @throws what the stages throw that it stands for
+ */
+export function readRanges(options: ReadRangesOptions, worker?: URL): SourceStage<RangeBatch> {
   return source('read-ranges', context => ranges(options, worker, context))
 }
 
@@ -71,81 +67,42 @@ export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
   })
 }
 
-async function* ranges(options: ReadRangesOptions, file: URL, context: StageContext): AsyncGenerator<RangeBatch> {
-  const { path, pack } = options
-  const { handle, stats } = await openSource(path)
+async function* ranges(
+  options: ReadRangesOptions,
+  worker: URL | undefined,
+  context: StageContext,
+): AsyncGenerator<RangeBatch> {
+  const { path, max_line_bytes: maxLineBytes, workers, index, pack } = options
+  const { journal } = context
+  const cursor = journal?.cursor<LineCursor>()
+  const from = cursor?.byteOffset ?? 0
+  const run = await rangeRunOf({ path, maxLineBytes, workers, index, pack }, from, worker)
+  const { handle, stats } = run
   context.stats.counts.totalBytes = stats.size
   const faults = new RangeFaults(options, context)
-  let workers: Workers | undefined
   try {
-    const opened = await openRangeWorkers({ fileBytes: stats.size, workers: options.workers, pack }, file)
-    const { ranges, setup } = opened
-    workers = opened.workers
-    const facts = setup === undefined ? undefined : await askForTokenizer(workers, setup)
+    const facts = await run.facts
     const note = facts === undefined ? undefined : slownessNote(facts.how)
     if (note !== undefined) context.note(note)
-    const common = { descriptor: handle.fd, file: path, fileBytes: stats.size, maxLineBytes: options.max_line_bytes }
-    const { journal } = context
-    const cursor = journal?.cursor<LineCursor>()
-    const tasks = tasksFor(ranges.bytes, cursor?.byteOffset ?? 0, common)
-    const run = taskRunner(workers, SLOT_FACTOR * ranges.bytes, options.index)
     const check = regularCheck(path, handle, stats)
     let firstLine = cursor?.line ?? 1
-    for await (const { reply, task, release } of inOrder(tasks, ranges.workers + 1, run, context.signal)) {
+    for await (const { reply, range, release } of run.take(from, context.signal)) {
       // What looks like a faulty record may be a file that is being written.
       await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
-      const batch = batchOf(reply, task.number, path, facts?.identity, release)
+      const batch = batchOf(reply, range.number, path, facts?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
-      const mark = journal?.markAfter(task.byteLength, () => ({ byteOffset: task.end, line: firstLine }))
+      const mark = journal?.markAfter(range.byteLength, () => ({ byteOffset: range.end, line: firstLine }))
       yield mark === undefined ? batch : withMark(batch, mark)
     }
     await check(true)
     await faults.finish()
   } finally {
-    await workers?.close()
+    await run.close()
     await faults.abandon()
-    await handle.close()
-  }
-}
-
-type Task = FileRange & Batch
-
-/** @param from where the first range begins */
-async function* tasksFor(
-  rangeBytes: number,
-  from: number,
-  common: Omit<FileRange, 'start' | 'end'>,
-): AsyncGenerator<Task> {
-  for (let start = from, number = 0; start < common.fileBytes; start += rangeBytes, number++) {
-    const end = Math.min(common.fileBytes, start + rangeBytes)
-    yield { ...common, start, end, number, byteLength: end - start }
-  }
-}
-
-interface Done {
-  readonly reply: RangeReply
-  readonly task: Task
-  /** Gives the memory of the reply's arrays back. */
-  readonly release: () => void
-}
-
-/** Gives tasks to the workers, each with memory for what comes of it. */
-function taskRunner(workers: Workers, slotBytes: number, index: boolean): (task: Task) => Promise<Done> {
-  const free: SharedArrayBuffer[] = []
-  return async task => {
-    const { number: _, byteLength: __, ...range } = task
-    const where = { file: task.file, byteOffset: task.start }
-    let slot: SharedArrayBuffer
-    const { reply } = await leaveOutPoison<RangeReply>(care => {
-      // Never that of an attempt before: its worker may not have ended yet.
-      slot = free.pop() ?? new SharedArrayBuffer(slotBytes)
-      return workers.run('default', { ...range, index, slot, care } satisfies RangeTask)
-    }, where)
-    return { reply, task, release: () => void free.push(slot) }
   }
 }
 

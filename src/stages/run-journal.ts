@@ -35,7 +35,7 @@ import {
 import { lockOutput, unlockOutput } from './output-lock.js'
 
 /** Input between two marks. A kill costs at most two of these and what is under way between the stages. */
-const MARK_BYTES = 8 << 20
+const MARK_BYTES = 12 << 20
 
 export interface RunOutput {
   readonly path: string

@@ -10,7 +10,7 @@ import { documentOrder, orderOptions } from './document-order.js'
 import { parseOptions } from './parse-options.js'
 import { type PieceBatch, PieceTable, type PieceWalk } from './piece-table.js'
 import { type OpenFile, readAt } from './read-at.js'
-import { checkUnchanged, openSource } from './read-file.js'
+import { checkUnchanged, openSource } from './source-file.js'
 import { type SourceStage, source } from './stage.js'
 
 const LF = 10

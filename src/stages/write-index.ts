@@ -10,7 +10,7 @@ import type { PicklerState } from '../formats/pickle.js'
 import { writeIndexManifest } from './manifest.js'
 import { ifExistsOption, type OutputClaims, type OutputFile, writeWhole } from './output-file.js'
 import { parseOptions } from './parse-options.js'
-import { openSource } from './read-file.js'
+import { openSource } from './source-file.js'
 import { identifySource, type SourceIdentity } from './source-identity.js'
 import { type SinkStage, sink } from './stage.js'
 

@@ -170,7 +170,7 @@ export function fillTables(
   }
   ints.set(plan.symbols.byteIds, byteIds / 4)
   bytes.set(plan.symbols.innerPairs, innerPairs)
-  bytes.set(gpt2Classes(), classes)
+  if (howToSplit === SPLIT_GPT2) bytes.set(gpt2Classes(), classes)
   for (const [index, dfa] of stages.entries()) {
     const addresses = stageTables[index]!
     ints.set([...addresses, plainFlags(dfa.source)], stageList / 4 + index * 4)

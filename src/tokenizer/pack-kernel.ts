@@ -1,52 +1,23 @@
 /**
- * Whole chunks of JSONL at once: lines are checked, their field is extracted and encoded, faults become status codes.
- * What a worker runs; the same results come from the kernel and from TypeScript.
+ * Whole chunks of JSONL at once: lines are checked, their field is extracted and encoded, faults become status codes. The
+ * same results come from the kernel and from TypeScript.
  */
-import { type ErrorCode, PenstockError } from '../errors.js'
+import { PenstockError } from '../errors.js'
 import type { TokenArray } from '../formats/batches.js'
-import { extractText, type FieldPath, type ScanFault, scanLine } from '../formats/json-scan.js'
-import { KernelEngine, type KernelSource } from './kernel.js'
+import { extractText, type FieldPath } from '../formats/json-scan.js'
+import { KernelEngine } from './kernel.js'
 import { KernelLines } from './kernel-lines.js'
+import { LINE_STATUSES, type LineKernel, type ScannedLines, statusOf, TypeScriptLines } from './line-kernel.js'
 import { FastTokenizer, type Tokenizer } from './tokenizer.js'
-
-/** What a status stands for; 0 is a line without fault. */
-export const LINE_STATUSES = [
-  undefined,
-  'JSON_INVALID',
-  'UTF8_INVALID',
-  'LINE_BLANK',
-  'FIELD_MISSING',
-  'FIELD_NOT_TEXT',
-  'DOCUMENT_EMPTY',
-  'TOKEN_TOO_WIDE',
-] as const satisfies readonly (ErrorCode | undefined)[]
 
 const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
 const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
-
-/**
- * The lines of a chunk, one entry a line; line i is [lineStarts[i], lineEnds[i]) of the bytes, its line feed outside. Valid
- * until the kernel's next call: the tables are used again.
- */
-export interface ScannedLines {
-  readonly lineStarts: Uint32Array
-  readonly lineEnds: Uint32Array
-  /** Index into LINE_STATUSES. */
-  readonly statuses: Uint8Array
-}
 
 export interface PackedLines extends ScannedLines {
   /** Tokens of the lines without fault, one after the other. */
   readonly tokens: TokenArray
   /** Tokens of each line, 0 for one with a fault. */
   readonly lengths: Uint32Array
-}
-
-export interface LineKernel {
-  /** Memory for `byteLength` bytes; a chunk that is read into it need not be copied. Valid until the next call. */
-  input(byteLength: number): Uint8Array
-  /** Checks the lines of bytes[start, end); the last one may lack its line feed. */
-  scan(bytes: Uint8Array, start?: number, end?: number): ScannedLines
 }
 
 export interface PackKernel extends LineKernel {
@@ -63,13 +34,6 @@ export interface PackKernelOptions {
   readonly width: 1 | 2 | 4
 }
 
-/** A kernel that only checks lines; in TypeScript when there is no `wasm`. */
-export function createLineKernel(options: { readonly wasm?: KernelSource | undefined } = {}): LineKernel {
-  if (options.wasm === undefined) return new TypeScriptLines()
-  const lines = new KernelLines(new KernelEngine(options.wasm))
-  return { input: length => lines.input(length), scan: (bytes, start, end) => lines.scan(bytes, start, end) }
-}
-
 /** Runs in WebAssembly when the tokenizer does. */
 export function createPackKernel(options: PackKernelOptions): PackKernel {
   const path = typeof options.field === 'string' ? [options.field] : options.field
@@ -81,61 +45,6 @@ export function createPackKernel(options: PackKernelOptions): PackKernel {
     return new KernelPack(tokenizer, tokenizer.engine, path, eodId, width)
   }
   return new TypeScriptPack(tokenizer, path, eodId, width)
-}
-
-/** What is wrong with a line that has a status other than 0: place and message, which statuses do not carry. */
-export function explainLine(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  path: FieldPath,
-): ScanFault<string> | undefined {
-  const result = extractText(bytes, start, end, path, new Uint8Array(end - start))
-  return typeof result === 'number' ? undefined : result
-}
-
-const EMPTY = new Uint8Array(0)
-
-class TypeScriptLines implements LineKernel {
-  private buffer = EMPTY
-
-  input(byteLength: number): Uint8Array {
-    if (this.buffer.length < byteLength) this.buffer = new Uint8Array(byteLength)
-    return this.buffer.subarray(0, byteLength)
-  }
-
-  scan(bytes: Uint8Array, start = 0, end = bytes.length): ScannedLines {
-    return this.eachLine(bytes, start, end, (from, to) => statusOf(scanLine(bytes, from, to)))
-  }
-
-  /** Finds the lines and their statuses. */
-  protected eachLine(
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    statusOfLine: (start: number, end: number) => number,
-  ): ScannedLines {
-    const lineStarts: number[] = []
-    const lineEnds: number[] = []
-    const statuses: number[] = []
-    for (let at = start; at < end; ) {
-      const found = bytes.indexOf(0x0a, at)
-      const lineEnd = found < 0 || found > end ? end : found
-      statuses.push(statusOfLine(at, lineEnd))
-      lineStarts.push(at)
-      lineEnds.push(lineEnd)
-      at = lineEnd + 1
-    }
-    return {
-      lineStarts: Uint32Array.from(lineStarts),
-      lineEnds: Uint32Array.from(lineEnds),
-      statuses: Uint8Array.from(statuses),
-    }
-  }
-}
-
-function statusOf(result: { ok: true } | { ok: false; code: (typeof LINE_STATUSES)[number] }): number {
-  return result.ok ? 0 : LINE_STATUSES.indexOf(result.code)
 }
 
 class TypeScriptPack extends TypeScriptLines implements PackKernel {

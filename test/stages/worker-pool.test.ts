@@ -103,6 +103,7 @@ describe('a pool of workers', () => {
        console.log(outcome)`,
     )
     const out = execFileSync('sh', ['-c', `ulimit -n 80; exec '${process.execPath}' '${script}'`], { encoding: 'utf8' })
-    expect(out).toContain('EMFILE [WORKER_DIED]')
+    // A thread may come as far as opening its module.
+    expect(out).toMatch(/EMFILE.*\[WORKER_DIED\]/)
   })
 })
