@@ -9,14 +9,23 @@ import { rolldown } from 'rolldown'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const source = join(root, 'src')
 const output = join(root, 'dist')
+const MAIN = sourceOf('cli/main')
 /** Of the packages only those that every command loads; the others are found by Node when they are asked for. */
 const JOINED = /^(zod|commander|msgpackr)(\/|$)/
 
-const workers = readdirSync(join(source, 'stages')).filter(name => name.endsWith('-worker.ts'))
-const entries = [
-  ['cli/main', join(source, 'cli', 'main.ts')],
-  ...workers.map(name => [`shared/${name.slice(0, -3)}`, join(source, 'stages', name)]),
-]
+const workers = readdirSync(join(source, 'stages'))
+  .filter(name => name.endsWith('-worker.ts'))
+  .map(name => name.slice(0, -3))
+
+/**
+ * What is loaded together lies together: the start of any command, a pass over a file, then a run. Each is given by the
+ * modules that it begins with and has all that they import, but for what an earlier one has.
+ */
+const STEPS = {
+  start: ['cli/main'],
+  pass: ['stages/range-run'],
+  run: ['pipelines/definition', 'cli/run-definition'],
+}
 
 /** Lets a module find the joined workers, and its other neighbours where the compiler put it. All files lie one folder deep. */
 const places = {
@@ -26,34 +35,72 @@ const places = {
     const file = relative(source, id).replaceAll('\\', '/').replace(/\.ts$/, '.js')
     const own = `new URL('../${file}', import.meta.url).href`
     const moved = code.replace(/(?:new URL\('\.\/([a-z-]+-worker)\.js', )?import\.meta\.url/g, (found, worker) => {
-      if (workers.includes(`${worker}.ts`)) return `new URL('../shared/${worker}.js', import.meta.url`
+      if (workers.includes(worker)) return `new URL('../shared/${worker}.js', import.meta.url`
       return found.replace('import.meta.url', own)
     })
     return { code: moved, map: null }
   },
 }
 
-const bundle = await rolldown({
-  input: Object.fromEntries(entries),
-  cwd: root,
-  platform: 'node',
-  external: id => !isAbsolute(id) && !id.startsWith('.') && !JOINED.test(id),
-  plugins: [places],
-})
 rmSync(join(output, 'shared'), { recursive: true, force: true })
-const { output: files } = await bundle.write({
-  dir: output,
-  format: 'esm',
-  entryFileNames: '[name].js',
-  chunkFileNames: 'shared/[name]-[hash].js',
-  sourcemap: true,
-})
+const modules = new Set([
+  ...(await joinModules({ 'cli/main': MAIN }, stepGroups())),
+  // Apart from the command line's files: a worker would load all that shares a file with what it needs.
+  ...(await joinModules(Object.fromEntries(workers.map(worker => [`shared/${worker}`, sourceOf(`stages/${worker}`)])))),
+])
 
-const modules = files.flatMap(file => (file.type === 'chunk' ? file.moduleIds : []))
-const packages = new Set(modules.flatMap(id => /^.*\/node_modules\/(@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []))
+const packages = new Set(
+  [...modules].flatMap(id => /^.*[\\/]node_modules[\\/](@[^\\/]+[\\/])?[^\\/]+/.exec(id)?.[0] ?? []),
+)
 const licences = [...packages].toSorted().map(folder => {
   const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
   const file = readdirSync(folder).find(entry => /^licen[cs]e/i.test(entry))
   return `${name} ${version}\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`
 })
 writeFileSync(join(output, 'shared', 'licences.txt'), licences.join('\n\n'))
+
+/** Joins what the entries load; answers the ids of all modules. */
+async function joinModules(input, groups) {
+  const bundle = await rolldown({
+    input,
+    cwd: root,
+    platform: 'node',
+    external: id => !isAbsolute(id) && !id.startsWith('.') && !JOINED.test(id),
+    plugins: [places],
+  })
+  const { output: files } = await bundle.write({
+    dir: output,
+    format: 'esm',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'shared/[name]-[hash].js',
+    sourcemap: true,
+    ...(groups === undefined ? {} : { codeSplitting: { groups } }),
+  })
+  return files.flatMap(file => (file.type === 'chunk' ? file.moduleIds : []))
+}
+
+function sourceOf(module) {
+  return join(source, `${module}.ts`)
+}
+
+/** For each step the modules that it is the first to need; what only some commands load is in none. */
+function stepGroups() {
+  return Object.entries(STEPS).map(([name, firsts], index, { length }) => {
+    let modules
+    return {
+      debugName: name,
+      priority: length - index,
+      name(id, context) {
+        modules ??= importedBy(firsts.map(sourceOf), context)
+        // What waits for the command to end must not be waited for by a file that the command loads.
+        return modules.has(id) && id !== MAIN ? name : null
+      },
+    }
+  })
+}
+
+function importedBy(ids, context) {
+  const found = new Set(ids)
+  for (const id of found) for (const imported of context.getModuleInfo(id)?.importedIds ?? []) found.add(imported)
+  return found
+}

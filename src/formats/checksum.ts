@@ -43,28 +43,38 @@ export class BlockChecksums {
   }
 
   update(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) {
-      const length = Math.min(bytes.length - done, STRIDE_BYTES - this.filled)
-      this.stride.set(bytes.subarray(done, done + length), this.filled)
-      this.filled += length
-      done += length
-      if (this.filled === STRIDE_BYTES) this.endStride()
-    }
+    let done = this.filled > 0 ? this.fill(bytes, 0) : 0
+    const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    for (; bytes.length - done >= STRIDE_BYTES; done += STRIDE_BYTES) this.fold(words, done)
+    this.fill(bytes, done)
   }
 
   /** One checksum a block; the last block may be short. */
   finish(): readonly number[] {
     if (this.filled > 0) {
       this.stride.fill(0, this.filled)
-      this.endStride()
+      this.foldFilled()
     }
     if (this.blockBytes > 0) this.endBlock()
     return this.blocks
   }
 
-  private endStride(): void {
-    foldStride(this.stride, this.lanes)
+  /** Takes bytes from `start` on until a stride is full or they end; answers where that is. */
+  private fill(bytes: Uint8Array, start: number): number {
+    const end = Math.min(bytes.length, start + STRIDE_BYTES - this.filled)
+    this.stride.set(bytes.subarray(start, end), this.filled)
+    this.filled += end - start
+    if (this.filled === STRIDE_BYTES) this.foldFilled()
+    return end
+  }
+
+  private foldFilled(): void {
+    this.fold(new DataView(this.stride.buffer), 0)
     this.filled = 0
+  }
+
+  private fold(words: DataView, at: number): void {
+    foldStride(words, at, this.lanes)
     this.blockBytes += STRIDE_BYTES
     if (this.blockBytes === CHECKSUM_BLOCK_BYTES) this.endBlock()
   }
@@ -76,16 +86,21 @@ export class BlockChecksums {
   }
 }
 
-function foldStride(stride: Uint8Array, lanes: Int32Array): void {
-  const words = new DataView(stride.buffer)
-  let [a, b, c, d] = lanes as unknown as [number, number, number, number]
-  for (let position = 0; position < STRIDE_BYTES; position += 16) {
+function foldStride(words: DataView, at: number, lanes: Int32Array): void {
+  let a = lanes[0]!
+  let b = lanes[1]!
+  let c = lanes[2]!
+  let d = lanes[3]!
+  for (let position = at; position < at + STRIDE_BYTES; position += 16) {
     a = step(a, words.getInt32(position, true))
     b = step(b, words.getInt32(position + 4, true))
     c = step(c, words.getInt32(position + 8, true))
     d = step(d, words.getInt32(position + 12, true))
   }
-  lanes.set([a, b, c, d])
+  lanes[0] = a
+  lanes[1] = b
+  lanes[2] = c
+  lanes[3] = d
 }
 
 /** The turn brings high bits down again, where the product cannot. */

@@ -7,8 +7,15 @@ import { PenstockError, type Where } from '../errors.js'
 import { PairListPickler } from './pickle.js'
 import { type OnPairs, PairListReader, readPairList } from './pickle-reader.js'
 
-/** Takes one (byte offset, byte length) a record: `push`, `take` what is final, `finish`. */
-export class IndexWriter extends PairListPickler {}
+/** Takes one (byte offset, byte length) a record: `push` or `pushLines`, `take` what is final, `finish`. */
+export class IndexWriter extends PairListPickler {
+  /** Adds lines that stand at [starts, ends) from `byteOffset` on. */
+  pushLines(byteOffset: number, starts: Uint32Array, ends: Uint32Array): void {
+    for (let line = 0; line < starts.length; line++) {
+      this.push(byteOffset + starts[line]!, ends[line]! - starts[line]!)
+    }
+  }
+}
 
 export interface IndexReaderOptions {
   /** Size of the JSONL file. Given, an index that points outside of it is refused. */

@@ -4,6 +4,8 @@ import { toPenstockError } from '../errors.js'
 import { readAt } from './read-at.js'
 
 const BUFFER_BYTES = 1 << 20
+/** Larger pieces go to the file as they are: a copy out of shared memory costs more than another write. */
+const LARGEST_COPY = 1 << 17
 
 /** Owns its handle until `close`. */
 export class AppendFile {
@@ -30,8 +32,9 @@ export class AppendFile {
 
   /** Appends; the caller may change `bytes` after the promise resolved. */
   async write(bytes: Uint8Array): Promise<void> {
-    if (this.pendingBytes + bytes.byteLength > BUFFER_BYTES) await this.flush()
-    if (bytes.byteLength > BUFFER_BYTES) {
+    const isCopied = bytes.byteLength <= LARGEST_COPY
+    if (!isCopied || this.pendingBytes + bytes.byteLength > BUFFER_BYTES) await this.flush()
+    if (!isCopied) {
       await this.writeAt(bytes, this.size)
     } else {
       this.pending.set(bytes, this.pendingBytes)

@@ -15,7 +15,7 @@ const SLACK = 128
 /** 2^18 lines of 64 bytes: 16 MB for the words of running text. */
 const WORD_BITS = 18
 /** From this much text at once on, most of the word cache will be used. */
-const MUCH_TEXT_BYTES = 1 << 20
+const MUCH_TEXT_BYTES = 1 << 16
 
 /** A plan without tokens, for a kernel that only scans. */
 const NO_PLAN: EnginePlan = {
