@@ -2,15 +2,17 @@
  * The two 32-bit checksums that metric files use, a byte at a time over a table: CRC-32 (IEEE, as in zip) and CRC-32C
  * (Castagnoli). Records are short; neither is on a hot path.
  */
-const ieee = tableOf(0xedb88320)
-const castagnoli = tableOf(0x82f63b78)
+let ieee: Uint32Array | undefined
+let castagnoli: Uint32Array | undefined
 
 /** @param before checksum of the bytes that stand before these */
 export function crc32(bytes: Uint8Array, before = 0): number {
+  ieee ??= tableOf(0xedb88320)
   return checksum(ieee, bytes, before)
 }
 
 export function crc32c(bytes: Uint8Array): number {
+  castagnoli ??= tableOf(0x82f63b78)
   return checksum(castagnoli, bytes, 0)
 }
 
