@@ -24,7 +24,7 @@ export function sawHighBytes(): bool {
 export function skipString(start: usize): usize {
   const quote = i8x16.splat(<i8>QUOTE)
   const backslash = i8x16.splat(<i8>BACKSLASH)
-  const lowest = i8x16.splat(0x20)
+  const letterN = i8x16.splat(0x6e)
   let all = seen
   /** Whether the next block's first byte is escaped by the last of the one before. */
   let carry: u64 = 0
@@ -35,13 +35,11 @@ export function skipString(start: usize): usize {
     const v2 = v128.load(at, 32)
     const v3 = v128.load(at, 48)
     all = v128.or(v128.or(all, v128.or(v0, v1)), v128.or(v2, v3))
-    let quotes = bitmask64(i8x16.eq(v0, quote), i8x16.eq(v1, quote), i8x16.eq(v2, quote), i8x16.eq(v3, quote))
+    const allQuotes = bitmask64(i8x16.eq(v0, quote), i8x16.eq(v1, quote), i8x16.eq(v2, quote), i8x16.eq(v3, quote))
     const backslashes = bitmask64(
       i8x16.eq(v0, backslash), i8x16.eq(v1, backslash), i8x16.eq(v2, backslash), i8x16.eq(v3, backslash),
     )
-    const controls = bitmask64(
-      i8x16.lt_u(v0, lowest), i8x16.lt_u(v1, lowest), i8x16.lt_u(v2, lowest), i8x16.lt_u(v3, lowest),
-    )
+    let quotes = allQuotes
     let escaped: u64 = 0
     if ((backslashes | carry) != 0) {
       escaped = escapedBytes(backslashes, carry)
@@ -50,14 +48,22 @@ export function skipString(start: usize): usize {
     }
     // Up to the closing quote, it too; all bits when there is none.
     const inside = quotes ^ (quotes - 1)
-    if ((controls & inside) != 0) {
-      wrongAt = at + <usize>ctz(controls & inside)
-      return 0
+    // Seldom any, and then mostly the line feed behind the record.
+    if (v128.any_true(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3))))) {
+      const controls = inside & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
+      if (controls != 0) {
+        wrongAt = at + <usize>ctz(controls)
+        return 0
+      }
     }
     escaped &= inside
     if (escaped != 0) {
-      // Simple escapes are told in one go; what is left has to be \u and four digits.
-      let others = escaped & ~bitmask64(isEscape(v0), isEscape(v1), isEscape(v2), isEscape(v3))
+      // Nearly all are quotes, backslashes and line feeds.
+      let others =
+        escaped & ~(allQuotes | backslashes) &
+        ~bitmask64(i8x16.eq(v0, letterN), i8x16.eq(v1, letterN), i8x16.eq(v2, letterN), i8x16.eq(v3, letterN))
+      // The other simple escapes are told in one go; what is left has to be \u and four digits.
+      if (others != 0) others &= ~bitmask64(isEscape(v0), isEscape(v1), isEscape(v2), isEscape(v3))
       for (; others != 0; others &= others - 1) {
         const letter = at + <usize>ctz(others)
         if (load<u8>(letter) == 0x75 && hexAt(letter + 1) <= 0xffff) continue
@@ -87,6 +93,12 @@ function escapedBytes(backslashes: u64, carry: u64): u64 {
   const oddStarts = escaping & ~(EVEN_BITS | follows)
   const evenSequences = oddStarts + escaping
   return (EVEN_BITS ^ (evenSequences << 1)) & follows
+}
+
+// @ts-ignore: decorator
+@inline
+function isControl(block: v128): v128 {
+  return i8x16.eq(i8x16.min_u(block, i8x16.splat(0x1f)), block)
 }
 
 /** Bytes that are a whole escape behind a backslash: the bits that their two halves have in common. */
@@ -162,7 +174,7 @@ export function copyString(start: usize, target: usize): usize {
 function isSpecial(block: v128): v128 {
   const isQuote = i8x16.eq(block, i8x16.splat(<i8>QUOTE))
   const isBackslash = i8x16.eq(block, i8x16.splat(<i8>BACKSLASH))
-  return v128.or(v128.or(isQuote, isBackslash), i8x16.lt_u(block, i8x16.splat(0x20)))
+  return v128.or(v128.or(isQuote, isBackslash), isControl(block))
 }
 
 // @ts-ignore: decorator
