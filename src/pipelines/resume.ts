@@ -10,7 +10,7 @@ import type { IfExists } from '../stages/output-file.js'
 import { readWhole } from '../stages/read-at.js'
 import { RunJournal, type RunOutput } from '../stages/run-journal.js'
 import { openSource } from '../stages/source-file.js'
-import { identifySource } from '../stages/source-identity.js'
+import { identifyOnce } from '../stages/source-identity.js'
 import { tokenizerFileAt } from '../stages/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
@@ -116,9 +116,9 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
  * change with a restart of the machine or a container.
  */
 async function identityOf(path: string, { ino, size, mtimeMs }: Stats): Promise<string> {
-  const { handle } = await openSource(path)
+  const { handle, stats } = await openSource(path)
   try {
-    return [ino, size, mtimeMs, (await identifySource({ path, handle }, size)).sample].join(' ')
+    return [ino, size, mtimeMs, (await identifyOnce({ path, handle }, stats)).sample].join(' ')
   } finally {
     await handle.close()
   }

@@ -12,6 +12,7 @@ import { leaveOutPoison } from './leave-out-poison.js'
 import type { FileRange } from './load-range.js'
 import type { RangePacking, RangeReply, RangeTask } from './range-worker.js'
 import { openSource } from './source-file.js'
+import { identifyOnce } from './source-identity.js'
 import { askForTokenizer, type TokenizerFacts, tokenizerSetup } from './tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 
@@ -237,7 +238,10 @@ export async function withStartedRun(work: RangeWork, load: () => Promise<void>)
   const isPlain = stats?.isFile() === true && !isPackedName(work.path)
   const run = isPlain ? await RangeRun.start(work, 0).catch(() => undefined) : undefined
   const key = keyOf(work)
-  if (run !== undefined) started.set(key, run)
+  if (run !== undefined) {
+    started.set(key, run)
+    identifyOnce({ path: work.path, handle: run.handle }, run.stats).catch(() => {})
+  }
   try {
     await load()
   } finally {

@@ -1,5 +1,6 @@
 /** Which file something was made from: its size and a hash of samples of it, found in a few milliseconds. */
 import { createHash } from 'node:crypto'
+import type { Stats } from 'node:fs'
 import { type OpenFile, readAt } from './read-at.js'
 
 export interface SourceIdentity {
@@ -31,4 +32,19 @@ export async function identifySource(file: OpenFile, bytes: number): Promise<Sou
 
 export function isSameSource(a: SourceIdentity, b: SourceIdentity): boolean {
   return a.bytes === b.bytes && a.sample === b.sample
+}
+
+let known: { readonly state: string; readonly identity: Promise<SourceIdentity> } | undefined
+
+/**
+ * The same for a run, which asks at its start and again for what it has written: a file that is still in the state in
+ * which it was last asked for is not read again.
+ *
+ * @throws FILE_UNREADABLE
+ */
+export function identifyOnce(file: OpenFile, { dev, ino, size, mtimeMs, ctimeMs }: Stats): Promise<SourceIdentity> {
+  const state = [dev, ino, size, mtimeMs, ctimeMs].join()
+  if (known?.state === state) return known.identity.catch(() => identifySource(file, size))
+  known = { state, identity: identifySource(file, size) }
+  return known.identity
 }

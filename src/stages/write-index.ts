@@ -11,7 +11,7 @@ import { writeIndexManifest } from './manifest.js'
 import { ifExistsOption, type OutputClaims, type OutputFile, writeWhole } from './output-file.js'
 import { parseOptions } from './parse-options.js'
 import { openSource } from './source-file.js'
-import { identifySource, type SourceIdentity } from './source-identity.js'
+import { identifyOnce, type SourceIdentity } from './source-identity.js'
 import { type SinkStage, sink } from './stage.js'
 
 export const writeIndexOptions = z.strictObject({
@@ -84,7 +84,7 @@ async function sourceOf({ records, end, source }: Indexed): Promise<SourceIdenti
   const { handle, stats } = await openSource(source)
   try {
     const isCovered = stats.isFile() && end <= stats.size && stats.size <= end + 1
-    return isCovered ? await identifySource({ path: source, handle }, stats.size) : undefined
+    return isCovered ? await identifyOnce({ path: source, handle }, stats) : undefined
   } finally {
     await handle.close()
   }
