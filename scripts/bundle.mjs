@@ -67,6 +67,8 @@ async function joinModules(input, groups) {
     platform: 'node',
     external: id => !isAbsolute(id) && !id.startsWith('.') && !JOINED.test(id),
     plugins: [places],
+    // Some modules are loaded late by the library, but at once by a command.
+    checks: { ineffectiveDynamicImport: false },
   })
   const { output: files } = await bundle.write({
     dir: output,
