@@ -52,10 +52,15 @@ describeWithGpt2('hostile text', () => {
         tokenizer.encode('warm up '.repeat(10_000))
         const slow: string[] = []
         for (const [kind, text] of Object.entries(HOSTILE)) {
-          const tenth = cpuMilliseconds(() => tokenizer.encode(text.slice(0, text.length / 10)))
-          const whole = cpuMilliseconds(() => tokenizer.encode(text))
+          const times = { tenth: 0, whole: Number.POSITIVE_INFINITY }
           // Below 20 ms for the tenth, caches and the compiler weigh more than the text.
-          if (whole > 1500 || whole > 15 * Math.max(tenth, 20)) slow.push(`${kind}: ${tenth} ms, ${whole} ms`)
+          const isBounded = (): boolean => times.whole <= 1500 && times.whole <= 15 * Math.max(times.tenth, 20)
+          // What another process does to this one's caches it does not do three times.
+          for (let attempt = 0; attempt < 3 && !isBounded(); attempt++) {
+            times.tenth = cpuMilliseconds(() => tokenizer.encode(text.slice(0, text.length / 10)))
+            times.whole = cpuMilliseconds(() => tokenizer.encode(text))
+          }
+          if (!isBounded()) slow.push(`${kind}: ${times.tenth} ms, ${times.whole} ms`)
         }
         expect(slow).toEqual([])
       })
