@@ -264,7 +264,9 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
         }
       }
       next(20)
-      const early = setInterval(() => next(1), 5)
+      // However long the page takes to open, most of the run is still to come.
+      let waiting = 60
+      const early = setInterval(() => waiting-- > 0 && next(1), 5)
       const page = await open(address)
       clearInterval(early)
       const before = await inked(page, 0)
