@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { PBIN_HEADER_BYTES, tokenBytesFor } from '../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
 import type { StageReport } from '../pipelines/run.js'
+import { isPackedName } from '../stages/source-file.js'
 import { askTokenizer } from '../stages/tokenizer-thread.js'
 import type { Estimate, PlanContext } from './plan-model.js'
 import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './plan-probe.js'
@@ -75,7 +76,7 @@ function roughTokens(steps: readonly CheckedStep[], { stages }: DataProbe, docum
 function inputBytes(pipeline: CheckedPipeline): number {
   const sources = allSteps(pipeline.chain).filter(step => step.entry.accepts === undefined)
   const paths = sources.flatMap(({ entry, options }) => entry.reads?.(options) ?? [])
-  return paths.reduce((sum, path) => sum + statSync(path).size * (/\.(gz|zst)$/.test(path) ? COMPRESSION : 1), 0)
+  return paths.reduce((sum, path) => sum + statSync(path).size * (isPackedName(path) ? COMPRESSION : 1), 0)
 }
 
 async function tokenWidth(tokenizer: unknown): Promise<number> {

@@ -6,7 +6,7 @@
 import { statSync } from 'node:fs'
 import type * as z from 'zod'
 import { compileJq } from '../formats/jq.js'
-import { isPackedName, RANGE_BYTES } from '../stages/range-run.js'
+import { RANGE_BYTES } from '../stages/range-run.js'
 import {
   linesOfRanges,
   type ReadRangesOptions,
@@ -14,6 +14,7 @@ import {
   readRangesOptions,
   tokensOfRanges,
 } from '../stages/read-ranges.js'
+import { isPackedName } from '../stages/source-file.js'
 import type { CheckedChain, CheckedStep } from './check.js'
 import type { StageEntry } from './registry.js'
 

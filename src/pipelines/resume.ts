@@ -9,7 +9,7 @@ import { resolve } from 'node:path'
 import type { IfExists } from '../stages/output-file.js'
 import { readWhole } from '../stages/read-at.js'
 import { RunJournal, type RunOutput } from '../stages/run-journal.js'
-import { openSource } from '../stages/source-file.js'
+import { isPackedName, openSource } from '../stages/source-file.js'
 import { identifyOnce } from '../stages/source-identity.js'
 import { tokenizerFileAt } from '../stages/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
@@ -57,7 +57,7 @@ export async function openRunJournal(
 export async function inputBytesOf(chain: CheckedChain): Promise<number | undefined> {
   let total = 0
   for (const { options, path } of sourceFiles(allSteps(chain))) {
-    const isPacked = /\.(gz|zst)$/.test(path) || options.compression === 'gzip' || options.compression === 'zstd'
+    const isPacked = isPackedName(path) || options.compression === 'gzip' || options.compression === 'zstd'
     if (isPacked) return undefined
     total += (await stat(path).catch(() => undefined))?.size ?? 0
   }

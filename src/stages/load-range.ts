@@ -2,6 +2,7 @@
 import { PenstockError } from '../errors.js'
 import type { LineKernel } from '../tokenizer/line-kernel.js'
 import { readFullySync } from './read-at.js'
+import { PAGE_BYTES } from './source-file.js'
 
 export interface FileRange {
   readonly descriptor: number
@@ -25,7 +26,6 @@ export interface LoadedRange {
 }
 
 const LF = 0x0a
-const PAGE_BYTES = 4096
 const LOOK_AHEAD_BYTES = 64 << 10
 const SEARCH_BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ import { inOrder } from './in-order.js'
 import { leaveOutPoison } from './leave-out-poison.js'
 import type { FileRange } from './load-range.js'
 import type { RangePacking, RangeReply, RangeTask } from './range-worker.js'
-import { openSource } from './source-file.js'
+import { isPackedName, openSource, PAGE_BYTES } from './source-file.js'
 import { identifyOnce } from './source-identity.js'
 import { askForTokenizer, type TokenizerFacts, tokenizerSetup } from './tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
@@ -23,7 +23,6 @@ export const RANGE_BYTES = 2 << 20
 const CHECKED_RANGE_BYTES = 4 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
-const PAGE_BYTES = 4096
 /** What all workers together may have under way: a kill costs that much again. */
 const MOST_UNDER_WAY_BYTES = 32 << 20
 /** So much of lines that are only checked may be done ahead, more while nobody asks: nothing is on record then. */
@@ -33,9 +32,6 @@ const FIRST_AHEAD_BYTES = 56 << 20
 const SLOT_SHARE = 2
 /** The same where there are only tables, of lines of 32 bytes or more. */
 const CHECKED_SLOT_SHARE = 1 / 4
-
-/** Whether a file's ending tells of compression: its bytes are then no lines. */
-export const isPackedName = (path: string): boolean => /\.(gz|zst)$/.test(path)
 
 export interface RangeWork {
   readonly path: string

@@ -9,12 +9,9 @@ import * as z from 'zod'
 import { toPenstockError } from '../errors.js'
 import type { LineCursor } from '../formats/batches.js'
 import { parseOptions } from './parse-options.js'
-import { checkUnchanged, openSource, regularCheck } from './source-file.js'
+import { checkUnchanged, openSource, PAGE_BYTES, regularCheck } from './source-file.js'
 import { type SourceStage, type StageContext, source } from './stage.js'
 import { zstdDecompressed } from './zstd.js'
-
-/** Reading at odd offsets costs up to a factor of four. */
-const PAGE_BYTES = 4096
 
 export const readFileOptions = z.strictObject({
   path: z.string().min(1).describe('the file; - reads standard input'),

@@ -52,13 +52,17 @@ describeWithGpt2('hostile text', () => {
         tokenizer.encode('warm up '.repeat(10_000))
         const slow: string[] = []
         for (const [kind, text] of Object.entries(HOSTILE)) {
-          const times = { tenth: 0, whole: Number.POSITIVE_INFINITY }
+          const times = { tenth: Number.POSITIVE_INFINITY, whole: Number.POSITIVE_INFINITY }
           // Below 20 ms for the tenth, caches and the compiler weigh more than the text.
-          const isBounded = (): boolean => times.whole <= 1500 && times.whole <= 15 * Math.max(times.tenth, 20)
-          // What another process does to this one's caches it does not do three times.
+          const isBounded = (): boolean => times.whole <= Math.min(1500, 15 * Math.max(times.tenth, 20))
+          // Another process's use of the caches only adds: what is least of each counts.
           for (let attempt = 0; attempt < 3 && !isBounded(); attempt++) {
-            times.tenth = cpuMilliseconds(() => tokenizer.encode(text.slice(0, text.length / 10)))
-            times.whole = cpuMilliseconds(() => tokenizer.encode(text))
+            const tenth = cpuMilliseconds(() => tokenizer.encode(text.slice(0, text.length / 10)))
+            times.tenth = Math.min(times.tenth, tenth)
+            times.whole = Math.min(
+              times.whole,
+              cpuMilliseconds(() => tokenizer.encode(text)),
+            )
           }
           if (!isBounded()) slow.push(`${kind}: ${times.tenth} ms, ${times.whole} ms`)
         }
