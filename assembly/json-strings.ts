@@ -1,69 +1,63 @@
 // Strings of JSON, 64 bytes a step: skipped or copied unescaped. The twin is in src/formats/json-scan.ts.
 import { BACKSLASH, QUOTE } from './json-bytes'
+import { keepNoted, note, notedEnd } from './json-utf8'
 import { ESCAPES } from './memory'
 import { bitmask64 } from './utf8'
 
 const ALL: u64 = 0xffffffffffffffff
 
-/** All bytes of strings since it was cleared, or-ed, and some behind them: whether one of them is over 0x7f. */
-let seen: v128 = i64x2.splat(0)
 /** Where `copyString` wrote up to. */
 export let copiedEnd: usize = 0
 /** Where what was asked for last turned out to be wrong. */
 export let wrongAt: usize = 0
 
-export function clearSeen(): void {
-  seen = i64x2.splat(0)
-}
-
-export function sawHighBytes(): bool {
-  return v128.any_true(v128.and(seen, i8x16.splat(-128)))
-}
-
 /** The address behind the closing quote of the string that starts at `start`, or 0. */
 export function skipString(start: usize): usize {
   const quote = i8x16.splat(<i8>QUOTE)
   const backslash = i8x16.splat(<i8>BACKSLASH)
+  // Most keys end here. Signed: bytes over 0x7f are less than a space, too.
+  const block = v128.load(start)
+  const isOther = i8x16.lt_s(block, i8x16.splat(0x20))
+  const specials = i8x16.bitmask(v128.or(v128.or(i8x16.eq(block, quote), i8x16.eq(block, backslash)), isOther))
+  const special = start + <usize>ctz(specials)
+  if (specials != 0 && load<u8>(special) == QUOTE) return special + 1
+  return skipLongString(start, quote, backslash)
+}
+
+/**
+ * Only for what is seldom there does a block branch: in running text nothing foretells where a line ends, and each wrong
+ * guess takes as long as half a block.
+ */
+// @ts-ignore: decorator
+@inline
+function skipLongString(start: usize, quote: v128, backslash: v128): usize {
   const letterN = i8x16.splat(0x6e)
-  let all = seen
   /** Whether the next block's first byte is escaped by the last of the one before. */
   let carry: u64 = 0
+  let noted = notedEnd
   let at = start
   while (true) {
     const v0 = v128.load(at)
     const v1 = v128.load(at, 16)
     const v2 = v128.load(at, 32)
     const v3 = v128.load(at, 48)
-    all = v128.or(v128.or(all, v128.or(v0, v1)), v128.or(v2, v3))
+    noted = note(at, hasHighBytes(v0, v1, v2, v3), noted)
     const allQuotes = bitmask64(i8x16.eq(v0, quote), i8x16.eq(v1, quote), i8x16.eq(v2, quote), i8x16.eq(v3, quote))
     const backslashes = bitmask64(
       i8x16.eq(v0, backslash), i8x16.eq(v1, backslash), i8x16.eq(v2, backslash), i8x16.eq(v3, backslash),
     )
-    let quotes = allQuotes
-    let escaped: u64 = 0
-    if ((backslashes | carry) != 0) {
-      escaped = escapedBytes(backslashes, carry)
-      carry = (backslashes & ~escaped) >> 63
-      quotes &= ~escaped
-    }
-    // Up to the closing quote, it too; all bits when there is none.
-    const inside = quotes ^ (quotes - 1)
-    // Seldom any, and then mostly the line feed behind the record.
-    if (v128.any_true(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3))))) {
-      const controls = inside & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
-      if (controls != 0) {
-        wrongAt = at + <usize>ctz(controls)
-        return 0
-      }
-    }
-    escaped &= inside
-    if (escaped != 0) {
-      // Nearly all are quotes, backslashes and line feeds.
-      let others =
-        escaped & ~(allQuotes | backslashes) &
-        ~bitmask64(i8x16.eq(v0, letterN), i8x16.eq(v1, letterN), i8x16.eq(v2, letterN), i8x16.eq(v3, letterN))
+    const newLines = bitmask64(
+      i8x16.eq(v0, letterN), i8x16.eq(v1, letterN), i8x16.eq(v2, letterN), i8x16.eq(v3, letterN),
+    )
+    const escapes = escapesAndEnds(backslashes, carry)
+    const escaped = escapes ^ (backslashes | carry)
+    carry = (escapes & backslashes) >> 63
+    const quotes = allQuotes & ~escaped
+    // Nearly all are quotes, backslashes and line feeds.
+    let others = escaped & ~(allQuotes | backslashes | newLines)
+    if (others != 0) {
       // The other simple escapes are told in one go; what is left has to be \u and four digits.
-      if (others != 0) others &= ~bitmask64(isEscape(v0), isEscape(v1), isEscape(v2), isEscape(v3))
+      others &= upToFirst(quotes) & ~bitmask64(isEscape(v0), isEscape(v1), isEscape(v2), isEscape(v3))
       for (; others != 0; others &= others - 1) {
         const letter = at + <usize>ctz(others)
         if (load<u8>(letter) == 0x75 && hexAt(letter + 1) <= 0xffff) continue
@@ -71,28 +65,47 @@ export function skipString(start: usize): usize {
         return 0
       }
     }
+    // Seldom any, and then mostly the line feed behind the record.
+    if (i8x16.bitmask(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3)))) != 0) {
+      const controls = upToFirst(quotes) & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
+      if (controls != 0) {
+        wrongAt = at + <usize>ctz(controls)
+        return 0
+      }
+    }
     if (quotes != 0) {
-      seen = all
+      keepNoted(noted)
       return at + <usize>ctz(quotes) + 1
     }
     at += 64
   }
 }
 
-const EVEN_BITS: u64 = 0x5555555555555555
+// @ts-ignore: decorator
+@inline
+function hasHighBytes(v0: v128, v1: v128, v2: v128, v3: v128): bool {
+  return i8x16.bitmask(v128.or(v128.or(v0, v1), v128.or(v2, v3))) != 0
+}
+
+/** All bits up to the first that is set, that one too; all when none is. */
+// @ts-ignore: decorator
+@inline
+function upToFirst(bits: u64): u64 {
+  return bits ^ (bits - 1)
+}
+
+const ODD_BITS: u64 = 0xaaaaaaaaaaaaaaaa
 
 /**
- * The bytes that an odd number of backslashes stands before; `carry` when one does before the first (G. Langdale and
- * D. Lemire, "Parsing gigabytes of JSON per second", 2019).
+ * Of each run of backslashes those that escape, and what is behind the run when its last does; `carry` when the first byte
+ * is escaped (G. Langdale and D. Lemire, "Parsing gigabytes of JSON per second", 2019, as simdjson has it since). A
+ * backslash or a carried bit that is not among them is escaped, and so is what is among them and neither.
  */
 // @ts-ignore: decorator
 @inline
-function escapedBytes(backslashes: u64, carry: u64): u64 {
-  const escaping = backslashes & ~carry
-  const follows = (escaping << 1) | carry
-  const oddStarts = escaping & ~(EVEN_BITS | follows)
-  const evenSequences = oddStarts + escaping
-  return (EVEN_BITS ^ (evenSequences << 1)) & follows
+function escapesAndEnds(backslashes: u64, carry: u64): u64 {
+  const candidates = backslashes & ~carry
+  return (((candidates << 1) | ODD_BITS) - candidates) ^ ODD_BITS
 }
 
 // @ts-ignore: decorator
@@ -125,13 +138,13 @@ function escapeLength(at: usize): usize {
 export function copyString(start: usize, target: usize): usize {
   let at = start
   let to = target
-  let all = seen
+  let noted = notedEnd
   while (true) {
     const v0 = v128.load(at)
     const v1 = v128.load(at, 16)
     const v2 = v128.load(at, 32)
     const v3 = v128.load(at, 48)
-    all = v128.or(v128.or(all, v128.or(v0, v1)), v128.or(v2, v3))
+    noted = note(at, hasHighBytes(v0, v1, v2, v3), noted)
     copy64(at, to)
     let specials = bitmask64(isSpecial(v0), isSpecial(v1), isSpecial(v2), isSpecial(v3))
     const end = at + 64
@@ -142,7 +155,7 @@ export function copyString(start: usize, target: usize): usize {
       to += special - from
       const byte = <u32>load<u8>(special)
       if (byte == QUOTE) {
-        seen = all
+        keepNoted(noted)
         copiedEnd = to
         return special + 1
       }

@@ -1,10 +1,9 @@
-// Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. UTF-8 is
-// checked only in records that have a byte over 0x7f. A line feed behind the record is the sentinel that ends every loop:
-// the host puts one behind what it hands over.
+// Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. A line feed
+// behind the record is the sentinel that ends every loop: the host puts one behind what it hands over.
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, LINE_FEED, MINUS, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-bytes'
-import { clearSeen, copiedEnd, copyString, sawHighBytes, skipString, wrongAt } from './json-strings'
+import { copiedEnd, copyString, skipString, wrongAt } from './json-strings'
+import { beginRecord, isRecordUtf8 } from './json-utf8'
 import { CONTAINERS, PATH } from './memory'
-import { isUtf8 } from './utf8'
 
 export const OK: i32 = 0
 export const JSON_INVALID: i32 = 1
@@ -35,12 +34,11 @@ let stopped: usize = 0
  * path to `text`, which has room for the record's length and 128 bytes more.
  */
 export function scanRecord(start: usize, end: usize, pathLength: i32, text: usize): i32 {
-  clearSeen()
+  beginRecord(start)
   const status = scanSyntax(start, pathLength, text)
   lineEnd = status == JSON_INVALID ? findLineFeed(stopped, end) : stopped
   if (status != OK && status < FIELD_MISSING) return status
-  if (sawHighBytes() && !isUtf8(start, lineEnd)) return UTF8_INVALID
-  return status
+  return isRecordUtf8(lineEnd) ? status : UTF8_INVALID
 }
 
 function findLineFeed(from: usize, end: usize): usize {

@@ -49,6 +49,24 @@ function longRecord(random: (limit: number) => number): Uint8Array {
   return bytesOf(`{${string()}:${string()},"text":${string()}}`)
 }
 
+/** Strings of much or little text over 0x7f, one or hundreds; half of the records have a byte lost or changed. */
+function damagedText(random: (limit: number) => number): Uint8Array {
+  const [strings, pieces] = [[1, 700][random(2)]!, [2, 8, 600][random(3)]!]
+  const ascii = [1, 20, 150][random(3)]!
+  const string = (): string => {
+    const piece = (): string => 'abcdefgh'.repeat(19).slice(0, random(ascii)) + ['é', '漢', '😀', ''][random(4)]!
+    return JSON.stringify(Array.from({ length: random(strings > 1 ? 2 : pieces) }, piece).join(''))
+  }
+  const count = 1 + random(strings)
+  const record = count === 1 ? string() : `[${Array.from({ length: count }, string)}]`
+  const bytes = bytesOf(record)
+  const damaged = Array.from(bytes.keys()).filter(at => bytes[at]! > 0x7f)
+  if (random(2) === 0 || damaged.length === 0) return random(20) === 0 ? Uint8Array.of(0xf0) : bytes
+  const at = damaged[random(damaged.length)]!
+  const instead = [[], [0x61], [0x80], [0xc3], [0xe2], [0xf0], [0xed, 0xa0], [0xff]][random(8)]!
+  return Uint8Array.of(...bytes.subarray(0, at), ...instead, ...bytes.subarray(at + 1))
+}
+
 describe('scanning lines', () => {
   const twin = createLineKernel()
   const kernel = createLineKernel({ wasm })
@@ -76,6 +94,27 @@ describe('scanning lines', () => {
       for (const status of found.statuses) statuses.add(status)
     }
     expect([...statuses].sort()).toEqual([0, 1])
+  })
+
+  it('gives the same for text that is no UTF-8, wherever it lies and whatever stands before it', () => {
+    const random = randomFrom(9)
+    const statuses: number[] = []
+    for (let round = 0; round < 400; round++) {
+      const records = Array.from({ length: 20 }, () => damagedText(random))
+      const found = kernel.scan(joinLines(records, '\n'))
+      expect(found).toEqual(twin.scan(joinLines(records, '\n')))
+      statuses.push(...found.statuses)
+    }
+    for (const status of [0, 1, 2]) expect(statuses.filter(each => each === status).length).toBeGreaterThan(200)
+  })
+
+  it('finds one wrong byte in each part of a long text', () => {
+    const whole = bytesOf(JSON.stringify('é'.repeat(20_000)))
+    for (let at = 1; at < whole.length - 1; at += 63) {
+      const bytes = Uint8Array.from(whole)
+      bytes[at] = 0x61
+      expect(LINE_STATUSES[kernel.scan(bytes).statuses[0]!], `byte ${at}`).toBe('UTF8_INVALID')
+    }
   })
 
   it('takes a chunk that was read into its own memory, and leaves the bytes behind it alone', () => {
