@@ -1,4 +1,4 @@
-/** What the reference system's `data` commands do beyond reordering: indexing, packing by a configuration, lists of files. */
+/** What the reference system's `data` commands do beyond reordering and indexing: packing by a configuration, lists of files. */
 
 import { stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
@@ -12,27 +12,11 @@ import { indexCoversFile } from '../stages/read-documents.js'
 import { makeFolder } from '../training/durable.js'
 import { isKept, type JobFlags } from './document-jobs.js'
 import { runDefinition } from './run-definition.js'
-import { type FaultFlags, faultOptionsOf, withoutEnding } from './shared-options.js'
-
-type Flags = JobFlags & FaultFlags
+import { type FaultFlags, faultOptionsOf } from './shared-options.js'
 
 export interface PackFlags extends FaultFlags {
   /** No document gets longer than max_length by its end-of-document token. */
   readonly keep_length?: boolean
-}
-
-export async function indexFile(source: string, indexPath: string | undefined, flags: Flags): Promise<void> {
-  const path = indexPath ?? `${withoutEnding(source)}.idx`
-  if (await isKept(path, flags)) return
-  await makeFolder(dirname(path))
-  const faults = faultOptionsOf(flags)
-  const stages = [
-    { 'read-file': { path: source } },
-    { 'read-lines': faults },
-    { 'validate-json': faults },
-    { 'write-index': { path, if_exists: flags.ifExists } },
-  ]
-  await runDefinition(definitionOf({ name: 'index', stages }, 'penstock data create_raw_index'), flags)
 }
 
 export async function packAsConfigured(config: string, flags: JobFlags & PackFlags): Promise<void> {

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import type { PackFlags } from './data-packing.js'
 import type { JobFlags } from './document-jobs.js'
+import { withIndexingStarted } from './index-command.js'
 import type { RunFlags } from './run-definition.js'
 import { addFaultOptions, dashboardOption, type FaultFlags, freshOption } from './shared-options.js'
 import { wholeNumber } from './terminal.js'
@@ -37,8 +38,10 @@ function addIndexing(data: Command): void {
     .addHelpText('after', '\nExample:\n  penstock data create_raw_index corpus.jsonl --index_path corpus.idx\n')
   addPolicy(addFaultOptions(command)).action(
     async (source: string, flags: PolicyFlags & FaultFlags & { index_path?: string }) => {
-      const { indexFile } = await import('./data-packing.js')
-      await indexFile(source, flags.index_path, { ...flags, ifExists: flags.file_existence_policy })
+      await withIndexingStarted(source, async () => {
+        const { indexFile } = await import('./index-file.js')
+        await indexFile(source, flags.index_path, { ...flags, ifExists: flags.file_existence_policy })
+      })
     },
   )
 }

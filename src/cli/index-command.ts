@@ -22,21 +22,28 @@ export function addIndexCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
   addOutputOptions(addFaultOptions(command)).action(
     async (source: string, flags: RunFlags & FaultFlags & OutputFlags & { output?: string }) => {
-      const faults = faultOptionsOf(flags)
-      const path = flags.output ?? `${withoutEnding(source)}.idx`
-      const stages = [
-        { 'read-file': { path: source } },
-        { 'read-lines': faults },
-        { 'validate-json': faults },
-        { 'write-index': { path, if_exists: flags.ifExists } },
-      ]
-      const { withStartedRun } = await import('../stages/range-run.js')
-      const work = { path: source, maxLineBytes: DEFAULT_LINE_BYTES, index: true }
-      await withStartedRun(work, async () => {
+      const stages = indexStages(source, flags.output ?? `${withoutEnding(source)}.idx`, flags)
+      await withIndexingStarted(source, async () => {
         const { definitionOf } = await import('../pipelines/definition.js')
         const { runDefinition } = await import('./run-definition.js')
         await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)
       })
     },
   )
+}
+
+export function indexStages(source: string, path: string, flags: FaultFlags & OutputFlags): object[] {
+  const faults = faultOptionsOf(flags)
+  return [
+    { 'read-file': { path: source } },
+    { 'read-lines': faults },
+    { 'validate-json': faults },
+    { 'write-index': { path, if_exists: flags.ifExists } },
+  ]
+}
+
+/** Has the pass over the file begin while `run` loads the rest of its code. */
+export async function withIndexingStarted(source: string, run: () => Promise<void>): Promise<void> {
+  const { withStartedRun } = await import('../stages/range-run.js')
+  await withStartedRun({ path: source, maxLineBytes: DEFAULT_LINE_BYTES, index: true }, run)
 }

@@ -4,7 +4,8 @@ import { packTokenizing } from '../pipelines/modalities/hugging-face-tokenizer.j
 import { writeInstructionParts } from '../pipelines/modalities/instruction-data.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../pipelines/modalities/open-plan.js'
 import { writeOver } from '../training/durable.js'
-import { indexFile, type PackFlags, packAsPlanned } from './data-packing.js'
+import { type PackFlags, packAsPlanned } from './data-packing.js'
+import { indexFile } from './index-file.js'
 import type { RunFlags } from './run-definition.js'
 import { faultOptionsOf } from './shared-options.js'
 

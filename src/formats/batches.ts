@@ -40,6 +40,8 @@ export interface LineCursor {
 /** How far an output had come at a mark. */
 export interface OutputProgress {
   readonly bytes: number
+  /** Bytes that stand behind these in the file, see `OutputFile.mark`. */
+  readonly tailBytes: number
   /** Bytes of the temporary file beside it, where it has one. */
   readonly scratchBytes: number
   /** What its sink must know to go on. */

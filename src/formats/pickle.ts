@@ -53,7 +53,7 @@ const APPENDS_BATCH = 1000
 
 /** Where a pickler stands between two pairs, when all that was final has been taken. */
 export interface PicklerState {
-  /** The open frame, without its header. */
+  /** The open frame. Its header has its place, but is no such yet; what follows will stand behind what was taken. */
   readonly frame: Uint8Array
   readonly pairCount: number
   readonly firstA: number
@@ -79,8 +79,8 @@ export class PairListPickler {
       this.frame[this.end++] = OP.MEMOIZE
       return
     }
-    this.frame.set(from.frame, FRAME_HEADER_BYTES)
-    this.end += from.frame.length
+    this.frame.set(from.frame)
+    this.end = from.frame.length
     this.finishedBytes = 0
     this.pairCount = from.pairCount
     this.firstA = from.firstA
@@ -90,7 +90,7 @@ export class PairListPickler {
   /** A copy; to be asked for after `take`. */
   state(): PicklerState {
     const { pairCount, firstA, firstB } = this
-    return { frame: this.frame.slice(FRAME_HEADER_BYTES, this.end), pairCount, firstA, firstB }
+    return { frame: this.frame.slice(0, this.end), pairCount, firstA, firstB }
   }
 
   /** Adds a pair of integers from 0 to 2^53 - 1. @throws PICKLE_INVALID for any other number */

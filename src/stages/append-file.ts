@@ -6,6 +6,7 @@ import { readAt } from './read-at.js'
 const BUFFER_BYTES = 1 << 20
 /** Larger pieces go to the file as they are: a copy out of shared memory costs more than another write. */
 const LARGEST_COPY = 1 << 17
+const NOTHING = new Uint8Array(0)
 
 /** Owns its handle until `close`. */
 export class AppendFile {
@@ -15,19 +16,23 @@ export class AppendFile {
   private readonly handle: FileHandle
   private readonly pending = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   private pendingBytes = 0
+  /** Where the longest tail ended. */
+  private tailEnd: number
 
-  private constructor(output: string, handle: FileHandle, size: number) {
+  private constructor(output: string, handle: FileHandle, size: number, tailBytes: number) {
     this.output = output
     this.handle = handle
     this.size = size
+    this.tailEnd = size + tailBytes
   }
 
   /**
-   * @param keptBytes of a file that is there; what stands behind them is cut off
+   * @param keptBytes of a file that is there
+   * @param tailBytes that stand behind these until something is appended; what is behind them is cut off
    * @throws FILE_UNWRITABLE
    */
-  static async openPart(partPath: string, output: string, keptBytes = 0): Promise<AppendFile> {
-    return new AppendFile(output, await openAt(partPath, output, keptBytes), keptBytes)
+  static async openPart(partPath: string, output: string, keptBytes = 0, tailBytes = 0): Promise<AppendFile> {
+    return new AppendFile(output, await openAt(partPath, output, keptBytes + tailBytes), keptBytes, tailBytes)
   }
 
   /** Appends; the caller may change `bytes` after the promise resolved. */
@@ -49,12 +54,25 @@ export class AppendFile {
     await this.writeAt(bytes, position)
   }
 
-  /** Hands everything written so far to the file. */
-  async flush(): Promise<void> {
-    const bytes = this.pending.subarray(0, this.pendingBytes)
+  /** Hands everything written so far to the file, and a `tail` that what is appended next will overwrite. */
+  async flush(tail: Uint8Array = NOTHING): Promise<void> {
+    if (this.pendingBytes + tail.byteLength > BUFFER_BYTES) await this.flush()
+    this.pending.set(tail, this.pendingBytes)
+    const bytes = this.pending.subarray(0, this.pendingBytes + tail.byteLength)
     const position = this.size - this.pendingBytes
     this.pendingBytes = 0
+    this.tailEnd = Math.max(this.tailEnd, this.size + tail.byteLength)
     await this.writeAt(bytes, position)
+  }
+
+  /** Cuts off what is left of the last tail behind what was appended and flushed. */
+  async cutTail(): Promise<void> {
+    if (this.tailEnd <= this.size) return
+    try {
+      await this.handle.truncate(this.size)
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
+    }
   }
 
   /** Reads what was appended and flushed, from `position` on, as much as fits: fewer bytes at the end. */

@@ -8,7 +8,7 @@ import { journalPathOf, partPathOf, scratchPathOf } from './output-file.js'
 
 const headerSchema = z.object({
   journal: z.literal('penstock'),
-  version: z.literal(1),
+  version: z.literal(2),
   /** Beside each output of a run stands a journal with this; that of the first output has the records. */
   run: z.string(),
   work: z.record(z.string(), z.string()),
@@ -23,7 +23,9 @@ const markSchema = z.object({
   /** What stages noted, by their names for it. */
   facts: z.record(z.string(), z.unknown()),
   /** In the order of the outputs; null for one that existed and was kept. */
-  outputs: z.array(z.object({ bytes: z.number(), scratchBytes: z.number(), state: z.unknown() }).nullable()),
+  outputs: z.array(
+    z.object({ bytes: z.number(), tailBytes: z.number(), scratchBytes: z.number(), state: z.unknown() }).nullable(),
+  ),
 })
 /** A place from which a run can go on. */
 export type MarkRecord = z.output<typeof markSchema>
@@ -81,8 +83,8 @@ function differenceOf(before: Readonly<Record<string, string>>, now: Readonly<Re
 async function areThere(outputs: readonly string[], mark: MarkRecord): Promise<boolean> {
   if (outputs.length !== mark.outputs.length) return false
   for (const [index, path] of outputs.entries()) {
-    const { bytes, scratchBytes } = mark.outputs[index] ?? { bytes: -1, scratchBytes: 0 }
-    if ((await sizeOf(partPathOf(path))) < bytes) return false
+    const { bytes, tailBytes, scratchBytes } = mark.outputs[index] ?? { bytes: -1, tailBytes: 0, scratchBytes: 0 }
+    if ((await sizeOf(partPathOf(path))) < bytes + tailBytes) return false
     if (scratchBytes > 0 && (await sizeOf(scratchPathOf(path))) < scratchBytes) return false
   }
   return true

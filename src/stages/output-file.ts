@@ -81,6 +81,15 @@ export async function writeWhole(
   }
 }
 
+export interface SinkState {
+  readonly state?: unknown
+  /**
+   * Bytes that will stand behind what is written whatever comes next, or nearly so: they are put there for the next run,
+   * where they cost less than in the journal.
+   */
+  readonly tail?: Uint8Array
+}
+
 /** Owns the handle of one output until `commit` or `abandon`. */
 export class OutputFile {
   readonly path: string
@@ -102,7 +111,7 @@ export class OutputFile {
   }
 
   static async open(path: string, claim: OutputClaim): Promise<OutputFile> {
-    return new OutputFile(path, claim, await AppendFile.openPart(partPathOf(path), path, claim.resume?.bytes))
+    return new OutputFile(path, claim, await openPart(path, claim.resume))
   }
 
   /** Bytes appended so far. */
@@ -120,6 +129,13 @@ export class OutputFile {
     return this.part.patch(bytes, position)
   }
 
+  /** The tail at the mark that this run goes on from. @throws FILE_UNREADABLE */
+  async resumedTail(): Promise<Uint8Array> {
+    const tail = new Uint8Array(this.claim.resume?.tailBytes ?? 0)
+    await this.part.read(tail, this.part.size)
+    return tail
+  }
+
   /** A second file that lives as long as the `.part` and goes on with it. */
   async scratch(): Promise<AppendFile> {
     this.scratchFile ??= await AppendFile.openPart(scratchPathOf(this.path), this.path, this.claim.resume?.scratchBytes)
@@ -129,14 +145,21 @@ export class OutputFile {
   /**
    * Reports that everything before a mark is written. The disk is not waited for, except for what the last mark asked
    * of it: a killed run never has more than that to do again.
-   * @param state what the sink must know to go on from here
+   * @param from asks the sink what it must know to go on from here
    */
-  async mark(mark: Mark | undefined, state: () => unknown = () => undefined): Promise<void> {
+  async mark(mark: Mark | undefined, from: () => SinkState = () => ({})): Promise<void> {
     if (mark === undefined) return
     await this.underWay
     const files = this.scratchFile === undefined ? [this.part] : [this.part, this.scratchFile]
-    for (const file of files) await file.flush()
-    const progress = { bytes: this.part.size, scratchBytes: this.scratchFile?.size ?? 0, state: state() }
+    const { state, tail } = from()
+    await this.part.flush(tail)
+    await this.scratchFile?.flush()
+    const progress = {
+      bytes: this.part.size,
+      tailBytes: tail?.byteLength ?? 0,
+      scratchBytes: this.scratchFile?.size ?? 0,
+      state,
+    }
     this.underWay = Promise.all(files.map(file => file.sync())).then(() => mark.reached(this.path, progress))
     this.underWay.catch(() => {})
   }
@@ -145,6 +168,7 @@ export class OutputFile {
   async commit(): Promise<void> {
     await this.underWay
     await this.part.flush()
+    await this.part.cutTail()
     await this.part.sync()
     await this.close()
     await this.claim.settle()
@@ -167,6 +191,9 @@ export class OutputFile {
     await this.scratchFile?.close()
   }
 }
+
+const openPart = (path: string, { bytes = 0, tailBytes = 0 }: Partial<OutputProgress> = {}): Promise<AppendFile> =>
+  AppendFile.openPart(partPathOf(path), path, bytes, tailBytes)
 
 /** Whether an output exists and is to be kept. @throws FILE_EXISTS; FILE_UNWRITABLE for what no file can take the place of */
 export async function isToBeKept(path: string, ifExists: IfExists): Promise<boolean> {

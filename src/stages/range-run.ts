@@ -20,13 +20,13 @@ const RANGE_WORKER = new URL('./range-worker.js', import.meta.url)
 /** The limit of a line's length must not be below this: a range of which lines are packed must hold a longest one. */
 export const RANGE_BYTES = 2 << 20
 /** Lines that are only checked are done twenty times as fast: a task's overhead counts. */
-const CHECKED_RANGE_BYTES = 4 << 20
+const CHECKED_RANGE_BYTES = 8 << 20
 const SMALLEST_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
-/** What all workers together may have under way: a kill costs that much again. */
+/** What all workers together may have under way. */
 const MOST_UNDER_WAY_BYTES = 32 << 20
 /** So much of lines that are only checked may be done ahead, more while nobody asks: nothing is on record then. */
-const CHECKED_AHEAD_BYTES = 20 << 20
+const CHECKED_AHEAD_BYTES = 24 << 20
 const FIRST_AHEAD_BYTES = 56 << 20
 /** Memory for what comes of a range, in its bytes: enough for tokens and tables of any but the shortest lines. */
 const SLOT_SHARE = 2
@@ -51,6 +51,9 @@ export interface RangeWork {
     | undefined
 }
 
+/** What to wait for before the range up to `end` is begun; undefined when it may be begun now. */
+export type RoomFor = (end: number) => Promise<void> | undefined
+
 /** What came of a range. */
 export interface RangeResult {
   readonly reply: RangeReply
@@ -70,6 +73,7 @@ export class RangeRun {
   private readonly sizes: RangeSizes
   private readonly stop = new AbortController()
   private isTaken = false
+  private roomFor: RoomFor = () => undefined
   private readonly freeSlots: SharedArrayBuffer[] = []
   /** Where in the file it began. */
   private readonly from: number
@@ -118,10 +122,12 @@ export class RangeRun {
    * What comes of the ranges, in their order; to be asked for once.
    *
    * @param from where in the file; what was begun elsewhere is dropped
+   * @param roomFor asked before a range is begun, but for those begun already
    * @throws what its workers throw; the signal's reason
    */
-  async *take(from: number, signal: AbortSignal): AsyncGenerator<RangeResult> {
+  async *take(from: number, signal: AbortSignal, roomFor: RoomFor): AsyncGenerator<RangeResult> {
     this.isTaken = true
+    this.roomFor = roomFor
     const abort = (): void => this.stop.abort(signal.reason)
     if (signal.aborted) abort()
     signal.addEventListener('abort', abort, { once: true })
@@ -158,6 +164,7 @@ export class RangeRun {
   private async run(range: Batch & FileRange): Promise<RangeResult> {
     const { number: _, byteLength: __, ...place } = range
     const { index } = this.work
+    await this.roomFor(range.end)
     let slot: SharedArrayBuffer
     const { reply } = await leaveOutPoison<RangeReply>(
       care => {

@@ -86,7 +86,7 @@ async function* ranges(
     if (note !== undefined) context.note(note)
     const check = regularCheck(path, handle, stats)
     let firstLine = cursor?.line ?? 1
-    for await (const { reply, range, release } of run.take(from, context.signal)) {
+    for await (const { reply, range, release } of run.take(from, context.signal, end => journal?.roomFor(end))) {
       // What looks like a faulty record may be a file that is being written.
       await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })

@@ -34,8 +34,10 @@ import {
 } from './output-file.js'
 import { lockOutput, unlockOutput } from './output-lock.js'
 
-/** Input between two marks. A kill costs at most two of these and what is under way between the stages. */
+/** Input between two marks. */
 const MARK_BYTES = 12 << 20
+/** Input beyond the newest record of which work may begin: a kill costs no more. Several times that between two marks. */
+const MOST_UNRECORDED_BYTES = 64 << 20
 
 export interface RunOutput {
   readonly path: string
@@ -70,6 +72,7 @@ export class RunJournal implements OutputClaims {
   private marks = 0
   private readBytes: number
   private markedBytes: number
+  private readonly waiting: { readonly inputBytes: number; readonly begin: () => void }[] = []
 
   private constructor(options: RunJournalOptions, kept: ReadonlySet<string>, left: LeftWork, file: JournalFile) {
     this.left = left
@@ -133,6 +136,26 @@ export class RunJournal implements OutputClaims {
     return this.newMark(this.readBytes, cursor())
   }
 
+  /**
+   * For the stage that reads, before it has work begun.
+   * @param inputBytes where its input ends
+   * @returns what to wait for, perhaps for ever when the run fails; undefined when the work may begin
+   */
+  roomFor(inputBytes: number): Promise<void> | undefined {
+    const isRecordToCome = this.kept.size < this.paths.length
+    if (!isRecordToCome || this.hasRoomFor(inputBytes)) return undefined
+    return new Promise(begin => this.waiting.push({ inputBytes, begin }))
+  }
+
+  private hasRoomFor(inputBytes: number): boolean {
+    return inputBytes - this.recordedBytes <= MOST_UNRECORDED_BYTES
+  }
+
+  private recorded(inputBytes: number): void {
+    this.recordedBytes = inputBytes
+    while (this.waiting.length > 0 && this.hasRoomFor(this.waiting[0]!.inputBytes)) this.waiting.shift()!.begin()
+  }
+
   private newMark(inputBytes: number, cursor: unknown): Mark {
     const facts: Record<string, unknown> = {}
     const reached = new Map<string, OutputProgress>()
@@ -147,7 +170,7 @@ export class RunJournal implements OutputClaims {
         if (!outputs.every(found => found !== undefined)) return
         const record: MarkRecord = { cursor, inputBytes, elapsedMs: this.elapsedMs, facts, outputs }
         await this.file.append(record)
-        this.recordedBytes = inputBytes
+        this.recorded(inputBytes)
       },
     }
   }
@@ -209,7 +232,7 @@ async function openFile(
 ): Promise<JournalFile> {
   const last = left.done ?? left.mark
   if (last === undefined) await forgetJournals(paths)
-  const header: JournalHeader = { journal: 'penstock', version: 1, run: left.run ?? randomUUID(), work: { ...work } }
+  const header: JournalHeader = { journal: 'penstock', version: 2, run: left.run ?? randomUUID(), work: { ...work } }
   const file = await JournalFile.create(journalPathOf(paths[0]!), last === undefined ? [header] : [header, last])
   for (const path of last === undefined ? paths.slice(1) : []) {
     const other = await JournalFile.create(journalPathOf(path), [header])

@@ -44,6 +44,11 @@ export class StageJournal {
     return this.run.markAfter(byteLength, cursor)
   }
 
+  /** For the stage that reads, see RunJournal. */
+  roomFor(inputBytes: number): Promise<void> | undefined {
+    return this.run.roomFor(inputBytes)
+  }
+
   /** Calls `listener` with each mark that this stage hands on, when everything before it was handed on. */
   onMark(listener: (mark: Mark) => void): void {
     this.listeners.push(listener)

@@ -37,7 +37,8 @@ interface Indexed {
   readonly source: string
 }
 interface IndexState extends Indexed {
-  readonly pickler: PicklerState
+  /** Its frame is the file's tail. */
+  readonly pickler: Omit<PicklerState, 'frame'>
   readonly checksums: ChecksumState
 }
 
@@ -47,7 +48,7 @@ async function writeEntries(
   claims: OutputClaims | undefined,
 ): Promise<void> {
   const left = file.resumedState as IndexState | undefined
-  const writer = new IndexWriter(left?.pickler)
+  const writer = new IndexWriter(left && { ...left.pickler, frame: await file.resumedTail() })
   const checksums = new BlockChecksums(left?.checksums)
   const write = async (bytes: Uint8Array): Promise<void> => {
     checksums.update(bytes)
@@ -64,7 +65,10 @@ async function writeEntries(
     }
     batch.release?.()
     await write(writer.take())
-    await file.mark(batch.mark, () => ({ ...indexed, pickler: writer.state(), checksums: checksums.state() }))
+    await file.mark(batch.mark, () => {
+      const { frame, ...pickler } = writer.state()
+      return { state: { ...indexed, pickler, checksums: checksums.state() } satisfies IndexState, tail: frame }
+    })
   }
   await write(writer.finish())
   const source = await sourceOf(indexed)

@@ -61,7 +61,9 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
     batch.release?.()
     await index.write(pickler.take())
     context.count('tokens', batch.tokens.length)
-    await file.mark(batch.mark, () => ({ ...packed, pickler: pickler.state(), checksums: checksums.state() }))
+    await file.mark(batch.mark, () => ({
+      state: { ...packed, pickler: pickler.state(), checksums: checksums.state() },
+    }))
   }
   if (packed === undefined || packed.dataBytes === 0) {
     throw new PenstockError('DATA_TOO_SMALL', 'no document came: there is nothing to pack', { file: file.path })
