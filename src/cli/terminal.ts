@@ -54,9 +54,9 @@ export function setExitCodeIfStopped(): void {
   if (stoppedBy !== undefined) process.exitCode = SIGNAL_CODES[stoppedBy]
 }
 
-/** 1234567 -> 1,234,567 */
+/** 1234567 -> 1,234,567. Without the runtime's formats, which take twenty milliseconds to load. */
 export function count(value: number): string {
-  return Math.round(value).toLocaleString('en-US')
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
 /** Bytes in decimal units, as disks and network rates are given. */

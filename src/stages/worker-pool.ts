@@ -194,6 +194,7 @@ class SharedPool {
       // When to end threads is decided here.
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: setup ?? null,
+      recordTiming: false,
       // What a task allocates is short-lived or lies outside the heap; a small nursery keeps the workers small.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 2048 },
     })
