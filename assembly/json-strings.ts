@@ -1,15 +1,15 @@
-// Strings of JSON, 64 bytes a step: skipped or copied unescaped. The twin is in src/formats/json-scan.ts.
+// Strings of JSON, 64 bytes a step. The twin is in src/formats/json-scan.ts.
 import { BACKSLASH, QUOTE } from './json-bytes'
 import { keepNoted, note, notedEnd } from './json-utf8'
-import { ESCAPES } from './memory'
 import { bitmask64 } from './utf8'
 
-const ALL: u64 = 0xffffffffffffffff
-
-/** Where `copyString` wrote up to. */
-export let copiedEnd: usize = 0
 /** Where what was asked for last turned out to be wrong. */
 export let wrongAt: usize = 0
+
+export function setWrong(at: usize): usize {
+  wrongAt = at
+  return 0
+}
 
 /** The address behind the closing quote of the string that starts at `start`, or 0. */
 export function skipString(start: usize): usize {
@@ -61,16 +61,14 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
       for (; others != 0; others &= others - 1) {
         const letter = at + <usize>ctz(others)
         if (load<u8>(letter) == 0x75 && hexAt(letter + 1) <= 0xffff) continue
-        wrongAt = letter
-        return 0
+        return setWrong(letter)
       }
     }
     // Seldom any, and then mostly the line feed behind the record.
     if (i8x16.bitmask(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3)))) != 0) {
       const controls = upToFirst(quotes) & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
       if (controls != 0) {
-        wrongAt = at + <usize>ctz(controls)
-        return 0
+        return setWrong(at + <usize>ctz(controls))
       }
     }
     if (quotes != 0) {
@@ -83,14 +81,14 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
 
 // @ts-ignore: decorator
 @inline
-function hasHighBytes(v0: v128, v1: v128, v2: v128, v3: v128): bool {
+export function hasHighBytes(v0: v128, v1: v128, v2: v128, v3: v128): bool {
   return i8x16.bitmask(v128.or(v128.or(v0, v1), v128.or(v2, v3))) != 0
 }
 
 /** All bits up to the first that is set, that one too; all when none is. */
 // @ts-ignore: decorator
 @inline
-function upToFirst(bits: u64): u64 {
+export function upToFirst(bits: u64): u64 {
   return bits ^ (bits - 1)
 }
 
@@ -103,21 +101,21 @@ const ODD_BITS: u64 = 0xaaaaaaaaaaaaaaaa
  */
 // @ts-ignore: decorator
 @inline
-function escapesAndEnds(backslashes: u64, carry: u64): u64 {
+export function escapesAndEnds(backslashes: u64, carry: u64): u64 {
   const candidates = backslashes & ~carry
   return (((candidates << 1) | ODD_BITS) - candidates) ^ ODD_BITS
 }
 
 // @ts-ignore: decorator
 @inline
-function isControl(block: v128): v128 {
+export function isControl(block: v128): v128 {
   return i8x16.eq(i8x16.min_u(block, i8x16.splat(0x1f)), block)
 }
 
 /** Bytes that are a whole escape behind a backslash: the bits that their two halves have in common. */
 // @ts-ignore: decorator
 @inline
-function isEscape(block: v128): v128 {
+export function isEscape(block: v128): v128 {
   const byLow = i8x16(0, 0, 13, 0, 8, 0, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1)
   const byHigh = i8x16(0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0)
   const low = i8x16.swizzle(byLow, v128.and(block, i8x16.splat(15)))
@@ -125,82 +123,8 @@ function isEscape(block: v128): v128 {
   return i8x16.ne(both, i64x2.splat(0))
 }
 
-/** Length of the escape at `at`, its backslash included, or 0. */
-// @ts-ignore: decorator
-@inline
-function escapeLength(at: usize): usize {
-  const letter = <u32>load<u8>(at, 1)
-  if (load<u8>(ESCAPES + letter) != 0) return 2
-  return letter == 0x75 && hexAt(at + 2) <= 0xffff ? 6 : 0
-}
-
-/** Like skipString, and writes the unescaped text to `target`, and up to 64 bytes of no meaning behind. */
-export function copyString(start: usize, target: usize): usize {
-  let at = start
-  let to = target
-  let noted = notedEnd
-  while (true) {
-    const v0 = v128.load(at)
-    const v1 = v128.load(at, 16)
-    const v2 = v128.load(at, 32)
-    const v3 = v128.load(at, 48)
-    noted = note(at, hasHighBytes(v0, v1, v2, v3), noted)
-    copy64(at, to)
-    let specials = bitmask64(isSpecial(v0), isSpecial(v1), isSpecial(v2), isSpecial(v3))
-    const end = at + 64
-    // What is from here on has been copied to `to`, too.
-    let from = at
-    while (specials != 0) {
-      const special = at + <usize>ctz(specials)
-      to += special - from
-      const byte = <u32>load<u8>(special)
-      if (byte == QUOTE) {
-        keepNoted(noted)
-        copiedEnd = to
-        return special + 1
-      }
-      const length = byte == BACKSLASH ? escapeLength(special) : 0
-      from = special + length
-      if (length == 2) store<u8>(to++, load<u8>(ESCAPES + load<u8>(special, 1)))
-      else if (length == 6) {
-        const unit = hexAt(special + 2)
-        const low = (unit & 0xfc00) == 0xd800 && load<u16>(special, 6) == 0x755c ? hexAt(special + 8) : 0
-        if (low - 0xdc00 < 0x400) {
-          to = putCodePoint(0x10000 + ((unit & 0x3ff) << 10) + (low & 0x3ff), to)
-          from += 6
-        } else to = putCodePoint((unit & 0xf800) == 0xd800 ? 0xfffd : unit, to)
-      } else {
-        wrongAt = special
-        return 0
-      }
-      copy64(from, to)
-      specials = from < end ? specials & (ALL << <u64>(from - at)) : 0
-    }
-    if (from < end) to += end - from
-    at = max(from, end)
-  }
-}
-
-/** The bytes that end a run of plain text in a string: quote, backslash, control characters. */
-// @ts-ignore: decorator
-@inline
-function isSpecial(block: v128): v128 {
-  const isQuote = i8x16.eq(block, i8x16.splat(<i8>QUOTE))
-  const isBackslash = i8x16.eq(block, i8x16.splat(<i8>BACKSLASH))
-  return v128.or(v128.or(isQuote, isBackslash), isControl(block))
-}
-
-// @ts-ignore: decorator
-@inline
-function copy64(from: usize, to: usize): void {
-  v128.store(to, v128.load(from))
-  v128.store(to, v128.load(from, 16), 16)
-  v128.store(to, v128.load(from, 32), 32)
-  v128.store(to, v128.load(from, 48), 48)
-}
-
 /** Value of four hexadecimal digits, or more than 0xffff. */
-function hexAt(at: usize): u32 {
+export function hexAt(at: usize): u32 {
   return (hexDigit(at) << 12) | (hexDigit(at + 1) << 8) | (hexDigit(at + 2) << 4) | hexDigit(at + 3)
 }
 
@@ -212,27 +136,4 @@ function hexDigit(at: usize): u32 {
   if (digit < 10) return digit
   const letter = (byte | 0x20) - 0x61
   return letter < 6 ? letter + 10 : 0x7fff0000
-}
-
-function putCodePoint(codePoint: u32, to: usize): usize {
-  if (codePoint < 0x80) {
-    store<u8>(to, codePoint)
-    return to + 1
-  }
-  if (codePoint < 0x800) {
-    store<u8>(to, 0xc0 | (codePoint >> 6))
-    store<u8>(to, 0x80 | (codePoint & 0x3f), 1)
-    return to + 2
-  }
-  if (codePoint < 0x10000) {
-    store<u8>(to, 0xe0 | (codePoint >> 12))
-    store<u8>(to, 0x80 | ((codePoint >> 6) & 0x3f), 1)
-    store<u8>(to, 0x80 | (codePoint & 0x3f), 2)
-    return to + 3
-  }
-  store<u8>(to, 0xf0 | (codePoint >> 18))
-  store<u8>(to, 0x80 | ((codePoint >> 12) & 0x3f), 1)
-  store<u8>(to, 0x80 | ((codePoint >> 6) & 0x3f), 2)
-  store<u8>(to, 0x80 | (codePoint & 0x3f), 3)
-  return to + 4
 }

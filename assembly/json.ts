@@ -1,7 +1,8 @@
 // Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. A line feed
 // behind the record is the sentinel that ends every loop: the host puts one behind what it hands over.
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, LINE_FEED, MINUS, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-bytes'
-import { copiedEnd, copyString, skipString, wrongAt } from './json-strings'
+import { copiedEnd, copyString } from './json-copy'
+import { skipString, wrongAt } from './json-strings'
 import { beginRecord, isRecordUtf8 } from './json-utf8'
 import { CONTAINERS, PATH } from './memory'
 

@@ -23,6 +23,7 @@ function joinLines(records: readonly Uint8Array[], ending: string): Uint8Array {
 
 const IN_STRINGS = [
   ...[
+    ...['b', 'f', 'n', 'r', 't', '/'].map(letter => `\\${letter}`),
     String.raw`\n`,
     String.raw`\"`,
     String.raw`\\`,
