@@ -26,7 +26,8 @@ export interface LoadedRange {
 }
 
 const LF = 0x0a
-const LOOK_AHEAD_BYTES = 64 << 10
+/** What is read behind a range at first, for its last line. */
+export const LOOK_AHEAD_BYTES = 64 << 10
 const SEARCH_BYTES = 1 << 20
 
 /**
@@ -74,7 +75,8 @@ function findLineFeed(range: FileRange, from: number, to: number): number {
   return to < range.fileBytes ? to : range.fileBytes - 1
 }
 
-function readFully({ descriptor, file }: FileRange, bytes: Uint8Array, position: number): void {
+/** @throws FILE_UNREADABLE, FILE_CHANGED */
+export function readFully({ descriptor, file }: FileRange, bytes: Uint8Array, position: number): void {
   const read = readFullySync({ path: file, fd: descriptor }, bytes, position)
   if (read === bytes.length) return
   throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', { file, byteOffset: position + read })

@@ -7,9 +7,16 @@ import type { TokenArray } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
 import type { FieldPath } from '../formats/json-scan.js'
 import type { TokenBytes } from '../formats/pbin.js'
-import { createLineKernel, explainLine, LINE_STATUSES, type ScannedLines } from '../tokenizer/line-kernel.js'
+import {
+  createLineKernel,
+  explainLine,
+  LINE_STATUSES,
+  type LineKernel,
+  type ScannedLines,
+} from '../tokenizer/line-kernel.js'
 import type { PackedLines } from '../tokenizer/pack-kernel.js'
 import { type Beacon, WHOLE } from './beacon.js'
+import { checkInPieces } from './check-range.js'
 import { kernelModule } from './kernel-module.js'
 import type { Care } from './leave-out-poison.js'
 import { copied, joinScanned, kept, lineByLine, POISONED, type RangeKernel, type WorkedRange } from './line-by-line.js'
@@ -56,14 +63,17 @@ const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 /** What the worker is set up for; without it, lines are only checked. */
 const packing = workerData as RangePacking | null
 let openedKernel: Promise<RangeKernel> | undefined
+/** Whether the range before had no fault: where it had, the next may well have one too. */
+let wasValid = true
 
 async function readRange(task: RangeTask, beacon: Beacon): Promise<RangeReply> {
   openedKernel ??= openKernel(beacon)
   const kernel = await openedKernel
   beacon.begin(WHOLE, task.end - task.start)
-  const range = loadRange(kernel.lines, task)
-  beacon.begin(WHOLE, range.bytes.length)
-  return replyFor(task, kernel.work(range, task.care, beacon))
+  const mayBeValid = packing === null && wasValid && !task.care.pieceByPiece
+  const reply = (mayBeValid ? replyForValid(kernel.lines, task) : undefined) ?? replyForAny(kernel, task, beacon)
+  wasValid = reply.faults.length === 0
+  return reply
 }
 export default workerFunction(readRange)
 
@@ -91,7 +101,26 @@ function checkingKernel(): RangeKernel {
   }
 }
 
-function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
+/** Undefined where not all lines of the range are valid, or they do not fit. */
+function replyForValid(lines: LineKernel, task: RangeTask): RangeReply | undefined {
+  const most = task.slot.byteLength >> 3
+  const starts = new Uint32Array(task.slot, 0, most)
+  const ends = new Uint32Array(task.slot, most * 4, most)
+  const checked = checkInPieces(lines, task, starts, ends)
+  if (checked === undefined) return undefined
+  const { origin: byteOffset, byteLength, lineCount } = checked
+  const places = task.index ? { starts: starts.subarray(0, lineCount), ends: ends.subarray(0, lineCount) } : undefined
+  return { byteOffset, byteLength, lineCount, places, faults: [], documents: undefined }
+}
+
+function replyForAny(kernel: RangeKernel, task: RangeTask, beacon: Beacon): RangeReply {
+  const range = loadRange(kernel.lines, task)
+  beacon.begin(WHOLE, range.bytes.length)
+  const { range: worked, lines } = kernel.work(range, task.care, beacon)
+  return replyFor(task, worked, lines)
+}
+
+function replyFor(task: RangeTask, range: LoadedRange, lines: WorkedRange['lines']): RangeReply {
   const { lineStarts, lineEnds, statuses } = lines
   const path = packing?.path ?? []
   const slot = new Slot(task.slot)
