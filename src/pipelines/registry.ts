@@ -213,7 +213,9 @@ export const stageRegistry: StageRegistry = {
   'feed-trainer': entry({
     summary: 'trains a model on samples; ends at its last step',
     accepts: 'samples',
-    options: feedTrainerOptions,
+    get options() {
+      return feedTrainerOptions()
+    },
     create: feedTrainer,
     reads: ({ tokenizer, held_out }) =>
       [tokenizer, held_out?.path, ...(held_out?.more_paths ?? [])].filter(path => path !== undefined),

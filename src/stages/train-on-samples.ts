@@ -2,7 +2,6 @@
  * What `feed-trainer` does: it hands each batch to a trainer and holds the stream back while that works. It ends at the
  * last step, whatever its source still has. A stopped run has saved its last step: the same definition goes on from there.
  */
-import type * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
 import { openLatestCheckpoint } from '../training/checkpoint.js'
@@ -11,7 +10,7 @@ import { openEngine, settleBackend } from '../training/open-engine.js'
 import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../training/options.js'
 import { openTrainer, type Trainer } from '../training/trainer.js'
 import type { TrainingEvent } from '../training/training-events.js'
-import type { feedTrainerOptions, HeldOut } from './feed-trainer.js'
+import type { FeedTrainerSettings, HeldOut } from './feed-trainer.js'
 import { requireHeldOut } from './held-out.js'
 import { TextSampler } from './sample-texts.js'
 import { shuffleSamples } from './shuffle-samples.js'
@@ -20,7 +19,7 @@ import { TokenizerThread } from './tokenizer-thread.js'
 
 /** Trains to the last step, or as far as the samples reach. */
 export async function trainOnSamples(
-  { tokenizer: path, ...options }: z.output<typeof feedTrainerOptions>,
+  { tokenizer: path, ...options }: FeedTrainerSettings,
   input: AsyncIterable<SampleBatch>,
   context: StageContext,
 ): Promise<void> {
@@ -34,7 +33,7 @@ export async function trainOnSamples(
 
 async function trainWith(
   tokenizer: TokenizerThread | undefined,
-  { held_out: heldOut, sample_texts: texts, resume, ...given }: Omit<z.output<typeof feedTrainerOptions>, 'tokenizer'>,
+  { held_out: heldOut, sample_texts: texts, resume, ...given }: Omit<FeedTrainerSettings, 'tokenizer'>,
   input: AsyncIterable<SampleBatch>,
   context: StageContext,
 ): Promise<void> {

@@ -17,7 +17,7 @@ import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { changing, makeFolder, removeFolder, syncFile, syncFolder } from './durable.js'
 import type { Engine } from './engine.js'
-import { modelSchema, trainingSchema } from './options.js'
+import { trainingSchemas } from './options.js'
 
 const stateFile = 'state.json'
 const finalName = /^step-(\d{6,})$/
@@ -47,8 +47,8 @@ const stateSchema = z.strictObject({
   consumedTokens: count,
   /** Where the stream of samples stood after the last batch trained on. */
   cursor: cursorSchema,
-  model: modelSchema,
-  training: trainingSchema,
+  model: trainingSchemas().model,
+  training: trainingSchemas().training,
   tokenizer: tokenizerSchema.optional(),
   files: z.record(z.string(), z.strictObject({ bytes: count, sha256: digest })),
 })

@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { generate, sample } from '#src/training/generate'
-import { parseTraining, resolveModel, scheduleSchema } from '#src/training/options'
+import { parseTraining, resolveModel, trainingSchemas } from '#src/training/options'
 import { learningRateAt } from '#src/training/schedule'
 import { initialValues, parameterCount, uniformGenerator, weightSpecs } from '#src/training/weights'
 import { tiny } from './fixtures.js'
 
 describe('the learning rate', () => {
   const rates = (schedule: object, steps: number) =>
-    Array.from({ length: steps }, (_, step) => learningRateAt(scheduleSchema.parse(schedule), step, steps, 1))
+    Array.from({ length: steps }, (_, step) =>
+      learningRateAt(trainingSchemas().schedule.parse(schedule), step, steps, 1),
+    )
 
   test('warms up linearly and falls to its floor by a cosine', () => {
     const cosine = rates({ decay: 'cosine', warmup_steps: 4, min_ratio: 0.1 }, 104)

@@ -51,7 +51,7 @@ describe('readTrainingPlan', () => {
 
   it('becomes options that our own stages accept', () => {
     const native = toNativeTraining(plan)
-    const trainer = feedTrainerOptions.parse(native.feedTrainer)
+    const trainer = feedTrainerOptions().parse(native.feedTrainer)
     expect(trainer.model).toMatchObject({ width: 128, heads: 4, kv_heads: 2, position: 'learned', norm: 'layer' })
     expect(trainer).toMatchObject({
       steps: 12,
@@ -230,7 +230,7 @@ describe.skipIf(!existsSync(shared))('the tutorial files of the reference, as sh
       '305 remaining steps are no multiple of 50: the last one is evaluated only because it is the last',
       '305 remaining steps are no multiple of 50: the last one is checkpointed only because it is the last',
     ])
-    feedTrainerOptions.parse(toNativeTraining(plan).feedTrainer)
+    feedTrainerOptions().parse(toNativeTraining(plan).feedTrainer)
   })
 
   it('train: a file without enough for one step says how much that is', () => {
