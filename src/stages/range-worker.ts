@@ -63,17 +63,19 @@ const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 /** What the worker is set up for; without it, lines are only checked. */
 const packing = workerData as RangePacking | null
 let openedKernel: Promise<RangeKernel> | undefined
-/** Whether the range before had no fault: where it had, the next may well have one too. */
-let wasValid = true
+/** Ranges that are not tried in pieces: where one was out of the ordinary, those behind it may well be. */
+const LOADED_WHOLE = 16
+let toLoadWhole = 0
 
 async function readRange(task: RangeTask, beacon: Beacon): Promise<RangeReply> {
   openedKernel ??= openKernel(beacon)
   const kernel = await openedKernel
   beacon.begin(WHOLE, task.end - task.start)
-  const mayBeValid = packing === null && wasValid && !task.care.pieceByPiece
-  const reply = (mayBeValid ? replyForValid(kernel.lines, task) : undefined) ?? replyForAny(kernel, task, beacon)
-  wasValid = reply.faults.length === 0
-  return reply
+  const isTried = packing === null && !task.care.pieceByPiece && toLoadWhole === 0
+  const reply = isTried ? replyForOrdinary(kernel.lines, task) : undefined
+  if (reply !== undefined) return reply
+  toLoadWhole = isTried ? LOADED_WHOLE : Math.max(0, toLoadWhole - 1)
+  return replyForAny(kernel, task, beacon)
 }
 export default workerFunction(readRange)
 
@@ -101,8 +103,8 @@ function checkingKernel(): RangeKernel {
   }
 }
 
-/** Undefined where not all lines of the range are valid, or they do not fit. */
-function replyForValid(lines: LineKernel, task: RangeTask): RangeReply | undefined {
+/** Undefined where the range is out of the ordinary, see check-range.ts. */
+function replyForOrdinary(lines: LineKernel, task: RangeTask): RangeReply | undefined {
   const most = task.slot.byteLength >> 3
   const starts = new Uint32Array(task.slot, 0, most)
   const ends = new Uint32Array(task.slot, most * 4, most)
