@@ -53,6 +53,13 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
     const escaped = escapes ^ (backslashes | carry)
     carry = (escapes & backslashes) >> 63
     const quotes = allQuotes & ~escaped
+    // Seldom any, and then mostly the line feed behind the record: what is behind it is not looked at.
+    if (i8x16.bitmask(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3)))) != 0) {
+      const controls = upToFirst(quotes) & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
+      if (controls != 0) {
+        return setWrong(at + <usize>ctz(controls))
+      }
+    }
     // Nearly all are quotes, backslashes and line feeds.
     let others = escaped & ~(allQuotes | backslashes | newLines)
     if (others != 0) {
@@ -62,13 +69,6 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
         const letter = at + <usize>ctz(others)
         if (load<u8>(letter) == 0x75 && hexAt(letter + 1) <= 0xffff) continue
         return setWrong(letter)
-      }
-    }
-    // Seldom any, and then mostly the line feed behind the record.
-    if (i8x16.bitmask(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3)))) != 0) {
-      const controls = upToFirst(quotes) & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
-      if (controls != 0) {
-        return setWrong(at + <usize>ctz(controls))
       }
     }
     if (quotes != 0) {

@@ -109,6 +109,17 @@ describe('scanning lines', () => {
     for (const status of [0, 1, 2]) expect(statuses.filter(each => each === status).length).toBeGreaterThan(200)
   })
 
+  it('ends a faulty line at its line feed, whatever stands behind it', () => {
+    for (const behind of [String.raw`\x`, String.raw`a\u12`, String.raw`{"b":"\x"}`, 'x', '"', '\t']) {
+      for (let length = 0; length < 80; length++) {
+        const bytes = bytesOf(`{"a":"${'y'.repeat(length)}\n${behind}\n{"c":1}`)
+        const found = kernel.scan(bytes)
+        expect(found).toEqual(twin.scan(bytes))
+        expect([found.statuses[0], found.lineEnds[0], found.statuses[2]]).toEqual([1, 6 + length, 0])
+      }
+    }
+  })
+
   it('finds one wrong byte in each part of a long text', () => {
     const whole = bytesOf(JSON.stringify('é'.repeat(20_000)))
     for (let at = 1; at < whole.length - 1; at += 63) {
