@@ -1,6 +1,6 @@
 // Copies strings of JSON, unescaped. The twin is in src/formats/json-scan.ts.
 import { BACKSLASH, QUOTE } from './json-bytes'
-import { escapesAndEnds, hasHighBytes, hexAt, isControl, isEscape, setWrong, upToFirst } from './json-strings'
+import { bytesLike, escapesAndEnds, hasHighBytes, hexAt, isControl, isEscape, setWrong, upToFirst } from './json-strings'
 import { keepNoted, note, notedEnd } from './json-utf8'
 import { ESCAPES } from './memory'
 import { bitmask64 } from './utf8'
@@ -36,13 +36,9 @@ export function copyString(start: usize, target: usize): usize {
     const v2 = v128.load(at, 32)
     const v3 = v128.load(at, 48)
     noted = note(at, hasHighBytes(v0, v1, v2, v3), noted)
-    const allQuotes = bitmask64(i8x16.eq(v0, quote), i8x16.eq(v1, quote), i8x16.eq(v2, quote), i8x16.eq(v3, quote))
-    const backslashes = bitmask64(
-      i8x16.eq(v0, backslash), i8x16.eq(v1, backslash), i8x16.eq(v2, backslash), i8x16.eq(v3, backslash),
-    )
-    const newLines = bitmask64(
-      i8x16.eq(v0, letterN), i8x16.eq(v1, letterN), i8x16.eq(v2, letterN), i8x16.eq(v3, letterN),
-    )
+    const allQuotes = bytesLike(quote, v0, v1, v2, v3)
+    const backslashes = bytesLike(backslash, v0, v1, v2, v3)
+    const newLines = bytesLike(letterN, v0, v1, v2, v3)
     const escapes = escapesAndEnds(backslashes, carry)
     const escaped = escapes ^ (backslashes | carry)
     const quotes = allQuotes & ~escaped

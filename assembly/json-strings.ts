@@ -42,13 +42,9 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
     const v2 = v128.load(at, 32)
     const v3 = v128.load(at, 48)
     noted = note(at, hasHighBytes(v0, v1, v2, v3), noted)
-    const allQuotes = bitmask64(i8x16.eq(v0, quote), i8x16.eq(v1, quote), i8x16.eq(v2, quote), i8x16.eq(v3, quote))
-    const backslashes = bitmask64(
-      i8x16.eq(v0, backslash), i8x16.eq(v1, backslash), i8x16.eq(v2, backslash), i8x16.eq(v3, backslash),
-    )
-    const newLines = bitmask64(
-      i8x16.eq(v0, letterN), i8x16.eq(v1, letterN), i8x16.eq(v2, letterN), i8x16.eq(v3, letterN),
-    )
+    const allQuotes = bytesLike(quote, v0, v1, v2, v3)
+    const backslashes = bytesLike(backslash, v0, v1, v2, v3)
+    const newLines = bytesLike(letterN, v0, v1, v2, v3)
     const escapes = escapesAndEnds(backslashes, carry)
     const escaped = escapes ^ (backslashes | carry)
     carry = (escapes & backslashes) >> 63
@@ -77,6 +73,13 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
     }
     at += 64
   }
+}
+
+/** A bit for each byte of a block that is one of 16 equal ones. */
+// @ts-ignore: decorator
+@inline
+export function bytesLike(byte: v128, v0: v128, v1: v128, v2: v128, v3: v128): u64 {
+  return bitmask64(i8x16.eq(v0, byte), i8x16.eq(v1, byte), i8x16.eq(v2, byte), i8x16.eq(v3, byte))
 }
 
 // @ts-ignore: decorator
