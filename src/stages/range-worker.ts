@@ -118,11 +118,10 @@ function replyForOrdinary(lines: LineKernel, task: RangeTask): RangeReply | unde
 function replyForAny(kernel: RangeKernel, task: RangeTask, beacon: Beacon): RangeReply {
   const range = loadRange(kernel.lines, task)
   beacon.begin(WHOLE, range.bytes.length)
-  const { range: worked, lines } = kernel.work(range, task.care, beacon)
-  return replyFor(task, worked, lines)
+  return replyFor(task, kernel.work(range, task.care, beacon))
 }
 
-function replyFor(task: RangeTask, range: LoadedRange, lines: WorkedRange['lines']): RangeReply {
+function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
   const { lineStarts, lineEnds, statuses } = lines
   const path = packing?.path ?? []
   const slot = new Slot(task.slot)
