@@ -5,8 +5,8 @@
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
-import { kernelModule } from '#src/stages/kernel-module'
-import { createLineKernel, type LineKernel } from '#src/tokenizer/line-kernel'
+import { createLineKernel, type LineKernel } from '#src/tokenizer/kernel/scan-lines'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 
 const corpus = new URL('../data/bench/corpus.jsonl', import.meta.url)
 if (!existsSync(corpus)) throw new Error('no corpus: run node scripts/make-bench-corpus.mjs')

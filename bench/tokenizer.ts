@@ -11,8 +11,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { gpt2Json, hasGpt2, jsonFromTiktoken, PRE_TOKENIZERS, type TokenizerJson } from '../test/tokenizer/fixtures.js'
 
 const [ours = '100', peers = '6', only] = process.argv.slice(2)

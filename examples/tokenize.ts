@@ -34,5 +34,5 @@ export async function firstTexts(packed: string, tokenizer: Tokenizer, limit: nu
 const [packed, file] = process.argv.slice(2)
 if (packed !== undefined && file !== undefined) {
   const tokenizer = await openTokenizer(file)
-  console.log(tokenizer.how.why, tokenizer.encode('The people'), await firstTexts(packed, tokenizer, 3))
+  console.log(tokenizer.engineInfo.why, tokenizer.encode('The people'), await firstTexts(packed, tokenizer, 3))
 }

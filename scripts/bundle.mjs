@@ -2,7 +2,7 @@
 // reading 250 of them. The joined dist/cli/main.js takes the place of the compiler's; what it loads, and the workers that
 // it starts, lie in dist/shared. The modules of the library stay as they are.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, isAbsolute, join, relative } from 'node:path'
+import { basename, dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
 
@@ -13,9 +13,12 @@ const MAIN = sourceOf('cli/main')
 /** Of the packages only those that every command loads; the others are found by Node when they are asked for. */
 const JOINED = /^(zod|commander|msgpackr)(\/|$)/
 
-const workers = readdirSync(join(source, 'stages'))
-  .filter(name => name.endsWith('-worker.ts'))
-  .map(name => name.slice(0, -3))
+/** Modules of the data workers by file name; the trainer's own workers are not joined. */
+const workers = new Map(
+  readdirSync(join(source, 'workers'), { recursive: true })
+    .filter(name => name.endsWith('-worker.ts'))
+    .map(name => [basename(name, '.ts'), `workers/${name.replaceAll('\\', '/').slice(0, -3)}`]),
+)
 
 /**
  * What is loaded together lies together: the start of any command, a pass over a file, then a run. Each is given by the
@@ -23,8 +26,8 @@ const workers = readdirSync(join(source, 'stages'))
  */
 const STEPS = {
   start: ['cli/main'],
-  pass: ['stages/range-run'],
-  run: ['pipelines/definition', 'cli/run-definition'],
+  pass: ['workers/ranges/range-run'],
+  run: ['pipelines/definition', 'cli/actions/run-definition'],
 }
 
 /** Lets a module find the joined workers, and its other neighbours where the compiler put it. All files lie one folder deep. */
@@ -34,10 +37,13 @@ const places = {
     if (!id.startsWith(source) || !code.includes('import.meta.url')) return null
     const file = relative(source, id).replaceAll('\\', '/').replace(/\.ts$/, '.js')
     const own = `new URL('../${file}', import.meta.url).href`
-    const moved = code.replace(/(?:new URL\('\.\/([a-z-]+-worker)\.js', )?import\.meta\.url/g, (found, worker) => {
-      if (workers.includes(worker)) return `new URL('../shared/${worker}.js', import.meta.url`
-      return found.replace('import.meta.url', own)
-    })
+    const moved = code.replace(
+      /(?:new URL\('\.[a-z./-]*\/([a-z-]+-worker)\.js', )?import\.meta\.url/g,
+      (found, worker) => {
+        if (workers.has(worker)) return `new URL('../shared/${worker}.js', import.meta.url`
+        return found.replace('import.meta.url', own)
+      },
+    )
     return { code: moved, map: null }
   },
 }
@@ -46,7 +52,9 @@ rmSync(join(output, 'shared'), { recursive: true, force: true })
 const modules = new Set([
   ...(await joinModules({ 'cli/main': MAIN }, stepGroups())),
   // Apart from the command line's files: a worker would load all that shares a file with what it needs.
-  ...(await joinModules(Object.fromEntries(workers.map(worker => [`shared/${worker}`, sourceOf(`stages/${worker}`)])))),
+  ...(await joinModules(
+    Object.fromEntries([...workers].map(([name, module]) => [`shared/${name}`, sourceOf(module)])),
+  )),
 ])
 
 const packages = new Set(

@@ -76,7 +76,7 @@ async function judge(file, part) {
   process.env.RAYON_NUM_THREADS = '1'
   const { Tokenizer } = await import('tokenizers')
   const { loadTokenizer } = await import('../dist/tokenizer/tokenizer.js')
-  const { kernelModule } = await import('../dist/stages/kernel-module.js')
+  const { kernelModule } = await import('../dist/workers/tokenizer/kernel-module.js')
   const json = readFileSync(file, 'utf8')
   const rust = Tokenizer.fromString(json)
   const ours = loadTokenizer(json, { wasm: kernelModule() })
@@ -84,7 +84,7 @@ async function judge(file, part) {
   const form = normalizer?.type === 'NFC' ? 'NFC' : undefined
   const skipSpecialTokens = post?.type === 'TemplateProcessing'
   const sum = {
-    how: ours.how.why,
+    how: ours.engineInfo.why,
     documents: 0,
     bytes: 0,
     tokens: 0,
@@ -145,7 +145,7 @@ async function main() {
       process.stdout.write(
         `${name}: ${total('documents')} documents, ${(total('bytes') / 1e6).toFixed(1)} MB, ${total('tokens')} tokens, ` +
           `${total('differences')} differ, ${total('undecodable')} do not decode to the text, ` +
-          `${total('lossy')} in the Rust library neither (${parts[0].how})\n`,
+          `${total('lossy')} in the Rust library neither (${parts[0].engineInfo})\n`,
       )
       const first = parts.find(part => part.first !== undefined)?.first
       if (first !== undefined) process.stdout.write(`  the first: ${JSON.stringify(first.slice(0, 300))}\n`)

@@ -10,8 +10,8 @@ import { parseArgs } from 'node:util'
 import { PenstockError } from '../dist/errors.js'
 import { mutated, targets } from './fuzz/targets.mjs'
 
-const MOST_MS = 100
-const MOST_EXTRA_BYTES = 64 << 20
+const MAX_MS = 100
+const MAX_EXTRA_BYTES = 64 << 20
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -52,8 +52,8 @@ function tryOne(name, { sample, parse }) {
   }
   const { user, system } = process.cpuUsage(cpu)
   const ms = (user + system) / 1000
-  if (ms > MOST_MS && count.tried > 20) problem ??= `${ms.toFixed(0)} ms`
-  if (process.memoryUsage().arrayBuffers - before > MOST_EXTRA_BYTES) problem ??= 'much memory'
+  if (ms > MAX_MS && count.tried > 20) problem ??= `${ms.toFixed(0)} ms`
+  if (process.memoryUsage().arrayBuffers - before > MAX_EXTRA_BYTES) problem ??= 'much memory'
   count.tried++
   count.slowest = count.tried > 20 ? Math.max(count.slowest, ms) : 0
   if (problem === undefined) return

@@ -2,6 +2,6 @@
 //
 // node scripts/make-stage-docs.mjs
 import { writeFileSync } from 'node:fs'
-import { stageReference } from '../dist/cli/describe-stages.js'
+import { stageReference } from '../dist/cli/actions/describe.js'
 
 writeFileSync(new URL('../docs/stages.md', import.meta.url), stageReference())

@@ -1,4 +1,4 @@
-// Writes src/tokenizer/unicode-data.ts: the classes of Unicode 16, the version of the Rust library's regular expressions.
+// Writes src/tokenizer/patterns/unicode-data.ts: the classes of Unicode 16, the version of the Rust library's regular expressions.
 // The runtime's own \p{...} follows the engine's Unicode and would split new characters differently from release to release.
 // Its normalizer knows no characters newer than Unicode 9, hence the second table. The data come from npm packages that
 // the product does not need at run time:
@@ -73,7 +73,7 @@ async function property(kind, name, version) {
 
 const quoted = text => `\n  '${text.match(/.{1,112}/g).join("' +\n  '")}'`
 writeFileSync(
-  join(root, 'src/tokenizer/unicode-data.ts'),
+  join(root, 'src/tokenizer/patterns/unicode-data.ts'),
   `/**
  * Classes of Unicode 16, frozen. Written by scripts/make-unicode-table.mjs; do not edit.
  * Each text lists runs over all code points from 0: a letter for the class, then the run's length in base 36 (none: 1).

@@ -3,11 +3,11 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { compileJq } from '../dist/formats/jq.js'
-import { modalitiesComponents, unsupportedKinds } from '../dist/pipelines/modalities/components.js'
-import { interpolate } from '../dist/pipelines/modalities/interpolate.js'
-import { modalitiesResolvers } from '../dist/pipelines/modalities/resolvers.js'
-import { checkSettings, trainingSettings } from '../dist/pipelines/modalities/settings.js'
-import { parseYamlTree } from '../dist/pipelines/modalities/yaml-tree.js'
+import { modalitiesComponents, unsupportedKinds } from '../dist/modalities/components/components.js'
+import { checkSettings, trainingSettings } from '../dist/modalities/components/settings.js'
+import { interpolate } from '../dist/modalities/yaml/interpolate.js'
+import { modalitiesResolvers } from '../dist/modalities/yaml/resolvers.js'
+import { parseYamlTree } from '../dist/modalities/yaml/yaml-tree.js'
 
 export function configurationChecks({ root }) {
   return [

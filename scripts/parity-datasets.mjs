@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodePbinHeader } from '../dist/formats/pbin.js'
 import { writePairList } from '../dist/formats/pickle.js'
-import { modalitiesComponents } from '../dist/pipelines/modalities/components.js'
+import { modalitiesComponents } from '../dist/modalities/components/components.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
 import { shuffleSamples } from '../dist/stages/shuffle-samples.js'
 

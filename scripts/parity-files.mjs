@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readIndex } from '../dist/formats/idx.js'
 import { decodePbinHeader, pbinIndexOffset, viewTokens } from '../dist/formats/pbin.js'
-import { numberConversion } from '../dist/pipelines/modalities/number-conversion.js'
+import { numberConversion } from '../dist/modalities/components/number-conversion.js'
 import { blockGeometry, blockStart } from '../dist/sampling/block.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
 

@@ -1,6 +1,6 @@
 // Orders and numbers: samplers, shuffles, chunks, splits and number conversions against the reference's own classes.
 import { createHash } from 'node:crypto'
-import { numberConversion } from '../dist/pipelines/modalities/number-conversion.js'
+import { numberConversion } from '../dist/modalities/components/number-conversion.js'
 import { chunkRange, chunkSeed } from '../dist/sampling/chunk.js'
 import { numpyGenerator } from '../dist/sampling/numpy-pcg64.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'

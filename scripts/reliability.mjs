@@ -71,7 +71,7 @@ const PROMISES = [
   [
     'R14',
     'an edited source, another tokenizer, mixed widths are refused',
-    tests('test/integrity/verify.test.ts', 'test/stages/reorder.test.ts'),
+    tests('test/integrity/verify.test.ts', 'test/stages/stream/reorder.test.ts'),
   ],
   [
     'R16',
@@ -83,27 +83,23 @@ const PROMISES = [
     'hostile texts and tokenizer files take bounded time',
     tests(
       'test/tokenizer/hostile.test.ts',
-      'test/stages/hostile-tokenizer.test.ts',
-      'test/stages/tokenizer-thread.test.ts',
+      'test/workers/tokenizer/hostile-tokenizer.test.ts',
+      'test/workers/tokenizer/tokenizer-thread.test.ts',
       'test/cli/hostile-tokenizer.test.ts',
     ),
   ],
   ['R20', 'crafted pickles are refused, and run nothing', tests('test/formats/pickle.test.ts')],
-  [
-    'R21',
-    'hostile YAML is refused',
-    tests('test/pipelines/definition.test.ts', 'test/pipelines/modalities/yaml.test.ts'),
-  ],
+  ['R21', 'hostile YAML is refused', tests('test/pipelines/definition.test.ts', 'test/modalities/yaml/yaml.test.ts')],
   [
     'R22, R24',
     'no path leads out, no source is an output, no secret gets out',
     tests('test/security/promises.test.ts'),
   ],
-  ['R23', "the page is its own origin's only", tests('test/monitoring/dashboard.test.ts')],
+  ['R23', "the page is its own origin's only", tests('test/monitoring/dashboard/dashboard.test.ts')],
   [
     'R25',
     'workers that throw, end, run out of memory or loop',
-    tests('test/stages/worker-deaths.test.ts', 'test/stages/worker-pool.test.ts'),
+    tests('test/workers/worker-deaths.test.ts', 'test/workers/worker-pool.test.ts'),
   ],
   [
     'R26',
@@ -111,7 +107,7 @@ const PROMISES = [
     tests('test/cli/training.test.ts', 'test/cli/commands.test.ts'),
   ],
   ['R27', 'bytes in flight stay within the budget', tests('test/stages/flow.test.ts')],
-  ['R28', 'the same job twice at once', tests('test/stages/output-file.test.ts')],
+  ['R28', 'the same job twice at once', tests('test/files/output-file.test.ts')],
   ['R29', 'any number of workers and batch size: one hash', tests('test/pipelines/fuse.test.ts')],
   [
     'R30',

@@ -51,16 +51,19 @@ if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
   run('Compiling TypeScript', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc')])
   run('Joining the modules', process.execPath, [at('scripts', 'bundle.mjs')])
   const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js')
-  if (existsSync(at('assembly', 'kernel.ts'))) {
-    run('Compiling WebAssembly', process.execPath, [asc, 'assembly/kernel.ts', '--config', 'assembly/asconfig.json'])
-  }
-  const trainingKernels = { plain: 'training.ts', relaxed: 'training.ts', shared: 'training/optimizer.ts' }
+  run('Compiling WebAssembly', process.execPath, [
+    asc,
+    'assembly/text/kernel.ts',
+    '--config',
+    'assembly/text/asconfig.json',
+  ])
+  const trainingKernels = { plain: 'kernels.ts', relaxed: 'kernels.ts', shared: 'optimizer.ts' }
   for (const [target, source] of Object.entries(trainingKernels)) {
     run(`Compiling the training kernels (${target})`, process.execPath, [
       asc,
-      `assembly/${source}`,
+      `assembly/training/${source}`,
       '--config',
-      'assembly/training.asconfig.json',
+      'assembly/training/asconfig.json',
       '--target',
       target,
     ])

@@ -1,4 +1,4 @@
-/** Arrows between the folders of src point one way, and the pure folders know nothing of Node. */
+/** Imports between the folders of src point one way, no files import each other in a cycle, and pure folders do not use Node. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,66 +6,117 @@ import { describe, expect, it } from 'vitest'
 
 const SRC = resolve(dirname(fileURLToPath(import.meta.url)), '../src')
 
-/** What the files of each folder may import, beside their own folder. `errors.ts` is open to all. */
+/** Folders that the files of each folder may import, besides their own. `errors.ts` is open to all. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   'errors.ts': [],
   formats: [],
-  tokenizer: ['formats'],
   sampling: ['formats'],
-  training: ['formats', 'tokenizer', 'sampling'],
-  stages: ['formats', 'tokenizer', 'sampling', 'training'],
-  monitoring: ['formats', 'training', 'stages'],
-  pipelines: ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages'],
-  integrity: ['formats', 'training', 'stages', 'pipelines'],
-  cli: ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages', 'pipelines', 'integrity'],
-  'index.ts': ['formats', 'tokenizer', 'sampling', 'training', 'monitoring', 'stages', 'pipelines', 'integrity'],
+  tokenizer: ['formats'],
+  monitoring: ['formats'],
+  files: ['formats'],
+  workers: ['formats', 'tokenizer', 'files'],
+  training: ['formats', 'sampling', 'files'],
+  stages: ['formats', 'sampling', 'tokenizer', 'files', 'workers', 'training'],
+  pipelines: ['formats', 'sampling', 'tokenizer', 'monitoring', 'files', 'workers', 'training', 'stages'],
+  modalities: ['formats', 'sampling', 'tokenizer', 'monitoring', 'files', 'workers', 'training', 'stages', 'pipelines'],
+  integrity: ['formats', 'sampling', 'tokenizer', 'files', 'workers', 'training', 'stages', 'pipelines'],
 }
+MAY_IMPORT.cli = Object.keys(MAY_IMPORT)
+MAY_IMPORT['index.ts'] = Object.keys(MAY_IMPORT).filter(folder => folder !== 'cli')
+
+/** Pairs of folders inside `src/cli`: what runs a command must not know the command. */
+const CLI_BELOW_COMMANDS = ['actions', 'plan', 'output', 'modalities']
 const PURE = ['errors.ts', 'formats', 'tokenizer', 'sampling']
+const MAX_FILES = 25
 
 interface Import {
   readonly from: string
   readonly to: string
 }
 
-const room = (file: string): string => relative(SRC, file).split(/[\\/]/)[0]!
+const partsOf = (file: string): string[] => relative(SRC, file).split(/[\\/]/)
+const topOf = (file: string): string => partsOf(file)[0]!
 
-function importsIn(folder: string): Import[] {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter(entry =>
-    entry.name.endsWith('.ts'),
-  )
-  return files.flatMap(entry => {
-    const from = join(entry.parentPath, entry.name)
-    const text = readFileSync(from, 'utf8')
-    return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(match => ({ from, to: match[1]! }))
-  })
-}
+const files = readdirSync(SRC, { recursive: true, withFileTypes: true })
+  .filter(entry => entry.name.endsWith('.ts'))
+  .map(entry => join(entry.parentPath, entry.name))
 
-const imports = importsIn(SRC)
+const imports: Import[] = files.flatMap(from =>
+  [...readFileSync(from, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(match => ({
+    from,
+    to: match[1]!,
+  })),
+)
 const local = imports
   .filter(({ to }) => to.startsWith('.'))
   .map(({ from, to }) => ({ from, to: resolve(dirname(from), to.replace(/\.js$/, '.ts')) }))
 const name = ({ from, to }: Import): string => `${relative(SRC, from)} -> ${relative(SRC, to)}`
 
+/** Groups of files that reach each other through static and dynamic imports (Tarjan's algorithm). */
+function cycles(): string[][] {
+  const next = new Map<string, string[]>(files.map(file => [file, []]))
+  for (const { from, to } of local) next.get(from)?.push(to)
+  const order = new Map<string, number>()
+  const lowest = new Map<string, number>()
+  const stack: string[] = []
+  const found: string[][] = []
+  const visit = (file: string): void => {
+    order.set(file, order.size)
+    lowest.set(file, order.get(file)!)
+    stack.push(file)
+    for (const to of next.get(file) ?? []) {
+      if (!order.has(to)) visit(to)
+      if (stack.includes(to)) lowest.set(file, Math.min(lowest.get(file)!, lowest.get(to)!))
+    }
+    if (lowest.get(file) !== order.get(file)) return
+    const group = stack.splice(stack.indexOf(file))
+    if (group.length > 1) found.push(group.map(member => relative(SRC, member)))
+  }
+  for (const file of files) if (!order.has(file)) visit(file)
+  return found
+}
+
 describe('imports in src', () => {
-  it('are found at all', () => {
+  it('are found', () => {
     expect(local.length).toBeGreaterThan(100)
-    expect(new Set(local.map(({ from }) => room(from)))).toContain('stages')
+    expect(new Set(local.map(({ from }) => topOf(from)))).toContain('stages')
   })
 
   it('point from the edges to the core only', () => {
     const wrong = local.filter(({ from, to }) => {
-      const target = room(to)
-      return target !== room(from) && target !== 'errors.ts' && !MAY_IMPORT[room(from)]?.includes(target)
+      const target = topOf(to)
+      return target !== topOf(from) && target !== 'errors.ts' && !MAY_IMPORT[topOf(from)]?.includes(target)
     })
     expect(wrong.map(name)).toEqual([])
   })
 
-  it('never go to the public face', () => {
+  it('lead from no action to a command', () => {
+    const wrong = local.filter(({ from, to }) => {
+      const [top, folder = ''] = partsOf(from)
+      return top === 'cli' && CLI_BELOW_COMMANDS.includes(folder) && partsOf(to)[1] === 'commands'
+    })
+    expect(wrong.map(name)).toEqual([])
+  })
+
+  it('form no cycle between files', () => {
+    expect(cycles()).toEqual([])
+  })
+
+  it('never name the public index', () => {
     expect(local.filter(({ to }) => to === join(SRC, 'index.ts')).map(name)).toEqual([])
   })
 
-  it('bring no Node module into a pure folder', () => {
-    const wrong = imports.filter(({ from, to }) => PURE.includes(room(from)) && to.startsWith('node:'))
+  it('name no Node module in a pure folder', () => {
+    const wrong = imports.filter(({ from, to }) => PURE.includes(topOf(from)) && to.startsWith('node:'))
     expect(wrong.map(({ from, to }) => `${relative(SRC, from)} -> ${to}`)).toEqual([])
+  })
+})
+
+describe('folders of src', () => {
+  it(`hold at most ${MAX_FILES} files`, () => {
+    const counts = new Map<string, number>()
+    for (const file of files) counts.set(dirname(file), (counts.get(dirname(file)) ?? 0) + 1)
+    const large = [...counts].filter(([, count]) => count > MAX_FILES)
+    expect(large.map(([folder]) => relative(SRC, folder))).toEqual([])
   })
 })

@@ -126,7 +126,7 @@ function hideFuture(line: usize, count: i32, end: i32): void {
   if (end > vectors) memory.fill(at(line, vectors), 0, (end - vectors) << 2)
 }
 
-/** Turns scores into probabilities; returns the logarithm of the sum of exp(scale * score). */
+/** TimeSlices scores into probabilities; returns the logarithm of the sum of exp(scale * score). */
 function softmaxRow(line: usize, count: i32, scale: f32): f32 {
   const top = maximumOf(line, (count + 3) & ~3)
   const scales = f32x4.splat(scale)
@@ -163,7 +163,7 @@ function softmaxRowGradient(line: usize, slopes: usize, count: i32, scale: f32, 
 
 /**
  * [batch, time, heads, headWidth] -> [batch, heads, time, headWidth], or back, turning the halves of each head's width
- * by the angles whose cosines and sines are [time, headWidth / 2]; `cosines` 0 turns nothing. Turned forward on the way
+ * by the angles whose cosines and sines are [time, headWidth / 2]; `cosines` 0 slices nothing. Turned forward on the way
  * to heads, backward on the way from them.
  */
 export function exchangeHeads(

@@ -145,7 +145,7 @@ jinja2_chat_template: "{% for turn in messages %}{{ turn.role }}: {{ turn.conten
 
 /** A training configuration of the reference: that of the tests, smaller. */
 function referenceConfig(folder) {
-  const template = readFileSync(join(here, '../../test/pipelines/modalities/training.yaml'), 'utf8')
+  const template = readFileSync(join(here, '../../test/modalities/training.yaml'), 'utf8')
   const changes = [
     ['dp_degree: 4', 'dp_degree: 1'],
     ['num_replicas: 4', 'num_replicas: 1'],

@@ -11,7 +11,7 @@ import { MAIN } from './inputs.mjs'
 import { empty, runNode, snapshot } from './sweep.mjs'
 
 const COPIES = 600
-const MOST_KILLS = 5
+const MAX_KILLS = 5
 const CASES = ['pack and index', 'pack .gz', 'shuffle', 'shuffle lines', 'merge', 'train a tokenizer']
 
 /** @returns a row of the table */
@@ -28,7 +28,7 @@ export async function killAtRandom({ root, inputs, rounds }) {
     undisturbed[name] ??= await runUndisturbed(args, out)
     const { files, ms } = undisturbed[name]
     empty(out)
-    const kills = 1 + (round % MOST_KILLS)
+    const kills = 1 + (round % MAX_KILLS)
     for (let kill = 0; kill < kills; kill++) await runAndKill(args, Math.random() * ms)
     const { code, err } = await runNode(args, {}, 600_000)
     const isRefusal = err.includes('FILE_EXISTS')

@@ -10,13 +10,13 @@ import { LineSplitter } from '../../dist/formats/jsonl.js'
 import { createPbinIndexReader, decodePbinHeader, encodePbinHeader, pbinIndexOffset } from '../../dist/formats/pbin.js'
 import { writePairList } from '../../dist/formats/pickle.js'
 import { decodeSafetensors, encodeSafetensors } from '../../dist/formats/safetensors.js'
+import { parseYamlTree } from '../../dist/modalities/yaml/yaml-tree.js'
 import { checkDefinition, readDefinition } from '../../dist/pipelines/index.js'
-import { parseYamlTree } from '../../dist/pipelines/modalities/yaml-tree.js'
-import { kernelModule } from '../../dist/stages/kernel-module.js'
+import { readPlan } from '../../dist/tokenizer/file/tokenizer-json.js'
 import { loadSentencePiece, loadTokenizer } from '../../dist/tokenizer/index.js'
-import { splitterFor } from '../../dist/tokenizer/pretokenize.js'
-import { readPlan } from '../../dist/tokenizer/tokenizer-json.js'
+import { splitterFor } from '../../dist/tokenizer/patterns/pretokenize.js'
 import { countWords, toTokenizerJson, trainMerges, WordCounts } from '../../dist/tokenizer/train/index.js'
+import { kernelModule } from '../../dist/workers/tokenizer/kernel-module.js'
 
 const utf8 = text => new TextEncoder().encode(text)
 const text = bytes => new TextDecoder().decode(bytes)

@@ -87,6 +87,13 @@ export interface TokenizerIdentity {
   readonly endOfDocumentId: number | undefined
 }
 
+/** The file of a tokenizer and what identifies its content. */
+export interface TokenizerReference {
+  readonly path: string
+  /** Of the file's bytes, in hex. */
+  readonly sha256: string
+}
+
 /** Token ids of whole documents, one after the other, end-of-document token included where the user asked for one. */
 export interface TokenBatch extends Batch {
   readonly kind: 'tokens'

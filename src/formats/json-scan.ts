@@ -1,7 +1,7 @@
 /**
  * Checks one JSONL record against RFC 8259 and UTF-8 and finds the text of one field in it, without building values.
  * It accepts what JSON.parse accepts after a fatal UTF-8 decoding: no byte-order mark, no NaN. This is the readable twin
- * of assembly/json.ts, which has to give the same answers. One scanner serves all lines: files of short lines would
+ * of assembly/text/json.ts, which has to give the same answers. One scanner serves all lines: files of short lines would
  * otherwise make gigabytes of objects.
  */
 

@@ -10,7 +10,7 @@
  *   TensorProto   1 type   2 TensorShapeProto   4 content, little-endian
  */
 import { concatBytes } from './bytes.js'
-import { bytesField, floatField, intField, messageField, stringField } from './protobuf.js'
+import { bytesField, floatField, intField, messageField, stringField } from './write-protobuf.js'
 
 export type GraphAttribute =
   | { readonly string: string }

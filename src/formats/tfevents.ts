@@ -13,7 +13,7 @@
  */
 import { concatBytes } from './bytes.js'
 import { crc32c } from './crc32.js'
-import { doubleField, floatField, intField, messageField, stringField } from './protobuf.js'
+import { doubleField, floatField, intField, messageField, stringField } from './write-protobuf.js'
 
 const MASK_DELTA = 0xa282ead8
 

@@ -16,7 +16,7 @@
  */
 import { concatBytes } from './bytes.js'
 import { crc32 } from './crc32.js'
-import { intField, messageField, stringField } from './protobuf.js'
+import { intField, messageField, stringField } from './write-protobuf.js'
 
 const BLOCK_BYTES = 32_768
 const HEADER_BYTES = 7

@@ -1,7 +1,7 @@
 /** Holds the bytes of a file against the checksums of its manifest, and names the blocks that differ. */
 import { PenstockError } from '../errors.js'
+import { readAtSync } from '../files/read-at.js'
 import { BlockChecksums, CHECKSUM_BLOCK_BYTES } from '../formats/checksum.js'
-import { readAtSync } from '../stages/read-at.js'
 import type { Findings } from './findings.js'
 
 const CHUNK_BYTES = 1 << 20

@@ -1,8 +1,8 @@
 /** Finds the index of a packed file by its form, where the header does not tell its place. */
 import { PenstockError } from '../errors.js'
+import { readFullySync } from '../files/read-at.js'
 import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListReader } from '../formats/pickle-reader.js'
-import { readFullySync } from '../stages/read-at.js'
 
 interface PlainFile {
   readonly path: string

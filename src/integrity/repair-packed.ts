@@ -5,11 +5,11 @@
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { PenstockError } from '../errors.js'
+import { PackedFile } from '../files/packed-file.js'
+import { openSource } from '../files/source-file.js'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
 import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
-import { PackedFile } from '../stages/packed-file.js'
 import { tokenBatches } from '../stages/read-pbin.js'
-import { openSource } from '../stages/source-file.js'
 import { writePbin } from '../stages/write-pbin.js'
 import { findIndex, readBytes } from './find-index.js'
 

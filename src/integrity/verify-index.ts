@@ -1,11 +1,11 @@
 /** Checks an index: its form, its manifest, and that its source is still the one it was made of. */
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
+import { fingerprint, isSameFingerprint } from '../files/file-fingerprint.js'
+import { type IndexManifest, readIndexManifest } from '../files/manifest.js'
+import { readAt } from '../files/read-at.js'
+import { openSource } from '../files/source-file.js'
 import { createIndexReader } from '../formats/idx.js'
-import { type IndexManifest, readIndexManifest } from '../stages/manifest.js'
-import { readAt } from '../stages/read-at.js'
-import { openSource } from '../stages/source-file.js'
-import { identifySource, isSameSource } from '../stages/source-identity.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'
 
@@ -46,7 +46,7 @@ async function checkSource(
   try {
     if (
       manifest?.source !== undefined &&
-      !isSameSource(manifest.source, await identifySource({ path: source, handle }, stats.size))
+      !isSameFingerprint(manifest.source, await fingerprint({ path: source, handle }, stats.size))
     ) {
       const message = `${source} is not as it was when this index was made: index it again`
       findings.add('damaged', new PenstockError('FILE_CHANGED', message, { file: path }))

@@ -3,10 +3,10 @@
  * that its tokens are ones of the vocabulary and its documents end as they should.
  */
 import { PenstockError } from '../errors.js'
+import { checkTokenizer, type PackedManifest, readPackedManifest } from '../files/manifest.js'
+import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
-import { checkTokenizer, type PackedManifest, readPackedManifest } from '../stages/manifest.js'
-import { openPackedFile, type PackedFile } from '../stages/packed-file.js'
-import { askTokenizer } from '../stages/tokenizer-thread.js'
+import { askTokenizer } from '../workers/tokenizer/tokenizer-thread.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'
 

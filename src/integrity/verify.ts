@@ -5,9 +5,9 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
+import { openCheckpoint } from '../training/checkpoint.js'
 import { compareIndex, comparePacked } from './compare-source.js'
 import { Findings, type Verdict } from './findings.js'
-import { verifyCheckpoint } from './verify-checkpoint.js'
 import { verifyIndex } from './verify-index.js'
 import { verifyPacked } from './verify-packed.js'
 
@@ -95,4 +95,17 @@ function required<Value>(value: Value | undefined, message: string, file: string
 function leftover(path: string): Verdict {
   const error = new PenstockError('FILE_LOCKED', 'of a run that goes on, or was killed', { file: path })
   return { path, kind: 'leftover', counts: {}, findings: [{ level: 'note', error }] }
+}
+
+/** Checks a checkpoint: its state, its digest, the hash of each file. */
+async function verifyCheckpoint(path: string): Promise<Verdict> {
+  const findings = new Findings()
+  const checkpoint = await findings.of(() => openCheckpoint(path))
+  const files = Object.values(checkpoint?.state.files ?? {})
+  const counts = {
+    step: checkpoint?.state.step ?? 0,
+    files: files.length,
+    bytes: files.reduce((sum, file) => sum + file.bytes, 0),
+  }
+  return { path, kind: 'checkpoint', counts, findings: findings.list }
 }

@@ -20,7 +20,7 @@ export interface StageFlow {
 /** The part of the past that a rate is about. */
 const WINDOW_MS = 2000
 /** Below this share of work no stage holds the others up. */
-const LEAST_BUSY = 0.5
+const MIN_BUSY = 0.5
 
 interface Reading {
   readonly items: number
@@ -51,8 +51,8 @@ export class FlowMeter {
       flowOf(name, stats, since.readings[index] ?? NOTHING, readings[index]!, spanMs),
     )
     this.past.push({ elapsedMs, readings })
-    const most = Math.max(LEAST_BUSY, ...flows.map(flow => (flow.ended ? 0 : flow.busy)))
-    const slowest = flows.length < 2 ? -1 : flows.findIndex(flow => !flow.ended && flow.busy >= most)
+    const highest = Math.max(MIN_BUSY, ...flows.map(flow => (flow.ended ? 0 : flow.busy)))
+    const slowest = flows.length < 2 ? -1 : flows.findIndex(flow => !flow.ended && flow.busy >= highest)
     return flows.map((flow, index) => (index === slowest ? { ...flow, slowest: true } : flow))
   }
 

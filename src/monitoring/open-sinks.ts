@@ -1,7 +1,7 @@
 /** Options of sinks -> open sinks. Each sink's code is loaded only when it is asked for. */
 import type { MonitoringOptions, SinkName } from './options.js'
-import { GuardedSink, type MetricSink, type SinkFailure, type SinkOpener } from './sink.js'
 import { sinkFiles, sinkFolders } from './sink-paths.js'
+import { GuardedSink, type MetricSink, type SinkFailure, type SinkOpener } from './sinks/sink.js'
 
 /** Told the address of the page once it is served. */
 export type OnAddress = (address: string) => void
@@ -22,31 +22,31 @@ type Opener = (options: MonitoringOptions, fail: Parameters<SinkOpener>[0], onAd
 
 const openers: Readonly<Record<SinkName, Opener>> = {
   jsonl: async (options, fail) => {
-    const { jsonlSink } = await import('./jsonl-log.js')
+    const { jsonlSink } = await import('./sinks/jsonl-log.js')
     return jsonlSink(sinkFiles(options).jsonl!, fail)
   },
   tensorboard: async (options, fail) => {
-    const { tensorboardSink } = await import('./tensorboard-sink.js')
+    const { tensorboardSink } = await import('./sinks/tensorboard-sink.js')
     return tensorboardSink({ ...options.tensorboard!, folder: sinkFolders(options).tensorboard! }, fail)
   },
   wandb: async (options, fail) => {
-    const { wandbSink } = await import('./wandb-sink.js')
+    const { wandbSink } = await import('./sinks/wandb-sink.js')
     return wandbSink({ ...options.wandb!, folder: sinkFolders(options).wandb! }, fail)
   },
   prometheus: async (options, fail) => {
-    const { prometheusSink } = await import('./prometheus.js')
+    const { prometheusSink } = await import('./sinks/prometheus.js')
     return prometheusSink(sinkFiles(options).prometheus!, fail)
   },
   trace: async (options, fail) => {
-    const { traceSink } = await import('./trace-sink.js')
+    const { traceSink } = await import('./sinks/trace-sink.js')
     return traceSink(sinkFiles(options).trace!, fail)
   },
   results: async (options, fail) => {
-    const { resultsSink } = await import('./results-sink.js')
+    const { resultsSink } = await import('./sinks/results-sink.js')
     return resultsSink(sinkFiles(options).results!, fail)
   },
   dashboard: async ({ dashboard }, _fail, onAddress) => {
-    const { dashboardSink } = await import('./dashboard-sink.js')
+    const { dashboardSink } = await import('./dashboard/dashboard-sink.js')
     return dashboardSink(dashboard!.port, onAddress)
   },
 }

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { FlowMeter } from './flow.js'
 import type { PipelineGraph } from './pipeline-graph.js'
 import type { PipelineSnapshot, RunEvent, RunOutcome } from './run-event.js'
-import type { MetricSink } from './sink.js'
+import type { MetricSink } from './sinks/sink.js'
 
 export interface MonitoredRun {
   readonly name: string

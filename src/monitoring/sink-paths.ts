@@ -1,7 +1,7 @@
 /** Where each sink of a run writes: the path that it was given, or its place in the run folder. */
 import { join, normalize } from 'node:path'
-import { LOG_NAME } from './jsonl-log.js'
 import type { MonitoringOptions } from './options.js'
+import { LOG_NAME } from './sinks/jsonl-log.js'
 
 /** The single files that sinks write, by the sinks' names. */
 export function sinkFiles({ folder, jsonl, prometheus, trace, results }: MonitoringOptions) {

@@ -5,8 +5,8 @@
  */
 import { statSync } from 'node:fs'
 import type * as z from 'zod'
+import { isPackedName } from '../files/source-file.js'
 import { compileJq } from '../formats/jq.js'
-import { RANGE_BYTES } from '../stages/range-run.js'
 import {
   linesOfRanges,
   type ReadRangesOptions,
@@ -14,7 +14,7 @@ import {
   readRangesOptions,
   tokensOfRanges,
 } from '../stages/read-ranges.js'
-import { isPackedName } from '../stages/source-file.js'
+import { RANGE_BYTES } from '../workers/ranges/range-run.js'
 import type { CheckedChain, CheckedStep } from './check.js'
 import type { StageEntry } from './registry.js'
 

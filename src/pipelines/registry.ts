@@ -17,7 +17,7 @@ import { shuffleDocuments, shuffleDocumentsOptions } from '../stages/shuffle-doc
 import { shuffleLines, shuffleLinesOptions } from '../stages/shuffle-lines.js'
 import { shuffleSamples, shuffleSamplesOptions } from '../stages/shuffle-samples.js'
 import { splitJson, splitJsonOptions } from '../stages/split-json.js'
-import type { AnyStage } from '../stages/stage.js'
+import type { AnyStage } from '../stages/stream/stage.js'
 import { tokenizeBatches, tokenizeBatchesOptions } from '../stages/tokenize-batches.js'
 import { trainTokenizer, trainTokenizerOptions } from '../stages/train-tokenizer.js'
 import { validateJson, validateJsonOptions } from '../stages/validate-json.js'

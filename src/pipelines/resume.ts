@@ -6,12 +6,12 @@ import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { IfExists } from '../stages/output-file.js'
-import { readWhole } from '../stages/read-at.js'
-import { RunJournal, type RunOutput } from '../stages/run-journal.js'
-import { isPackedName, openSource } from '../stages/source-file.js'
-import { identifyOnce } from '../stages/source-identity.js'
-import { tokenizerFileAt } from '../stages/tokenizer-setup.js'
+import { cachedFingerprint } from '../files/file-fingerprint.js'
+import { RunJournal, type RunOutput } from '../files/journal/run-journal.js'
+import type { IfExists } from '../files/output-file.js'
+import { readWhole } from '../files/read-at.js'
+import { isPackedName, openSource } from '../files/source-file.js'
+import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
 
@@ -32,7 +32,7 @@ export interface JournalOptions {
 }
 
 /** Options that change how the work is done, and not what comes of it. */
-const NO_MATTER: ReadonlySet<string> = new Set(['workers', 'chunk_bytes', 'if_exists'])
+const OPTIONS_IGNORED_FOR_RESUME: ReadonlySet<string> = new Set(['workers', 'chunk_bytes', 'if_exists'])
 
 /**
  * The journal of a run that can have one: each of its stages can go on, and its one source is made of files.
@@ -83,7 +83,7 @@ function stagesOf(steps: readonly CheckedStep[], running: CheckedChain): Record<
     steps.flatMap(({ entry, options }) => [...(entry.reads?.(options) ?? []), ...(entry.writes?.(options) ?? [])]),
   )
   const told = (key: string, value: unknown): unknown => {
-    if (NO_MATTER.has(key)) return undefined
+    if (OPTIONS_IGNORED_FOR_RESUME.has(key)) return undefined
     return typeof value === 'string' && files.has(value) ? resolve(value) : value
   }
   const stages: Record<string, string> = { 'the list of stages': JSON.stringify(allSteps(running).map(namesRunBy)) }
@@ -118,7 +118,7 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
 async function identityOf(path: string, { ino, size, mtimeMs }: Stats): Promise<string> {
   const { handle, stats } = await openSource(path)
   try {
-    return [ino, size, mtimeMs, (await identifyOnce({ path, handle }, stats)).sample].join(' ')
+    return [ino, size, mtimeMs, (await cachedFingerprint({ path, handle }, stats)).sample].join(' ')
   } finally {
     await handle.close()
   }

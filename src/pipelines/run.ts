@@ -4,9 +4,9 @@
  */
 import type { Readable, Writable } from 'node:stream'
 import { type ErrorCode, PenstockError, toPenstockError } from '../errors.js'
-import type { RunJournal } from '../stages/run-journal.js'
-import type { AnyStage, StageStats } from '../stages/stage.js'
-import { StageJournal } from '../stages/stage-journal.js'
+import type { RunJournal } from '../files/journal/run-journal.js'
+import type { AnyStage, StageStats } from '../stages/stream/stage.js'
+import { StageJournal } from '../stages/stream/stage-journal.js'
 import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
 import { fuse, namesRunBy } from './fuse.js'
 import { inputBytesOf, openRunJournal, type ResumeEvent } from './resume.js'
@@ -70,7 +70,7 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
     await journal.commit(result)
     return result
   } catch (error) {
-    const keep = error instanceof PenstockError && WORTH_GOING_ON.includes(error.code)
+    const keep = error instanceof PenstockError && RESUMABLE_ERRORS.includes(error.code)
     // What goes wrong in tidying up must not hide what went wrong.
     const end = await journal.end(keep).catch(() => undefined)
     if (end === 'kept') await tell('kept')
@@ -79,7 +79,7 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
 }
 
 /** What stops a run although its input and options are right. */
-const WORTH_GOING_ON: readonly ErrorCode[] = [
+const RESUMABLE_ERRORS: readonly ErrorCode[] = [
   'STOPPED',
   'FILE_UNWRITABLE',
   'WORKER_FAILED',

@@ -1,6 +1,6 @@
 /** What a training reports, as the named numbers and notes that sinks know. */
 import type { RunEvent } from '../monitoring/run-event.js'
-import type { SampleTextEvent } from '../stages/sample-texts.js'
+import type { SampleTextEvent } from '../training/sample-texts.js'
 import type { TrainingEvent } from '../training/training-events.js'
 
 /**

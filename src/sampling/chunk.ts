@@ -12,10 +12,10 @@ export function chunkRange(documents: number, chunkCount: number, chunk: number)
       `chunk ${chunk} of ${chunkCount}; expected one from 0 to ${chunkCount - 1}`,
     )
   }
-  const least = Math.floor(documents / chunkCount)
+  const size = Math.floor(documents / chunkCount)
   const larger = documents % chunkCount
-  const start = chunk * least + Math.min(chunk, larger)
-  return { start, end: start + least + (chunk < larger ? 1 : 0) }
+  const start = chunk * size + Math.min(chunk, larger)
+  return { start, end: start + size + (chunk < larger ? 1 : 0) }
 }
 
 /**

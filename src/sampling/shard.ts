@@ -49,7 +49,7 @@ export function positionInEpochs(globalSamples: number, sampleCount: number): { 
   return { epoch, skip: globalSamples - epoch * sampleCount }
 }
 
-function checkWholeNumber(name: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return
-  throw new PenstockError('OPTION_INVALID', `${name} is ${value}; expected a whole number from ${least} to ${most}`)
+function checkWholeNumber(name: string, value: number, min: number, max: number): void {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return
+  throw new PenstockError('OPTION_INVALID', `${name} is ${value}; expected a whole number from ${min} to ${max}`)
 }

@@ -1,10 +1,10 @@
 /** Source of the documents of several packed files, file after file, each in its own order: what a merge is made of. */
 import * as z from 'zod'
+import { openPackedFiles } from '../files/packed-file.js'
 import type { TokenBatch } from '../formats/batches.js'
-import { openPackedFiles } from './packed-files.js'
-import { parseOptions } from './parse-options.js'
 import { documentsOf } from './read-pbin.js'
-import { type SourceStage, source } from './stage.js'
+import { type SourceStage, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const concatPbinOptions = z.strictObject({
   paths: z.array(z.string().min(1)).min(1).describe('the .pbin files, in the order in which they come'),

@@ -5,8 +5,8 @@
  */
 import * as z from 'zod'
 import type { SampleBatch, TokenBatch } from '../formats/batches.js'
-import { parseOptions } from './parse-options.js'
-import { type TransformStage, transform } from './stage.js'
+import { type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const cutSamplesOptions = z.strictObject({
   sequence_length: z.int().min(2).describe('tokens that the model sees at once'),

@@ -7,10 +7,16 @@ import { PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { type Extraction, extractBatch, jsonLines } from '../formats/extract.js'
 import { compileJq } from '../formats/jq.js'
-import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
-import { FullJq } from './full-jq.js'
-import { parseOptions } from './parse-options.js'
-import { type TransformStage, transform } from './stage.js'
+import { FullJq } from '../workers/jq.js'
+import {
+  checkFaultOptions,
+  FaultHandler,
+  faultOptions,
+  faultOptionsMessage,
+  withFaultHandler,
+} from './stream/fault-handler.js'
+import { type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const fieldOption = z
   .string()

@@ -4,8 +4,8 @@
  */
 import * as z from 'zod'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
-import { parseOptions } from './parse-options.js'
-import { type TransformStage, transform } from './stage.js'
+import { type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const tokenIds = z.array(z.int().nonnegative()).min(1)
 

@@ -23,7 +23,7 @@ export {
   source,
   type TransformStage,
   transform,
-} from './stage.js'
+} from './stream/stage.js'
 export { type TokenizeBatchesOptions, tokenizeBatches } from './tokenize-batches.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js'
 export { type ValidateJsonOptions, validateJson } from './validate-json.js'

@@ -6,16 +6,22 @@ import { type FileHandle, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { fingerprint, isSameFingerprint } from '../files/file-fingerprint.js'
+import { readIndexManifest } from '../files/manifest.js'
+import { readAt } from '../files/read-at.js'
+import { checkUnchanged, openSource } from '../files/source-file.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
 import { fieldOption, openTextExtractor } from './extract-text.js'
-import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
-import { readIndexManifest } from './manifest.js'
-import { parseOptions } from './parse-options.js'
-import { readAt } from './read-at.js'
-import { checkUnchanged, openSource } from './source-file.js'
-import { identifySource, isSameSource } from './source-identity.js'
-import { type SourceStage, source } from './stage.js'
+import {
+  checkFaultOptions,
+  FaultHandler,
+  faultOptions,
+  faultOptionsMessage,
+  withFaultHandler,
+} from './stream/fault-handler.js'
+import { type SourceStage, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
 const STRETCH_BYTES = 1 << 20
@@ -82,7 +88,7 @@ async function checkIndexed(path: string, handle: FileHandle, bytes: number, ind
     throw toPenstockError(error, 'FILE_MISSING', { file: indexPath })
   })
   const indexed = (await readIndexManifest(indexPath, size))?.source
-  if (indexed === undefined || isSameSource(indexed, await identifySource({ path, handle }, bytes))) return
+  if (indexed === undefined || isSameFingerprint(indexed, await fingerprint({ path, handle }, bytes))) return
   throw new PenstockError(
     'FILE_CHANGED',
     `the file is not as it was when ${indexPath} was made: index it again, or remove its manifest if the index is right`,

@@ -7,11 +7,11 @@ import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
 import { toPenstockError } from '../errors.js'
+import { checkUnchanged, openSource, PAGE_BYTES, regularCheck } from '../files/source-file.js'
+import { zstdDecompressed } from '../files/zstd.js'
 import type { LineCursor } from '../formats/batches.js'
-import { parseOptions } from './parse-options.js'
-import { checkUnchanged, openSource, PAGE_BYTES, regularCheck } from './source-file.js'
-import { type SourceStage, type StageContext, source } from './stage.js'
-import { zstdDecompressed } from './zstd.js'
+import { type SourceStage, type StageContext, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const readFileOptions = z.strictObject({
   path: z.string().min(1).describe('the file; - reads standard input'),

@@ -5,9 +5,15 @@
 import * as z from 'zod'
 import type { LineBatch, LineCursor } from '../formats/batches.js'
 import { DEFAULT_LINE_BYTES, LineSplitter } from '../formats/jsonl.js'
-import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
-import { parseOptions } from './parse-options.js'
-import { type TransformStage, transform } from './stage.js'
+import {
+  checkFaultOptions,
+  FaultHandler,
+  faultOptions,
+  faultOptionsMessage,
+  withFaultHandler,
+} from './stream/fault-handler.js'
+import { type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const readLinesOptions = z
   .strictObject({

@@ -1,10 +1,10 @@
 /** Source of the token ids of a packed file's documents, in the file's order, in batches of about one MiB. */
 import * as z from 'zod'
+import { readPackedManifest } from '../files/manifest.js'
+import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
-import { readPackedManifest } from './manifest.js'
-import { openPackedFile, type PackedFile } from './packed-file.js'
-import { parseOptions } from './parse-options.js'
-import { type SourceStage, type StageContext, source } from './stage.js'
+import { type SourceStage, type StageContext, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const BATCH_TOKENS = 1 << 19
 

@@ -5,13 +5,13 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { regularCheck } from '../files/source-file.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
-import { FaultHandler, faultOptions } from './faults.js'
-import { RANGE_BYTES, rangeRunOf } from './range-run.js'
-import type { RangeFault, RangeReply } from './range-worker.js'
-import { regularCheck } from './source-file.js'
-import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stage.js'
-import { slownessNote } from './tokenizer-setup.js'
+import { RANGE_BYTES, rangeRunOf } from '../workers/ranges/range-run.js'
+import type { RangeFault, RangeReply } from '../workers/ranges/range-task.js'
+import { slownessNote } from '../workers/tokenizer/tokenizer-setup.js'
+import { FaultHandler, faultOptions } from './stream/fault-handler.js'
+import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stream/stage.js'
 
 const faultSchema = z.object(faultOptions)
 export const readRangesOptions = z.strictObject({
@@ -82,7 +82,7 @@ async function* ranges(
   const faults = new RangeFaults(options, context)
   try {
     const facts = await run.facts
-    const note = facts === undefined ? undefined : slownessNote(facts.how)
+    const note = facts === undefined ? undefined : slownessNote(facts.engineInfo)
     if (note !== undefined) context.note(note)
     const check = regularCheck(path, handle, stats)
     let firstLine = cursor?.line ?? 1

@@ -4,14 +4,14 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import type { PackedFile } from '../files/packed-file.js'
+import { openPackedFiles } from '../files/packed-file.js'
 import type { TokenBatch } from '../formats/batches.js'
 import { PBIN_HEADER_BYTES, viewTokens } from '../formats/pbin.js'
-import { documentOrder, orderOptions } from './document-order.js'
-import type { PackedFile } from './packed-file.js'
-import { openPackedFiles } from './packed-files.js'
-import { parseOptions } from './parse-options.js'
-import { PieceTable, type PieceWalk } from './piece-table.js'
-import { type SourceStage, source } from './stage.js'
+import { RecordTable, type RecordWalk } from './stream/record-table.js'
+import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
+import { type SourceStage, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const shuffleDocumentsOptions = z.strictObject({
   paths: z.array(z.string().min(1)).min(1).describe('the .pbin files'),
@@ -25,12 +25,12 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
   return source('shuffle-documents', async function* (context) {
     const { files, tokenizer, close } = await openPackedFiles(checked.paths)
     try {
-      const table = new PieceTable()
+      const table = new RecordTable()
       for (const file of files) await table.addFile(file, documentsOf(file), checked.chunk)
       if (table.count === 0) throw noDocuments(checked.chunk)
       const { tokenBytes } = files[0]!.header
       let number = 0
-      const { order, from, markAfter } = await documentOrder(table.count, checked, context)
+      const { order, from, markAfter } = await shuffleOrder(table.count, checked, context)
       let next = from
       for await (const { bytes, byteLengths } of table.inOrder(order, context.signal, 0, from)) {
         next += byteLengths.length
@@ -47,7 +47,7 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
   })
 }
 
-function documentsOf(file: PackedFile): PieceWalk {
+function documentsOf(file: PackedFile): RecordWalk {
   const { tokenBytes } = file.header
   return async visit => {
     for await (const documents of file.documents()) {

@@ -5,13 +5,13 @@
 import type { Stats } from 'node:fs'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { type OpenFile, readAt } from '../files/read-at.js'
+import { checkUnchanged, openSource } from '../files/source-file.js'
 import type { LineBatch } from '../formats/batches.js'
-import { documentOrder, orderOptions } from './document-order.js'
-import { parseOptions } from './parse-options.js'
-import { type PieceBatch, PieceTable, type PieceWalk } from './piece-table.js'
-import { type OpenFile, readAt } from './read-at.js'
-import { checkUnchanged, openSource } from './source-file.js'
-import { type SourceStage, source } from './stage.js'
+import { type RecordBatch, RecordTable, type RecordWalk } from './stream/record-table.js'
+import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
+import { type SourceStage, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const LF = 10
 const CHUNK_BYTES = 1 << 20
@@ -34,7 +34,7 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
     const files: LineFile[] = []
     try {
       for (const path of paths) files.push({ path, ...(await openSource(path)) })
-      const table = new PieceTable()
+      const table = new RecordTable()
       for (const { path, handle } of files)
         await table.addFile({ path, fd: handle.fd }, linesOf({ path, handle }), chunk)
       if (table.count === 0 && chunk !== undefined) {
@@ -42,7 +42,7 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
       }
       const name = paths.length === 1 ? paths[0]! : '-'
       let number = 0
-      const { order, from, markAfter } = await documentOrder(table.count, checked, context)
+      const { order, from, markAfter } = await shuffleOrder(table.count, checked, context)
       let next = from
       for await (const pieces of table.inOrder(order, context.signal, 1, from)) {
         next += pieces.pieces.length
@@ -57,7 +57,7 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
 }
 
 /** Lines end at LF alone, as everywhere here; the LF is no part of them. */
-function linesOf(file: OpenFile): PieceWalk {
+function linesOf(file: OpenFile): RecordWalk {
   return async visit => {
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
     let start = 0
@@ -77,7 +77,7 @@ function linesOf(file: OpenFile): PieceWalk {
   }
 }
 
-function lineBatch({ bytes, byteLengths, pieces }: PieceBatch, number: number, source: string): LineBatch {
+function lineBatch({ bytes, byteLengths, pieces }: RecordBatch, number: number, source: string): LineBatch {
   const starts = new Uint32Array(pieces.length)
   const ends = new Uint32Array(pieces.length)
   let at = 0

@@ -5,15 +5,15 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { checkTokenizer, readPackedManifest } from '../files/manifest.js'
+import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block.js'
 import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
-import { checkTokenizer, readPackedManifest } from './manifest.js'
-import { openPackedFile, type PackedFile } from './packed-file.js'
-import { parseOptions } from './parse-options.js'
-import { type SourceStage, source } from './stage.js'
-import { inTurns } from './turns.js'
+import { type SourceStage, source } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
+import { runInSlices } from './stream/time-slices.js'
 
 export const shuffleSamplesOptions = z
   .strictObject({
@@ -120,7 +120,7 @@ async function* samples(
   const epochs = options.epochs === 'endless' ? Number.POSITIVE_INFINITY : options.epochs
   for (let number = 0; epoch < epochs; epoch++, skip = 0) {
     const ordering = sampleOrderSlices({ kind: options.shuffle, length: count, seed: options.seed, epoch })
-    const order = await inTurns(ordering, signal)
+    const order = await runInSlices(ordering, signal)
     const share = shardOf(order, { skip, rank: options.rank, worldSize: world_size, dropLast: true })
     for (let place = 0; place + batch_size <= share.length; place += batch_size) {
       const tokens = new Int32Array(batch_size * block)
@@ -169,6 +169,6 @@ async function checkPackedWith(tokenizerPath: string | undefined, file: PackedFi
   const manifest = await readPackedManifest(file.path, file.header)
   if (manifest === undefined) return
   // Few runs get here; the others need not load the tokenizer's code.
-  const { tokenizerReference } = await import('./tokenizer-file.js')
+  const { tokenizerReference } = await import('../workers/tokenizer/load-tokenizer.js')
   checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
 }

@@ -8,8 +8,8 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { LineBatch } from '../formats/batches.js'
 import { LineSplitter } from '../formats/jsonl.js'
-import { parseOptions } from './parse-options.js'
-import { type TransformStage, transform } from './stage.js'
+import { type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const BATCH_CHARACTERS = 1 << 19
 

@@ -8,15 +8,21 @@ import type { DocumentBatch, TokenArray, TokenBatch } from '../formats/batches.j
 import { recordAt } from '../formats/extract.js'
 import type { TokenBytes } from '../formats/pbin.js'
 import type { LengthFit } from '../tokenizer/fit-length.js'
-import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
-import { inOrder } from './in-order.js'
-import { leaveOutPoison, type Poison } from './leave-out-poison.js'
-import { parseOptions } from './parse-options.js'
-import { type StageContext, type TransformStage, transform } from './stage.js'
-import { lengthsIn, type Slot, SlotPool, tokensIn } from './token-slot.js'
-import type { TokenizeReply, TokenizeTask } from './tokenize-worker.js'
-import { askForTokenizer, slownessNote, tokenizerSetup } from './tokenizer-setup.js'
-import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
+import { inOrder } from '../workers/in-order.js'
+import { type Poison, runWithoutPoison } from '../workers/poison-records.js'
+import { lengthsIn, type SharedBatch, SharedBatchPool, tokensIn } from '../workers/tokenizer/shared-batch.js'
+import type { TokenizeReply, TokenizeTask } from '../workers/tokenizer/tokenize-worker.js'
+import { askForTokenizer, slownessNote, tokenizerSetup } from '../workers/tokenizer/tokenizer-setup.js'
+import { defaultWorkers, openWorkers, type Workers } from '../workers/worker-pool.js'
+import {
+  checkFaultOptions,
+  FaultHandler,
+  faultOptions,
+  faultOptionsMessage,
+  withFaultHandler,
+} from './stream/fault-handler.js'
+import { type StageContext, type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const side = z.enum(['left', 'right'])
 
@@ -53,7 +59,7 @@ export const tokenizeBatchesOptions = z
 export type TokenizeBatchesOptions = z.input<typeof tokenizeBatchesOptions>
 type Checked = z.output<typeof tokenizeBatchesOptions>
 
-const WORKER = new URL('./tokenize-worker.js', import.meta.url)
+const WORKER = new URL('../workers/tokenizer/tokenize-worker.js', import.meta.url)
 
 /** @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH, DOCUMENT_EMPTY, TOKEN_TOO_WIDE, WORKER_DIED, WORKER_HUNG */
 export function tokenizeBatches(
@@ -71,7 +77,7 @@ export function tokenizeBatches(
 interface Encoded {
   readonly batch: DocumentBatch
   readonly reply: TokenizeReply
-  readonly slot: Slot
+  readonly slot: SharedBatch
   readonly poison: readonly Poison[]
 }
 
@@ -88,11 +94,11 @@ async function* tokenized(
     padToken: options.fit_length?.pad_token,
   })
   const workers = openWorkers({ file, workers: size, setup })
-  const slots = new SlotPool()
+  const slots = new SharedBatchPool()
   const { fit_length: length } = options
   try {
-    const { identity, how, padId, ...facts } = await askForTokenizer(workers, setup)
-    const note = slownessNote(how)
+    const { identity, engineInfo, padId, ...facts } = await askForTokenizer(workers, setup)
+    const note = slownessNote(engineInfo)
     if (note !== undefined) context.note(note)
     const tokenBytes = options.token_bytes ?? facts.tokenBytes
     const fit = length && lengthFit(length, padId)
@@ -136,13 +142,13 @@ const FILLED_TOKENS = 1 << 20
 const documentsAtOnce = (maxLength: number): number => Math.max(1, Math.floor(FILLED_TOKENS / Math.max(1, maxLength)))
 
 /** Batches of at most so many documents: filled, a batch of short texts would take any amount of memory. */
-async function* inPieces(input: AsyncIterable<DocumentBatch>, most: number): AsyncGenerator<DocumentBatch> {
+async function* inPieces(input: AsyncIterable<DocumentBatch>, maxDocuments: number): AsyncGenerator<DocumentBatch> {
   let number = 0
   for await (const batch of input) {
     const documents = batch.offsets.length - 1
     // At least one: what stands behind an empty batch is a mark's matter too.
-    for (let first = 0; first === 0 || first < documents; first += most) {
-      const end = Math.min(documents, first + most)
+    for (let first = 0; first === 0 || first < documents; first += maxDocuments) {
+      const end = Math.min(documents, first + maxDocuments)
       // A mark stands behind the last piece only.
       const mark = end === documents ? batch.mark : undefined
       yield { ...documentsOf(batch, first, end), number: number++, mark }
@@ -173,14 +179,14 @@ async function encode(
   batch: DocumentBatch,
   fit: LengthFit | undefined,
   workers: Workers,
-  slots: SlotPool,
+  slots: SharedBatchPool,
 ): Promise<Encoded> {
   const where = { file: batch.origin.source, line: batch.origin.firstLine }
-  let slot: Slot
-  const { reply, poison } = await leaveOutPoison<TokenizeReply>(care => {
+  let slot: SharedBatch
+  const { reply, poison } = await runWithoutPoison<TokenizeReply>(retry => {
     // Never that of an attempt before: its worker may not have ended yet.
     slot = slots.fill(batch)
-    return workers.run('default', { slot, fit, care } satisfies TokenizeTask)
+    return workers.run('default', { slot, fit, retry } satisfies TokenizeTask)
   }, where)
   return { batch, slot: slot!, reply, poison }
 }
@@ -190,7 +196,7 @@ const WIDTHS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const
 /** Copies a reply's tokens out of its slot, at their width. */
 function tokensOf(
   { overflow, tokenCount, maxId }: TokenizeReply,
-  slot: Slot,
+  slot: SharedBatch,
   width: TokenBytes,
   file: string,
 ): TokenArray {

@@ -5,6 +5,8 @@
 import { MessageChannel } from 'node:worker_threads'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import type { AppendFile } from '../files/append-file.js'
+import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
 import { toTokenizerJson } from '../tokenizer/train/tokenizer-file.js'
@@ -16,15 +18,13 @@ import {
   WordCounts,
   type WordCountsData,
 } from '../tokenizer/train/word-counts.js'
-import type { AppendFile } from './append-file.js'
-import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } from './faults.js'
-import { inOrder } from './in-order.js'
-import { type Care, leaveOutPoison, type Poison } from './leave-out-poison.js'
-import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
-import { parseOptions } from './parse-options.js'
-import { type SinkStage, type StageContext, sink } from './stage.js'
-import type { CountTask, MergeTask } from './tokenizer-training-worker.js'
-import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
+import { inOrder } from '../workers/in-order.js'
+import { type Poison, type RetryMode, runWithoutPoison } from '../workers/poison-records.js'
+import type { CountTask, MergeTask } from '../workers/tokenizer/train-tokenizer-worker.js'
+import { defaultWorkers, openWorkers, type Workers } from '../workers/worker-pool.js'
+import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } from './stream/fault-handler.js'
+import { type SinkStage, type StageContext, sink } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const trainTokenizerOptions = z
   .strictObject({
@@ -45,7 +45,7 @@ export const trainTokenizerOptions = z
 export type TrainTokenizerOptions = z.input<typeof trainTokenizerOptions>
 type Checked = z.output<typeof trainTokenizerOptions>
 
-const WORKER = new URL('./tokenizer-training-worker.js', import.meta.url)
+const WORKER = new URL('../workers/tokenizer/train-tokenizer-worker.js', import.meta.url)
 
 /** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL without any text */
 export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {
@@ -64,7 +64,7 @@ export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WOR
           })
         }
         context.count('words', words.counts.length)
-        const { reply: trained } = await leaveOutPoison(() => merged(words, checked, workers, context))
+        const { reply: trained } = await runWithoutPoison(() => merged(words, checked, workers, context))
         await file.write(Buffer.from(toTokenizerJson(trained)))
         await faults.finish()
       } finally {
@@ -72,7 +72,7 @@ export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WOR
         await workers.close()
       }
     }
-    return writeWhole(checked.path, checked.if_exists, write, context.journal?.claims)
+    return writeWhole(checked.path, checked.if_exists, write, context.journal?.reservations)
   })
 }
 
@@ -86,9 +86,9 @@ function counter(workers: Workers): (batch: DocumentBatch) => Promise<CountedBat
   return async batch => {
     const { bytes, offsets, origin } = batch
     const where = { file: origin.source, line: origin.firstLine }
-    const run = (care: Care): Promise<WordCountsData> =>
-      workers.run('countBatch', { bytes, offsets, care } satisfies CountTask)
-    return { batch, ...(await leaveOutPoison(run, where)) }
+    const run = (retry: RetryMode): Promise<WordCountsData> =>
+      workers.run('countBatch', { bytes, offsets, retry } satisfies CountTask)
+    return { batch, ...(await runWithoutPoison(run, where)) }
   }
 }
 

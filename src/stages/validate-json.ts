@@ -7,9 +7,15 @@ import type { LineBatch } from '../formats/batches.js'
 import { recordAt } from '../formats/extract.js'
 import { scanLine } from '../formats/json-scan.js'
 import { withoutLines } from '../formats/jsonl.js'
-import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage, withFaultHandler } from './faults.js'
-import { parseOptions } from './parse-options.js'
-import { type TransformStage, transform } from './stage.js'
+import {
+  checkFaultOptions,
+  FaultHandler,
+  faultOptions,
+  faultOptionsMessage,
+  withFaultHandler,
+} from './stream/fault-handler.js'
+import { type TransformStage, transform } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const validateJsonOptions = z.strictObject({ ...faultOptions }).refine(checkFaultOptions, faultOptionsMessage)
 export type ValidateJsonOptions = z.input<typeof validateJsonOptions>

@@ -3,16 +3,16 @@
  * writes. Memory does not grow with the number of lines. Whole or absent, with a manifest beside it.
  */
 import * as z from 'zod'
+import { cachedFingerprint, type FileFingerprint } from '../files/file-fingerprint.js'
+import { writeIndexManifest } from '../files/manifest.js'
+import { ifExistsOption, type OutputFile, type OutputReservations, writeWhole } from '../files/output-file.js'
+import { openSource } from '../files/source-file.js'
 import type { LinePlaces } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'
 import type { PicklerState } from '../formats/pickle.js'
-import { writeIndexManifest } from './manifest.js'
-import { ifExistsOption, type OutputClaims, type OutputFile, writeWhole } from './output-file.js'
-import { parseOptions } from './parse-options.js'
-import { openSource } from './source-file.js'
-import { identifyOnce, type SourceIdentity } from './source-identity.js'
-import { type SinkStage, sink } from './stage.js'
+import { type SinkStage, sink } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const writeIndexOptions = z.strictObject({
   path: z.string().min(1).describe('the .idx file to write'),
@@ -24,8 +24,8 @@ export type WriteIndexOptions = z.input<typeof writeIndexOptions>
 export function writeIndex(options: WriteIndexOptions): SinkStage<LinePlaces> {
   const { path, if_exists } = parseOptions(writeIndexOptions, options, 'write-index')
   return sink('write-index', (input, context) => {
-    const claims = context.journal?.claims
-    return writeWhole(path, if_exists, file => writeEntries(input, file, claims), claims)
+    const reservations = context.journal?.reservations
+    return writeWhole(path, if_exists, file => writeEntries(input, file, reservations), reservations)
   })
 }
 
@@ -45,7 +45,7 @@ interface IndexState extends Indexed {
 async function writeEntries(
   input: AsyncIterable<LinePlaces>,
   file: OutputFile,
-  claims: OutputClaims | undefined,
+  reservations: OutputReservations | undefined,
 ): Promise<void> {
   const left = file.resumedState as IndexState | undefined
   const writer = new IndexWriter(left && { ...left.pickler, frame: await file.resumedTail() })
@@ -79,16 +79,16 @@ async function writeEntries(
     records: indexed.records,
     ...(source === undefined ? {} : { source }),
   }
-  await writeIndexManifest(file.path, manifest, claims)
+  await writeIndexManifest(file.path, manifest, reservations)
 }
 
 /** The file that the lines came from, where its bytes are the ones that the index counts. */
-async function sourceOf({ records, end, source }: Indexed): Promise<SourceIdentity | undefined> {
+async function sourceOf({ records, end, source }: Indexed): Promise<FileFingerprint | undefined> {
   if (records === 0 || source === '-') return undefined
   const { handle, stats } = await openSource(source)
   try {
     const isCovered = stats.isFile() && end <= stats.size && stats.size <= end + 1
-    return isCovered ? await identifyOnce({ path: source, handle }, stats) : undefined
+    return isCovered ? await cachedFingerprint({ path: source, handle }, stats) : undefined
   } finally {
     await handle.close()
   }

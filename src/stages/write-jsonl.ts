@@ -1,9 +1,9 @@
 /** Documents -> a JSONL file, one `{"text": ...}` a line; whole or absent. */
 import * as z from 'zod'
+import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { DocumentBatch } from '../formats/batches.js'
-import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
-import { parseOptions } from './parse-options.js'
-import { type SinkStage, sink } from './stage.js'
+import { type SinkStage, sink } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const writeJsonlOptions = z.strictObject({
   path: z.string().min(1).describe('the file to write'),
@@ -28,6 +28,6 @@ export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch>
         await file.mark(mark)
       }
     }
-    return writeWhole(path, if_exists, write, context.journal?.claims)
+    return writeWhole(path, if_exists, write, context.journal?.reservations)
   })
 }

@@ -1,9 +1,9 @@
 /** Lines -> a file of lines, each ended by a line feed, otherwise byte for byte as they came; whole or absent. */
 import * as z from 'zod'
+import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { LineBatch } from '../formats/batches.js'
-import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
-import { parseOptions } from './parse-options.js'
-import { type SinkStage, sink } from './stage.js'
+import { type SinkStage, sink } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 const LF = 10
 
@@ -23,7 +23,7 @@ export function writeLines(options: WriteLinesOptions): SinkStage<LineBatch> {
         await file.mark(batch.mark)
       }
     }
-    return writeWhole(path, if_exists, write, context.journal?.claims)
+    return writeWhole(path, if_exists, write, context.journal?.reservations)
   })
 }
 

@@ -6,14 +6,14 @@
 import { endianness } from 'node:os'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { writePackedManifest } from '../files/manifest.js'
+import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListPickler, type PicklerState } from '../formats/pickle.js'
-import { writePackedManifest } from './manifest.js'
-import { ifExistsOption, type OutputFile, writeWhole } from './output-file.js'
-import { parseOptions } from './parse-options.js'
-import { type SinkStage, type StageContext, sink } from './stage.js'
+import { type SinkStage, type StageContext, sink } from './stream/stage.js'
+import { parseOptions } from './stream/stage-options.js'
 
 export const writePbinOptions = z.strictObject({
   path: z.string().min(1).describe('the .pbin file to write'),
@@ -28,7 +28,7 @@ export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   const { path, if_exists } = parseOptions(writePbinOptions, options, 'write-pbin')
   return sink('write-pbin', (input, context) => {
     const write = (file: OutputFile): Promise<void> => writePacked(input, file, context)
-    return writeWhole(path, if_exists, write, context.journal?.claims)
+    return writeWhole(path, if_exists, write, context.journal?.reservations)
   })
 }
 
@@ -87,7 +87,7 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
     tokens: dataBytes / tokenBytes,
     ...(tokenizer === undefined ? {} : { tokenizer }),
   }
-  await writePackedManifest(file.path, manifest, context.journal?.claims)
+  await writePackedManifest(file.path, manifest, context.journal?.reservations)
 }
 
 /** Files the places of a batch's documents. @throws TOKENIZER_MISMATCH */

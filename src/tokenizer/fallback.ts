@@ -3,10 +3,10 @@
  * `@huggingface/tokenizers`, loaded only then: some hundred times slower, and `how` says why.
  */
 import { PenstockError } from '../errors.js'
-import type { Surroundings } from './fit-length.js'
-import { type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
-import { section } from './tokenizer-fields.js'
-import { parsedSource, type TokenizerSource } from './tokenizer-json.js'
+import { section } from './file/tokenizer-fields.js'
+import { parsedSource, type TokenizerSource } from './file/tokenizer-json.js'
+import type { TemplateTokens } from './fit-length.js'
+import { type EngineInfo, type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
 
 /** What we use of the class `Tokenizer` of `@huggingface/tokenizers`. */
 interface HuggingFaceTokenizer {
@@ -51,23 +51,31 @@ async function loadHuggingFace(json: TokenizerSource): Promise<HuggingFaceTokeni
 class FallbackTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly totalSize: number
-  readonly how: { readonly fast: boolean; readonly why: string }
-  readonly around: Surroundings
+  readonly engineInfo: EngineInfo
+  readonly templateTokens: TemplateTokens
   private readonly library: HuggingFaceTokenizer
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
   constructor(library: HuggingFaceTokenizer, why: string) {
     this.library = library
-    this.how = { fast: false, why: `by @huggingface/tokenizers, because ${why}` }
+    this.engineInfo = { fast: false, why: `by @huggingface/tokenizers, because ${why}` }
     this.vocabSize = library.get_vocab(false).size
     let highest = -1
     for (const id of library.get_vocab(true).values()) highest = Math.max(highest, id)
     this.totalSize = highest + 1
-    this.around = this.findSurroundings()
+    this.templateTokens = this.findTemplateTokens()
+  }
+
+  get how(): EngineInfo {
+    return this.engineInfo
+  }
+
+  get around(): TemplateTokens {
+    return this.templateTokens
   }
 
   /** The library does not tell: what an empty text has is around every text, and a text shows where it goes. */
-  private findSurroundings(): Surroundings {
+  private findTemplateTokens(): TemplateTokens {
     const empty = this.encode('')
     const some = this.encode('a')
     const differs = empty.findIndex((id, at) => id !== some[at])

@@ -17,13 +17,13 @@ export interface LengthFit {
 }
 
 /** How many tokens the post-processor puts before and behind every text. */
-export interface Surroundings {
+export interface TemplateTokens {
   readonly before: number
   readonly after: number
 }
 
 /** The length of a document of `count` tokens once it fits. */
-export function fittedLength(count: number, fit: LengthFit, { before, after }: Surroundings): number {
+export function fittedLength(count: number, fit: LengthFit, { before, after }: TemplateTokens): number {
   // Where not even the surroundings have room, the Hugging Face library cuts nothing.
   const isCut = fit.truncate !== undefined && count > fit.maxLength && before + after <= fit.maxLength
   const cut = isCut ? fit.maxLength : count
@@ -36,7 +36,7 @@ export function writeFitted(
   target: TokenArray,
   at: number,
   fit: LengthFit,
-  around: Surroundings,
+  around: TemplateTokens,
 ): number {
   const end = at + fittedLength(document.length, fit, around)
   const kept = Math.min(document.length, end - at)

@@ -1,6 +1,12 @@
 /** The public surface of `penstock/tokenizer`: no `node:` module behind it, so that it works in a browser bundle. */
 export { loadAnyTokenizer } from './fallback.js'
-export { compileKernel, type KernelSource, supportsKernel } from './kernel.js'
-export { createLineKernel, explainLine, LINE_STATUSES, type LineKernel, type ScannedLines } from './line-kernel.js'
-export { createPackKernel, type PackedLines, type PackKernel, type PackKernelOptions } from './pack-kernel.js'
-export { type LoadOptions, loadSentencePiece, loadTokenizer, type Tokenizer } from './tokenizer.js'
+export { compileKernel, type KernelSource, supportsKernel } from './kernel/kernel-engine.js'
+export {
+  createLineKernel,
+  explainLine,
+  LINE_STATUSES,
+  type LineKernel,
+  type ScannedLines,
+} from './kernel/scan-lines.js'
+export { createPackKernel, type PackedLines, type PackKernel, type PackKernelOptions } from './pack-lines.js'
+export { type EngineInfo, type LoadOptions, loadSentencePiece, loadTokenizer, type Tokenizer } from './tokenizer.js'

@@ -3,23 +3,32 @@
  * method: that of the Hugging Face tokenizer of the same file, called with add_special_tokens.
  */
 import { PenstockError } from '../errors.js'
-import { type AddedToken, AddedTokenFinder } from './added-tokens.js'
-import { createEngine, type Engine, type HostRules } from './engine.js'
-import type { Surroundings } from './fit-length.js'
-import { KernelEngine, type KernelSource, whyNoKernel } from './kernel.js'
-import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './normalize.js'
-import { readSentencePiecePlan } from './sentencepiece.js'
-import { readPlan, type TokenizerPlan, type TokenizerSource } from './tokenizer-json.js'
+import { createEngine, type Engine, type HostRules } from './engine/engine.js'
+import { readSentencePiecePlan } from './file/sentencepiece.js'
+import { readPlan, type TokenizerPlan, type TokenizerSource } from './file/tokenizer-json.js'
+import type { TemplateTokens } from './fit-length.js'
+import { KernelEngine, type KernelSource, whyNoKernel } from './kernel/kernel-engine.js'
+import { type AddedToken, AddedTokenFinder } from './steps/added-tokens.js'
+import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './steps/normalize.js'
+
+/** Which engine encodes: our own (`fast`) or a third-party library, and why. */
+export interface EngineInfo {
+  readonly fast: boolean
+  readonly why: string
+}
 
 export interface Tokenizer {
   /** Tokens of the model, without added ones: what the reference system calls the vocabulary's size. */
   readonly vocabSize: number
   /** Highest id + 1, added tokens included. */
   readonly totalSize: number
-  /** Whether our own engine encodes, and which; or why another library has to. */
-  readonly how: { readonly fast: boolean; readonly why: string }
-  /** Tokens that `encode` puts around every text. */
-  readonly around: Surroundings
+  readonly engineInfo: EngineInfo
+  /** @deprecated use `engineInfo` */
+  readonly how: EngineInfo
+  /** Numbers of tokens that `encode` adds before and after every text. */
+  readonly templateTokens: TemplateTokens
+  /** @deprecated use `templateTokens` */
+  readonly around: TemplateTokens
   idOf(token: string): number | undefined
   /** Lone surrogates count as U+FFFD. */
   encode(text: string): Uint32Array
@@ -34,13 +43,13 @@ export interface Tokenizer {
 const SLACK = 64
 
 /** Characters that all added tokens together may become, step by step, and so many more for each of theirs. */
-const [MOST_NORMALIZED, MOST_TIMES] = [1 << 20, 16]
+const [MAX_NORMALIZED, MAX_TIMES] = [1 << 20, 16]
 
 export class FastTokenizer implements Tokenizer {
   readonly vocabSize: number
   readonly totalSize: number
-  readonly how: { readonly fast: boolean; readonly why: string }
-  readonly around: Surroundings
+  readonly engineInfo: EngineInfo
+  readonly templateTokens: TemplateTokens
   readonly plan: TokenizerPlan
   readonly engine: Engine
   /** What each added token is looked for as. */
@@ -56,10 +65,10 @@ export class FastTokenizer implements Tokenizer {
   constructor(plan: TokenizerPlan, engine: Engine, why: string) {
     this.plan = plan
     this.engine = engine
-    this.how = { fast: true, why }
+    this.engineInfo = { fast: true, why }
     this.vocabSize = plan.vocabulary.size
     this.totalSize = plan.totalSize
-    this.around = { before: plan.before.length, after: plan.after.length }
+    this.templateTokens = { before: plan.before.length, after: plan.after.length }
     this.specialIds = new Set(plan.addedTokens.filter(token => token.special).map(token => token.id))
     this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
     this.searched = searchedContents(plan)
@@ -69,6 +78,14 @@ export class FastTokenizer implements Tokenizer {
       token => this.searched.get(token)!,
     )
     engine.setHostRules(this.hostRules(engine.setTemplate(plan.before, plan.after)))
+  }
+
+  get how(): EngineInfo {
+    return this.engineInfo
+  }
+
+  get around(): TemplateTokens {
+    return this.templateTokens
   }
 
   idOf(token: string): number | undefined {
@@ -227,7 +244,7 @@ export class FastTokenizer implements Tokenizer {
 /** @throws TOKENIZER_INVALID for a normalizer that makes them grow without end */
 function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<AddedToken, string> {
   const steps = normalizer.filter(step => step.kind !== 'map')
-  let room = addedTokens.reduce((sum, { content }) => sum + MOST_TIMES * content.length, MOST_NORMALIZED)
+  let room = addedTokens.reduce((sum, { content }) => sum + MAX_TIMES * content.length, MAX_NORMALIZED)
   const searched = ({ content, normalized }: AddedToken): string => {
     if (!normalized) return content
     return steps.reduce((text, step) => {

@@ -15,7 +15,7 @@ import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
-import { changing, makeFolder, removeFolder, syncFile, syncFolder } from './durable.js'
+import { changing, makeFolder, removeFolder, syncFile, syncFolder } from '../files/durable.js'
 import type { Engine } from './engine.js'
 import { trainingSchemas } from './options.js'
 
@@ -53,7 +53,6 @@ const stateSchema = z.strictObject({
   files: z.record(z.string(), z.strictObject({ bytes: count, sha256: digest })),
 })
 
-export type TokenizerReference = z.output<typeof tokenizerSchema>
 export type CheckpointState = z.output<typeof stateSchema>
 
 export interface Checkpoint {
@@ -73,13 +72,13 @@ export type Resume = 'latest' | { readonly path: string }
 export async function saveCheckpoint(
   folder: string,
   keep: number | null,
-  engine: Pick<Engine, 'leads' | 'saveState'>,
+  engine: Pick<Engine, 'isPrimary' | 'saveState'>,
   state: Omit<CheckpointState, 'version' | 'files'>,
 ): Promise<string> {
   const name = `step-${String(state.step).padStart(6, '0')}`
   const partial = join(folder, `.${name}.partial`)
   const path = join(folder, name)
-  if (!engine.leads) {
+  if (!engine.isPrimary) {
     await engine.saveState(partial)
     return path
   }

@@ -53,7 +53,7 @@ export interface Engine {
   /** Floating-point operations a second that the devices can do together; undefined where that is not known. */
   readonly peakFlops?: number | undefined
   /** Whether this process writes the files of the run; others only take part in the engine's own writing. */
-  readonly leads: boolean
+  readonly isPrimary: boolean
   /**
    * Ends the run of all processes that train together, after the steps under way: the next one is skipped. Undefined
    * where this process trains alone.
@@ -63,7 +63,7 @@ export interface Engine {
    * Proves that all processes that train together were told the same.
    * @throws WORLD_MISMATCH
    */
-  agree(facts: Readonly<Record<string, string | number>>): Promise<void>
+  assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void>
   /**
    * One update of the weights from the gradient averaged over all counted targets of the micro batches.
    * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED
@@ -169,11 +169,11 @@ function pickRows(batch: TrainingBatch, rows: readonly number[]): TrainingBatch 
 }
 
 /** Parts of at most so many rows; views of the same memory. */
-export function cutRows(batch: TrainingBatch, most: number): TrainingBatch[] {
+export function cutRows(batch: TrainingBatch, maxRows: number): TrainingBatch[] {
   const { inputs, targets, rows, columns } = batch
-  if (rows <= most) return [batch]
-  return Array.from({ length: Math.ceil(rows / most) }, (_, part) => {
-    const [from, to] = [part * most, Math.min(rows, (part + 1) * most)]
+  if (rows <= maxRows) return [batch]
+  return Array.from({ length: Math.ceil(rows / maxRows) }, (_, part) => {
+    const [from, to] = [part * maxRows, Math.min(rows, (part + 1) * maxRows)]
     const cut = (ids: Int32Array): Int32Array => ids.subarray(from * columns, to * columns)
     return { inputs: cut(inputs), targets: cut(targets), rows: to - from, columns }
   })

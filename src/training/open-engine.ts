@@ -1,6 +1,7 @@
 /** Opens the engine that a training definition names. The engines' own code is loaded only then: it is big. */
 import { availableParallelism } from 'node:os'
-import { openCheckpoint, type TokenizerReference } from './checkpoint.js'
+import type { TokenizerReference } from '../formats/batches.js'
+import { openCheckpoint } from './checkpoint.js'
 import type { Engine } from './engine.js'
 import { type BackendName, type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
 import { parameterCount } from './weights.js'
@@ -35,7 +36,7 @@ export async function settleBackend(
   if (recorded?.engine === 'tfjs' && recorded.backend !== 'auto') {
     return { backend: recorded.backend, reason: 'the checkpoint was made with it' }
   }
-  const { chooseBackend } = await import('./choose-backend.js')
+  const { chooseBackend } = await import('./tfjs/choose-backend.js')
   return chooseBackend()
 }
 

@@ -4,13 +4,21 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import { once } from './once.js'
+
+/** A value made on first use: commands that do not need it start without it. */
+export function lazy<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
+}
 
 const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
 export type ParameterGroup = (typeof parameterGroups)[number]
 
 /** Made when they are first asked for: commands that do not train have no use for hundreds of schemas. */
-export const trainingSchemas = once(() => {
+export const trainingSchemas = lazy(() => {
   const positive = z.int().positive()
   const share = z.number().min(0).max(1)
 

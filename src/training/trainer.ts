@@ -4,23 +4,16 @@
  * A checkpoint holds the cursor of the last batch trained on, so a resumed run sees exactly the batches that are left.
  */
 import { PenstockError } from '../errors.js'
-import type { SampleBatch, SampleCursor } from '../formats/batches.js'
-import { digestOfDefinition, requireSameData, requireSameModel, requireSamplesFit } from './agreement.js'
-import {
-  type Checkpoint,
-  findStart,
-  type Resume,
-  saveCheckpoint,
-  type TokenizerReference,
-  tidyUp,
-} from './checkpoint.js'
+import type { SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
+import { type Checkpoint, findStart, type Resume, saveCheckpoint, tidyUp } from './checkpoint.js'
+import { digestOfDefinition, requireSameData, requireSameModel, requireSamplesFit } from './compatibility.js'
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
-import { Pace } from './pace.js'
 import { stepsOf } from './run-length.js'
 import { learningRateAt } from './schedule.js'
+import { Throughput } from './throughput.js'
 import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
 import { flopsPerToken } from './weights.js'
 
@@ -53,7 +46,7 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   if (checkpoint !== undefined) {
     requireSameModel(setup.model, checkpoint)
     await setup.engine.loadState(checkpoint.path)
-    if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.leads) {
+    if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.isPrimary) {
       await tidyUp(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
     }
     onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
@@ -73,7 +66,7 @@ interface StepInFlight {
 
 export class Trainer {
   readonly #setup: TrainerSetup
-  readonly #pace = new Pace()
+  readonly #pace = new Throughput()
   #step: number
   #totalSteps: number | undefined
   #consumedTokens: number
@@ -179,7 +172,7 @@ export class Trainer {
     const { training, engine, model } = this.#setup
     const totalSteps = stepsOf(training, model.sequence_length, cursor.sampleCount)
     const definition = digestOfDefinition(training, model)
-    await engine.agree({ ...cursor, totalSteps, step: this.#step, definition })
+    await engine.assertSameOnAllRanks({ ...cursor, totalSteps, step: this.#step, definition })
     this.#totalSteps = totalSteps
     if (this.#step === 0 && training.evaluation?.at_start) {
       await this.#evaluate()
@@ -302,7 +295,7 @@ export class Trainer {
     const { loss, tokens } = await heldOutLoss(engine, heldOut(), limit, heldOutMask)
     this.#heldOut = { step: this.#step, loss }
     this.#emit({ kind: 'evaluation', step: this.#step, loss, tokens, durationMs: performance.now() - startedAt })
-    this.#pace.leaveOut(startedAt)
+    this.#pace.exclude(startedAt)
   }
 
   async #save(): Promise<void> {
@@ -323,7 +316,7 @@ export class Trainer {
     })
     this.#saved = { step: this.#step, path }
     this.#emit({ kind: 'checkpoint', step: this.#step, path, durationMs: performance.now() - startedAt })
-    this.#pace.leaveOut(startedAt)
+    this.#pace.exclude(startedAt)
   }
 
   #emit(event: TrainingEvent): void {

@@ -3,8 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
-import { hangsAtLoad } from '../stages/hostile-files.js'
 import { temporaryFolder } from '../stages/support.js'
+import { hangsAtLoad } from '../workers/tokenizer/hostile-files.js'
 import { penstock } from './support.js'
 
 const folder = temporaryFolder()

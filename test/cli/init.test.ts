@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { writeStart } from '#src/cli/init-definition'
+import { writeStarterDefinition } from '#src/cli/actions/init'
 import { checkDefinition } from '#src/pipelines/check'
 import { readDefinition } from '#src/pipelines/read-definition'
 import { checkMonitoring } from '#src/pipelines/sinks'
@@ -31,7 +31,7 @@ describe('init', () => {
         source,
         lines(50, () => record),
       )
-      expect(await writeStart(source, output, {})).toContain('.meta["the body"]')
+      expect(await writeStarterDefinition(source, output, {})).toContain('.meta["the body"]')
       const stages = stagesOf(output)
       expect(Object.keys(stages)).toContain('train-tokenizer')
       expect(stages['extract-text']).toMatchObject({ field: '.meta["the body"]', faulty: 'fail' })
@@ -47,7 +47,7 @@ describe('init', () => {
         source,
         lines(count, index => ({ id: `${index}`, text: text(index) })),
       )
-      await writeStart(source, output, {})
+      await writeStarterDefinition(source, output, {})
       const { 'feed-trainer': trainer, 'shuffle-samples': samples } = stagesOf(output)
       // A token for five bytes, as whole words would make.
       const tokens = (count * text(0).length) / 5
@@ -64,7 +64,7 @@ describe('init', () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
       writeFileSync(source, `${lines(10, () => ({ text: 'words' }))}[1, 2]\n{"text": 3}\n`)
-      await writeStart(source, output, { tokenizer: 'my/tokenizer.json' })
+      await writeStarterDefinition(source, output, { tokenizer: 'my/tokenizer.json' })
       const stages = stagesOf(output)
       expect(stages['train-tokenizer']).toBeUndefined()
       expect(stages['tokenize-batches']).toMatchObject({ tokenizer: 'my/tokenizer.json', faulty: 'quarantine' })
@@ -75,7 +75,7 @@ describe('init', () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl.gz'), join(folder, 'a.yaml')]
       writeFileSync(source, gzipSync(lines(5000, index => ({ n: index, text: `words ${'more '.repeat(50)}` }))))
-      await writeStart(source, output, {})
+      await writeStarterDefinition(source, output, {})
       expect(stagesOf(output)['extract-text']).toMatchObject({ field: '.text' })
     })
   })
@@ -88,7 +88,7 @@ describe('init', () => {
       writeFileSync(at('good.jsonl'), '{"text":"a"}\n')
       writeFileSync(at('taken.yaml'), 'mine')
       const failure = (source: string, output: string) =>
-        writeStart(at(source), at(output), {}).catch(error => error.code)
+        writeStarterDefinition(at(source), at(output), {}).catch(error => error.code)
       expect(await failure('none.jsonl', 'a.yaml')).toBe('FILE_MISSING')
       expect(await failure('numbers.jsonl', 'a.yaml')).toBe('JSON_INVALID')
       expect(await failure('textless.jsonl', 'a.yaml')).toBe('FIELD_MISSING')

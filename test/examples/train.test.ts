@@ -21,7 +21,7 @@ beforeAll(async () => {
 
 it('the example of the tokenizer reads the first texts and no more', async () => {
   const tokenizer = await openTokenizer(at('tokenizer.json'))
-  expect(tokenizer.how.why).toMatch(/WebAssembly/)
+  expect(tokenizer.engineInfo.why).toMatch(/WebAssembly/)
   expect(await firstTexts(at('corpus.pbin'), tokenizer, 2)).toEqual(['line 0 of a few', 'line 1 of a few'])
 })
 

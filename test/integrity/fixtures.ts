@@ -54,7 +54,7 @@ export async function makeCheckpoint(folder: string): Promise<string> {
   return saveCheckpoint(
     folder,
     2,
-    { leads: true, saveState },
+    { isPrimary: true, saveState },
     {
       step: 3,
       totalSteps: 4,

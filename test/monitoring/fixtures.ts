@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { RunEvent, RunInfo } from '#src/monitoring/run-event'
-import type { MetricSink } from '#src/monitoring/sink'
-import type { StageStats } from '#src/stages/stage'
+import type { MetricSink } from '#src/monitoring/sinks/sink'
+import type { StageStats } from '#src/stages/stream/stage'
 
 /** The interpreter of the environment that `node scripts/setup-python.mjs peers` makes; undefined where it was not run. */
 export function peersPython(): string | undefined {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { FlowMeter } from '#src/monitoring/flow'
-import type { StageStats } from '#src/stages/stage'
+import type { StageStats } from '#src/stages/stream/stage'
 import { stageStats } from './fixtures.js'
 
 const snapshot = (elapsedMs: number, ...stages: Partial<StageStats>[]) => ({

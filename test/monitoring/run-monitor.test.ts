@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { RunEvent, StageCounts } from '#src/monitoring/run-event'
 import { RunMonitor } from '#src/monitoring/run-monitor'
-import type { MetricSink } from '#src/monitoring/sink'
+import type { MetricSink } from '#src/monitoring/sinks/sink'
 
 const counts = (records: number): StageCounts => ({
   itemsIn: 0,

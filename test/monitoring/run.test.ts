@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { openRunLog } from '#src/monitoring/run-log'
+import { openRunLog } from '#src/monitoring/dashboard/run-log'
 import { inFolder } from './fixtures.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))

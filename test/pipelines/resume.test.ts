@@ -17,9 +17,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { JournalFile } from '#src/files/journal/journal-file'
+import { openOutput } from '#src/files/output-file'
 import type { PipelineResult, ResumeEvent } from '#src/pipelines/index'
-import { JournalFile } from '#src/stages/journal-file'
-import { openOutput } from '#src/stages/output-file'
 import { temporaryFolder } from '../stages/support.js'
 import { contentOf, type Job, jobs, prepare, run } from './resume-jobs.js'
 

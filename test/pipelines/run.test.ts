@@ -5,7 +5,7 @@ import * as z from 'zod'
 import type { LineBatch } from '#src/formats/batches'
 import { readIndex } from '#src/formats/idx'
 import { checkDefinition, definitionOf, runPipeline, type StageRegistry, stageRegistry } from '#src/pipelines/index'
-import { sink, source } from '#src/stages/stage'
+import { sink, source } from '#src/stages/stream/stage'
 import { temporaryFolder, textOfLines } from '../stages/support.js'
 
 const folder = temporaryFolder()
@@ -137,7 +137,7 @@ describe('a running pipeline', () => {
   })
 
   it('does not pass for a success when a stage loses records', async () => {
-    const { transform } = await import('#src/stages/stage')
+    const { transform } = await import('#src/stages/stream/stage')
     const losing = {
       lose: {
         summary: '',

@@ -8,7 +8,7 @@ import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
 import { type FeedTrainerOptions, feedTrainer } from '#src/stages/feed-trainer'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
-import type { SinkStage } from '#src/stages/stage'
+import type { SinkStage } from '#src/stages/stream/stage'
 import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
 import type { TrainingEvent } from '#src/training/training-events'
 

@@ -7,7 +7,7 @@ import type { TokenBatch } from '#src/formats/batches'
 import { extractText } from '#src/stages/extract-text'
 import { readFile } from '#src/stages/read-file'
 import { readLines } from '#src/stages/read-lines'
-import { sink } from '#src/stages/stage'
+import { sink } from '#src/stages/stream/stage'
 import { tokenizeBatches } from '#src/stages/tokenize-batches'
 import { validateJson } from '#src/stages/validate-json'
 import { byteTokenizer } from './byte-tokenizer.js'
@@ -26,12 +26,12 @@ it('keeps a bounded number of bytes in flight between a file and a slow sink', a
 
   const source = readFile({ path: jsonl, chunk_bytes: CHUNK })
   let taken = 0
-  let most = 0
+  let largest = 0
   const slow = sink<TokenBatch>('slow', async input => {
     for await (const batch of input) {
       await new Promise(resolve => setTimeout(resolve, 5))
       taken += batch.lengths.length
-      most = Math.max(most, source.stats.bytesOut - taken * line.length)
+      largest = Math.max(largest, source.stats.bytesOut - taken * line.length)
     }
   })
   const workers = 2
@@ -40,7 +40,7 @@ it('keeps a bounded number of bytes in flight between a file and a slow sink', a
   expect(taken).toBe(lines)
   // Each of the six streams may hold two chunks, the workers one more than their number; the file has over a hundred.
   const bound = (2 * 6 + workers + 1) * CHUNK
-  expect(most).toBeLessThanOrEqual(bound)
-  expect(most).toBeGreaterThan(CHUNK)
+  expect(largest).toBeLessThanOrEqual(bound)
+  expect(largest).toBeGreaterThan(CHUNK)
   expect(line.length * lines).toBeGreaterThan(6 * bound)
 })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LineBatch } from '#src/formats/batches'
 import { readLines } from '#src/stages/read-lines'
-import { source } from '#src/stages/stage'
+import { source } from '#src/stages/stream/stage'
 import { chunked, gather, textOfLines, utf8 } from './support.js'
 
 const read = (bytes: Uint8Array, size: number, options = {}) =>

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterAll } from 'vitest'
 import type { LineBatch } from '#src/formats/batches'
-import { sink } from '#src/stages/stage'
+import { sink } from '#src/stages/stream/stage'
 
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'penstock-'))

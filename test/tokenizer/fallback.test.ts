@@ -1,7 +1,7 @@
 import { Tokenizer as RustTokenizer } from 'tokenizers'
 import { describe, expect, it } from 'vitest'
 import { loadAnyTokenizer } from '#src/tokenizer/fallback'
-import { createPackKernel } from '#src/tokenizer/pack-kernel'
+import { createPackKernel } from '#src/tokenizer/pack-lines'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { emptyJson } from './fixtures.js'
 
@@ -49,7 +49,10 @@ describe('what our engines refuse', () => {
     it(`runs on another library, which is told, and gives the Rust library's ids: ${name}`, async () => {
       expect(() => loadTokenizer(json)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
       const tokenizer = await loadAnyTokenizer(json)
-      expect(tokenizer.how).toMatchObject({ fast: false, why: expect.stringContaining('@huggingface/tokenizers') })
+      expect(tokenizer.engineInfo).toMatchObject({
+        fast: false,
+        why: expect.stringContaining('@huggingface/tokenizers'),
+      })
       const rust = RustTokenizer.fromString(JSON.stringify(json))
       for (const text of ['the dogs walking', 'walks walks', 'unknown']) {
         expect([...tokenizer.encode(text)], text).toEqual((await rust.encode(text)).getIds())

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { withSpecialTokens } from '#src/tokenizer/file/special-tokens'
 import { fittedLength, type LengthFit, type Side, writeFitted } from '#src/tokenizer/fit-length'
 import { loadTokenizer } from '#src/tokenizer/index'
-import { withSpecialTokens } from '#src/tokenizer/special-tokens'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 
 const PAD = 999

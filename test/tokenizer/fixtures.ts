@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { describe, it } from 'vitest'
-import { tokenOfBytes } from '#src/tokenizer/byte-level'
+import { tokenOfBytes } from '#src/tokenizer/engine/byte-level'
 
 const require = createRequire(import.meta.url)
 

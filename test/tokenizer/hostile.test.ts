@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { byteTokenizer } from '../stages/byte-tokenizer.js'
-import { growsAtLoad } from '../stages/hostile-files.js'
+import { growsAtLoad } from '../workers/tokenizer/hostile-files.js'
 import { describeWithGpt2, gpt2Json, PRE_TOKENIZERS, randomFrom, type TokenizerJson } from './fixtures.js'
 import { firstDifference } from './judge.js'
 

@@ -1,7 +1,7 @@
 /** The judge of every tokenizer test: the Rust library, on the same file and the same texts. */
 import { Tokenizer as RustTokenizer } from 'tokenizers'
-import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { randomFrom, randomText, type TokenizerJson } from './fixtures.js'
 
 /** Compares ids on fuzzed texts; returns the first text that differs. */

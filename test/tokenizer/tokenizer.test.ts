@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { describeWithGpt2, gpt2Json, PRE_TOKENIZERS, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
 
 /** The same vocabulary with one token whose id needs more than 16 bits. */
@@ -47,7 +47,7 @@ describeWithGpt2('a tokenizer', () => {
 
       it('tells its sizes and its ids', () => {
         expect(tokenizer).toMatchObject({ vocabSize: 50_257, totalSize: 50_257, how: { fast: true } })
-        expect(tokenizer.how.why).toContain(wasm === undefined ? 'TypeScript' : 'WebAssembly')
+        expect(tokenizer.engineInfo.why).toContain(wasm === undefined ? 'TypeScript' : 'WebAssembly')
         expect(tokenizer.idOf('<|endoftext|>')).toBe(50_256)
         expect(tokenizer.idOf('no such token')).toBeUndefined()
         expect(loadTokenizer(wide(gpt2Json()), { wasm })).toMatchObject({ vocabSize: 50_258, totalSize: 70_001 })

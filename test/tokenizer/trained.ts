@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tokenizer as RustTokenizer } from 'tokenizers'
-import { tokenOfBytes } from '#src/tokenizer/byte-level'
+import { tokenOfBytes } from '#src/tokenizer/engine/byte-level'
 import { emptyJson, type TokenizerJson } from './fixtures.js'
 
 export const METASPACE = { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always', split: true }

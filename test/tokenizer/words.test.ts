@@ -1,7 +1,7 @@
 /** The kernel's memory of words when it is full: entries move, are given up, and the arena of long words begins anew. */
 import { expect, it } from 'vitest'
-import { kernelModule } from '#src/stages/kernel-module'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { describeWithGpt2, gpt2Json, randomFrom, type TokenizerJson } from './fixtures.js'
 
 /** The same vocabulary with one token whose id needs more than 16 bits: then tokens are kept in another form. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { openBackend } from '#src/training/backends'
 import { parseTraining } from '#src/training/options'
+import { openBackend } from '#src/training/tfjs/backends'
 import { SharedState } from '#src/training/tfjs/shared-state'
 import type { EngineState } from '#src/training/tfjs/state-files'
 import { TrainingThreads } from '#src/training/tfjs/training-threads'

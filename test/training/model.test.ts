@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, describe, expect, test } from 'vitest'
-import { openBackend } from '#src/training/backends'
 import type { ModelInput } from '#src/training/options'
+import { openBackend } from '#src/training/tfjs/backends'
 import { Gradients, learn, lossOf } from '#src/training/tfjs/model'
 import { composedOperations } from '#src/training/tfjs/operations'
 import { initialValues, uniformGenerator, weightSpecs } from '#src/training/weights'

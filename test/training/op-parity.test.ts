@@ -3,9 +3,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Operations, Rotary } from '#src/training/tfjs/operations'
 import { uniformGenerator } from '#src/training/weights'
-import { operationSets } from './backends.js'
 import { tiny } from './fixtures.js'
 import * as reference from './reference.js'
+import { operationSets } from './tfjs/backends.js'
 
 /** Of the largest value of a result, or of 1: sums of a few dozen products in f32. */
 const tolerance = 5e-6
@@ -175,8 +175,8 @@ function toTensor({ shape, values }: reference.Matrix): Tensor {
 async function expectClose(what: string, found: Tensor, expected: Float64Array): Promise<void> {
   const values = await found.data<'float32'>()
   expect(values.length, what).toBe(expected.length)
-  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 1)
-  const worst = expected.reduce((most, value, at) => Math.max(most, Math.abs(value - values[at]!)), 0)
+  const scale = expected.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1)
+  const worst = expected.reduce((largest, value, at) => Math.max(largest, Math.abs(value - values[at]!)), 0)
   expect(values.every(Number.isFinite), what).toBe(true)
   expect(worst / scale, what).toBeLessThan(tolerance)
 }

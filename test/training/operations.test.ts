@@ -1,7 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { openBackend } from '#src/training/backends'
+import { openBackend } from '#src/training/tfjs/backends'
 import { composedOperations, type Operations } from '#src/training/tfjs/operations'
 import { openWasmOperations } from '#src/training/tfjs/wasm-operations'
 import { uniformGenerator } from '#src/training/weights'
@@ -26,8 +26,8 @@ function expectAlike(run: (operations: Operations) => Tensor | readonly Tensor[]
   ours!.forEach(({ shape, values: found }, index) => {
     const expected = stock![index]!
     expect(shape).toEqual(expected.shape)
-    const scale = expected.values.reduce((most, value) => Math.max(most, Math.abs(value)), 1)
-    const worst = found.reduce((most, value, at) => Math.max(most, Math.abs(value - expected.values[at]!)), 0)
+    const scale = expected.values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1)
+    const worst = found.reduce((largest, value, at) => Math.max(largest, Math.abs(value - expected.values[at]!)), 0)
     expect(found.every(Number.isFinite)).toBe(true)
     expect(worst / scale, `result ${index}`).toBeLessThan(tolerance)
   })

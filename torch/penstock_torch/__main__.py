@@ -41,7 +41,7 @@ class Rank:
         self._engine: Engine | None = None
         self._pending: PendingResult | None = None
         self._waited = 0.0
-        self._fellows = parallel.Fellows()
+        self._consensus = parallel.FeederConsensus()
 
     def run(self):
         commands = {
@@ -51,7 +51,7 @@ class Rank:
         while True:
             frame = self._next_frame()
             kind = frame.header["kind"]
-            wanted = self._fellows.agree(frame)
+            wanted = self._consensus.agree(frame)
             if kind == "step" and wanted:
                 self._step(frame)
                 continue

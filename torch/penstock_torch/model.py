@@ -103,7 +103,7 @@ class Attention(nn.Module):
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns the halves of each head's width against each other."""
+    """TimeSlices the halves of each head's width against each other."""
     first, second = heads.float().chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(heads.dtype)
 

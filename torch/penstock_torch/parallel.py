@@ -86,7 +86,7 @@ def require_agreement(facts: dict):
 _COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load")
 
 
-class Fellows:
+class FeederConsensus:
     """Keeps the machines of a run at the same command, each of which has a feeder of its own.
 
     All feeders say the same in the same order, but for one thing: one may be told to stop. It says so in the place of its

@@ -180,7 +180,7 @@ function limited(count: Json, outputs: () => Iterable<Json>): Json[] {
 }
 
 /** Numbers that ranges may give for one value before the full language is asked, which can be stopped. */
-const MOST_RANGED = 1e6
+const MAX_RANGED = 1e6
 let ranged = 0
 
 /** Before a filter is applied to another value. */
@@ -190,7 +190,7 @@ export function forgetRanges(): void {
 
 function* range(from: Json, to: Json): Generator<Json> {
   for (let at = asNumber(from, 'range'); at < asNumber(to, 'range'); at++) {
-    if (++ranged > MOST_RANGED) throw new NotCompiled('ranges of more than a million numbers')
+    if (++ranged > MAX_RANGED) throw new NotCompiled('ranges of more than a million numbers')
     yield at
   }
 }
@@ -292,7 +292,7 @@ function selectFilter(test: Filter): Filter {
 
 function limitFilter(count?: Filter, of?: Filter): Filter {
   return function* (input, scope) {
-    for (const most of count!(input, scope)) yield* limited(most, () => of!(input, scope))
+    for (const limit of count!(input, scope)) yield* limited(limit, () => of!(input, scope))
   }
 }
 
@@ -308,7 +308,7 @@ function reversed(input: Json): Json {
 }
 
 function flattenDepth(depth: Json): number {
-  const most = asNumber(depth, 'flatten')
-  if (most < 0) throw new JqFailure('flatten depth must not be negative')
-  return most
+  const limit = asNumber(depth, 'flatten')
+  if (limit < 0) throw new JqFailure('flatten depth must not be negative')
+  return limit
 }

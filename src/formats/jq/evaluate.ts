@@ -1,5 +1,5 @@
 /**
- * Turns a syntax tree into a function from a value to its outputs. Outputs come lazily, as in jq: what `first` or `?` leaves
+ * TimeSlices a syntax tree into a function from a value to its outputs. Outputs come lazily, as in jq: what `first` or `?` leaves
  * untaken is not evaluated, and outputs before a failure are delivered.
  */
 import { add, divide, multiply, negate, remainder, subtract } from './arithmetic.js'

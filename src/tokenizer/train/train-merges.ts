@@ -8,7 +8,7 @@
  * joins, not vocabulary times corpus. Measured by bench/train-tokenizer.ts.
  */
 import { PenstockError } from '../../errors.js'
-import { BYTE_CHARACTERS } from '../byte-level.js'
+import { BYTE_CHARACTERS } from '../engine/byte-level.js'
 import { MergeQueue } from './merge-queue.js'
 import { Neighbours } from './neighbours.js'
 import { leftOf, PairCounts, pairKey, rightOf } from './pair-counts.js'

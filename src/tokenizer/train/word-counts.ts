@@ -3,7 +3,7 @@
  * Counts made apart, in workers or runs, add up to the same counts in any order.
  */
 import { PenstockError } from '../../errors.js'
-import type { Splitter } from '../pretokenize.js'
+import type { Splitter } from '../patterns/pretokenize.js'
 
 /** Counts as plain arrays, to be stored, or sent between threads. Word i is bytes[ends[i - 1] ?? 0, ends[i]). */
 export interface WordCountsData {

@@ -6,11 +6,11 @@
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
-import { type Backend, openBackend } from '../backends.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit, rowsByWeight } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { type Backend, openBackend } from './backends.js'
 import { GraphLearner } from './graph-learner.js'
 import type { Learner } from './learner.js'
 import { logitsOf, lossOf } from './model.js'
@@ -52,7 +52,7 @@ async function openLearner({ model, optimizer, threads }: TfjsEngineOptions, bac
 export class TfjsEngine implements Engine {
   stepsTaken = 0
   readonly maxStepsInFlight = 1
-  readonly leads = true
+  readonly isPrimary = true
   readonly #options: TfjsEngineOptions
   readonly #backend: Backend
   readonly #operations: Operations
@@ -72,7 +72,7 @@ export class TfjsEngine implements Engine {
   }
 
   /** There is no other process to disagree with. */
-  async agree(): Promise<void> {}
+  async assertSameOnAllRanks(): Promise<void> {}
 
   async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
     for (const batch of microBatches) {

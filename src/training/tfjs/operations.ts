@@ -23,7 +23,7 @@ interface NormGradient {
   readonly weight: Tensor1D
 }
 
-/** Cosines and sines of the angle by which each position turns each pair, [time, head width / 2] each. */
+/** Cosines and sines of the angle by which each position slices each pair, [time, head width / 2] each. */
 export interface Rotary {
   readonly cos: Tensor2D
   readonly sin: Tensor2D
@@ -250,7 +250,7 @@ export const composedOperations: Operations = {
   },
 }
 
-/** Turns the two halves of each head's width against each other. */
+/** TimeSlices the two halves of each head's width against each other. */
 function turn(input: Tensor4D, cos: Tensor2D, sin: Tensor2D): Tensor4D {
   const [first, second] = tf.split(input, 2, 3) as [Tensor4D, Tensor4D]
   const halves = [

@@ -1,6 +1,6 @@
 /** A thread of a training: opens a wasm backend of its own, then does what it is told (thread-share.ts). */
 import { parentPort, workerData } from 'node:worker_threads'
-import { openBackend } from '../backends.js'
+import { openBackend } from './backends.js'
 import { SharedState } from './shared-state.js'
 import { ThreadShare, type ThreadTask } from './thread-share.js'
 import type { ThreadAnswer, TrainingWorkerData } from './training-threads.js'

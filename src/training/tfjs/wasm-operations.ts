@@ -1,5 +1,5 @@
 /**
- * Operations for the wasm backend from kernels of our own (assembly/training.ts), which work in place on the backend's
+ * Operations for the wasm backend from kernels of our own (assembly/training/kernels.ts), which work in place on the backend's
  * heap: products in any transposition, and whole operations fused. bench/train.ts measures them against the stock ones.
  */
 import { setFlagsFromString } from 'node:v8'
@@ -16,7 +16,7 @@ import {
 } from './operations.js'
 import type { WasmBackend } from './wasm-kernels.js'
 
-/** The exports of assembly/training.ts; every argument is a number, an address or a flag. */
+/** The exports of assembly/training/kernels.ts; every argument is a number, an address or a flag. */
 type Kernels = Readonly<
   Record<
     | 'productScratchBytes'

@@ -6,7 +6,7 @@ import { dirname } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
-import { findPeer, type Peer } from '../peers.js'
+import { type Peer, resolveOptionalPackage } from '../optional-package.js'
 import { packageRequire } from './native/load-package.js'
 
 const dawn: Peer = { name: 'webgpu' }
@@ -49,7 +49,10 @@ export function openWebgpuBackend(): Promise<WebgpuDevice> {
 }
 
 async function register(): Promise<WebgpuDevice> {
-  const [dawnFile, kernelsFile] = [dawn, kernels].map(peer => findPeer(peer, [dawn, kernels])) as [string, string]
+  const [dawnFile, kernelsFile] = [dawn, kernels].map(peer => resolveOptionalPackage(peer, [dawn, kernels])) as [
+    string,
+    string,
+  ]
   const { create, globals } = await importDawn(dawnFile)
   const gpu = create([])
   const adapter = await gpu.requestAdapter()

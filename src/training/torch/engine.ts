@@ -83,7 +83,7 @@ export class TorchEngine implements Engine {
     })
   }
 
-  get leads(): boolean {
+  get isPrimary(): boolean {
     return this.#ranks.facts[0]?.rank === 0
   }
 
@@ -119,7 +119,7 @@ export class TorchEngine implements Engine {
     await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
   }
 
-  async agree(facts: Readonly<Record<string, string | number>>): Promise<void> {
+  async assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void> {
     await this.#ask({ kind: 'agree', facts })
   }
 

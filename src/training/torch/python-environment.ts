@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PenstockError } from '../../errors.js'
-import { cacheFolder, lockFolder } from '../user-cache.js'
+import { cacheFolder, lockFolder } from '../../files/cache-folder.js'
 
 /** What the torch engine needs; part of the package. */
 export const torchRequirements = fileURLToPath(new URL('../../../torch/requirements.txt', import.meta.url))

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import * as tf from '@tensorflow/tfjs-core'
 import { describe, expect, test } from 'vitest'
-import { openBackend } from '#src/training/backends'
 import { parseTraining } from '#src/training/options'
+import { openBackend } from '#src/training/tfjs/backends'
 import { openTfjsEngine } from '#src/training/tfjs/engine'
 import { GraphFunction } from '#src/training/tfjs/native/graph-function'
 import { nativeFolder } from '#src/training/tfjs/native/recipe'
@@ -46,7 +46,7 @@ describe.skipIf(!isInstalled)('training in graphs', () => {
       expect(ours.gradientNorm).toBeCloseTo(theirs.gradientNorm, 4)
     }
     const [ours, theirs] = [allValues(await graphs.exportState()), allValues(await single.exportState())]
-    const worst = ours.reduce((most, value, index) => Math.max(most, Math.abs(value - theirs[index]!)), 0)
+    const worst = ours.reduce((largest, value, index) => Math.max(largest, Math.abs(value - theirs[index]!)), 0)
     expect(ours).toHaveLength(theirs.length)
     expect(worst).toBeLessThan(1e-4)
     await Promise.all([graphs.close(), single.close()])

@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { convertBack, convertCheckpoint } from '#src/cli/convert-model'
+import { convertBack, convertCheckpoint } from '#src/cli/actions/convert'
 import { listCheckpoints, saveCheckpoint } from '#src/training/checkpoint'
 import type { Engine } from '#src/training/engine'
 import { maskStep } from '#src/training/loss-mask'

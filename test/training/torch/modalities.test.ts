@@ -5,8 +5,8 @@ import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
-import { onTorch, toNativeTraining } from '#src/pipelines/modalities/native'
-import { readTrainingPlan, requireSupported } from '#src/pipelines/modalities/training-plan'
+import { readTrainingPlan, requireSupported } from '#src/modalities/plans/training-plan'
+import { onTorch, toNativeTraining } from '#src/modalities/to-penstock'
 import { feedTrainer } from '#src/stages/feed-trainer'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
 import type { TrainingEvent } from '#src/training/training-events'
@@ -19,7 +19,7 @@ const TOKENS = 4000
 const RANKS = 4
 const RANKS_OF_TUTORIAL = 2
 
-const shards = readFileSync(new URL('../../pipelines/modalities/training.yaml', import.meta.url), 'utf8')
+const shards = readFileSync(new URL('../../modalities/training.yaml', import.meta.url), 'utf8')
 
 /** The same file with the layers of the model split over pairs of ranks. */
 const pairs = shards

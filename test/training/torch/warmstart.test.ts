@@ -31,7 +31,7 @@ const worlds: readonly World[] = [
   { ranks: 1, microBatch: 2, accumulation: 2 },
 ]
 
-const template = readFileSync(new URL('../../pipelines/modalities/training.yaml', import.meta.url), 'utf8')
+const template = readFileSync(new URL('../../modalities/training.yaml', import.meta.url), 'utf8')
 
 const reference = (name: string): string => `{ instance_key: ${name}, pass_type: BY_REFERENCE }`
 

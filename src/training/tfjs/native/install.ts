@@ -8,7 +8,7 @@ import { mkdir, readdir, rename, rm, statfs, symlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { PenstockError } from '../../../errors.js'
-import { lockFolder } from '../../user-cache.js'
+import { lockFolder } from '../../../files/cache-folder.js'
 import { downloadRequirements, downloadWheel } from './download.js'
 import { requirePrograms, runProgram } from './programs.js'
 import {

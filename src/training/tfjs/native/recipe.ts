@@ -3,7 +3,7 @@
  * package @tensorflow/tfjs-node, whose binding is built against it. docs/backends.md says why these.
  */
 import { join } from 'node:path'
-import { cacheFolder } from '../../user-cache.js'
+import { cacheFolder } from '../../../files/cache-folder.js'
 
 export type NativeKind = 'node' | 'node-gpu'
 

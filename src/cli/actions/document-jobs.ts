@@ -1,0 +1,98 @@
+/**
+ * Merging, shuffling, chunking and filtering as definitions: what `penstock merge` and its like and the reference system's
+ * `data` commands share.
+ */
+import { access, readdir, stat } from 'node:fs/promises'
+import { dirname, extname, join } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { makeFolder } from '../../files/durable.js'
+import { journalPathOf } from '../../files/output-file.js'
+import { definitionOf } from '../../pipelines/definition.js'
+import type { OutputFlags } from '../output/shared-options.js'
+import { type RunFlags, runDefinition } from './run-definition.js'
+
+export interface JobFlags extends RunFlags, OutputFlags {}
+
+export interface Chunk {
+  readonly number: number
+  readonly of: number
+}
+
+export async function mergePacked(sources: readonly string[], output: string, flags: JobFlags): Promise<void> {
+  const paths = await packedFilesOf(sources)
+  await runJob('merge', [{ 'concat-pbin': { paths } }, packedSink(output, flags)], output, flags)
+}
+
+export interface Order {
+  /** What the files are; told by the ending of the first when absent. */
+  readonly kind?: '.pbin' | '.jsonl'
+  readonly seed?: number | undefined
+  readonly chunk?: Chunk | undefined
+}
+
+/** Writes the documents or lines of files in another order: one chunk of each file, or all. */
+export async function shuffleFiles(
+  paths: readonly string[],
+  output: string,
+  order: Order,
+  flags: JobFlags,
+): Promise<void> {
+  const options = {
+    paths,
+    ...(order.seed === undefined ? {} : { seed: order.seed }),
+    ...(order.chunk === undefined ? {} : { chunk: order.chunk }),
+  }
+  const isPacked = (order.kind ?? extname(paths[0]!)) === '.pbin'
+  const source = { [isPacked ? 'shuffle-documents' : 'shuffle-lines']: options }
+  const sink = isPacked ? packedSink(output, flags) : { 'write-lines': { path: output, if_exists: flags.ifExists } }
+  await runJob(order.chunk === undefined ? 'shuffle' : 'chunk', [source, sink], output, flags)
+}
+
+export async function filterPacked(path: string, output: string, filter: object, flags: JobFlags): Promise<void> {
+  const stages = [{ 'read-pbin': { path } }, { 'filter-documents': filter }, packedSink(output, flags)]
+  await runJob('filter', stages, output, flags)
+}
+
+const packedSink = (path: string, { ifExists }: JobFlags) => ({ 'write-pbin': { path, if_exists: ifExists } })
+
+async function runJob(name: string, stages: readonly object[], output: string, flags: JobFlags): Promise<void> {
+  if (await isKept(output, flags)) return
+  await makeFolder(dirname(output))
+  await runDefinition(definitionOf({ name, stages }, `penstock ${name}`), flags)
+}
+
+/** Whether an output exists and is to stay as it is; says so, before anything is read for it. */
+export async function isKept(output: string, { ifExists, quiet }: JobFlags): Promise<boolean> {
+  const isThere = (path: string): Promise<boolean> =>
+    access(path).then(
+      () => true,
+      () => false,
+    )
+  if (ifExists !== 'skip' || !(await isThere(output))) return false
+  // It has its name, but its run was killed before it was tidied up.
+  if (await isThere(journalPathOf(output))) return false
+  if (!quiet) process.stderr.write(`${output}: exists, left as it is\n`)
+  return true
+}
+
+/** Each folder stands for the packed files anywhere in it, in the order of their names. */
+async function packedFilesOf(sources: readonly string[]): Promise<string[]> {
+  const files: string[] = []
+  for (const source of sources) {
+    const isFolder = await stat(source).then(
+      found => found.isDirectory(),
+      () => false,
+    )
+    if (!isFolder) {
+      files.push(source)
+      continue
+    }
+    const entries = await readdir(source, { withFileTypes: true, recursive: true })
+    const found = entries
+      .filter(entry => entry.isFile() && entry.name.endsWith('.pbin'))
+      .map(entry => join(entry.parentPath ?? entry.path, entry.name))
+    if (found.length === 0) throw new PenstockError('FILE_MISSING', 'no .pbin file in this folder', { file: source })
+    files.push(...found.toSorted())
+  }
+  return files
+}

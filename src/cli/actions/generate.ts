@@ -1,0 +1,92 @@
+/** A checkpoint and a prompt -> text, piece by piece. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../../training/checkpoint.js'
+import { generate } from '../../training/generate.js'
+import { openTrained } from '../../training/open-engine.js'
+import type { TrainingOptions } from '../../training/options.js'
+import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
+
+export interface TextOptions {
+  readonly prompt: string
+  readonly maxTokens: number
+  /** 0 takes the likeliest token each time. */
+  readonly temperature: number
+  readonly topK?: number
+  readonly seed: number
+  /** Where the tokenizer lies, if not where the checkpoint says. */
+  readonly tokenizer?: string
+  readonly engine: string
+  readonly backend: string
+  /** The text ends before this token. */
+  readonly endOfDocument?: string
+}
+
+/** Yields the prompt first. @throws FILE_MISSING, CHECKPOINT_INVALID, TOKENIZER_MISMATCH */
+export async function* continueText(path: string, options: TextOptions): AsyncGenerator<string> {
+  const { path: folder, state } = await findCheckpoint(path)
+  const tokenizerPath = options.tokenizer ?? state.tokenizer?.path
+  if (tokenizerPath === undefined) {
+    throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint names no tokenizer: give --tokenizer', { file: folder })
+  }
+  const tokenizer = await TokenizerThread.open(tokenizerPath)
+  try {
+    if (state.tokenizer !== undefined && state.tokenizer.sha256 !== tokenizer.sha256) {
+      const message = `the model was trained with another tokenizer than ${tokenizerPath}`
+      throw new PenstockError('TOKENIZER_MISMATCH', message, { file: folder })
+    }
+    yield* continueIn(folder, tokenizer, options)
+  } finally {
+    await tokenizer.close()
+  }
+}
+
+async function* continueIn(folder: string, tokenizer: TokenizerThread, options: TextOptions): AsyncGenerator<string> {
+  const { endOfDocument, topK } = options
+  const { engine, model } = await openTrained(folder, {
+    engine: options.engine as TrainingOptions['engine'],
+    backend: options.backend as TrainingOptions['backend'],
+  })
+  try {
+    const ids = [...(await tokenizer.encode(options.prompt))]
+    let shown = await tokenizer.decode(ids)
+    yield shown
+    const sampling = {
+      maxTokens: options.maxTokens,
+      sequenceLength: model.sequence_length,
+      temperature: options.temperature,
+      seed: options.seed,
+      vocabSize: tokenizer.totalSize,
+      ...(topK === undefined ? {} : { topK }),
+      ...(endOfDocument === undefined ? {} : { endToken: await tokenizer.idOf(endOfDocument) }),
+    }
+    for await (const id of generate(engine, ids, sampling)) {
+      ids.push(id)
+      const text = await tokenizer.decode(ids)
+      // A character of several tokens is shown when it is whole.
+      if (text.endsWith('\uFFFD')) continue
+      yield text.slice(shown.length)
+      shown = text
+    }
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The checkpoint at a path, or the newest whole one in it. @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID */
+export async function findCheckpoint(path: string): Promise<Checkpoint> {
+  const isCheckpoint = await stat(join(path, 'state.json')).then(
+    () => true,
+    () => false,
+  )
+  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, tellDamaged)
+  if (found !== undefined) return found
+  throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file: path })
+}
+
+/** An older one may take the place of one that is damaged, not of one that cannot be read at this moment. */
+function tellDamaged(error: PenstockError): void {
+  if (error.code === 'FILE_UNREADABLE') throw error
+  process.stderr.write(`passed over a damaged checkpoint: ${error.toLine()}\n`)
+}

@@ -1,0 +1,205 @@
+/** What is in an index, a packed file or a checkpoint: every byte that has a structure is read and checked. */
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { PenstockError } from '../../errors.js'
+import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
+import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
+import { createIndexReader } from '../../formats/idx.js'
+import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
+import { bytes, count } from '../output/terminal.js'
+import { findCheckpoint } from './generate.js'
+
+const SHOWN_DOCUMENTS = 3
+const SHOWN_TOKENS = 48
+/** Stands between tokens; no plain bar, which special tokens have in their names. */
+const BOUNDARY = '\u2502'
+const SHOWN_FREQUENT = 8
+const BAR_WIDTH = 30
+const READ_TOKENS = 1 << 20
+/** Of a greater file, every n-th part is counted. */
+const MAX_COUNTED_TOKENS = 64 << 20
+
+type Facts = Record<string, string | number>
+
+/** @throws FILE_MISSING, and what is wrong with the file */
+export async function inspectPath(path: string, tokenizer: string | undefined): Promise<Facts> {
+  const stats = await stat(path).catch(() => undefined)
+  if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path })
+  if (stats.isDirectory()) return inspectCheckpoint(path)
+  if (path.endsWith('.idx')) return inspectIndex(path)
+  if (path.endsWith('.pbin')) return inspectPacked(path, tokenizer)
+  throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx or .pbin file, or a checkpoint folder', { file: path })
+}
+
+async function inspectIndex(path: string): Promise<Facts> {
+  let covered = 0
+  let longest = 0
+  let shortest = Number.POSITIVE_INFINITY
+  const reader = createIndexReader(
+    entries => {
+      for (let entry = 0; entry < entries.length; entry += 2) {
+        const length = entries[entry + 1]!
+        covered = entries[entry]! + length
+        longest = Math.max(longest, length)
+        shortest = Math.min(shortest, length)
+      }
+    },
+    { where: { file: path } },
+  )
+  for await (const piece of createReadStream(path, { highWaterMark: 1 << 18 })) reader.feed(piece)
+  const records = reader.end()
+  return {
+    kind: 'raw index',
+    records: count(records),
+    'bytes covered': bytes(covered),
+    'longest record': bytes(longest),
+    'shortest record': bytes(records === 0 ? 0 : shortest),
+  }
+}
+
+async function inspectCheckpoint(path: string): Promise<Facts> {
+  const checkpoint = await findCheckpoint(path)
+  const { state } = checkpoint
+  return {
+    kind: 'checkpoint',
+    path: checkpoint.path,
+    step: state.step,
+    'tokens seen': count(state.consumedTokens),
+    'samples seen': count(state.cursor?.globalSamples ?? 0),
+    model: JSON.stringify(state.model),
+    tokenizer:
+      state.tokenizer === undefined
+        ? 'not recorded'
+        : `${state.tokenizer.path} (${state.tokenizer.sha256.slice(0, 12)})`,
+  }
+}
+
+interface Document {
+  readonly start: number
+  readonly length: number
+}
+
+/** @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH */
+export async function inspectPacked(path: string, tokenizerPath?: string): Promise<Record<string, string | number>> {
+  return tokenizerPath === undefined
+    ? inspectWith(undefined, path)
+    : askTokenizer(tokenizerPath, tokenizer => inspectWith(tokenizer, path))
+}
+
+async function inspectWith(
+  tokenizer: TokenizerThread | undefined,
+  path: string,
+): Promise<Record<string, string | number>> {
+  const file = await openPackedFile(path)
+  try {
+    const manifest = await readPackedManifest(path, file.header)
+    if (manifest !== undefined && tokenizer !== undefined) checkTokenizer(manifest, tokenizer, path)
+    const { documents, longest, histogram, first } = await lengthsIn(file)
+    return {
+      kind: 'packed tokens',
+      documents: count(documents),
+      tokens: count(file.tokenCount),
+      'bytes per token': file.header.tokenBytes,
+      'tokens per document': documents === 0 ? 0 : (file.tokenCount / documents).toFixed(1),
+      'longest document': `${count(longest)} tokens`,
+      tokenizer: manifest?.tokenizer?.sha256.slice(0, 12) ?? 'not recorded',
+      ...histogramFacts(histogram),
+      ...(await tokenFacts(file, tokenizer)),
+      ...(tokenizer === undefined ? {} : await documentFacts(file, tokenizer, first)),
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** One pass over the index. Entry n of the histogram counts documents of [2^(n-1), 2^n) tokens, entry 0 empty ones. */
+async function lengthsIn(file: PackedFile) {
+  const first: Document[] = []
+  const histogram: number[] = []
+  let documents = 0
+  let longest = 0
+  for await (const block of file.documents()) {
+    for (let entry = 0; entry < block.length; entry += 2) {
+      const [start, length] = [block[entry]!, block[entry + 1]!]
+      const bin = length === 0 ? 0 : Math.floor(Math.log2(length)) + 1
+      histogram[bin] = (histogram[bin] ?? 0) + 1
+      longest = Math.max(longest, length)
+      if (documents++ < SHOWN_DOCUMENTS) first.push({ start, length })
+    }
+  }
+  return { documents, longest, histogram, first }
+}
+
+function histogramFacts(histogram: readonly number[]): Record<string, string> {
+  const largest = Math.max(1, ...histogram.filter(Boolean))
+  const rows = Array.from(histogram, (documents = 0, bin) => {
+    const [from, to] = bin === 0 ? [0, 0] : [2 ** (bin - 1), 2 ** bin - 1]
+    const name = from === to ? `of ${count(from)} tokens` : `of ${count(from)} to ${count(to)}`
+    const bar = '#'.repeat(Math.ceil((documents / largest) * BAR_WIDTH))
+    return [name, `${count(documents).padStart(count(largest).length)}  ${bar}`.trimEnd()] as const
+  })
+  return Object.fromEntries(rows.slice(histogram.findIndex(documents => documents > 0)))
+}
+
+/** How often each id stands in the file. */
+function countTokens(file: PackedFile): { counts: Float64Array; counted: number } {
+  let counts = new Float64Array(1 << 16)
+  const parts = Math.ceil(file.tokenCount / READ_TOKENS)
+  const every = Math.max(1, Math.ceil(file.tokenCount / MAX_COUNTED_TOKENS))
+  let counted = 0
+  for (let part = 0; part < parts; part += every) {
+    const start = part * READ_TOKENS
+    const tokens = file.readTokens(start, Math.min(READ_TOKENS, file.tokenCount - start))
+    for (const id of tokens) {
+      // Ids come from a file: one that no vocabulary has is not worth its memory.
+      if (id >= counts.length && id < 1 << 24) counts = grown(counts, id)
+      if (id < counts.length) counts[id]! += 1
+    }
+    counted += tokens.length
+  }
+  return { counts, counted }
+}
+
+function grown(counts: Float64Array<ArrayBuffer>, id: number): Float64Array<ArrayBuffer> {
+  const longer = new Float64Array(2 ** Math.ceil(Math.log2(id + 1)))
+  longer.set(counts)
+  return longer
+}
+
+async function tokenFacts(file: PackedFile, tokenizer: TokenizerThread | undefined): Promise<Record<string, string>> {
+  const { counts, counted } = countTokens(file)
+  const used = Array.from(counts, (times, id) => ({ id, times })).filter(({ times }) => times > 0)
+  const frequent = used.toSorted((a, b) => b.times - a.times).slice(0, SHOWN_FREQUENT)
+  const share = (times: number): string => percent(times, counted)
+  const names = (await tokenizer?.decodeAll(frequent.map(({ id }) => [id])))?.map(text => JSON.stringify(text))
+  const facts: Record<string, string> = {
+    'different tokens':
+      count(used.length) + (counted < file.tokenCount ? `, in ${percent(counted, file.tokenCount)} of the file` : ''),
+    'most frequent': frequent.map(({ id, times }, place) => `${names?.[place] ?? id} ${share(times)}`).join(', '),
+  }
+  if (tokenizer !== undefined) {
+    const each = used.map(({ id }) => [id])
+    const [texts, plain] = [await tokenizer.decodeAll(each), await tokenizer.decodeAll(each, true)]
+    const special = used.filter((_, place) => texts[place] !== '' && plain[place] === '')
+    facts['special tokens'] = share(special.reduce((sum, { times }) => sum + times, 0))
+  }
+  return facts
+}
+
+const percent = (part: number, whole: number): string => `${((100 * part) / Math.max(1, whole)).toFixed(1)} %`
+
+/** The first documents with a bar between their tokens. */
+async function documentFacts(
+  file: PackedFile,
+  tokenizer: TokenizerThread,
+  documents: readonly Document[],
+): Promise<Record<string, string>> {
+  const facts: Record<string, string> = {}
+  for (const [number, { start, length }] of documents.entries()) {
+    const ids = file.readTokens(start, Math.min(length, SHOWN_TOKENS))
+    const texts = await tokenizer.decodeAll(Array.from(ids, id => [id]))
+    const pieces = texts.map(text => JSON.stringify(text).slice(1, -1))
+    facts[`document ${number}`] = `${pieces.join(BOUNDARY)}${length > SHOWN_TOKENS ? `${BOUNDARY}...` : ''}`
+  }
+  return facts
+}

@@ -1,0 +1,114 @@
+/** Runs configs/quickstart.yaml and says what came of it. */
+import { fileURLToPath } from 'node:url'
+import { openPackedFile } from '../../files/packed-file.js'
+import { withStageOptions } from '../../pipelines/definition.js'
+import type { PipelineResult } from '../../pipelines/run.js'
+import type { TrainingEvent } from '../../training/training-events.js'
+import { bytes, count } from '../output/terminal.js'
+import { continueText } from './generate.js'
+import { openDefinition } from './open-definition.js'
+import { runDefinition } from './run-definition.js'
+
+const FOLDER = 'data/quickstart'
+const PROMPT = 'The people of the United States'
+
+export async function quickstart(flags: { readonly steps?: number; readonly backend: string }): Promise<void> {
+  const file = fileURLToPath(new URL('../../../configs/quickstart.yaml', import.meta.url))
+  const definition = withStageOptions(await openDefinition(file), 'feed-trainer', {
+    backend: flags.backend,
+    ...(flags.steps === undefined ? {} : { steps: flags.steps }),
+  })
+  const events: TrainingEvent[] = []
+  const results = await runDefinition(definition, {}, (_stage, event) => events.push(event as TrainingEvent))
+  const end = events.find(event => event.kind === 'end')
+  if (end?.reason !== 'completed') return
+  process.stdout.write(await report(results, events))
+}
+
+async function report(results: readonly PipelineResult[], events: readonly TrainingEvent[]): Promise<string> {
+  const evaluations = events.filter(event => event.kind === 'evaluation')
+  const steps = events.filter(event => event.kind === 'step')
+  const end = events.find(event => event.kind === 'end')!
+  const entropy = await unigramEntropy(`${FOLDER}/sotu.pbin`)
+  const text = await sampleText(end.checkpoint!)
+  const lines = [
+    '',
+    'What came of it',
+    ...results.map(resultLine),
+    `  held-out loss     ${evaluations.map(({ step, loss }) => `${loss.toFixed(3)} (step ${step})`).join(', ')} nats a token`,
+    `  unigram entropy   ${entropy.toFixed(3)} nats a token: a model below it has learnt context`,
+    ...(steps.length > 0
+      ? [`  training loss     ${steps[0]!.averageLoss.toFixed(3)} -> ${steps.at(-1)!.averageLoss.toFixed(3)}`]
+      : []),
+    `  files             ${FOLDER}/: tokenizer.json, sotu.idx, sotu.pbin, checkpoints/`,
+    '',
+    'A sample',
+    ...wrapped(text).map(line => `  ${line}`),
+    '',
+    'Next',
+    `  npx penstock inspect ${FOLDER}/sotu.pbin --tokenizer ${FOLDER}/tokenizer.json`,
+    `  npx penstock generate ${FOLDER}/checkpoints --prompt 'Fellow citizens' --temperature 0.7`,
+    '  npx penstock train configs/train.yaml',
+    '',
+  ]
+  return lines.join('\n')
+}
+
+function resultLine({ pipeline, stages, elapsedMs }: PipelineResult): string {
+  const seconds = elapsedMs / 1000
+  const records = Math.max(...stages.map(({ stats }) => Math.max(stats.recordsIn, stats.recordsOut)))
+  // The last stage's own: a resumed training passes over what it has seen.
+  const tokens = stages.at(-1)!.stats.counts.tokens ?? 0
+  const read = stages[0]!.stats.bytesOut
+  const what = pipeline === 'train' ? `${count(records)} samples` : `${count(records)} documents, ${bytes(read)}`
+  const rates = [
+    pipeline === 'train' ? '' : `${count(records / seconds)} documents/s`,
+    tokens > 0 ? `${count(tokens)} tokens, ${count(tokens / seconds)} tokens/s` : '',
+  ].filter(rate => rate !== '')
+  return `  ${pipeline.padEnd(17)} ${what}, ${rates.join(', ')}, ${seconds.toFixed(1)} s`
+}
+
+async function sampleText(checkpoint: string): Promise<string> {
+  let text = ''
+  const options = {
+    prompt: PROMPT,
+    maxTokens: 80,
+    temperature: 0.8,
+    topK: 50,
+    seed: 1,
+    engine: 'tfjs',
+    backend: 'wasm',
+  }
+  for await (const piece of continueText(checkpoint, options)) text += piece
+  return text
+}
+
+/** Entropy of single tokens: the loss of the best model that sees no context. */
+async function unigramEntropy(path: string): Promise<number> {
+  const file = await openPackedFile(path)
+  try {
+    const counts = new Map<number, number>()
+    const stretch = 1 << 20
+    for (let start = 0; start < file.tokenCount; start += stretch) {
+      const tokens = file.readTokens(start, Math.min(stretch, file.tokenCount - start))
+      for (const token of tokens) counts.set(token, (counts.get(token) ?? 0) + 1)
+    }
+    let entropy = 0
+    for (const occurrences of counts.values()) {
+      const share = occurrences / file.tokenCount
+      entropy -= share * Math.log(share)
+    }
+    return entropy
+  } finally {
+    await file.close()
+  }
+}
+
+function wrapped(text: string): string[] {
+  return (
+    text
+      .replaceAll(/\s+/g, ' ')
+      .match(/.{1,96}(?= |$)/g)
+      ?.map(line => line.trim()) ?? []
+  )
+}

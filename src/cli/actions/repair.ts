@@ -1,0 +1,51 @@
+/** Repairs one file and says what became of it. */
+import { extname } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { repairPacked } from '../../integrity/repair-packed.js'
+import { definitionOf } from '../../pipelines/definition.js'
+import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import { withoutEnding } from '../output/shared-options.js'
+import { count } from '../output/terminal.js'
+import { runDefinition } from './run-definition.js'
+
+interface RepairFlags {
+  readonly output?: string
+  readonly source?: string
+  readonly tokenizer?: string
+  readonly endOfDocument?: string
+}
+
+/** @throws ARGUMENT_INVALID for other files; what says that nothing can be rebuilt */
+export async function repairFile(file: string, flags: RepairFlags): Promise<void> {
+  const ending = extname(file)
+  const output = flags.output ?? `${withoutEnding(file)}.repaired${ending}`
+  if (ending === '.idx') await repairIndex(file, output, flags)
+  else if (ending === '.pbin') await repairTokens(file, output, flags)
+  else throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx or .pbin file', { file })
+}
+
+/** An index holds nothing that its source does not tell. */
+async function repairIndex(file: string, output: string, { source }: RepairFlags): Promise<void> {
+  const path = source ?? `${withoutEnding(file)}.jsonl`
+  const skip = { faulty: 'skip' }
+  const stages = [
+    { 'read-file': { path } },
+    { 'read-lines': skip },
+    { 'validate-json': skip },
+    { 'write-index': { path: output, if_exists: 'override' } },
+  ]
+  await runDefinition(definitionOf({ name: 'repair', stages }, 'penstock repair'), {})
+}
+
+async function repairTokens(file: string, output: string, flags: RepairFlags): Promise<void> {
+  if ((flags.tokenizer === undefined) !== (flags.endOfDocument === undefined)) {
+    throw new PenstockError('ARGUMENT_INVALID', '--tokenizer and --end-of-document go together')
+  }
+  const endOfDocumentId =
+    flags.tokenizer === undefined
+      ? undefined
+      : await askTokenizer(flags.tokenizer, tokenizer => tokenizer.idOf(flags.endOfDocument!))
+  const { documents, tokens, notes } = await repairPacked(file, { output, endOfDocumentId })
+  const lines = [...notes, `${output}: ${count(documents)} documents, ${count(tokens)} tokens`]
+  process.stdout.write(`${lines.join('\n')}\n`)
+}

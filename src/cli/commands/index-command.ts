@@ -1,0 +1,32 @@
+import type { Command } from 'commander'
+import { indexStages, withIndexingStarted } from '../actions/index-jsonl.js'
+import type { RunFlags } from '../actions/run-definition.js'
+import {
+  addFaultOptions,
+  addOutputOptions,
+  type FaultFlags,
+  type OutputFlags,
+  withoutEnding,
+} from '../output/shared-options.js'
+
+export function addIndexCommand(program: Command): void {
+  const command = program
+    .command('index')
+    .summary('index a JSONL file')
+    .description(
+      'Writes the byte offset and length of each line of a JSONL file to an .idx file; each line is checked.',
+    )
+    .argument('<source>', 'the JSONL file, also .gz or .zst')
+    .option('-o, --output <file>', 'the index; the name of the source with the ending .idx when absent')
+    .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
+  addOutputOptions(addFaultOptions(command)).action(
+    async (source: string, flags: RunFlags & FaultFlags & OutputFlags & { output?: string }) => {
+      const stages = indexStages(source, flags.output ?? `${withoutEnding(source)}.idx`, flags)
+      await withIndexingStarted(source, async () => {
+        const { definitionOf } = await import('../../pipelines/definition.js')
+        const { runDefinition } = await import('../actions/run-definition.js')
+        await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)
+      })
+    },
+  )
+}

@@ -1,0 +1,61 @@
+import type { Command } from 'commander'
+import { PenstockError } from '../../errors.js'
+import type { Variables } from '../../pipelines/definition.js'
+import type { RunFlags } from '../actions/run-definition.js'
+import { addModalitiesOptions, type ModalitiesFlags, runOrLog } from '../modalities/run-options.js'
+import { collectVariable, freshOption } from '../output/shared-options.js'
+
+interface Flags extends RunFlags, Partial<ModalitiesFlags> {
+  readonly set: Variables
+  readonly check?: boolean
+}
+
+export function addRunCommand(program: Command): void {
+  const command = program
+    .command('run')
+    .summary('run a pipeline definition')
+    .description(
+      'Runs the pipelines of a definition file, one after the other; or, with --config_file_path, a training configuration of Modalities.',
+    )
+    .argument('[definition]', 'a YAML file; docs/definitions.md says what stands in it')
+    .option(
+      '--set <name=value>',
+      'give a variable of the definition another value; may be repeated',
+      collectVariable,
+      {},
+    )
+    .option('--check', 'check the definition and stop')
+    .option(...freshOption)
+    .option('--config_file_path <file>', 'a training configuration of the reference system, in place of a definition')
+    .option('--experiments_root_path <folder>', 'where its experiment gets a folder')
+    .option('--experiment_id <name>', 'what the experiment is called; the time and a hash when absent')
+    .option('--test_comm', 'has no effect: the ranks are checked at their start in any case')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock run configs/pack.yaml --set input=corpus.jsonl --set output=corpus\n  penstock run --config_file_path pretraining_config.yaml --experiments_root_path experiments\n',
+    )
+  addModalitiesOptions(command).action(async (file: string | undefined, flags: Flags) => {
+    const { config_file_path, experiments_root_path } = flags
+    if (file !== undefined && config_file_path === undefined) return runFile(file, flags)
+    if (file !== undefined || config_file_path === undefined) {
+      throw new PenstockError('ARGUMENT_INVALID', 'expected either a definition or --config_file_path')
+    }
+    if (experiments_root_path === undefined) {
+      throw new PenstockError('ARGUMENT_INVALID', '--config_file_path needs --experiments_root_path')
+    }
+    return runOrLog({ ...flags, config_file_path, experiments_root_path })
+  })
+}
+
+async function runFile(file: string, flags: Flags): Promise<void> {
+  const { openDefinition } = await import('../actions/open-definition.js')
+  const definition = await openDefinition(file, flags.set)
+  if (flags.check) {
+    const { checkDefinition } = await import('../../pipelines/check.js')
+    const pipelines = checkDefinition(definition)
+    process.stdout.write(`${file}: ${pipelines.map(pipeline => pipeline.name).join(', ')}: in order\n`)
+    return
+  }
+  const { runDefinition } = await import('../actions/run-definition.js')
+  await runDefinition(definition, flags)
+}

@@ -1,0 +1,19 @@
+import { Argument, type Command } from 'commander'
+
+export function addSchemaCommand(program: Command): void {
+  program
+    .command('schema')
+    .summary('print a JSON Schema for editors')
+    .description('Prints the JSON Schema of our definitions, or of the configurations of Modalities.')
+    .addArgument(new Argument('[kind]', 'of what').choices(['definition', 'training', 'packing']).default('definition'))
+    .addHelpText('after', '\nExample:\n  penstock schema training > modalities-training.schema.json\n')
+    .action(async (kind: 'definition' | 'training' | 'packing') => {
+      process.stdout.write(`${JSON.stringify(await schemaOf(kind), null, 2)}\n`)
+    })
+}
+
+async function schemaOf(kind: 'definition' | 'training' | 'packing'): Promise<unknown> {
+  if (kind === 'definition') return (await import('../../pipelines/definition-schema.js')).definitionJsonSchema()
+  const { packingJsonSchema, trainingJsonSchema } = await import('../../modalities/json-schema.js')
+  return kind === 'training' ? trainingJsonSchema() : packingJsonSchema()
+}

@@ -1,0 +1,38 @@
+import { Argument, type Command } from 'commander'
+
+export function addSetupCommand(program: Command): void {
+  program
+    .command('setup')
+    .summary('install what is optional')
+    .description(
+      [
+        'Installs an optional part in the cache folder and prints where it is; a second call finds it there.',
+        '  torch          a Python environment with torch, for `train --engine torch`; PENSTOCK_PYTHON names another',
+        '                 Python than python3',
+        "  tfjs-node      TensorFlow's own library, for `train --backend node`; needs Linux x64 and a C++ compiler",
+        '  tfjs-node-gpu  the same for NVIDIA GPUs, for `train --backend node-gpu`',
+        'Packages come from the indexes that pip and npm are configured for.',
+      ].join('\n'),
+    )
+    .addArgument(new Argument('<what>', 'what to install').choices(['torch', 'tfjs-node', 'tfjs-node-gpu']))
+    .addHelpText('after', '\nExample:\n  penstock setup torch\n')
+    .action(async (what: 'torch' | 'tfjs-node' | 'tfjs-node-gpu') => {
+      const path = what === 'torch' ? await setUpTorch() : await setUpNative(what === 'tfjs-node' ? 'node' : 'node-gpu')
+      process.stdout.write(`${path}\n`)
+    })
+}
+
+async function setUpTorch(): Promise<string> {
+  const { makeEnvironment, torchRequirements } = await import('../../training/torch/python-environment.js')
+  const environment = { kind: 'torch', requirements: torchRequirements }
+  return makeEnvironment(environment, step => process.stderr.write(`${step} ...\n`))
+}
+
+async function setUpNative(kind: 'node' | 'node-gpu'): Promise<string> {
+  const { installNativeBackend } = await import('../../training/tfjs/native/install.js')
+  const { folder, made } = await installNativeBackend(kind, (what, seconds) => {
+    process.stderr.write(seconds === undefined ? `${what} ...\n` : `${what}: ${seconds.toFixed(1)} s\n`)
+  })
+  process.stderr.write(`${made ? 'Made' : 'Ready'}: train --backend ${kind}\n`)
+  return folder
+}

@@ -1,0 +1,79 @@
+/** `penstock benchmark`: the reference system's commands for sweeps, under their names and options. */
+import type { Command } from 'commander'
+import { PenstockError } from '../../errors.js'
+import { wholeNumber } from '../output/terminal.js'
+
+export function addBenchmarkCommand(program: Command): void {
+  const benchmark = program
+    .command('benchmark')
+    .summary("the reference system's commands for sweeps, under its names")
+    .description('Makes one configuration of each combination of a sweep, and tells which still have to be run.')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock benchmark prepare_sweep_configs --sweep_config_path sweep.yaml --output_dir sweeps --world_sizes 1\n',
+    )
+  addPreparing(benchmark)
+  addListing(benchmark)
+}
+
+function addPreparing(benchmark: Command): void {
+  benchmark
+    .command('prepare_sweep_configs')
+    .description('Writes one configuration for each combination of the values under sweep, and each number of ranks.')
+    .requiredOption('--sweep_config_path <file>', 'a YAML file with lists of alternatives under sweep')
+    .requiredOption('--output_dir <folder>', 'where the configurations go')
+    .option('--world_sizes <counts>', 'numbers of ranks, with commas between them', worldSizes, [2])
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock benchmark prepare_sweep_configs --sweep_config_path sweep.yaml --output_dir sweeps --world_sizes 1,2\n',
+    )
+    .action(async (flags: { sweep_config_path: string; output_dir: string; world_sizes: number[] }) => {
+      const { prepareSweep } = await import('../../modalities/sweep.js')
+      const paths = await prepareSweep(flags.sweep_config_path, flags.output_dir, flags.world_sizes)
+      process.stdout.write(paths.map(path => `${path}\n`).join(''))
+    })
+}
+
+interface ListingFlags {
+  readonly exp_root: string
+  readonly world_size?: number
+  readonly file_list_path: string
+  readonly expected_steps: number
+  readonly create_new_folders_if_partially_done?: boolean
+  readonly skip_exception_types: string[]
+}
+
+function addListing(benchmark: Command): void {
+  benchmark
+    .command('list_remaining_runs')
+    .description('Writes the paths of the configurations of a sweep that have no whole results, one a line.')
+    .requiredOption('--exp_root <folder>', 'the folder of the sweep')
+    .option('--world_size <count>', 'only configurations for this number of ranks', wholeNumber)
+    .requiredOption('--file_list_path <file>', 'the list to write')
+    .requiredOption('--expected_steps <count>', 'lines of evaluation_results.jsonl of a run that is done', wholeNumber)
+    .option('--create_new_folders_if_partially_done', 'give them new folders when others are done')
+    .option('--skip_exception_types <names>', 'errors not to try again after, with commas between them', names, [])
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock benchmark list_remaining_runs --exp_root sweeps --expected_steps 20 --file_list_path to_run.txt\n',
+    )
+    .action(async (flags: ListingFlags) => {
+      const { remainingRuns } = await import('../../modalities/sweep.js')
+      const { writeOver } = await import('../../files/durable.js')
+      const { all, remaining } = await remainingRuns(flags.exp_root, {
+        worldSize: flags.world_size,
+        expectedSteps: flags.expected_steps,
+        skippedErrors: flags.skip_exception_types,
+        newFolders: flags.create_new_folders_if_partially_done === true,
+      })
+      if (all.length === 0) throw new PenstockError('FILE_MISSING', 'no configurations here', { file: flags.exp_root })
+      await writeOver(flags.file_list_path, remaining.map(path => `${path}\n`).join(''))
+      process.stdout.write(`${flags.file_list_path}: ${remaining.length} of ${all.length} configurations\n`)
+    })
+}
+
+const names = (text: string): string[] => text.split(',').filter(name => name !== '')
+
+function worldSizes(text: string): number[] {
+  return text.split(',').map(wholeNumber)
+}

@@ -1,0 +1,61 @@
+/** A checkpoint that the reference wrote, to be used: made one of ours that stands at step 0 of no data. */
+import { mkdtemp, realpath, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import {
+  findModalitiesCheckpoint,
+  importCheckpoint,
+  type ModalitiesCheckpoint,
+  modalitiesModel,
+} from '../../modalities/import-checkpoint.js'
+import { openModel } from '../../modalities/plans/open-plan.js'
+import type { Gpt2Options } from '../../modalities/plans/training-plan.js'
+import { untrainedState } from '../actions/convert.js'
+
+/**
+ * @param config the configuration that the checkpoint was made with
+ * @returns a line that says what was written
+ * @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED, CHECKPOINT_INVALID, WORLD_MISMATCH; PEER_MISSING without torch
+ */
+export async function convertReference(
+  from: string,
+  folder: string,
+  config: string,
+  tokenizerPath: string | undefined,
+): Promise<string> {
+  const found = await findModalitiesCheckpoint(from)
+  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no checkpoint of Modalities here', { file: from })
+  return `${await modelOnly(found, await openModel(config), folder, tokenizerPath)}: the model of ${from}`
+}
+
+export interface UsableCheckpoint {
+  readonly path: string
+  close(): Promise<void>
+}
+
+/** A checkpoint of ours, or what one of the reference becomes for as long as it is used. @throws as `convertReference` */
+export async function openUsable(from: string, gpt2: Gpt2Options): Promise<UsableCheckpoint> {
+  const source = await realpath(from).catch(() => from)
+  const isOurs = (await stat(join(source, 'state.json')).catch(() => undefined)) !== undefined
+  const found = isOurs ? undefined : await findModalitiesCheckpoint(source)
+  if (found === undefined) return { path: source, close: async () => {} }
+  const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
+  const close = (): Promise<void> => rm(folder, { recursive: true, force: true })
+  try {
+    return { path: await modelOnly(found, gpt2, folder, undefined), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function modelOnly(
+  { model }: ModalitiesCheckpoint,
+  gpt2: Gpt2Options,
+  folder: string,
+  tokenizerPath: string | undefined,
+): Promise<string> {
+  const state = await untrainedState(modalitiesModel(gpt2), tokenizerPath)
+  return importCheckpoint({ model, optimizer: undefined }, gpt2, folder, state)
+}

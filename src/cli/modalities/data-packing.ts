@@ -1,0 +1,86 @@
+/** What the reference system's `data` commands do beyond reordering and indexing: packing by a configuration, lists of files. */
+
+import { stat } from 'node:fs/promises'
+import { dirname, extname, join } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { makeFolder } from '../../files/durable.js'
+import { packTokenizing, type Tokenizing } from '../../modalities/hugging-face-tokenizer.js'
+import { configText, openPackPlan } from '../../modalities/plans/open-plan.js'
+import type { ModalitiesPackPlan } from '../../modalities/plans/pack-plan.js'
+import { noticeLine } from '../../modalities/plans/read-config.js'
+import { definitionOf } from '../../pipelines/definition.js'
+import { indexCoversFile } from '../../stages/read-documents.js'
+import { isKept, type JobFlags } from '../actions/document-jobs.js'
+import { runDefinition } from '../actions/run-definition.js'
+import { type FaultFlags, faultOptionsOf } from '../output/shared-options.js'
+
+export interface PackFlags extends FaultFlags {
+  /** No document gets longer than max_length by its end-of-document token. */
+  readonly keep_length?: boolean
+}
+
+export async function packAsConfigured(config: string, flags: JobFlags & PackFlags): Promise<void> {
+  const plan = await openPackPlan(config)
+  if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
+  await packAsPlanned(plan, flags)
+}
+
+export async function packAsPlanned(plan: ModalitiesPackPlan, flags: JobFlags & PackFlags): Promise<void> {
+  const tokenizing = await packTokenizing(plan)
+  if (await isKept(plan.outputPath, flags)) return
+  await makeFolder(dirname(plan.outputPath))
+  const stages = await packStages(plan, tokenizing, flags)
+  await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
+}
+
+/** An index that lists every line adds nothing: the file is then read straight, which is faster. */
+async function packStages(
+  plan: ModalitiesPackPlan,
+  tokenizing: Tokenizing,
+  flags: JobFlags & PackFlags,
+): Promise<object[]> {
+  const faults = faultOptionsOf(flags)
+  const { sourcePath: path, indexPath: index, filter: field } = plan
+  const { fit_length: fit } = tokenizing
+  const reading = (await indexCoversFile(path, index))
+    ? [
+        { 'read-file': { path } },
+        { 'read-lines': faults },
+        { 'validate-json': faults },
+        { 'extract-text': { field, ...faults } },
+      ]
+    : [{ 'read-documents': { path, index, field, ...faults } }]
+  return [
+    ...reading,
+    {
+      'tokenize-batches': {
+        ...tokenizing,
+        ...(fit === undefined ? {} : { fit_length: { ...fit, keep_length: flags.keep_length === true } }),
+        end_of_document: plan.endOfDocument,
+        workers: plan.workers,
+        ...faults,
+      },
+    },
+    { 'write-pbin': { path: plan.outputPath, if_exists: flags.ifExists } },
+  ]
+}
+
+/** @throws ARGUMENT_INVALID */
+export function sourcesAndTarget(paths: readonly string[]): { sources: readonly string[]; target: string } {
+  if (paths.length >= 2) return { sources: paths.slice(0, -1), target: paths.at(-1)! }
+  throw new PenstockError('ARGUMENT_INVALID', 'expected at least one packed file to read and, last, the file to write')
+}
+
+/** The files of a list, one relative path a line, each with another ending. @throws FILE_MISSING, ARGUMENT_INVALID */
+export async function listedFiles(list: string, root: string, ending: string): Promise<string[]> {
+  if ((await stat(root).catch(() => undefined))?.isDirectory() !== true) {
+    throw new PenstockError('FILE_MISSING', 'no such folder', { file: root })
+  }
+  const lines = (await configText(list)).split('\n').map(line => line.trim())
+  while (lines.at(-1) === '') lines.pop()
+  const blank = lines.indexOf('')
+  if (lines.length === 0 || blank >= 0) {
+    throw new PenstockError('ARGUMENT_INVALID', 'expected one path a line', { file: list, line: blank + 1 || 1 })
+  }
+  return lines.map(line => join(root, `${line.slice(0, line.length - extname(line).length)}${ending}`))
+}

@@ -1,0 +1,33 @@
+/** Instruction data as a configuration of the reference says: its parts, each indexed and packed. */
+import { PenstockError } from '../../errors.js'
+import { writeOver } from '../../files/durable.js'
+import { packTokenizing } from '../../modalities/hugging-face-tokenizer.js'
+import { writeInstructionParts } from '../../modalities/instruction-data.js'
+import { openInstructionPlan, openPackPlan, packConfigFor } from '../../modalities/plans/open-plan.js'
+import type { RunFlags } from '../actions/run-definition.js'
+import { faultOptionsOf } from '../output/shared-options.js'
+import { type PackFlags, packAsPlanned } from './data-packing.js'
+import { indexFile } from './index-file.js'
+
+/** @throws before anything is written for what cannot be packed; else as the parts of the work do */
+export async function prepareInstructions(config: string, flags: RunFlags & PackFlags): Promise<void> {
+  const plan = await openInstructionPlan(config)
+  const { packConfigPath } = plan
+  if (packConfigPath === null) {
+    const message = 'expected a packing configuration under pbin_creation_config_file_path'
+    throw new PenstockError('CONFIG_INVALID', message, { file: config, path: 'settings' })
+  }
+  const packing = await openPackPlan(packConfigPath)
+  await packTokenizing(packing)
+  const { rejected, parts } = await writeInstructionParts(plan, config, faultOptionsOf(flags))
+  if (rejected > 0 && !flags.quiet) process.stderr.write(`${rejected} records left out\n`)
+  for (const part of parts) {
+    // Every run has a quarantine file of its own.
+    const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }
+    const override = { ...flags, ...quarantine, ifExists: 'override' } as const
+    await indexFile(part.data, part.index, override)
+    await writeOver(part.packConfig, await packConfigFor(packConfigPath, part))
+    const { data: sourcePath, index: indexPath, packed: outputPath } = part
+    await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override)
+  }
+}

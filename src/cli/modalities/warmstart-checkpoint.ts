@@ -1,0 +1,65 @@
+/** The checkpoint that a warmstart goes on from, ours or the reference's, put where the trainer looks for its newest. */
+import { realpath, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { copyFolder, makeFolder } from '../../files/durable.js'
+import { findModalitiesCheckpoint, importCheckpoint, modalitiesModel } from '../../modalities/import-checkpoint.js'
+import type { ModalitiesTrainingPlan } from '../../modalities/plans/training-plan.js'
+import type { NativeTraining } from '../../modalities/to-penstock.js'
+import { sampleCursor } from '../../stages/shuffle-samples.js'
+import { openCheckpoint } from '../../training/checkpoint.js'
+import { parseTraining } from '../../training/options.js'
+
+type Native = Pick<NativeTraining, 'shuffleSamples' | 'feedTrainer'>
+
+/** @throws FILE_MISSING, CHECKPOINT_INVALID, WORLD_MISMATCH, UNSUPPORTED; PEER_MISSING for one of theirs without torch */
+export async function prepareWarmstart(
+  plan: ModalitiesTrainingPlan,
+  native: Native,
+  checkpoints: string,
+): Promise<void> {
+  const from = plan.warmstartFrom!
+  const source = await realpath(from).catch(() => from)
+  if (await exists(join(source, 'state.json'))) await copyOwnCheckpoint(source, checkpoints)
+  else await importModalitiesCheckpoint(plan, native, checkpoints)
+}
+
+const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined
+
+async function copyOwnCheckpoint(source: string, checkpoints: string): Promise<void> {
+  await openCheckpoint(source)
+  const target = join(checkpoints, basename(source))
+  if (resolve(target) === source || (await exists(target))) return
+  await makeFolder(checkpoints)
+  await copyFolder(source, target)
+}
+
+/** It becomes one of ours, at the step and sample that the configuration says it stands at. */
+async function importModalitiesCheckpoint(
+  { model, settings, warmstartFrom }: ModalitiesTrainingPlan,
+  { shuffleSamples, feedTrainer }: Native,
+  checkpoints: string,
+): Promise<void> {
+  const file = warmstartFrom!
+  const found = await findModalitiesCheckpoint(file)
+  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file })
+  if (found.optimizer === undefined) {
+    throw new PenstockError('FILE_MISSING', "its optimizer's state is not beside the model", { file })
+  }
+  const { held_out: _, resume: __, sample_texts: ___, tokenizer: ____, ...options } = feedTrainer
+  const training = parseTraining(options)
+  if (modalitiesModel(model).bias !== training.model.bias) {
+    const message = 'its norms have biases and its linear maps have none: our trainer has both or neither'
+    throw new PenstockError('UNSUPPORTED', message, { file })
+  }
+  const { training_progress: progress, training_target: target } = settings
+  if (await exists(join(checkpoints, `step-${String(progress.num_seen_steps).padStart(6, '0')}`))) return
+  const state = {
+    step: progress.num_seen_steps,
+    totalSteps: target.num_target_steps,
+    consumedTokens: progress.global_num_seen_tokens,
+    cursor: await sampleCursor(shuffleSamples, progress.num_seen_samples),
+    training,
+  }
+  await importCheckpoint(found, model, checkpoints, state, training.torch.python)
+}

@@ -1,0 +1,131 @@
+/**
+ * Progress of a run. On a terminal one live line a stage, redrawn in place; elsewhere a plain line every few seconds,
+ * nothing redrawn; with `json`, one JSON object a line. Always on standard error: standard output is for results.
+ */
+import { FlowMeter, type StageFlow } from '../../monitoring/flow.js'
+import { shortStageName } from '../../monitoring/pipeline-graph.js'
+import type { PipelineResult, RunProgress, StageReport } from '../../pipelines/run.js'
+import { summary } from './event-lines.js'
+import { bytes, count, duration } from './terminal.js'
+
+const PLAIN_EVERY_MS = 5000
+
+export type ProgressMode = 'terminal' | 'plain' | 'json' | 'quiet'
+
+export function progressMode(options: { quiet?: boolean | undefined; json?: boolean | undefined }): ProgressMode {
+  if (options.quiet) return 'quiet'
+  if (options.json) return 'json'
+  return process.stderr.isTTY ? 'terminal' : 'plain'
+}
+
+export class ProgressPrinter {
+  private readonly mode: ProgressMode
+  private readonly meter = new FlowMeter()
+  private linesDrawn = 0
+  private lastPlain = performance.now()
+
+  constructor(mode: ProgressMode) {
+    this.mode = mode
+  }
+
+  show(progress: RunProgress): void {
+    if (this.mode === 'quiet') return
+    const flows = this.meter.update(progress)
+    if (this.mode === 'terminal') {
+      this.redraw(terminalLines(progress, flows))
+      return
+    }
+    if (performance.now() - this.lastPlain < PLAIN_EVERY_MS) return
+    this.lastPlain = performance.now()
+    const line = this.mode === 'json' ? jsonLine('progress', progress, flows) : overview(progress, flows)
+    process.stderr.write(`${line}\n`)
+  }
+
+  /** A line that stays, above the live ones. */
+  print(line: string): void {
+    if (this.mode === 'quiet') return
+    this.redraw([])
+    process.stderr.write(`${line}\n`)
+    // What was just told, such as a training step, is progress enough for a while.
+    this.lastPlain = performance.now()
+  }
+
+  finish(result: PipelineResult): void {
+    this.redraw([])
+    this.lastPlain = performance.now()
+    if (this.mode === 'quiet') return
+    if (this.mode === 'json') {
+      process.stderr.write(`${jsonLine('done', result, [])}\n`)
+      return
+    }
+    this.print(summary(result))
+    for (const { name, stats } of result.stages) for (const note of stats.notes) this.print(`  note (${name}): ${note}`)
+  }
+
+  private redraw(lines: readonly string[]): void {
+    if (this.mode !== 'terminal') return
+    const width = (process.stderr.columns || 80) - 1
+    const up = this.linesDrawn > 0 ? `\x1b[${this.linesDrawn}A\x1b[J` : ''
+    process.stderr.write(up + lines.map(line => `${line.slice(0, width)}\n`).join(''))
+    this.linesDrawn = lines.length
+  }
+}
+
+/** A heading with the time, then each stage: what it did, how fast, and whom it waits for. */
+export function terminalLines(progress: RunProgress, flows: readonly StageFlow[]): string[] {
+  const { pipeline, stages, elapsedMs } = progress
+  const heading = [pipeline, duration(elapsedMs), timeLeft(stages, elapsedMs)].filter(part => part !== '').join('  ')
+  return [heading, ...stages.map((stage, index) => stageLine(stage, flows[index]!))]
+}
+
+function stageLine({ name, stats }: StageReport, flow: StageFlow): string {
+  const records = recordsOf(stats)
+  const columns = [
+    shortStageName(name).padEnd(18),
+    (records > 0 ? count(records) : bytes(stats.bytesOut)).padStart(10),
+    (records > 0 ? `${count(flow.recordsPerSecond)}/s` : '').padStart(10),
+    `${bytes(flow.bytesPerSecond)}/s`.padStart(10),
+  ]
+  const rejected = stats.rejected > 0 ? `, ${count(stats.rejected)} rejected` : ''
+  return `  ${columns.join('')}  ${activity(stats.state, flow)}${rejected}`
+}
+
+/** What a stage mostly does now. */
+function activity(state: string, flow: StageFlow): string {
+  if (state === 'ended') return 'done'
+  if (flow.slowest) return 'all wait for it'
+  if (flow.waitingForOutput > 0.5) return 'waits for output'
+  if (flow.waitingForInput > 0.5) return 'waits for input'
+  return `busy ${percent(flow.busy)}`
+}
+
+const recordsOf = (stats: StageReport['stats']): number => Math.max(stats.recordsIn, stats.recordsOut)
+
+/** One line that says it all, for logs. */
+export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: readonly StageFlow[]): string {
+  const records = stages.map(({ stats }) => recordsOf(stats))
+  const largest = records.indexOf(Math.max(...records))
+  const slowest = flows.find(flow => flow.slowest)
+  const parts = [
+    `${count(records[largest] ?? 0)} records`,
+    `${count(flows[largest]?.recordsPerSecond ?? 0)}/s`,
+    timeLeft(stages, elapsedMs),
+    slowest === undefined ? '' : `slowest: ${shortStageName(slowest.name)}`,
+  ]
+  return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`
+}
+
+/** From the share of the file that was read; nothing where the size is not known. */
+function timeLeft(stages: readonly StageReport[], elapsedMs: number): string {
+  const source = stages.find(({ stats }) => stats.counts.totalBytes !== undefined)
+  if (source === undefined || source.stats.bytesOut === 0) return ''
+  const share = Math.min(1, source.stats.bytesOut / source.stats.counts.totalBytes!)
+  return `${percent(share)} read, ${duration((elapsedMs * (1 - share)) / share)} left`
+}
+
+const percent = (share: number): string => `${Math.round(100 * share)} %`
+
+function jsonLine(event: string, progress: RunProgress, flows: readonly StageFlow[]): string {
+  const stages = progress.stages.map((stage, index) => ({ ...stage, ...(flows[index] && { flow: flows[index] }) }))
+  return JSON.stringify({ event, ...progress, stages })
+}

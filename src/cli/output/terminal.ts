@@ -1,0 +1,88 @@
+/** What every command shares: errors as one line, exit codes, signals, numbers for people. */
+import { type ErrorCode, PenstockError } from '../../errors.js'
+
+const CONFIGURATION: readonly ErrorCode[] = [
+  'CONFIG_INVALID',
+  'OPTION_INVALID',
+  'STAGE_UNKNOWN',
+  'STAGES_MISFIT',
+  'ARGUMENT_INVALID',
+  'FILE_IS_SOURCE',
+]
+const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const
+type StopSignal = keyof typeof SIGNAL_CODES
+
+let stopping: AbortSignal | undefined
+let stoppedBy: StopSignal | undefined
+
+export function exitCodeOf(error: unknown): number {
+  if (stoppedBy !== undefined) return SIGNAL_CODES[stoppedBy]
+  return error instanceof PenstockError && CONFIGURATION.includes(error.code) ? 2 : 1
+}
+
+/** One line on standard error; the stack of what is not a known failure only with PENSTOCK_DEBUG. */
+export function printError(error: unknown): void {
+  const line = error instanceof PenstockError ? error.toLine() : `internal error: ${String(error)}`
+  process.stderr.write(`penstock: ${line}\n`)
+  if (process.env.PENSTOCK_DEBUG !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+}
+
+/**
+ * A signal for the library that Ctrl-C and SIGTERM abort. The second one ends the process at once: every output still
+ * has its temporary name.
+ */
+export function stopSignal(): AbortSignal {
+  stopping ??= listenForSignals()
+  return stopping
+}
+
+function listenForSignals(): AbortSignal {
+  const abort = new AbortController()
+  for (const name of Object.keys(SIGNAL_CODES) as StopSignal[]) {
+    process.on(name, () => {
+      if (stoppedBy !== undefined) process.exit(SIGNAL_CODES[name])
+      stoppedBy = name
+      process.stderr.write('\npenstock: stopping; once more to stop at once\n')
+      abort.abort()
+    })
+  }
+  return abort.signal
+}
+
+/** The exit code after a run that a signal ended early but in order, as training does after a checkpoint. */
+export function setExitCodeIfStopped(): void {
+  if (stoppedBy !== undefined) process.exitCode = SIGNAL_CODES[stoppedBy]
+}
+
+/** 1234567 -> 1,234,567. Without the runtime's formats, which take twenty milliseconds to load. */
+export function count(value: number): string {
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+/** Bytes in decimal units, as disks and network rates are given. */
+export function bytes(value: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  let unit = 0
+  let amount = value
+  while (amount >= 1000 && unit < units.length - 1) {
+    amount /= 1000
+    unit++
+  }
+  return `${unit === 0 || amount >= 100 ? Math.round(amount) : amount.toFixed(1)} ${units[unit]}`
+}
+
+/** 75 s -> 1:15 */
+export function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  const minutes = Math.floor(seconds / 60)
+  const pad = (value: number): string => String(value).padStart(2, '0')
+  if (minutes < 60) return `${minutes}:${pad(seconds % 60)}`
+  return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(seconds % 60)}`
+}
+
+/** For options that are whole numbers. */
+export function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= 0) return value
+  throw new PenstockError('ARGUMENT_INVALID', `expected a whole number, found ${JSON.stringify(text)}`)
+}

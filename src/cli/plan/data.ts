@@ -1,0 +1,85 @@
+/** The plan of a pipeline without training: a probe, carried forward to the whole input. */
+import { existsSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { isPackedName } from '../../files/source-file.js'
+import { PBIN_HEADER_BYTES, tokenBytesFor } from '../../formats/pbin.js'
+import { allSteps, type CheckedPipeline, type CheckedStep } from '../../pipelines/check.js'
+import type { StageReport } from '../../pipelines/run.js'
+import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import type { Estimate, PlanContext } from './model.js'
+import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './probe.js'
+
+/** Of an index, measured: two numbers as a pickle writes them. */
+const INDEX_BYTES_PER_RECORD = 10
+/** Text compresses to about a quarter. */
+const COMPRESSION = 4
+const BYTES_PER_TOKEN = 3.5
+
+export async function planData(pipeline: CheckedPipeline, context: PlanContext): Promise<Estimate> {
+  const steps = allSteps(pipeline.chain)
+  const probe = await probePipeline(pipeline)
+  if (probe.fault !== undefined) {
+    context.problem('error', `the first seconds of it fail: ${probe.fault.toLine()}`)
+    return { exact: false }
+  }
+  const rejected = probe.stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
+  if (rejected > 0) context.problem('warning', `${rejected} faulty records in the part that was looked at`)
+  const documents = documentsOf(pipeline, probe)
+  const tokens = tokensOf(probe, documents) ?? roughTokens(steps, probe, documents)
+  for (const { name, options } of steps) {
+    const path = String(options.path)
+    if (name === 'write-index') context.sizes.set(path, documents * INDEX_BYTES_PER_RECORD)
+    if (name === 'write-jsonl') context.sizes.set(path, inputBytes(pipeline))
+    if (name !== 'write-pbin' || tokens === undefined) continue
+    const width = await tokenWidth(steps.find(step => step.name === 'tokenize-batches')?.options.tokenizer)
+    context.madeTokens.set(resolve(path), tokens)
+    context.sizes.set(path, PBIN_HEADER_BYTES + tokens * width + documents * INDEX_BYTES_PER_RECORD)
+  }
+  const delivered = Math.min(...sinksIn(probe.stages).map(({ stats }) => stats.recordsIn))
+  const seconds = probe.complete
+    ? (probe.startupMs + probe.workMs) / 1000
+    : (probe.startupMs + (probe.workMs * documents) / Math.max(1, delivered)) / 1000
+  return {
+    documents,
+    ...(tokens === undefined ? {} : { tokens }),
+    seconds,
+    memoryBytes: probe.memoryBytes,
+    exact: probe.complete && !steps.some(lacksTokenizer),
+  }
+}
+
+/** Records of the whole input, by the bytes that those seen took. */
+function documentsOf(pipeline: CheckedPipeline, { stages, complete }: DataProbe): number {
+  const first = stages.find(({ stats }) => stats.recordsOut > 0)
+  if (first === undefined) return 0
+  const { recordsOut, rejected, bytesIn, bytesOut } = first.stats
+  const seen = recordsOut + rejected
+  return complete ? seen : Math.round((seen * inputBytes(pipeline)) / Math.max(1, bytesIn, bytesOut))
+}
+
+function tokensOf({ stages, complete }: DataProbe, documents: number): number | undefined {
+  const tokenizing = stages.find((stage: StageReport) => stage.stats.counts.tokens !== undefined)
+  if (tokenizing === undefined) return undefined
+  const { counts, recordsOut } = tokenizing.stats
+  return complete ? counts.tokens! : Math.round((counts.tokens! * documents) / Math.max(1, recordsOut))
+}
+
+/** Before there is a tokenizer, by the usual length of a token. */
+function roughTokens(steps: readonly CheckedStep[], { stages }: DataProbe, documents: number): number | undefined {
+  const blocked = steps.find(lacksTokenizer)
+  const stats = stages.find(({ name }) => name === blocked?.name)?.stats
+  if (stats === undefined) return undefined
+  return Math.round((stats.bytesIn * documents) / Math.max(1, stats.recordsIn) / BYTES_PER_TOKEN)
+}
+
+/** Of what is read, unpacked. */
+function inputBytes(pipeline: CheckedPipeline): number {
+  const sources = allSteps(pipeline.chain).filter(step => step.entry.accepts === undefined)
+  const paths = sources.flatMap(({ entry, options }) => entry.reads?.(options) ?? [])
+  return paths.reduce((sum, path) => sum + statSync(path).size * (isPackedName(path) ? COMPRESSION : 1), 0)
+}
+
+async function tokenWidth(tokenizer: unknown): Promise<number> {
+  if (typeof tokenizer !== 'string' || !existsSync(tokenizer)) return 2
+  return tokenBytesFor(await askTokenizer(tokenizer, ({ vocabSize }) => vocabSize))
+}

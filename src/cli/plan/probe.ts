@@ -1,0 +1,140 @@
+/**
+ * Two seconds of the real work, with its sinks replaced by ones that keep nothing: what a plan's times and counts are
+ * made of. A probe writes no file.
+ */
+import { existsSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import { PenstockError } from '../../errors.js'
+import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from '../../pipelines/check.js'
+import { type RunProgress, runPipeline, type StageReport } from '../../pipelines/run.js'
+import { sink } from '../../stages/stream/stage.js'
+import { type TrainingBatch, toTrainingBatch } from '../../training/engine.js'
+import { openEngine } from '../../training/open-engine.js'
+import type { ModelOptions, TrainingOptions } from '../../training/options.js'
+
+const PROBE_MS = 2000
+const SAMPLE_EVERY_MS = 50
+
+export interface DataProbe {
+  readonly stages: readonly StageReport[]
+  /** Whether the whole input went through. */
+  readonly complete: boolean
+  readonly startupMs: number
+  /** From the first records at the slowest sink on. */
+  readonly workMs: number
+  readonly memoryBytes: number
+  readonly fault: PenstockError | undefined
+}
+
+/** Runs a pipeline without its outputs for two seconds. */
+export async function probePipeline(pipeline: CheckedPipeline): Promise<DataProbe> {
+  const abort = new AbortController()
+  const started = performance.now()
+  let memoryBytes = process.memoryUsage.rss()
+  let startupMs: number | undefined
+  let latest: RunProgress | undefined
+  const onProgress = (progress: RunProgress): void => {
+    latest = { ...progress, stages: progress.stages.map(copied) }
+    memoryBytes = Math.max(memoryBytes, process.memoryUsage.rss())
+    if (startupMs === undefined && arrived(progress.stages)) startupMs = performance.now() - started
+    if (performance.now() - started > PROBE_MS + (startupMs ?? PROBE_MS)) abort.abort()
+  }
+  let fault: PenstockError | undefined
+  const options = { signal: abort.signal, onProgress, progressIntervalMs: SAMPLE_EVERY_MS }
+  const complete = await runPipeline({ ...pipeline, chain: withoutOutputs(pipeline.chain) }, options).then(
+    () => true,
+    error => {
+      if (!(error instanceof PenstockError)) throw error
+      if (error.code !== 'STOPPED') fault = error
+      return false
+    },
+  )
+  const elapsed = performance.now() - started
+  const startup = Math.min(startupMs ?? elapsed, elapsed)
+  return { stages: latest?.stages ?? [], complete, startupMs: startup, workMs: elapsed - startup, memoryBytes, fault }
+}
+
+const copied = ({ name, stats }: StageReport): StageReport => ({
+  name,
+  stats: { ...stats, counts: { ...stats.counts } },
+})
+
+/** Whether something came to every sink. */
+const arrived = (stages: readonly StageReport[]): boolean => sinksIn(stages).every(({ stats }) => stats.itemsIn > 0)
+
+/** The stages that end a pipeline, or the part of it that can be tried. */
+export function sinksIn(stages: readonly StageReport[]): StageReport[] {
+  return stages.filter(({ stats }) => stats.itemsOut === 0)
+}
+
+function withoutOutputs(chain: CheckedChain): CheckedChain {
+  const blocked = chain.steps.findIndex(lacksTokenizer)
+  return {
+    merge: chain.merge.map(withoutOutputs),
+    // A chain ends where something that it needs is not there yet.
+    fork: blocked < 0 ? chain.fork.map(withoutOutputs) : [],
+    steps: chain.steps
+      .slice(0, blocked < 0 ? undefined : blocked + 1)
+      .map((step, index) => (index === blocked || step.entry.emits === undefined ? swallowing(step) : tolerant(step))),
+  }
+}
+
+/** Whether a step needs a tokenizer that an earlier pipeline of the definition has yet to make. */
+export function lacksTokenizer({ options }: CheckedStep): boolean {
+  return typeof options.tokenizer === 'string' && !existsSync(options.tokenizer)
+}
+
+function swallowing(step: CheckedStep): CheckedStep {
+  const create = () =>
+    sink(step.name, async input => {
+      for await (const _ of input);
+    })
+  const { resumable: _, ...entry } = step.entry
+  return { ...step, entry: { ...entry, create } }
+}
+
+/** Faulty records are counted, not kept. */
+function tolerant(step: CheckedStep): CheckedStep {
+  if (!('faulty' in step.options) || step.options.faulty === 'fail') return step
+  const { quarantine: _, ...options } = step.options
+  return { ...step, options: { ...options, faulty: 'skip' } }
+}
+
+export interface TrainingProbe {
+  readonly stepMs: number
+  readonly startupMs: number
+  /** Of this process and, where others compute, of theirs: on a GPU its memory. */
+  readonly memoryBytes: number
+}
+
+/** Takes steps on random tokens for two seconds, the first of which is not counted. */
+export async function probeTraining(training: TrainingOptions, model: ModelOptions): Promise<TrainingProbe> {
+  const started = performance.now()
+  const engine = await openEngine(training, model)
+  try {
+    const batches = Array.from({ length: training.accumulation_steps }, () => randomBatch(training, model))
+    await engine.step(batches, training.optimizer.learning_rate)
+    const startupMs = performance.now() - started
+    let [steps, rankBytes] = [0, 0]
+    do {
+      rankBytes = (await engine.step(batches, training.optimizer.learning_rate)).peakMemoryBytes ?? 0
+      steps++
+    } while (performance.now() - started - startupMs < PROBE_MS)
+    const stepMs = (performance.now() - started - startupMs) / steps
+    // One rank has told; the others hold as much.
+    return { stepMs, startupMs, memoryBytes: process.memoryUsage.rss() + rankBytes * training.torch.nproc }
+  } finally {
+    await engine.close()
+  }
+}
+
+function randomBatch({ batch_size }: TrainingOptions, { sequence_length, vocab_size }: ModelOptions): TrainingBatch {
+  const block = sequence_length + 1
+  const tokens = Int32Array.from({ length: batch_size * block }, () => Math.floor(Math.random() * vocab_size))
+  return toTrainingBatch(tokens, batch_size, block)
+}
+
+/** Whether a pipeline ends in training. */
+export function trainingStep({ chain }: CheckedPipeline): CheckedStep | undefined {
+  return allSteps(chain).find(step => step.name === 'feed-trainer')
+}

@@ -1,0 +1,57 @@
+/** A plan for people. */
+
+import { bytes, count, duration } from '../output/terminal.js'
+import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput } from './model.js'
+
+export function planText({ pipelines, disks, problems }: Plan): string {
+  const lines = pipelines.flatMap(pipelineLines)
+  for (const { folder, neededBytes, freeBytes } of disks) {
+    lines.push(`disk: ${bytes(neededBytes)} needed, ${bytes(freeBytes)} free in ${folder}`)
+  }
+  if (problems.length === 0) lines.push('nothing stands in the way')
+  for (const { severity, pipeline, message } of problems) {
+    lines.push(`${severity}: ${pipeline === '' ? '' : `${pipeline}: `}${message}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function pipelineLines({ name, reads, writes, estimate }: PipelinePlan): string[] {
+  return [
+    name,
+    ...reads.map((file, index) => `  ${(index === 0 ? 'reads' : '').padEnd(7)} ${inputLine(file)}`),
+    ...writes.map((file, index) => `  ${(index === 0 ? 'writes' : '').padEnd(7)} ${outputLine(file)}`),
+    ...[countsLine(estimate), costLine(estimate)].filter(line => line !== '').map(line => `  ${line}`),
+    '',
+  ]
+}
+
+function inputLine({ path, bytes: size, madeBy }: PlannedInput): string {
+  if (madeBy !== undefined) return `${path} (made by ${madeBy})`
+  return `${path} (${size === undefined ? 'missing' : bytes(size)})`
+}
+
+function outputLine({ path, bytes: size, exists }: PlannedOutput): string {
+  const notes = [size === undefined ? '' : `about ${bytes(size)}`, exists ? 'exists' : ''].filter(note => note !== '')
+  return notes.length === 0 ? path : `${path} (${notes.join(', ')})`
+}
+
+function countsLine({ documents, tokens, samples, steps, epochs, parameters, exact }: Estimate): string {
+  const parts = [
+    documents === undefined ? '' : `${count(documents)} documents`,
+    tokens === undefined ? '' : `${count(tokens)} tokens`,
+    samples === undefined ? '' : `${count(samples)} samples`,
+    steps === undefined ? '' : `${count(steps)} steps`,
+    epochs === undefined ? '' : `${epochs.toFixed(2)} epochs`,
+    parameters === undefined ? '' : `${count(parameters)} parameters`,
+  ].filter(part => part !== '')
+  if (parts.length === 0) return ''
+  return `${exact ? '' : 'about '}${parts.join(', ')}`
+}
+
+function costLine({ seconds, memoryBytes }: Estimate): string {
+  const parts = [
+    seconds === undefined ? '' : `${duration(1000 * seconds)} on this machine`,
+    memoryBytes === undefined ? '' : `${bytes(memoryBytes)} of memory`,
+  ].filter(part => part !== '')
+  return parts.length === 0 ? '' : `about ${parts.join(', ')}`
+}

@@ -1,0 +1,164 @@
+/** Options against their schema; what is wrong is said with its place, what was expected and found, and the nearest known name. */
+import type * as z from 'zod'
+import type { PenstockError } from '../../errors.js'
+import { suggestion } from '../../pipelines/suggest.js'
+import { type ConfigPath, configError } from '../yaml/config-error.js'
+import type { Place, TreeNode } from '../yaml/yaml-tree.js'
+import { Component, WholeFloat } from './option-types.js'
+
+export interface OptionsContext {
+  /** What has these options, for messages. */
+  readonly name: string
+  readonly file: string
+  readonly path: ConfigPath
+  readonly node: TreeNode
+}
+
+export interface OptionsSpec<Schema extends z.ZodObject> {
+  readonly options: Schema
+  readonly aliases?: Readonly<Record<string, string>> | undefined
+}
+
+/** @throws CONFIG_INVALID for the first thing that is wrong */
+export function checkOptions<Schema extends z.ZodObject>(
+  raw: Readonly<Record<string, unknown>>,
+  { options, aliases = {} }: OptionsSpec<Schema>,
+  context: OptionsContext,
+): z.output<Schema> {
+  const renamed = Object.fromEntries(Object.entries(raw).map(([key, value]) => [ownValue(aliases, key) ?? key, value]))
+  const parsed = options.safeParse(renamed)
+  if (parsed.success) return parsed.data
+  throw issueError(mostTelling(parsed.error.issues), renamed, options, context)
+}
+
+/** A key that is not known explains a key that is missing: it goes first. */
+function mostTelling(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  return issues.find(issue => issue.code === 'unrecognized_keys') ?? issues[0]!
+}
+
+function issueError(
+  issue: z.core.$ZodIssue,
+  raw: unknown,
+  schema: z.ZodObject,
+  { name, file, path, node }: OptionsContext,
+): PenstockError {
+  const steps = issue.path.map(step => (typeof step === 'number' ? step : String(step)))
+  const owner = objectAt(schema, steps)
+  const keys = owner === undefined ? '' : keysText(owner)
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0]!
+    const known = Object.keys(owner?.shape ?? {})
+    const message = `unknown key ${key} of ${name}${suggestion(key, known)}${keys}`
+    return configError(message, file, [...path, ...steps, key], placeAt(node, [...steps, key], true))
+  }
+  const found = steps.reduce<unknown>((value, step) => (value as Record<string, unknown> | undefined)?.[step], raw)
+  const place = placeAt(node, steps, false)
+  if (found === undefined && steps.length > 0) {
+    const around = objectAt(schema, steps.slice(0, -1))
+    const all = around === undefined ? '' : keysText(around)
+    return configError(
+      `${name} needs ${steps.at(-1)}: expected ${expected(issue)}${all}`,
+      file,
+      [...path, ...steps],
+      place,
+    )
+  }
+  if (issue.code === 'custom' && !issue.message.startsWith(EXPECTED)) {
+    return configError(issue.message, file, [...path, ...steps], place)
+  }
+  const hint =
+    issue.code === 'invalid_value' && typeof found === 'string' ? suggestion(found, issue.values.map(String)) : ''
+  return configError(`expected ${expected(issue)}, found ${foundText(found)}${hint}`, file, [...path, ...steps], place)
+}
+
+/** The schema of the mapping at a path, where there is just one. */
+function objectAt(schema: z.ZodType, steps: readonly (string | number)[]): z.ZodObject | undefined {
+  const { type, innerType, shape, element } = schema.def as SchemaParts
+  if (innerType !== undefined) return objectAt(innerType, steps)
+  const [step, ...rest] = steps
+  if (step === undefined) return type === 'object' ? (schema as z.ZodObject) : undefined
+  const inner = type === 'array' ? element : Object.hasOwn(shape ?? {}, step) ? shape?.[step] : undefined
+  return inner === undefined ? undefined : objectAt(inner, rest)
+}
+
+/** The parts of a zod schema's definition that are looked into here. */
+interface SchemaParts {
+  readonly type: string
+  readonly innerType?: z.ZodType
+  readonly shape?: Readonly<Record<string, z.ZodType>>
+  readonly element?: z.ZodType
+}
+
+/** The required and the optional keys of a schema. */
+function keysText(schema: z.ZodObject): string {
+  const keys = Object.keys(schema.shape)
+  const isOptional = (key: string) => (schema.shape[key] as z.ZodType).safeParse(undefined).success
+  const list = (title: string, names: readonly string[]) =>
+    names.length === 0 ? '' : `; ${title}: ${names.join(', ')}`
+  return (
+    list(
+      'required',
+      keys.filter(key => !isOptional(key)),
+    ) + list('optional', keys.filter(isOptional))
+  )
+}
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  number: 'a number',
+  string: 'a text',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'a mapping',
+  record: 'a mapping',
+  tuple: 'a list',
+}
+
+/** How a schema's own wording of an issue begins. */
+const EXPECTED = 'expected '
+
+function expected(issue: z.core.$ZodIssue): string {
+  if (issue.message.startsWith(EXPECTED)) return issue.message.slice(EXPECTED.length)
+  switch (issue.code) {
+    case 'invalid_type':
+      return TYPE_NAMES[issue.expected] ?? issue.expected
+    case 'too_small':
+      return `at least ${issue.minimum}${issue.inclusive === false ? ' exclusive' : ''}`
+    case 'too_big':
+      return `at most ${issue.maximum}`
+    case 'invalid_value':
+      return issue.values.length === 1 ? String(issue.values[0]) : `one of ${issue.values.join(', ')}`
+    case 'invalid_union':
+      return [...new Set(issue.errors.map(branch => (branch[0] === undefined ? '' : expected(branch[0]))))].join(' or ')
+    default:
+      return issue.message
+  }
+}
+
+/** What stands there, for people. */
+export function foundText(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing'
+  if (value instanceof WholeFloat) return `${value.value}.0`
+  if (value instanceof Component) return `the component ${value.componentKey}.${value.variantKey}`
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'a mapping'
+  return typeof value === 'string' ? `"${value.length > 60 ? `${value.slice(0, 60)}...` : value}"` : String(value)
+}
+
+/** The place of the value at a path, or of the nearest one around it; of the key itself where `ofKey`. */
+export function placeAt(root: TreeNode, steps: readonly (string | number)[], ofKey: boolean): Place {
+  let node = root
+  for (const [depth, step] of steps.entries()) {
+    if (ofKey && depth === steps.length - 1 && node.kind === 'map')
+      return node.keyPlaces.get(String(step)) ?? node.place
+    const next =
+      node.kind === 'map' ? node.entries.get(String(step)) : node.kind === 'list' ? node.items[Number(step)] : undefined
+    if (next === undefined) break
+    node = next
+  }
+  return node.place
+}
+
+function ownValue(record: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined
+}

@@ -1,0 +1,104 @@
+/** Reads the JSON log of a run back into a history; of a run that goes on, what has been added since. */
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PenstockError, toPenstockError } from '../../errors.js'
+import type { RunEvent } from '../run-event.js'
+import { LOG_NAME } from '../sinks/jsonl-log.js'
+import { RunHistory } from './run-history.js'
+
+type LoggedEvent = RunEvent & { readonly nonFinite?: Readonly<Record<string, string>> }
+
+const CHUNK_BYTES = 4 << 20
+const LINE_FEED = 10
+
+/** Opens a log and reads what there is; the caller closes it. @param path a run folder, or a log. @throws FILE_MISSING, FILE_UNREADABLE, JSON_INVALID */
+export async function openRunLog(path: string): Promise<RunLog> {
+  const file = await fileAt(path)
+  let log: RunLog
+  try {
+    log = new RunLog(file, await open(file, 'r'))
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file })
+  }
+  await log.readMore()
+  if (log.history.info !== undefined) return log
+  await log.close()
+  throw new PenstockError('JSON_INVALID', 'this is no log of a run', { file })
+}
+
+async function fileAt(path: string): Promise<string> {
+  const isFolder = await stat(path).then(
+    stats => stats.isDirectory(),
+    () => false,
+  )
+  const file = isFolder ? join(path, LOG_NAME) : path
+  const exists = await stat(file).then(
+    () => true,
+    () => false,
+  )
+  if (exists) return file
+  throw new PenstockError('FILE_MISSING', 'no log of a run; give the definition monitoring: { jsonl: true }', { file })
+}
+
+/** Owns the handle until `close`. */
+export class RunLog {
+  readonly history = new RunHistory()
+  private readonly file: string
+  private readonly handle: FileHandle
+  private readonly chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  private position = 0
+  private lineNumber = 0
+  /** The start of a line whose end is not written yet. */
+  private pending: Buffer = Buffer.alloc(0)
+
+  constructor(file: string, handle: FileHandle) {
+    this.file = file
+    this.handle = handle
+  }
+
+  /** Takes in the whole lines that were added; true when there were any. @throws FILE_UNREADABLE */
+  async readMore(): Promise<boolean> {
+    const before = this.lineNumber
+    try {
+      for (;;) {
+        const { bytesRead } = await this.handle.read(this.chunk, 0, CHUNK_BYTES, this.position)
+        if (bytesRead === 0) break
+        this.position += bytesRead
+        this.takeLines(Buffer.concat([this.pending, this.chunk.subarray(0, bytesRead)]))
+      }
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNREADABLE', { file: this.file })
+    }
+    return this.lineNumber > before
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close()
+  }
+
+  private takeLines(bytes: Buffer): void {
+    let start = 0
+    for (let end = bytes.indexOf(LINE_FEED); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
+      this.lineNumber++
+      this.takeLine(bytes.toString('utf8', start, end))
+      start = end + 1
+    }
+    this.pending = bytes.subarray(start)
+  }
+
+  /** A run that was killed may have left half a line: the page says so, and goes on. */
+  private takeLine(line: string): void {
+    if (line === '') return
+    try {
+      const event = JSON.parse(line) as LoggedEvent
+      this.history.add(event.kind === 'metrics' && event.nonFinite ? { ...event, values: allValues(event) } : event)
+    } catch {
+      this.history.note(`line ${this.lineNumber} of the log is damaged`)
+    }
+  }
+}
+
+function allValues({ values, nonFinite = {} }: Extract<LoggedEvent, { kind: 'metrics' }>): Record<string, number> {
+  const others = Object.entries(nonFinite).map(([name, value]) => [name, Number(value)] as const)
+  return { ...values, ...Object.fromEntries(others) }
+}

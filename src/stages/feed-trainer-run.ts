@@ -1,0 +1,148 @@
+/**
+ * What `feed-trainer` does: it hands each batch to a trainer and holds the stream back while that works. It ends at the
+ * last step, whatever its source still has. A stopped run has saved its last step: the same definition goes on from there.
+ */
+import { PenstockError } from '../errors.js'
+import type { SampleBatch } from '../formats/batches.js'
+import { openLatestCheckpoint } from '../training/checkpoint.js'
+import { requireHeldOut } from '../training/held-out.js'
+import type { LossMask } from '../training/loss-mask.js'
+import { openEngine, settleBackend } from '../training/open-engine.js'
+import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../training/options.js'
+import { TextSampler } from '../training/sample-texts.js'
+import { openTrainer, type Trainer } from '../training/trainer.js'
+import type { TrainingEvent } from '../training/training-events.js'
+import { TokenizerThread } from '../workers/tokenizer/tokenizer-thread.js'
+import type { FeedTrainerSettings, HeldOut } from './feed-trainer-options.js'
+import { shuffleSamples } from './shuffle-samples.js'
+import type { SourceStage, StageContext } from './stream/stage.js'
+
+/** Trains to the last step, or as far as the samples reach. */
+export async function trainOnSamples(
+  { tokenizer: path, ...options }: FeedTrainerSettings,
+  input: AsyncIterable<SampleBatch>,
+  context: StageContext,
+): Promise<void> {
+  const tokenizer = path === undefined ? undefined : await TokenizerThread.open(path)
+  try {
+    await trainWith(tokenizer, options, input, context)
+  } finally {
+    await tokenizer?.close()
+  }
+}
+
+async function trainWith(
+  tokenizer: TokenizerThread | undefined,
+  { held_out: heldOut, sample_texts: texts, resume, ...given }: Omit<FeedTrainerSettings, 'tokenizer'>,
+  input: AsyncIterable<SampleBatch>,
+  context: StageContext,
+): Promise<void> {
+  const model = resolveModel(given.model, tokenizer?.vocabSize)
+  if (heldOut !== undefined && given.evaluation !== undefined) await requireHeldOut(heldOut, given)
+  const training = await withBackend(given, resume, context)
+  const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)
+  const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
+  // Nothing more to ask it: the thread need not last as long as the training.
+  if (texts === undefined) await tokenizer?.close()
+  const engine = await openEngine(training, model)
+  try {
+    const trainer = await openTrainer({
+      training,
+      model,
+      engine,
+      onEvent: context.report,
+      signal: context.signal,
+      ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
+      ...(heldOut && { heldOut: () => heldOutSamples(heldOut, training) }),
+      ...(lossMask && { lossMask }),
+      ...(heldOutMask && { heldOutMask }),
+      ...(resume && { resume: 'latest' }),
+    })
+    const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
+    await feed(trainer, input, context, sampler)
+  } finally {
+    await engine.close()
+  }
+}
+
+/** Settles the backend before anything is opened, so that checkpoints record it. */
+async function withBackend(training: TrainingOptions, resume: boolean, { report }: StageContext) {
+  const folder = training.checkpoint?.folder
+  const mayGoOn = training.backend === 'auto' && resume && folder !== undefined
+  const checkpoint = mayGoOn ? await openLatestCheckpoint(folder, () => {}) : undefined
+  const { backend, reason } = await settleBackend(training, checkpoint?.state.training)
+  if (reason !== undefined) {
+    report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
+  }
+  return { ...training, backend }
+}
+
+async function feed(
+  trainer: Trainer,
+  input: AsyncIterable<SampleBatch>,
+  context: StageContext,
+  sampler: TextSampler | undefined,
+): Promise<void> {
+  const resumedAt = trainer.cursor?.globalSamples ?? 0
+  try {
+    for await (const batch of input) {
+      if (isSeen(batch, resumedAt)) {
+        context.count('samples passed over', batch.rows)
+        continue
+      }
+      const answer = await trainer.offer(batch)
+      context.count('tokens', batch.rows * (batch.block - 1))
+      const text = await sampler?.after(trainer.step)
+      if (text !== undefined) {
+        context.report(text)
+      }
+      if (answer === 'done') {
+        break
+      }
+    }
+  } catch (error) {
+    // A destroyed stream still saves the step that it got to. A step that failed has left nothing worth saving.
+    if (context.signal.aborted && !trainer.failed) {
+      await trainer.end()
+    }
+    throw error
+  }
+  await trainer.end()
+}
+
+/** Whether the checkpoint knows a batch already: a source that cannot skip starts again at its first. */
+function isSeen(batch: SampleBatch, resumedAt: number): boolean {
+  const { globalSamples } = batch.cursor
+  if (globalSamples > resumedAt && globalSamples - batch.rows < resumedAt) {
+    const message = `a batch straddles sample ${resumedAt}, where training stopped: set skip_num_global_samples to it`
+    throw new PenstockError('WORLD_MISMATCH', message)
+  }
+  return globalSamples <= resumedAt
+}
+
+function heldOutSamples(heldOut: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
+  const { loss_mask: mask, sequence_length = model.sequence_length, ...part } = heldOut
+  // What is masked together comes together.
+  const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
+  return shuffleSamples({ ...part, sequence_length, batch_size: rows, shuffle: 'none' })
+}
+
+/** @throws OPTION_INVALID for tokens that cannot be told apart, TOKENIZER_MISMATCH */
+async function maskOf(
+  options: LossMaskOptions | undefined,
+  batchSize: number,
+  tokenizer: TokenizerThread | undefined,
+): Promise<LossMask | undefined> {
+  if (options === undefined) return undefined
+  const idOf = async (token: string | number): Promise<number> => {
+    if (typeof token === 'number') return token
+    if (tokenizer !== undefined) return tokenizer.idOf(token)
+    const message = `the token ${token} needs the option tokenizer, or its id in its place`
+    throw new PenstockError('OPTION_INVALID', message, { path: 'loss_mask' })
+  }
+  const [beginId, endId] = [await idOf(options.begin), await idOf(options.end)]
+  if (beginId === endId) {
+    throw new PenstockError('OPTION_INVALID', 'begin and end are the same token', { path: 'loss_mask' })
+  }
+  return { beginId, endId, rows: options.micro_batch ?? batchSize, ranks: options.ranks }
+}

@@ -1,0 +1,15 @@
+/** What a stage's factory is given -> its options, complete. */
+import type * as z from 'zod'
+import { PenstockError } from '../../errors.js'
+
+/** @throws OPTION_INVALID with the path of the first option that is wrong */
+export function parseOptions<Schema extends z.ZodType>(
+  schema: Schema,
+  options: unknown,
+  stage: string,
+): z.output<Schema> {
+  const result = schema.safeParse(options)
+  if (result.success) return result.data
+  const { path, message } = result.error.issues[0]!
+  throw new PenstockError('OPTION_INVALID', message, { stage, path: path.join('.') || 'options' }, result.error)
+}

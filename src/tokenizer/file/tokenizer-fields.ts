@@ -1,0 +1,30 @@
+/** Reading the fields of a parsed tokenizer.json, and the two ways of refusing one. */
+import { PenstockError } from '../../errors.js'
+
+export type Json = Readonly<Record<string, unknown>>
+
+export function invalid(reason: string): never {
+  throw new PenstockError('TOKENIZER_INVALID', `this is no tokenizer.json: ${reason}`)
+}
+
+export function unsupported(reason: string): never {
+  throw new PenstockError('UNSUPPORTED', reason)
+}
+
+export function section(parent: Json, key: string): Json | undefined {
+  const value = parent[key]
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'object' || Array.isArray(value)) invalid(`${key} is not an object`)
+  return value as Json
+}
+
+export function sections(parent: Json, key: string): readonly Json[] {
+  const value = parent[key]
+  return Array.isArray(value) ? (value as Json[]) : invalid(`a Sequence has no list of ${key}`)
+}
+
+/** The text of a `{ String: ... }` pattern. */
+export function literalPattern(step: Json): string | undefined {
+  const literal = (step.pattern as { String?: unknown } | undefined)?.String
+  return typeof literal === 'string' ? literal : undefined
+}

@@ -1,0 +1,178 @@
+/**
+ * Whole chunks of JSONL at once: lines are checked, their field is extracted and encoded, faults become status codes. The
+ * same results come from the kernel and from TypeScript.
+ */
+import { PenstockError } from '../errors.js'
+import type { TokenArray } from '../formats/batches.js'
+import { extractText, type FieldPath } from '../formats/json-scan.js'
+import { KernelEngine } from './kernel/kernel-engine.js'
+import { KernelLines } from './kernel/lines.js'
+import { LINE_STATUSES, type LineKernel, type ScannedLines, statusOf, TypeScriptLines } from './kernel/scan-lines.js'
+import { FastTokenizer, type Tokenizer } from './tokenizer.js'
+
+const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
+const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
+
+export interface PackedLines extends ScannedLines {
+  /** Tokens of the lines without fault, one after the other. */
+  readonly tokens: TokenArray
+  /** Tokens of each line, 0 for one with a fault. */
+  readonly lengths: Uint32Array
+}
+
+export interface PackKernel extends LineKernel {
+  pack(bytes: Uint8Array, start?: number, end?: number): PackedLines
+}
+
+export interface PackKernelOptions {
+  readonly tokenizer: Tokenizer
+  /** A key or a path of keys and indices. */
+  readonly field: string | FieldPath
+  /** Follows each document whose last token is another one; left out: nothing does. */
+  readonly eodId?: number | undefined
+  /** Bytes of a token in the result. */
+  readonly width: 1 | 2 | 4
+}
+
+/** Runs in WebAssembly when the tokenizer does. */
+export function createPackKernel(options: PackKernelOptions): PackKernel {
+  const path = typeof options.field === 'string' ? [options.field] : options.field
+  const { tokenizer, width, eodId } = options
+  if (eodId !== undefined && eodId >= 2 ** (8 * width)) {
+    throw new PenstockError('TOKEN_TOO_WIDE', `the end-of-document token ${eodId} does not fit ${width} bytes`)
+  }
+  if (tokenizer instanceof FastTokenizer && tokenizer.engine instanceof KernelEngine) {
+    return new KernelPack(tokenizer, tokenizer.engine, path, eodId, width)
+  }
+  return new TypeScriptPack(tokenizer, path, eodId, width)
+}
+
+class TypeScriptPack extends TypeScriptLines implements PackKernel {
+  private readonly tokenizer: Tokenizer
+  private readonly path: FieldPath
+  private readonly eodId: number | undefined
+  private readonly width: 1 | 2 | 4
+
+  constructor(tokenizer: Tokenizer, path: FieldPath, eodId: number | undefined, width: 1 | 2 | 4) {
+    super()
+    this.tokenizer = tokenizer
+    this.path = path
+    this.eodId = eodId
+    this.width = width
+  }
+
+  pack(bytes: Uint8Array, start = 0, end = bytes.length): PackedLines {
+    const text = new Uint8Array(end - start)
+    const documents: Uint32Array[] = []
+    const lengths: number[] = []
+    const lines = this.eachLine(bytes, start, end, (from, to) => {
+      const result = extractText(bytes, from, to, this.path, text)
+      const tokens = typeof result === 'number' ? this.encode(text, result) : undefined
+      const status = typeof result === 'number' ? this.statusOfTokens(tokens!) : statusOf(result)
+      lengths.push(status === 0 ? tokens!.length : 0)
+      if (status === 0) documents.push(tokens!)
+      return status
+    })
+    return { ...lines, tokens: joinTokens(documents, this.width), lengths: Uint32Array.from(lengths) }
+  }
+
+  private encode(text: Uint8Array, length: number): Uint32Array {
+    const tokens = this.tokenizer.encodeBytes(text, 0, length)
+    const { eodId } = this
+    if (eodId === undefined || tokens.length === 0 || tokens.at(-1) === eodId) return tokens
+    const ended = new Uint32Array(tokens.length + 1)
+    ended.set(tokens)
+    ended[tokens.length] = eodId
+    return ended
+  }
+
+  private statusOfTokens(tokens: Uint32Array): number {
+    if (tokens.length === 0) return DOCUMENT_EMPTY
+    const limit = 2 ** (8 * this.width)
+    return tokens.some(id => id >= limit) ? TOKEN_TOO_WIDE : 0
+  }
+}
+
+function tokenArray(width: 1 | 2 | 4, length: number): TokenArray {
+  return width === 1 ? new Uint8Array(length) : width === 2 ? new Uint16Array(length) : new Uint32Array(length)
+}
+
+function joinTokens(documents: readonly Uint32Array[], width: 1 | 2 | 4): TokenArray {
+  const joined = tokenArray(
+    width,
+    documents.reduce((sum, tokens) => sum + tokens.length, 0),
+  )
+  let at = 0
+  for (const tokens of documents) {
+    joined.set(tokens, at)
+    at += tokens.length
+  }
+  return joined
+}
+
+class KernelPack implements PackKernel {
+  private readonly lines: KernelLines
+  private readonly tokenizer: FastTokenizer
+  private readonly width: 1 | 2 | 4
+  private readonly eodId: number | undefined
+
+  constructor(
+    tokenizer: FastTokenizer,
+    engine: KernelEngine,
+    path: FieldPath,
+    eodId: number | undefined,
+    width: 1 | 2 | 4,
+  ) {
+    this.lines = new KernelLines(engine, path)
+    this.tokenizer = tokenizer
+    this.eodId = eodId
+    this.width = width
+  }
+
+  input(byteLength: number): Uint8Array {
+    return this.lines.input(byteLength)
+  }
+
+  scan(bytes: Uint8Array, start?: number, end?: number): ScannedLines {
+    return this.lines.scan(bytes, start, end)
+  }
+
+  pack(bytes: Uint8Array, start?: number, end?: number): PackedLines {
+    const encode = (from: number, to: number, at: number): number => {
+      const stop = this.tokenizer.encodeLoaded(from, to, at)
+      const { tokens } = this.tokenizer.engine
+      if (stop === at || this.eodId === undefined || tokens[stop - 1] === this.eodId) return stop
+      tokens[stop] = this.eodId
+      return stop + 1
+    }
+    const packed = this.lines.pack(bytes, start, end, this.eodId, encode, DOCUMENT_EMPTY)
+    if (packed.tokens.BYTES_PER_ELEMENT === this.width) return packed
+    return this.tokenizer.totalSize <= 2 ** (8 * this.width) ? this.recast(packed) : this.narrow(packed)
+  }
+
+  private recast(packed: PackedLines): PackedLines {
+    const tokens = tokenArray(this.width, packed.tokens.length)
+    tokens.set(packed.tokens)
+    return { ...packed, tokens }
+  }
+
+  /** Takes documents out that have a token over the width. */
+  private narrow(packed: PackedLines): PackedLines {
+    const tokens = tokenArray(this.width, packed.tokens.length)
+    const limit = 2 ** (8 * this.width)
+    let from = 0
+    let to = 0
+    for (const [line, length] of packed.lengths.entries()) {
+      const document = packed.tokens.subarray(from, from + length)
+      from += length
+      if (document.some(id => id >= limit)) {
+        packed.statuses[line] = TOKEN_TOO_WIDE
+        packed.lengths[line] = 0
+        continue
+      }
+      tokens.set(document, to)
+      to += length
+    }
+    return { ...packed, tokens: tokens.subarray(0, to) }
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Normalizers: what a tokenizer file wants done to the text before it is cut. Each is a function on strings; most texts
+ * are known from their bytes alone to stay as they are and never become strings.
+ */
+import { CODE_POINT_LIMIT, type CodePointSet, pairs, unassignedInUnicode9, unicodeClass } from '../patterns/unicode.js'
+
+export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
+
+export type NormalizerStep =
+  | { readonly kind: 'form'; readonly form: UnicodeForm }
+  | { readonly kind: 'prepend'; readonly text: string }
+  | { readonly kind: 'replace'; readonly from: string; readonly to: string }
+  /** What a SentencePiece model does with the whole text; not done to added tokens. */
+  | { readonly kind: 'map'; readonly map: (text: string) => string }
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+export function normalizeText(text: string, steps: readonly NormalizerStep[]): string {
+  return steps.reduce((current, step) => {
+    if (step.kind === 'form') return toForm(current, step.form)
+    if (step.kind === 'map') return step.map(current)
+    if (step.kind === 'replace') return current.replaceAll(step.from, step.to)
+    return current === '' ? current : step.text + current
+  }, text)
+}
+
+/** The normalized form of bytes[start, end), or `undefined` when it is those bytes. */
+export function normalizeBytes(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  steps: readonly NormalizerStep[],
+): Uint8Array | undefined {
+  if (steps.every(step => step.kind === 'form') && isPlain(bytes, start, end, steps)) return undefined
+  return encoder.encode(normalizeText(decoder.decode(bytes.subarray(start, end)), steps))
+}
+
+/** Texts whose bytes are below this are normalized: characters below U+0300 are their own NFC, only ASCII is every form. */
+export function firstByteToNormalize(steps: readonly NormalizerStep[]): number {
+  return steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
+}
+
+/** No Unicode form changes an assigned character beyond, other than marks. */
+const LAST_CHANGED = 0x30000
+/** Vowels and final consonants that may join the Korean syllable before them. */
+const JOINING_JAMO: CodePointSet = [0x1161, 0x1176, 0x11a8, 0x11c3]
+
+/**
+ * One bit per code point: a text without these is its own normalized form. They are those that a form changes, and all
+ * that could join or change places with the character before (UAX 15, "Detecting Normalization Forms"), and some more.
+ */
+export function changingCodePoints(steps: readonly NormalizerStep[]): Uint8Array {
+  const bits = new Uint8Array(CODE_POINT_LIMIT / 8)
+  const add = (codePoint: number): void => {
+    bits[codePoint >> 3]! |= 1 << (codePoint & 7)
+  }
+  for (const [start, end] of pairs([...(unicodeClass('M') ?? []), ...JOINING_JAMO])) {
+    for (let codePoint = start; codePoint < end; codePoint++) add(codePoint)
+  }
+  const forms = steps.flatMap(step => (step.kind === 'form' ? [step.form] : []))
+  const isStable = (text: string): boolean => forms.every(form => text.normalize(form) === text)
+  for (let block = 0x80; block < LAST_CHANGED; block += 64) {
+    if (block >= 0xd800 && block < 0xe000) continue
+    const characters = Array.from({ length: 64 }, (_, i) => String.fromCodePoint(block + i))
+    if (isStable(characters.join('\0'))) continue
+    for (const [i, character] of characters.entries()) if (!isStable(character)) add(block + i)
+  }
+  return bits
+}
+
+function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly NormalizerStep[]): boolean {
+  const limit = firstByteToNormalize(steps)
+  for (let at = start; at < end; at++) if (bytes[at]! >= limit) return false
+  return true
+}
+
+let unassigned: RegExp | undefined
+
+/** The Rust library's normalizer follows Unicode 9: newer characters are left as they are, whatever the engine knows. */
+function toForm(text: string, form: UnicodeForm): string {
+  unassigned ??= expressionOf(unassignedInUnicode9())
+  if (!unassigned.test(text)) return text.normalize(form)
+  return text
+    .split(unassigned)
+    .map((part, index) => (index % 2 === 0 ? part.normalize(form) : part))
+    .join('')
+}
+
+function expressionOf(set: CodePointSet): RegExp {
+  let ranges = ''
+  for (let i = 0; i < set.length; i += 2)
+    ranges += `\\u{${set[i]!.toString(16)}}-\\u{${(set[i + 1]! - 1).toString(16)}}`
+  return new RegExp(`([${ranges}]+)`, 'u')
+}

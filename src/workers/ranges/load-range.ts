@@ -1,0 +1,83 @@
+/** The lines that start in a range of a file, read into a kernel's memory. */
+import { PenstockError } from '../../errors.js'
+import { readFullySync } from '../../files/read-at.js'
+import { PAGE_BYTES } from '../../files/source-file.js'
+import type { LineKernel } from '../../tokenizer/kernel/scan-lines.js'
+
+export interface FileRange {
+  readonly descriptor: number
+  readonly file: string
+  readonly fileBytes: number
+  /** A multiple of the page size. */
+  readonly start: number
+  readonly end: number
+  readonly maxLineBytes: number
+}
+
+export interface LoadedRange {
+  readonly bytes: Uint8Array
+  /** Where bytes[0] stands in the file. */
+  readonly origin: number
+  /** The range's lines are bytes[first, stop). */
+  readonly first: number
+  readonly stop: number
+  /** The line behind them starts in the range too, but is longer than the limit: its first bytes are at bytes[stop]. */
+  readonly overlong: boolean
+}
+
+const LF = 0x0a
+/** What is read behind a range at first, for its last line. */
+export const LOOK_AHEAD_BYTES = 64 << 10
+const SEARCH_BYTES = 1 << 20
+
+/**
+ * Reads the lines that start in a range, and as much of what follows as its last line takes. Reading starts at a page:
+ * at odd offsets it is up to four times slower. A line of which the end is not near is searched before it is loaded: one
+ * over the limit takes no memory.
+ */
+export function loadRange(kernel: LineKernel, range: FileRange): LoadedRange {
+  const { start, end, fileBytes, maxLineBytes } = range
+  const origin = start === 0 ? 0 : start - PAGE_BYTES
+  let bytes = load(kernel, range, origin, Math.min(fileBytes, end + LOOK_AHEAD_BYTES))
+  const first = start === 0 ? 0 : bytes.indexOf(LF, PAGE_BYTES - 1) + 1
+  const limit = end - origin
+  // The range lies inside a line that began before it.
+  if ((start > 0 && first === 0) || first >= limit) return { bytes, origin, first: limit, stop: limit, overlong: false }
+  const lastStart = Math.max(first, bytes.lastIndexOf(LF, limit - 2) + 1)
+  const feed = bytes.indexOf(LF, limit - 1)
+  let stop = feed < 0 ? bytes.length : feed + 1
+  if (feed < 0 && origin + stop < fileBytes) {
+    stop = findLineFeed(range, origin + stop, origin + lastStart + maxLineBytes + 1) + 1 - origin
+    if (stop - lastStart <= maxLineBytes + 1) bytes = load(kernel, range, origin, origin + stop)
+  }
+  const lineBytes = stop - lastStart - (bytes[stop - 1] === LF ? 1 : 0)
+  return lineBytes <= maxLineBytes
+    ? { bytes, origin, first, stop, overlong: false }
+    : { bytes, origin, first, stop: lastStart, overlong: true }
+}
+
+function load(kernel: LineKernel, range: FileRange, from: number, to: number): Uint8Array {
+  const bytes = kernel.input(to - from)
+  readFully(range, bytes, from)
+  return bytes
+}
+
+/** Offset in the file of the first line feed in [from, to]; where there is none, `to` or the file's end. */
+function findLineFeed(range: FileRange, from: number, to: number): number {
+  const end = Math.min(range.fileBytes, to + 1)
+  const part = new Uint8Array(Math.min(SEARCH_BYTES, end - from))
+  for (let at = from; at < end; at += part.length) {
+    const bytes = part.subarray(0, Math.min(part.length, end - at))
+    readFully(range, bytes, at)
+    const found = bytes.indexOf(LF)
+    if (found >= 0) return at + found
+  }
+  return to < range.fileBytes ? to : range.fileBytes - 1
+}
+
+/** @throws FILE_UNREADABLE, FILE_CHANGED */
+export function readFully({ descriptor, file }: FileRange, bytes: Uint8Array, position: number): void {
+  const read = readFullySync({ path: file, fd: descriptor }, bytes, position)
+  if (read === bytes.length) return
+  throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', { file, byteOffset: position + read })
+}

@@ -1,0 +1,191 @@
+/**
+ * The workers' side of `read-ranges`: read one range of a file, check its lines, take the field's text and encode it, all
+ * inside the kernel's memory; reply with tokens, the places of lines, and what is wrong with those that are faulty.
+ */
+import { workerData } from 'node:worker_threads'
+import type { TokenArray } from '../../formats/batches.js'
+import type { FieldPath } from '../../formats/json-scan.js'
+import {
+  createLineKernel,
+  explainLine,
+  LINE_STATUSES,
+  type LineKernel,
+  type ScannedLines,
+} from '../../tokenizer/kernel/scan-lines.js'
+import type { PackedLines } from '../../tokenizer/pack-lines.js'
+import { type Heartbeat, WHOLE_TASK } from '../heartbeat.js'
+import type { RetryMode } from '../poison-records.js'
+import { kernelModule } from '../tokenizer/kernel-module.js'
+import type { TokenizerFacts } from '../tokenizer/tokenizer-setup.js'
+import { type TaskMessage, workerFunction } from '../worker-function.js'
+import { copied, joinScanned, kept, lineByLine, POISONED, type RangeKernel, type WorkedRange } from './line-by-line.js'
+import { type LoadedRange, loadRange } from './load-range.js'
+import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-task.js'
+import { scanRangeFast } from './scan-range.js'
+
+const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
+
+/** What the worker is set up for; without it, lines are only checked. */
+const packing = workerData as RangePacking | null
+let openedKernel: Promise<RangeKernel> | undefined
+/** Ranges that are not tried in pieces: where one was out of the ordinary, those behind it may well be. */
+const LOADED_WHOLE = 16
+let toLoadWhole = 0
+
+async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeReply> {
+  openedKernel ??= openKernel(heartbeat)
+  const kernel = await openedKernel
+  heartbeat.begin(WHOLE_TASK, task.end - task.start)
+  const isTried = packing === null && !task.retry.isolateRecords && toLoadWhole === 0
+  const reply = isTried ? replyForOrdinary(kernel.lines, task) : undefined
+  if (reply !== undefined) return reply
+  toLoadWhole = isTried ? LOADED_WHOLE : Math.max(0, toLoadWhole - 1)
+  return replyForAny(kernel, task, heartbeat)
+}
+export default workerFunction(readRange)
+
+/** What worker-tokenizer.js exports: its code is loaded only to pack. */
+export async function describeTokenizer(message: TaskMessage<undefined>): Promise<TokenizerFacts> {
+  return (await import('../tokenizer/worker-tokenizer.js')).describeTokenizer(message)
+}
+
+async function openKernel(heartbeat: Heartbeat): Promise<RangeKernel> {
+  if (packing === null) return checkingKernel()
+  const { packingKernel } = await import('./pack-range.js')
+  return packingKernel(packing, heartbeat)
+}
+
+function checkingKernel(): RangeKernel {
+  const lines = createLineKernel({ wasm: kernelModule() })
+  const scanOne = (bytes: Uint8Array, start: number, end: number): ScannedLines => kept(lines.scan(bytes, start, end))
+  return {
+    lines,
+    work(range, retry, heartbeat) {
+      if (!retry.isolateRecords) return { range, lines: lines.scan(range.bytes, range.first, range.stop) }
+      const copy = copied(range)
+      return { range: copy, lines: joinScanned(lineByLine(copy, retry, heartbeat, scanOne)) }
+    },
+  }
+}
+
+/** Undefined where the range is out of the ordinary, see check-range.ts. */
+function replyForOrdinary(lines: LineKernel, task: RangeTask): RangeReply | undefined {
+  const maxLines = task.slot.byteLength >> 3
+  const starts = new Uint32Array(task.slot, 0, maxLines)
+  const ends = new Uint32Array(task.slot, maxLines * 4, maxLines)
+  const checked = scanRangeFast(lines, task, starts, ends)
+  if (checked === undefined) return undefined
+  const { origin: byteOffset, byteLength, lineCount } = checked
+  const places = task.index ? { starts: starts.subarray(0, lineCount), ends: ends.subarray(0, lineCount) } : undefined
+  return { byteOffset, byteLength, lineCount, places, faults: [], documents: undefined }
+}
+
+function replyForAny(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): RangeReply {
+  const range = loadRange(kernel.lines, task)
+  heartbeat.begin(WHOLE_TASK, range.bytes.length)
+  return replyFor(task, kernel.work(range, task.retry, heartbeat))
+}
+
+function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
+  const { lineStarts, lineEnds, statuses } = lines
+  const path = packing?.path ?? []
+  const slot = new Slot(task.slot)
+  // A line that kills the tokenizer's worker stays a line of the index; one that kills the check itself does not.
+  const isValid = (status: number): boolean =>
+    status === 0 || (status === POISONED ? packing !== null : status >= FIRST_FIELD_STATUS)
+  const allValid = task.index && statuses.every(isValid)
+  const placesOf = (values: Uint32Array): Uint32Array =>
+    slot.put(allValid ? values : values.filter((_, line) => isValid(statuses[line]!)))
+  const faults: RangeFault[] = []
+  for (let line = 0; line < statuses.length; line++) {
+    if (statuses[line] === 0) continue
+    const [start, end] = [lineStarts[line]!, lineEnds[line]!]
+    faults.push(
+      statuses[line] === POISONED
+        ? poisonFault(range, start, end, line, task.retry)
+        : faultOf(range, start, end, line, LINE_STATUSES[statuses[line]!]!, path),
+    )
+  }
+  if (range.overlong) {
+    faults.push({
+      code: 'LINE_TOO_LONG',
+      message: `the line is longer than ${task.maxLineBytes} bytes (max_line_bytes)`,
+      line: statuses.length,
+      byteOffset: range.origin + range.stop,
+      record: range.bytes.slice(range.stop, range.stop + 1024),
+    })
+  }
+  return {
+    byteOffset: range.origin,
+    byteLength: range.stop - range.first,
+    lineCount: statuses.length + (range.overlong ? 1 : 0),
+    documents: 'tokens' in lines ? documentsOf(lines, slot) : undefined,
+    places: task.index ? { starts: placesOf(lineStarts), ends: placesOf(lineEnds) } : undefined,
+    faults,
+  }
+}
+
+const TOKEN_FAULTS: Partial<Record<RangeFault['code'], string>> = {
+  DOCUMENT_EMPTY: 'the document has no tokens',
+  TOKEN_TOO_WIDE: 'a token id of the document does not fit (token_bytes)',
+}
+
+function faultOf(
+  { bytes, origin }: LoadedRange,
+  start: number,
+  end: number,
+  line: number,
+  code: RangeFault['code'],
+  path: FieldPath,
+): RangeFault {
+  const explained = explainLine(bytes, start, end, path)
+  const isInLine = explained !== undefined && !code.startsWith('FIELD')
+  return {
+    code,
+    message: isInLine
+      ? `${explained.message} (column ${explained.offset - start + 1})`
+      : (explained?.message ?? TOKEN_FAULTS[code] ?? code),
+    line,
+    byteOffset: origin + (isInLine ? explained.offset : start),
+    record: bytes.slice(start, end),
+  }
+}
+
+function poisonFault(
+  { bytes, origin }: LoadedRange,
+  start: number,
+  end: number,
+  line: number,
+  retry: RetryMode,
+): RangeFault {
+  const { code, message } = retry.poison.find(({ piece }) => piece === line)!
+  return { code, message, line, byteOffset: origin + start, record: bytes.slice(start, end) }
+}
+
+function documentsOf({ tokens, lengths, statuses }: PackedLines, slot: Slot): RangeReply['documents'] {
+  const areAll = statuses.every(status => status === 0)
+  return {
+    tokens: slot.put(tokens),
+    lengths: slot.put(areAll ? lengths : lengths.filter((_, line) => statuses[line] === 0)),
+  }
+}
+
+/** Copies out of the kernel's memory, which is used again, into a task's. */
+class Slot {
+  private readonly memory: SharedArrayBuffer
+  private end = 0
+
+  constructor(memory: SharedArrayBuffer) {
+    this.memory = memory
+  }
+
+  put<Values extends TokenArray>(values: Values): Values {
+    const start = (this.end + 3) & ~3
+    if (start + values.byteLength > this.memory.byteLength) return values.slice() as Values
+    this.end = start + values.byteLength
+    const View = values.constructor as new (buffer: SharedArrayBuffer, offset: number, length: number) => Values
+    const copy = new View(this.memory, start, values.length)
+    copy.set(values)
+    return copy
+  }
+}

@@ -1,0 +1,44 @@
+/** The worker's side of `tokenizer-thread.ts`: one tokenizer, loaded when it is first asked for, and what it is asked. */
+import { WHOLE_TASK } from '../heartbeat.js'
+import { workerFunction } from '../worker-function.js'
+import { tokenIdOf } from './load-tokenizer.js'
+import { workerTokenizer } from './worker-tokenizer.js'
+
+export interface FileFacts {
+  readonly sha256: string
+  readonly vocabSize: number
+  readonly totalSize: number
+}
+
+export interface DecodeTask {
+  readonly documents: readonly (readonly number[])[]
+  readonly skipSpecialTokens: boolean
+}
+
+const BYTES_PER_ID = 16
+
+export const describeFile = workerFunction(async (_: undefined, heartbeat): Promise<FileFacts> => {
+  const { sha256, tokenizer } = (await workerTokenizer(heartbeat)).file
+  return { sha256, vocabSize: tokenizer.vocabSize, totalSize: tokenizer.totalSize }
+})
+
+export const idsOf = workerFunction(async (tokens: readonly string[], heartbeat) => {
+  const { tokenizer } = (await workerTokenizer(heartbeat)).file
+  return tokens.map(token => tokenizer.idOf(token))
+})
+
+export const idOf = workerFunction(async (token: string, heartbeat) =>
+  tokenIdOf((await workerTokenizer(heartbeat)).file, token),
+)
+
+export const encode = workerFunction(async (text: string, heartbeat) => {
+  const { tokenizer } = (await workerTokenizer(heartbeat)).file
+  heartbeat.begin(WHOLE_TASK, text.length)
+  return tokenizer.encode(text)
+})
+
+export const decode = workerFunction(async ({ documents, skipSpecialTokens }: DecodeTask, heartbeat) => {
+  const { tokenizer } = (await workerTokenizer(heartbeat)).file
+  heartbeat.begin(WHOLE_TASK, documents.reduce((sum, ids) => sum + ids.length, 0) * BYTES_PER_ID)
+  return documents.map(ids => tokenizer.decode(ids, { skipSpecialTokens }))
+})

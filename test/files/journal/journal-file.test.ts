@@ -1,0 +1,84 @@
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { JournalFile, readJournal } from '#src/files/journal/journal-file'
+import { temporaryFolder } from '../../stages/support.js'
+
+const folder = temporaryFolder()
+let files = 0
+const fresh = (): string => join(folder, `journal-${files++}`)
+
+describe('a journal', () => {
+  it('gives back its records', async () => {
+    const path = fresh()
+    const journal = await JournalFile.create(path, [{ header: 1 }])
+    const records = [{ bytes: 2 ** 40, state: Uint8Array.of(1, 2, 3) }, { facts: { a: undefined, b: null } }]
+    for (const record of records) await journal.append(record)
+    await journal.close()
+    const [header, first, second] = (await readJournal(path)) as [unknown, (typeof records)[0], unknown]
+    expect(header).toEqual({ header: 1 })
+    expect([first.bytes, ...first.state!]).toEqual([2 ** 40, 1, 2, 3])
+    expect(second).toEqual(records[1])
+  })
+
+  it('cut anywhere, gives the records that are whole', async () => {
+    const path = fresh()
+    const journal = await JournalFile.create(path, [{ header: 1 }])
+    const ends = [statSync(path).size]
+    for (let record = 0; record < 3; record++) {
+      await journal.append({ record, text: 'x'.repeat(record * 5) })
+      ends.push(statSync(path).size)
+    }
+    await journal.close()
+    const whole = readFileSync(path)
+    for (let bytes = 0; bytes <= whole.length; bytes++) {
+      writeFileSync(path, whole.subarray(0, bytes))
+      expect(await readJournal(path)).toHaveLength(ends.filter(end => end <= bytes).length)
+    }
+  })
+
+  it('with any byte changed, never gives a record that was not written', async () => {
+    const path = fresh()
+    const journal = await JournalFile.create(path, [{ header: 1 }])
+    for (const record of ['one', 'two']) await journal.append({ record })
+    await journal.close()
+    const whole = readFileSync(path)
+    const written = (await readJournal(path)).map(record => JSON.stringify(record))
+    for (let at = 0; at < whole.length; at++) {
+      const changed = Buffer.from(whole)
+      changed[at]! ^= 1 << (at % 8)
+      writeFileSync(path, changed)
+      const records = (await readJournal(path)).map(record => JSON.stringify(record))
+      expect(records).toEqual(written.slice(0, records.length))
+      expect(records.length).toBeLessThan(3)
+    }
+  })
+
+  it('stays small however many records come, and keeps the newest', async () => {
+    const path = fresh()
+    const journal = await JournalFile.create(path, [{ header: 1 }])
+    for (let record = 0; record < 200; record++) await journal.append({ record, frame: new Uint8Array(64 << 10) })
+    await journal.close()
+    expect(statSync(path).size).toBeLessThanOrEqual(4 << 20)
+    const records = (await readJournal(path)) as { header?: number; record?: number }[]
+    expect(records[0]).toEqual({ header: 1 })
+    expect(records.at(-1)!.record).toBe(199)
+  })
+
+  it('of garbage has no records', async () => {
+    const path = fresh()
+    expect(await readJournal(path)).toEqual([])
+    appendFileSync(path, 'garbage of some length')
+    expect(await readJournal(path)).toEqual([])
+  })
+
+  it('that a power cut left as zeros, all of it or its end, gives the records before them', async () => {
+    const path = fresh()
+    writeFileSync(path, new Uint8Array(100))
+    expect(await readJournal(path)).toEqual([])
+    const journal = await JournalFile.create(path, [{ header: 1 }])
+    await journal.close()
+    appendFileSync(path, new Uint8Array(100))
+    expect(await readJournal(path)).toEqual([{ header: 1 }])
+  })
+})

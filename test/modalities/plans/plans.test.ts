@@ -1,0 +1,336 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations are what is tested
+import { existsSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { explainPacking, explainTraining } from '#src/modalities/explain'
+import { readGenerationPlan, readInstructionPlan } from '#src/modalities/plans/other-plans'
+import { readPackPlan } from '#src/modalities/plans/pack-plan'
+import type { ReadOptions } from '#src/modalities/plans/read-config'
+import { readTrainingPlan } from '#src/modalities/plans/training-plan'
+import { toNativeTraining } from '#src/modalities/to-penstock'
+import { feedTrainerOptions } from '#src/stages/feed-trainer'
+import { shuffleSamplesOptions } from '#src/stages/shuffle-samples'
+
+const text = readFileSync(new URL('training.yaml', import.meta.url), 'utf8')
+const options: ReadOptions = {
+  configFilePath: 'train.yaml',
+  configFolderPath: '.',
+  experimentId: 'run',
+  experimentsRootPath: '/experiments',
+  world: { rank: 2, localRank: 0, worldSize: 4 },
+  cpuCount: 3,
+  readTokenCount: () => 2000,
+}
+
+describe('readTrainingPlan', () => {
+  const plan = readTrainingPlan(text, options)
+
+  it('gives the data, the model and the run as plain values', () => {
+    expect(plan.train).toEqual({
+      ...{ tag: 'train', dataPaths: ['train.pbin'], sequenceLength: 16, reuseLastTarget: true, microBatchSize: 2 },
+      ...{ shuffle: true, seed: 7, epoch: 0, skipSamples: 32, rank: 2, worldSize: 4, mask: null },
+    })
+    expect(plan.evaluation.map(({ tag, shuffle, rank }) => [tag, shuffle, rank])).toEqual([['held out', false, 0]])
+    expect(plan.settings.training_progress).toEqual({
+      ...{ global_num_seen_tokens: 512, num_seen_steps: 4, num_seen_samples: 32, last_step: 3 },
+    })
+    expect(plan.settings.training_target).toEqual({ num_target_tokens: 1536, num_target_steps: 12 })
+    expect(plan.settings.step_profile.dp_degree).toBe(4)
+    expect(plan.model.attention_norm_config.config).toEqual({
+      ...{ normalized_shape: 128, eps: 1e-5, elementwise_affine: true, bias: true },
+    })
+    expect(plan.initialization).toEqual({ type: 'scaled', mean: 0, std: Math.sqrt(2 / (5 * 128)), layers: 2 })
+    expect(plan.wrappers.map(({ variant }) => variant)).toEqual(['fsdp2_wrapped'])
+    expect(plan.schedule).toBeNull()
+    expect(plan.gradientClip).toEqual({ norm: 'P2_NORM', most: 1 })
+    expect(plan.checkpoint).toEqual({ folder: '/experiments/run/checkpoints', format: 'dcp', everySteps: 4, keep: 2 })
+    expect(plan.mesh).toEqual({ dp_shard: 4, dp_replicate: 1, tp: 1, pp: 1, cp: 1 })
+    expect(plan.warmstartFrom).toMatch(/seen_steps_4/)
+    expect(plan.notices).toEqual([])
+    expect(plan.unsupported).toEqual([])
+  })
+
+  it('becomes options that our own stages accept', () => {
+    const native = toNativeTraining(plan)
+    const trainer = feedTrainerOptions().parse(native.feedTrainer)
+    expect(trainer.model).toMatchObject({ width: 128, heads: 4, kv_heads: 2, position: 'learned', norm: 'layer' })
+    expect(trainer).toMatchObject({
+      steps: 12,
+      batch_size: 2,
+      accumulation_steps: 4,
+      gradient_clip: 1,
+      held_out: { path: 'train.pbin' },
+    })
+    expect(shuffleSamplesOptions.parse(native.shuffleSamples)).toMatchObject({
+      shuffle: 'torch',
+      seed: 7,
+      rank: 0,
+      world_size: 1,
+    })
+    expect(native.differences).toEqual(['numbers have 32 bits; the file mixes in 16-bit ones'])
+  })
+
+  it('is explained line by line', () => {
+    const lines = explainTraining(plan, 'train.yaml')
+    expect(lines.find(line => line.startsWith('for'))).toMatch(/12 steps of 128 tokens: 1536 tokens, 4 steps done/)
+    expect(lines.find(line => line.startsWith('goes on from'))).toMatch(/seen_steps_4/)
+  })
+
+  // What is changed in the file -> the path that the refusal names.
+  it.each([
+    ['n_layer: 2', 'n_layer: 2.0', 'model_raw.config.n_layer'],
+    ['n_layer: 2', 'n_layer: "2"', 'model_raw.config.n_layer'],
+    ['n_layer: 2', 'n_layers: 2', 'model_raw.config.n_layers'],
+    ['n_layer: 2', '__proto__: 2', 'model_raw.config.__proto__'],
+    ['vocab_size: 256', 'vocab_size: 257', 'model_raw.config.vocab_size'],
+    ['n_head_kv: 2', 'n_head_kv: 3', 'model_raw.config.n_head_kv'],
+    ['dropout: 0.0', 'dropout: none', 'model_raw.config.dropout'],
+    ['norm_type: layer_norm', 'norm_type: layernorm', 'model_raw.config.attention_norm_config.norm_type'],
+    ['eps: 1e-5', 'epsilon: 1e-5', 'model_raw.config.attention_norm_config.config.epsilon'],
+    [
+      'attention_config: { qkv_transforms: [] }',
+      'attention_config: {}',
+      'model_raw.config.attention_config.qkv_transforms',
+    ],
+    ['param_dtype: BF_16', 'param_dtype: bf16', 'wrapped_model.config.mixed_precision_settings.param_dtype'],
+    ['num_workers: 0', 'num_workers: -1', 'train_dataloader.config.num_workers'],
+    ['pin_memory: off', 'pin_memory: 0', 'train_dataloader.config.pin_memory'],
+    [
+      'batch_size: 2\n        sampler',
+      'batch_size: 2\n        drop_last: no\n        sampler',
+      'train_dataloader.config.batch_sampler.config.drop_last',
+    ],
+    ['num_replicas: 4', 'num_replica: 4', 'eval_dataloaders[0].config.batch_sampler.config.sampler.config.num_replica'],
+    ['variant_key: adam_w', 'variant_key: adamw', 'optimizer.variant_key'],
+    ['component_key: loss', 'component_key: los', 'loss_fn.component_key'],
+    ['loss_fn:\n', 'los_fn:\n', 'loss_fn'],
+    [
+      'wrapped_model: { instance_key: model,',
+      'wrapped_model: { instance_key: modell,',
+      'optimizer.config.wrapped_model.instance_key',
+    ],
+    ['raw_data_path: "${settings.paths.train_dataset_path}"', 'raw_data_path: 5', 'train_dataset.config.raw_data_path'],
+    ['{ data_parallel_shard_degree: -1', '{ data_parallel_shard_degree: 3', 'device_mesh.config.world_size'],
+    ['weight_init_type: scaled', 'weight_init_type: plain', 'model.config.model_initializer.config.num_layers'],
+    ['training_log_interval_in_steps: 2', 'training_log_intervals: 2', 'settings.intervals.training_log_intervals'],
+    [
+      'training_log_interval_in_steps: 2',
+      'training_log_interval_in_steps: 3',
+      'settings.intervals.training_log_interval_in_steps',
+    ],
+    [
+      'checkpointing_interval_in_steps: 4',
+      'checkpointing_interval_in_steps: 5',
+      'settings.intervals.checkpointing_interval_in_steps',
+    ],
+    [
+      'evaluation_interval_in_steps: 8',
+      'evaluation_interval_in_steps: 3',
+      'settings.intervals.evaluation_interval_in_steps',
+    ],
+    ['num_target_steps: 12', 'num_target_steps: 4', 'settings.training_target.num_target_steps'],
+    ['        dp_degree: 4', '        dp_degree: 2', 'settings.training_target.num_target_tokens'],
+    ['num_target_steps: 12', 'num_target_steps: 4004', 'settings.training_target.num_target_tokens'],
+    [
+      'consistency_enforcement: {',
+      'consistency_enforcement: { enforce: no,',
+      'settings.consistency_enforcement.enforce',
+    ],
+    ['seen_steps_4-', 'seen_steps_4-seen_steps_5-', 'settings.training_progress.num_seen_steps'],
+    ['model: { instance_key: model_raw,', 'model: { instance_key: optimizer,', 'model'],
+    ['sequence_length: 16, sample_key', 'sequence_length: 32, sample_key', 'model_raw.config.sequence_length'],
+    ['config: { k: 2 }', 'config: 2', 'checkpoint_saving.config.checkpoint_saving_strategy'],
+  ])('refuses %j -> %j', (from, to, path) => {
+    expect(text).toContain(from)
+    const line = expect.any(Number)
+    expect(() => readTrainingPlan(text.replace(from, to), options)).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        where: expect.objectContaining({ file: 'train.yaml', line, column: line, path }),
+      }),
+    )
+  })
+
+  it('gives a plan or a refusal whatever line is missing', () => {
+    const lines = text.split('\n')
+    for (const [at, line] of lines.entries()) {
+      const shorter = lines.toSpliced(at, 1).join('\n')
+      try {
+        toNativeTraining(readTrainingPlan(shorter, options))
+      } catch (error) {
+        expect(error, line).toMatchObject({ name: 'PenstockError', where: { file: 'train.yaml' } })
+      }
+    }
+  })
+
+  it('points at the line, and names what is near', () => {
+    const broken = text.replace('use_weight_tying: false', 'use_weight_tieing: false')
+    const line = broken.split('\n').findIndex(content => content.includes('use_weight_tieing')) + 1
+    const error = refusalOf(() => readTrainingPlan(broken, options))
+    expect(error.where).toMatchObject({ line, column: 5 })
+    expect(error.message).toMatch(
+      /did you mean use_weight_tying\?; required: sample_key, .*; optional: use_meta_device, /,
+    )
+  })
+
+  it('only says what the file does not want enforced', () => {
+    const lax = text
+      .replace('enforce_last_step_logged: yes', 'enforce_last_step_checkpointed: no')
+      .replace('checkpointing_interval_in_steps: 4', 'checkpointing_interval_in_steps: 5')
+    const { notices } = readTrainingPlan(lax, options)
+    expect(notices.map(({ path }) => path.at(-1))).toEqual(['checkpointing_interval_in_steps'])
+  })
+
+  it('says what is known and not supported, and what nothing uses', () => {
+    const { unsupported, notices } = readTrainingPlan(
+      `${text}\nleftover: {a: 1}\n`.replace('variant_key: adam_w', 'variant_key: adam'),
+      options,
+    )
+    expect(unsupported.map(({ what }) => what)).toEqual(['optimizer.adam'])
+    expect(notices.map(({ path }) => path)).toEqual([['leftover']])
+  })
+
+  it('lets no variable of the environment through but those of a launch', () => {
+    const environment = { SECRET: 'canary', MASTER_ADDR: 'host' }
+    const withVariable = (name: string) =>
+      text.replace('train_dataset_path: train.pbin', `train_dataset_path: \${cuda_env:${name}}`)
+    expect(readTrainingPlan(withVariable('MASTER_ADDR'), { ...options, environment }).train.dataPaths).toEqual(['host'])
+    const error = refusalOf(() => readTrainingPlan(withVariable('SECRET'), { ...options, environment }))
+    expect(error.message).not.toContain('canary')
+  })
+})
+
+function refusalOf(run: () => unknown): { message: string; where: object } {
+  try {
+    run()
+  } catch (error) {
+    return error as { message: string; where: object }
+  }
+  throw new Error('nothing was refused')
+}
+
+const shared = new URL('../../../../shared/reference/modalities/', import.meta.url)
+
+describe.skipIf(!existsSync(shared))('the tutorial files of the reference, as shipped', () => {
+  const read = (name: string) => readFileSync(new URL(name, shared), 'utf8')
+  const tutorial = { ...options, world: { rank: 1, localRank: 1, worldSize: 2 }, readTokenCount: () => 10_000_000 }
+
+  it('train: stale keys are read as today’s, each with a notice', () => {
+    const plan = readTrainingPlan(read('pretraining_config.yaml'), tutorial)
+    expect(plan.settings.training_target).toEqual({ num_target_tokens: 9_994_240, num_target_steps: 305 })
+    expect(plan.model.use_weight_tying).toBe(true)
+    expect(plan.wrappers.map(({ variant }) => variant)).toEqual(['fsdp1_wrapped'])
+    expect(plan.schedule).toMatchObject({ variant: 'onecycle_lr', options: { max_lr: 6e-4, total_steps: 305 } })
+    expect(plan.checkpoint).toEqual({ folder: 'data/checkpoints', format: 'fsdp1', everySteps: 50, keep: null })
+    expect(plan.notices.map(({ message }) => message.split(/: (?!the)| is read/)[0])).toEqual([
+      'model.fsdp_wrapped',
+      'use_weight_tying is missing',
+      'gradient_clipper.fsdp',
+      'app_state is missing',
+      'settings.paths.experiments_root_path is missing',
+      '305 remaining steps are no multiple of 50: the last one is evaluated only because it is the last',
+      '305 remaining steps are no multiple of 50: the last one is checkpointed only because it is the last',
+    ])
+    feedTrainerOptions().parse(toNativeTraining(plan).feedTrainer)
+  })
+
+  it('train: a file without enough for one step says how much that is', () => {
+    const small = { ...tutorial, readTokenCount: () => 3000 }
+    expect(() => readTrainingPlan(read('pretraining_config.yaml'), small)).toThrow(
+      /11 samples are in data\/\S+, but one step takes 128 samples of 256 tokens/,
+    )
+  })
+
+  it('pack', () => {
+    const plan = readPackPlan(read('tokenization_config.yaml'), { ...tutorial, configFilePath: 'pack.yaml' })
+    expect(plan).toMatchObject({ filter: '.text', endOfDocument: '<|endoftext|>', workers: 3, notices: [] })
+    expect(plan.tokenizer).toMatchObject({ kind: 'hugging-face', source: 'data/tokenizer', truncation: false })
+    expect(explainPacking(plan, 'pack.yaml')[1]).toMatch(/\.text of each record/)
+  })
+})
+
+const PACK = `
+settings: {src_path: a/b.c.jsonl, jq_pattern: .text, eod_token: "<eod>", processing_batch_size: 1,
+  raw_samples_queue_size: 1, processed_samples_queue_size: 1}
+tokenizer: {component_key: tokenizer, variant_key: pretrained_sp_tokenizer, config: {tokenizer_model_file: m.model}}
+`
+
+describe('readPackPlan', () => {
+  it('fills in what may be left out', () => {
+    const plan = readPackPlan(PACK, options)
+    expect(plan).toMatchObject({ outputPath: 'a/b.c.pbin', indexPath: 'a/b.c.idx', workers: 3 })
+    expect(plan.tokenizer).toEqual({ kind: 'sentencepiece', source: 'm.model' })
+    expect(plan.notices.length).toBe(1)
+  })
+
+  it('refuses what is missing or unknown', () => {
+    for (const [from, to] of [
+      ['jq_pattern: .text,', ''],
+      ['jq_pattern', 'jq_patern'],
+      ['tokenizer:', 'tokeniser:'],
+    ] as const) {
+      expect(() => readPackPlan(PACK.replace(from, to), options)).toThrow(
+        expect.objectContaining({ code: 'CONFIG_INVALID' }),
+      )
+    }
+  })
+})
+
+describe('readGenerationPlan', () => {
+  it('reads a file of the time when norms were components', () => {
+    const norm = '{component_key: layer_norm, variant_key: rms_norm, config: {ndim: 128}}'
+    const model = text
+      .slice(text.indexOf('model_raw:'), text.indexOf('wrapped_model:'))
+      .replace(/(attention|ffn|lm_head)_norm_config: .*/g, (_, name) => `${name}_norm: ${norm}`)
+    const plan = readGenerationPlan(
+      `${model}
+settings: {model_path: m.bin, sequence_length: 16, device: 0, referencing_keys: {}}
+text_inference_component:
+  component_key: inference_component
+  variant_key: text
+  config:
+    device: \${settings.device}
+    model: {instance_key: model_raw, pass_type: BY_REFERENCE}
+    tokenizer: {component_key: tokenizer, variant_key: pretrained_hf_tokenizer, config: {pretrained_model_name_or_path: t}}
+    sequence_length: \${settings.sequence_length}
+    eod_token: <eod>
+    prompt_template: "{prompt_input}"
+`,
+      options,
+    )
+    expect(plan).toMatchObject({ modelPath: 'm.bin', temperature: 1, promptTemplate: '{prompt_input}', device: 0 })
+    expect(plan.model.ffn_norm_config).toEqual({
+      norm_type: 'rms_norm',
+      config: { ndim: 128, epsilon: 1e-6, bias: true },
+    })
+    expect(plan.notices.length).toBe(3)
+  })
+})
+
+const INSTRUCTION = `
+settings:
+  src_path: in.jsonl
+  dst_path: out.jsonl
+  messages_key: conversations
+  split_config: {splitting: {train: 70, val: 15, test: 15}, seed: 1234}
+instruction_data_transformation: {role_mapping: {human: User}}
+jinja2_chat_template: "{{ chat_template_data.x }}"
+chat_template_data: {x: 1}
+`
+
+describe('readInstructionPlan', () => {
+  it('reads split, roles and template', () => {
+    expect(readInstructionPlan(INSTRUCTION, options)).toEqual({
+      ...{ sourcePath: 'in.jsonl', outputPath: 'out.jsonl', messagesKey: 'conversations', packConfigPath: null },
+      split: { train: 70, val: 15, test: 15, seed: 1234 },
+      roleMapping: { human: 'User' },
+      chatTemplate: '{{ chat_template_data.x }}',
+      chatTemplateData: { x: 1 },
+    })
+  })
+
+  it('refuses parts that do not add up', () => {
+    expect(() => readInstructionPlan(INSTRUCTION.replace('70', '71'), options)).toThrow(
+      expect.objectContaining({ where: expect.objectContaining({ path: 'settings.split_config.splitting', line: 6 }) }),
+    )
+  })
+})

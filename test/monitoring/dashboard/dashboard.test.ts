@@ -1,0 +1,200 @@
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import parsePrometheus from 'parse-prometheus-text-format'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type Dashboard, serveDashboard } from '#src/monitoring/dashboard/dashboard-server'
+import { dashboardSink } from '#src/monitoring/dashboard/dashboard-sink'
+import { downsample } from '#src/monitoring/dashboard/downsample'
+import { RunHistory } from '#src/monitoring/dashboard/run-history'
+import { PrometheusState } from '#src/monitoring/sinks/prometheus'
+import { runInfo, START, stageStats, stepEvents } from '../fixtures.js'
+
+interface Answer {
+  readonly status: number
+  readonly headers: Record<string, string | string[] | undefined>
+  readonly body: string
+}
+
+function get(address: string, path: string, headers: Record<string, string> = {}, method = 'GET'): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(address)
+    const sent = request({ hostname, port, path, headers, method }, async response => {
+      let body = ''
+      for await (const chunk of response.setEncoding('utf8')) body += chunk
+      resolve({ status: response.statusCode!, headers: response.headers, body })
+    })
+    sent.on('error', reject).end()
+  })
+}
+
+function history(steps: number): RunHistory {
+  const run = new RunHistory()
+  run.add({ kind: 'run-start', time: START, run: runInfo })
+  for (const event of stepEvents(steps)) run.add(event)
+  return run
+}
+
+describe('the page server', () => {
+  let dashboard: Dashboard
+  beforeEach(async () => {
+    dashboard = await serveDashboard({ port: 0, runs: [history(1000)], live: false })
+  })
+  afterEach(() => dashboard.close())
+
+  it.each([
+    ['a foreign name', { host: 'evil.example' }, 403],
+    ['a foreign name that begins like ours', { host: 'localhost.evil.example:80' }, 403],
+    ['a foreign origin', { origin: 'https://evil.example' }, 403],
+    ['an opaque origin', { origin: 'null' }, 403],
+    ['another port of this machine', { origin: 'http://127.0.0.1:1' }, 403],
+    ["another site's request", { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 403],
+    ['another name for this machine', { host: 'localhost:9000' }, 200],
+    ['the page itself', { 'sec-fetch-site': 'same-origin' }, 200],
+  ])('answers %s as it should', async (_, headers, status) => {
+    for (const path of ['/', '/api/runs', '/metrics', '/page/app.js']) {
+      expect((await get(dashboard.address, path, headers as Record<string, string>)).status).toBe(status)
+    }
+  })
+
+  it('lets a link lead to the page, but not to its data', async () => {
+    const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+    expect((await get(dashboard.address, '/', link)).status).toBe(200)
+    expect((await get(dashboard.address, '/api/runs', link)).status).toBe(403)
+  })
+
+  it('changes nothing for anyone, and serves no other file', async () => {
+    expect((await get(dashboard.address, '/', {}, 'POST')).status).toBe(405)
+    for (const path of ['/../package.json', '/page/../../package.json', '/page/%2e%2e/options.js', '//evil.example']) {
+      expect((await get(dashboard.address, path)).status).toBe(404)
+    }
+  })
+
+  it('allows no script but its own files', async () => {
+    const { headers, body } = await get(dashboard.address, '/')
+    const policy = String(headers['content-security-policy'])
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).not.toContain('unsafe')
+    expect(body).not.toMatch(/<script(?![^>]*src=)|\son\w+=|style=/)
+  })
+
+  it('listens on loopback only', async () => {
+    const { port } = new URL(dashboard.address)
+    const outside = Object.values((await import('node:os')).networkInterfaces())
+      .flat()
+      .find(entry => entry?.family === 'IPv4' && !entry.internal)
+    if (outside === undefined) return
+    const refused = await new Promise(resolve => {
+      connect(Number(port), outside.address, () => resolve(false)).on('error', () => resolve(true))
+    })
+    expect(refused).toBe(true)
+  })
+
+  it('drops a request that does not end', async () => {
+    const { hostname, port } = new URL(dashboard.address)
+    const socket = connect(Number(port), hostname)
+    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ')
+    const started = performance.now()
+    await new Promise<void>(resolve => void socket.on('close', () => resolve()).resume())
+    expect(performance.now() - started).toBeLessThan(8000)
+  })
+
+  it('says when its port is taken', async () => {
+    const port = Number(new URL(dashboard.address).port)
+    const failure = await serveDashboard({ port, runs: [], live: false }).catch(error => error)
+    expect(failure.code).toBe('ARGUMENT_INVALID')
+  })
+
+  it('gives few points that keep the lows and highs', async () => {
+    const { body } = await get(
+      dashboard.address,
+      '/api/series?run=abcd1234&metric=train/loss&points=100&from=1&to=1000',
+    )
+    const { steps, values } = JSON.parse(body) as { steps: number[]; values: number[] }
+    expect(steps.length).toBeLessThanOrEqual(100)
+    expect(Math.max(...values)).toBe(5)
+    expect(Math.min(...values)).toBe(5 / 1000)
+  })
+})
+
+describe('fewer points', () => {
+  it('are in order and keep every spike', () => {
+    const count = 100_000
+    const steps = Float64Array.from({ length: count }, (_, index) => index)
+    const values = new Float64Array(count).fill(1)
+    values[31_415] = 9
+    values[27_182] = -9
+    values[500] = Number.NaN
+    const points = downsample({ steps, values }, 0, count, 1000)
+    expect(points.steps.length).toBeLessThanOrEqual(1000)
+    expect(points.steps).toEqual(points.steps.toSorted((a, b) => a - b))
+    expect(points.values).toContain(9)
+    expect(points.values).toContain(-9)
+  })
+
+  it('bound the memory of a long run', () => {
+    const run = new RunHistory()
+    for (let step = 1; step <= 1_000_000; step++) {
+      run.add({ kind: 'metrics', time: step, step, durationMs: 1, values: { loss: step === 777_777 ? 1e9 : 1 } })
+    }
+    const { steps, values } = run.series('loss', { from: 0, to: 1e9, limit: 1e9 })
+    expect(steps.length).toBeLessThanOrEqual(1 << 18)
+    expect(steps.at(-1)).toBe(1_000_000)
+    expect(values.filter(value => value === 1e9)).toHaveLength(1)
+  })
+
+  it('give way to those of a run that went on from an earlier step', () => {
+    const run = history(100)
+    run.add({ kind: 'metrics', time: START, step: 51, durationMs: 1, values: { 'train/loss': 77 } })
+    const { steps, values } = run.series('train/loss', { from: 0, to: 1000, limit: 1000 })
+    expect([steps.length, values.at(-1)]).toEqual([51, 77])
+  })
+})
+
+describe('a slow page', () => {
+  it('makes the server keep a bounded amount, and is told to catch up', async () => {
+    const dashboard = await serveDashboard({ port: 0, runs: [history(1)], live: true, metrics: new PrometheusState() })
+    const { hostname, port, host } = new URL(dashboard.address)
+    const socket = connect(Number(port), hostname)
+    socket.write(`GET /api/live HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+    await new Promise<void>(resolve => void socket.once('data', () => resolve()))
+    socket.pause()
+    const before = process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed
+    const text = 'x'.repeat(10_000)
+    for (let event = 0; event < 5000; event++) {
+      dashboard.feed.send('metrics', { text })
+      if (event % 100 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    expect(process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed - before).toBeLessThan(30e6)
+    let received = ''
+    socket.on('data', chunk => {
+      received = (received + chunk).slice(-5000)
+    })
+    socket.resume()
+    await expect.poll(() => received, { timeout: 5000 }).toContain('event: resync')
+    socket.destroy()
+    await dashboard.close()
+  })
+})
+
+describe('/metrics', () => {
+  it('is read by a parser of the format, with the values of the run', async () => {
+    let address = ''
+    const sink = await dashboardSink(0, found => {
+      address = found
+    })
+    sink.log({ kind: 'run-start', time: START, run: { ...runInfo, name: 'a "quoted" \\ name' } })
+    for (const event of stepEvents(3)) sink.log(event)
+    const stages = [{ name: 'read-file', stats: stageStats({ recordsIn: 12, waitedForInputMs: 1500 }) }]
+    sink.log({ kind: 'progress', time: START, snapshot: { pipeline: 'train', elapsedMs: 1, stages } })
+    const { body, headers } = await get(address, '/metrics')
+    await sink.close()
+    expect(headers['content-type']).toContain('version=0.0.4')
+    const families = new Map(parsePrometheus(body).map(family => [family.name, family]))
+    expect(families.get('penstock_train_loss')).toMatchObject({ type: 'GAUGE', metrics: [{ value: String(5 / 3) }] })
+    expect(families.get('penstock_stage_records_in_total')!.metrics[0]).toMatchObject({
+      value: '12',
+      labels: { run: 'a "quoted" \\ name', stage: 'read-file', pipeline: 'train' },
+    })
+    expect(families.get('penstock_stage_waited_seconds_total')!.metrics).toHaveLength(2)
+  })
+})

@@ -1,3 +1,0 @@
-import './engines.mjs'
-
-export { default, describeTokenizer } from '#src/stages/range-worker'

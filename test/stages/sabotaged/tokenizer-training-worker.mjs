@@ -1,3 +1,0 @@
-import './engines.mjs'
-
-export { countBatch, merge } from '#src/stages/tokenizer-training-worker'

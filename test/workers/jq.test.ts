@@ -1,0 +1,61 @@
+/** Filters beyond the compiled part of jq, in the stage that extracts text. */
+import { describe, expect, it } from 'vitest'
+import type { DocumentBatch } from '#src/formats/batches'
+import { extractText } from '#src/stages/extract-text'
+import { readLines } from '#src/stages/read-lines'
+import { FullJq } from '#src/workers/jq'
+import { chunked, gather, utf8 } from '../stages/support.js'
+
+async function textsOf(field: string, lines: string) {
+  const stage = extractText({ field, faulty: 'skip' })
+  const found = await gather<DocumentBatch>(chunked(utf8(lines), 1000), readLines() as never, stage as never)
+  const texts = found.flatMap(({ bytes, offsets }) =>
+    [...offsets.subarray(1)].map((end, at) => Buffer.from(bytes.subarray(offsets[at], end)).toString('utf8')),
+  )
+  return { texts, rejected: stage.stats.rejected }
+}
+
+describe('a filter that is not compiled', () => {
+  it.each([
+    ['.text | gsub("[0-9]+"; "#")', ['a#', 'ü #']],
+    ['def twice: . + .; .text | twice', ['a1a1', 'ü 22ü 22']],
+    ['reduce .text as $x (""; . + $x) # a remark', ['a1', 'ü 22']],
+    ['.text | @base64', ['YTE=', 'w7wgMjI=']],
+  ])('%s is run by the whole language', async (field, expected) => {
+    const lines = '{"text":"a1"}\n{"text":"ü 22"}\n'
+    expect(await textsOf(field, lines)).toEqual({ texts: expected, rejected: 0 })
+  })
+
+  it('rejects the records that it fails on, and no others', async () => {
+    const lines = '{"text":"a1"}\n{"text":7}\n{"text":"\\ud800"}\n{"other":1}\nno JSON\n{"text":"z9"}\n'
+    expect(await textsOf('.text | sub("[0-9]"; "")', lines)).toEqual({ texts: ['a', 'z'], rejected: 4 })
+    expect(await textsOf('if .text == 7 then halt_error else .text | @text end | sub("1"; "")', lines)).toMatchObject({
+      texts: ['a', 'null', 'z9'],
+    })
+  })
+
+  it('that loops for ever is a fault of the record that it loops at', async () => {
+    const lines = '{"text":"a1"}\n{"text":"loop"}\n{"text":"z9"}\n'
+    const field = 'def f: if . == "loop" then f else . end; .text | f'
+    expect(await textsOf(field, lines)).toEqual({ texts: ['a1', 'z9'], rejected: 1 })
+    const failing = gather(chunked(utf8(lines), 1000), readLines() as never, extractText({ field }) as never)
+    await expect(failing).rejects.toMatchObject({ code: 'WORKER_HUNG', where: { line: 2 } })
+  }, 120_000)
+
+  it('that is compiled and loops for long is stopped in the same way', async () => {
+    const field = 'if .text == "loop" then last(range(1e12) | range(1e12)) else .text end'
+    expect(await textsOf(field, '{"text":"a1"}\n{"text":"loop"}\n')).toEqual({ texts: ['a1'], rejected: 1 })
+  }, 120_000)
+
+  it('that exhausts the memory of jq costs its own record alone', async () => {
+    const lines = '{"text":"a1"}\n{"text":"big"}\n{"text":"z9"}\n'
+    const field = 'def g: . + .; def f: g | f; if .text == "big" then "xxxxxxxxxxxxxxxx" | f else .text end'
+    expect(await textsOf(field, lines)).toEqual({ texts: ['a1', 'z9'], rejected: 1 })
+  }, 120_000)
+
+  it('is refused when it is none, or reads on by itself', async () => {
+    await expect(FullJq.open('def f: ; f')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(FullJq.open('nothing_like_it')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(textsOf('input | @text', '1\n2\n')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+  })
+})

@@ -1,0 +1,99 @@
+import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { createLineKernel } from '#src/tokenizer/kernel/scan-lines'
+import { type FileRange, loadRange } from '#src/workers/ranges/load-range'
+import { scanRangeFast } from '#src/workers/ranges/scan-range'
+import { kernelModule } from '#src/workers/tokenizer/kernel-module'
+import { randomFrom } from '../../formats/random-records.js'
+import { temporaryFolder } from '../../stages/support.js'
+
+const path = join(temporaryFolder(), 'lines.jsonl')
+const kernel = createLineKernel({ wasm: kernelModule() })
+const PAGE = 4096
+
+/** The ranges of a file of these bytes, each looked at by `look`. */
+function eachRange(bytes: Uint8Array, rangeBytes: number, look: (range: FileRange) => void): void {
+  writeFileSync(path, bytes)
+  const descriptor = openSync(path, 'r')
+  const common = { descriptor, file: path, fileBytes: bytes.length, maxLineBytes: 1 << 26 }
+  for (let start = 0; start < bytes.length; start += rangeBytes) {
+    look({ ...common, start, end: Math.min(bytes.length, start + rangeBytes) })
+  }
+  closeSync(descriptor)
+}
+
+/** What the whole range in memory gives: its lines, or undefined when one is faulty. */
+function wholeRange(range: FileRange): object | undefined {
+  const { bytes, origin, first, stop } = loadRange(kernel, range)
+  const { lineStarts, lineEnds, statuses } = kernel.scan(bytes, first, stop)
+  if (statuses.some(status => status !== 0)) return undefined
+  return { origin, starts: [...lineStarts], ends: [...lineEnds], byteLength: stop - first }
+}
+
+function inPieces(range: FileRange, most = 100_000): object | undefined {
+  const [starts, ends] = [new Uint32Array(most), new Uint32Array(most)]
+  const checked = scanRangeFast(kernel, range, starts, ends)
+  if (checked === undefined) return undefined
+  const { origin, byteLength, lineCount } = checked
+  return { origin, starts: [...starts.subarray(0, lineCount)], ends: [...ends.subarray(0, lineCount)], byteLength }
+}
+
+const line = (length: number): string => JSON.stringify('x'.repeat(length))
+const textOf = (lengths: readonly number[], ending: string): Uint8Array =>
+  Buffer.from(lengths.map(line).join('\n') + ending)
+
+describe('a range that is checked in pieces', () => {
+  it('has the lines that it has as a whole, wherever they end', () => {
+    const random = randomFrom(3)
+    let given = 0
+    let left = 0
+    for (let round = 0; round < 40; round++) {
+      const longest = [30, 5000, 60_000, 300_000][round % 4]!
+      const lengths: number[] = []
+      for (let bytes = 0; bytes < 1_500_000 + random(1_500_000); bytes += lengths.at(-1)!)
+        lengths.push(10 + random(longest))
+      const rangeBytes = PAGE * (64 + random(400))
+      eachRange(textOf(lengths, ['', '\n'][random(2)]!), rangeBytes, range => {
+        const found = inPieces(range)
+        if (found === undefined) left++
+        else given++
+        if (found !== undefined) expect(found).toEqual(wholeRange(range))
+        // Long lines may be left to the other way; others may not.
+        else if (longest <= 60_000) expect.fail(`the range at ${range.start} was left`)
+      })
+    }
+    expect(given).toBeGreaterThan(50)
+    expect(left).toBeGreaterThan(0)
+  })
+
+  it('ends where pieces and the file do', () => {
+    for (const length of [PAGE * 127, PAGE * 128, PAGE * 129, PAGE * 256]) {
+      for (const more of [-1, 0, 1]) {
+        const lengths = Array.from({ length: length / 1024 }, (_, index) => (index === 0 ? 1021 + more : 1021))
+        eachRange(textOf(lengths, '\n'), length, range => {
+          const whole = wholeRange(range) as { byteLength: number }
+          // The last range may have no line of its own.
+          if (whole.byteLength > 0) expect(inPieces(range)).toEqual(whole)
+        })
+      }
+    }
+  })
+
+  it('is left when a line is faulty, is not UTF-8, is blank, or has no place', () => {
+    const good = textOf(Array(3000).fill(400), '\n')
+    const changed = (at: number, byte: number): Uint8Array => {
+      const bytes = Uint8Array.from(good)
+      bytes[at] = byte
+      return bytes
+    }
+    const middle = good.indexOf(0x0a, 700_000)
+    for (const bytes of [changed(middle - 1, 0x20), changed(middle - 9, 0xff), changed(middle + 1, 0x0a)]) {
+      eachRange(bytes, PAGE * 1024, range => expect(inPieces(range)).toBeUndefined())
+    }
+    eachRange(good, PAGE * 1024, range => {
+      expect(inPieces(range, 3000)).toEqual(wholeRange(range))
+      expect(inPieces(range, 2999)).toBeUndefined()
+    })
+  })
+})

@@ -1,0 +1,3 @@
+import './engines.mjs'
+
+export { default, describeTokenizer } from '#src/workers/ranges/range-worker'

@@ -1,0 +1,3 @@
+import './engines.mjs'
+
+export { default, describeTokenizer } from '#src/workers/tokenizer/tokenize-worker'

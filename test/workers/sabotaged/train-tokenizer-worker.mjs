@@ -1,0 +1,3 @@
+import './engines.mjs'
+
+export { countBatch, merge } from '#src/workers/tokenizer/train-tokenizer-worker'

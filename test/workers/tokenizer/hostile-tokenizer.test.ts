@@ -1,0 +1,70 @@
+/** Tokenizer files made to hang or to blow up: refused as they are loaded, or stopped in their worker, by work time. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { extractText } from '#src/stages/extract-text'
+import { readLines } from '#src/stages/read-lines'
+import { tokenizeBatches } from '#src/stages/tokenize-batches'
+import { byteTokenizer } from '../../stages/byte-tokenizer.js'
+import { gather, temporaryFolder, utf8 } from '../../stages/support.js'
+import { growsAtLoad, hangsAtLoad } from './hostile-files.js'
+
+const folder = temporaryFolder()
+const base = byteTokenizer() as { added_tokens: object[]; pre_tokenizer: object }
+const text = `${'a'.repeat(40)}!`
+
+const splitBy = (Regex: string): object => ({
+  ...base,
+  pre_tokenizer: {
+    type: 'Sequence',
+    pretokenizers: [{ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }, base.pre_tokenizer],
+  },
+})
+const replacing = (pattern: object, content: string, times = 1): object => ({
+  ...base,
+  normalizer: {
+    type: 'Sequence',
+    normalizers: Array.from({ length: times }, () => ({ type: 'Replace', pattern, content })),
+  },
+})
+const addedTokens = Array.from({ length: 50_000 }, (_, id) => ({ id: 300 + id, content: `<${id}>`, special: true }))
+const nested = `${'{"type":"Sequence","normalizers":['.repeat(50_000)}{"type":"NFC"}${']}'.repeat(50_000)}`
+
+/** What becomes of a document: some tokens, or one of these codes. */
+const HOSTILE: Record<string, [file: string, outcome: RegExp]> = {
+  'a look-behind that backtracks': [JSON.stringify(splitBy('(?<!z)(a+)+$')), /WORKER_HUNG/],
+  'a back-reference that backtracks': [JSON.stringify(splitBy('(a+)+\\1b')), /WORKER_HUNG/],
+  'a replacement that backtracks': [JSON.stringify(replacing({ Regex: '(a+)+b' }, 'x')), /WORKER_HUNG/],
+  'replacements that double the text': [JSON.stringify(replacing({ String: 'a' }, 'aa', 60)), /WORKER_(HUNG|DIED)/],
+  'repeats that multiply': [JSON.stringify(splitBy('((((a{64}){64}){64}){64}){64}|.')), /TOKENIZER_INVALID|tokens/],
+  'an automaton with too many states': [JSON.stringify(splitBy('(a|b)*a(a|b){20}|.')), /tokens/],
+  'many alternatives': [JSON.stringify(splitBy(Array.from({ length: 20_000 }, (_, i) => `x${i}`).join('|'))), /tokens/],
+  'many added tokens': [JSON.stringify({ ...base, added_tokens: addedTokens }), /tokens/],
+  'steps nested deeply': [
+    JSON.stringify({ ...base, normalizer: 0 }).replace('"normalizer":0', `"normalizer":${nested}`),
+    /TOKENIZER_INVALID/,
+  ],
+  'brackets nested deeply': ['['.repeat(1_000_000), /TOKENIZER_INVALID/],
+  'an added token that hangs its normalizer': [JSON.stringify(hangsAtLoad()), /WORKER_HUNG/],
+  'an added token that its normalizers double': [JSON.stringify(growsAtLoad()), /TOKENIZER_INVALID/],
+  'more steps than any': [JSON.stringify(replacing({ String: 'a' }, 'b', 1000)), /TOKENIZER_INVALID/],
+}
+
+describe('a hostile tokenizer file', () => {
+  it.each(Object.entries(HOSTILE))('with %s is refused or stopped', async (name, [json, outcome]) => {
+    const tokenizer = join(folder, `${name}.json`)
+    writeFileSync(tokenizer, json)
+    const before = process.cpuUsage()
+    const lines = Readable.from([utf8(`${JSON.stringify({ text })}\n`)])
+    const stages = [readLines(), extractText(), tokenizeBatches({ tokenizer, workers: 1 })]
+    const got = await gather(lines, ...(stages as never[])).then(
+      () => 'tokens',
+      error => error.code,
+    )
+    const { user, system } = process.cpuUsage(before)
+    expect(got).toMatch(outcome)
+    // Up to three workers start, and two are stopped after half a second or a second of work.
+    expect((user + system) / 1e6).toBeLessThan(6)
+  })
+})

@@ -1,0 +1,69 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { openTokenizer } from '#src/workers/tokenizer/load-tokenizer'
+import { askTokenizer, TokenizerThread } from '#src/workers/tokenizer/tokenizer-thread'
+import { byteTokenizer, END } from '../../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../../stages/support.js'
+import { hangsAtLoad } from './hostile-files.js'
+
+const folder = temporaryFolder()
+const put = (name: string, json: object): string => {
+  const path = join(folder, name)
+  writeFileSync(path, JSON.stringify(json))
+  return path
+}
+const path = put('good.json', byteTokenizer())
+const text = 'a line, <|endoftext|> and \u{1f600}'
+
+describe('a tokenizer in a thread', async () => {
+  const thread = await TokenizerThread.open(path)
+  afterAll(() => thread.close())
+
+  it('answers as one in this thread', async () => {
+    const { tokenizer, sha256 } = await openTokenizer(path)
+    const { vocabSize, totalSize } = tokenizer
+    expect(thread).toMatchObject({ path, sha256, vocabSize, totalSize })
+    const ids = await thread.encode(text)
+    expect(ids).toEqual(tokenizer.encode(text))
+    expect(await thread.decode([...ids])).toBe(text)
+    expect(await thread.decodeAll([[...ids], [97]], true)).toEqual([text.replace(END, ''), tokenizer.decode([97])])
+    expect(await thread.idsOf([END, 'no such token'])).toEqual([tokenizer.idOf(END), undefined])
+  })
+
+  it('refuses a token that it has not', async () => {
+    await expect(thread.idOf('no such token')).rejects.toMatchObject({
+      code: 'TOKENIZER_MISMATCH',
+      where: { file: path },
+    })
+  })
+
+  it('finds tokens that it was given beside those of the file', async () => {
+    const json = byteTokenizer() as { model: { vocab: object } }
+    const asked = askTokenizer(put('with-line.json', json), tokenizer => tokenizer.encode('xlinex'), ['line'])
+    expect(await asked).toHaveLength(3)
+  })
+})
+
+describe('a tokenizer file that hangs', () => {
+  it('as it is loaded, is stopped while this thread goes on', async () => {
+    const hostile = put('at-load.json', hangsAtLoad())
+    let turns = 0
+    const timer = setInterval(() => turns++, 10)
+    await expect(TokenizerThread.open(hostile)).rejects.toMatchObject({ code: 'WORKER_HUNG', where: { file: hostile } })
+    clearInterval(timer)
+    expect(turns).toBeGreaterThan(5)
+  })
+
+  it('of a text, is stopped, and answers the next', async () => {
+    const Regex = '(?<!z)(a+)+$'
+    const split = { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }
+    const json = byteTokenizer() as { pre_tokenizer: object }
+    const steps = { type: 'Sequence', pretokenizers: [split, json.pre_tokenizer] }
+    const asked = askTokenizer(put('of-a-text.json', { ...json, pre_tokenizer: steps }), async tokenizer => {
+      await expect(tokenizer.encode(`${'a'.repeat(40)}!`)).rejects.toMatchObject({ code: 'WORKER_HUNG' })
+      return tokenizer.encode('b')
+    })
+    expect(await asked).toHaveLength(1)
+  })
+})

@@ -1,0 +1,109 @@
+/** Pools that outlive a run: shared, fair, started at once, gone soon, and no reason for a process to stay. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import type { PenstockError } from '#src/errors'
+import { openWorkers, type Workers } from '#src/workers/worker-pool'
+import { temporaryFolder } from '../stages/support.js'
+
+const folder = temporaryFolder()
+const file = new URL('./sabotaged/pool-worker.mjs', import.meta.url)
+let setups = 0
+const setup = () => ({ starts: join(folder, `starts-${setups++}`) })
+const started = ({ starts }: { starts: string }): number =>
+  existsSync(starts) ? readFileSync(starts, 'utf8').trimEnd().split('\n').length : 0
+
+const open: Workers[] = []
+function use(options: { workers: number; setup: unknown }): Workers {
+  const workers = openWorkers({ file, ...options })
+  open.push(workers)
+  return workers
+}
+afterEach(() => Promise.all(open.map(workers => workers.close())))
+
+describe('a pool of workers', () => {
+  it('starts all of them before there is a task', async () => {
+    const options = { workers: 3, setup: setup() }
+    use(options)
+    await vi.waitFor(() => expect(started(options.setup)).toBe(3), 10_000)
+  })
+
+  it('is found again by the next run with the same setup, and by no other', async () => {
+    const options = { workers: 1, setup: setup() }
+    const first = use(options)
+    const thread = await first.run('thread', undefined)
+    await first.close()
+    const second = use(options)
+    expect(await second.run('thread', undefined)).toBe(thread)
+    expect(await use({ ...options, setup: setup() }).run('thread', undefined)).not.toBe(thread)
+    expect(started(options.setup)).toBe(1)
+  })
+
+  it('serves two runs at once in turns', async () => {
+    const options = { workers: 1, setup: setup() }
+    const [first, second] = [use(options), use(options)]
+    const order: string[] = []
+    const task = (who: string, workers: Workers) => workers.run('pause', 5).then(() => order.push(who))
+    await Promise.all([task('a', first), task('b', second), task('a', first), task('b', second)])
+    expect(order).toEqual(['a', 'b', 'a', 'b'])
+  })
+
+  it('replaces a worker that loops, within its patience', async () => {
+    const workers = use({ workers: 1, setup: setup() })
+    const thread = await workers.run('thread', undefined)
+    await expect(workers.run('loop', undefined)).rejects.toMatchObject({ code: 'WORKER_HUNG' })
+    expect(await workers.run('thread', undefined)).not.toBe(thread)
+  })
+
+  it('is left at once by a run without tasks, and soon by one whose worker loops', async () => {
+    const workers = use({ workers: 1, setup: setup() })
+    await workers.run('thread', undefined)
+    const stuck = workers.run<never>('loop', undefined).catch((error: PenstockError) => error)
+    const waiting = workers.run('thread', undefined).catch(error => error)
+    const before = performance.now()
+    await workers.close()
+    expect(performance.now() - before).toBeLessThan(3000)
+    expect((await stuck).code).toMatch(/STOPPED|WORKER_HUNG/)
+    expect(await waiting).toMatchObject({ code: 'STOPPED' })
+    await expect(workers.run('thread', undefined)).rejects.toMatchObject({ code: 'STOPPED' })
+  })
+
+  it.runIf(process.platform === 'linux')('keeps no process alive when it is idle', () => {
+    const pool = fileURLToPath(new URL('../../dist/workers/worker-pool.js', import.meta.url))
+    const script = join(folder, 'run.mjs')
+    writeFileSync(
+      script,
+      `import { openWorkers } from ${JSON.stringify(pool)}
+       const workers = openWorkers({ file: new URL(${JSON.stringify(file.href)}), workers: 2 })
+       await workers.run('thread', undefined)
+       await workers.close()
+       const ended = performance.now()
+       process.on('exit', () => console.log(performance.now() - ended))`,
+    )
+    expect(Number(execFileSync(process.execPath, [script], { encoding: 'utf8' }))).toBeLessThan(1000)
+  })
+
+  it.runIf(process.platform === 'linux')('fails soon, with the reason, where threads cannot start', () => {
+    const from = (name: string): string =>
+      JSON.stringify(fileURLToPath(new URL(`../../dist/workers/${name}.js`, import.meta.url)))
+    const script = join(folder, 'crowded.mjs')
+    writeFileSync(
+      script,
+      `import { closeSync, openSync } from 'node:fs'
+       import { runWithoutPoison } from ${from('poison-records')}
+       import { openWorkers } from ${from('worker-pool')}
+       const files = []
+       try { for (;;) files.push(openSync('/dev/null')) } catch {}
+       for (const file of files.splice(0, 4)) closeSync(file)
+       const workers = openWorkers({ file: new URL(${JSON.stringify(file.href)}), workers: 2 })
+       const outcome = await runWithoutPoison(() => workers.run('thread')).catch(error => error.toLine())
+       await workers.close()
+       console.log(outcome)`,
+    )
+    const out = execFileSync('sh', ['-c', `ulimit -n 80; exec '${process.execPath}' '${script}'`], { encoding: 'utf8' })
+    // A thread may come as far as opening its module.
+    expect(out).toMatch(/EMFILE(: too many open files, open '.*')? \[WORKER_DIED\]/)
+  })
+})
