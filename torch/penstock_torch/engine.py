@@ -1,5 +1,6 @@
 """The arithmetic of one rank: forward, backward, clipping, AdamW. What `Engine` in src/training/engine.ts promises."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
@@ -16,6 +17,17 @@ from .parallel import lay_out, open_mesh
 
 # Inputs, targets, and what a counted target of each row weighs, where they differ.
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """AdamW; the names and meanings of `optimizerSchema` in src/training/options.ts."""
+
+    learning_rate: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    weight_decay_groups_excluded: list[str]
 
 
 class Engine:
@@ -35,11 +47,11 @@ class Engine:
         _require_same_weights(gpt, weights)
         self.model = lay_out(gpt, device, options, mesh)
         self.parameters = dict(self.model.named_parameters())
-        self.optimizer = self._open_optimizer(weights, SimpleNamespace(**optimizer))
+        self.optimizer = self._open_optimizer(weights, OptimizerOptions(**optimizer))
         # Sharded gradients are reduced at every micro batch, which bounds memory; whole ones once a step.
         self._reduce_once = mesh["shard"].size() == 1
 
-    def _open_optimizer(self, weights: list, options: SimpleNamespace) -> torch.optim.AdamW:
+    def _open_optimizer(self, weights: list, options: OptimizerOptions) -> torch.optim.AdamW:
         decaying = [self.parameters[name] for name, _, decays in weights if decays]
         others = [self.parameters[name] for name, _, decays in weights if not decays]
         groups = [

@@ -80,8 +80,7 @@ export class TfjsEngine implements Engine {
     }
     await this.#backend.activate()
     const { optimizer, gradientClip } = this.#options
-    const { betas, eps } = optimizer
-    const hyper = { learningRate, betas, eps, update: this.stepsTaken + 1, clip: gradientClip }
+    const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip: gradientClip }
     const result = await this.#learner.step(rowsByWeight(microBatches), hyper)
     this.#backend.requireSound()
     this.stepsTaken++

@@ -7,12 +7,13 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TrainingBatch, WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import type { AdamHyperparameters } from './adamw.js'
 import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
 import { Gradients, learn, type Weights } from './model.js'
 import { GraphFunction, type GraphInput } from './native/graph-function.js'
 import { updateByGraph } from './native/graph-update.js'
 import type { Recorder } from './native/recorder.js'
-import type { AdamHyperparameters, Operations } from './operations.js'
+import type { Operations } from './operations.js'
 
 interface Parts {
   weights: readonly Tensor[]

@@ -5,8 +5,8 @@
 import type { WeightedRows } from '../engine.js'
 import type { OptimizerOptions } from '../options.js'
 import type { NamedTensor, WeightSpec } from '../weights.js'
+import type { AdamHyperparameters } from './adamw.js'
 import type { Weights } from './model.js'
-import type { AdamHyperparameters } from './operations.js'
 
 export interface LearnerState {
   readonly weights: ReadonlyMap<string, NamedTensor>

@@ -9,6 +9,7 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../options.js'
+import type { AdamHyperparameters } from './adamw.js'
 
 type NormKind = ModelOptions['norm']
 
@@ -51,25 +52,6 @@ export interface AdamWeight {
   readonly state: AdamState
   readonly gradient: Tensor
   readonly weightDecay: number
-}
-
-export interface AdamHyperparameters {
-  readonly learningRate: number
-  readonly betas: readonly [number, number]
-  readonly eps: number
-  /** Number of this update, from 1. */
-  readonly update: number
-  /** Largest global norm of the gradients, which are scaled down to it. */
-  readonly clip: number | null
-}
-
-/** What an update multiplies by, for kernels that take plain numbers. A norm that is not a number stays in the weights. */
-export function adamScales({ learningRate, betas, update, clip }: AdamHyperparameters, norm: number) {
-  return {
-    gradientScale: clip === null || norm <= clip ? 1 : clip / (norm + 1e-6),
-    stepSize: learningRate / (1 - betas[0] ** update),
-    deviationScale: 1 / Math.sqrt(1 - betas[1] ** update),
-  }
 }
 
 interface AdamResult {

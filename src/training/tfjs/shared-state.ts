@@ -4,19 +4,18 @@
  */
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
+import { type AdamHyperparameters, type AdamWKernel, updateByKernel } from './adamw.js'
 import { readKernels } from './kernel-files.js'
 import { decayOf } from './learner.js'
-import { type AdamHyperparameters, adamScales } from './operations.js'
 
 const elementBytes = Float32Array.BYTES_PER_ELEMENT
 const pageBytes = 65536
 /** Every weight starts at a whole cache line: kernels want whole vectors, and threads no line in common. */
 const alignment = 16
 
-interface Kernels {
+interface Kernels extends AdamWKernel {
   accumulate(sums: number, terms: number, count: number): void
   squaredNorm(values: number, count: number): number
-  adamW(...values: number[]): void
 }
 
 /** Where a weight, or a part of one, stands in each array; in elements. */
@@ -94,15 +93,17 @@ export class SharedState {
   /** Updates this thread's share of the weights from the gradients that `sumGradients` left with the given thread. */
   update(share: number, thread: number, hyper: AdamHyperparameters, gradientNorm: number): void {
     const [from, to] = this.#range(share)
-    const { gradientScale, stepSize, deviationScale } = adamScales(hyper, gradientNorm)
-    const order = [arrays.weights, arrays.means, arrays.variances, arrays.gradients + thread]
     for (const { start, end, weightDecay } of this.#pieces) {
       const [first, last] = [Math.max(start, from), Math.min(end, to)]
       if (first < last) {
-        const addresses = order.map(array => this.#address(array, first))
-        const decay = 1 - hyper.learningRate * weightDecay
-        const factors = [gradientScale, ...hyper.betas, stepSize, deviationScale, hyper.eps, decay]
-        this.#kernels.adamW(...addresses, last - first, ...factors)
+        const piece = {
+          weight: this.#address(arrays.weights, first),
+          mean: this.#address(arrays.means, first),
+          variance: this.#address(arrays.variances, first),
+          gradient: this.#address(arrays.gradients + thread, first),
+          count: last - first,
+        }
+        updateByKernel(this.#kernels, piece, hyper, weightDecay, gradientNorm)
       }
     }
   }

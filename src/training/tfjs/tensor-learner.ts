@@ -3,9 +3,10 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import type { AdamHyperparameters } from './adamw.js'
 import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
 import { Gradients, learn, type Weights } from './model.js'
-import type { AdamHyperparameters, AdamState, Operations } from './operations.js'
+import type { AdamState, Operations } from './operations.js'
 
 export class TensorLearner implements Learner {
   readonly #model: ModelOptions

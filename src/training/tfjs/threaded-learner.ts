@@ -4,9 +4,10 @@
  */
 import type { TrainingBatch, WeightedRows } from '../engine.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
+import type { AdamHyperparameters } from './adamw.js'
 import type { Learner, LearnerState, LearnerStep } from './learner.js'
 import type { Weights } from './model.js'
-import type { AdamHyperparameters, Operations } from './operations.js'
+import type { Operations } from './operations.js'
 import { SharedState, type SharedStateSetup } from './shared-state.js'
 import { ThreadShare, type ThreadTask } from './thread-share.js'
 import { TrainingThreads } from './training-threads.js'

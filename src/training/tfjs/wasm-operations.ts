@@ -6,41 +6,36 @@ import { setFlagsFromString } from 'node:v8'
 import type { Rank, Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../options.js'
+import { type AdamHyperparameters, type AdamWKernel, updateByKernel } from './adamw.js'
 import { readKernels } from './kernel-files.js'
-import {
-  type AdamHyperparameters,
-  type AdamWeight,
-  adamScales,
-  composedOperations,
-  type Operations,
-} from './operations.js'
+import { type AdamWeight, composedOperations, type Operations } from './operations.js'
 import type { WasmBackend } from './wasm-kernels.js'
 
 /** The exports of assembly/training/kernels.ts; every argument is a number, an address or a flag. */
-type Kernels = Readonly<
-  Record<
-    | 'productScratchBytes'
-    | 'product'
-    | 'attentionScratchBytes'
-    | 'attention'
-    | 'attentionGradient'
-    | 'exchangeHeads'
-    | 'embed'
-    | 'embedGradient'
-    | 'sumRows'
-    | 'normalize'
-    | 'normalizeGradient'
-    | 'swiglu'
-    | 'swigluGradient'
-    | 'gelu'
-    | 'geluGradient'
-    | 'crossEntropy'
-    | 'squaredNorm'
-    | 'adamW'
-    | 'add',
-    (...values: number[]) => number
+type Kernels = AdamWKernel &
+  Readonly<
+    Record<
+      | 'productScratchBytes'
+      | 'product'
+      | 'attentionScratchBytes'
+      | 'attention'
+      | 'attentionGradient'
+      | 'exchangeHeads'
+      | 'embed'
+      | 'embedGradient'
+      | 'sumRows'
+      | 'normalize'
+      | 'normalizeGradient'
+      | 'swiglu'
+      | 'swigluGradient'
+      | 'gelu'
+      | 'geluGradient'
+      | 'crossEntropy'
+      | 'squaredNorm'
+      | 'add',
+      (...values: number[]) => number
+    >
   >
->
 
 /** The kernels work in whole vectors. */
 export function suitsWasmOperations({ width, heads, ffn_width, vocab_size }: ModelOptions): boolean {
@@ -272,15 +267,18 @@ function adamW(
   hyper: AdamHyperparameters,
 ): ReturnType<Operations['adamW']> {
   const { kernels } = heap
-  const { learningRate, betas, eps } = hyper
   const norm = Math.sqrt(
     weights.reduce((sum, { gradient }) => sum + kernels.squaredNorm(heap.addressOf(gradient), gradient.size), 0),
   )
-  const { gradientScale, stepSize, deviationScale } = adamScales(hyper, norm)
   for (const { state, gradient, weightDecay } of weights) {
-    const addresses = [state.weight, state.mean, state.variance, gradient].map(tensor => heap.addressOf(tensor))
-    const decay = 1 - learningRate * weightDecay
-    kernels.adamW(...addresses, gradient.size, gradientScale, ...betas, stepSize, deviationScale, eps, decay)
+    const arrays = {
+      weight: heap.addressOf(state.weight),
+      mean: heap.addressOf(state.mean),
+      variance: heap.addressOf(state.variance),
+      gradient: heap.addressOf(gradient),
+      count: gradient.size,
+    }
+    updateByKernel(kernels, arrays, hyper, weightDecay, norm)
     gradient.dispose()
   }
   return { norm: tf.scalar(norm), states: weights.map(({ state }) => state) }

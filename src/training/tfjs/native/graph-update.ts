@@ -4,7 +4,7 @@
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import type { AdamHyperparameters } from '../operations.js'
+import type { AdamHyperparameters } from '../adamw.js'
 
 interface UpdateInputs {
   readonly weights: readonly Tensor[]
