@@ -248,8 +248,7 @@ function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<Added
   const searched = ({ content, normalized }: AddedToken): string => {
     if (!normalized) return content
     return steps.reduce((text, step) => {
-      const times = step.kind === 'replace' ? Math.max(1, step.to.length) : 1
-      room -= (text.length + 1) * times + (step.kind === 'prepend' ? step.text.length : 0)
+      room -= (text.length + 1) * step.growth.perCharacter + step.growth.once
       if (room < 0) throw new PenstockError('TOKENIZER_INVALID', 'the normalizer makes too much of the added tokens')
       return normalizeText(text, [step])
     }, content)

@@ -13,6 +13,7 @@ import { NO_WORDS } from '../engine/byte-level.js'
 import type { UnigramPieces } from '../engine/unigram.js'
 import type { AddedToken } from '../steps/added-tokens.js'
 import type { DecoderStep } from '../steps/decode.js'
+import { mapStep } from '../steps/normalize.js'
 import { CharacterMap } from './character-map.js'
 import { readMessage, textOf } from './read-protobuf.js'
 import { type TokenizerPlan, wordRules } from './tokenizer-json.js'
@@ -56,7 +57,7 @@ export function readSentencePiecePlan(file: Uint8Array): TokenizerPlan {
     words: NO_WORDS,
     ignoresMerges: false,
     addedTokens: isUnigram ? [] : ofType(TYPES.userDefined).map(asAddedToken),
-    normalizer: [{ kind: 'map', map: normalizerOf(model, ofType(TYPES.userDefined)) }],
+    normalizer: [mapStep(normalizerOf(model, ofType(TYPES.userDefined)))],
     prefix: undefined,
     spaceReplacement: undefined,
     // Not cut at words for Unigram: sums over the whole text round, and ties fall, as in Google's library.

@@ -13,7 +13,7 @@ import {
   replaceDecoder,
   stripDecoder,
 } from '../steps/decode.js'
-import type { NormalizerStep, UnicodeForm } from '../steps/normalize.js'
+import { formStep, type NormalizerStep, prependStep, replaceStep, type UnicodeForm } from '../steps/normalize.js'
 import { invalid, type Json, literalPattern, section, sections, unsupported } from './tokenizer-fields.js'
 
 export function readNormalizer(normalizer: Json | undefined): NormalizerStep[] {
@@ -25,12 +25,12 @@ export function readNormalizer(normalizer: Json | undefined): NormalizerStep[] {
     case 'NFD':
     case 'NFKC':
     case 'NFKD':
-      return [{ kind: 'form', form: normalizer.type as UnicodeForm }]
+      return [formStep(normalizer.type as UnicodeForm)]
     case 'Prepend':
-      return [{ kind: 'prepend', text: String(normalizer.prepend) }]
+      return [prependStep(String(normalizer.prepend))]
     case 'Replace': {
       const from = literalPattern(normalizer) ?? unsupported('the normalizer replaces a regular expression')
-      return [{ kind: 'replace', from, to: String(normalizer.content) }]
+      return [replaceStep(from, String(normalizer.content))]
     }
     default:
       return unsupported(`the normalizer ${normalizer.type} is not one that we follow exactly`)

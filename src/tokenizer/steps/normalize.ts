@@ -6,12 +6,40 @@ import { CODE_POINT_LIMIT, type CodePointSet, pairs, unassignedInUnicode9, unico
 
 export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
 
-export type NormalizerStep =
+/** Bound of what a step makes of a text of n characters, for added tokens that pass through many steps. */
+export interface Growth {
+  /** Characters that (n + 1) may become, for each of them. */
+  readonly perCharacter: number
+  /** Characters added once. */
+  readonly once: number
+}
+
+const NO_GROWTH: Growth = { perCharacter: 1, once: 0 }
+
+export type NormalizerStep = { readonly growth: Growth } & (
   | { readonly kind: 'form'; readonly form: UnicodeForm }
   | { readonly kind: 'prepend'; readonly text: string }
   | { readonly kind: 'replace'; readonly from: string; readonly to: string }
-  /** What a SentencePiece model does with the whole text; not done to added tokens. */
+  /** The character map of a SentencePiece model, applied to the whole text but not to added tokens. */
   | { readonly kind: 'map'; readonly map: (text: string) => string }
+)
+
+export const formStep = (form: UnicodeForm): NormalizerStep => ({ kind: 'form', form, growth: NO_GROWTH })
+
+export const prependStep = (text: string): NormalizerStep => ({
+  kind: 'prepend',
+  text,
+  growth: { perCharacter: 1, once: text.length },
+})
+
+export const replaceStep = (from: string, to: string): NormalizerStep => ({
+  kind: 'replace',
+  from,
+  to,
+  growth: { perCharacter: Math.max(1, to.length), once: 0 },
+})
+
+export const mapStep = (map: (text: string) => string): NormalizerStep => ({ kind: 'map', map, growth: NO_GROWTH })
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
