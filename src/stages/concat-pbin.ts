@@ -4,12 +4,23 @@ import { openPackedFiles } from '../files/packed-file.js'
 import type { TokenBatch } from '../formats/batches.js'
 import { documentsOf } from './read-pbin.js'
 import { type SourceStage, source } from './stream/stage.js'
+import { defineStage, pathsOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const concatPbinOptions = z.strictObject({
+const concatPbinOptions = z.strictObject({
   paths: z.array(z.string().min(1)).min(1).describe('the .pbin files, in the order in which they come'),
 })
 export type ConcatPbinOptions = z.input<typeof concatPbinOptions>
+
+export const concatPbinStage = defineStage({
+  name: 'concat-pbin',
+  summary: 'token ids of several packed files, one file after the other',
+  emits: 'tokens',
+  options: concatPbinOptions,
+  resumable: true,
+  create: concatPbin,
+  reads: pathsOf,
+})
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before anything is read */
 export function concatPbin(options: ConcatPbinOptions): SourceStage<TokenBatch> {

@@ -6,13 +6,23 @@
 import * as z from 'zod'
 import type { SampleBatch, TokenBatch } from '../formats/batches.js'
 import { type TransformStage, transform } from './stream/stage.js'
+import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const cutSamplesOptions = z.strictObject({
+const cutSamplesOptions = z.strictObject({
   sequence_length: z.int().min(2).describe('tokens that the model sees at once'),
   batch_size: z.int().positive().default(8).describe('samples in a batch'),
 })
 export type CutSamplesOptions = z.input<typeof cutSamplesOptions>
+
+export const cutSamplesStage = defineStage({
+  name: 'cut-samples',
+  summary: 'training samples cut out of tokens as they come, in their order',
+  accepts: 'tokens',
+  emits: 'samples',
+  options: cutSamplesOptions,
+  create: cutSamples,
+})
 
 export function cutSamples(options: CutSamplesOptions): TransformStage<TokenBatch, SampleBatch> {
   const { sequence_length: sequenceLength, batch_size: rows } = parseOptions(cutSamplesOptions, options, 'cut-samples')

@@ -16,6 +16,7 @@ import {
   withFaultHandler,
 } from './stream/fault-handler.js'
 import { type TransformStage, transform } from './stream/stage.js'
+import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 export const fieldOption = z
@@ -23,10 +24,21 @@ export const fieldOption = z
   .min(1)
   .default('.text')
   .describe('the field, as a jq filter such as .text or .a.b[0]')
-export const extractTextOptions = z
+const extractTextOptions = z
   .strictObject({ field: fieldOption, ...faultOptions })
   .refine(checkFaultOptions, faultOptionsMessage)
 export type ExtractTextOptions = z.input<typeof extractTextOptions>
+
+export const extractTextStage = defineStage({
+  name: 'extract-text',
+  summary: 'takes the text of a field out of each JSON line',
+  accepts: 'lines',
+  emits: 'documents',
+  options: extractTextOptions,
+  resumable: true,
+  create: extractText,
+  writes: quarantineOf,
+})
 
 /** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID, WORKER_HUNG, WORKER_DIED; PEER_MISSING, OPTION_INVALID for a filter that is none */
 export function extractText(options: ExtractTextOptions = {}): TransformStage<LineBatch, DocumentBatch> {

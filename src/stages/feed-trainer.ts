@@ -5,9 +5,22 @@
 import type { SampleBatch } from '../formats/batches.js'
 import { type FeedTrainerOptions, feedTrainerOptions } from './feed-trainer-options.js'
 import { type SinkStage, sink } from './stream/stage.js'
+import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export { type FeedTrainerOptions, feedTrainerOptions } from './feed-trainer-options.js'
+export type { FeedTrainerOptions } from './feed-trainer-options.js'
+
+export const feedTrainerStage = defineStage({
+  name: 'feed-trainer',
+  summary: 'trains a model on samples; ends at its last step',
+  accepts: 'samples',
+  get options() {
+    return feedTrainerOptions()
+  },
+  create: feedTrainer,
+  reads: ({ tokenizer, held_out }) =>
+    [tokenizer, held_out?.path, ...(held_out?.more_paths ?? [])].filter(path => path !== undefined),
+})
 
 /** @throws OPTION_INVALID, TOKENIZER_MISMATCH, WORLD_MISMATCH, CHECKPOINT_INVALID, PEER_MISSING, ENGINE_FAILED */
 export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch> {

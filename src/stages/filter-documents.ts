@@ -5,11 +5,12 @@
 import * as z from 'zod'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
 import { type TransformStage, transform } from './stream/stage.js'
+import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const tokenIds = z.array(z.int().nonnegative()).min(1)
 
-export const filterDocumentsOptions = z.strictObject({
+const filterDocumentsOptions = z.strictObject({
   min_tokens: z.int().nonnegative().default(0).describe('drop documents of fewer tokens, end-of-document included'),
   max_tokens: z.int().positive().optional().describe('drop documents of more tokens'),
   with_tokens: tokenIds.optional().describe('drop documents that lack one of these token ids'),
@@ -19,6 +20,16 @@ export const filterDocumentsOptions = z.strictObject({
 export type FilterDocumentsOptions = z.input<typeof filterDocumentsOptions> & {
   readonly keep?: (tokens: TokenArray, number: number) => boolean
 }
+
+export const filterDocumentsStage = defineStage({
+  name: 'filter-documents',
+  summary: 'drops documents by their length or by tokens in them',
+  accepts: 'tokens',
+  emits: 'tokens',
+  options: filterDocumentsOptions,
+  resumable: true,
+  create: filterDocuments,
+})
 
 export function filterDocuments({
   keep,

@@ -21,12 +21,13 @@ import {
   withFaultHandler,
 } from './stream/fault-handler.js'
 import { type SourceStage, source } from './stream/stage.js'
+import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
 const STRETCH_BYTES = 1 << 20
 
-export const readDocumentsOptions = z
+const readDocumentsOptions = z
   .strictObject({
     path: z.string().min(1).describe('the JSONL file'),
     index: z.string().min(1).optional().describe('its index; beside the file, with the ending .idx, when absent'),
@@ -40,6 +41,17 @@ export type ReadDocumentsOptions = z.input<typeof readDocumentsOptions>
 export function indexPathOf(path: string): string {
   return `${path.slice(0, path.length - extname(path).length)}.idx`
 }
+
+export const readDocumentsStage = defineStage({
+  name: 'read-documents',
+  summary: 'texts of a JSONL file by its index',
+  emits: 'documents',
+  options: readDocumentsOptions,
+  resumable: true,
+  create: readDocuments,
+  reads: ({ path, index = indexPathOf(path) }) => [path, index],
+  writes: quarantineOf,
+})
 
 /** @throws FILE_MISSING, FILE_CHANGED, IDX_INVALID, PICKLE_INVALID, FIELD_MISSING, FIELD_NOT_TEXT */
 export function readDocuments(options: ReadDocumentsOptions): SourceStage<DocumentBatch> {

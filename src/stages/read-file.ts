@@ -11,9 +11,10 @@ import { checkUnchanged, openSource, PAGE_BYTES, regularCheck } from '../files/s
 import { zstdDecompressed } from '../files/zstd.js'
 import type { LineCursor } from '../formats/batches.js'
 import { type SourceStage, type StageContext, source } from './stream/stage.js'
+import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const readFileOptions = z.strictObject({
+const readFileOptions = z.strictObject({
   path: z.string().min(1).describe('the file; - reads standard input'),
   compression: z
     .enum(['auto', 'none', 'gzip', 'zstd'])
@@ -27,6 +28,16 @@ export const readFileOptions = z.strictObject({
     .describe('bytes read at once'),
 })
 export type ReadFileOptions = z.input<typeof readFileOptions>
+
+export const readFileStage = defineStage({
+  name: 'read-file',
+  summary: 'bytes of a file, decompressed',
+  emits: 'bytes',
+  options: readFileOptions,
+  resumable: true,
+  create: readFile,
+  reads: fileOf,
+})
 
 /** @throws FILE_MISSING, FILE_UNREADABLE, FILE_CHANGED */
 export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {

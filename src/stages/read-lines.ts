@@ -13,9 +13,10 @@ import {
   withFaultHandler,
 } from './stream/fault-handler.js'
 import { type TransformStage, transform } from './stream/stage.js'
+import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const readLinesOptions = z
+const readLinesOptions = z
   .strictObject({
     max_line_bytes: z.int().positive().default(DEFAULT_LINE_BYTES).describe('a longer line is a faulty record'),
     limit: z.int().positive().optional().describe('read only this many lines'),
@@ -24,6 +25,17 @@ export const readLinesOptions = z
   })
   .refine(checkFaultOptions, faultOptionsMessage)
 export type ReadLinesOptions = z.input<typeof readLinesOptions>
+
+export const readLinesStage = defineStage({
+  name: 'read-lines',
+  summary: 'cuts bytes into batches of whole lines, byte-exact',
+  accepts: 'bytes',
+  emits: 'lines',
+  options: readLinesOptions,
+  resumable: true,
+  create: readLines,
+  writes: quarantineOf,
+})
 
 /** @throws LINE_TOO_LONG */
 export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8Array, LineBatch> {

@@ -4,15 +4,26 @@ import { readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { type SourceStage, type StageContext, source } from './stream/stage.js'
+import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const BATCH_TOKENS = 1 << 19
 
-export const readPbinOptions = z.strictObject({
+const readPbinOptions = z.strictObject({
   path: z.string().min(1).describe('the .pbin file'),
   limit: z.int().positive().optional().describe('read only this many documents'),
 })
 export type ReadPbinOptions = z.input<typeof readPbinOptions>
+
+export const readPbinStage = defineStage({
+  name: 'read-pbin',
+  summary: 'token ids of the documents of a packed file',
+  emits: 'tokens',
+  options: readPbinOptions,
+  resumable: true,
+  create: readPbin,
+  reads: fileOf,
+})
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID */
 export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {

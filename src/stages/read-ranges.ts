@@ -3,39 +3,21 @@
  * plain file, done by one task a range of the file: bytes are read where they are worked on and never cross a thread.
  * The runner puts this stage in their place; lines, tokens and faults are those of the separate stages.
  */
-import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
-import { RANGE_BYTES, rangeRunOf } from '../workers/ranges/range-run.js'
+import { type RangeWork, rangeRunOf } from '../workers/ranges/range-run.js'
 import type { RangeFault, RangeReply } from '../workers/ranges/range-task.js'
 import { slownessNote } from '../workers/tokenizer/tokenizer-setup.js'
-import { FaultHandler, faultOptions } from './stream/fault-handler.js'
+import { FaultHandler, type FaultOptions } from './stream/fault-handler.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stream/stage.js'
 
-const faultSchema = z.object(faultOptions)
-export const readRangesOptions = z.strictObject({
-  path: z.string().min(1).describe('the JSONL file'),
-  max_line_bytes: z.int().min(RANGE_BYTES).describe('a longer line is a faulty record'),
-  workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
-  index: z.boolean().describe('whether the places of the lines are asked for'),
-  pack: z
-    .strictObject({
-      field: z.array(z.union([z.string(), z.int()])).describe('path of the field to tokenize'),
-      tokenizer: z.string().min(1).describe('a tokenizer.json, or the folder that holds one'),
-      end_of_document: z.string().min(1).optional().describe('token put behind each document'),
-      token_bytes: z
-        .union([z.literal(1), z.literal(2), z.literal(4)])
-        .optional()
-        .describe('bytes of a token'),
-    })
-    .optional()
-    .describe('how to make tokens of the lines; only checked when absent'),
-  faults: z
-    .record(z.enum(['read-lines', 'validate-json', 'extract-text', 'tokenize-batches']), faultSchema)
-    .describe('the policies of the stages in whose place this one stands'),
-})
-export type ReadRangesOptions = z.output<typeof readRangesOptions>
+export interface ReadRangesOptions {
+  readonly work: RangeWork
+  /** Policies of the stages that this one replaces, by their names. */
+  readonly faults: Partial<Record<ReplacedStage, FaultOptions>>
+}
+type ReplacedStage = 'read-lines' | 'validate-json' | 'extract-text' | 'tokenize-batches'
 
 /** What came of one range; the branches of a fork take the part that they are for. */
 export interface RangeBatch extends Batch {
@@ -72,11 +54,11 @@ async function* ranges(
   worker: URL | undefined,
   context: StageContext,
 ): AsyncGenerator<RangeBatch> {
-  const { path, max_line_bytes: maxLineBytes, workers, index, pack } = options
+  const { path } = options.work
   const { journal } = context
   const cursor = journal?.cursor<LineCursor>()
   const from = cursor?.byteOffset ?? 0
-  const run = await rangeRunOf({ path, maxLineBytes, workers, index, pack }, from, worker)
+  const run = await rangeRunOf(options.work, from, worker)
   const { handle, stats } = run
   context.stats.counts.totalBytes = stats.size
   const faults = new RangeFaults(options, context)

@@ -11,13 +11,24 @@ import { PBIN_HEADER_BYTES, viewTokens } from '../formats/pbin.js'
 import { RecordTable, type RecordWalk } from './stream/record-table.js'
 import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
 import { type SourceStage, source } from './stream/stage.js'
+import { defineStage, pathsOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const shuffleDocumentsOptions = z.strictObject({
+const shuffleDocumentsOptions = z.strictObject({
   paths: z.array(z.string().min(1)).min(1).describe('the .pbin files'),
   ...orderOptions,
 })
 export type ShuffleDocumentsOptions = z.input<typeof shuffleDocumentsOptions>
+
+export const shuffleDocumentsStage = defineStage({
+  name: 'shuffle-documents',
+  summary: 'token ids of packed files, document by document in a shuffled order',
+  emits: 'tokens',
+  options: shuffleDocumentsOptions,
+  resumable: true,
+  create: shuffleDocuments,
+  reads: pathsOf,
+})
 
 /** @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH, DATA_TOO_SMALL for a chunk without documents */
 export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<TokenBatch> {

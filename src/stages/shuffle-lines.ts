@@ -11,12 +11,13 @@ import type { LineBatch } from '../formats/batches.js'
 import { type RecordBatch, RecordTable, type RecordWalk } from './stream/record-table.js'
 import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
 import { type SourceStage, source } from './stream/stage.js'
+import { defineStage, pathsOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const LF = 10
 const CHUNK_BYTES = 1 << 20
 
-export const shuffleLinesOptions = z.strictObject({
+const shuffleLinesOptions = z.strictObject({
   paths: z.array(z.string().min(1)).min(1).describe('the JSONL files'),
   ...orderOptions,
 })
@@ -25,6 +26,16 @@ export type ShuffleLinesOptions = z.input<typeof shuffleLinesOptions>
 interface LineFile extends OpenFile {
   readonly stats: Stats
 }
+
+export const shuffleLinesStage = defineStage({
+  name: 'shuffle-lines',
+  summary: 'lines of JSONL files in a shuffled order',
+  emits: 'lines',
+  options: shuffleLinesOptions,
+  resumable: true,
+  create: shuffleLines,
+  reads: pathsOf,
+})
 
 /** @throws FILE_MISSING, FILE_CHANGED, DATA_TOO_SMALL for a chunk without lines */
 export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatch> {

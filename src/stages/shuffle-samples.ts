@@ -12,6 +12,7 @@ import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block
 import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
 import { type SourceStage, source } from './stream/stage.js'
+import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 import { runInSlices } from './stream/time-slices.js'
 
@@ -42,6 +43,15 @@ export const shuffleSamplesOptions = z
   .refine(({ from, to }) => from < to, 'from must be below to')
 export type ShuffleSamplesOptions = z.input<typeof shuffleSamplesOptions>
 type Checked = z.output<typeof shuffleSamplesOptions>
+
+export const shuffleSamplesStage = defineStage({
+  name: 'shuffle-samples',
+  summary: 'training samples of a packed file, shuffled, sharded, resumable',
+  emits: 'samples',
+  options: shuffleSamplesOptions,
+  create: shuffleSamples,
+  reads: ({ path, more_paths }) => [path, ...more_paths],
+})
 
 /** @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
 export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<SampleBatch> {

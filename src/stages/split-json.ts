@@ -9,11 +9,12 @@ import { PenstockError } from '../errors.js'
 import type { LineBatch } from '../formats/batches.js'
 import { LineSplitter } from '../formats/jsonl.js'
 import { type TransformStage, transform } from './stream/stage.js'
+import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const BATCH_CHARACTERS = 1 << 19
 
-export const splitJsonOptions = z.strictObject({
+const splitJsonOptions = z.strictObject({
   shape: z
     .enum(['array', 'values'])
     .default('array')
@@ -22,6 +23,15 @@ export const splitJsonOptions = z.strictObject({
   source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
 })
 export type SplitJsonOptions = z.input<typeof splitJsonOptions>
+
+export const splitJsonStage = defineStage({
+  name: 'split-json',
+  summary: 'cuts a JSON array, or values one behind the other, into lines',
+  accepts: 'bytes',
+  emits: 'lines',
+  options: splitJsonOptions,
+  create: splitJson,
+})
 
 /** @throws JSON_INVALID */
 export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8Array, LineBatch> {

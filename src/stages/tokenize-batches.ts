@@ -22,6 +22,7 @@ import {
   withFaultHandler,
 } from './stream/fault-handler.js'
 import { type StageContext, type TransformStage, transform } from './stream/stage.js'
+import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const side = z.enum(['left', 'right'])
@@ -39,7 +40,7 @@ const fitLengthSchema = z
   })
   .refine(({ pad, pad_token }) => (pad === undefined) === (pad_token === undefined), 'pad and pad_token go together')
 
-export const tokenizeBatchesOptions = z
+const tokenizeBatchesOptions = z
   .strictObject({
     tokenizer: z.string().min(1).describe('a tokenizer.json, or the folder that holds one'),
     end_of_document: z.string().min(1).optional().describe('token put behind each document that does not end in it'),
@@ -60,6 +61,17 @@ export type TokenizeBatchesOptions = z.input<typeof tokenizeBatchesOptions>
 type Checked = z.output<typeof tokenizeBatchesOptions>
 
 const WORKER = new URL('../workers/tokenizer/tokenize-worker.js', import.meta.url)
+
+export const tokenizeBatchesStage = defineStage({
+  name: 'tokenize-batches',
+  summary: 'turns texts into token ids, in parallel, order kept',
+  accepts: 'documents',
+  emits: 'tokens',
+  options: tokenizeBatchesOptions,
+  resumable: true,
+  create: tokenizeBatches,
+  writes: quarantineOf,
+})
 
 /** @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH, DOCUMENT_EMPTY, TOKEN_TOO_WIDE, WORKER_DIED, WORKER_HUNG */
 export function tokenizeBatches(

@@ -24,9 +24,10 @@ import type { CountTask, MergeTask } from '../workers/tokenizer/train-tokenizer-
 import { defaultWorkers, openWorkers, type Workers } from '../workers/worker-pool.js'
 import { checkFaultOptions, FaultHandler, faultOptions, faultOptionsMessage } from './stream/fault-handler.js'
 import { type SinkStage, type StageContext, sink } from './stream/stage.js'
+import { defineStage, fileOf, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const trainTokenizerOptions = z
+const trainTokenizerOptions = z
   .strictObject({
     path: z.string().min(1).describe('the tokenizer.json to write'),
     vocab_size: z
@@ -46,6 +47,16 @@ export type TrainTokenizerOptions = z.input<typeof trainTokenizerOptions>
 type Checked = z.output<typeof trainTokenizerOptions>
 
 const WORKER = new URL('../workers/tokenizer/train-tokenizer-worker.js', import.meta.url)
+
+export const trainTokenizerStage = defineStage({
+  name: 'train-tokenizer',
+  summary: 'learns a byte-level BPE vocabulary and writes tokenizer.json',
+  accepts: 'documents',
+  options: trainTokenizerOptions,
+  resumable: true,
+  create: trainTokenizer,
+  writes: options => [...fileOf(options), ...quarantineOf(options)],
+})
 
 /** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL without any text */
 export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {

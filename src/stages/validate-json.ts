@@ -15,10 +15,22 @@ import {
   withFaultHandler,
 } from './stream/fault-handler.js'
 import { type TransformStage, transform } from './stream/stage.js'
+import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const validateJsonOptions = z.strictObject({ ...faultOptions }).refine(checkFaultOptions, faultOptionsMessage)
+const validateJsonOptions = z.strictObject({ ...faultOptions }).refine(checkFaultOptions, faultOptionsMessage)
 export type ValidateJsonOptions = z.input<typeof validateJsonOptions>
+
+export const validateJsonStage = defineStage({
+  name: 'validate-json',
+  summary: 'lets only lines through that are one JSON value in valid UTF-8',
+  accepts: 'lines',
+  emits: 'lines',
+  options: validateJsonOptions,
+  resumable: true,
+  create: validateJson,
+  writes: quarantineOf,
+})
 
 /** @throws JSON_INVALID, UTF8_INVALID, LINE_BLANK */
 export function validateJson(options: ValidateJsonOptions = {}): TransformStage<LineBatch, LineBatch> {

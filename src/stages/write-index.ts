@@ -12,13 +12,24 @@ import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'
 import type { PicklerState } from '../formats/pickle.js'
 import { type SinkStage, sink } from './stream/stage.js'
+import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const writeIndexOptions = z.strictObject({
+const writeIndexOptions = z.strictObject({
   path: z.string().min(1).describe('the .idx file to write'),
   if_exists: ifExistsOption,
 })
 export type WriteIndexOptions = z.input<typeof writeIndexOptions>
+
+export const writeIndexStage = defineStage({
+  name: 'write-index',
+  summary: 'writes the offset and length of each line to an .idx file',
+  accepts: 'lines',
+  options: writeIndexOptions,
+  resumable: true,
+  create: writeIndex,
+  writes: fileOf,
+})
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LinePlaces> {

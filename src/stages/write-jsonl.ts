@@ -3,14 +3,25 @@ import * as z from 'zod'
 import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { type SinkStage, sink } from './stream/stage.js'
+import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const writeJsonlOptions = z.strictObject({
+const writeJsonlOptions = z.strictObject({
   path: z.string().min(1).describe('the file to write'),
   field: z.string().min(1).default('text').describe('key under which each text stands'),
   if_exists: ifExistsOption,
 })
 export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>
+
+export const writeJsonlStage = defineStage({
+  name: 'write-jsonl',
+  summary: 'writes texts to a JSONL file',
+  accepts: 'documents',
+  options: writeJsonlOptions,
+  resumable: true,
+  create: writeJsonl,
+  writes: fileOf,
+})
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {

@@ -3,15 +3,26 @@ import * as z from 'zod'
 import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { LineBatch } from '../formats/batches.js'
 import { type SinkStage, sink } from './stream/stage.js'
+import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const LF = 10
 
-export const writeLinesOptions = z.strictObject({
+const writeLinesOptions = z.strictObject({
   path: z.string().min(1).describe('the file to write'),
   if_exists: ifExistsOption,
 })
 export type WriteLinesOptions = z.input<typeof writeLinesOptions>
+
+export const writeLinesStage = defineStage({
+  name: 'write-lines',
+  summary: 'writes lines to a file as they are',
+  accepts: 'lines',
+  options: writeLinesOptions,
+  resumable: true,
+  create: writeLines,
+  writes: fileOf,
+})
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeLines(options: WriteLinesOptions): SinkStage<LineBatch> {

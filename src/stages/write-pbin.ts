@@ -13,15 +13,26 @@ import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListPickler, type PicklerState } from '../formats/pickle.js'
 import { type SinkStage, type StageContext, sink } from './stream/stage.js'
+import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export const writePbinOptions = z.strictObject({
+const writePbinOptions = z.strictObject({
   path: z.string().min(1).describe('the .pbin file to write'),
   if_exists: ifExistsOption,
 })
 export type WritePbinOptions = z.input<typeof writePbinOptions>
 
 const INDEX_PIECE_BYTES = 256 << 10
+
+export const writePbinStage = defineStage({
+  name: 'write-pbin',
+  summary: 'writes token ids to one packed .pbin file',
+  accepts: 'tokens',
+  options: writePbinOptions,
+  resumable: true,
+  create: writePbin,
+  writes: fileOf,
+})
 
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without a single document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
