@@ -26,7 +26,7 @@ const workers = new Map(
  */
 const STEPS = {
   start: ['cli/main'],
-  pass: ['workers/ranges/range-run'],
+  pass: ['cli/actions/start-ranges'],
   run: ['pipelines/definition', 'cli/actions/run-definition'],
 }
 

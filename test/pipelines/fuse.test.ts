@@ -2,7 +2,12 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { indexStages } from '#src/cli/actions/index-jsonl'
+import { type PackFlags, packStages } from '#src/cli/commands/pack'
+import type { CheckedPipeline } from '#src/pipelines/check'
+import { fuse } from '#src/pipelines/fuse'
 import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
+import { rangeSteps, rangeWorkOf } from '#src/pipelines/range-work'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 
@@ -88,5 +93,39 @@ describe('fused stages', () => {
     const fused = await failure('one-fused', true)
     expect(apart).toMatchObject({ code: 'JSON_INVALID', where: { line: 4001, file: at('one.jsonl') } })
     expect(fused).toMatchObject({ code: 'JSON_INVALID', message: apart.message, where: apart.where })
+  })
+})
+
+describe('the pass that a command starts early', () => {
+  const commands: Record<string, object[]> = {
+    index: indexStages(at('good.jsonl'), at('early.idx'), { faulty: 'fail', ifExists: 'error' }),
+    ...Object.fromEntries(
+      Object.entries({
+        pack: {},
+        'pack with an index': { index: true },
+        'pack with every option': {
+          index: at('other.idx'),
+          field: '.meta["text"][0]',
+          endOfDocument: END,
+          workers: 3,
+          faulty: 'skip',
+          maxFaulty: 4,
+          output: at('other.pbin'),
+        },
+      } satisfies Record<string, Partial<PackFlags>>).map(([name, flags]) => {
+        const defaults = { tokenizer: at('tokenizer.json'), field: '.text', faulty: 'fail', ifExists: 'error' } as const
+        return [name, packStages(at('good.jsonl'), { ...defaults, ...flags })]
+      }),
+    ),
+  }
+
+  it.each(Object.entries(commands))('of %s is the one that its run asks for', (_, stages) => {
+    writeFileSync(at('good.jsonl'), '{"text":"a"}\n')
+    const [{ chain }] = checkDefinition(definitionOf({ stages })) as [CheckedPipeline]
+    const steps = [...chain.steps, ...chain.fork.flatMap(branch => branch.steps)]
+    const early = rangeWorkOf(rangeSteps(stages))
+    expect(early).toBeDefined()
+    expect(rangeWorkOf(steps)).toEqual(early)
+    expect(fuse(chain).steps[0]!.name).toBe('read-ranges')
   })
 })

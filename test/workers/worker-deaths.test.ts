@@ -46,14 +46,10 @@ const PACKERS: Record<string, (path: string, out: string, faults: Faults, worker
     const pack = { field: ['text'], tokenizer, end_of_document: END }
     const policy = { faulty: 'fail' as const, ...faults, quarantine: faults.quarantine, max_faulty: undefined }
     const options = {
-      path,
-      max_line_bytes: RANGE_BYTES,
-      workers: 2,
-      index: false,
-      pack,
+      work: { path, maxLineBytes: RANGE_BYTES, workers: 2, index: false, pack },
       faults: { 'tokenize-batches': policy },
     }
-    await pipeline(readRanges(options as never, worker), tokensOfRanges(), writePbin({ path: out }))
+    await pipeline(readRanges(options, worker), tokensOfRanges(), writePbin({ path: out }))
     return readFileSync(out)
   },
   async apart(path, out, faults, worker = sabotaged('tokenize')) {
@@ -139,8 +135,9 @@ describe('indexing', () => {
   it('leaves out a line that kills the check itself', async () => {
     const path = corpus('index', { 77: lineOf('DEATHbyTRAP') })
     const policy = { faulty: 'skip' as const, quarantine: undefined, max_faulty: undefined }
-    const options = { path, max_line_bytes: RANGE_BYTES, workers: 2, index: true, faults: { 'validate-json': policy } }
-    const ranges = readRanges(options as never, sabotaged('range'))
+    const work = { path, maxLineBytes: RANGE_BYTES, workers: 2, index: true }
+    const options = { work, faults: { 'validate-json': policy } }
+    const ranges = readRanges(options, sabotaged('range'))
     const counted: number[] = []
     ranges.on('data', (batch: RangeBatch) => counted.push(batch.lines!.starts.length))
     await pipeline(ranges, linesOfRanges(), writeIndex({ path: at('index.idx') }))
@@ -155,7 +152,7 @@ describe('training a tokenizer', () => {
       readFile({ path, chunk_bytes: 16 << 10 }),
       readLines({ source: path }),
       extractText(),
-      trainTokenizer({ path: out, vocab_size: 300, workers: 2, ...faults }, sabotaged('tokenizer-training')),
+      trainTokenizer({ path: out, vocab_size: 300, workers: 2, ...faults }, sabotaged('train-tokenizer')),
     )
     return readFileSync(out, 'utf8')
   }

@@ -1,5 +1,4 @@
 /** The stages of `index`, for this command and for `data create_raw_index` of Modalities. */
-import { DEFAULT_LINE_BYTES } from '../../formats/jsonl.js'
 import { type FaultFlags, faultOptionsOf, type OutputFlags } from '../output/shared-options.js'
 
 export function indexStages(source: string, path: string, flags: FaultFlags & OutputFlags): object[] {
@@ -10,10 +9,4 @@ export function indexStages(source: string, path: string, flags: FaultFlags & Ou
     { 'validate-json': faults },
     { 'write-index': { path, if_exists: flags.ifExists } },
   ]
-}
-
-/** Has the pass over the file begin while `run` loads the rest of its code. */
-export async function withIndexingStarted(source: string, run: () => Promise<void>): Promise<void> {
-  const { withStartedRun } = await import('../../workers/ranges/range-run.js')
-  await withStartedRun({ path: source, maxLineBytes: DEFAULT_LINE_BYTES, index: true }, run)
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { indexStages, withIndexingStarted } from '../actions/index-jsonl.js'
+import { indexStages } from '../actions/index-jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import {
   addFaultOptions,
@@ -22,7 +22,8 @@ export function addIndexCommand(program: Command): void {
   addOutputOptions(addFaultOptions(command)).action(
     async (source: string, flags: RunFlags & FaultFlags & OutputFlags & { output?: string }) => {
       const stages = indexStages(source, flags.output ?? `${withoutEnding(source)}.idx`, flags)
-      await withIndexingStarted(source, async () => {
+      const { withRangesStarted } = await import('../actions/start-ranges.js')
+      await withRangesStarted(stages, async () => {
         const { definitionOf } = await import('../../pipelines/definition.js')
         const { runDefinition } = await import('../actions/run-definition.js')
         await runDefinition(definitionOf({ name: 'index', stages }, 'penstock index'), flags)

@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import { DEFAULT_LINE_BYTES } from '../../formats/jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import {
   addFaultOptions,
@@ -11,7 +10,7 @@ import {
 } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
-interface PackFlags extends RunFlags, FaultFlags, OutputFlags {
+export interface PackFlags extends RunFlags, FaultFlags, OutputFlags {
   readonly tokenizer: string
   readonly output?: string
   readonly index?: string | boolean
@@ -39,23 +38,17 @@ export function addPackCommand(program: Command): void {
       "\nExample:\n  penstock pack corpus.jsonl --tokenizer gpt2/ --end-of-document '<|endoftext|>' --index\n",
     )
   addOutputOptions(addFaultOptions(command)).action(async (source: string, flags: PackFlags) => {
-    const run = async (): Promise<void> => {
+    const stages = packStages(source, flags)
+    const { withRangesStarted } = await import('../actions/start-ranges.js')
+    await withRangesStarted(stages, async () => {
       const { definitionOf } = await import('../../pipelines/definition.js')
       const { runDefinition } = await import('../actions/run-definition.js')
-      await runDefinition(definitionOf({ name: 'pack', stages: packStages(source, flags) }, 'penstock pack'), flags)
-    }
-    const { compileJq } = await import('../../formats/jq.js')
-    const field = compileJq(flags.field)?.path
-    if (field === undefined) return run()
-    const { withStartedRun } = await import('../../workers/ranges/range-run.js')
-    const { tokenizer, endOfDocument: end_of_document, workers } = flags
-    const index = indexOf(source, flags) !== undefined
-    const pack = { field, tokenizer, end_of_document }
-    return withStartedRun({ path: source, maxLineBytes: DEFAULT_LINE_BYTES, workers, index, pack }, run)
+      await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock pack'), flags)
+    })
   })
 }
 
-function packStages(source: string, flags: PackFlags): unknown[] {
+export function packStages(source: string, flags: PackFlags): object[] {
   const faults = faultOptionsOf(flags)
   const base = withoutEnding(source)
   const tokenize = {

@@ -1,9 +1,15 @@
 /** `penstock data`: the commands of the reference system, under their names and options. */
 import { type Command, Option } from 'commander'
 import type { JobFlags } from '../actions/document-jobs.js'
-import { withIndexingStarted } from '../actions/index-jsonl.js'
+import { indexStages } from '../actions/index-jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
-import { addFaultOptions, dashboardOption, type FaultFlags, freshOption } from '../output/shared-options.js'
+import {
+  addFaultOptions,
+  dashboardOption,
+  type FaultFlags,
+  freshOption,
+  withoutEnding,
+} from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 import type { PackFlags } from './data-packing.js'
 
@@ -38,9 +44,13 @@ function addIndexing(data: Command): void {
     .addHelpText('after', '\nExample:\n  penstock data create_raw_index corpus.jsonl --index_path corpus.idx\n')
   addPolicy(addFaultOptions(command)).action(
     async (source: string, flags: PolicyFlags & FaultFlags & { index_path?: string }) => {
-      await withIndexingStarted(source, async () => {
+      const jobFlags = { ...flags, ifExists: flags.file_existence_policy }
+      const path = flags.index_path ?? `${withoutEnding(source)}.idx`
+      const stages = indexStages(source, path, jobFlags)
+      const { withRangesStarted } = await import('../actions/start-ranges.js')
+      await withRangesStarted(stages, async () => {
         const { indexFile } = await import('./index-file.js')
-        await indexFile(source, flags.index_path, { ...flags, ifExists: flags.file_existence_policy })
+        await indexFile(path, stages, jobFlags)
       })
     },
   )

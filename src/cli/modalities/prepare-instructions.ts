@@ -4,6 +4,7 @@ import { writeOver } from '../../files/durable.js'
 import { packTokenizing } from '../../modalities/hugging-face-tokenizer.js'
 import { writeInstructionParts } from '../../modalities/instruction-data.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../../modalities/plans/open-plan.js'
+import { indexStages } from '../actions/index-jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { faultOptionsOf } from '../output/shared-options.js'
 import { type PackFlags, packAsPlanned } from './data-packing.js'
@@ -25,7 +26,7 @@ export async function prepareInstructions(config: string, flags: RunFlags & Pack
     // Every run has a quarantine file of its own.
     const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }
     const override = { ...flags, ...quarantine, ifExists: 'override' } as const
-    await indexFile(part.data, part.index, override)
+    await indexFile(part.index, indexStages(part.data, part.index, override), override)
     await writeOver(part.packConfig, await packConfigFor(packConfigPath, part))
     const { data: sourcePath, index: indexPath, packed: outputPath } = part
     await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override)

@@ -3,9 +3,9 @@
  * a run and load the rest of its code while the workers load theirs and do the first ranges: the stage finds them done.
  */
 import type { Stats } from 'node:fs'
-import { type FileHandle, stat } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { cachedFingerprint } from '../../files/file-fingerprint.js'
-import { isPackedName, openSource, PAGE_BYTES } from '../../files/source-file.js'
+import { openSource, PAGE_BYTES } from '../../files/source-file.js'
 import type { Batch } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
@@ -232,14 +232,9 @@ export async function rangeRunOf(work: RangeWork, from: number, worker?: URL): P
   return run
 }
 
-/**
- * Starts the run that `load` will ask for, where the file is one that has ranges. What is wrong with the file or the
- * tokenizer is left for `load` to say.
- */
+/** Starts the run that `load` will ask for. Problems of the file or the tokenizer are left for `load` to report. */
 export async function withStartedRun(work: RangeWork, load: () => Promise<void>): Promise<void> {
-  const stats = await stat(work.path).catch(() => undefined)
-  const isPlain = stats?.isFile() === true && !isPackedName(work.path)
-  const run = isPlain ? await RangeRun.start(work, 0).catch(() => undefined) : undefined
+  const run = await RangeRun.start(work, 0).catch(() => undefined)
   const key = keyOf(work)
   if (run !== undefined) {
     started.set(key, run)
