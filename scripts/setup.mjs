@@ -1,11 +1,12 @@
-// Makes a clone ready to run: installs what the lock file names and compiles, each only when something changed.
-// Plain JavaScript, because it runs before anything is installed. Without changes it answers in a few milliseconds
-// and needs no network. `--force` compiles anyway.
+// Prepares a clone: installs the packages of the lock file unless they are installed already, by this script or by
+// `npm install`, and compiles when a source or the lock file changed. `--force` compiles in any case. Plain JavaScript,
+// because it runs before anything is installed. Without changes it takes a few milliseconds and needs no network.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isInstalled } from './installed.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const at = (...parts) => join(root, ...parts)
@@ -29,24 +30,21 @@ function newestIn(folder) {
   return Math.max(0, ...files.map(entry => modified(join(entry.parentPath, entry.name))))
 }
 
-// The lock file's hash, not its date: a checkout gives every file a new date.
+if (!isInstalled(root)) run('Installing packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+
+// The lock file's hash, not its date: a checkout gives every file a new date, and npm rewrites its list at every call.
 const lockHash = createHash('sha256')
   .update(readFileSync(at('package-lock.json')))
   .digest('hex')
-const installedFor = at('node_modules', '.penstock-installed')
-if (!existsSync(installedFor) || readFileSync(installedFor, 'utf8') !== lockHash) {
-  run('Installing packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
-  writeFileSync(installedFor, lockHash)
-}
-
 const built = at('dist', '.built')
+const isBuiltForLock = existsSync(built) && readFileSync(built, 'utf8') === lockHash
 const newestSource = Math.max(
   newestIn(at('src')),
   newestIn(at('assembly')),
   modified(at('tsconfig.json')),
   modified(at('scripts', 'bundle.mjs')),
 )
-if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
+if (force || !isBuiltForLock || modified(built) < newestSource) {
   mkdirSync(at('dist'), { recursive: true })
   run('Compiling TypeScript', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc')])
   run('Joining the modules', process.execPath, [at('scripts', 'bundle.mjs')])
@@ -68,5 +66,5 @@ if (force || modified(built) < Math.max(newestSource, modified(installedFor))) {
       target,
     ])
   }
-  writeFileSync(built, '')
+  writeFileSync(built, lockHash)
 }
