@@ -14,7 +14,7 @@ import {
   transform,
   validateJson,
   writePbin,
-} from 'penstock/stages'
+} from 'penstock-ml/stages'
 
 interface Documents {
   readonly bytes: Uint8Array

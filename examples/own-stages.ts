@@ -10,8 +10,8 @@ import {
   type StageRegistry,
   type StageReport,
   stageRegistry,
-} from 'penstock'
-import { type LineBatch, source, transform } from 'penstock/stages'
+} from 'penstock-ml'
+import { type LineBatch, source, transform } from 'penstock-ml/stages'
 import * as z from 'zod'
 
 const ITEM_CHARACTERS = 1 << 20

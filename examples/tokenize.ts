@@ -5,10 +5,10 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pipeline } from 'node:stream/promises'
-import { readPbin, sink, type TokenBatch } from 'penstock/stages'
-import { compileKernel, loadAnyTokenizer, type Tokenizer } from 'penstock/tokenizer'
+import { readPbin, sink, type TokenBatch } from 'penstock-ml/stages'
+import { compileKernel, loadAnyTokenizer, type Tokenizer } from 'penstock-ml/tokenizer'
 
-const kernelFile = createRequire(import.meta.url).resolve('penstock/kernel.wasm')
+const kernelFile = createRequire(import.meta.url).resolve('penstock-ml/kernel.wasm')
 
 /** Without `wasm` the same tokens come from an engine in TypeScript, more slowly. */
 export const openTokenizer = (file: string): Promise<Tokenizer> =>

@@ -3,7 +3,7 @@
  *   npx jiti examples/train.ts corpus.pbin tokenizer.json checkpoints
  */
 import { pipeline } from 'node:stream/promises'
-import { feedTrainer, shuffleSamples } from 'penstock/stages'
+import { feedTrainer, shuffleSamples } from 'penstock-ml/stages'
 
 interface TrainingStep {
   readonly kind: string

@@ -1,4 +1,4 @@
-/** `penstock/pipelines`: pipelines as data. */
+/** `penstock-ml/pipelines`: pipelines as data. */
 export { allSteps, type CheckedPipeline, type CheckedStep, checkDefinition } from './check.js'
 export { type Definition, definitionOf, type Variables, withStageOptions } from './definition.js'
 export { readDefinition } from './read-definition.js'

@@ -257,7 +257,7 @@ function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<Added
 }
 
 export interface LoadOptions {
-  /** The compiled kernel (penstock/kernel.wasm) or its module; without it, the engine is the one in TypeScript. */
+  /** The compiled kernel (penstock-ml/kernel.wasm) or its module; without it, the engine is the one in TypeScript. */
   readonly wasm?: KernelSource | undefined
 }
 

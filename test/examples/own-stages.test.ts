@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { readLines, validateJson, writeLines } from 'penstock/stages'
+import { readLines, validateJson, writeLines } from 'penstock-ml/stages'
 import { describe, expect, it } from 'vitest'
 import { everyNth, fromRecords, runFile } from '../../examples/own-stages.js'
 import { temporaryFolder } from '../stages/support.js'

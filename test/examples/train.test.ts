@@ -1,7 +1,7 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { extractText, readLines, tokenizeBatches, writePbin } from 'penstock/stages'
+import { extractText, readLines, tokenizeBatches, writePbin } from 'penstock-ml/stages'
 import { beforeAll, expect, it } from 'vitest'
 import { fromRecords } from '../../examples/own-stages.js'
 import { firstTexts, openTokenizer } from '../../examples/tokenize.js'
