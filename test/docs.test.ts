@@ -1,6 +1,6 @@
 /**
- * What README and docs say is true: their shell commands run, their definitions are in order, their links lead somewhere,
- * and the reference of stages is the one that the schemas give.
+ * Checks of README.md, docs/ and the other pages: shell commands run, definitions are valid, links resolve, and generated
+ * tables match the code that they describe.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -15,6 +15,8 @@ import { temporaryFolder } from './stages/support.js'
 const PAGES = [
   'README.md',
   'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'SECURITY.md',
   ...readdirSync(join(ROOT, 'docs')).map(name => join('docs', name)),
 ].filter(name => name.endsWith('.md'))
 const textOf = (page: string): string => readFileSync(join(ROOT, page), 'utf8')
@@ -27,26 +29,26 @@ const slug = (heading: string): string =>
     .replaceAll(/[^\w -]/g, '')
     .replaceAll(' ', '-')
 
-/** Whether a link names a file that is there and, behind a #, one of its headings. */
-function leadsSomewhere(page: string, link: string): boolean {
+/** Whether a link names an existing file and, after a #, one of its headings. The site has only the pages of docs. */
+function resolves(page: string, link: string): boolean {
   const [path = '', heading] = link.split('#')
   const target = path === '' ? page : join(dirname(page), path)
-  if (!existsSync(join(ROOT, target))) return false
+  if (!existsSync(join(ROOT, target)) || (dirname(page) === 'docs' && dirname(target) !== 'docs')) return false
   const headings =
     heading === undefined ? [] : [...textOf(target).matchAll(/^#+ (.*)$/gm)].map(match => slug(match[1]!))
   return heading === undefined || headings.includes(heading)
 }
 
-/** A folder in which the pages' commands find what they name: a corpus, and the page's own definitions. */
-function workplace(page: string): string {
+/** A folder with the files that a page's commands read: a corpus, and the definitions that the page shows. */
+function folderFor(page: string): string {
   const folder = temporaryFolder()
   const texts = Array.from({ length: 300 }, (_, line) => `The people of line ${line % 23} read and write, and so on.`)
   writeFileSync(join(folder, 'corpus.jsonl'), texts.map(text => `${JSON.stringify({ text })}\n`).join(''))
   writeFileSync(join(folder, 'more.jsonl'), '{"text":"more"}\n')
   for (const definition of blocks(page, 'yaml')) {
-    // A first line such as `# train.yaml` tells the reader and us what to save it as.
-    const told = /^# (\S+\.yaml)$/m.exec(definition)?.[1]
-    const name = told ?? (definition.includes('pipelines:') ? 'definition.yaml' : 'index.yaml')
+    // A first line such as `# train.yaml` names the file, for readers and for this test.
+    const named = /^# (\S+\.yaml)$/m.exec(definition)?.[1]
+    const name = named ?? (definition.includes('pipelines:') ? 'definition.yaml' : 'index.yaml')
     if (!existsSync(join(folder, name))) writeFileSync(join(folder, name), definition)
   }
   return folder
@@ -55,30 +57,30 @@ function workplace(page: string): string {
 describe.each(PAGES)('%s', page => {
   const commands = blocks(page, 'sh')
 
-  it.runIf(commands.length > 0)('its commands run', () => {
-    const folder = workplace(page)
+  it.runIf(commands.length > 0)('commands run', () => {
+    const folder = folderFor(page)
     const script = commands.join('\n').replaceAll('npx penstock', `"${process.execPath}" "${MAIN}"`)
     execFileSync('sh', ['-euc', script], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   })
 
-  it.runIf(blocks(page, 'yaml').length > 0)('its definitions are in order', () => {
+  it.runIf(blocks(page, 'yaml').length > 0)('definitions are valid', () => {
     for (const definition of blocks(page, 'yaml')) {
       expect(checkDefinition(readDefinition(definition, page)).length).toBeGreaterThan(0)
     }
   })
 
-  it.runIf(blocks(page, 'yml').length > 0)('its manifests are YAML', () => {
+  it.runIf(blocks(page, 'yml').length > 0)('Kubernetes manifests are YAML', () => {
     for (const manifest of blocks(page, 'yml')) expect(parse(manifest)).toHaveProperty('spec.template.spec')
   })
 
-  it('its links lead somewhere', () => {
+  it('links resolve', () => {
     const links = [...textOf(page).matchAll(/\]\(([^)\s]*)\)/g)].map(match => match[1]!)
-    const broken = links.filter(link => !/^https?:/.test(link) && !leadsSomewhere(page, link))
+    const broken = links.filter(link => !/^https?:/.test(link) && !resolves(page, link))
     expect(broken).toEqual([])
   })
 })
 
-/** Lines without their indentation: an excerpt may stand further left than its source. */
+/** Lines without indentation, because an excerpt may be indented less than its source. */
 const flat = (text: string): string =>
   text
     .split('\n')
@@ -86,22 +88,22 @@ const flat = (text: string): string =>
     .join('\n')
     .trim()
 
-it('docs/embedding.md shows code of examples, which are type-checked and run', () => {
+it('docs/embedding.md quotes the examples, which are type-checked and run', () => {
   const examples = readdirSync(join(ROOT, 'examples')).map(name => flat(textOf(join('examples', name))))
   const shown = blocks('docs/embedding.md', 'ts').map(flat)
   expect(shown.length).toBeGreaterThan(0)
   expect(shown.filter(code => !examples.some(example => example.includes(code)))).toEqual([])
 })
 
-it('docs/troubleshooting.md tells every error code, and none that there is not', () => {
+it('docs/troubleshooting.md lists exactly the error codes', () => {
   const union = /export type ErrorCode =\n([\s\S]*?)\n\n/.exec(textOf('src/errors.ts'))![1]!
   const codes = [...union.matchAll(/\| '([A-Z0-9_]+)'/g)].map(match => match[1]!)
-  const told = [...textOf('docs/troubleshooting.md').matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map(match => match[1]!)
+  const listed = [...textOf('docs/troubleshooting.md').matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map(match => match[1]!)
   expect(codes.length).toBeGreaterThan(0)
-  expect(told.toSorted()).toEqual(codes.toSorted())
+  expect(listed.toSorted()).toEqual(codes.toSorted())
 })
 
-it('every page is reached from docs/index.md and stands in the sidebar of the site', async () => {
+it('docs/index.md and the sidebar of the site link to every page', async () => {
   const links = [...textOf('docs/index.md').matchAll(/\]\(([^)]+\.md)\)/g)].map(match => match[1]!)
   const pages = readdirSync(join(ROOT, 'docs')).filter(name => name.endsWith('.md'))
   expect(['index.md', ...new Set(links)].toSorted()).toEqual(pages.toSorted())
@@ -110,11 +112,11 @@ it('every page is reached from docs/index.md and stands in the sidebar of the si
   expect(listed).toEqual(pages)
 })
 
-it('docs/stages.md is what the schemas give', () => {
+it('docs/stages.md matches the option schemas', () => {
   expect(textOf('docs/stages.md')).toBe(stageReference())
 })
 
-it('every definition in configs is in order', () => {
+it('every definition in configs is valid', () => {
   for (const name of readdirSync(join(ROOT, 'configs'))) {
     const file = join('configs', name)
     expect(checkDefinition(readDefinition(textOf(file), file)).length, file).toBeGreaterThan(0)
