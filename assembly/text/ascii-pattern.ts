@@ -1,24 +1,24 @@
-// Cuts ASCII text for the patterns of the cl100k family (src/tokenizer/patterns/ascii-pattern.ts) with bit masks, 64 bytes a step
-// that begins at a token: what lies before it plays no part, so a step needs nothing of the one before. Its last start,
-// whose end is not seen yet, begins the next step. Twin: the automaton of the same pattern.
+// Splits ASCII text for the cl100k family of patterns (src/tokenizer/patterns/ascii-pattern.ts) with bit masks, 64 bytes per
+// step. A step starts at a token start and does not depend on earlier text. The last token of a step may be incomplete, so the
+// next step starts at it. TypeScript twin: the automaton of the same pattern.
 import { bitmask64, isDigit, isLetter, isWhiteSpace } from './utf8'
 
 const ALL: u64 = 0xffffffffffffffff
-/** Fewer bytes are not worth a step. */
+/** Shorter input is left to the automaton. */
 const LEAST: u64 = 8
 
-// Bits of a stage's flags: how a pattern differs from its relatives. Those of one that is no relative are all 0.
-/** Digits go in threes, not one by one. */
+// Flags of a stage: the variant of the pattern. 0 for a pattern outside the family.
+/** Digits in groups of three instead of one by one. */
 const BY_THREES: u32 = 2
-/** A capital after a small letter begins a word, contractions belong to their word, slashes may follow punctuation's line ends. */
+/** A capital after a small letter starts a word; contractions belong to their word; slashes may follow the line ends after punctuation. */
 const BY_CASE: u32 = 4
 
-/** Whether the last call of `plainStarts` saw the text's end: then it found all starts there are. */
+/** Whether the last call of `plainStarts` reached the end of the text, so that it found all token starts. */
 export let sawEnd: bool = false
 
 /**
- * Starts of the tokens behind the one that begins at `at`, one bit a byte, as far as they are certain: characters beyond
- * ASCII and the bytes behind the step can be anything.
+ * Starts of the tokens after the one at `at`, one bit per byte, up to the first that depends on non-ASCII characters or on
+ * bytes after the step.
  */
 export function plainStarts(at: usize, end: usize, flags: u32): u64 {
   const v0 = v128.load(at)
@@ -41,7 +41,9 @@ export function plainStarts(at: usize, end: usize, flags: u32): u64 {
   const others = inside & ~(letters | digits | spaces)
   const gaps = spaces & ~breaks
 
-  // `[^\s\p{L}\p{N}]+[\r\n]*` or `[\r\n/]*`: line ends that follow are the token's.
+  // `[^\s\p{L}\p{N}]+[\r
+  // ]*` or `[\r
+  // /]*`: the token includes the line ends that follow.
   const seeds = breaks & (others << 1)
   let taken: u64 = 0
   if (seeds != 0) {
@@ -49,15 +51,16 @@ export function plainStarts(at: usize, end: usize, flags: u32): u64 {
     taken = (through & ~(through + seeds)) | seeds
   }
   const marks = others & ~taken
-  // Every token's end is the next one's start.
+  // The end of each token is the start of the next.
   let starts = (taken << 1) & ~taken
-  // ` ?[^\s\p{L}\p{N}]+`: a blank goes with the marks behind it. Without one, a single mark goes with letters behind it.
+  // ` ?[^\s\p{L}\p{N}]+`: a space joins the punctuation after it. Otherwise a single mark joins the letters after it.
   const markRuns = marks & ~(marks << 1) & ~(blanks << 1)
   const prefixes = markRuns & (letters >> 1)
   starts |= markRuns
   // `[^\r\n\p{L}\p{N}]?\p{L}+`
   starts |= letters & ~(letters << 1) & ~(gaps << 1) & ~(prefixes << 1)
-  // `\s*[\r\n]+|\s+(?!\S)|\s+`: a run ends behind its last line end, and before its last character if that is none.
+  // `\s*[\r
+  // ]+|\s+(?!\S)|\s+`: a run is cut after its last line end, or before its last character if it has none.
   starts |= spaces & ~(spaces << 1) & ~taken
   starts |= gaps & ~(spaces >> 1) & (inside >> 1)
   const openBreaks = breaks & ~taken
@@ -86,7 +89,7 @@ export function plainStarts(at: usize, end: usize, flags: u32): u64 {
     const length = contractionLength(at + <usize>bit, end)
     if (length == 0) continue
     if ((flags & BY_CASE) != 0) {
-      // A word has one; a second one is a word.
+      // The word already has one contraction; a second starts a new word.
       if (bit == contracted) continue
       starts &= ~((((<u64>1) << length) - 1) << bit)
     }
@@ -115,7 +118,7 @@ function equal64(a: v128, b: v128, c: v128, d: v128, byte: i8): u64 {
   return bitmask64(i8x16.eq(a, wanted), i8x16.eq(b, wanted), i8x16.eq(c, wanted), i8x16.eq(d, wanted))
 }
 
-/** First digit of each run and every third behind it. */
+/** First digit of each run and every third digit after it. */
 // @ts-ignore: decorator
 @inline
 function startsOfThrees(digits: u64): u64 {
@@ -129,7 +132,7 @@ function startsOfThrees(digits: u64): u64 {
   return starts
 }
 
-/** The bits below a run of gaps that reaches the edge: how it is cut depends on what follows. */
+/** The low bits of a run of gaps that reaches the edge: their split depends on the following bytes. */
 // @ts-ignore: decorator
 @inline
 function certainBelow(gaps: u64, size: u64): u64 {
@@ -137,7 +140,7 @@ function certainBelow(gaps: u64, size: u64): u64 {
   return run >= size ? 0 : ALL >> (64 - (size - run))
 }
 
-/** Bytes of 's 't 'm 'd 're 've 'll in any case at `at`, or 0. */
+/** Length of 's 't 'm 'd 're 've 'll at `at`, ignoring case, or 0. */
 // @ts-ignore: decorator
 @inline
 function contractionLength(at: usize, end: usize): u64 {

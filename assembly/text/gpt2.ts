@@ -1,6 +1,6 @@
-// GPT-2's pre-tokenizer with bit masks: 64 bytes a step become masks of letters, numbers, white space and so on, and
-// words begin where the algebra below says so. Each step works on the masks of the step before, when those of the next
-// 64 bytes are known too: that makes the look-ahead and contractions across the edge exact. Twin: splitGpt2 in
+// GPT-2's pre-tokenizer with bit masks: each step turns 64 bytes into masks of letters, numbers and white space and computes
+// the word starts from them. A step is evaluated once the masks of the next 64 bytes are known, which makes look-ahead and
+// contractions across the edge exact. TypeScript twin: splitGpt2 in
 // src/tokenizer/patterns/pretokenize.ts.
 import { GPT2_CLASSES, STARTS } from './memory'
 import { bitmask64, codePointAt, isControlSpace, isDigit, isLetter, sequenceLength } from './utf8'
@@ -15,25 +15,25 @@ const SPACE: u32 = 3
 export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
   const classes = GPT2_CLASSES
   let found: i32 = 0
-  // Masks of the 64 bytes at `base`, one bit a byte; every byte of a character has its character's class.
+  // Masks of the 64 bytes at `base`, one bit per byte; all bytes of a character share its class.
   let letters: u64 = 0
   let numbers: u64 = 0
   let spaces: u64 = 0
-  let blanks: u64 = 0 // U+0020 alone
+  let blanks: u64 = 0 // U+0020 only
   let apostrophes: u64 = 0
-  let spaces2: u64 = 0 // first bytes of white space of two and of three bytes
+  let spaces2: u64 = 0 // first bytes of two- and three-byte white space
   let spaces3: u64 = 0
-  let trailing: u64 = 0 // bytes of a character after its first
-  // The last bit of the masks before.
+  let trailing: u64 = 0 // continuation bytes
+  // The highest bit of the previous masks.
   let letterBefore: u64 = 0
   let numberBefore: u64 = 0
   let spaceBefore: u64 = 0
   let blankBefore: u64 = 0
   let otherBefore: u64 = 0
-  // Starts in the next step that a contraction at the edge decides: bits to set and to clear.
+  // Bits of the next step that a contraction across the edge sets or clears.
   let setNext: u64 = 0
   let clearNext: u64 = 0
-  // A character over the edge: its bits in the next step and its class.
+  // A character across the edge: its bits in the next step, and its class.
   let overhang: u64 = 0
   let overhangClass: u32 = 0
   let base = start
@@ -41,7 +41,7 @@ export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
     const hasMore = ahead < end
     let nextLetters: u64 = 0
     let nextNumbers: u64 = 0
-    let nextSpaces: u64 = ALL // the text's end counts as white space
+    let nextSpaces: u64 = ALL // the end of the text counts as white space
     let nextBlanks: u64 = 0
     let nextApostrophes: u64 = 0
     let nextSpaces2: u64 = 0
@@ -111,7 +111,7 @@ export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
         (numbers & ((numbers << 1) | numberBefore)) |
         (others & ((others << 1) | otherBefore))
       let starts = ~(spaces | continues | ((blanks << 1) | blankBefore) | trailing)
-      // White space begins a word at the head of a run, and at the last character of a run that text follows.
+      // White space starts a word at the first character of a run, and at the last one if text follows.
       const narrow = spaces & ~trailing & ~spaces2 & ~spaces3
       let lastOfRun = narrow & ~((spaces >> 1) | (nextSpaces << 63))
       if ((spaces2 | spaces3) != 0) {
@@ -160,7 +160,7 @@ export function encodeGpt2<T>(start: usize, end: usize, out: usize): usize {
   return encodeWords<T>(found, out)
 }
 
-/** Bytes of 's 't 'm 'd 're 've 'll at `at`, or 0. */
+/** Length of 's 't 'm 'd 're 've 'll at `at`, or 0. */
 // @ts-ignore: decorator
 @inline
 function contractionLength(at: usize, end: usize): u64 {

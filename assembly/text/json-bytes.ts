@@ -1,4 +1,4 @@
-// The bytes that structure JSON.
+// Bytes with a meaning in JSON syntax.
 export const LINE_FEED: u32 = 0x0a
 export const SPACE: u32 = 0x20
 export const QUOTE: u32 = 0x22

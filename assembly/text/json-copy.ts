@@ -1,4 +1,4 @@
-// Copies strings of JSON, unescaped. The twin is in src/formats/json-scan.ts.
+// Copies and unescapes JSON strings. TypeScript twin: src/formats/json-scan.ts.
 import { BACKSLASH, QUOTE } from './json-bytes'
 import { bytesLike, escapesAndEnds, hasHighBytes, hexAt, isControl, isEscape, setWrong, upToFirst } from './json-strings'
 import { keepNoted, note, notedEnd } from './json-utf8'
@@ -7,10 +7,10 @@ import { bitmask64 } from './utf8'
 
 const ALL: u64 = 0xffffffffffffffff
 
-/** Where `copyString` wrote up to. */
+/** End of the text that `copyString` wrote. */
 export let copiedEnd: usize = 0
 
-/** For each set of bytes that are left out of eight, the places of the others. */
+/** For each mask of dropped bytes among eight: the positions of the kept ones. */
 const KEPT: usize = memory.data(256 << 3, 64)
 for (let dropped: u32 = 0; dropped < 256; dropped++) {
   let to = KEPT + (<usize>dropped << 3)
@@ -18,14 +18,14 @@ for (let dropped: u32 = 0; dropped < 256; dropped++) {
 }
 
 /**
- * Like skipString, and writes the unescaped text to `target`, and up to 64 bytes of no meaning behind. As there, a block
- * branches only for what is seldom there.
+ * Like skipString, and writes the unescaped text to `target`, plus up to 64 meaningless bytes after it. As there, a block
+ * branches only for rare cases.
  */
 export function copyString(start: usize, target: usize): usize {
   const quote = i8x16.splat(<i8>QUOTE)
   const backslash = i8x16.splat(<i8>BACKSLASH)
   const letterN = i8x16.splat(0x6e)
-  /** Whether the next block's first byte is escaped by the last of the one before. */
+  /** Whether the last byte of the previous block escapes the first byte of the next. */
   let carry: u64 = 0
   let noted = notedEnd
   let at = start
@@ -42,7 +42,7 @@ export function copyString(start: usize, target: usize): usize {
     const escapes = escapesAndEnds(backslashes, carry)
     const escaped = escapes ^ (backslashes | carry)
     const quotes = allQuotes & ~escaped
-    // Quotes and backslashes mean themselves.
+    // Quotes and backslashes stand for themselves.
     const letters = escaped & ~(allQuotes | backslashes)
     const others = letters & ~newLines & upToFirst(quotes)
     const hasControls = i8x16.bitmask(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3)))) != 0
@@ -50,7 +50,7 @@ export function copyString(start: usize, target: usize): usize {
       (hasControls && (upToFirst(quotes) & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))) != 0) ||
       (others != 0 && (others & ~bitmask64(isSwapped(v0), isSwapped(v1), isSwapped(v2), isSwapped(v3))) != 0)
     ) {
-      // With the backslash before the first byte, for which nothing was written.
+      // Includes the backslash before the first byte, for which nothing was written.
       at = copyPieces(at - <usize>carry, to)
       if (at == 0) return 0
       to = copiedEnd
@@ -81,14 +81,14 @@ export function copyString(start: usize, target: usize): usize {
   }
 }
 
-/** Bytes that `swapped` knows behind a backslash: all simple escapes but \b, of which the lower half is that of others. */
+/** Characters after a backslash that `swapped` handles: all simple escapes except \b, whose low nibble another one has. */
 // @ts-ignore: decorator
 @inline
 function isSwapped(block: v128): v128 {
   return v128.andnot(isEscape(block), i8x16.eq(block, i8x16.splat(0x62)))
 }
 
-/** The block, those bytes of it for which a bit of `letters` is set replaced by what they mean behind a backslash. */
+/** The block with each byte whose bit in `letters` is set replaced by the character its escape means. */
 // @ts-ignore: decorator
 @inline
 function swapped(block: v128, letters: u32): v128 {
@@ -100,7 +100,7 @@ function swapped(block: v128, letters: u32): v128 {
   return v128.bitselect(meanings, block, i8x16.eq(spread, places))
 }
 
-/** Writes the bytes of a block that are not dropped; returns the address behind them. */
+/** Writes the bytes of a block that are not dropped; returns the address after them. */
 // @ts-ignore: decorator
 @inline
 function copyKept(block: v128, dropped: u32, to: usize): usize {
@@ -112,12 +112,12 @@ function copyKept(block: v128, dropped: u32, to: usize): usize {
   return next + 8 - <usize>popcnt(<u32>high)
 }
 
-/** Whether `copyPieces` came to the closing quote. */
+/** Whether `copyPieces` reached the closing quote. */
 let isClosed: bool = false
 
 /**
- * Copies 64 bytes from `start` on, and the rest of an escape that they begin, special byte by special byte. Returns the
- * address behind what was copied, the closing quote included, or 0; it ends at `copiedEnd`.
+ * Copies 64 bytes from `start`, plus the rest of an escape that starts in them, one special byte at a time. Returns the
+ * address after the copied input, including the closing quote, or 0; the output ends at `copiedEnd`.
  */
 function copyPieces(start: usize, target: usize): usize {
   const v0 = v128.load(start)
@@ -129,7 +129,7 @@ function copyPieces(start: usize, target: usize): usize {
   copy64(start, target)
   let specials = bitmask64(isSpecial(v0), isSpecial(v1), isSpecial(v2), isSpecial(v3))
   let to = target
-  // What is from here on has been copied to `to`, too.
+  // Input from here on has also been copied to `to`.
   let from = start
   while (specials != 0) {
     const special = start + <usize>ctz(specials)
@@ -158,7 +158,7 @@ function copyPieces(start: usize, target: usize): usize {
   return max(from, end)
 }
 
-/** Length of the escape at `at`, its backslash included, or 0. */
+/** Length of the escape at `at` including its backslash, or 0. */
 // @ts-ignore: decorator
 @inline
 function escapeLength(at: usize): usize {
@@ -167,7 +167,7 @@ function escapeLength(at: usize): usize {
   return letter == 0x75 && hexAt(at + 2) <= 0xffff ? 6 : 0
 }
 
-/** The bytes that end a run of plain text in a string: quote, backslash, control characters. */
+/** Bytes that end a run of plain text in a string: quote, backslash, control characters. */
 // @ts-ignore: decorator
 @inline
 function isSpecial(block: v128): v128 {

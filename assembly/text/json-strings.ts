@@ -1,9 +1,9 @@
-// Strings of JSON, 64 bytes a step. The twin is in src/formats/json-scan.ts.
+// JSON strings, 64 bytes per step. TypeScript twin: src/formats/json-scan.ts.
 import { BACKSLASH, QUOTE } from './json-bytes'
 import { keepNoted, note, notedEnd } from './json-utf8'
 import { bitmask64 } from './utf8'
 
-/** Where what was asked for last turned out to be wrong. */
+/** Address of the error that the last failed call found. */
 export let wrongAt: usize = 0
 
 export function setWrong(at: usize): usize {
@@ -11,11 +11,11 @@ export function setWrong(at: usize): usize {
   return 0
 }
 
-/** The address behind the closing quote of the string that starts at `start`, or 0. */
+/** The address after the closing quote of the string that starts at `start`, or 0. */
 export function skipString(start: usize): usize {
   const quote = i8x16.splat(<i8>QUOTE)
   const backslash = i8x16.splat(<i8>BACKSLASH)
-  // Most keys end here. Signed: bytes over 0x7f are less than a space, too.
+  // Most keys end here. Signed comparison: bytes above 0x7f count as less than a space, too.
   const block = v128.load(start)
   const isOther = i8x16.lt_s(block, i8x16.splat(0x20))
   const specials = i8x16.bitmask(v128.or(v128.or(i8x16.eq(block, quote), i8x16.eq(block, backslash)), isOther))
@@ -25,14 +25,14 @@ export function skipString(start: usize): usize {
 }
 
 /**
- * Only for what is seldom there does a block branch: in running text nothing foretells where a line ends, and each wrong
- * guess takes as long as half a block.
+ * A block branches only for rare cases: line ends are unpredictable in running text, and each mispredicted branch costs as
+ * much as half a block.
  */
 // @ts-ignore: decorator
 @inline
 function skipLongString(start: usize, quote: v128, backslash: v128): usize {
   const letterN = i8x16.splat(0x6e)
-  /** Whether the next block's first byte is escaped by the last of the one before. */
+  /** Whether the last byte of the previous block escapes the first byte of the next. */
   let carry: u64 = 0
   let noted = notedEnd
   let at = start
@@ -49,7 +49,7 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
     const escaped = escapes ^ (backslashes | carry)
     carry = (escapes & backslashes) >> 63
     const quotes = allQuotes & ~escaped
-    // Seldom any, and then mostly the line feed behind the record: what is behind it is not looked at.
+    // Rare, and mostly the line feed after the record; bytes after it do not matter.
     if (i8x16.bitmask(isControl(i8x16.min_u(i8x16.min_u(v0, v1), i8x16.min_u(v2, v3)))) != 0) {
       const controls = upToFirst(quotes) & bitmask64(isControl(v0), isControl(v1), isControl(v2), isControl(v3))
       if (controls != 0) {
@@ -59,7 +59,7 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
     // Nearly all are quotes, backslashes and line feeds.
     let others = escaped & ~(allQuotes | backslashes | newLines)
     if (others != 0) {
-      // The other simple escapes are told in one go; what is left has to be \u and four digits.
+      // The other simple escapes are matched at once; the remaining ones must be \u and four digits.
       others &= upToFirst(quotes) & ~bitmask64(isEscape(v0), isEscape(v1), isEscape(v2), isEscape(v3))
       for (; others != 0; others &= others - 1) {
         const letter = at + <usize>ctz(others)
@@ -75,7 +75,7 @@ function skipLongString(start: usize, quote: v128, backslash: v128): usize {
   }
 }
 
-/** A bit for each byte of a block that is one of 16 equal ones. */
+/** One bit for each byte of a block that equals the one in all lanes of the second operand. */
 // @ts-ignore: decorator
 @inline
 export function bytesLike(byte: v128, v0: v128, v1: v128, v2: v128, v3: v128): u64 {
@@ -88,7 +88,7 @@ export function hasHighBytes(v0: v128, v1: v128, v2: v128, v3: v128): bool {
   return i8x16.bitmask(v128.or(v128.or(v0, v1), v128.or(v2, v3))) != 0
 }
 
-/** All bits up to the first that is set, that one too; all when none is. */
+/** All bits up to and including the lowest set bit; all bits if none is set. */
 // @ts-ignore: decorator
 @inline
 export function upToFirst(bits: u64): u64 {
@@ -98,9 +98,9 @@ export function upToFirst(bits: u64): u64 {
 const ODD_BITS: u64 = 0xaaaaaaaaaaaaaaaa
 
 /**
- * Of each run of backslashes those that escape, and what is behind the run when its last does; `carry` when the first byte
- * is escaped (G. Langdale and D. Lemire, "Parsing gigabytes of JSON per second", 2019, as simdjson has it since). A
- * backslash or a carried bit that is not among them is escaped, and so is what is among them and neither.
+ * The escaping backslashes of each run, plus the byte after the run if its last backslash escapes it; `carry` if the first
+ * byte is escaped (G. Langdale and D. Lemire, "Parsing gigabytes of JSON per second", 2019; the newer form in simdjson). A
+ * backslash or carried bit outside this mask is escaped, and so is any other byte inside it.
  */
 // @ts-ignore: decorator
 @inline
@@ -115,7 +115,7 @@ export function isControl(block: v128): v128 {
   return i8x16.eq(i8x16.min_u(block, i8x16.splat(0x1f)), block)
 }
 
-/** Bytes that are a whole escape behind a backslash: the bits that their two halves have in common. */
+/** Characters that form a complete escape after a backslash: the bits that the tables of both nibbles share. */
 // @ts-ignore: decorator
 @inline
 export function isEscape(block: v128): v128 {

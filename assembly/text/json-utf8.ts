@@ -1,14 +1,14 @@
-// Whether the strings of a record are UTF-8; outside of strings, JSON has no byte over 0x7f. While strings are scanned,
-// blocks with such bytes are only noted, which takes no branch: where they come, nothing foretells. They are checked at the
-// record's end, with three table look-ups by the halves of each byte and its predecessor, whose common bits are the errors
+// Validates the UTF-8 of a record's strings; outside strings, JSON has no byte above 0x7f. While strings are scanned, blocks
+// with such bytes are only recorded, without a branch, because their positions are unpredictable. They are validated at the end
+// of the record with three table look-ups on the nibbles of each byte and its predecessor, whose common bits are the errors
 // (J. Keiser and D. Lemire, "Validating UTF-8 in less than one instruction per byte", 2021).
 import { LENGTH_MASKS } from './memory'
 
 const NOTED_AT_ONCE: usize = 256
-/** A sequence that begins in a block may take so many bytes behind it. */
+/** Maximum number of bytes after a block that a sequence starting in it may take. */
 const OVERHANG: usize = 3
 
-/** u32: addresses of noted blocks. */
+/** u32: addresses of the recorded blocks. */
 const NOTED: usize = memory.data(<i32>NOTED_AT_ONCE << 2, 64)
 const NOTED_LIMIT: usize = NOTED + (NOTED_AT_ONCE << 2)
 export let notedEnd: usize = NOTED
@@ -22,7 +22,7 @@ export function beginRecord(start: usize): void {
   isRight = true
 }
 
-/** Notes the 64 bytes at `at` when they have any over 0x7f; returns where the next goes, at first `notedEnd`. */
+/** Records the 64 bytes at `at` if any is above 0x7f; returns the next free slot, initially `notedEnd`. */
 // @ts-ignore: decorator
 @inline
 export function note(at: usize, hasHighBytes: bool, noted: usize): usize {
@@ -37,7 +37,7 @@ export function keepNoted(noted: usize): void {
   notedEnd = noted
 }
 
-/** Makes room when all places are taken: checks up to the last block, which may go on. */
+/** Makes room when all slots are used: validates all blocks but the last, which may continue. */
 function checkSome(): usize {
   const last = <usize>load<u32>(NOTED_LIMIT - 4)
   check(NOTED_LIMIT - 4, last)
@@ -45,7 +45,7 @@ function checkSome(): usize {
   return NOTED + 4
 }
 
-/** Whether the record's strings are UTF-8; its line feed is at `end`. */
+/** Whether the strings of the record are valid UTF-8; its line feed is at `end`. */
 export function isRecordUtf8(end: usize): bool {
   if (notedEnd > NOTED) check(notedEnd, end)
   return isRight
@@ -57,7 +57,7 @@ function check(behind: usize, end: usize): void {
   for (let noted = NOTED; noted < behind; noted += 4) {
     const block = <usize>load<u32>(noted)
     from = max(from, block)
-    // The record's first bytes are no part of a sequence; what stands before the record may be one that is cut short.
+    // The first bytes of the record continue no sequence, but the bytes before it may be a truncated one.
     let previous = from - recordStart < OVERHANG ? i64x2.splat(0) : v128.load(from - 16)
     for (const stop = min(block + 64 + OVERHANG, end); from < stop; from += 16) {
       const bytes = v128.load(from)
@@ -69,7 +69,7 @@ function check(behind: usize, end: usize): void {
   if (v128.any_true(errors)) isRight = false
 }
 
-/** Not zero where the bytes are wrong behind those before them. */
+/** Nonzero where the bytes are invalid after those before them. */
 // @ts-ignore: decorator
 @inline
 function errorsIn(bytes: v128, previous: v128): v128 {
@@ -84,7 +84,7 @@ function errorsIn(bytes: v128, previous: v128): v128 {
     i8x16.swizzle(byFirstLow, v128.and(back1, i8x16.splat(15))),
   )
   const special = v128.and(first, i8x16.swizzle(bySecondHigh, i8x16.shr_u(bytes, 4)))
-  // Their high bits: behind the first byte of a sequence of three or four bytes, and two behind that of one of four.
+  // Continuation bytes required: after the first byte of a three- or four-byte sequence, and two after that of a four-byte one.
   const isThird = i8x16.sub_sat_u(back2, i8x16.splat(<i8>(0xe0 - 0x80)))
   const isFourth = i8x16.sub_sat_u(back3, i8x16.splat(<i8>(0xf0 - 0x80)))
   return v128.xor(v128.and(v128.or(isThird, isFourth), i8x16.splat(-128)), special)

@@ -1,5 +1,5 @@
-// Strict check of JSONL records and extraction of one field's text; the twin of src/formats/json-scan.ts. A line feed
-// behind the record is the sentinel that ends every loop: the host puts one behind what it hands over.
+// Strict validation of JSONL records and extraction of one text field; TypeScript twin: src/formats/json-scan.ts. A line feed
+// after the record is the sentinel that ends every loop; the host appends one to its input.
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, LINE_FEED, MINUS, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-bytes'
 import { copiedEnd, copyString } from './json-copy'
 import { skipString, wrongAt } from './json-strings'
@@ -22,17 +22,17 @@ const FALS: u32 = 0x736c6166
 const KEY: u32 = 0
 const INDEX: u32 = 1
 
-/** Position of the line feed behind the record last scanned. */
+/** Address of the line feed after the last scanned record. */
 export let lineEnd: usize = 0
 /** Length of the text that `scanRecord` last extracted. */
 export let textLength: usize = 0
 
-/** Where scanning stopped. */
+/** Address where scanning stopped. */
 let stopped: usize = 0
 
 /**
- * Scans the record at `start`, whose line feed is at `end` or before it. With pathLength >= 0, writes the text at the
- * path to `text`, which has room for the record's length and 128 bytes more.
+ * Scans the record at `start`, whose line feed is at `end` or earlier. With pathLength >= 0, writes the text at the path
+ * to `text`, which needs room for the length of the record plus 128 bytes.
  */
 export function scanRecord(start: usize, end: usize, pathLength: i32, text: usize): i32 {
   beginRecord(start)
@@ -61,7 +61,7 @@ function skipSpaces(at: usize): usize {
 
 function scanSyntax(start: usize, pathLength: i32, text: usize): i32 {
   let depth: i32 = 0
-  // The outermost `onPath` open containers are those that the path leads through; -1 when nothing is wanted.
+  // Number of outermost open containers that the path leads through; -1 if no field is wanted.
   let onPath: i32 = pathLength < 0 ? -1 : 0
   let isOnPath = pathLength >= 0
   let field = FIELD_MISSING
@@ -100,7 +100,7 @@ function scanSyntax(start: usize, pathLength: i32, text: usize): i32 {
       else if (word == FALS && load<u8>(at, 4) == 0x65) at += 5
       else return invalidAt(at)
     }
-    // What is complete behind it, and the separator before the next value.
+    // Closes containers, and reads the separator before the next value.
     let container = CONTAINERS + (<usize>(depth - 1) << 3)
     let inObject: u32 = 0
     while (true) {
@@ -146,18 +146,18 @@ function invalidAt(at: usize): i32 {
   return JSON_INVALID
 }
 
-/** Whether the key [start, end), escaped as it stands, is that of the path's part. `scratch` has room for it. */
+/** Whether the raw key [start, end) equals this part of the path. `scratch` has room for it unescaped. */
 function keyIs(part: usize, start: usize, end: usize, scratch: usize): bool {
   const length: usize = load<u32>(part, 4)
   const wanted: usize = load<u32>(part, 8)
   if (end - start == length) return memory.compare(start, wanted, length) == 0
-  // An escape is never shorter than what it means.
+  // An escape is never shorter than the text it stands for.
   if (end - start < length) return false
   copyString(start, scratch)
   return copiedEnd - scratch == length && memory.compare(scratch, wanted, length) == 0
 }
 
-/** The address behind the number at `at`, or 0. */
+/** The address after the number at `at`, or 0. */
 function skipNumber(at: usize): usize {
   let next = at
   if (load<u8>(next) == MINUS) next++

@@ -1,5 +1,5 @@
-// The kernel: what the host calls. Built to dist/tokenizer/kernel.wasm; src/tokenizer/kernel/kernel-engine.ts is the host's side.
-// The TypeScript twins in src/ give the same results and are the place to read first.
+// Entry points of the kernel. Built to dist/tokenizer/kernel.wasm; host side: src/tokenizer/kernel/kernel-engine.ts.
+// The TypeScript twins in src/ give the same results and are easier to read first.
 import { encodeGpt2 } from './gpt2'
 import { DOCUMENT_EMPTY, lineEnd, OK, scanRecord, textLength } from './json'
 import { CHANGING, STAGE_COUNT, STARTS, TEMPLATE, TOKEN_PAIRS } from './memory'
@@ -13,20 +13,20 @@ export { indexVocabulary, listEnd, packWords, readMerges, readVocabulary } from 
 export { setWholeWords } from './whole-words'
 export { clearWords } from './words'
 
-/** How words are found. */
+/** Pre-tokenizer. */
 const WHOLE: i32 = 0
 const GPT2: i32 = 1
 
 let splitter: i32 = WHOLE
 let isWide: bool = false
 
-/** Tokens are u32 when wide, u16 otherwise. */
+/** Tokens are u32 if wide, u16 otherwise. */
 export function configure(howToSplit: i32, wide: bool): void {
   splitter = howToSplit
   isWide = wide
 }
 
-/** Tokens at TEMPLATE that go before each text, and those behind them that follow it. */
+/** Numbers of tokens at TEMPLATE that precede and follow each text. */
 let before: i32 = 0
 let after: i32 = 0
 
@@ -35,13 +35,13 @@ export function setTemplate(countBefore: i32, countAfter: i32): void {
   after = countAfter
 }
 
-/** Encodes the bytes [start, end), without added tokens, to `out`; returns the address behind the tokens. */
+/** Encodes the bytes [start, end), without added tokens, to `out`; returns the address after the tokens. */
 export function encode(start: usize, end: usize, out: usize): usize {
   if (start >= end) return out
   return isWide ? encodeTo<u32>(start, end, out) : encodeTo<u16>(start, end, out)
 }
 
-/** Like `encode`, with the tokens of the template around. */
+/** Like `encode`, plus the template tokens. */
 export function encodeDocument(start: usize, end: usize, out: usize): usize {
   if (before + after == 0) return encode(start, end, out)
   return writeTemplate(before, after, encode(start, end, writeTemplate(0, before, out)))
@@ -67,12 +67,12 @@ function encodeTo<T>(start: usize, end: usize, out: usize): usize {
   return encodeWords<T>(1, out)
 }
 
-/** Where the tables of lines go, one entry a line: starts and ends u32, relative to `origin`, and statuses u8. */
+/** Tables of lines, one entry per line: starts and ends u32, relative to `origin`, and statuses u8. */
 let origin: usize = 0
 let lineStarts: usize = 0
 let lineEnds: usize = 0
 let lineStatuses: usize = 0
-/** u32: tokens of the line's document. */
+/** u32: token count of each document. */
 let lineLengths: usize = 0
 
 export function setLineTables(from: usize, starts: usize, ends: usize, statuses: usize, lengths: usize): void {
@@ -94,7 +94,7 @@ function writeLine(line: i32, start: usize, status: i32): void {
   store<u8>(lineStatuses + <usize>line, status)
 }
 
-/** Scans the lines of [start, end) from number `line` on, until `capacity` are done; returns the number of lines done. */
+/** Scans the lines of [start, end), numbered from `line`, until `capacity` are done; returns the number of lines done. */
 export function scanLines(start: usize, end: usize, line: i32, capacity: i32): i32 {
   let at = start
   while (at < end && line < capacity) {
@@ -106,15 +106,15 @@ export function scanLines(start: usize, end: usize, line: i32, capacity: i32): i
   return line
 }
 
-/** Address behind the tokens written. */
+/** Address after the last token written. */
 export let tokensEnd: usize = 0
-/** Length of the text of the line that `packLines` left to the host, or -1 when it left none. */
+/** Length of the text that `packLines` left to the host, or -1 if none. */
 export let hostText: i32 = -1
 
 /**
- * Like `scanLines`, and extracts the field of each record to `text` and encodes it to `out`. A text that the host has to
- * look at ends the loop, its line already written with length 0. `endOfDocument` (-1: none) follows each document that
- * does not end with it.
+ * Like `scanLines`, and extracts the field of each record to `text` and encodes it to `out`. A text that needs the host
+ * ends the loop; its line is already recorded with length 0. `endOfDocument` (-1: none) follows each document that does not
+ * already end with it.
  */
 export function packLines(
   start: usize, end: usize, line: i32, capacity: i32, pathLength: i32, text: usize, out: usize, endOfDocument: i32,
@@ -142,7 +142,7 @@ export function packLines(
   return line
 }
 
-/** Puts the end-of-document token behind the tokens [start, end), if there are any and the last is another. */
+/** Appends the end-of-document token to tokens [start, end) unless they are empty or end with it. */
 function finishDocument(start: usize, end: usize, endOfDocument: i32): usize {
   if (end == start || endOfDocument < 0) return end
   if (isWide) {
@@ -155,12 +155,12 @@ function finishDocument(start: usize, end: usize, endOfDocument: i32): usize {
   return end + 2
 }
 
-// When the host has to see a text before it is encoded.
+// Conditions under which the host handles a text.
 /** Every text. */
 let hostSeesAll: bool = false
-/** A text with a code point of CHANGING, which all begin with a byte from this one on; 256: none. */
+/** Texts with a code point in CHANGING; their first bytes are at least this value; 256: none. */
 let hostByte: i32 = 256
-/** A text that may have an added token; those begin with one of `tokenLeads`, four bytes with repeats, or unknown ones. */
+/** Texts that may contain an added token: its first byte is in `tokenLeads` (up to four; repeats or unused ones allowed). */
 let hasTokens: bool = false
 let tokenLeads: u32 = 0
 let leadsAreFew: bool = false
@@ -185,7 +185,7 @@ export function needsHost(start: usize, end: usize): bool {
 function hasChanging(start: usize, end: usize): bool {
   const limit = i8x16.splat(<i8>max(hostByte, 0xc2))
   for (let at = start; at < end; at += 16) {
-    // Only first bytes are over the limit.
+    // Only lead bytes are above the limit.
     for (let found = <u32>i8x16.bitmask(i8x16.ge_u(v128.load(at), limit)); found != 0; found &= found - 1) {
       const first = at + <usize>ctz(found)
       if (first >= end) return false

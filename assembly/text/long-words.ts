@@ -1,25 +1,25 @@
-// The cache's other half: words of 16 bytes and more, and the arena, which also keeps the tokens of shorter words that
-// have many.
+// The second part of the word cache: words of 16 bytes and more, and the arena, which also stores the tokens of shorter words
+// with many tokens.
 //
 // 16 to 31 bytes: an entry of 64 bytes, in one of two lines.
-//   0  key: the word's bytes, zeros, and in byte 31 the length beyond 16
-//   32 value: tokens as they are put out
-//   62 u16 count of tokens, 0 when the line is free
-// Longer ones and those with more tokens: in the arena, behind a hash table of slots (memory.ts).
+//   0  key: the word's bytes, zeros, and in byte 31 the length minus 16
+//   32 value: tokens in output format
+//   62 u16 count of tokens, 0 if the line is free
+// Longer words, and those with more tokens: in the arena, found through a hash table (memory.ts).
 import {
   ARENA, ARENA_END, LENGTH_MASKS, LONG_MASK, LONG_WORDS, MEDIUM_SHIFT, MEDIUM_WORDS, NOWHERE,
 } from './memory'
 import { hashOf, mergeWord } from './whole-words'
 
 const MEDIUM_LIMIT: u32 = 31
-/** Longer words are merged each time. */
+/** Longer words are not cached. */
 const LONG_LIMIT: u32 = 4096
 const LONG_PROBES: u32 = 8
 
 let arenaUsed: usize = 0
-/** How often the arena was emptied. */
+/** Number of times the arena was cleared. */
 export let arenaAge: u32 = 0
-/** Hash of the word that was last looked for. */
+/** Hash of the last word searched. */
 export let longHash: u64 = 0
 
 export function clearLongWords(): void {
@@ -33,7 +33,7 @@ function clearArena(): void {
   arenaAge++
 }
 
-/** Where a word may be, and its hash into `longHash`. */
+/** Line that may hold a word; sets `longHash`. */
 export function findLongWord(word: usize, length: u32): usize {
   longHash = 0
   if (length > LONG_LIMIT) return NOWHERE
@@ -68,7 +68,7 @@ function mediumLine(hash: u64): usize {
   return MEDIUM_WORDS + (<usize>(hash >> MEDIUM_SHIFT) << 6)
 }
 
-/** Second half of a key of 16 to 31 bytes. */
+/** Second half of the key of a word of 16 to 31 bytes. */
 // @ts-ignore: decorator
 @inline
 function endOfKey(word: usize, length: u32): v128 {
@@ -82,7 +82,7 @@ export function holds(entry: usize, key: v128): bool {
   return i8x16.bitmask(i8x16.eq(key, v128.load(entry))) == 0xffff
 }
 
-/** Count of its tokens, or 0 when it is not known. */
+/** Token count of the word, or 0 if it is not cached. */
 function encodeMediumWord<T>(word: usize, length: u32, hash: u64, out: usize): u32 {
   const start = v128.load(word)
   const end = endOfKey(word, length)
@@ -131,7 +131,7 @@ function addLongWord<T>(word: usize, length: u32, hash: u64, tokens: usize, coun
   store<u16>(slot, count, 14)
 }
 
-/** Room for so many bytes in the arena, and for what copyTokens writes beyond; empties it when it is full. */
+/** Allocates bytes in the arena, plus the slack that copyTokens writes; clears the arena if it is full. */
 export function takeArena(bytes: usize): usize {
   if (ARENA + arenaUsed + bytes + 16 > ARENA_END) clearArena()
   const taken = ARENA + arenaUsed
@@ -139,7 +139,7 @@ export function takeArena(bytes: usize): usize {
   return taken
 }
 
-/** Copies 16 bytes at a time, so up to 15 too many. */
+/** Copies 16 bytes at a time, so up to 15 more than needed. */
 export function copyTokens<T>(from: usize, count: u32, to: usize): u32 {
   const bytes = <usize>count * sizeof<T>()
   for (let at: usize = 0; at < bytes; at += 16) v128.store(to + at, v128.load(from + at))

@@ -1,59 +1,59 @@
-// Addresses of the tables that the host lays out in linear memory and fills; see src/tokenizer/kernel/memory.ts, which
-// holds the same list in the same order.
+// Addresses of the tables that the host allocates and fills in linear memory; src/tokenizer/kernel/memory.ts lists them in
+// the same order.
 
-/** v128 per length 0..16: the mask that keeps that many bytes; then the same as a tag: the length in byte 15. */
+/** v128 per length 0..16: mask that keeps that many bytes; then a tag with the length in byte 15. */
 export let LENGTH_MASKS: usize = 0
 /** u32 per byte: its token. */
 export let BYTE_IDS: usize = 0
 /** u32 per pair of bytes (first in the low half): rank of their merge or NONE. */
 export let BYTE_PAIR_RANKS: usize = 0
-/** One bit per pair of bytes (first in the low half): whether some token has them side by side. */
+/** One bit per pair of bytes (first in the low half): whether some token contains them next to each other. */
 export let INNER_PAIRS: usize = 0
-/** u64 per rank: left token << 40 | right << 20 | the token that the merge makes. */
+/** u64 per rank: left token << 40 | right << 20 | resulting token. */
 export let MERGES: usize = 0
-/** u32 per slot, open addressing by a pair of tokens: rank of its merge and over it bits of its hash; all ones when empty. */
+/** u32 per slot, open addressing by pair of tokens: rank of the merge, above it bits of its hash; all ones if empty. */
 export let PAIRS: usize = 0
 export let PAIR_BYTES_MASK: usize = 0
-/** 64 minus the logarithm of the number of groups of four slots. */
+/** 64 minus log2 of the number of groups of four slots. */
 export let PAIR_SHIFT: u64 = 0
-/** The bits of a rank. */
+/** Mask of a rank. */
 export let RANK_MASK: u32 = 0
-/** Short words: buckets of two entries of 32 bytes, key and value; see words.ts. */
+/** Short words: buckets of two 32-byte entries, key and value; see words.ts. */
 export let WORDS: usize = 0
-/** 64 minus the logarithm of the number of buckets. */
+/** 64 minus log2 of the number of buckets. */
 export let WORD_SHIFT: u64 = 0
-/** Words of medium length: lines of 64 bytes, key and value; see long-words.ts. */
+/** Medium words: lines of 64 bytes, key and value; see long-words.ts. */
 export let MEDIUM_WORDS: usize = 0
-/** 64 minus the logarithm of the number of lines. */
+/** 64 minus log2 of the number of lines. */
 export let MEDIUM_SHIFT: u64 = 0
-/** A bucket that stays empty. */
+/** A bucket that is always empty. */
 export let NOWHERE: usize = 0
-/** Long words: slots of 16 bytes (hash u64, arena offset u32, bytes u16, tokens u16) and their arena. */
+/** Long words: 16-byte slots (hash u64, arena offset u32, bytes u16, tokens u16) and their arena. */
 export let LONG_WORDS: usize = 0
 export let LONG_MASK: u32 = 0
 export let ARENA: usize = 0
 export let ARENA_END: usize = 0
-/** Starts of the words found but not yet looked up, u32; then their keys. */
+/** u32 starts of the words waiting for look-up; then their keys. */
 export let STARTS: usize = 0
 export let KEYS: usize = 0
-/** Tokens and ranks of the short word that is being merged. */
+/** Tokens and ranks of the short word being merged. */
 export let SYMBOLS: usize = 0
 /** u8 per code point: letter, number, space or other. */
 export let GPT2_CLASSES: usize = 0
-/** Stages of the pattern pre-tokenizer, four u32 each: addresses of classes, table and fused table, flags of plain.ts. */
+/** Stages of the pattern pre-tokenizer, four u32 each: addresses of classes, table and fused table, flags of ascii-pattern.ts. */
 export let STAGES: usize = 0
 export let STAGE_COUNT: i32 = 0
-/** JSON: u8 per byte, what a one-letter escape means, or 0. */
+/** JSON: u8 per byte, the character that a one-letter escape means, or 0. */
 export let ESCAPES: usize = 0
-/** JSON: 8 bytes per open container: whether it is an object u32, elements so far u32. */
+/** JSON: 8 bytes per open container: whether it is an object u32, number of elements u32. */
 export let CONTAINERS: usize = 0
 /** JSON: 16 bytes per part of the field's path: kind u32 (0 key, 1 index), index or length u32, address of the key u32. */
 export let PATH: usize = 0
-/** One bit per pair of bytes (first in the low half): whether an added token may begin with them. */
+/** One bit per pair of bytes (first in the low half): whether an added token may start with them. */
 export let TOKEN_PAIRS: usize = 0
-/** u32 tokens that go before each text, then those that follow it. */
+/** u32 tokens that precede each text, then those that follow it. */
 export let TEMPLATE: usize = 0
-/** One bit per code point: whether a text with it may have to be normalized. */
+/** One bit per code point: whether a text with it may need normalization. */
 export let CHANGING: usize = 0
 
 export function setTables(
@@ -94,14 +94,14 @@ export function setTables(
   CHANGING = changing
 }
 
-/** Where memory that nobody uses begins; moved by the host when it moves its buffers. */
+/** Start of unused memory; the host moves it together with its buffers. */
 export let FREE: usize = 0
 
 export function setFree(address: usize): void {
   FREE = address
 }
 
-/** Makes `bytes` of memory usable from FREE on. The host's views of the memory break when it grows. */
+/** Makes `bytes` of memory usable from FREE. Growing memory detaches the host's views. */
 export function ensureFree(bytes: usize): void {
   const pages = <i32>((FREE + bytes + 0xffff) >> 16)
   if (pages > memory.size()) if (memory.grow(pages - memory.size()) < 0) unreachable()

@@ -1,5 +1,5 @@
-// Byte-pair merging of one word; the twin of src/tokenizer/engine/bpe.ts. Short words are scanned for their best pair, long
-// ones use a heap with lazy deletion.
+// Byte-pair merging of one word; TypeScript twin: src/tokenizer/engine/bpe.ts. Short words are scanned for their best pair,
+// long ones use a heap with lazy deletion.
 import { BYTE_IDS, BYTE_PAIR_RANKS, ensureFree, FREE, INNER_PAIRS, MERGES, PAIR_BYTES_MASK, PAIR_SHIFT, PAIRS, RANK_MASK, SYMBOLS } from './memory'
 
 export const NONE: u32 = 0xffffffff
@@ -9,8 +9,8 @@ export const HASH2: u64 = 0xd6e8feb86659fd93
 const SCAN_LIMIT: u32 = 64
 
 /**
- * Rank of the merge of two tokens, or NONE. Four slots are looked at together; they are filled in order, so that a free
- * last one ends the search. Most pairs have no merge, and the slots' bits of the hash say so without a look at it.
+ * Rank of the merge of two tokens, or NONE. Compares four slots at once; slots are filled in order, so a free last slot
+ * ends the search. Most pairs have no merge, and the hash bits in the slots rule them out without loading the merge.
  */
 function rankOf(left: u32, right: u32): u32 {
   const key = (<u64>left << 20) | <u64>right
@@ -41,7 +41,7 @@ function nextGroup(group: usize): usize {
   return PAIRS + ((group + 16 - PAIRS) & PAIR_BYTES_MASK)
 }
 
-/** What a slot holds of the hash, in the bits over the rank. */
+/** The hash bits of a slot, above the rank. */
 // @ts-ignore: decorator
 @inline
 function hashBits(hash: u64): u32 {
@@ -60,12 +60,12 @@ function mergedBy(rank: u32): u32 {
   return <u32>mergeAt(rank) & 0xfffff
 }
 
-/** Merges the word of `length` bytes at `word` and writes its tokens to `out`; returns how many. */
+/** Merges the word of `length` bytes at `word` and writes its tokens to `out`; returns their number. */
 export function merge<T>(word: usize, length: u32, out: usize): u32 {
   return length <= SCAN_LIMIT ? mergeByScanning<T>(word, length, out) : mergeParts<T>(word, length, out)
 }
 
-/** Cuts a long word where no token can reach across, because none has the two bytes in it, and merges the parts. */
+/** Splits a long word between bytes that no token contains next to each other, and merges the parts. */
 function mergeParts<T>(word: usize, length: u32, out: usize): u32 {
   let count: u32 = 0
   let start = word
@@ -88,8 +88,8 @@ function hasPair(at: usize): bool {
 }
 
 /**
- * A symbol stays where its first byte was; which positions still hold one is a mask of 64 bits. A pair is known by
- * rank << 6 | position of its left symbol, so that the least of these is the leftmost pair of lowest rank.
+ * A symbol keeps the position of its first byte; a 64-bit mask holds the positions in use. A pair is encoded as
+ * rank << 6 | position of its left symbol, so the minimum is the leftmost pair of the lowest rank.
  */
 function mergeByScanning<T>(word: usize, length: u32, out: usize): u32 {
   const ids = SYMBOLS
@@ -107,7 +107,7 @@ function mergeByScanning<T>(word: usize, length: u32, out: usize): u32 {
     if (smallest == NONE) break
     const at = smallest & 63
     const merged = mergedBy(smallest >> 6)
-    // What follows the left symbol: the right one, which goes, and the one after it.
+    // The next symbols: the right one of the pair, which is removed, and the one after it.
     const following = symbols & (~(<u64>1) << <u64>at)
     const right = <u32>ctz(following)
     symbols &= ~((<u64>1) << <u64>right)
@@ -144,7 +144,7 @@ function leastOf(start: usize, end: usize): u32 {
   return min(<u32>i32x4.extract_lane(smallest, 0), <u32>i32x4.extract_lane(smallest, 1))
 }
 
-/** Symbols are a linked list by position, 12 bytes each: token (NONE when merged away), next, previous. */
+/** Linked list of symbols by position, 12 bytes each: token (NONE if merged away), next, previous. */
 function mergeByHeap<T>(word: usize, length: u32, out: usize): u32 {
   const symbols = (FREE + 7) & ~7
   const heap = symbols + <usize>length * 12 + 4 & ~7
@@ -196,9 +196,9 @@ function mergeByHeap<T>(word: usize, length: u32, out: usize): u32 {
   return count
 }
 
-// Four children a node: half the levels of a binary heap, and the children of one lie in a cache line.
+// Four children per node: half the levels of a binary heap, and siblings share a cache line.
 
-/** Puts `entry` into the heap of `size` entries; returns the new size. */
+/** Pushes `entry` onto the heap of `size` entries; returns the new size. */
 function push(heap: usize, size: u32, entry: u64): u32 {
   let hole = size
   while (hole > 0) {
@@ -212,7 +212,7 @@ function push(heap: usize, size: u32, entry: u64): u32 {
   return size + 1
 }
 
-/** Puts `entry` where the least one was taken from the heap, which now has `size` entries. */
+/** Places `entry` after the minimum was removed from the heap, which now has `size` entries. */
 function sift(heap: usize, size: u32, entry: u64): void {
   let hole: u32 = 0
   while (true) {
@@ -232,7 +232,7 @@ function sift(heap: usize, size: u32, entry: u64): void {
   store<u64>(heap + (<usize>hole << 3), entry)
 }
 
-/** Fills MERGES, PAIRS and BYTE_PAIR_RANKS from lists of `count` tokens by rank; of a repeated pair the last counts. */
+/** Fills MERGES, PAIRS and BYTE_PAIR_RANKS from lists of `count` tokens by rank; the last of equal pairs wins. */
 export function setMerges(left: usize, right: usize, result: usize, count: u32): void {
   memory.fill(PAIRS, 0xff, PAIR_BYTES_MASK + 1)
   for (let rank: u32 = 0; rank < count; rank++) {

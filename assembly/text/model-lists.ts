@@ -1,17 +1,17 @@
-// The two long lists in the text of a tokenizer.json, its vocabulary and its merges, read where they lie. Only their plain
-// form is read; a list in any other gives NOT_PLAIN. The twin is src/tokenizer/kernel/model-lists.ts; both fill the same tables.
+// Reads the two long lists of a tokenizer.json, vocabulary and merges, directly from its text. Only their plain form is
+// supported; otherwise the result is NOT_PLAIN. The TypeScript twin src/tokenizer/kernel/model-lists.ts fills the same tables.
 //
-// The text ends with a byte 0, at which every loop stops: it is in no string, and nothing else.
+// The text ends with a zero byte, which stops every loop: JSON never contains one.
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE, SPACE } from './json-bytes'
 
 const NOT_PLAIN: i32 = -1
-/** No token has it. */
+/** An id that no token has. */
 const UNKNOWN: u32 = 0xffffffff
 const NO_BYTE: u32 = 0xffff
 
-/** Where in the text the reader is; behind a list when it was read. */
+/** Current address in the text; after a list once it was read. */
 export let listEnd: usize = 0
-/** Where the next code unit goes, u16. */
+/** Address of the next code unit, u16. */
 let unitsEnd: usize = 0
 let lastId: u32 = 0
 
@@ -19,12 +19,12 @@ let lastId: u32 = 0
 let units: usize = 0
 let offsets: usize = 0
 let ids: usize = 0
-/** Its index by open addressing: a token's number + 1, or 0; the hash of each token. */
+/** Its hash index with open addressing: token number + 1, or 0; and the hash of each token. */
 let slots: usize = 0
 let slotMask: u32 = 0
 let hashes: usize = 0
 
-/** Reads the object whose brace is at `from` into the tables; returns the number of its tokens. */
+/** Reads the object whose brace is at `from` into the tables; returns the number of tokens. */
 export function readVocabulary(from: usize, unitTable: usize, offsetTable: usize, idTable: usize): i32 {
   units = unitTable
   offsets = offsetTable
@@ -44,7 +44,7 @@ export function readVocabulary(from: usize, unitTable: usize, offsetTable: usize
   return more < 0 ? NOT_PLAIN : count
 }
 
-/** Makes the index of the vocabulary that was read, in 2^slotBits zeroed slots; says whether all its tokens differ. */
+/** Builds the index of the vocabulary in 2^slotBits zeroed slots; returns whether all tokens differ. */
 export function indexVocabulary(count: i32, hashTable: usize, slotTable: usize, slotBits: i32): bool {
   hashes = hashTable
   slots = slotTable
@@ -62,7 +62,7 @@ export function indexVocabulary(count: i32, hashTable: usize, slotTable: usize, 
   return differ
 }
 
-/** Reads the list whose bracket is at `from` into tables of ids; returns the number of its merges. */
+/** Reads the list whose bracket is at `from` into tables of ids; returns the number of merges. */
 export function readMerges(from: usize, left: usize, right: usize, result: usize): i32 {
   const scratch = unitsEnd
   listEnd = from
@@ -87,8 +87,8 @@ export function readMerges(from: usize, left: usize, right: usize, result: usize
 }
 
 /**
- * Writes the tokens that are spelled in the byte alphabet as words of bytes, and one bit for each pair of bytes that a word
- * has side by side; returns the number of words. `bytesOfUnits` holds the byte of each of the first code units, u16, or
+ * Writes the tokens spelled in the byte alphabet as bytes, and sets one bit for each pair of bytes that a token contains next
+ * to each other; returns the number of words. `bytesOfUnits` holds the byte of each of the first code units, u16, or
  * NO_BYTE.
  */
 export function packWords(
@@ -128,7 +128,7 @@ export function packWords(
   return words
 }
 
-/** Two tokens with a space between them; leaves them one behind the other and returns where the second begins, or 0. */
+/** Reads two tokens separated by a space; stores them back to back and returns the start of the second, or 0. */
 function readPairInOne(scratch: usize): usize {
   if (!readString()) return 0
   let middle = scratch
@@ -156,7 +156,7 @@ function readPair(): usize {
   return more < 0 || count != 2 ? 0 : middle
 }
 
-/** Whether another item follows the `count` ones already read, -1 for neither; passes what separates it, or the closing one. */
+/** Whether another item follows the `count` ones already read, -1 for a syntax error; skips the separator or closing bracket. */
 function hasItem(close: u32, count: i32): i32 {
   skipSpaces()
   const byte: u32 = load<u8>(listEnd)
@@ -195,7 +195,7 @@ function readId(): bool {
   return digits > 0 && digits < 10 && (load<u8>(start) != 48 || digits == 1)
 }
 
-/** Puts a string's code units behind those that are there. */
+/** Appends the code units of a string. */
 function readString(): bool {
   let at = listEnd
   let out = unitsEnd
@@ -232,7 +232,7 @@ function readString(): bool {
   return true
 }
 
-/** Code point of the sequence of two bytes and more at `at`; UNKNOWN when it is no UTF-8. */
+/** Code point of the multi-byte sequence at `at`; UNKNOWN if it is invalid UTF-8. */
 function codePointAt(at: usize, lead: u32): u32 {
   const second: u32 = load<u8>(at, 1) ^ 0x80
   if (second > 0x3f) return UNKNOWN
@@ -270,13 +270,13 @@ function hexadecimal(at: usize): u32 {
   return value
 }
 
-/** Id of the token that is spelled so, or UNKNOWN. */
+/** Id of the token with this spelling, or UNKNOWN. */
 function idOf(start: usize, end: usize): u32 {
   const number = load<u32>(slotOf(start, end, hashOf(start, end)))
   return number == 0 ? UNKNOWN : load<u32>(ids + (<usize>(number - 1) << 2))
 }
 
-/** The slot of the token spelled so, or the empty one where it would be. */
+/** The slot of the token with this spelling, or the empty slot for it. */
 function slotOf(start: usize, end: usize, hash: u32): usize {
   let slot = hash & slotMask
   while (true) {
@@ -292,7 +292,7 @@ function slotOf(start: usize, end: usize, hash: u32): usize {
   }
 }
 
-/** The same as in src/tokenizer/engine/vocabulary.ts, which searches this index. */
+/** The hash of src/tokenizer/engine/vocabulary.ts, which uses this index. */
 function hashOf(start: usize, end: usize): u32 {
   let hash = <u32>((end - start) >> 1)
   for (let at = start; at < end; at += 2) hash = (hash ^ <u32>load<u16>(at)) * 0x01000193

@@ -1,4 +1,4 @@
-// Pre-tokenizers by automaton, one stage after the other; the twin of patternSplitter in src/tokenizer/patterns/pretokenize.ts
+// Pre-tokenizers by automaton, one stage after the other; twin of patternSplitter in src/tokenizer/patterns/pretokenize.ts
 // with the behavior Isolated. Tables: src/tokenizer/patterns/dfa.ts.
 import { STAGE_COUNT, STAGES, STARTS } from './memory'
 import { plainStarts, sawEnd } from './ascii-pattern'
@@ -11,11 +11,11 @@ const MATCHED_BEFORE: u32 = 4
 const STATE: u32 = 0xffc0
 const START_STATE: u32 = 64
 const HIGH_BITS: u64 = 0x8080808080808080
-/** Bytes for the automaton before the masks are tried again; twice as many each time that they get on less far than this. */
+/** Bytes for the automaton before the masks are tried again; doubled each time the masks advance less than this. */
 const STRETCH: usize = 64
 const LONGEST_STRETCH: usize = 1024
 
-/** Address behind the last start written, and where the tokens go. */
+/** Address after the last start written, and address of the output. */
 let nextStart: usize = 0
 let output: usize = 0
 
@@ -41,9 +41,9 @@ function split<T>(stage: i32, start: usize, end: usize): void {
 }
 
 /**
- * With the fused table a token that ends where the next begins, or one character before, costs no restart; starts are
- * stored without a branch. Plain patterns are cut by masks (plain.ts) as long as these get on, and then for a stretch by the
- * automaton.
+ * With the fused table, a token that ends where the next one starts, or one character earlier, needs no restart, and starts
+ * are stored without a branch. Patterns of the cl100k family are split by masks (ascii-pattern.ts) while these advance, and
+ * by the automaton for a stretch where they do not.
  */
 function splitLast<T>(classes: usize, table: usize, fused: usize, flags: u32, start: usize, end: usize): void {
   const full = STARTS + (<usize>GROUP << 2)
@@ -52,7 +52,7 @@ function splitLast<T>(classes: usize, table: usize, fused: usize, flags: u32, st
   let state = START_STATE
   let before = start
   let at = start
-  // What the automaton works on: from a start that the masks got to; it is left at the first start found behind.
+  // Range of the automaton: from a start that the masks reached to the first start after its end.
   let stretchStart: usize = 0
   let stretch = STRETCH
   let stretchEnd = flags == 0 ? end : start
@@ -72,7 +72,7 @@ function splitLast<T>(classes: usize, table: usize, fused: usize, flags: u32, st
           if (at == end) break
         }
       }
-      // Eight ASCII characters at once: no lengths, no checks between them. A rescan among them is left to what follows.
+      // Eight ASCII characters at once, without length checks. A rescan among them is handled by the code below.
       while (at + 8 <= end && at < stretchEnd && (load<u64>(at) & HIGH_BITS) == 0) {
         const toBefore = to
         const stateBefore = state
@@ -124,18 +124,18 @@ function splitLast<T>(classes: usize, table: usize, fused: usize, flags: u32, st
         to = STARTS + 4
       }
     }
-    if (state == START_STATE) break // just rescanned: the text's end was a token's end
+    if (state == START_STATE) break // rescanned: the end of the text ended a token
     at = pieceEnd(classes, table, load<u32>(to - 4), end)
     if (at >= end) break
     state = START_STATE
     store<u32>(to, <u32>at)
     to += 4
   }
-  // The end of the text is no start.
+  // The end of the text is not a start.
   nextStart = load<u32>(to - 4) >= <u32>end ? to - 4 : to
 }
 
-/** Appends the starts behind `token` as far as the masks get; the last of them may end where the text does (sawEnd). */
+/** Appends the starts after `token` that the masks find; the last token may end at the end of the text (sawEnd). */
 function writePlainStarts<T>(token: usize, end: usize, flags: u32, to: usize): usize {
   const full = STARTS + (<usize>GROUP << 2)
   let at = token
@@ -153,7 +153,7 @@ function writePlainStarts<T>(token: usize, end: usize, flags: u32, to: usize): u
   }
 }
 
-/** End of the match at `start` or, when there is none, of the gap up to the next match. */
+/** End of the match at `start`, or of the gap before the next match. */
 function pieceEnd(classes: usize, table: usize, start: usize, end: usize): usize {
   const matched = matchEnd(classes, table, start, end)
   if (matched != 0) return matched
@@ -163,7 +163,7 @@ function pieceEnd(classes: usize, table: usize, start: usize, end: usize): usize
   return min(at, end)
 }
 
-/** End of the match that begins at `start`, or 0. */
+/** End of the match that starts at `start`, or 0. */
 function matchEnd(classes: usize, table: usize, start: usize, end: usize): usize {
   let state = START_STATE
   let matched: usize = 0

@@ -6,7 +6,7 @@ export function sequenceLength(lead: u32): usize {
   return 1 + <usize>(lead >= 0xc0) + <usize>(lead >= 0xe0) + <usize>(lead >= 0xf0)
 }
 
-/** Code point of the sequence at `at`; never over 0x10ffff, so that it may index a table even for bytes that are no UTF-8. */
+/** Code point of the sequence at `at`; at most 0x10ffff even for invalid UTF-8, so that it can index a table. */
 // @ts-ignore: decorator
 @inline
 export function codePointAt(at: usize, lead: u32): u32 {
@@ -26,7 +26,7 @@ export function bitmask64(a: v128, b: v128, c: v128, d: v128): u64 {
   return <u64>low | (<u64>high << 32)
 }
 
-// Classes of ASCII characters, each byte all ones or zeros.
+// Classes of ASCII characters, all bits of a byte set or clear.
 // @ts-ignore: decorator
 @inline
 export function isLetter(block: v128): v128 {

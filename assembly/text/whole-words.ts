@@ -1,7 +1,7 @@
-// Words that are one token whatever the merges say (`ignore_merges`), and what else is asked of a word that is new.
+// Words that are one token regardless of the merges (`ignore_merges`), and the hash of new words.
 import { HASH, HASH2, merge, NONE } from './merge'
 
-/** Merges a word, unless merges are ignored for it because it is a token as it is. */
+/** Merges a word, or returns its own token if it has one and merges are ignored. */
 export function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
   const token = wholeWords == 0 ? NONE : wholeWord(word, length)
   if (token == NONE) return merge<T>(word, length, out)
@@ -9,9 +9,9 @@ export function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
   return 1
 }
 
-// Whole words lie in an open-addressing table of u32: the word's number and over it bits of its hash, all ones when
-// empty. A vocabulary whose merges are not to be ignored has none: finding out which of its words their merges make one
-// token takes as long as merging them when they come.
+// Open-addressing table of u32: the number of the word, above it bits of its hash; all ones if empty. Vocabularies
+// without `ignore_merges` have no table: finding the words that their merges make one token takes as long as merging them on
+// first use.
 let wholeWords: usize = 0
 let wholeShift: u64 = 0
 let wholeMask: u32 = 0
@@ -21,8 +21,8 @@ let wholeOffsets: usize = 0
 let wholeIds: usize = 0
 
 /**
- * Takes the vocabulary, word i at texts + offsets[i] up to offsets[i + 1], token ids[i]; they have to stay. `table` has
- * room for 2^slotBits slots, more than there are words.
+ * Adds the vocabulary: word i is texts + offsets[i] up to offsets[i + 1], token ids[i]; the arrays must stay in place.
+ * `table` has room for 2^slotBits slots, more than there are words.
  */
 export function setWholeWords(texts: usize, offsets: usize, ids: usize, count: u32, table: usize, slotBits: u32): void {
   memory.fill(table, 0xff, <usize>4 << slotBits)

@@ -1,11 +1,11 @@
-// Looks words up in the cache and merges those that are new. Words come in groups: first their keys and buckets, then
-// the look-ups, so that the loads of many words are under way at once and the loop that emits has no call in it.
+// Looks words up in the cache and merges new ones. Words are processed in groups: first all keys and buckets, then the
+// look-ups, so that many loads are in flight at once and the emitting loop has no call.
 //
-// Up to 15 bytes: an entry of 32 bytes, two in a bucket of 64, in one of two buckets that its key determines.
+// Up to 15 bytes: an entry of 32 bytes, two per bucket of 64, in one of two buckets that the key determines.
 //   0  key: the word's bytes, zeros, and in byte 15 the length
 //   16 value: seven tokens of 16 bits or four of 24 bits
-//   30 u16 count of tokens, or ELSEWHERE: then the value is their address, their count and the arena's age, u32 each
-// Longer words, and the tokens that are elsewhere: long-words.ts.
+//   30 u16 count of tokens, or ELSEWHERE: then the value is their address, count and arena age, u32 each
+// Longer words, and tokens stored elsewhere: long-words.ts.
 import { arenaAge, clearLongWords, copyTokens, encodeLongWord, findLongWord, holds, longHash, takeArena } from './long-words'
 import { KEYS, LENGTH_MASKS, NOWHERE, STARTS, WORD_SHIFT, WORDS } from './memory'
 import { HASH, HASH2 } from './merge'
@@ -16,10 +16,10 @@ const SHORT_LIMIT: usize = 15
 
 let evictions: u32 = 0
 
-/** Words in a group; a pre-tokenizer may find up to 64 more before it hands them over. */
+/** Words per group; a pre-tokenizer may find up to 64 more before it passes them on. */
 export const GROUP: i32 = 256
 
-/** Writes base + each bit of `starts` to `to`, four at a time, and returns their end; what is beyond is overwritten or not read. */
+/** Writes base + each set bit of `starts` to `to`, four at a time, and returns their end; extra entries are ignored. */
 // @ts-ignore: decorator
 @inline
 export function writeStarts(starts: u64, base: usize, to: usize): usize {
@@ -43,7 +43,7 @@ export function clearWords(): void {
   clearLongWords()
 }
 
-/** Encodes the words that begin at STARTS[0..count) and end where the next begins; returns the end of the tokens. */
+/** Encodes the words that start at STARTS[0..count), each ending at the next start; returns the end of the tokens. */
 export function encodeWords<T>(count: i32, out: usize): usize {
   findBuckets(count)
   let key = KEYS
@@ -85,11 +85,11 @@ function pack<T>(tokens: v128): v128 {
 }
 
 /**
- * For each word its key, the address of its bucket, its start and, if it is long, its hash: 32 bytes each at KEYS. The
- * addresses take the place of the starts, too, but for the last.
+ * For each word: its key, bucket address, start and, if it is long, its hash, 32 bytes each at KEYS. The addresses
+ * also replace the starts, except the last.
  */
 function findBuckets(count: i32): void {
-  // Locals: the compiler reads a global anew after each store.
+  // Locals: the compiler reloads globals after each store.
   const words = WORDS
   const shift = WORD_SHIFT
   const lengthMasks = LENGTH_MASKS
@@ -114,8 +114,8 @@ function findBuckets(count: i32): void {
     start = stop
   }
   store<u32>(key, <u32>start, 20)
-  // Apart from the work above, so that the processor sees many of these loads at once: they bring the buckets into the
-  // cache. The store keeps them from being optimized away.
+  // A separate loop, so that the processor issues many of these loads at once and brings the buckets into the cache. The
+  // store keeps the loads from being optimized away.
   let touched: u32 = 0
   for (let at = STARTS; at < end; at += 4) touched ^= load<u32>(load<u32>(at))
   store<u32>(KEYS - 16, touched)
@@ -128,7 +128,7 @@ function hashOfKey(key: v128): u64 {
   return (hash ^ (hash >> 32)) * HASH
 }
 
-/** Sees to it that the loop that emits leaves the word out, and returns where it may be. */
+/** Makes the emitting loop skip the word, and returns the line that may hold it. */
 function findLongBucket(word: usize, length: u32, key: usize): usize {
   const place = findLongWord(word, length)
   v128.store(key, i64x2.splat(-1))
@@ -137,14 +137,14 @@ function findLongBucket(word: usize, length: u32, key: usize): usize {
   return place
 }
 
-/** A word that is not where the loop looks, is long, or has many tokens. */
+/** A word that is not in its first bucket, is long, or has many tokens. */
 function encodeRareWord<T>(word: usize, length: u32, key: usize, out: usize): u32 {
   if (length > <u32>SHORT_LIMIT) return encodeLongWord<T>(word, length, load<u64>(key, 24), out)
   const wanted = v128.load(key)
   const bucket: usize = load<u32>(key, 16)
   let entry = entryOf(bucket, wanted)
   const free = entry == 0 ? freeIn(bucket) : 0
-  // A word is kept in its other bucket only when this one is full.
+  // A word is stored in its other bucket only if this one is full.
   if (entry == 0 && free == 0) entry = fetchEntry(bucket, wanted)
   if (entry == 0) entry = free != 0 ? free : freeEntry(bucket, wanted)
   else {
@@ -186,13 +186,13 @@ function freeIn(bucket: usize): usize {
   return isFree(bucket) ? bucket : isFree(bucket + 32) ? bucket + 32 : 0
 }
 
-/** The other bucket where a key may be: one in the same page, whose address is translated already. */
+/** The alternative bucket of a key, in the same page, so that its address translation is cached. */
 function otherBucket(bucket: usize, key: v128): usize {
   const lines = <usize>(hashOfKey(key) >> (WORD_SHIFT - 6)) & 63
   return WORDS + ((bucket - WORDS) ^ (max<usize>(lines, 1) << 6))
 }
 
-/** Brings an entry from its other bucket to this full one if room can be made; returns where it is, 0: nowhere. */
+/** Moves an entry from its other bucket to this full one if room can be made; returns its address, or 0 if it is absent. */
 function fetchEntry(bucket: usize, key: v128): usize {
   const found = entryOf(otherBucket(bucket, key), key)
   if (found == 0) return 0
@@ -202,7 +202,7 @@ function fetchEntry(bucket: usize, key: v128): usize {
   return entry
 }
 
-/** An entry of the full bucket, made free by moving what it holds to its other bucket, or 0. */
+/** An entry of the full bucket, freed by moving its content to the other bucket, or 0. */
 function emptiedEntry(bucket: usize): usize {
   for (let entry = bucket + 32; entry >= bucket; entry -= 32) {
     const other = freeIn(otherBucket(bucket, v128.load(entry)))
@@ -219,7 +219,7 @@ function moveEntry(from: usize, to: usize): void {
   v128.store(from, i64x2.splat(0))
 }
 
-/** A free entry for a new key whose bucket is full; where all are taken, one that is given up. */
+/** A free entry for a new key whose bucket is full; evicts one if all are in use. */
 function freeEntry(bucket: usize, key: v128): usize {
   let entry = freeIn(otherBucket(bucket, key))
   if (entry == 0) entry = emptiedEntry(bucket)

@@ -1,6 +1,6 @@
 /**
- * Tokenizers that our own engines do not follow exactly (Unigram, WordPiece, unusual normalizers) run on
- * `@huggingface/tokenizers`, loaded only then: some hundred times slower, and `how` says why.
+ * Tokenizers that our engines do not support (Unigram, WordPiece, unusual normalizers) run on `@huggingface/tokenizers`,
+ * loaded on demand: about a hundred times slower; `engineInfo` gives the reason.
  */
 import { PenstockError } from '../errors.js'
 import { section } from './file/tokenizer-fields.js'
@@ -8,7 +8,7 @@ import { parsedSource, type TokenizerSource } from './file/tokenizer-json.js'
 import type { TemplateTokens } from './fit-length.js'
 import { type EngineInfo, type LoadOptions, loadTokenizer, type Tokenizer } from './tokenizer.js'
 
-/** What we use of the class `Tokenizer` of `@huggingface/tokenizers`. */
+/** The part of `Tokenizer` of `@huggingface/tokenizers` that is used here. */
 interface HuggingFaceTokenizer {
   encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] }
   decode(ids: number[], options?: { skip_special_tokens?: boolean }): string
@@ -17,10 +17,10 @@ interface HuggingFaceTokenizer {
 }
 
 /**
- * Like `loadTokenizer`, and takes another library for what our engines refuse. That one runs the regular expressions of
- * the file as they are, and one may take for ever: load files that you do not trust in a worker that you can end.
+ * Like `loadTokenizer`, with another library for unsupported files. It runs the regular expressions of the file unchecked,
+ * and these may take exponential time: load untrusted files in a worker that can be terminated.
  *
- * @throws TOKENIZER_INVALID, PEER_MISSING; UNSUPPORTED for dropout, which no library can make repeatable
+ * @throws TOKENIZER_INVALID, PEER_MISSING; UNSUPPORTED for dropout, which is random
  */
 export async function loadAnyTokenizer(json: TokenizerSource, options: LoadOptions = {}): Promise<Tokenizer> {
   try {
@@ -74,7 +74,7 @@ class FallbackTokenizer implements Tokenizer {
     return this.templateTokens
   }
 
-  /** The library does not tell: what an empty text has is around every text, and a text shows where it goes. */
+  /** The library does not expose them: encoding an empty text shows the template tokens, a short one their position. */
   private findTemplateTokens(): TemplateTokens {
     const empty = this.encode('')
     const some = this.encode('a')

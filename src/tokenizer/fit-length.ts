@@ -1,6 +1,6 @@
 /**
- * Documents cut or filled to one length, as the Hugging Face tokenizers do it: what the post-processor puts around a text
- * stays and is counted, the text between is cut; filling comes last.
+ * Truncates or pads documents to one length, as the Hugging Face tokenizers do: template tokens are kept and counted, only
+ * the text is truncated; padding comes last.
  */
 import type { TokenArray } from '../formats/batches.js'
 
@@ -8,29 +8,29 @@ export type Side = 'left' | 'right'
 
 export interface LengthFit {
   readonly maxLength: number
-  /** The side on which longer documents lose tokens; undefined leaves them. */
+  /** Side on which longer documents are truncated; undefined: they are not. */
   readonly truncate: Side | undefined
-  /** The side on which shorter documents get tokens; undefined leaves them. */
+  /** Side on which shorter documents are padded; undefined: they are not. */
   readonly pad: { readonly side: Side; readonly id: number } | undefined
-  /** The end-of-document token takes the place of the last token of a document of this length. */
+  /** The end-of-document token replaces the last token of a document of maximum length. */
   readonly keepLength: boolean
 }
 
-/** How many tokens the post-processor puts before and behind every text. */
+/** Numbers of tokens that the post-processor adds before and after every text. */
 export interface TemplateTokens {
   readonly before: number
   readonly after: number
 }
 
-/** The length of a document of `count` tokens once it fits. */
+/** Length of a document of `count` tokens after truncation and padding. */
 export function fittedLength(count: number, fit: LengthFit, { before, after }: TemplateTokens): number {
-  // Where not even the surroundings have room, the Hugging Face library cuts nothing.
+  // If not even the template fits, the Hugging Face library does not truncate.
   const isCut = fit.truncate !== undefined && count > fit.maxLength && before + after <= fit.maxLength
   const cut = isCut ? fit.maxLength : count
   return fit.pad === undefined ? cut : Math.max(cut, fit.maxLength)
 }
 
-/** Writes a document to target[at...], fitted. `target` has room for `fittedLength` tokens. @returns the place after it */
+/** Writes a fitted document to target[at...], which has room for `fittedLength` tokens. @returns the position after it */
 export function writeFitted(
   document: TokenArray,
   target: TokenArray,
@@ -42,7 +42,7 @@ export function writeFitted(
   const kept = Math.min(document.length, end - at)
   const missing = end - at - kept
   const start = fit.pad?.side === 'left' ? at + missing : at
-  // The cut lies between the text and what surrounds it, on the side that loses tokens.
+  // The gap is between the text and the template tokens, on the truncated side.
   const head = fit.truncate === 'left' ? around.before : kept - around.after
   const tail = kept - head
   target.set(document.subarray(0, head), start)

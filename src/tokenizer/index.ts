@@ -1,4 +1,4 @@
-/** The public surface of `penstock-ml/tokenizer`: no `node:` module behind it, so that it works in a browser bundle. */
+/** Public surface of `penstock-ml/tokenizer`: depends on no `node:` module, so that it works in a browser bundle. */
 export { loadAnyTokenizer } from './fallback.js'
 export { compileKernel, type KernelSource, supportsKernel } from './kernel/kernel-engine.js'
 export {

@@ -1,6 +1,6 @@
 /**
- * Whole chunks of JSONL at once: lines are checked, their field is extracted and encoded, faults become status codes. The
- * same results come from the kernel and from TypeScript.
+ * Packs whole chunks of JSONL: validates lines, extracts and encodes their field; faults become status codes. The kernel
+ * and TypeScript give the same results.
  */
 import { PenstockError } from '../errors.js'
 import type { TokenArray } from '../formats/batches.js'
@@ -14,9 +14,9 @@ const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
 const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
 
 export interface PackedLines extends ScannedLines {
-  /** Tokens of the lines without fault, one after the other. */
+  /** Tokens of the valid lines, back to back. */
   readonly tokens: TokenArray
-  /** Tokens of each line, 0 for one with a fault. */
+  /** Tokens of each line, 0 for a faulty one. */
   readonly lengths: Uint32Array
 }
 
@@ -26,15 +26,15 @@ export interface PackKernel extends LineKernel {
 
 export interface PackKernelOptions {
   readonly tokenizer: Tokenizer
-  /** A key or a path of keys and indices. */
+  /** A key, or a path of keys and indices. */
   readonly field: string | FieldPath
-  /** Follows each document whose last token is another one; left out: nothing does. */
+  /** Appended to each document that does not end with it; nothing is appended without it. */
   readonly eodId?: number | undefined
-  /** Bytes of a token in the result. */
+  /** Bytes per token of the result. */
   readonly width: 1 | 2 | 4
 }
 
-/** Runs in WebAssembly when the tokenizer does. */
+/** Runs in WebAssembly if the tokenizer does. */
 export function createPackKernel(options: PackKernelOptions): PackKernel {
   const path = typeof options.field === 'string' ? [options.field] : options.field
   const { tokenizer, width, eodId } = options
@@ -156,7 +156,7 @@ class KernelPack implements PackKernel {
     return { ...packed, tokens }
   }
 
-  /** Takes documents out that have a token over the width. */
+  /** Drops documents with a token beyond the width. */
   private narrow(packed: PackedLines): PackedLines {
     const tokens = tokenArray(this.width, packed.tokens.length)
     const limit = 2 ** (8 * this.width)

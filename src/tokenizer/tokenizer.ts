@@ -1,6 +1,6 @@
 /**
- * The tokenizer that users see: added tokens, normalization and post-processing around an engine. Meaning of every
- * method: that of the Hugging Face tokenizer of the same file, called with add_special_tokens.
+ * The public tokenizer: added tokens, normalization and post-processing around an engine. Each method follows the Hugging
+ * Face tokenizer of the same file, called with add_special_tokens.
  */
 import { PenstockError } from '../errors.js'
 import { createEngine, type Engine, type HostRules } from './engine/engine.js'
@@ -11,14 +11,14 @@ import { KernelEngine, type KernelSource, whyNoKernel } from './kernel/kernel-en
 import { type AddedToken, AddedTokenFinder } from './steps/added-tokens.js'
 import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './steps/normalize.js'
 
-/** Which engine encodes: our own (`fast`) or a third-party library, and why. */
+/** Engine used: our own (`fast`) or a third-party library, and why. */
 export interface EngineInfo {
   readonly fast: boolean
   readonly why: string
 }
 
 export interface Tokenizer {
-  /** Tokens of the model, without added ones: what the reference system calls the vocabulary's size. */
+  /** Tokens of the model without added ones: what Modalities calls the vocabulary size. */
   readonly vocabSize: number
   /** Highest id + 1, added tokens included. */
   readonly totalSize: number
@@ -30,7 +30,7 @@ export interface Tokenizer {
   /** @deprecated use `templateTokens` */
   readonly around: TemplateTokens
   idOf(token: string): number | undefined
-  /** Lone surrogates count as U+FFFD. */
+  /** Lone surrogates become U+FFFD. */
   encode(text: string): Uint32Array
   decode(ids: Iterable<number>, options?: { readonly skipSpecialTokens?: boolean }): string
   /** Encodes bytes[start, end), which must be valid UTF-8. */
@@ -39,10 +39,10 @@ export interface Tokenizer {
   encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array }
 }
 
-/** Bytes that an engine may read or write past the end of what it is given. */
+/** Bytes that an engine may read or write past the end of its input. */
 const SLACK = 64
 
-/** Characters that all added tokens together may become, step by step, and so many more for each of theirs. */
+/** Limit for the growth of all added tokens under normalization, in characters, plus a multiple of their length. */
 const [MAX_NORMALIZED, MAX_TIMES] = [1 << 20, 16]
 
 export class FastTokenizer implements Tokenizer {
@@ -52,7 +52,7 @@ export class FastTokenizer implements Tokenizer {
   readonly templateTokens: TemplateTokens
   readonly plan: TokenizerPlan
   readonly engine: Engine
-  /** What each added token is looked for as. */
+  /** The spelling of each added token in normalized text. */
   private readonly searched: ReadonlyMap<AddedToken, string>
   private readonly rawFinder: AddedTokenFinder
   private readonly normalizedFinder: AddedTokenFinder
@@ -111,8 +111,8 @@ export class FastTokenizer implements Tokenizer {
   }
 
   /**
-   * `encodeBatch` without memory of its own: the tokens are the engine's, valid until the next call, their number in each
-   * document goes to `lengths`. Bytes and offsets may lie in shared memory.
+   * `encodeBatch` without allocation: the tokens belong to the engine and are valid until the next call; their number per
+   * document goes to `lengths`. Bytes and offsets may be in shared memory.
    */
   encodeInPlace(bytes: Uint8Array, offsets: Uint32Array, lengths: Uint32Array): Uint16Array | Uint32Array {
     const documents = offsets.length - 1
@@ -143,8 +143,8 @@ export class FastTokenizer implements Tokenizer {
   }
 
   /**
-   * Encodes the document engine.bytes[start, end) to engine.tokens[at...]; returns the position after its tokens. What
-   * lies before `scratch` (by default `end`) in the engine's bytes stays as it is.
+   * Encodes the document engine.bytes[start, end) to engine.tokens[at...]; returns the position after its tokens. Keeps the
+   * bytes before `scratch` (by default `end`).
    */
   encodeLoaded(start: number, end: number, at: number, scratch = end): number {
     const { before, after } = this.plan
@@ -170,7 +170,7 @@ export class FastTokenizer implements Tokenizer {
     return next
   }
 
-  /** Normalizes a piece between added tokens, and looks for those that are found only afterwards. */
+  /** Normalizes a piece between added tokens, and finds the added tokens that are matched in normalized text. */
   private encodeNormalized(start: number, end: number, at: number, isFirst: boolean, scratch: number): number {
     const { engine, plan } = this
     let from = start
@@ -198,7 +198,7 @@ export class FastTokenizer implements Tokenizer {
     return this.engine.encode(from, to, at)
   }
 
-  /** Puts bytes behind what the engine holds, with room for their tokens; returns where. */
+  /** Appends bytes to the engine's input, with room for their tokens; returns their range. */
   private place(bytes: Uint8Array, scratch: number, at: number): [number, number] {
     const end = scratch + bytes.length
     this.engine.reserve(Math.max(end, at + bytes.length) + SLACK, at)
@@ -206,7 +206,7 @@ export class FastTokenizer implements Tokenizer {
     return [scratch, end]
   }
 
-  /** The engine's views are read only after encoding, which may renew them. */
+  /** The engine's views are read only after encoding, which may replace them. */
   private takeTokens(count: number): Uint32Array {
     return new Uint32Array(this.engine.tokens.subarray(0, count))
   }
@@ -241,7 +241,7 @@ export class FastTokenizer implements Tokenizer {
   }
 }
 
-/** @throws TOKENIZER_INVALID for a normalizer that makes them grow without end */
+/** @throws TOKENIZER_INVALID if the normalizer makes them grow too much */
 function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<AddedToken, string> {
   const steps = normalizer.filter(step => step.kind !== 'map')
   let room = addedTokens.reduce((sum, { content }) => sum + MAX_TIMES * content.length, MAX_NORMALIZED)
@@ -249,7 +249,7 @@ function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<Added
     if (!normalized) return content
     return steps.reduce((text, step) => {
       room -= (text.length + 1) * step.growth.perCharacter + step.growth.once
-      if (room < 0) throw new PenstockError('TOKENIZER_INVALID', 'the normalizer makes too much of the added tokens')
+      if (room < 0) throw new PenstockError('TOKENIZER_INVALID', 'the normalizer makes the added tokens too long')
       return normalizeText(text, [step])
     }, content)
   }
@@ -257,12 +257,12 @@ function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<Added
 }
 
 export interface LoadOptions {
-  /** The compiled kernel (penstock-ml/kernel.wasm) or its module; without it, the engine is the one in TypeScript. */
+  /** The compiled kernel (penstock-ml/kernel.wasm) or its module; without it, the TypeScript engine is used. */
   readonly wasm?: KernelSource | undefined
 }
 
 /**
- * Makes a tokenizer from a tokenizer.json: its text, its bytes, or the parsed object.
+ * Creates a tokenizer from a tokenizer.json: its text, its bytes, or the parsed object.
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
@@ -277,7 +277,7 @@ export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}):
 }
 
 /**
- * Makes a tokenizer from the bytes of a SentencePiece `.model` file; it adds no control tokens, as Google's library.
+ * Creates a tokenizer from the bytes of a SentencePiece `.model` file; like Google's library, it adds no control tokens.
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */

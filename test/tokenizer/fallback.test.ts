@@ -44,9 +44,9 @@ const unigram = {
   },
 }
 
-describe('what our engines refuse', () => {
+describe('tokenizers that our engines do not support', () => {
   for (const [name, json] of Object.entries({ wordPiece, unigram })) {
-    it(`runs on another library, which is told, and gives the Rust library's ids: ${name}`, async () => {
+    it(`run on another library with the Rust library's ids: ${name}`, async () => {
       expect(() => loadTokenizer(json)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
       const tokenizer = await loadAnyTokenizer(json)
       expect(tokenizer.engineInfo).toMatchObject({
@@ -64,12 +64,12 @@ describe('what our engines refuse', () => {
     })
   }
 
-  it('is refused for good when the same text would have other tokens each time', async () => {
+  it('are rejected if encoding is random', async () => {
     const json = { ...emptyJson(null), model: { ...emptyJson(null).model, vocab: { a: 0 }, dropout: 0.1 } }
     await expect(loadAnyTokenizer(json)).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 
-  it('is no tokenizer file at all: told as such', async () => {
+  it('are rejected as invalid if they are not tokenizer files', async () => {
     for (const text of ['', '[]', '{', '{"model":{}}', '{"model":{"type":"BPE","vocab":{"a":-1},"merges":[]}}']) {
       await expect(loadAnyTokenizer(text), text).rejects.toThrow()
     }

@@ -7,7 +7,7 @@ import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 
 const PAD = 999
 
-/** As the Hugging Face library says it: cut the text, put its surroundings around it, fill. */
+/** Semantics of the Hugging Face library: truncate the text, add the template tokens, pad. */
 function expected(text: number[], before: number[], after: number[], fit: LengthFit): number[] {
   const room = fit.maxLength - before.length - after.length
   const isCut = fit.truncate !== undefined && room >= 0 && text.length > room
@@ -17,7 +17,7 @@ function expected(text: number[], before: number[], after: number[], fit: Length
   return fit.pad?.side === 'left' ? [...filler, ...whole] : [...whole, ...filler]
 }
 
-test('documents are cut and filled as the Hugging Face library does it', () => {
+test('documents are truncated and padded as in the Hugging Face library', () => {
   const side = fc.option(fc.constantFrom<Side>('left', 'right'), { nil: undefined })
   const ids = (from: number) => fc.nat(3).map(count => Array.from({ length: count }, (_, at) => from + at))
   fc.assert(
@@ -43,7 +43,7 @@ test('documents are cut and filled as the Hugging Face library does it', () => {
   )
 })
 
-test('special tokens are found before anything else, known ones under their own ids', () => {
+test('special tokens are matched first, and known ones keep their ids', () => {
   const plain = byteTokenizer()
   const special = loadTokenizer(withSpecialTokens(plain, ['li', END, '<new>']))
   const [part, end] = [special.idOf('li')!, special.idOf(END)!]

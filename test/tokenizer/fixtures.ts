@@ -1,6 +1,6 @@
 /**
- * Tokenizer files of different kinds for the tests, and texts that are hard to cut. The vocabularies are those of
- * installed packages or trained on the spot; the judge is always the Rust library (npm `tokenizers`).
+ * Tokenizer files of different kinds for the tests, and texts that are hard to split. The vocabularies come from installed
+ * packages or are trained during the test; the reference is always the Rust library (npm `tokenizers`).
  */
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ const require = createRequire(import.meta.url)
 export const GPT2_FILE = new URL('../../../shared/reference/hf_gpt2/tokenizer.json', import.meta.url)
 export const hasGpt2 = existsSync(GPT2_FILE)
 
-/** Tests that load the GPT-2 vocabulary while they are collected: one skipped entry where it is absent. */
+/** Tests that load the GPT-2 vocabulary during collection: one skipped entry if it is absent. */
 export function describeWithGpt2(name: string, body: () => void): void {
   if (hasGpt2) describe(name, body)
   else describe.skip(`${name} (needs ../shared/reference)`, () => it('is skipped', () => {}))
@@ -61,7 +61,7 @@ const byteLevel = (options: object = {}): object => ({
   ...options,
 })
 
-/** The pre-tokenizers of well-known models, by the model. */
+/** Pre-tokenizers of well-known models, by model. */
 export const PRE_TOKENIZERS: Record<string, object> = {
   gpt2: byteLevel({ use_regex: true }),
   roberta: byteLevel({ use_regex: true, add_prefix_space: true }),
@@ -83,7 +83,7 @@ export const PRE_TOKENIZERS: Record<string, object> = {
   },
 }
 
-/** A tokenizer.json in the way Hugging Face converts tiktoken's ranks: every split of a token into two known ones merges. */
+/** A tokenizer.json as Hugging Face converts tiktoken's ranks: every split of a token into two known ones is a merge. */
 export function jsonFromTiktoken(name: 'cl100k_base' | 'o200k_base', preTokenizer: object): TokenizerJson {
   const { bpe_ranks: ranks } = require(`tiktoken/encoders/${name}.json`) as { bpe_ranks: string }
   const idOf = new Map<string, number>()
@@ -239,7 +239,7 @@ const FRAGMENTS = [
   ...['\ufb01', '\u1e9e', '\u0130', '\u0345', '\u1100\u1161\u11a8', '\u3099', '\uac00', '\ufdfa'],
 ]
 
-/** A small deterministic generator, so that a failure can be seen again. */
+/** A small deterministic generator, so that failures are reproducible. */
 export function randomFrom(seed: number): (limit: number) => number {
   let state = seed >>> 0
   return limit => {

@@ -11,7 +11,7 @@ const MEGABYTE = 1_000_000
 const from = (count: number, character: () => string): string => Array.from({ length: count }, character).join('')
 const letter = (): string => String.fromCharCode(97 + random(26))
 
-/** A megabyte of each; a prefix of a tenth is as hostile. */
+/** A megabyte each; a tenth of it is just as hostile. */
 const HOSTILE: Record<string, string> = {
   'one letter': 'a'.repeat(MEGABYTE),
   'one sign': '='.repeat(MEGABYTE),
@@ -27,7 +27,7 @@ const HOSTILE: Record<string, string> = {
   'special tokens': '<|endoftext|>'.repeat(MEGABYTE / 13),
 }
 
-/** Time of this thread's work, so that a busy machine does not fail the test. */
+/** CPU time of this process, so that a busy machine does not fail the test. */
 function cpuMilliseconds(work: () => void): number {
   const before = process.cpuUsage()
   work()
@@ -55,7 +55,7 @@ describeWithGpt2('hostile text', () => {
           const times = { tenth: Number.POSITIVE_INFINITY, whole: Number.POSITIVE_INFINITY }
           // Below 20 ms for the tenth, caches and the compiler weigh more than the text.
           const isBounded = (): boolean => times.whole <= Math.min(1500, 15 * Math.max(times.tenth, 20))
-          // Another process's use of the caches only adds: what is least of each counts.
+          // Cache interference by other processes only adds time: the minimum of each counts.
           for (let attempt = 0; attempt < 3 && !isBounded(); attempt++) {
             const tenth = cpuMilliseconds(() => tokenizer.encode(text.slice(0, text.length / 10)))
             times.tenth = Math.min(times.tenth, tenth)
@@ -76,24 +76,24 @@ describeWithGpt2('hostile text', () => {
   }
 })
 
-/** What is loaded in the thread of the caller is refused before it takes long. */
+/** Files are loaded in the caller's thread, so they are rejected before they take long. */
 describe('a hostile tokenizer.json', () => {
   const sequence = (count: number, step: object): object => ({ type: 'Sequence', normalizers: Array(count).fill(step) })
   const nested = (depth: number): object => (depth === 0 ? { type: 'NFC' } : sequence(1, nested(depth - 1)))
   const base = byteTokenizer()
   const files: Record<string, string | object> = {
     'brackets without end': '['.repeat(100_000),
-    'brackets in a part that nobody reads': `{"junk":${'['.repeat(1000)}${']'.repeat(1000)},${JSON.stringify(base).slice(1)}`,
+    'brackets in an unused part': `{"junk":${'['.repeat(1000)}${']'.repeat(1000)},${JSON.stringify(base).slice(1)}`,
     'steps in steps': { ...base, normalizer: nested(1000) },
     'many steps': { ...base, normalizer: sequence(65, { type: 'NFC' }) },
     'many steps in many steps': { ...base, normalizer: sequence(8, sequence(8, { type: 'NFC' })) },
     'normalizers that double an added token': growsAtLoad(),
   }
-  it.each(Object.entries(files))('of %s is refused', (_, file) => {
+  it.each(Object.entries(files))('with %s is rejected', (_, file) => {
     expect(() => loadTokenizer(file)).toThrowError(expect.objectContaining({ code: 'TOKENIZER_INVALID' }))
   })
 
-  it('is not one with brackets in its strings, or with as many steps as allowed', () => {
+  it('may have brackets in strings and the maximum number of steps', () => {
     const junk = `"${'['.repeat(1000)}\\"${'{'.repeat(1000)}"`
     expect(loadTokenizer(`{"junk":${junk},${JSON.stringify(base).slice(1)}`).encode('a')).toHaveLength(1)
     expect(loadTokenizer({ ...base, normalizer: sequence(63, { type: 'NFC' }) }).encode('a')).toHaveLength(1)

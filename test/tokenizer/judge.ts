@@ -1,10 +1,10 @@
-/** The judge of every tokenizer test: the Rust library, on the same file and the same texts. */
+/** Compares tokenizers with the Rust library on the same file and the same texts. */
 import { Tokenizer as RustTokenizer } from 'tokenizers'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { randomFrom, randomText, type TokenizerJson } from './fixtures.js'
 
-/** Compares ids on fuzzed texts; returns the first text that differs. */
+/** Compares ids on random texts; returns the first text that differs. */
 export async function firstDifference(json: TokenizerJson, texts: readonly string[]): Promise<object | undefined> {
   const file = JSON.stringify(json)
   const ours = loadTokenizer(file)

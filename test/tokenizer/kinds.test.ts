@@ -32,7 +32,7 @@ function train(preTokenizer: object): TokenizerJson {
 const spaced = train(METASPACE)
 const byteLevel = withAllBytes(train(PRE_TOKENIZERS.gpt2!))
 
-describe('models of characters', () => {
+describe('character models', () => {
   const llama2 = llama2Json(spaced)
   const metaspaceDecoder = METASPACE
   const kinds: Record<string, TokenizerJson> = {
@@ -69,14 +69,14 @@ describe('models of characters', () => {
   }
 })
 
-describe('byte-level models that lack bytes', () => {
+describe('byte-level models without all bytes', () => {
   const variants: Record<string, TokenizerJson> = {
     'drop them': byteLevel,
     'have an unknown token': withTokens(byteLevel, ['<unk>'], { unk_token: '<unk>' }),
     'fuse unknown tokens': withTokens(byteLevel, ['<unk>'], { unk_token: '<unk>', fuse_unk: true }),
   }
   for (const [name, json] of Object.entries(variants)) {
-    it(`give the ids of the Rust library when they ${name}`, async () => {
+    it(`give the ids of the Rust library if they ${name}`, async () => {
       const vocab = Object.fromEntries(
         Object.entries(json.model.vocab).filter(([token]) => token !== '!' && token !== 'Z'),
       )
@@ -106,18 +106,18 @@ describe('added tokens', () => {
       added('word', { single_word: true }),
       added('<w>', { single_word: true, lstrip: true }),
     ],
-    'that begin alike': [added('<a'), added('<a>'), added('<a>b'), added('b<'), added('>')],
+    'with a common prefix': [added('<a'), added('<a>'), added('<a>b'), added('b<'), added('>')],
     'found after normalization': [
       added('\ufb01x', { normalized: true }),
       added('e\u0301', { normalized: true }),
       added('<n>'),
     ],
-    'that begin in many ways': ['<a>', '[b]', '{c}', '(d)', '|e|', '#'].map(content => added(content)),
+    'with many first characters': ['<a>', '[b]', '{c}', '(d)', '|e|', '#'].map(content => added(content)),
     'that are not special': [added('abc', { special: false }), added('<n>', { special: false, normalized: true })],
   }
   for (const [name, tokens] of Object.entries(flagged)) {
     for (const form of [null, 'NFKC', 'NFC']) {
-      it(`${name} are found as the Rust library finds them, normalizer ${form}`, async () => {
+      it(`${name} match as in the Rust library, normalizer ${form}`, async () => {
         const json = { ...byteLevel, added_tokens: tokens, normalizer: form === null ? null : { type: form } }
         const contents = tokens.map(token => (token as { content: string }).content)
         expect(await firstDifference(json, texts([...contents, 'fix', '\u00e9', '<', 'b']))).toBeUndefined()
@@ -125,7 +125,7 @@ describe('added tokens', () => {
     }
   }
 
-  it('are left out of decoded text only when special and asked', async () => {
+  it('are omitted from decoded text only if special and requested', async () => {
     const json = { ...byteLevel, added_tokens: [added('<s>'), added('<n>', { special: false })] }
     const ours = loadTokenizer(json)
     const ids = ours.encode('a<s>b<n>c')
@@ -138,7 +138,7 @@ describe('added tokens', () => {
 describe('split rules', () => {
   for (const behavior of ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous']) {
     for (const invert of [false, true]) {
-      it(`${behavior}${invert ? ', inverted,' : ''} cuts as the Rust library does`, async () => {
+      it(`${behavior}${invert ? ', inverted,' : ''} splits as the Rust library does`, async () => {
         const split = (pattern: object): object => ({ type: 'Split', pattern, behavior, invert })
         for (const pattern of [{ String: 'a' }, { Regex: '\\s+' }, { Regex: "[a-z]+|'|\\p{N}{2}" }]) {
           const pre_tokenizer = {
@@ -152,7 +152,7 @@ describe('split rules', () => {
     }
   }
 
-  it('Digits and WhitespaceSplit cut as in the Rust library', async () => {
+  it('Digits and WhitespaceSplit split as in the Rust library', async () => {
     const last = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
     for (const first of [
       { type: 'Digits', individual_digits: false },
@@ -166,7 +166,7 @@ describe('split rules', () => {
 })
 
 describe('ignore_merges', () => {
-  it('takes a whole word of the vocabulary even when no merges make it', async () => {
+  it('uses a word of the vocabulary even if no merges produce it', async () => {
     const words = ['\u0120hello', 'hello', '\u0120therefore\u0120', '----------------', 'xyzxyzxyzxyzxyzxyzxyz']
     const json = withTokens(byteLevel, words, { ignore_merges: true })
     const texts = ['hello hello', ' therefore ', '-'.repeat(16), '-'.repeat(17), 'xyz'.repeat(7), ...fuzz(26, 500)]

@@ -36,7 +36,7 @@ const IN_STRINGS = [
 ]
 const WRONG_IN_STRINGS = ['"', '\t', String.raw`\x`, String.raw`\u12g4`, '\\', '\u0000']
 
-/** A record whose strings are so long that escapes fall everywhere in the 64 bytes that the kernel sees at once. */
+/** A record with long strings, whose escapes fall on every position of the 64 bytes that the kernel reads at once. */
 function longRecord(random: (limit: number) => number): Uint8Array {
   const string = (): string => {
     let text = ''
@@ -50,7 +50,7 @@ function longRecord(random: (limit: number) => number): Uint8Array {
   return bytesOf(`{${string()}:${string()},"text":${string()}}`)
 }
 
-/** Strings of much or little text over 0x7f, one or hundreds; half of the records have a byte lost or changed. */
+/** Strings with few or many non-ASCII characters, one or hundreds; half of the records have a byte removed or changed. */
 function damagedText(random: (limit: number) => number): Uint8Array {
   const [strings, pieces] = [[1, 700][random(2)]!, [2, 8, 600][random(3)]!]
   const ascii = [1, 20, 150][random(3)]!
@@ -72,7 +72,7 @@ describe('scanning lines', () => {
   const twin = createLineKernel()
   const kernel = createLineKernel({ wasm })
 
-  it('gives the same lines and statuses in WebAssembly and in TypeScript, wherever the chunk lies', () => {
+  it('gives the same lines and statuses in WebAssembly and TypeScript at every offset', () => {
     const random = randomFrom(5)
     for (let round = 0; round < 300; round++) {
       const records = Array.from({ length: random(300) }, () => randomRecord(random))
@@ -82,7 +82,7 @@ describe('scanning lines', () => {
     }
   })
 
-  it('gives the same for long strings, wherever their escapes and faults lie', () => {
+  it('gives the same for long strings with escapes and faults at any position', () => {
     const random = randomFrom(6)
     const statuses = new Set<number>()
     for (let round = 0; round < 600; round++) {
@@ -90,7 +90,7 @@ describe('scanning lines', () => {
         Array.from({ length: 30 }, () => longRecord(random)),
         '\n',
       )
-      // Faults of any kind at any place, beside those that records have.
+      // Random faults, in addition to those of the records.
       if (round % 2 > 0) for (let at = random(300); at < bytes.length; at += random(3000)) bytes[at] = random(256)
       const found = kernel.scan(bytes)
       expect(found).toEqual(twin.scan(bytes))
@@ -99,7 +99,7 @@ describe('scanning lines', () => {
     expect([...statuses].sort()).toEqual([0, 1, 2])
   })
 
-  it('gives the same for text that is no UTF-8, wherever it lies and whatever stands before it', () => {
+  it('gives the same for invalid UTF-8 at any position', () => {
     const random = randomFrom(9)
     const statuses: number[] = []
     for (let round = 0; round < 400; round++) {
@@ -111,7 +111,7 @@ describe('scanning lines', () => {
     for (const status of [0, 1, 2]) expect(statuses.filter(each => each === status).length).toBeGreaterThan(200)
   })
 
-  it('ends a faulty line at its line feed, whatever stands behind it', () => {
+  it('ends a faulty line at its line feed', () => {
     for (const behind of [String.raw`\x`, String.raw`a\u12`, String.raw`{"b":"\x"}`, 'x', '"', '\t']) {
       for (let length = 0; length < 80; length++) {
         const bytes = bytesOf(`{"a":"${'y'.repeat(length)}\n${behind}\n{"c":1}`)
@@ -122,7 +122,7 @@ describe('scanning lines', () => {
     }
   })
 
-  it('finds one wrong byte in each part of a long text', () => {
+  it('finds a single invalid byte in each part of a long text', () => {
     const whole = bytesOf(JSON.stringify('é'.repeat(20_000)))
     for (let at = 1; at < whole.length - 1; at += 63) {
       const bytes = Uint8Array.from(whole)
@@ -131,7 +131,7 @@ describe('scanning lines', () => {
     }
   })
 
-  it('takes a chunk that was read into its own memory, and leaves the bytes behind it alone', () => {
+  it('accepts a chunk in its own memory and keeps the bytes after it', () => {
     const bytes = bytesOf('{"a":1}\nnope\n{"half":')
     const input = kernel.input(bytes.length)
     input.set(bytes)
@@ -161,12 +161,12 @@ describe.skipIf(!hasGpt2)('packing lines (needs ../shared/reference)', () => {
       const tokenizer = loadTokenizer(json, { wasm: source })
       return createPackKernel({ tokenizer, field, eodId, width: 2 }).pack(bytes)
     })
-    // What says where they differ takes a minute for millions of tokens.
+    // Explaining the difference takes a minute for millions of tokens.
     if (!isDeepStrictEqual(kernel, twin)) expect(kernel).toEqual(twin)
     return kernel!
   }
 
-  it('gives the same in WebAssembly and in TypeScript for broken and whole records', () => {
+  it('gives the same in WebAssembly and in TypeScript for invalid and valid records', () => {
     const random = randomFrom(6)
     const records = Array.from({ length: 20_000 }, () => randomRecord(random))
     const packed = packBoth(gpt2Json(), 'text', joinLines(records, '\n'))
@@ -228,7 +228,7 @@ describe.skipIf(!hasGpt2)('packing lines (needs ../shared/reference)', () => {
     }
   })
 
-  it('refuses only the document whose token is too wide', () => {
+  it('rejects only the document with a token too wide', () => {
     const bytes = bytesOf('{"text":"!"}\n{"text":"hello"}\n{"text":"\\""}\n')
     for (const source of [undefined, wasm]) {
       const tokenizer = loadTokenizer(gpt2Json(), { wasm: source })
@@ -242,7 +242,7 @@ describe.skipIf(!hasGpt2)('packing lines (needs ../shared/reference)', () => {
     }
   })
 
-  it('keeps nothing of one chunk for the next', () => {
+  it('keeps no state between chunks', () => {
     const random = randomFrom(8)
     const tokenizer = loadTokenizer(gpt2Json(), { wasm })
     const kernel = createPackKernel({ tokenizer, field: 'text', eodId, width: 2 })

@@ -10,7 +10,7 @@ describe.skipIf(!hasGpt2)('with the GPT-2 vocabulary (needs ../shared/reference)
   }
 
   for (const form of ['NFC', 'NFKC', 'NFD', 'NFKD']) {
-    it(`gives them after ${form}`, async () => {
+    it(`gives the ids of the Rust library after ${form}`, async () => {
       expect(await firstDifference({ ...gpt2Json(), normalizer: { type: form } }, fuzz(2, 1000))).toBeUndefined()
     })
   }

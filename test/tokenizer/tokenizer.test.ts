@@ -13,7 +13,7 @@ describeWithGpt2('a tokenizer', () => {
     describe(wasm === undefined ? 'in TypeScript' : 'in WebAssembly', () => {
       const tokenizer = loadTokenizer(gpt2Json(), { wasm })
 
-      it('gives every text back', () => {
+      it('round-trips every text', () => {
         const random = randomFrom(41)
         for (let i = 0; i < 500; i++) {
           const text = randomText(random)
@@ -21,7 +21,7 @@ describeWithGpt2('a tokenizer', () => {
         }
       })
 
-      it('encodes a batch as its documents one by one, wherever the batch begins', () => {
+      it('encodes a batch like its single documents, at every offset', () => {
         const random = randomFrom(42)
         for (const json of [gpt2Json(), wide(gpt2Json()), { ...gpt2Json(), pre_tokenizer: PRE_TOKENIZERS.roberta! }]) {
           const batcher = loadTokenizer(json, { wasm })
@@ -40,12 +40,12 @@ describeWithGpt2('a tokenizer', () => {
         }
       })
 
-      it('takes only the range that it is asked for', () => {
+      it('encodes only the given range', () => {
         expect(tokenizer.encodeBytes(Buffer.from('xx Hello worldyy'), 2, 14)).toEqual(tokenizer.encode(' Hello world'))
         expect(tokenizer.encodeBatch(Buffer.from('x'), new Uint32Array(0)).lengths).toHaveLength(0)
       })
 
-      it('tells its sizes and its ids', () => {
+      it('reports its sizes and ids', () => {
         expect(tokenizer).toMatchObject({ vocabSize: 50_257, totalSize: 50_257, how: { fast: true } })
         expect(tokenizer.engineInfo.why).toContain(wasm === undefined ? 'TypeScript' : 'WebAssembly')
         expect(tokenizer.idOf('<|endoftext|>')).toBe(50_256)
@@ -57,8 +57,8 @@ describeWithGpt2('a tokenizer', () => {
         expect(tokenizer.decode(tokenizer.encode('a\ud800b\ufeff'))).toBe('a\ufffdb\ufeff')
       })
 
-      it('gives one sentence the tokens that it always had', () => {
-        // From the Rust library. Should this change, every packed file made so far would no longer fit.
+      it('gives one sentence its known tokens', () => {
+        // From the Rust library. If these change, all files packed so far become unusable.
         expect([...tokenizer.encode("Language models can't count  to ten.")]).toEqual([
           32065, 4981, 460, 470, 954, 220, 284, 3478, 13,
         ])

@@ -1,4 +1,4 @@
-/** Tokenizer files that the Rust library trains on the spot, and what models of characters add to them. */
+/** Tokenizer files that the Rust library trains during the test, and additions of character models. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ export const BYTE_TOKENS = Array.from(
   (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
 )
 
-/** A vocabulary of 30,000 tokens or fewer, as many as the text gives. */
+/** A vocabulary of up to 30,000 tokens, depending on the text. */
 export function trainedJson(preTokenizer: object, text: string): TokenizerJson {
   const folder = mkdtempSync(join(tmpdir(), 'penstock-train-'))
   const corpus = join(folder, 'corpus.txt')
@@ -26,7 +26,7 @@ export function trainedJson(preTokenizer: object, text: string): TokenizerJson {
   return json
 }
 
-/** Adds tokens at the vocabulary's end. */
+/** Appends tokens to the vocabulary. */
 export function withTokens(json: TokenizerJson, tokens: readonly string[], options: object = {}): TokenizerJson {
   const vocab = { ...json.model.vocab }
   let size = Object.keys(vocab).length
@@ -34,7 +34,7 @@ export function withTokens(json: TokenizerJson, tokens: readonly string[], optio
   return { ...json, model: { ...json.model, vocab, ...options } }
 }
 
-/** With a token for each byte, also those that the trainer did not see. */
+/** Adds a token for each byte, including those that the trainer did not see. */
 export function withAllBytes(json: TokenizerJson): TokenizerJson {
   return withTokens(
     json,
@@ -53,7 +53,7 @@ export const added = (content: string, flags: object = {}): object => ({
   ...flags,
 })
 
-/** Makes of a vocabulary trained with METASPACE a model in the way of Llama 2: byte fallback, spaces by normalization. */
+/** Turns a vocabulary trained with METASPACE into a model like Llama 2: byte fallback, spaces by normalization. */
 export function llama2Json(spaced: TokenizerJson): TokenizerJson {
   return {
     ...withTokens(spaced, ['<unk>', '<s>', ...BYTE_TOKENS], {
@@ -82,7 +82,7 @@ export function llama2Json(spaced: TokenizerJson): TokenizerJson {
   }
 }
 
-/** A post-processor that puts `token` before every text. */
+/** A post-processor that adds `token` before every text. */
 export function startingWith(token: string, json: TokenizerJson): object {
   return {
     type: 'TemplateProcessing',

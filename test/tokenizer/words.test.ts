@@ -1,15 +1,15 @@
-/** The kernel's memory of words when it is full: entries move, are given up, and the arena of long words begins anew. */
+/** The kernel's word cache when it is full: entries move, are evicted, and the arena of long words restarts. */
 import { expect, it } from 'vitest'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { describeWithGpt2, gpt2Json, randomFrom, type TokenizerJson } from './fixtures.js'
 
-/** The same vocabulary with one token whose id needs more than 16 bits: then tokens are kept in another form. */
+/** The same vocabulary with one token whose id needs more than 16 bits, which changes the token format. */
 function wide(json: TokenizerJson): TokenizerJson {
   return { ...json, model: { ...json.model, vocab: { ...json.model.vocab, '\u0120far\u0120away': 70_000 } } }
 }
 
-/** Words of random letters, few of them twice, with now and then a run of spaces, which has as many tokens. */
+/** Random words with few repetitions, and runs of spaces, which have many tokens. */
 function randomWords(random: (limit: number) => number, count: number, shortest: number, longest: number): string {
   const words = Array.from({ length: count }, () => {
     const letters = Array.from({ length: shortest + random(longest - shortest + 1) }, () => 97 + random(26))
@@ -18,7 +18,7 @@ function randomWords(random: (limit: number) => number, count: number, shortest:
   return words.join(' ')
 }
 
-describeWithGpt2('words that push each other out', () => {
+describeWithGpt2('words that evict each other', () => {
   for (const [name, json] of [
     ['16-bit', gpt2Json()],
     ['32-bit', wide(gpt2Json())],

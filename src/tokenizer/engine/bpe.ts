@@ -1,45 +1,45 @@
 /**
- * Byte-pair merging of one word: always the pair of lowest rank, the leftmost of equals. Short words are scanned; long
- * ones use a heap with lazy deletion, so that no input is quadratic.
+ * Byte-pair merging of one word: always the pair of lowest rank, the leftmost among equals. Short words are scanned; long
+ * ones use a heap with lazy deletion, so that no input takes quadratic time.
  */
 import { codePointAt, sequenceLength } from '../patterns/pretokenize.js'
 
 /** No such token, pair or rank. */
 export const NONE = 0xffffffff
 
-/** Words of up to this many symbols are scanned for their best pair; above, the heap is faster. */
+/** Words of up to this many symbols are scanned for their best pair; the heap is faster above. */
 const SCAN_LIMIT = 64
 
-/** Merge i makes the token result[rank[i]] of left[i] and right[i]; a pair that comes again counts with its last rank. */
+/** Merge i joins left[i] and right[i] to the token result[rank[i]]; of equal pairs the last one wins. */
 export interface Merges {
   readonly left: Uint32Array
   readonly right: Uint32Array
   /** By rank. */
   readonly result: Uint32Array
-  /** Left out where the rank of a merge is its place in the list. */
+  /** Omitted if the rank of each merge is its index. */
   readonly rank?: Uint32Array
 }
 
-/** What the symbols of a word are before merging. */
+/** Initial symbols of a word, before merging. */
 export interface Symbols {
   /** `bytes`: one symbol per byte. `characters`: one per code point, with byte fallback and unknown token. */
   readonly unit: 'bytes' | 'characters'
   /** Token of each byte (`bytes`: of its character in the byte alphabet; `characters`: of <0xNN>), or NONE. */
   readonly byteIds: Uint32Array
   /**
-   * `bytes`: one bit per pair of bytes (index: first | second << 8), whether some token has them side by side. Where the
-   * bit is 0 no token can reach across, and a long word may be cut there. Empty for `characters`.
+   * `bytes`: one bit per pair of bytes (index: first | second << 8), whether some token contains them next to each other.
+   * Long words may be split between bytes whose bit is 0. Empty for `characters`.
    */
   readonly innerPairs: Uint8Array
   /** Token of each single code point; empty for `bytes`. */
   readonly characterIds: ReadonlyMap<number, number>
   readonly byteFallback: boolean
-  /** Token of what has no symbol, or NONE: such text is dropped. */
+  /** Token for text without a symbol, or NONE: such text is dropped. */
   readonly unknownId: number
   readonly fuseUnknown: boolean
 }
 
-/** Open-addressing table (left, right) -> rank; four words an entry, so that one is never torn between cache lines. */
+/** Open-addressing table (left, right) -> rank; four words per entry keep it within one cache line. */
 export class PairTable {
   private readonly entries: Uint32Array
   private readonly mask: number
@@ -55,7 +55,7 @@ export class PairTable {
     }
   }
 
-  /** Position of the pair's entry, or of the empty one where it would be. */
+  /** Position of the pair's entry, or of the empty slot for it. */
   private slotOf(left: number, right: number): number {
     let hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)
     hash ^= hash >>> 15
@@ -73,7 +73,7 @@ export class PairTable {
 }
 
 export class Merger {
-  /** The tokens of the last word merged; valid until the next one. */
+  /** Tokens of the last merged word; valid until the next call. */
   ids = new Uint32Array(1024)
   private readonly ranks = new Uint32Array(SCAN_LIMIT)
   private readonly pairs: PairTable
@@ -89,14 +89,14 @@ export class Merger {
     this.results = merges.result
   }
 
-  /** Merges bytes[start, end) into `ids`; returns how many. */
+  /** Merges bytes[start, end) into `ids`; returns the number of tokens. */
   merge(bytes: Uint8Array, start: number, end: number): number {
     if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
     if (end - start > SCAN_LIMIT && this.symbols.unit === 'bytes') return this.mergeParts(bytes, start, end)
     return this.mergePart(bytes, start, end)
   }
 
-  /** Cuts a long word where no token can reach across, and merges the parts. */
+  /** Splits a long word between bytes that no token contains next to each other, and merges the parts. */
   private mergeParts(bytes: Uint8Array, start: number, end: number): number {
     const { innerPairs } = this.symbols
     let merged: Uint32Array | undefined
@@ -140,7 +140,7 @@ export class Merger {
   private characterSymbols(bytes: Uint8Array, start: number, end: number): number {
     const { byteIds, characterIds, byteFallback, unknownId, fuseUnknown } = this.symbols
     let count = 0
-    // As the Rust library does it, an unknown token waits for the next known character or the next unknown token.
+    // As in the Rust library, an unknown token is emitted at the next known character or the next unknown token.
     let unknownWaits = false
     for (let at = start, stop = start; at < end; at = stop) {
       stop = at + sequenceLength(bytes[at]!)
@@ -183,7 +183,7 @@ export class Merger {
     return pairCount + 1
   }
 
-  /** Symbols form a linked list by position; a merged-away symbol is NONE, and heap entries that no longer hold are skipped. */
+  /** Symbols form a linked list by position; merged-away symbols are NONE, and stale heap entries are skipped. */
   private mergeByHeap(symbolCount: number): number {
     const { ids, heap, pairs } = this
     if (this.next.length < symbolCount) {
@@ -219,7 +219,7 @@ export class Merger {
   }
 }
 
-/** Heap of (rank, position), four children a node, lowest rank first, then leftmost; both packed into one number. */
+/** Heap of (rank, position), four children per node, lowest rank first, then leftmost; both packed into one number. */
 class PairHeap {
   rank = 0
   position = 0
@@ -248,7 +248,7 @@ class PairHeap {
     this.entries[hole] = entry
   }
 
-  /** Takes the least entry into `rank` and `position`; false when there is none. */
+  /** Removes the minimum into `rank` and `position`; returns false if the heap is empty. */
   pop(): boolean {
     const { entries } = this
     if (this.size === 0) return false

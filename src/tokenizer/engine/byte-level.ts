@@ -1,9 +1,9 @@
 /**
- * The byte alphabet of byte-level vocabularies: every byte as one printable character, the way GPT-2 wrote its files.
+ * The byte alphabet of byte-level vocabularies: every byte as one printable character, as in GPT-2's files.
  */
 import { unitsOf, type Vocabulary } from './vocabulary.js'
 
-/** Character of each byte: printable Latin-1 stands for itself, the others take U+0100 and on, in order. */
+/** Character of each byte: printable Latin-1 maps to itself, the others to U+0100 and up, in order. */
 export const BYTE_CHARACTERS: readonly string[] = byteCharacters()
 
 const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = new Map(BYTE_CHARACTERS.map((char, byte) => [char, byte]))
@@ -15,7 +15,7 @@ function byteCharacters(): string[] {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++))
 }
 
-/** The bytes that a token of a byte-level vocabulary stands for; `undefined` when it has a character outside the alphabet. */
+/** Bytes of a token of a byte-level vocabulary; `undefined` if it has a character outside the alphabet. */
 export function bytesOfToken(token: string): Uint8Array | undefined {
   const bytes = new Uint8Array(token.length)
   for (let i = 0; i < token.length; i++) {
@@ -29,24 +29,24 @@ export function bytesOfToken(token: string): Uint8Array | undefined {
 /** The words of a byte-level vocabulary as bytes: word i is texts[offsets[i], offsets[i + 1]) and has the id ids[i]. */
 export interface PackedVocabulary {
   readonly texts: Uint8Array
-  /** One more than there are words. */
+  /** One more than the number of words. */
   readonly offsets: Uint32Array
   readonly ids: Uint32Array
-  /** One bit per pair of bytes (index: first | second << 8): whether some word has them side by side. */
+  /** One bit per pair of bytes (index: first | second << 8): whether some word contains them next to each other. */
   readonly innerPairs: Uint8Array
 }
 
 /** No such byte. */
 export const NO_BYTE = 0xffff
 
-/** The byte of each code unit of the alphabet, and NO_BYTE up to where the alphabet ends. */
+/** The byte of each code unit of the alphabet, and NO_BYTE for other units below its end. */
 export function bytesOfUnits(): Uint16Array {
   const bytes = new Uint16Array(0x144).fill(NO_BYTE)
   for (const [byte, char] of BYTE_CHARACTERS.entries()) bytes[char.charCodeAt(0)] = byte
   return bytes
 }
 
-/** Of a model that is not byte-level. */
+/** For models that are not byte-level. */
 export const NO_WORDS: PackedVocabulary = {
   texts: new Uint8Array(0),
   offsets: new Uint32Array(1),
@@ -54,7 +54,7 @@ export const NO_WORDS: PackedVocabulary = {
   innerPairs: new Uint8Array(8192),
 }
 
-/** Packs the tokens that are spelled in the byte alphabet; the others, such as `<|endoftext|> ` with a space, are left out. */
+/** Packs the tokens spelled in the byte alphabet and skips the others, such as `<|endoftext|> ` with a space. */
 export function packVocabulary(vocabulary: Vocabulary): PackedVocabulary {
   const byteOfUnit = bytesOfUnits()
   const innerPairs = new Uint8Array(8192)

@@ -1,6 +1,6 @@
 /**
- * The part of a tokenizer that is hot: pre-tokenization and merging of text without added tokens. This is the complete
- * engine in TypeScript; kernel.ts has the same one in WebAssembly.
+ * The hot part of a tokenizer: pre-tokenization and merging of text without added tokens. This is the complete engine in
+ * TypeScript; kernel/kernel-engine.ts has the same in WebAssembly.
  */
 
 import { type SplitRule, type Splitter, splitterFor } from '../patterns/pretokenize.js'
@@ -10,53 +10,53 @@ import { type UnigramPieces, UnigramSegmenter } from './unigram.js'
 import type { Vocabulary } from './vocabulary.js'
 import { WordCache } from './word-cache.js'
 
-/** What an engine needs of a model. */
+/** The parts of a tokenizer plan that an engine needs. */
 export interface EnginePlan {
   readonly symbols: Symbols
   readonly merges: Merges
   readonly rules: readonly SplitRule[]
-  /** Tokens by their spelling. */
+  /** Tokens by spelling. */
   readonly vocabulary: Vocabulary
-  /** The same as bytes, of a byte-level vocabulary. */
+  /** The same as bytes, for a byte-level vocabulary. */
   readonly words: PackedVocabulary
-  /** Whether a word of the vocabulary is one token whatever the merges say (`ignore_merges`). */
+  /** Whether a word in the vocabulary is one token regardless of the merges (`ignore_merges`). */
   readonly ignoresMerges: boolean
-  /** The pieces of a Unigram model, which has no merges. */
+  /** Pieces of a Unigram model, which has no merges. */
   readonly unigram?: UnigramPieces | undefined
   /** Highest token id + 1. */
   readonly totalSize: number
 }
 
-/** When a text is not for the engine alone. */
+/** Conditions under which the host must process a text before the engine. */
 export interface HostRules {
-  /** Always. */
+  /** Every text. */
   readonly seesAll: boolean
-  /** When it has a code point of this set, one bit each, because it may have to be normalized. */
+  /** Texts with a code point of this set, one bit each, because they may need normalization. */
   readonly changing: Uint8Array | undefined
-  /** The code points of the set begin with bytes from this one on. */
+  /** All code points of the set start with bytes of at least this value. */
   readonly firstByte: number
-  /** When it may have one of these added tokens, as they look in the text. */
+  /** Texts that may contain one of these added tokens, in the spelling searched for. */
   readonly tokens: readonly Uint8Array[]
 }
 
-/** Encodes out of its own buffer into its own tokens, so that one living in WebAssembly memory needs no copies. */
+/** Encodes from its own buffer into its own tokens, so that an engine in WebAssembly memory needs no copies. */
 export interface Engine {
-  /** Makes room for that many bytes, and at least as many tokens, and keeps what `bytes` holds and the first tokens. */
+  /** Makes room for that many bytes and at least as many tokens; keeps the content of `bytes` and the first tokens. */
   reserve(byteLength: number, keptTokens: number): void
-  /** Where the text lies; changes with `reserve`. */
+  /** Input buffer; replaced by `reserve`. */
   readonly bytes: Uint8Array
-  /** Where tokens go; changes with `reserve`. */
+  /** Output buffer; replaced by `reserve`. */
   readonly tokens: Uint16Array | Uint32Array
   /** Encodes bytes[start, end), valid UTF-8 without added tokens, to tokens[at...]; returns the position after them. */
   encode(start: number, end: number, at: number): number
   setHostRules(rules: HostRules): void
-  /** Whether bytes[start, end) cannot be encoded as they are, by the rules; may say so too often, never too rarely. */
+  /** Whether the rules require the host for bytes[start, end); may have false positives, never false negatives. */
   needsHost(start: number, end: number): boolean
-  /** Takes over putting these tokens around each text that does not need the host, if it says so. */
+  /** Asks the engine to add these tokens around each text that does not need the host; returns whether it will. */
   setTemplate(before: readonly number[], after: readonly number[]): boolean
-  /** Like `encode`, with the tokens of the template around. */
+  /** Like `encode`, plus the template tokens. */
   encodeDocument(start: number, end: number, at: number): number
-  /** Forgets all words seen; only for measuring. */
+  /** Clears the word cache; for benchmarks. */
   clearCache(): void
 }
 

@@ -1,14 +1,14 @@
 /**
- * Unigram segmentation as SentencePiece does it: of all ways to write a word with pieces, the one with the greatest sum of
- * scores, by dynamic programming from left to right. Sums are in 32-bit floats, as there, so that ties fall alike.
+ * Unigram segmentation as in SentencePiece: the sequence of pieces with the highest total score, found by dynamic
+ * programming from left to right. Sums are 32-bit floats, as there, so that ties are resolved alike.
  */
 
 export interface UnigramPieces {
   readonly pieces: ReadonlyMap<string, { readonly id: number; readonly score: number }>
   readonly unknownId: number
-  /** Of a character without a piece. */
+  /** Score of a character without a piece. */
   readonly unknownScore: number
-  /** Tokens that stand for the bytes of such a character, if there are any. */
+  /** Tokens for the bytes of such a character, if the model has any. */
   readonly byteIds: Uint32Array | undefined
 }
 
@@ -24,7 +24,7 @@ export class UnigramSegmenter {
     this.longest = Math.max(1, ...[...table.pieces.keys()].map(piece => [...piece].length))
   }
 
-  /** Segments the word bytes[start, end) into `ids`; returns how many. */
+  /** Segments the word bytes[start, end) into `ids`; returns the number of tokens. */
   merge(bytes: Uint8Array, start: number, end: number): number {
     if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
     const characters = [...this.decoder.decode(bytes.subarray(start, end))]
@@ -47,7 +47,7 @@ export class UnigramSegmenter {
     return count
   }
 
-  /** For each position behind a character, where the last piece of the best way there begins. */
+  /** Start of the last piece of the best path to each position. */
   private bestPath(characters: readonly string[]): Int32Array {
     const { pieces, unknownScore } = this.table
     const from = new Int32Array(characters.length + 1).fill(-1)

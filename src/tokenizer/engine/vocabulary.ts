@@ -1,28 +1,28 @@
 /**
- * A vocabulary whose tokens lie as code units in one array, with an index of hashes: made and searched without a string
- * and an entry of a Map for each token, of which there are up to 250,000.
+ * A vocabulary stored as code units in one array with a hash index: built and searched without a string and a Map entry for
+ * each of up to 250,000 tokens.
  */
 
-/** What is asked of a vocabulary; a Map is one, too. */
+/** Read access to a vocabulary; a Map implements it. */
 export interface Vocabulary {
   readonly size: number
   get(token: string): number | undefined
   has(token: string): boolean
   keys(): Iterable<string>
-  /** The ids. */
+  /** All ids. */
   values(): Iterable<number>
   [Symbol.iterator](): Iterator<[string, number]>
 }
 
-/** Finds tokens, no two of them the same, by open addressing. */
+/** Hash index of distinct tokens, with open addressing. */
 interface VocabularyIndex {
-  /** A token's number + 1, or 0. */
+  /** Token number + 1, or 0. */
   readonly slots: Uint32Array
-  /** Of each token. */
+  /** Hash of each token. */
   readonly hashes: Uint32Array
 }
 
-/** Logarithm of the number of slots for so many tokens: at least two for each. */
+/** log2 of the number of slots for this many tokens: at least two slots per token. */
 export const slotBitsFor = (tokens: number): number => Math.ceil(Math.log2(tokens * 2 + 2))
 
 /** The highest id, or -1. */
@@ -42,12 +42,12 @@ export class UnitVocabulary implements Vocabulary {
   readonly ids: Uint32Array
   private readonly slots: Uint32Array
   private readonly hashes: Uint32Array
-  /** The token that is asked for. */
+  /** Code units of the token being looked up. */
   private asked = new Uint16Array(64)
-  /** Whether two tokens are the same. */
+  /** Whether some token occurs twice. */
   readonly hasRepeats: boolean
 
-  /** @param index made of the same tokens elsewhere */
+  /** @param index of the same tokens, if already built */
   constructor(units: Uint16Array, offsets: Uint32Array, ids: Uint32Array, index?: VocabularyIndex) {
     this.units = units
     this.offsets = offsets
@@ -72,7 +72,7 @@ export class UnitVocabulary implements Vocabulary {
     return this.get(token) !== undefined
   }
 
-  /** Id of the token that is spelled units[start, end), or -1. */
+  /** Id of the token spelled units[start, end), or -1. */
   idOf(units: Uint16Array, start: number, end: number): number {
     const number = this.slots[this.slotOf(units, start, end, hashOf(units, start, end))]!
     return number === 0 ? -1 : this.ids[number - 1]!
@@ -109,7 +109,7 @@ export class UnitVocabulary implements Vocabulary {
     return hasRepeats
   }
 
-  /** The slot of the token spelled so, or the empty one where it would be. */
+  /** The slot of the token with this spelling, or the empty slot for it. */
   private slotOf(units: Uint16Array, start: number, end: number, hash: number): number {
     const { slots, hashes } = this
     const mask = slots.length - 1
@@ -127,7 +127,7 @@ export class UnitVocabulary implements Vocabulary {
   }
 }
 
-/** The same tokens, wherever they come from. */
+/** The tokens of any vocabulary as code units. */
 export function unitsOf(vocabulary: Vocabulary): Pick<UnitVocabulary, 'units' | 'offsets' | 'ids'> {
   if (vocabulary instanceof UnitVocabulary) return vocabulary
   let length = 0

@@ -1,6 +1,6 @@
 /**
- * Remembers the tokens of words already merged: in running text 99 % of the words have been seen before. Short words
- * with few tokens lie inline in a two-way table; the others in an arena behind a hash table.
+ * Caches the tokens of words: in running text 99 % of the words have occurred before. Short words with few tokens are stored
+ * inline in a two-way table, the others in an arena with a hash table.
  */
 
 const KEY_INTS = 4
@@ -8,13 +8,13 @@ const ENTRY_INTS = 8
 const WAYS = 2
 const SHORT_LIMIT = 15
 const INLINE_TOKENS = 3
-/** Longer words are not worth their space. */
+/** Longer words are not cached. */
 const LONG_LIMIT = 4096
 const LONG_SLOTS = 1 << 17
 const SLOT_INTS = 5
 const LONG_PROBES = 8
 
-/** For each length four masks that keep so many bytes of a key. */
+/** Four masks per length that keep that many bytes of a key. */
 const KEY_MASKS = new Int32Array((SHORT_LIMIT + 1) * KEY_INTS).map((_, index) => {
   const kept = Math.floor(index / KEY_INTS) - (index % KEY_INTS) * 4
   return kept >= 4 ? -1 : kept <= 0 ? 0 : (1 << (kept * 8)) - 1
@@ -27,7 +27,7 @@ export class WordCache {
   private readonly key = new Int32Array(KEY_INTS)
   private readonly tail = new Uint8Array(16)
   private readonly tailView = new DataView(this.tail.buffer)
-  /** Per slot: hash (0: empty), where its text begins and its length, where its tokens begin and their number. */
+  /** Per slot: hash (0: empty), start and length of its text, start and number of its tokens. */
   private readonly slots = new Int32Array(LONG_SLOTS * SLOT_INTS)
   private readonly texts = new Uint8Array(1 << 22)
   private readonly tokens = new Uint32Array(1 << 20)
@@ -51,7 +51,7 @@ export class WordCache {
     this.tokenEnd = 0
   }
 
-  /** Copies the tokens of bytes[start, end) to out[at...] and returns their number, or -1 when the word is not known. */
+  /** Copies the tokens of bytes[start, end) to out[at...] and returns their number, or -1 if the word is not cached. */
   find(bytes: Uint8Array, view: DataView, start: number, end: number, out: Uint32Array, at: number): number {
     if (end - start > SHORT_LIMIT) return this.findLong(bytes, start, end, out, at)
     const { entries, key } = this
@@ -91,7 +91,7 @@ export class WordCache {
       from = 0
       source = this.tailView
     }
-    // Written out: a loop over the four takes a third of the whole encoder's time.
+    // Unrolled: a loop over the four takes a third of the whole encoder's time.
     const mask = length * KEY_INTS
     const word0 = source.getInt32(from, true) & KEY_MASKS[mask]!
     const word1 = source.getInt32(from + 4, true) & KEY_MASKS[mask + 1]!

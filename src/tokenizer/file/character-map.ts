@@ -1,6 +1,6 @@
 /**
- * SentencePiece's precompiled map of characters: the longest known prefix of the text is replaced, again and again. The
- * prefixes lie in a double-array trie.
+ * SentencePiece's precompiled character map: the longest known prefix of the remaining text is replaced, repeatedly. The
+ * prefixes are stored in a double-array trie.
  *
  *   offset         bytes  meaning (little-endian)
  *   0              4      bytes of the trie, t
@@ -17,18 +17,18 @@ export class CharacterMap {
   private readonly encoder = new TextEncoder()
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-  /** `protectedTexts` are left as they are. */
+  /** `protectedTexts` are not changed. */
   constructor(map: Uint8Array, protectedTexts: readonly string[]) {
     const trieBytes = map.length === 0 ? 0 : new DataView(map.buffer, map.byteOffset).getUint32(0, true)
     if (trieBytes % 4 !== 0 || (map.length > 0 && trieBytes + 4 > map.length)) {
-      throw new PenstockError('TOKENIZER_INVALID', 'the map of characters is shorter than it says')
+      throw new PenstockError('TOKENIZER_INVALID', 'the precompiled character map is truncated')
     }
     this.units = new Uint32Array(new Uint8Array(map.subarray(4, 4 + trieBytes)).buffer)
     this.replacements = map.subarray(4 + trieBytes)
     this.protectedTexts = [...protectedTexts].filter(text => text !== '').sort((a, b) => b.length - a.length)
   }
 
-  /** The text's prefixes, each as what replaces it. */
+  /** Replacement of each prefix of the text, in order. */
   *parts(text: string): Generator<string> {
     const bytes = this.encoder.encode(text)
     const kept = this.protectedTexts.map(keep => this.encoder.encode(keep))

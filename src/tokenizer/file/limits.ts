@@ -1,7 +1,7 @@
-/** What a tokenizer.json is refused for before it is read: it would take long, or more stack than there is. */
+/** Limits of a tokenizer.json, checked before it is read: exceeding them would take too much time or stack. */
 import { invalid, type Json } from './tokenizer-fields.js'
 
-/** More than any tokenizer has; each may hold a pattern that takes some 20 ms to compile. */
+/** More than real tokenizers have; each may hold a pattern that takes about 20 ms to compile. */
 const MAX_STEPS = 64
 const STEP_LISTS = [
   ['normalizer', 'normalizers'],
@@ -12,7 +12,7 @@ const STEP_LISTS = [
 const MAX_DEPTH = 512
 const [QUOTE, BACKSLASH, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [0x22, 0x5c, 0x5b, 0x5d, 0x7b, 0x7d]
 
-/** Steps may be nested in Sequences, as deep as a file likes. @throws TOKENIZER_INVALID */
+/** Steps may be nested in Sequences to any depth. @throws TOKENIZER_INVALID */
 export function refuseManySteps(file: Json): void {
   for (const [part, list] of STEP_LISTS) {
     const open = [file[part]]
@@ -24,7 +24,7 @@ export function refuseManySteps(file: Json): void {
   }
 }
 
-/** JSON.parse takes text that is nested without end, and many times as long for it. @throws TOKENIZER_INVALID */
+/** JSON.parse accepts any depth, in far more than linear time. @throws TOKENIZER_INVALID */
 export function refuseDepth(text: string): void {
   let depth = 0
   for (let at = 0; at < text.length; at++) {
@@ -37,7 +37,7 @@ export function refuseDepth(text: string): void {
   }
 }
 
-/** Where its closing quote is. */
+/** Position of the closing quote. */
 function endOfString(text: string, start: number): number {
   let at = start + 1
   while (at < text.length && text.charCodeAt(at) !== QUOTE) at += text.charCodeAt(at) === BACKSLASH ? 2 : 1

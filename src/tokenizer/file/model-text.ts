@@ -1,7 +1,7 @@
 /**
- * Takes the vocabulary and the merges straight from the text of a tokenizer.json. JSON.parse makes an object of a hundred
- * thousand keys and as many arrays or strings of them, and the maps made of those cost as much again. Only the plain form
- * of both is read here; with anything else, errors included, the caller goes through JSON.parse.
+ * Reads the vocabulary and the merges directly from the text of a tokenizer.json. JSON.parse would build an object of a
+ * hundred thousand keys and as many arrays or strings, and Maps of these cost as much again. Only the plain form is read
+ * here; anything else, including errors, goes through JSON.parse.
  */
 import type { Merges } from '../engine/bpe.js'
 import type { PackedVocabulary } from '../engine/byte-level.js'
@@ -11,7 +11,7 @@ import { KernelLists } from '../kernel/lists.js'
 import { type ModelLists, TypeScriptLists } from '../kernel/model-lists.js'
 import { notPlain, PlainJson, unlessNotPlain } from '../kernel/plain-json.js'
 
-/** The kernel's tables take up to nine times the bytes of the text, and must not pass 2 GiB. No real file has as many. */
+/** The kernel's tables take up to nine times the size of the text and must stay below 2 GiB. Real files are far smaller. */
 const MAX_KERNEL_BYTES = 1 << 27
 
 export interface ModelText {
@@ -26,7 +26,7 @@ export interface ModelText {
 /**
  * @param text the file, UTF-8
  * @param kernel reads the two lists when it is given
- * @returns `undefined` when the model's vocabulary and merges are not in this order, not plain, or not there
+ * @returns `undefined` if the model's vocabulary and merges are missing, not plain, or not in this order
  */
 export function readModelText(text: Uint8Array, kernel: KernelSource | undefined): ModelText | undefined {
   const lists =

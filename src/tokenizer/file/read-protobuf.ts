@@ -1,6 +1,6 @@
 /**
- * Just enough of the protocol-buffer wire format to read a message's fields by number: a key (field << 3 | wire type)
- * and a value, again and again. Wire types: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes, little-endian.
+ * The part of the protocol-buffer wire format that is needed to read the fields of a message by number: a sequence of keys
+ * (field << 3 | wire type) and values. Wire types: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes, little-endian.
  */
 import { PenstockError } from '../../errors.js'
 
@@ -16,7 +16,7 @@ export function textOf(bytes: Uint8Array | undefined): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes ?? new Uint8Array(0))
 }
 
-/** @throws TOKENIZER_INVALID when the bytes end inside a field or have an unknown wire type */
+/** @throws TOKENIZER_INVALID if the bytes end inside a field or have an unknown wire type */
 export function readMessage(bytes: Uint8Array): Message {
   const delimited = new Map<number, Uint8Array[]>()
   const integers = new Map<number, number>()
@@ -36,7 +36,7 @@ export function readMessage(bytes: Uint8Array): Message {
       value += (byte & 0x7f) * scale
       if (byte < 0x80) return value
     }
-    throw new PenstockError('TOKENIZER_INVALID', 'the protocol buffer has an endless number')
+    throw new PenstockError('TOKENIZER_INVALID', 'the protocol buffer has an unterminated varint')
   }
   while (at < bytes.length) {
     const key = varint()
@@ -51,7 +51,7 @@ export function readMessage(bytes: Uint8Array): Message {
       const values = delimited.get(field) ?? []
       values.push(bytes.subarray(start, start + length))
       delimited.set(field, values)
-    } else throw new PenstockError('TOKENIZER_INVALID', `the protocol buffer has the wire type ${wireType}`)
+    } else throw new PenstockError('TOKENIZER_INVALID', `the protocol buffer has the unknown wire type ${wireType}`)
   }
   return {
     bytes: field => delimited.get(field)?.at(-1),

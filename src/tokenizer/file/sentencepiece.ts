@@ -1,6 +1,6 @@
 /**
- * Reads SentencePiece `.model` files (BPE and Unigram) into a plan for our engines, with the meaning of Google's library:
- * `encode` adds no control tokens, and control tokens spelled out in a text are text.
+ * Reads SentencePiece `.model` files (BPE and Unigram) into a plan for our engines, with the semantics of Google's library:
+ * `encode` adds no control tokens, and control tokens written in a text are ordinary text.
  *
  * The file is a protocol buffer, ModelProto of sentencepiece_model.proto; the fields read here:
  *   1 pieces (repeated): 1 piece, 2 score (float), 3 type
@@ -22,7 +22,7 @@ const SPACE = '\u2581'
 const TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
 const UNIGRAM = 1
 const BPE = 2
-/** How much less than the least likely piece a character without one counts. */
+/** Score difference between the least likely piece and a character without a piece. */
 const UNKNOWN_PENALTY = 10
 
 interface Piece {
@@ -60,7 +60,7 @@ export function readSentencePiecePlan(file: Uint8Array): TokenizerPlan {
     normalizer: [mapStep(normalizerOf(model, ofType(TYPES.userDefined)))],
     prefix: undefined,
     spaceReplacement: undefined,
-    // Not cut at words for Unigram: sums over the whole text round, and ties fall, as in Google's library.
+    // Not split at words for Unigram: rounding of sums and ties then agree with Google's library.
     rules: isUnigram ? [] : wordRules(words),
     symbols: {
       unit: 'characters',
@@ -96,12 +96,12 @@ function readModel(file: Uint8Array): Model {
   const trainer = proto.messages(2)[0]
   const normalizer = proto.messages(3)[0]
   if (pieces.length === 0 || trainer === undefined) {
-    throw new PenstockError('TOKENIZER_INVALID', 'this is no SentencePiece model: it has no pieces or no trainer_spec')
+    throw new PenstockError('TOKENIZER_INVALID', 'not a SentencePiece model: no pieces or no trainer_spec')
   }
   const modelType = trainer.integer(3) ?? UNIGRAM
   const reason =
     modelType !== UNIGRAM && modelType !== BPE
-      ? 'is of words or characters'
+      ? 'is a word or character model'
       : trainer.integer(24) === 1
         ? 'treats white space as a suffix'
         : normalizer?.integer(5) === 0
@@ -123,7 +123,7 @@ function asAddedToken({ id, text }: Piece): AddedToken {
   return { id, content: text, special: false, singleWord: false, leftStrip: false, rightStrip: false, normalized: true }
 }
 
-/** All pairs of pieces that make another, the likelier piece first: of equal pieces the leftmost pair is merged first. */
+/** All pairs of pieces that form another piece, the likelier result first; among equals the leftmost pair is merged first. */
 function mergesOf(usable: readonly Piece[], words: ReadonlyMap<string, number>): Merges {
   const made = usable.filter(({ type }) => type === TYPES.normal).sort((a, b) => b.score - a.score)
   const lists = { left: [] as number[], right: [] as number[], result: [] as number[], rank: [] as number[] }
@@ -152,7 +152,7 @@ function unigramOf(usable: readonly Piece[], unknownId: number, byteIds: Uint32A
   const lowest = scores.reduce((min, score) => Math.min(min, score), Number.POSITIVE_INFINITY)
   const encoder = new TextEncoder()
   const pieces = usable.map(({ text, id, score, type }): [string, { id: number; score: number }] => {
-    // A piece that the user defined counts as if each of its bytes were the likeliest piece.
+    // A user-defined piece scores as if each of its bytes were the likeliest piece.
     return [text, { id, score: type === TYPES.userDefined ? encoder.encode(text).length * highest - 0.1 : score }]
   })
   return { pieces: new Map(pieces), unknownId, unknownScore: lowest - UNKNOWN_PENALTY, byteIds }
@@ -201,7 +201,7 @@ function decoderOf(model: Model): DecoderStep {
       const isStripped = mayStrip && piece.startsWith(SPACE)
       if (type === TYPES.unknown) text += model.unknownSurface
       else text += (isStripped ? piece.slice(1) : piece).replaceAll(SPACE, ' ')
-      // With extra spaces removed, every space in front goes; otherwise only the one that was put there.
+      // With extra spaces removed, all leading spaces are dropped; otherwise only the added one.
       if (isStripped && !model.removesExtraSpaces) mayStrip = false
     }
     flush()

@@ -1,9 +1,9 @@
-/** Tokens that a tokenizer.json does not list as special, made so as `add_special_tokens` of transformers does it. */
+/** Declares further special tokens in a tokenizer.json, as `add_special_tokens` of transformers does. */
 import type { Json } from './tokenizer-fields.js'
 
 /**
- * A tokenizer.json in which each of these texts is found before anything else in a text. A token of the vocabulary keeps
- * its id; one that is new gets the next.
+ * A tokenizer.json in which each of these texts is matched before normal tokenization. A token of the vocabulary keeps its
+ * id; a new one gets the next free id.
  */
 export function withSpecialTokens(json: object, contents: readonly string[]): object {
   const file = json as { readonly added_tokens?: readonly Json[] | null }

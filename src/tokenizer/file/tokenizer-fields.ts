@@ -1,10 +1,10 @@
-/** Reading the fields of a parsed tokenizer.json, and the two ways of refusing one. */
+/** Access to the fields of a parsed tokenizer.json, and the two kinds of rejection. */
 import { PenstockError } from '../../errors.js'
 
 export type Json = Readonly<Record<string, unknown>>
 
 export function invalid(reason: string): never {
-  throw new PenstockError('TOKENIZER_INVALID', `this is no tokenizer.json: ${reason}`)
+  throw new PenstockError('TOKENIZER_INVALID', `not a tokenizer.json: ${reason}`)
 }
 
 export function unsupported(reason: string): never {

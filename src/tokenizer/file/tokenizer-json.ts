@@ -1,6 +1,6 @@
 /**
- * Reads a tokenizer.json into a plan for our engines. What they cannot do exactly is refused with UNSUPPORTED and the
- * reason, never approximated; what is no tokenizer file at all is TOKENIZER_INVALID.
+ * Reads a tokenizer.json into a plan for our engines. Features that they cannot follow exactly are rejected with UNSUPPORTED
+ * and a reason, never approximated; files that are not a tokenizer.json at all with TOKENIZER_INVALID.
  */
 import { PenstockError } from '../../errors.js'
 import { type Merges, NONE, type Symbols } from '../engine/bpe.js'
@@ -29,16 +29,16 @@ export interface TokenizerPlan extends EnginePlan {
   readonly prefix: PreTokenizerPlan['prefix']
   readonly spaceReplacement: PreTokenizerPlan['spaceReplacement']
   readonly decoders: readonly DecoderStep[] | undefined
-  /** Ids that the post-processor puts around a text. */
+  /** Ids that the post-processor adds around a text. */
   readonly before: readonly number[]
   readonly after: readonly number[]
 }
 
-/** What a tokenizer is made from: a tokenizer.json as text, as that text in UTF-8, or parsed. */
+/** Source of a tokenizer: a tokenizer.json as text, as its UTF-8 bytes, or parsed. */
 export type TokenizerSource = string | Uint8Array | object
 
 /**
- * @param kernel reads the long lists of the file when it is given
+ * @param kernel reads the long lists of the file if given
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
 export function readPlan(source: TokenizerSource, kernel?: KernelSource): TokenizerPlan {
@@ -84,7 +84,7 @@ export function parsedSource(source: TokenizerSource): Json {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json
   } catch (error) {
-    throw new PenstockError('TOKENIZER_INVALID', 'this is no tokenizer.json: it is not JSON', {}, error)
+    throw new PenstockError('TOKENIZER_INVALID', 'not a tokenizer.json: invalid JSON', {}, error)
   }
   return invalid('it is not a JSON object')
 }
@@ -164,15 +164,15 @@ function readSymbols(model: Json, vocabulary: Vocabulary, words: PackedVocabular
 }
 
 /**
- * Models such as Llama 2's merge the whole text as one word. When no token has a space (U+2581) behind another character,
- * none reaches across the beginning of a word: cutting there changes nothing and lets the words be remembered.
+ * Llama 2 and similar models merge the whole text as one word. If no token has a space (U+2581) after another character, no
+ * merge crosses the start of a word: splitting there changes nothing, and words can be cached.
  */
 export function wordRules(vocabulary: Vocabulary): SplitRule[] {
   const isSafe = vocabulary.has('\u2581') && ![...vocabulary.keys()].some(token => /[^\u2581]\u2581/.test(token))
   return isSafe ? [patternRule('\u2581+[^\u2581]*|[^\u2581]+')] : []
 }
 
-/** All pairs when bytes may be dropped: what is left of one may then meet what is left of another. */
+/** All pairs if bytes may be dropped: the tokens on both sides of a dropped byte become neighbours. */
 function innerPairsOf({ innerPairs }: PackedVocabulary, byteIds: Uint32Array): Uint8Array {
   return byteIds.includes(NONE) ? new Uint8Array(innerPairs.length).fill(0xff) : innerPairs
 }
@@ -186,7 +186,7 @@ function singleCharacters(vocabulary: Vocabulary): Map<number, number> {
   return byCodePoint
 }
 
-/** A token that the vocabulary lacks gets the next free id, as in the Rust library; the file's own ids agree with that. */
+/** A token missing in the vocabulary gets the next free id, as in the Rust library; the ids in the file agree with that. */
 function readAddedTokens(list: unknown, vocabulary: Vocabulary): AddedToken[] {
   if (list === undefined || list === null) return []
   if (!Array.isArray(list)) return invalid('added_tokens is not a list')

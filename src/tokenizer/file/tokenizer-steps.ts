@@ -1,6 +1,6 @@
 /**
- * Reads the steps around the model of a tokenizer.json: normalizer, pre-tokenizer, decoder, post-processor. A step that
- * our engines do not follow exactly is refused with UNSUPPORTED and its name.
+ * Reads the steps around the model of a tokenizer.json: normalizer, pre-tokenizer, decoder, post-processor. Steps that our
+ * engines do not follow exactly are rejected with UNSUPPORTED and their name.
  */
 
 import { GPT2_PATTERN, patternRule, type SplitBehavior, type SplitRule } from '../patterns/pretokenize.js'
@@ -40,7 +40,7 @@ export function readNormalizer(normalizer: Json | undefined): NormalizerStep[] {
 export interface PreTokenizerPlan {
   readonly rules: readonly SplitRule[]
   readonly isByteLevel: boolean
-  /** What is put before a piece that does not begin with it, and where: before each piece, or only at the text's start. */
+  /** Text added before each piece that does not start with it, or only at the start of the text. */
   readonly prefix: { readonly text: string; readonly where: 'every' | 'first' } | undefined
   /** Replaces every space before splitting (Metaspace); undefined for byte-level models. */
   readonly spaceReplacement: string | undefined

@@ -1,23 +1,23 @@
 /**
  * The engine in WebAssembly with 128-bit vectors, compiled from assembly/. It gives the tokens of the TypeScript engine,
- * five to nine times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` says what it does not do.
+ * five to nine times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` lists its limits.
  */
 import { NONE } from '../engine/bpe.js'
 import { NO_WORDS } from '../engine/byte-level.js'
 import type { Engine, EnginePlan, HostRules } from '../engine/engine.js'
 import { fillTables, growTo, type KernelExports, type KernelTables, TEMPLATE_LIMIT } from './memory.js'
 
-/** Compiled code, or the bytes of kernel.wasm. */
+/** Compiled module, or the bytes of kernel.wasm. */
 export type KernelSource = WebAssembly.Module | BufferSource
 
-/** Bytes that the kernel may read or write behind what it is given. */
+/** Bytes that the kernel may read or write after its input. */
 const SLACK = 128
 /** 2^18 lines of 64 bytes: 16 MB for the words of running text. */
 const WORD_BITS = 18
-/** From this much text at once on, most of the word cache will be used. */
+/** Inputs of at least this size will use most of the word cache. */
 const MUCH_TEXT_BYTES = 1 << 16
 
-/** A plan without tokens, for a kernel that only scans. */
+/** A plan without tokens, for a kernel that only scans lines. */
 const NO_PLAN: EnginePlan = {
   symbols: {
     unit: 'bytes',
@@ -36,7 +36,7 @@ const NO_PLAN: EnginePlan = {
   totalSize: 1,
 }
 
-/** Why the kernel cannot encode with this plan; `undefined` when it can. */
+/** Reason why the kernel cannot encode with this plan; `undefined` if it can. */
 export function whyNoKernel(plan: EnginePlan): string | undefined {
   if (plan.symbols.unit !== 'bytes') return 'the vocabulary is not byte-level'
   if (plan.symbols.byteIds.includes(NONE)) return 'the vocabulary lacks some bytes'
@@ -46,12 +46,12 @@ export function whyNoKernel(plan: EnginePlan): string | undefined {
   return isPlain ? undefined : 'a split rule removes or joins its matches'
 }
 
-/** Compiles synchronously when it is given bytes: a few milliseconds, but browsers may want a Module instead. */
+/** Compiles synchronously if given bytes: a few milliseconds; browsers may require a Module instead. */
 export function compileKernel(source: KernelSource): WebAssembly.Module {
   return source instanceof WebAssembly.Module ? source : new WebAssembly.Module(source)
 }
 
-/** Whether this engine runs WebAssembly with 128-bit vectors: the smallest module that has one. */
+/** Whether this engine runs WebAssembly with 128-bit vectors: validates the smallest module that uses one. */
 export function supportsKernel(): boolean {
   const module = [
     0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
@@ -102,8 +102,8 @@ export class KernelEngine implements Engine {
   }
 
   /**
-   * A page of memory that is read before it is written is mapped twice, and the second time stops all other threads; the
-   * cache is read first, so each of its pages is written once before.
+   * A page of memory that is read before it is written is mapped twice, and the second mapping stops all other threads. The
+   * cache is read first, so each of its pages is written once in advance.
    */
   private writeCache(): void {
     if (!this.isCacheWritten) this.clearCache()
@@ -126,7 +126,7 @@ export class KernelEngine implements Engine {
     return true
   }
 
-  /** Renews the views after a call of the kernel: memory that grew, for the heap of a very long word, has a new buffer. */
+  /** Recreates the views after a call of the kernel: memory that grew, for the heap of a very long word, has a new buffer. */
   refresh(): void {
     if (this.bytes.buffer !== this.memory.buffer) this.view()
   }
@@ -167,7 +167,7 @@ export class KernelEngine implements Engine {
     return this.bytesAt + offset
   }
 
-  /** Address of tokens[at] in the memory, and back. */
+  /** Converts tokens[at] to its address in the memory, and back. */
   tokenAddress(at: number): number {
     return this.tokensAt + at * (this.isWide ? 4 : 2)
   }

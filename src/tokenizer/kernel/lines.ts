@@ -1,6 +1,6 @@
 /**
- * The host's side of the kernel's line functions: puts a chunk and the field's path into its memory, and takes the
- * tables of lines out again.
+ * Host side of the kernel's line functions: copies a chunk and the field's path into its memory, and reads the tables of
+ * lines.
  */
 import { PenstockError } from '../../errors.js'
 import type { FieldPath } from '../../formats/json-scan.js'
@@ -18,13 +18,13 @@ interface Lines {
 }
 
 const LINE_FEED = 0x0a
-/** Bytes that the kernel may read or write behind what it is given. */
+/** Bytes that the kernel may read or write after its input. */
 const SLACK = 128
 
 export class KernelLines {
   private readonly engine: KernelEngine
   private readonly pathLength: number
-  /** The chunk lies in engine.bytes[0, inputLength), the text of one record behind it. */
+  /** The chunk is in engine.bytes[0, inputLength), the text of one record after it. */
   private inputLength = 0
   private readonly table: LineTable
 
@@ -52,7 +52,7 @@ export class KernelLines {
     return { lineStarts, lineEnds, statuses }
   }
 
-  /** `encode` has to add the end-of-document token itself; `emptyStatus` is that of a text for which it adds nothing. */
+  /** `encode` must append the end-of-document token itself; `emptyStatus` is the status of texts without tokens. */
   pack(
     bytes: Uint8Array,
     start = 0,
@@ -89,7 +89,7 @@ export class KernelLines {
     return { ...lines, tokens: engine.tokens.subarray(0, tokenCount) }
   }
 
-  /** Puts the chunk in place with a line feed behind it, and makes positions relative to `bytes`. */
+  /** Copies the chunk into place with a line feed after it, and makes positions relative to `bytes`. */
   private onChunk(
     bytes: Uint8Array,
     start: number,
@@ -101,7 +101,7 @@ export class KernelLines {
     const from = isInPlace ? bytes.byteOffset - engine.bytes.byteOffset + start : 0
     const to = from + end - start
     if (isInPlace && to > this.inputLength) {
-      throw new PenstockError('INTERNAL', 'a chunk in the memory of the kernel that `input` did not give')
+      throw new PenstockError('INTERNAL', 'a chunk in kernel memory did not come from `input`')
     }
     if (!isInPlace) {
       this.reserve(end - start)
@@ -124,17 +124,16 @@ export class KernelLines {
 
   private reserve(byteLength: number): void {
     this.inputLength = Math.max(this.inputLength, byteLength)
-    // The text of a record is no longer than the record; a token is at least a byte of text or ends a line.
+    // The text of a record is no longer than the record; each token takes at least a byte of text, or ends a line.
     this.engine.reserve(2 * this.inputLength + 4 * SLACK, 0)
   }
 
-  /** For each part 16 bytes: kind (0 key, 1 index), the index or the key's length, the key's address. */
+  /** 16 bytes per part: kind (0 key, 1 index), the index or key length, the address of the key. */
   private putPath(path: FieldPath): void {
     const encoder = new TextEncoder()
     const keys = path.map(part => (typeof part === 'string' ? encoder.encode(part) : undefined))
     const needed = keys.reduce((sum, key) => sum + 16 + (key?.length ?? 0), 0)
-    if (needed > PATH_BYTES)
-      throw new PenstockError('OPTION_INVALID', `the field's path is longer than ${PATH_BYTES} bytes`)
+    if (needed > PATH_BYTES) throw new PenstockError('OPTION_INVALID', `field path longer than ${PATH_BYTES} bytes`)
     const { memory, tables } = this.engine
     const ints = new Uint32Array(memory.buffer, tables.path)
     const bytes = new Uint8Array(memory.buffer)
@@ -149,7 +148,7 @@ export class KernelLines {
   }
 }
 
-/** Collects the kernel's tables of lines, which hold LINES_AT_ONCE at a time; used again for each chunk. */
+/** Collects the kernel's tables of lines, which hold LINES_AT_ONCE at a time; reused for each chunk. */
 class LineTable {
   private readonly engine: KernelEngine
   private count = 0
@@ -174,7 +173,7 @@ class LineTable {
     this.count += count
   }
 
-  /** Sets what is known only now of the last of `count` lines. */
+  /** Sets values of the last of `count` lines that became known only now. */
   setLast(count: number, length: number, status: number): void {
     const { memory, tables } = this.engine
     new Uint32Array(memory.buffer, tables.lineLengths)[count - 1] = length

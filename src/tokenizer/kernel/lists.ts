@@ -1,4 +1,4 @@
-/** The vocabulary and the merges of a model, read by the kernel: the tables of model-lists.ts, several times as fast. */
+/** Reads a model's vocabulary and merges with the kernel: the tables of model-lists.ts, several times as fast. */
 import type { Merges } from '../engine/bpe.js'
 import { bytesOfUnits, type PackedVocabulary } from '../engine/byte-level.js'
 import { slotBitsFor, UnitVocabulary } from '../engine/vocabulary.js'
@@ -7,15 +7,15 @@ import { growTo, type KernelExports, Layout } from './memory.js'
 import type { ModelLists } from './model-lists.js'
 import { notPlain } from './plain-json.js'
 
-/** Bytes 0 behind the text, at which the kernel stops. */
+/** Zero bytes after the text, where the kernel stops. */
 const SLACK = 64
-/** The shortest token in a vocabulary, `"":0,`, and the shortest merge, `"",`. */
+/** Lengths of the shortest vocabulary entry, `"":0,`, and the shortest merge, `"",`. */
 const SHORTEST_TOKEN = 5
 const SHORTEST_MERGE = 3
 /** One bit per pair of bytes. */
 const PAIR_BYTES = 8192
 
-/** Has a memory of its own, which is gone with it. */
+/** Owns a separate memory, which is freed with it. */
 export class KernelLists implements ModelLists {
   end = 0
   private readonly memory = new WebAssembly.Memory({ initial: 1, maximum: 65_536 })
@@ -35,7 +35,7 @@ export class KernelLists implements ModelLists {
 
   vocabulary(start: number): UnitVocabulary {
     const mostTokens = Math.ceil(this.textLength / SHORTEST_TOKEN) + 2
-    // As many code units as there are bytes, at most; those of the merges' tokens find room behind.
+    // At most as many code units as bytes; the tokens of the merges fit after them.
     const units = this.take(this.textLength * 2 + SLACK)
     const offsets = this.take(mostTokens * 4)
     const ids = this.take(mostTokens * 4)
@@ -51,7 +51,7 @@ export class KernelLists implements ModelLists {
     return new UnitVocabulary(allUnits, allOffsets, this.numbers(ids, count), index)
   }
 
-  /** Looks the tokens up in the vocabulary that it has read. */
+  /** Looks the tokens up in the vocabulary read before. */
   merges(start: number): Merges {
     const maxEntries = Math.ceil((this.textLength - start) / SHORTEST_MERGE) + 1
     const tables = [this.take(maxEntries * 4), this.take(maxEntries * 4), this.take(maxEntries * 4)] as const

@@ -1,5 +1,5 @@
 /**
- * Lays the kernel's tables out in its linear memory and fills them. The order of the addresses is that of `setTables` in
+ * Allocates and fills the kernel's tables in its linear memory. The order of the addresses is that of `setTables` in
  * assembly/text/memory.ts.
  */
 import { PenstockError } from '../../errors.js'
@@ -9,7 +9,7 @@ import { compilePattern, type Dfa } from '../patterns/dfa.js'
 import { GPT2_PATTERN, gpt2Classes } from '../patterns/pretokenize.js'
 import { CODE_POINT_LIMIT } from '../patterns/unicode.js'
 
-/** What the module exports; addresses and lengths are in bytes. */
+/** Exports of the module; addresses and lengths are in bytes. */
 export interface KernelExports {
   readonly firstUsableAddress: () => number
   readonly setTables: (...addresses: number[]) => void
@@ -60,25 +60,25 @@ export interface KernelExports {
   readonly listEnd: WebAssembly.Global
 }
 
-/** As many words as the kernel collects before it looks them up, and 64 that one step may add. */
+/** Words per group in the kernel, plus the 64 that one step may add. */
 const WORDS_AT_ONCE = 256 + 64 + 8
-/** For what is not among the words of medium length. */
+/** Bucket for absent medium words. */
 const LONG_WORD_BITS = 17
 const ARENA_BYTES = 1 << 22
 const DEPTH_LIMIT = 65_536
-/** What 32-bit addresses reach. */
+/** Range of 32-bit addresses. */
 const MEMORY_LIMIT = 2 ** 32
-/** Room for the field's path: 16 bytes a part and its keys. */
+/** Room for the field's path: 16 bytes per part, and its keys. */
 export const PATH_BYTES = 1 << 16
 export const LINES_AT_ONCE = 4096
-/** Tokens around a text: no more than the shortest record has room for, as tokens have as many places as bytes. */
+/** Template tokens, no more than fit for the shortest record: the token buffer has one slot per byte. */
 export const TEMPLATE_LIMIT = 4
 const SPLIT_WHOLE = 0
 const SPLIT_GPT2 = 1
 const SPLIT_PATTERN = 2
 
 export interface KernelTables {
-  /** First address behind the tables. */
+  /** First address after the tables. */
   readonly end: number
   readonly path: number
   /** Tables of up to LINES_AT_ONCE lines: starts, ends and token counts u32, statuses u8. */
@@ -92,7 +92,7 @@ export interface KernelTables {
   readonly howToSplit: number
 }
 
-/** Hands out addresses one after the other. */
+/** Bump allocator of addresses. */
 export class Layout {
   end: number
 
@@ -108,15 +108,15 @@ export class Layout {
   }
 }
 
-/** Grows the memory, if needed, so that it reaches to `end`. @throws UNSUPPORTED beyond 4 GiB */
+/** Grows the memory up to `end` if needed. @throws UNSUPPORTED beyond 4 GiB */
 export function growTo(memory: WebAssembly.Memory, end: number): void {
   if (end > MEMORY_LIMIT)
-    throw new PenstockError('UNSUPPORTED', `${end} bytes are more than the kernel can hold at once`)
+    throw new PenstockError('UNSUPPORTED', `${end} bytes exceed the 4 GiB that the kernel can address`)
   const missing = Math.ceil((end - memory.buffer.byteLength) / 0x10000)
   if (missing > 0) memory.grow(missing)
 }
 
-/** Puts the tables for `plan` into the memory; `wordBits`, at least 6 to encode, is the logarithm of the word cache's 64-byte lines. */
+/** Fills the tables for `plan`; `wordBits`, at least 6 to encode, is log2 of the number of 64-byte lines of the word cache. */
 export function fillTables(
   memory: WebAssembly.Memory,
   kernel: KernelExports,
@@ -218,7 +218,7 @@ export function fillTables(
   }
 }
 
-/** Needs the lists of tokens only while it runs; they lie behind the tables for that long. */
+/** The token lists are only needed during this call and use memory after the tables. */
 function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, free: number): void {
   const { left, right, result } = plan.merges
   const leftAt = (free + 63) & ~63
@@ -232,7 +232,7 @@ function setMerges(memory: WebAssembly.Memory, kernel: KernelExports, plan: Engi
   kernel.setMerges(leftAt, rightAt, resultAt, left.length)
 }
 
-/** The words that are one token whatever the merges say. */
+/** Words that are one token regardless of the merges. */
 function setWholeWords(memory: WebAssembly.Memory, kernel: KernelExports, plan: EnginePlan, layout: Layout): void {
   const { texts, offsets, ids } = plan.words
   const slotBits = Math.ceil(Math.log2(ids.length * 2 + 1))

@@ -1,4 +1,4 @@
-/** The vocabulary and the merges of a model, read from their text in bytes. kernel-lists.ts does the same in WebAssembly. */
+/** Reads a model's vocabulary and merges from the bytes of their JSON text. lists.ts does the same in WebAssembly. */
 import type { Merges } from '../engine/bpe.js'
 import { type PackedVocabulary, packVocabulary } from '../engine/byte-level.js'
 import { UnitVocabulary } from '../engine/vocabulary.js'
@@ -15,15 +15,15 @@ import {
   SPACE,
 } from './plain-json.js'
 
-/** Gives up with `notPlain` where a list has no plain form. */
+/** Throws through `notPlain` if a list is not in plain form. */
 export interface ModelLists {
   /** Reads the object whose brace is text[start]. */
   vocabulary(start: number): UnitVocabulary
-  /** Reads the list whose bracket is text[start], behind the vocabulary. */
+  /** Reads the list whose bracket is text[start], after the vocabulary. */
   merges(start: number, vocabulary: UnitVocabulary): Merges
-  /** The vocabulary that it has read, as that of a byte-level model. */
+  /** The vocabulary read before, as that of a byte-level model. */
   words(vocabulary: UnitVocabulary): PackedVocabulary
-  /** Where in the text the list that was read last ends. */
+  /** End of the last list read. */
   readonly end: number
 }
 
@@ -78,7 +78,7 @@ export class TypeScriptLists extends PlainJson implements ModelLists {
     return packVocabulary(vocabulary)
   }
 
-  /** Leaves the two tokens one behind the other in `units` and returns where the second begins. */
+  /** Leaves the two tokens back to back in `units` and returns the start of the second. */
   private readPairInOne(): number {
     this.readString()
     const { units } = this
@@ -115,7 +115,7 @@ export class TypeScriptLists extends PlainJson implements ModelLists {
     return isPlain ? id : notPlain()
   }
 
-  /** Appends the string's code units to `units`. */
+  /** Appends the code units of a string to `units`. */
   private readString(): void {
     const { text } = this
     if (text[this.at] !== QUOTE) notPlain()
@@ -143,7 +143,7 @@ export class TypeScriptLists extends PlainJson implements ModelLists {
     return /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) : notPlain()
   }
 
-  /** A character of two bytes and more. */
+  /** A multi-byte character. */
   private readSequence(lead: number): void {
     const length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
     let codePoint = lead & (0xff >> (length + 1))
@@ -172,10 +172,10 @@ export class TypeScriptLists extends PlainJson implements ModelLists {
 /** Smallest code point of a sequence by its length. */
 const SMALLEST = [0, 0, 0x80, 0x800, 0x10000]
 
-/** What -1 is among unsigned numbers. */
+/** -1 as an unsigned number. */
 const UNKNOWN = 0xffffffff
 
-/** A list of u32 that grows. */
+/** A growing list of u32. */
 class NumberList {
   private numbers = new Uint32Array(1 << 16)
   private length = 0

@@ -1,13 +1,13 @@
-/** Walks over JSON text in bytes as long as it has a plain form; what it does not understand is left to JSON.parse. */
+/** Reads JSON text as bytes if it is in plain form; anything else goes through JSON.parse. */
 
 const NOT_PLAIN = new Error('not plain')
 
-/** Gives up: the text is to go through JSON.parse. */
+/** Stops reading: the text must go through JSON.parse. */
 export function notPlain(): never {
   throw NOT_PLAIN
 }
 
-/** What `read` gives; `undefined` when it calls `notPlain`. */
+/** Result of `read`; `undefined` if it calls `notPlain`. */
 export function unlessNotPlain<Result>(read: () => Result): Result | undefined {
   try {
     return read()
@@ -35,7 +35,7 @@ export class PlainJson {
     this.text = text
   }
 
-  /** Calls `read` at the value of each member of the object that begins here. */
+  /** Calls `read` at the value of each member of the object that starts here. */
   protected eachMember(read: (key: string) => void): void {
     this.expect(OPEN_BRACE)
     for (let count = 0; this.hasItem(CLOSE_BRACE, count); count++) {
@@ -48,7 +48,7 @@ export class PlainJson {
     }
   }
 
-  /** Whether another item follows the `count` ones already read; passes what separates it, or the closing bracket. */
+  /** Whether another item follows the `count` ones already read; skips the separator or closing bracket. */
   protected hasItem(close: number, count: number): boolean {
     this.skipSpaces()
     const byte = this.text[this.at]
@@ -67,7 +67,7 @@ export class PlainJson {
     this.skipSpaces()
   }
 
-  /** What is skipped is left to JSON.parse to judge. */
+  /** Skips a value without validating it; JSON.parse does that. */
   protected skipValue(): void {
     let depth = 0
     for (; this.at < this.text.length; this.at++) {

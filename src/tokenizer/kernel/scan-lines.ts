@@ -1,13 +1,13 @@
 /**
- * The lines of whole chunks of JSONL, found and checked at once; faults become status codes. Without a tokenizer's code,
- * which workers that only check need not load. The same results come from the kernel and from TypeScript.
+ * Finds and validates the lines of whole chunks of JSONL; faults become status codes. Separate from the tokenizer, which
+ * workers that only validate need not load. The kernel and TypeScript give the same results.
  */
 import type { ErrorCode } from '../../errors.js'
 import { extractText, type FieldPath, type ScanFault, scanLine } from '../../formats/json-scan.js'
 import { KernelEngine, type KernelSource } from './kernel-engine.js'
 import { KernelLines } from './lines.js'
 
-/** What a status stands for; 0 is a line without fault. */
+/** Error code of each status; 0 is a valid line. */
 export const LINE_STATUSES = [
   undefined,
   'JSON_INVALID',
@@ -20,8 +20,8 @@ export const LINE_STATUSES = [
 ] as const satisfies readonly (ErrorCode | undefined)[]
 
 /**
- * The lines of a chunk, one entry a line; line i is [lineStarts[i], lineEnds[i]) of the bytes, its line feed outside. Valid
- * until the kernel's next call: the tables are used again.
+ * The lines of a chunk, one entry per line; line i is [lineStarts[i], lineEnds[i]) without its line feed. Valid until the
+ * kernel's next call, which reuses the tables.
  */
 export interface ScannedLines {
   readonly lineStarts: Uint32Array
@@ -31,20 +31,20 @@ export interface ScannedLines {
 }
 
 export interface LineKernel {
-  /** Memory for `byteLength` bytes; a chunk that is read into it need not be copied. Valid until the next call. */
+  /** Memory for `byteLength` bytes; a chunk read into it is not copied. Valid until the next call. */
   input(byteLength: number): Uint8Array
-  /** Checks the lines of bytes[start, end); the last one may lack its line feed. */
+  /** Validates the lines of bytes[start, end); the last one may lack its line feed. */
   scan(bytes: Uint8Array, start?: number, end?: number): ScannedLines
 }
 
-/** A kernel that only checks lines; in TypeScript when there is no `wasm`. */
+/** A kernel that only validates lines; in TypeScript without `wasm`. */
 export function createLineKernel(options: { readonly wasm?: KernelSource | undefined } = {}): LineKernel {
   if (options.wasm === undefined) return new TypeScriptLines()
   const lines = new KernelLines(new KernelEngine(options.wasm))
   return { input: length => lines.input(length), scan: (bytes, start, end) => lines.scan(bytes, start, end) }
 }
 
-/** What is wrong with a line that has a status other than 0: place and message, which statuses do not carry. */
+/** Position and message of the fault of a line with a status other than 0. */
 export function explainLine(
   bytes: Uint8Array,
   start: number,

@@ -1,23 +1,23 @@
 /**
- * Compiles a parsed pattern to a table-driven automaton over classes of code points, with the leftmost-first meaning of
- * backtracking engines: a state is the ordered list of threads that such an engine would still try, and a match cuts off
- * the threads after it. One character of look-ahead is the class of the next character itself.
+ * Compiles a parsed pattern to a table-driven automaton over classes of code points, with the leftmost-first semantics of
+ * backtracking engines: a state is the ordered list of threads that such an engine would still try, and a match drops the
+ * lower-priority threads. One character of look-ahead is the class of the next character.
  */
 import { PenstockError } from '../../errors.js'
 import { parseRegex, type RegexNode } from './regex.js'
 import { CODE_POINT_LIMIT, type CodePointSet, contains, intersects } from './unicode.js'
 
-/** Row length of the table: at most 63 classes and the text's end, which is class 0. */
+/** Row length of the table: at most 63 classes, plus class 0 for the end of the text. */
 const CLASS_LIMIT = 64
-/** Set in a transition: the pattern matches up to the character that was looked at, that character outside. */
+/** Set in a transition: the pattern matches up to, not including, the current character. */
 export const MATCHES = 1
-/** Set in a fused transition: neither goes on nor matches; the token is to be found again with the plain table. */
+/** Set in a fused transition: neither continues nor matches; find the token again with the plain table. */
 const RESCAN = 2
-/** Set in a fused transition: a token begins at the character before this one. */
+/** Set in a fused transition: a token starts at the previous character. */
 const MATCHED_BEFORE = 4
-/** States are counted in multiples of CLASS_LIMIT in 16 bits. */
+/** States are multiples of CLASS_LIMIT in 16 bits. */
 const STATE_LIMIT = 1000
-/** Of the program that states are made of; patterns in use have some hundred. Nested repeats multiply. */
+/** Limit of the program; patterns in use have a few hundred instructions. Nested repeats multiply. */
 const INSTRUCTION_LIMIT = 4000
 export const START_STATE = CLASS_LIMIT
 
@@ -27,7 +27,7 @@ export interface Dfa {
   readonly classes: Uint8Array
   /** table[state + class] = next state (a multiple of 64, 0: dead) | MATCHES. */
   readonly table: Uint16Array
-  /** The same with "emit and start again" folded in: MATCHES there means that a token begins at this character. */
+  /** The same with "emit and restart" folded in: MATCHES there means that a token starts at this character. */
   readonly fused: Uint16Array
 }
 
@@ -37,7 +37,7 @@ type Instruction =
   | { readonly op: 'split'; next: number[] }
   | { readonly op: 'match' }
 
-/** @throws UNSUPPORTED when the pattern is outside the subset, can match nothing, or needs too large a table */
+/** @throws UNSUPPORTED if the pattern is outside the subset, matches the empty string, or needs too large a table */
 export function compilePattern(source: string): Dfa {
   const program = assemble(parseRegex(source))
   const { classes, members } = classify(program)
@@ -48,12 +48,12 @@ export function compilePattern(source: string): Dfa {
   for (const [state, row] of rows.entries()) table.set(row, state * CLASS_LIMIT)
   for (let c = 0; c < CLASS_LIMIT; c++) {
     if ((table[START_STATE + c]! & MATCHES) !== 0)
-      throw new PenstockError('UNSUPPORTED', `the pattern ${source} matches nothing at all`)
+      throw new PenstockError('UNSUPPORTED', `the pattern ${source} matches the empty string`)
   }
   return { source, classes, table, fused: fuse(table) }
 }
 
-/** A program in which instruction 0 matches and the last one starts. */
+/** A program whose instruction 0 is the match and whose last one is the start. */
 function assemble(root: RegexNode): readonly Instruction[] {
   const program: Instruction[] = [{ op: 'match' }]
   const add = (instruction: Instruction): number => {
@@ -94,7 +94,7 @@ function assemble(root: RegexNode): readonly Instruction[] {
   return program
 }
 
-/** A possessive repeat equals a greedy one where giving a character back could never help what follows. */
+/** A possessive repeat equals a greedy one if backtracking into it could never help the rest of the pattern. */
 function refusePossessive(item: RegexNode, program: readonly Instruction[], next: number): void {
   if (item.kind === 'set' && firstSets(program, next).every(set => !intersects(set, item.set))) return
   throw new PenstockError('UNSUPPORTED', 'the pattern has a possessive repeat whose characters may also follow it')
@@ -110,7 +110,7 @@ function firstSets(program: readonly Instruction[], entry: number, seen = new Se
   return instruction.next.flatMap(next => firstSets(program, next, seen))
 }
 
-/** Classes of code points that no set of the program tells apart, and for each class the sets it lies in. */
+/** Equivalence classes of code points over all sets of the program, and the sets that contain each class. */
 function classify(program: readonly Instruction[]): { classes: Uint8Array; members: readonly Set<CodePointSet>[] } {
   const sets = [...new Set(program.flatMap(instruction => ('set' in instruction ? [instruction.set] : [])))]
   const edges = [...new Set([0, ...sets.flat(), CODE_POINT_LIMIT])].sort((a, b) => a - b)
@@ -156,7 +156,7 @@ function determinize(program: readonly Instruction[], members: readonly Set<Code
   return rows
 }
 
-/** Runs the threads of a state on the next character, given as the sets it lies in (the text's end: none). */
+/** Runs the threads of a state on the next character, given as the sets that contain it (none at the end of the text). */
 function step(program: readonly Instruction[], threads: readonly number[], within: ReadonlySet<CodePointSet>) {
   const next: number[] = []
   const seen = new Set<number>()
@@ -175,16 +175,16 @@ function step(program: readonly Instruction[], threads: readonly number[], withi
   return { threads: next, matched }
 }
 
-/** Where a scan with the fused table stands: a state of the plain table and, when it could matter, how it was entered. */
+/** State of a scan with the fused table: a state of the plain table and, if it matters, how it was entered. */
 interface FusedState {
   readonly state: number
-  /** Class of the character before, if a match ended in front of it; -1 otherwise. */
+  /** Class of the previous character if a match ended before it; -1 otherwise. */
   readonly matchedBefore: number
 }
 
 /**
- * Folds "emit and start again" into the transitions. `  word` is the case that made the second kind of state worth it:
- * that the spaces but the last are a token is known only at the `w`, one character too late.
+ * Folds "emit and restart" into the transitions. `  word` requires the second kind of state: only at the `w`, one character
+ * late, is it known that all spaces but the last are a token.
  */
 function fuse(table: Uint16Array): Uint16Array {
   const states: FusedState[] = [
@@ -210,7 +210,7 @@ function fuse(table: Uint16Array): Uint16Array {
   return Uint16Array.from(rows.flat())
 }
 
-/** Whether a scan in this state can come to an end that is not the end of a match. */
+/** Whether a scan in this state can fail without ending a match. */
 function mayFail(table: Uint16Array, state: number): boolean {
   return table.subarray(state, state + CLASS_LIMIT).includes(0)
 }

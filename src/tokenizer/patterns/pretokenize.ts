@@ -1,6 +1,6 @@
 /**
- * Pre-tokenizers: where a text may be cut before merging. They work on valid UTF-8 and emit half-open byte ranges in
- * order; together the ranges cover the text, unless a rule says that its separator is removed.
+ * Pre-tokenizers: split a text before merging. They work on valid UTF-8 and emit half-open byte ranges in order; together
+ * the ranges cover the text, except separators that a rule removes.
  */
 import { compilePattern, type Dfa, MATCHES, START_STATE } from './dfa.js'
 import { categoryTable, pairs, whiteSpace } from './unicode.js'
@@ -8,7 +8,7 @@ import { categoryTable, pairs, whiteSpace } from './unicode.js'
 type Emit = (start: number, end: number) => void
 export type Splitter = (bytes: Uint8Array, start: number, end: number, emit: Emit) => void
 
-/** What happens to a match of a split rule, as tokenizer files name it. */
+/** Treatment of the matches of a split rule, as named in tokenizer files. */
 export type SplitBehavior = 'Isolated' | 'Removed' | 'MergedWithPrevious' | 'MergedWithNext' | 'Contiguous'
 
 /** One rule; `gpt2` is the pattern of ByteLevel with use_regex. */
@@ -18,13 +18,13 @@ export type SplitRule =
 
 export const GPT2_PATTERN = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
-/** @throws UNSUPPORTED for a pattern that the automaton cannot follow exactly */
+/** @throws UNSUPPORTED for a pattern that the automaton cannot match exactly */
 export function patternRule(pattern: string, behavior: SplitBehavior = 'Isolated', invert = false): SplitRule {
   if (pattern === GPT2_PATTERN && behavior === 'Isolated' && !invert) return { kind: 'gpt2' }
   return { kind: 'pattern', dfa: compilePattern(pattern), behavior, invert }
 }
 
-/** Applies the rules one after the other, each to the pieces that the one before left. No rule: one piece. */
+/** Applies the rules one after the other, each to the pieces of the previous one. Without rules: one piece. */
 export function splitterFor(rules: readonly SplitRule[]): Splitter {
   const [first, ...rest] = rules.map(rule => (rule.kind === 'gpt2' ? splitGpt2 : patternSplitter(rule)))
   if (first === undefined) return emitWhole
@@ -52,7 +52,7 @@ export function codePointAt(bytes: Uint8Array, at: number): number {
   )
 }
 
-/** Bytes of the UTF-8 sequence that starts with `lead`. */
+/** Length of the UTF-8 sequence that starts with `lead`. */
 export function sequenceLength(lead: number): number {
   return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
 }
@@ -74,7 +74,7 @@ export function gpt2Classes(): Uint8Array {
 
 const APOSTROPHE = 0x27
 
-/** GPT-2's pattern by hand: three times as fast as the automaton for the same cuts. */
+/** GPT-2's pattern by hand: three times as fast as the automaton for the same splits. */
 function splitGpt2(bytes: Uint8Array, start: number, end: number, emit: Emit): void {
   const classes = gpt2Classes()
   const classAt = (at: number): number => classes[codePointAt(bytes, at)]!
@@ -100,7 +100,7 @@ function splitGpt2(bytes: Uint8Array, start: number, end: number, emit: Emit): v
   }
 }
 
-/** `\s+(?!\S)|\s+`: a run of spaces leaves its last one to the word that follows, if there is more than one. */
+/** `\s+(?!\S)|\s+`: a run of several spaces leaves its last one to the next word. */
 function endOfSpaces(bytes: Uint8Array, from: number, end: number, classes: Uint8Array): number {
   let at = from
   let last = from
@@ -111,7 +111,7 @@ function endOfSpaces(bytes: Uint8Array, from: number, end: number, classes: Uint
   return at < end && last > from ? last : at
 }
 
-/** Bytes of 's 't 'm 'd 're 've 'll at `at`, or 0. */
+/** Length of 's 't 'm 'd 're 've 'll at `at`, or 0. */
 function contractionLength(bytes: Uint8Array, at: number, end: number): number {
   const next = at + 1 < end ? bytes[at + 1] : 0
   if (next === 0x73 || next === 0x74 || next === 0x6d || next === 0x64) return 2
@@ -158,7 +158,7 @@ function patternSplitter(rule: SplitRule & { kind: 'pattern' }): Splitter {
   }
 }
 
-/** Receives alternating pieces, told whether each is a separator, and emits them as the behavior wants. */
+/** Receives alternating pieces and separators, and emits them according to the behavior. */
 interface Placement {
   piece(start: number, end: number, isSeparator: boolean): void
   finish(): void
@@ -179,7 +179,7 @@ const BEHAVIORS: Record<SplitBehavior, (emit: Emit) => Placement> = {
   MergedWithNext: emit => joining(emit, (previous, current) => previous && !current),
 }
 
-/** Holds one piece back and joins the next to it when `joins(heldIsSeparator, nextIsSeparator)`. */
+/** Delays each piece and joins the next to it if `joins(heldIsSeparator, nextIsSeparator)`. */
 function joining(emit: Emit, joins: (held: boolean, next: boolean) => boolean): Placement {
   let heldStart = -1
   let heldEnd = -1

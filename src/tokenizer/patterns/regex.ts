@@ -1,7 +1,7 @@
 /**
- * The subset of regular expressions that tokenizer files use for pre-tokenization, parsed into a tree over code-point
- * sets. What a finite automaton cannot do exactly (back-references, look-behind, lazy repeats, anchors) is refused, so
- * that the caller can fall back instead of being slightly wrong.
+ * Parses the subset of regular expressions that tokenizer files use for pre-tokenization into a tree over code-point sets.
+ * Constructs that a finite automaton cannot match exactly (back-references, look-behind, lazy repeats, anchors) are
+ * rejected, so that no pattern is followed approximately.
  */
 import { PenstockError } from '../../errors.js'
 import { type CodePointSet, complement, contains, intersects, unicodeClass, union } from './unicode.js'
@@ -17,11 +17,11 @@ export type RegexNode =
       readonly max: number
       readonly possessive: boolean
     }
-  /** One character of look-ahead, consumed by nobody; the text's end is in no set. */
+  /** One character of look-ahead, not consumed; the end of the text is in no set. */
   | { readonly kind: 'ahead'; readonly set: CodePointSet; readonly negative: boolean }
 
 const ESCAPED_CONTROLS: Record<string, number> = { n: 10, r: 13, t: 9, f: 12, v: 11, a: 7, e: 27 }
-/** Letter pairs that some single character folds to (such as U+FB01): case-insensitive text with one is refused. */
+/** Letter pairs that a single character folds to (such as U+FB01): rejected in case-insensitive text. */
 const FOLDING_PAIRS = /ss|st|ff|fi|fl|i\u0307|[fhjntwy][\u0300-\u036f]|\u02bcn/i
 
 /** @throws UNSUPPORTED for syntax outside the subset */
@@ -181,7 +181,7 @@ class RegexParser {
     return char === char.toLowerCase() ? set : complement(set)
   }
 
-  /** Adds the other case of ASCII letters; the two that fold to them from outside are U+017F (s) and U+212A (k). */
+  /** Adds the other case of ASCII letters; U+017F (s) and U+212A (k) fold to ASCII too. */
   private fold(set: CodePointSet): CodePointSet {
     if (!this.ignoreCase) return set
     if (intersects(set, complement([0, 128])) && intersects(set, unicodeClass('L')!))

@@ -1,6 +1,6 @@
 /**
- * Sets of code points and the classes of Unicode 16 as such sets. The engine's own \p{...} is not used: it follows the
- * engine's Unicode version, and one reclassified character would change token ids.
+ * Sets of code points, and the classes of Unicode 16 as such sets. The \p{...} of the JavaScript engine is not used: it
+ * follows the engine's Unicode version, and one reclassified character would change token ids.
  */
 import {
   ALPHABETIC_RUNS,
@@ -61,9 +61,9 @@ export function pairs(set: CodePointSet): [number, number][] {
 let classes: Map<string, CodePointSet> | undefined
 
 /**
- * The set of a property as it is named in a pattern: a general category (`Lu`, `L`, `Letter` is not known), `Han`,
- * `White_Space`, `Alphabetic`, or `RustWord` (what \w means to Rust's `regex`; Oniguruma, which runs the patterns of
- * tokenizer files, has another idea of it). `undefined` for a name that is not known.
+ * The set of a property by its name in a pattern: a general category (`Lu`, `L`; not `Letter`), `Han`, `White_Space`,
+ * `Alphabetic`, or `RustWord` (\w of Rust's `regex`; Oniguruma, which runs the patterns of tokenizer files, defines it
+ * differently). `undefined` for an unknown name.
  */
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
@@ -74,7 +74,7 @@ export function unicodeClass(name: string): CodePointSet | undefined {
   return joined
 }
 
-/** A class made of others: few patterns need one, and joining all of them takes 10 ms. */
+/** A class composed of others, built on first use: building all of them takes 10 ms. */
 function joinedClass(name: string, known: ReadonlyMap<string, CodePointSet>): CodePointSet | undefined {
   if (name === 'RustWord') {
     const joiners = [0x200c, 0x200e]
@@ -84,12 +84,12 @@ function joinedClass(name: string, known: ReadonlyMap<string, CodePointSet>): Co
   return parts.length === 0 ? undefined : union(...parts.map(part => known.get(part)!))
 }
 
-/** Code points that Unicode 9 had not assigned. */
+/** Code points unassigned in Unicode 9. */
 export function unassignedInUnicode9(): CodePointSet {
   return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
 }
 
-/** For each code point, what is given to its category (`Lu`) or to the first letter of that (`L`); else 0. */
+/** For each code point, the value of its category (`Lu`) or of the category's first letter (`L`); else 0. */
 export function categoryTable(marks: Readonly<Record<string, number>>): Uint8Array {
   const table = new Uint8Array(CODE_POINT_LIMIT)
   const values = CATEGORY_NAMES.split(' ').map(name => marks[name] ?? marks[name[0]!] ?? 0)
@@ -120,7 +120,7 @@ function readRuns(runs: string, count: number): number[][] {
   return sets
 }
 
-/** Without strings for the parts: this runs in every worker that starts. */
+/** Avoids substrings: this runs at the start of every worker. */
 function eachRun(runs: string, use: (index: number, start: number, end: number) => void): void {
   let start = 0
   for (let at = 0; at < runs.length; ) {

@@ -1,6 +1,6 @@
 /**
- * Finds added tokens (`<|endoftext|>` and the like) in text: they become their ids and are never merged with anything.
- * Leftmost match first, the longest of those; the flags extend or refuse a match as the Rust library does.
+ * Finds added tokens (`<|endoftext|>` and others) in text: they become their ids and are never merged with other text.
+ * Leftmost match first, the longest among those; flags extend or reject a match as in the Rust library.
  */
 import { codePointAt, sequenceLength } from '../patterns/pretokenize.js'
 import { contains, unicodeClass } from '../patterns/unicode.js'
@@ -9,17 +9,17 @@ export interface AddedToken {
   readonly id: number
   readonly content: string
   readonly special: boolean
-  /** Only where no letter, mark, digit or connector touches it. */
+  /** Matches only if no letter, mark, digit or connector is adjacent. */
   readonly singleWord: boolean
-  /** Takes the white space before it along. */
+  /** Includes the white space before it. */
   readonly leftStrip: boolean
-  /** Takes the white space after it along. */
+  /** Includes the white space after it. */
   readonly rightStrip: boolean
-  /** Looked for after normalization rather than before. */
+  /** Searched for after normalization instead of before. */
   readonly normalized: boolean
 }
 
-/** The half-open range of an added token, or of text between them (`token` undefined). */
+/** Half-open range of an added token, or of text between them (`token` undefined). */
 export interface Piece {
   readonly start: number
   readonly end: number
@@ -27,7 +27,7 @@ export interface Piece {
 }
 
 export class AddedTokenFinder {
-  /** Candidates by their first byte, the longest first. */
+  /** Candidates by first byte, longest first. */
   private readonly byFirstByte: (Candidate[] | undefined)[] = []
   readonly isEmpty: boolean
 
@@ -46,7 +46,7 @@ export class AddedTokenFinder {
     }
   }
 
-  /** Position of the first occurrence in bytes[start, end), flags ignored, or -1: the cheap test before `split`. */
+  /** Position of the first occurrence in bytes[start, end), ignoring flags, or -1: the cheap test before `split`. */
   firstIn(bytes: Uint8Array, start: number, end: number): number {
     if (this.isEmpty) return -1
     for (let at = start; at < end; at++) {
@@ -55,7 +55,7 @@ export class AddedTokenFinder {
     return -1
   }
 
-  /** The pieces of bytes[start, end) in order, without empty ones. */
+  /** The non-empty pieces of bytes[start, end) in order. */
   split(bytes: Uint8Array, start: number, end: number): Piece[] {
     const pieces: Piece[] = []
     let done = start

@@ -1,12 +1,12 @@
 /**
- * From tokens back to text: the decoders of tokenizer files, each a function from the pieces of text to new pieces.
+ * Converts tokens back to text: the decoders of tokenizer files, each a function from pieces of text to new pieces.
  */
 import { bytesOfToken } from '../engine/byte-level.js'
 
 export type DecoderStep = (pieces: readonly string[]) => readonly string[]
 
 const encoder = new TextEncoder()
-/** Bytes that are no UTF-8 become U+FFFD, as in the Rust library. */
+/** Invalid UTF-8 becomes U+FFFD, as in the Rust library. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 export function byteLevelDecoder(): DecoderStep {
@@ -21,7 +21,7 @@ export function fuseDecoder(): DecoderStep {
   return pieces => [pieces.join('')]
 }
 
-/** Takes up to `left` and `right` copies of `content`, one character, off the ends of each piece. */
+/** Removes up to `left` and `right` copies of `content`, one character, from the ends of each piece. */
 export function stripDecoder(content: string, left: number, right: number): DecoderStep {
   return pieces =>
     pieces.map(piece => {
@@ -34,7 +34,7 @@ export function stripDecoder(content: string, left: number, right: number): Deco
     })
 }
 
-/** Runs of `<0xNN>` become their text, or one U+FFFD a byte when they are no UTF-8. */
+/** Runs of `<0xNN>` become their text, or one U+FFFD per byte if they are not UTF-8. */
 export function byteFallbackDecoder(): DecoderStep {
   return pieces => {
     const result: string[] = []
@@ -65,7 +65,7 @@ function decodeRun(bytes: readonly number[]): string {
   }
 }
 
-/** The replacement character becomes a space, except the one that was put before the first word. */
+/** The replacement character becomes a space, except the one added before the first word. */
 export function metaspaceDecoder(replacement: string, dropsFirst: boolean): DecoderStep {
   return pieces =>
     pieces.map((piece, index) => {

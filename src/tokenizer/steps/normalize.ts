@@ -1,14 +1,14 @@
 /**
- * Normalizers: what a tokenizer file wants done to the text before it is cut. Each is a function on strings; most texts
- * are known from their bytes alone to stay as they are and never become strings.
+ * Normalizers of tokenizer files, as functions on strings. The bytes of most texts show that normalization would not change
+ * them, and these are never decoded.
  */
 import { CODE_POINT_LIMIT, type CodePointSet, pairs, unassignedInUnicode9, unicodeClass } from '../patterns/unicode.js'
 
 export type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
 
-/** Bound of what a step makes of a text of n characters, for added tokens that pass through many steps. */
+/** Bound of the output of a step for n characters, to limit the growth of added tokens through many steps. */
 export interface Growth {
-  /** Characters that (n + 1) may become, for each of them. */
+  /** Output characters per input character, for n + 1 of them. */
   readonly perCharacter: number
   /** Characters added once. */
   readonly once: number
@@ -53,7 +53,7 @@ export function normalizeText(text: string, steps: readonly NormalizerStep[]): s
   }, text)
 }
 
-/** The normalized form of bytes[start, end), or `undefined` when it is those bytes. */
+/** The normalized form of bytes[start, end), or `undefined` if it is unchanged. */
 export function normalizeBytes(
   bytes: Uint8Array,
   start: number,
@@ -64,19 +64,19 @@ export function normalizeBytes(
   return encoder.encode(normalizeText(decoder.decode(bytes.subarray(start, end)), steps))
 }
 
-/** Texts whose bytes are below this are normalized: characters below U+0300 are their own NFC, only ASCII is every form. */
+/** Texts with bytes from this value on are normalized: characters below U+0300 are in NFC, only ASCII is in every form. */
 export function firstByteToNormalize(steps: readonly NormalizerStep[]): number {
   return steps.every(step => step.kind === 'form' && step.form === 'NFC') ? 0xcc : 0x80
 }
 
-/** No Unicode form changes an assigned character beyond, other than marks. */
+/** No Unicode form changes assigned characters above, except marks. */
 const LAST_CHANGED = 0x30000
-/** Vowels and final consonants that may join the Korean syllable before them. */
+/** Vowels and final consonants that may compose with the preceding Korean syllable. */
 const JOINING_JAMO: CodePointSet = [0x1161, 0x1176, 0x11a8, 0x11c3]
 
 /**
- * One bit per code point: a text without these is its own normalized form. They are those that a form changes, and all
- * that could join or change places with the character before (UAX 15, "Detecting Normalization Forms"), and some more.
+ * One bit per code point: a text without these is in normalized form. The set holds the characters that a form changes, and
+ * all that could compose or reorder with the previous one (UAX 15, "Detecting Normalization Forms"), and a few more.
  */
 export function changingCodePoints(steps: readonly NormalizerStep[]): Uint8Array {
   const bits = new Uint8Array(CODE_POINT_LIMIT / 8)
@@ -105,7 +105,7 @@ function isPlain(bytes: Uint8Array, start: number, end: number, steps: readonly 
 
 let unassigned: RegExp | undefined
 
-/** The Rust library's normalizer follows Unicode 9: newer characters are left as they are, whatever the engine knows. */
+/** The Rust library's normalizer follows Unicode 9: newer characters are unchanged, whatever the JavaScript engine knows. */
 function toForm(text: string, form: UnicodeForm): string {
   unassigned ??= expressionOf(unassignedInUnicode9())
   if (!unassigned.test(text)) return text.normalize(form)

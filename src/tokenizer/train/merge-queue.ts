@@ -1,7 +1,7 @@
 /**
- * Candidates for the next merge: the most frequent pair first, among equals the smallest pair of ids, as the Rust
- * library orders them. Each carries the positions where the pair was when it was pushed. Counts are those of that
- * moment too: who takes the top compares it with the current count, and lowers it instead where it has fallen.
+ * Candidates for the next merge: the most frequent pair first, among equals the smallest pair of ids, in the order of the
+ * Rust library. Each entry carries the positions and the count of the pair at the time it was pushed; the caller compares
+ * the count of the top with the current one, and lowers it if it has decreased.
  */
 import type { PairKey } from './pair-counts.js'
 
@@ -17,7 +17,7 @@ export class MergeQueue {
   private size = 0
   private positions = new Int32Array(1 << 16)
   private positionCount = 0
-  /** Positions that belong to entries in the queue; the others are garbage. */
+  /** Positions that belong to queued entries; the others are garbage. */
   private livePositions = 0
 
   get isEmpty(): boolean {
@@ -32,7 +32,7 @@ export class MergeQueue {
     return this.counts[0]!
   }
 
-  /** Queues a pair; its positions are copied. */
+  /** Queues a pair and copies its positions. */
   push(key: PairKey, count: number, positions: Int32Array): void {
     if (this.size === this.counts.length) this.growEntries()
     const start = this.reserve(positions.length)
@@ -40,12 +40,12 @@ export class MergeQueue {
     this.siftUp(this.size++, count, key, start, start + positions.length)
   }
 
-  /** Gives the top its current count and puts it where it belongs. */
+  /** Updates the count of the top and restores the heap order. */
   updateTop(count: number): void {
     this.siftDown(count, this.keys[0]!, this.starts[0]!, this.ends[0]!)
   }
 
-  /** Removes the top and returns its positions: a view, good until the next push. */
+  /** Removes the top and returns its positions: a view, valid until the next push. */
   takeTop(): Int32Array {
     const positions = this.positions.subarray(this.starts[0], this.ends[0])
     this.livePositions -= positions.length
@@ -93,7 +93,7 @@ export class MergeQueue {
     this.ends[index] = end
   }
 
-  /** Room for `length` positions; returns where it starts. */
+  /** Allocates room for `length` positions; returns its start. */
   private reserve(length: number): number {
     if (this.positionCount + length > this.positions.length) this.rebuildPositions(length)
     const start = this.positionCount
@@ -102,7 +102,7 @@ export class MergeQueue {
     return start
   }
 
-  /** Copies what the entries still own together, into more room only if half is not garbage. */
+  /** Compacts the positions in use; doubles the capacity only if less than half was garbage. */
   private rebuildPositions(length: number): void {
     const needed = this.livePositions + length
     const old = this.positions

@@ -1,7 +1,7 @@
 /**
- * What one merge changes on one side: for each token that stood beside the merged pair, how much its pair with the old
- * token loses, how much its pair with the new token gains, and where. Collected first, because the same neighbour comes
- * again and again and the tables of all pairs are far larger than the cache.
+ * Effect of one merge on one side: for each neighbour token of the merged pair, the count that its pair with the old token
+ * loses, the count that its pair with the new token gains, and the positions. Collected first, because the same neighbours
+ * repeat and the tables of all pairs are far larger than the cache.
  */
 export class Neighbours {
   /** Entry of each token id in this merge, + 1; 0 for none. */
@@ -12,7 +12,7 @@ export class Neighbours {
   private placeCounts = new Int32Array(256)
   private size = 0
 
-  /** The places gained, in the order met, and the entry of each. */
+  /** Positions gained, in input order, and the entry of each. */
   private places = new Int32Array(1024)
   private entries = new Int32Array(1024)
   private placeCount = 0
@@ -21,12 +21,12 @@ export class Neighbours {
     this.entryOfId = new Int32Array(vocabSize)
   }
 
-  /** The neighbour's pair with the old token is gone from `count` words. */
+  /** The neighbour's pair with the old token is removed from `count` words. */
   lose(id: number, count: number): void {
     this.losses[this.entryOf(id)]! += count
   }
 
-  /** The neighbour's pair with the new token stands at `place`, in `count` words. */
+  /** The neighbour's pair with the new token occurs at `place`, in `count` words. */
   gain(id: number, count: number, place: number): void {
     const entry = this.entryOf(id)
     this.gains[entry]! += count
@@ -44,7 +44,7 @@ export class Neighbours {
     for (let entry = 0; entry < this.size; entry++) visit(this.ids[entry]!, this.losses[entry]!, this.gains[entry]!)
   }
 
-  /** Visits each neighbour that gained, with its places in the order met, then forgets everything. */
+  /** Visits each neighbour that gained, with its positions in input order, then clears everything. */
   drain(visit: (id: number, places: Int32Array) => void): void {
     const grouped = new Int32Array(this.placeCount)
     const ends = new Int32Array(this.size)

@@ -1,9 +1,9 @@
 /**
- * How often each pair of neighbouring tokens occurs, weighted by the words' counts. A hash table with open addressing:
- * one number for the key and one for the count.
+ * Count of each pair of neighbouring tokens, weighted by word counts. A hash table with open addressing: one number for the
+ * key and one for the count.
  */
 
-/** Ids are below this; a pair is the number left * ID_LIMIT + right, exact, and sorted as the pair is. */
+/** Limit of ids; a pair is the exact number left * ID_LIMIT + right, which sorts like the pair. */
 const ID_LIMIT = 2 ** 26
 
 export type PairKey = number
@@ -44,7 +44,7 @@ export class PairCounts {
     if (this.used > 0.6 * this.keys.length) this.rebuild()
   }
 
-  /** The slot of the pair, or the empty one where it belongs. */
+  /** The slot of the pair, or the empty slot for it. */
   private find(left: number, right: number): number {
     const key = pairKey(left, right)
     const mask = this.keys.length - 1
@@ -53,7 +53,7 @@ export class PairCounts {
     return slot
   }
 
-  /** Drops pairs that no longer occur, which are most after a while, and makes room. */
+  /** Drops pairs that no longer occur, which soon are the majority, and grows if needed. */
   private rebuild(): void {
     const { keys, counts } = this
     let live = 0

@@ -1,5 +1,5 @@
 /**
- * A trained vocabulary as `tokenizer.json`, character for character as the Rust library saves it: byte-level BPE, GPT-2's
+ * A trained vocabulary as `tokenizer.json`, identical to the file that the Rust library saves: byte-level BPE, GPT-2's
  * pre-tokenizer, byte-level decoder, the special tokens as added tokens.
  */
 import type { TrainedBpe } from './train-merges.js'
@@ -45,7 +45,7 @@ function byteLevel(addPrefixSpace: boolean): object {
   return { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: true }
 }
 
-/** Written by hand: an object would move the tokens "0" to "9" and all numbers to the front. */
+/** Written by hand: an object would move the tokens "0" to "9" and all other integers to the front. */
 function vocabText(vocab: readonly string[]): string {
   return `{\n${vocab.map((text, id) => `      ${JSON.stringify(text)}: ${id}`).join(',\n')}\n    }`
 }

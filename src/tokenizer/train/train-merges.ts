@@ -1,10 +1,9 @@
 /**
- * Trains a byte-level BPE vocabulary: joins the most frequent pair of neighbouring tokens, again and again. The result is
- * that of the Rust library's BpeTrainer (`tokenizers`, models/bpe/trainer.rs) with the byte alphabet as initial
- * alphabet, ties included: same ids, same merges. Its 32-bit counts overflow on corpora where a pair occurs 2^31 times;
- * these do not.
+ * Trains a byte-level BPE vocabulary: repeatedly joins the most frequent pair of neighbouring tokens. The result equals that
+ * of the Rust library's BpeTrainer (`tokenizers`, models/bpe/trainer.rs) with the byte alphabet as initial alphabet,
+ * including ties: same ids, same merges. Its 32-bit counts overflow on corpora where a pair occurs 2^31 times; these do not.
  *
- * Only the places of the pair are visited and only the counts of its neighbours change: the cost follows the number of
+ * Only the positions of the pair are visited and only the counts of its neighbours change: the cost is proportional to the
  * joins, not vocabulary times corpus. Measured by bench/train-tokenizer.ts.
  */
 import { PenstockError } from '../../errors.js'
@@ -16,20 +15,20 @@ import { NOTHING, Segments } from './segments.js'
 import type { WordCountsData } from './word-counts.js'
 
 export interface TrainOptions {
-  /** Tokens to end with: special ones, the 256 bytes and the merges. Fewer, if the corpus has no more pairs. */
+  /** Vocabulary size: special tokens, the 256 bytes and the merges. Smaller if the corpus has no more pairs. */
   readonly vocabSize: number
-  /** A pair that occurs less often is not merged. Default 0: whatever occurs. */
+  /** Minimum frequency of a merged pair. Default 0: no minimum. */
   readonly minFrequency?: number
-  /** They take the first ids, in this order. */
+  /** These get the first ids, in this order. */
   readonly specialTokens?: readonly string[]
-  /** A merge must stay below this many bytes, except those of two single bytes. Default: no limit. */
+  /** Merged tokens must be shorter than this many bytes, except pairs of single bytes. Default: no limit. */
   readonly maxTokenLength?: number
 }
 
 export interface TrainedBpe {
-  /** The text of each id, bytes written as the characters of the byte alphabet. */
+  /** Text of each id, bytes written as the characters of the byte alphabet. */
   readonly vocab: readonly string[]
-  /** Pairs of ids, the first to be applied first. */
+  /** Pairs of ids in the order of their application. */
   readonly merges: readonly (readonly [number, number])[]
   readonly specialTokens: readonly string[]
 }
@@ -42,7 +41,7 @@ export interface TrainProgress {
 const MERGES_PER_REPORT = 256
 const MAX_VOCAB_SIZE = 2 ** 26
 
-/** @throws OPTION_INVALID, also for a vocabulary that cannot hold the bytes and the special tokens */
+/** @throws OPTION_INVALID, also if the vocabulary is too small for the bytes and the special tokens */
 export function trainMerges(
   words: WordCountsData,
   options: TrainOptions,
@@ -54,8 +53,8 @@ export function trainMerges(
     Number.isInteger(vocabSize) && vocabSize >= vocabulary.size && vocabSize <= MAX_VOCAB_SIZE,
     `a vocabulary of ${vocabSize} tokens; expected ${vocabulary.size} to ${MAX_VOCAB_SIZE}`,
   )
-  requireOption(minFrequency >= 0, `a least frequency of ${minFrequency}; expected 0 or more`)
-  requireOption(maxTokenLength >= 2, `a longest token of ${maxTokenLength} bytes; expected 2 or more`)
+  requireOption(minFrequency >= 0, `a minimum frequency of ${minFrequency}; expected 0 or more`)
+  requireOption(maxTokenLength >= 2, `a maximum token length of ${maxTokenLength} bytes; expected 2 or more`)
   requireOption(!specialTokens.includes(''), 'an empty special token')
   const trainer = new Trainer(words, vocabulary, vocabSize, maxTokenLength)
   const merges: (readonly [number, number])[] = []
@@ -73,7 +72,7 @@ function requireOption(holds: boolean, found: string): void {
   if (!holds) throw new PenstockError('OPTION_INVALID', found)
 }
 
-/** Special tokens, then the byte alphabet by code point, then what merges make. */
+/** Special tokens, then the byte alphabet by code point, then the merged tokens. */
 class Vocabulary {
   readonly texts: string[] = []
   readonly byteLengths: number[] = []
@@ -90,7 +89,7 @@ class Vocabulary {
     return this.texts.length
   }
 
-  /** The id of the text, a new one if it has none. */
+  /** The id of the text; assigns a new one if it has none. */
   idOf(text: string, byteLength: number): number {
     const known = this.ids.get(text)
     if (known !== undefined) return known
@@ -101,8 +100,8 @@ class Vocabulary {
 }
 
 /**
- * A token is only ever made of one pair, and everywhere in one step: so a pair is queued once, with all its places. (The
- * Rust library keeps words instead of places, and would merge a pair again that came a second time.)
+ * Each token is formed from one pair only, everywhere in one step: so a pair is queued once, with all its positions. (The
+ * Rust library stores words instead of positions, and would merge a pair again if it reappeared.)
  */
 class Trainer {
   private readonly segments: Segments
@@ -122,7 +121,7 @@ class Trainer {
     this.queueBytePairs()
   }
 
-  /** Merges the most frequent pair and returns it; `undefined` when none occurs `minFrequency` times. */
+  /** Merges the most frequent pair and returns it; `undefined` if none occurs `minFrequency` times. */
   mergeNext(minFrequency: number): readonly [number, number] | undefined {
     while (!this.queue.isEmpty) {
       const { topKey, topCount } = this.queue
@@ -140,7 +139,7 @@ class Trainer {
     return undefined
   }
 
-  /** One pass over all words, with each place filed under the token that starts there. */
+  /** One pass over all words that groups the positions by the token that starts there. */
   private queueBytePairs(): void {
     const { segments } = this
     const followers = new Map<number, Neighbours>()
@@ -170,7 +169,7 @@ class Trainer {
     const id = this.vocabulary.idOf(texts[left]! + texts[right]!, bytes)
     byteLengths[id] = bytes
     for (const place of places) {
-      // A merge since has taken one of the two, or the same merge just now: "aaa" has two places and one join.
+      // An earlier merge has consumed one of the two, or this one has: "aaa" has two positions and one join.
       if (this.segments.tokenAt(place) === left && this.segments.tokenAt(place + leftBytes) === right) {
         this.join(place, leftBytes, bytes, id)
       }

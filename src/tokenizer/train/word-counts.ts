@@ -1,25 +1,25 @@
 /**
- * How often each word occurs: all that training needs of a corpus. A word is what the pre-tokenizer emits, as bytes.
- * Counts made apart, in workers or runs, add up to the same counts in any order.
+ * Count of each word: the only statistics of a corpus that training needs. A word is a pre-tokenizer output, as bytes.
+ * Partial counts of workers or runs add up to the same total in any order.
  */
 import { PenstockError } from '../../errors.js'
 import type { Splitter } from '../patterns/pretokenize.js'
 
-/** Counts as plain arrays, to be stored, or sent between threads. Word i is bytes[ends[i - 1] ?? 0, ends[i]). */
+/** Counts as plain arrays, for storage and messages between threads. Word i is bytes[ends[i - 1] ?? 0, ends[i]). */
 export interface WordCountsData {
   readonly bytes: Uint8Array
   readonly ends: Float64Array
   readonly counts: Float64Array
 }
 
-/** Places in the arena, and in the trainer's array of tokens, are 32-bit numbers. */
+/** Positions in the arena, and in the trainer's array of tokens, are 32-bit numbers. */
 const MAX_ARENA_BYTES = 2 ** 31 - 1
 const FIRST_SLOTS = 1 << 12
-/** Four numbers a slot, one look into memory: word index + 1 (0 for an empty slot), hash, start in the arena, length. */
+/** Four numbers per slot, one memory access: word index + 1 (0 if empty), hash, start in the arena, length. */
 const STRIDE_BITS = 2
 const STRIDE = 1 << STRIDE_BITS
 
-/** A hash table with open addressing over one arena of bytes: no object a word, so that millions fit. */
+/** A hash table with open addressing over one arena of bytes: no object per word, so that it can hold millions. */
 export class WordCounts {
   private slots = new Int32Array(STRIDE * FIRST_SLOTS)
   private bytes = new Uint8Array(1 << 15)
@@ -28,18 +28,18 @@ export class WordCounts {
   private counts = new Float64Array(FIRST_SLOTS / 2)
   private size = 0
 
-  /** Number of different words. */
+  /** Number of distinct words. */
   get wordCount(): number {
     return this.size
   }
 
-  /** Counts the word bytes[start, end) `count` times more. */
+  /** Adds `count` to the word bytes[start, end). */
   add(bytes: Uint8Array, start: number, end: number, count = 1): void {
     const { slots } = this
     const length = end - start
     let hash = length
     for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
-    // The product's low bits depend on the last bytes only: fold the high ones in.
+    // The low bits of the product depend on the last bytes only: mix in the high ones.
     hash ^= hash >>> 15
     const mask = slots.length - 1
     let slot = (hash << STRIDE_BITS) & mask
@@ -53,7 +53,7 @@ export class WordCounts {
     this.insert(slot, hash, bytes, start, end, count)
   }
 
-  /** Adds counts made elsewhere. */
+  /** Adds counts collected elsewhere. */
   merge(data: WordCountsData): void {
     let start = 0
     for (let word = 0; word < data.counts.length; word++) {
@@ -63,7 +63,7 @@ export class WordCounts {
     }
   }
 
-  /** The counts so far, in the order in which the words were first seen. Copies: the caller may transfer them. */
+  /** The counts so far, in order of first occurrence. Copies: the caller may transfer them. */
   data(): WordCountsData {
     return {
       bytes: this.bytes.slice(0, this.byteLength),
@@ -80,9 +80,9 @@ export class WordCounts {
   private insert(slot: number, hash: number, bytes: Uint8Array, start: number, end: number, count: number): void {
     const from = this.byteLength
     const length = from + end - start
-    if (length > MAX_ARENA_BYTES) throw new PenstockError('UNSUPPORTED', 'the different words take more than 2 GiB')
+    if (length > MAX_ARENA_BYTES) throw new PenstockError('UNSUPPORTED', 'the distinct words take more than 2 GiB')
     if (length > this.bytes.length) this.bytes = grown(this.bytes, new Uint8Array(2 * length))
-    // An element loop: words are a few bytes, and subarray would make an object for each.
+    // An element loop: words are a few bytes, and subarray would allocate an object for each.
     for (let i = start, k = from; i < end; i++, k++) this.bytes[k] = bytes[i]!
     this.byteLength = length
     this.ends[this.size] = length
@@ -116,7 +116,7 @@ export class WordCounts {
 
 const HEADER_BYTES = 8
 
-/** Counts as bytes, for a file of this machine: words, bytes of all (u32 each), counts (f64), lengths (u32), bytes. */
+/** Counts as bytes, for a file on this machine: words, total bytes (u32 each), counts (f64), lengths (u32), bytes. */
 export function encodeWordCounts({ bytes, ends, counts }: WordCountsData): Uint8Array {
   const encoded = new Uint8Array(HEADER_BYTES + 12 * counts.length + bytes.length)
   new Uint32Array(encoded.buffer, 0, 2).set([counts.length, bytes.length])
@@ -127,14 +127,14 @@ export function encodeWordCounts({ bytes, ends, counts }: WordCountsData): Uint8
   return encoded
 }
 
-/** Bytes of what begins with these, of which there must be eight. */
+/** Total size of encoded counts, from their first eight bytes. */
 export function encodedWordCountsBytes(encoded: Uint8Array): number {
   const [words, byteLength] = new Uint32Array(new Uint8Array(encoded.subarray(0, HEADER_BYTES)).buffer)
   return HEADER_BYTES + 12 * words! + byteLength!
 }
 
 export function decodeWordCounts(encoded: Uint8Array): WordCountsData {
-  // A copy: the bytes may stand anywhere in their memory, and numbers only at multiples of their size.
+  // A copy: the bytes may have any alignment, but numbers need multiples of their size.
   const { buffer } = new Uint8Array(encoded)
   const [words] = new Uint32Array(buffer, 0, 1)
   let end = 0

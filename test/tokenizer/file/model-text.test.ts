@@ -10,7 +10,7 @@ const TEXT = 'the "quick" \\ brown fox, naïve café, 漢字 😀 jumps over the
 
 const kernel = kernelModule()
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
-/** Read by TypeScript, and by the kernel. */
+/** Readers in TypeScript and in the kernel. */
 function bothWays(text: string | Uint8Array): (object | undefined)[] {
   return [undefined, kernel].map(engine => {
     const model = readModelText(typeof text === 'string' ? bytesOf(text) : text, engine)
@@ -18,7 +18,7 @@ function bothWays(text: string | Uint8Array): (object | undefined)[] {
   })
 }
 
-/** What both ways of reading have to agree on; functions cannot be compared. */
+/** Fields on which both readers must agree; functions cannot be compared. */
 function facts(plan: TokenizerPlan): object {
   const { decoders, vocabulary, ...rest } = plan
   return { ...rest, vocabulary: [...vocabulary].sort(), steps: decoders?.length }
@@ -45,7 +45,7 @@ describe('the text of a tokenizer.json', () => {
   const json = trainedJson(PRE_TOKENIZERS.gpt2!, TEXT)
   const expected = facts(readPlan(json))
 
-  it('gives what the parsed object gives, in every way of writing it', () => {
+  it('gives the result of the parsed object for every notation', () => {
     for (const form of [asPairs(json), asTexts(json)]) {
       const texts = [
         JSON.stringify(form),
@@ -89,7 +89,7 @@ describe('the text of a tokenizer.json', () => {
     expect(facts(readPlan(mergesFirst))).toEqual(expected)
   })
 
-  it('is refused for the same reasons', () => {
+  it('is rejected for the same reasons', () => {
     const text = JSON.stringify(json)
     const broken = [
       text.slice(0, -1),
@@ -112,7 +112,7 @@ describe('the text of a tokenizer.json', () => {
     )
   })
 
-  it('is read alike by the kernel whatever bytes its tokens have', () => {
+  it('is read identically by the kernel for tokens of any bytes', () => {
     const token = fc.uint8Array({ minLength: 0, maxLength: 6 })
     const plain = fc.string({
       unit: fc.constantFrom('a', 'é', '漢', '😀', '\\n', '\\u00e9', '\\ud83d', '\\x', ' '),

@@ -1,6 +1,6 @@
 /**
- * The masks that cut ASCII text see 64 bytes at a time: texts of few kinds of characters, so that every run, contraction
- * and line end falls on their edges too, with now and then a character that hands over to the automaton.
+ * The masks that split ASCII text work on 64 bytes at a time. These texts have few kinds of characters, so that every run,
+ * contraction and line end also falls on the edges, and some characters that switch to the automaton.
  */
 import { describe, expect, it } from 'vitest'
 import { plainFlags } from '#src/tokenizer/patterns/ascii-pattern'
@@ -40,7 +40,7 @@ function plainTexts(seed: number, count: number): string[] {
   })
 }
 
-describe('patterns that masks cut', () => {
+describe('patterns split by masks', () => {
   for (const [name, ranks, pattern] of [
     ['llama3', 'cl100k_base', PATTERNS.cl100k],
     ['qwen2', 'cl100k_base', PATTERNS.qwen2],
@@ -53,7 +53,7 @@ describe('patterns that masks cut', () => {
     })
   }
 
-  it('are known by their spelling; a change of one character leaves all to the automaton', () => {
+  it('are recognized by exact spelling only', () => {
     expect(plainFlags(PATTERNS.cl100k.replace('{1,3}', '{1,4}'))).toBe(0)
     expect(plainFlags(PATTERNS.deepseek)).toBe(0)
   })

@@ -28,12 +28,12 @@ const EVERYTHING = Array.from({ length: 0x110000 }, (_, codePoint) =>
   codePoint >= 0xd800 && codePoint < 0xe000 ? '' : String.fromCodePoint(codePoint),
 ).join('')
 
-describe('classes of characters', () => {
+describe('character classes', () => {
   const classes = ['L', 'Lu', 'Ll', 'Lt', 'Lm', 'Lo', 'M', 'N', 'Nd', 'P', 'S', 'Han', 'Cn', 'Z'].map(
     name => `\\p{${name}}`,
   )
   for (const name of [...classes, '\\s', '\\S', '\\d', '(?i:k)', '(?i:s)', '.']) {
-    it(`${name} holds the code points that it holds for the Rust library`, () => {
+    it(`${name} has the code points of the Rust library`, () => {
       const ours = pieces(`${name}+`, EVERYTHING)
       const rust = rustPieces(`${name}+`, EVERYTHING)
       const firstDifferent = ours.findIndex((piece, i) => piece !== rust[i])
@@ -44,7 +44,7 @@ describe('classes of characters', () => {
   }
 })
 
-it('knows the words of the Whitespace pre-tokenizer', () => {
+it('has the word characters of the Whitespace pre-tokenizer', () => {
   const rust = RustTokenizer.fromString(JSON.stringify(emptyJson({ type: 'Whitespace' })))
   const ours = pieces('\\p{RustWord}+|[^\\p{RustWord}\\s]+', EVERYTHING).filter(
     piece => !/^\p{White_Space}+$/u.test(piece),
@@ -56,7 +56,7 @@ it('knows the words of the Whitespace pre-tokenizer', () => {
   expect(ours.findIndex((piece, i) => piece !== theirs[i])).toBe(-1)
 })
 
-it('refuses what an automaton cannot follow exactly', () => {
+it('rejects patterns that an automaton cannot match exactly', () => {
   const refused = [
     '\\w',
     'a*?',
@@ -78,7 +78,7 @@ it('refuses what an automaton cannot follow exactly', () => {
   }
 })
 
-it('follows the patterns of well-known models, in the spelling with possessive repeats too', () => {
+it('matches the patterns of well-known models, with possessive repeats too', () => {
   const text = "I've  seen 12345 Cats\r\n\n  and dogs' tails…  "
   const possessive = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s*[\r\n]+|\s+(?!\S)|\s+`
   for (const pattern of [...Object.values(PATTERNS), possessive]) {

@@ -1,13 +1,13 @@
-/** The Rust library's trainer, as npm `tokenizers` offers it: default settings only, each line of a file one sequence. */
+/** The Rust library's trainer as in npm `tokenizers`: default settings only, each line of a file one sequence. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BPE, byteLevelPreTokenizer, Tokenizer } from 'tokenizers'
 
-/** What the library's settings are when none are given. */
+/** Default settings of the library. */
 export const RUST_VOCAB_SIZE = 30_000
 
-/** The merges that it learns, as pairs of texts, and the number of different bytes that it saw. */
+/** The merges learned by the library, as pairs of texts, and the number of distinct bytes that it saw. */
 export function trainWithRust(text: string): { merges: string[][]; alphabetSize: number } {
   const folder = mkdtempSync(join(tmpdir(), 'penstock-train-'))
   try {

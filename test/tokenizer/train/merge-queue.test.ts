@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { MergeQueue } from '#src/tokenizer/train/merge-queue'
 import { leftOf, PairCounts, pairKey, rightOf } from '#src/tokenizer/train/pair-counts'
 
-test('the queue gives the most frequent first, among equals the smallest pair, with its places', () => {
+test('the queue returns the most frequent pair, the smallest among equals, with its positions', () => {
   const entries = fc.array(fc.tuple(fc.nat(5), fc.nat(9), fc.nat(9)), { maxLength: 200 })
   fc.assert(
     fc.property(entries, fc.nat(3), (list, lowered) => {
@@ -16,7 +16,7 @@ test('the queue gives the most frequent first, among equals the smallest pair, w
         expect([queue.topCount, queue.topKey]).toEqual([top.count, top.key])
         if (step % 3 === lowered && top.count > 1) {
           const same = expected.filter(({ count, key }) => count === top.count && key === top.key)
-          // Entries equal in count and pair cannot be told apart before they are taken.
+          // Entries with equal count and pair cannot be distinguished before they are removed.
           if (same.length > 1) break
           top.count = 1
           queue.updateTop(1)
@@ -32,7 +32,7 @@ test('the queue gives the most frequent first, among equals the smallest pair, w
   )
 })
 
-test('the queue keeps the places of all entries while its store is rebuilt', () => {
+test('the queue keeps the positions of all entries during compaction', () => {
   const queue = new MergeQueue()
   for (let round = 0; round < 50; round++) {
     for (let i = 0; i < 40; i++) queue.push(pairKey(round, i), round * 40 + i, new Int32Array(100).fill(round * 40 + i))
@@ -48,7 +48,7 @@ test('the queue keeps the places of all entries while its store is rebuilt', () 
   expect(queue.isEmpty).toBe(true)
 })
 
-test('pairs are counted, also beyond the room of the first table', () => {
+test('pairs are counted beyond the initial capacity', () => {
   const counts = new PairCounts()
   const expected = new Map<number, number>()
   for (let i = 0; i < 200_000; i++) {

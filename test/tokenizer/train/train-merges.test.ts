@@ -29,7 +29,7 @@ function mergeTexts({ vocab, merges }: TrainedBpe): string[][] {
   return merges.map(pair => pair.map(id => vocab[id]!))
 }
 
-/** Training as one would explain it: count all pairs of all words anew for each merge. */
+/** Reference implementation: recounts all pairs of all words for each merge. */
 function trainSlowly(words: ReadonlyMap<string, number>, mergeCount: number, minFrequency: number): string[][] {
   const vocab = [...new Set([...words.keys()].join(''))].sort()
   const segmented = [...words].map(([word, count]) => ({
@@ -62,14 +62,14 @@ function trainSlowly(words: ReadonlyMap<string, number>, mergeCount: number, min
   return merges
 }
 
-/** Few letters, long runs, many ties: where orders go wrong. */
+/** Few letters, long runs and many ties, where merge orders could differ. */
 const letters = fc.constantFrom('a', 'a', 'b', 'c')
 const oddTexts = fc
   .array(fc.oneof(letters, fc.constantFrom(' ', ' a', 'ab', 'aaaa', 'é', '\n')), { maxLength: 200 })
   .map(parts => parts.join(''))
 
 describe('merges', () => {
-  test('are those of counting everything anew', () => {
+  test('equal those of the reference implementation', () => {
     const words = fc.dictionary(
       fc.array(letters, { minLength: 1, maxLength: 12 }).map(word => word.join('')),
       fc.integer({ min: 1, max: 9 }),
@@ -109,7 +109,7 @@ describe('merges', () => {
     )
   })
 
-  test('cost no more in one long word than in many short ones', () => {
+  test('take no longer for one long word than for many short ones', () => {
     const run = 'abcdefghij'.repeat(20_000)
     const trained = train([run], { vocabSize: 400 })
     expect(trained.vocab.at(-1)!.length).toBeGreaterThan(1000)
@@ -124,7 +124,7 @@ describe('vocabulary', () => {
     expect(merges.map(([left, right]) => vocab[left]! + vocab[right]!)).toEqual(['aa', 'Ġaa'])
   })
 
-  test('ends at its size, or when no pair occurs often enough', () => {
+  test('ends at its size, or when no pair is frequent enough', () => {
     expect(train(['one two one two'], { vocabSize: 258 }).vocab).toHaveLength(258)
     expect(mergeTexts(train(['ab ab ab cd'], { vocabSize: 1000, minFrequency: 3 }))).toEqual([['a', 'b']])
     expect(train([], { vocabSize: 1000 }).vocab).toHaveLength(256)
@@ -145,7 +145,7 @@ describe('vocabulary', () => {
     expect(Math.max(...vocab.map(token => token.length))).toBe(3)
   })
 
-  test.each([255, 256.5, 2 ** 27, Number.NaN])('refuses a size of %d', vocabSize => {
+  test.each([255, 256.5, 2 ** 27, Number.NaN])('rejects a size of %d', vocabSize => {
     expect(() => train(['a'], { vocabSize })).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 
@@ -174,7 +174,7 @@ test('progress is reported, and an error thrown there stops the training', () =>
 })
 
 describe('tokenizer.json', () => {
-  test('is loaded by the Rust library, which then gives the trained ids back', async () => {
+  test('is loaded by the Rust library with the trained ids', async () => {
     const text = 'The cat sat on the mat. The mat sat on 12 cats, and 3 cäts.\n'.repeat(3)
     const trained = train([text], { vocabSize: 300, specialTokens: ['<|endoftext|>'] })
     const tokenizer = Tokenizer.fromString(toTokenizerJson(trained))
@@ -185,7 +185,7 @@ describe('tokenizer.json', () => {
     expect(await tokenizer.decode(ids, true)).toBe(text)
   })
 
-  test('is loaded by our own tokenizer, with the same ids', async () => {
+  test('is loaded by our tokenizer with the same ids', async () => {
     const texts = ['The cat sat on the mat.\n', 'Ünder   12 “cats”', ' 🐈 ', 'aaaa<|endoftext|>']
     const json = toTokenizerJson(train(texts, { vocabSize: 300, specialTokens: ['<|endoftext|>'] }))
     const ours = loadTokenizer(json)
@@ -197,7 +197,7 @@ describe('tokenizer.json', () => {
     expect(ours.engineInfo.fast).toBe(true)
   })
 
-  test('keeps the order of ids for tokens that look like numbers', () => {
+  test('keeps the id order of numeric tokens', () => {
     const json = toTokenizerJson(train(['10 10 10'], { vocabSize: 258 }))
     expect(json).toMatch(/"0": 15,\s+"1": 16,/)
     expect(json.indexOf('"10": 256')).toBeGreaterThan(json.indexOf('"~"'))
@@ -207,7 +207,7 @@ describe('tokenizer.json', () => {
 const python = process.env.PENSTOCK_PYTHON ?? 'python3'
 const hasLibrary = spawnSync(python, ['-c', 'import tokenizers']).status === 0
 
-describe.skipIf(!hasLibrary)('against the Rust library from Python (needs tokenizers in PENSTOCK_PYTHON)', () => {
+describe.skipIf(!hasLibrary)('compared with the Rust library from Python (needs tokenizers in PENSTOCK_PYTHON)', () => {
   const program = `
 import json, sys
 from tokenizers import Tokenizer, models, pre_tokenizers, decoders, trainers
@@ -221,7 +221,7 @@ for case in json.load(sys.stdin):
         special_tokens=case['specialTokens'], max_token_length=case.get('maxTokenLength')))
     print(json.dumps(tokenizer.to_str(pretty=True)))`
 
-  test('every option gives the same file, character for character', () => {
+  test('every option gives an identical file', () => {
     const cases = fc.sample(
       fc.record(
         {
