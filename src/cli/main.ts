@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * The command line: reads arguments, calls the library, prints, exits. Each command loads its code only when it runs, so
- * that `--help` answers at once. Exit codes: 0 done, 1 failed, 2 wrong configuration or arguments, 130 and 143 stopped.
+ * The command line: parses arguments, calls the library, prints and exits. Each command loads its code only when it
+ * runs, which keeps `--help` fast. Exit codes: 0 success, 1 failure, 2 invalid configuration or arguments, 130 or 143
+ * stopped by a signal.
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
@@ -44,13 +45,13 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 }
 
 const program = new Command('penstock')
-  .description('From JSONL to a trained GPT, in back-pressured streams.')
+  .description('From JSONL to a trained GPT, as streams with backpressure.')
   .version(version)
-  .showHelpAfterError('(penstock <command> --help shows the options)')
+  .showHelpAfterError('(run penstock <command> --help for the options)')
   .configureHelp({ sortSubcommands: false })
   .exitOverride()
 
-/** By their names, in the order of the help. */
+/** Commands by name, in the order of the help text. */
 const commands: Readonly<Record<string, (program: Command) => void>> = {
   quickstart: addQuickstartCommand,
   init: addInitCommand,
@@ -85,13 +86,13 @@ const commands: Readonly<Record<string, (program: Command) => void>> = {
   schema: addSchemaCommand,
   setup: addSetupCommand,
 }
-const asked = process.argv[2] ?? ''
-// One that is named need not wait until all are described. The completion describes them all.
-const isNamed = Object.hasOwn(commands, asked) && asked !== 'completion'
-for (const add of isNamed ? [commands[asked]!] : Object.values(commands)) add(program)
+const requested = process.argv[2] ?? ''
+// Register only the requested command, for a faster start. The completion script needs all of them.
+const isNamed = Object.hasOwn(commands, requested) && requested !== 'completion'
+for (const add of isNamed ? [commands[requested]!] : Object.values(commands)) add(program)
 for (const command of program.commands) command.exitOverride().showHelpAfterError()
 
-// Who reads the output may have enough of it, as `head` does.
+// A reader such as `head` may close the pipe early; that is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
 
 try {

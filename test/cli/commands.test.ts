@@ -14,17 +14,17 @@ const file = (name: string, content: string | Uint8Array): string => {
 const tokenizer = file('tokenizer.json', JSON.stringify(byteTokenizer()))
 const good = file('good.jsonl', '{"text":"one line"}\n{"text":"another line"}\n')
 
-describe.skipIf(!hasReference)('on the files of the reference system', () => {
+describe.skipIf(!hasReference)('with the reference files of Modalities', () => {
   const lorem = join(REFERENCE, 'modalities', 'lorem_ipsum.jsonl')
   const golden = (ending: string): Buffer => readFileSync(join(REFERENCE, 'modalities', `lorem_ipsum.${ending}`))
   const gpt2 = join(REFERENCE, 'hf_gpt2')
 
-  it('index gives its .idx, byte for byte', async () => {
+  it('index writes the same .idx, byte for byte', async () => {
     expect(await penstock(['index', lorem, '-o', at('lorem.idx')])).toMatchObject({ code: 0 })
     expect(readFileSync(at('lorem.idx')).equals(golden('idx'))).toBe(true)
   })
 
-  it.each([1, 2, 4])('pack gives its .pbin, byte for byte, with %i workers', async workers => {
+  it.each([1, 2, 4])('pack writes the same .pbin, byte for byte, with %i workers', async workers => {
     const output = at(`lorem${workers}.pbin`)
     const args = ['pack', lorem, '-t', gpt2, '-o', output, '--end-of-document', END, '--workers', String(workers)]
     expect(await penstock([...args, '--index', at(`lorem${workers}.idx`)])).toMatchObject({ code: 0 })
@@ -34,7 +34,7 @@ describe.skipIf(!hasReference)('on the files of the reference system', () => {
 })
 
 describe('help', () => {
-  it('of every command has an example', async () => {
+  it('shows an example for every command', async () => {
     const { out } = await penstock(['--help'])
     const commands = [...out.matchAll(/^ {2}([a-z][\w-]*) /gm)].map(match => match[1]!).filter(name => name !== 'help')
     expect(commands).toEqual(expect.arrayContaining(['run', 'index', 'pack', 'train', 'generate', 'inspect', 'stages']))
@@ -46,7 +46,7 @@ describe('help', () => {
   })
 })
 
-describe('bad input is told in one line, with its place and a code of its own', () => {
+describe('invalid input is reported in one line, with a location and a code', () => {
   const line2 = (bytes: string | Uint8Array): Buffer =>
     Buffer.concat([Buffer.from('{"text":"a"}\n'), Buffer.from(bytes), Buffer.from('\n')])
   const pack = (source: string): string[] => [
@@ -67,7 +67,12 @@ describe('bad input is told in one line, with its place and a code of its own', 
       1,
       ['b.jsonl:2:', '.text'.slice(1), 'FIELD_MISSING'],
     ],
-    ['a field that is no text', () => pack(file('c.jsonl', line2('{"text":7}'))), 1, ['c.jsonl:2:', 'FIELD_NOT_TEXT']],
+    [
+      'a field that is not a string',
+      () => pack(file('c.jsonl', line2('{"text":7}'))),
+      1,
+      ['c.jsonl:2:', 'FIELD_NOT_TEXT'],
+    ],
     [
       'bytes that are not UTF-8',
       () => pack(file('d.jsonl', line2(Uint8Array.of(34, 255, 34)))),
@@ -82,7 +87,7 @@ describe('bad input is told in one line, with its place and a code of its own', 
       ['none.json', 'FILE_MISSING'],
     ],
     [
-      'a file that is no tokenizer',
+      'a file that is not a tokenizer',
       () => ['pack', good, '-t', file('e.json', '{"a":1}'), '-o', at('bad.pbin')],
       1,
       ['e.json', 'TOKENIZER_INVALID'],
@@ -101,12 +106,12 @@ describe('bad input is told in one line, with its place and a code of its own', 
     ],
     ['an unknown option', () => ['index', good, '--outptu', 'x'], 2, ['--outptu', '--output']],
     [
-      'an output that is the input',
+      'an output that is also the input',
       () => ['index', good, '-o', good, '--if-exists', 'override'],
       2,
       ['good.jsonl', 'FILE_IS_SOURCE'],
     ],
-    ['an output that exists', () => ['index', good, '-o', file('there.idx', 'mine')], 1, ['there.idx', 'FILE_EXISTS']],
+    ['an existing output', () => ['index', good, '-o', file('there.idx', 'mine')], 1, ['there.idx', 'FILE_EXISTS']],
   ]
 
   it.each(cases)('%s', async (_name, args, exit, shown) => {
@@ -123,7 +128,7 @@ describe('bad input is told in one line, with its place and a code of its own', 
     if (existsSync(at('there.idx'))) expect(readFileSync(at('there.idx'), 'utf8')).toBe('mine')
   })
 
-  it('a tokenizer that did not make the packed file', async () => {
+  it('a tokenizer that differs from that of the packed file', async () => {
     expect(await penstock(['pack', good, '-t', tokenizer, '-o', at('good.pbin')])).toMatchObject({ code: 0 })
     const other = byteTokenizer() as { model: { merges: string[] } }
     other.model.merges.pop()
@@ -133,18 +138,18 @@ describe('bad input is told in one line, with its place and a code of its own', 
 })
 
 describe('commands', () => {
-  it('inspect tells what is in the files that pack writes', async () => {
+  it('inspect summarizes the files that pack writes', async () => {
     const args = ['pack', good, '-t', tokenizer, '-o', at('i.pbin'), '--index', at('i.idx'), '--end-of-document', END]
     expect(await penstock(args)).toMatchObject({ code: 0 })
     const packed = JSON.parse((await penstock(['inspect', at('i.pbin'), '--tokenizer', tokenizer, '--json'])).out)
     expect(packed).toMatchObject({ documents: '2', 'bytes per token': 2 })
-    // A bar stands between tokens.
+    // Tokens are separated by a bar.
     expect(packed['document 0'].replaceAll('│', '')).toBe(`one line${END}`)
     const index = JSON.parse((await penstock(['inspect', at('i.idx'), '--json'])).out)
     expect(index).toMatchObject({ records: '2', 'bytes covered': '43 B' })
   })
 
-  it('keep an existing output when asked to', async () => {
+  it('keep an existing output with --if-exists skip', async () => {
     const kept = file('kept.idx', 'mine')
     expect(await penstock(['index', good, '-o', kept, '--if-exists', 'skip'])).toMatchObject({ code: 0 })
     expect(readFileSync(kept, 'utf8')).toBe('mine')

@@ -1,4 +1,4 @@
-/** Faulty records in a packing by a configuration of the reference: every record is accounted for, and none costs another. */
+/** Faulty records when packing with a Modalities configuration: all are reported, and no other record is lost. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -13,7 +13,7 @@ const file = (name: string, content: string | Uint8Array): string => {
   return at(name)
 }
 
-/** A record of each kind of fault that a line accepted by the index can have. */
+/** One record for each kind of fault that an indexed line can have. */
 const BAD = ['{"text": ""}', '{"text": null}', '{"body": "x"}', '{"text": 5}', '{"text": ["a"]}', '"text"', '[]', '{}']
 const GOOD = 40
 
@@ -33,12 +33,12 @@ tokenizer:
   config: { pretrained_model_name_or_path: ., ${options} }
 `
 
-/** How documents are read: straight, where the index lists all of them, or by the index. */
-async function sources(index: 'whole' | 'partial'): Promise<void> {
+/** A complete index lets the source be read sequentially; a partial one makes every document be looked up. */
+async function sources(index: 'complete' | 'partial'): Promise<void> {
   const good = Array.from({ length: GOOD }, (_, number) => `{"text": "line ${number}${'x'.repeat(number)}"}`)
   const mixed = good.flatMap((line, number) => (number % 5 === 3 ? [BAD[(number - 3) / 5]!, line] : [line]))
   for (const [name, lines] of Object.entries({ good, mixed })) {
-    // A line that is no JSON is not in an index that leaves such lines out.
+    // An index made with --faulty skip omits a line that is not JSON.
     const first = index === 'partial' ? ['no JSON'] : []
     file(`${name}.jsonl`, `${[...first, ...lines].join('\n')}\n`)
     const args = [
@@ -56,7 +56,7 @@ async function sources(index: 'whole' | 'partial'): Promise<void> {
 
 const OPTIONS: Record<string, string> = {
   plain: 'padding: false',
-  'cut to a length': 'truncation: true, max_length: 9',
+  truncation: 'truncation: true, max_length: 9',
   'special tokens': 'special_tokens: { additional_special_tokens: [x, "3"] }',
 }
 
@@ -65,15 +65,15 @@ beforeAll(() => {
 })
 
 const cases = [
-  ['whole', 'plain'],
+  ['complete', 'plain'],
   ['partial', 'plain'],
-  ['whole', 'cut to a length'],
+  ['complete', 'truncation'],
   ['partial', 'special tokens'],
 ] as const
 
-describe('a packing by configuration', { timeout: 240_000 }, () => {
+describe('packing with a Modalities configuration', { timeout: 240_000 }, () => {
   it.each(cases)(
-    'with a %s index, %s: the good documents are those of a file without the bad ones',
+    'with a %s index, %s: gives the same tokens as a file without the faulty records',
     async (index, name) => {
       await sources(index)
       const pack = (source: string, ...flags: string[]) => {

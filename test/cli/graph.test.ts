@@ -12,8 +12,8 @@ const hostile: PipelineGraph = {
   edges: [{ from: 0, to: 1, items: 'bytes' }],
 }
 
-describe('pictures of pipelines', () => {
-  it('in SVG are well-formed XML whatever files are called', () => {
+describe('pipeline graphs', () => {
+  it('are well-formed XML as SVG, even with markup in file names', () => {
     const svg = graphsToSvg([hostile, hostile])
     const parse =
       'import sys, xml.dom.minidom as m; d = m.parseString(sys.stdin.buffer.read()); print([t.firstChild.data for t in d.getElementsByTagName("text")][:2])'
@@ -21,7 +21,7 @@ describe('pictures of pipelines', () => {
     expect(texts).toContain('a "b" <script>')
   })
 
-  it('in Mermaid have a node a stage and the items on the arrows', () => {
+  it('have one node per stage and item types on the edges as Mermaid', () => {
     const text = graphsToMermaid([hostile])
     expect(text).toContain('p0n0 -->|bytes| p0n1')
     expect(text).not.toContain('<script')

@@ -1,4 +1,4 @@
-/** A tokenizer file that hangs whoever loads it: every command that is given one stops, and says what it was. */
+/** A tokenizer file that makes its loader hang: every command that loads it fails and names the file. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -42,7 +42,7 @@ beforeAll(async () => {
   }
 }, 120_000)
 
-describe('given a tokenizer file that hangs', () => {
+describe('with a tokenizer file that hangs', () => {
   const hostile = at('hostile.json')
   it.each([
     ['pack', at('data.jsonl'), '-o', at('other.pbin'), '-t', hostile],
@@ -54,7 +54,7 @@ describe('given a tokenizer file that hangs', () => {
     ['plan', at('hostile.yaml')],
     ['train', at('hostile.yaml')],
   ])(
-    '%s stops',
+    '%s fails and names the file',
     async (...args) => {
       const { code, out, err } = await penstock(args)
       expect(code, err).toBe(1)

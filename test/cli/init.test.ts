@@ -13,7 +13,7 @@ import { inFolder } from '../monitoring/fixtures.js'
 const lines = (count: number, record: (index: number) => unknown): string =>
   Array.from({ length: count }, (_, index) => `${JSON.stringify(record(index))}\n`).join('')
 
-/** The options that each stage of a written definition would get. */
+/** Options of each stage in a generated definition. */
 function stagesOf(file: string): Record<string, Record<string, unknown>> {
   const definition = readDefinition(readFileSync(file, 'utf8'), file)
   const pipelines = checkDefinition(definition)
@@ -23,7 +23,7 @@ function stagesOf(file: string): Record<string, Record<string, unknown>> {
 }
 
 describe('init', () => {
-  it('writes a definition that is in order, for the field with the most text', async () => {
+  it('writes a valid definition for the field with the most text', async () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a "b".jsonl'), join(folder, 'a.yaml')]
       const record = { id: 'x', meta: { 'the body': 'many words '.repeat(20) }, title: 'short' }
@@ -39,7 +39,7 @@ describe('init', () => {
     })
   })
 
-  it.each([3, 30, 300, 2000])('holds out what makes a batch, or nothing: %i lines', async count => {
+  it.each([3, 30, 300, 2000])('holds out enough samples for a batch, or none: %i lines', async count => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
       const text = (index: number): string => `${index} birds of the same feather flock together over and over again`
@@ -49,7 +49,7 @@ describe('init', () => {
       )
       await writeStarterDefinition(source, output, {})
       const { 'feed-trainer': trainer, 'shuffle-samples': samples } = stagesOf(output)
-      // A token for five bytes, as whole words would make.
+      // Five bytes per token, as for tokens that are whole words.
       const tokens = (count * text(0).length) / 5
       const { from } = (trainer!.held_out ?? { from: 1 }) as { from: number }
       expect(samples!.to).toBe(from)
@@ -60,7 +60,7 @@ describe('init', () => {
     })
   })
 
-  it('keeps faulty lines apart when it saw some, and uses a tokenizer that is there', async () => {
+  it('quarantines faulty lines if the sample contains some, and uses a given tokenizer', async () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
       writeFileSync(source, `${lines(10, () => ({ text: 'words' }))}[1, 2]\n{"text": 3}\n`)
@@ -71,7 +71,7 @@ describe('init', () => {
     })
   })
 
-  it('looks into a packed file', async () => {
+  it('samples a compressed file', async () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl.gz'), join(folder, 'a.yaml')]
       writeFileSync(source, gzipSync(lines(5000, index => ({ n: index, text: `words ${'more '.repeat(50)}` }))))
@@ -80,7 +80,7 @@ describe('init', () => {
     })
   })
 
-  it('refuses what it cannot help with, and to replace a file', async () => {
+  it('rejects unsuitable sources and existing outputs', async () => {
     await inFolder(async folder => {
       const at = (name: string) => join(folder, name)
       writeFileSync(at('numbers.jsonl'), '1\n2\n')
@@ -103,23 +103,23 @@ describe('completion', () => {
   const script = (shell: string): string =>
     execFileSync(process.execPath, [main, 'completion', shell], { encoding: 'utf8' })
 
-  /** What bash offers behind some words. */
-  function offered(...words: string[]): string[] {
+  /** Completions that bash offers after some words. */
+  function completions(...words: string[]): string[] {
     const code = `${script('bash')}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _penstock; printf '%s\\n' "\${COMPREPLY[@]}"`
     return execFileSync('bash', ['-c', code, 'bash', ...words], { encoding: 'utf8', cwd: '/' })
       .trim()
       .split('\n')
   }
 
-  it('offers commands, options, choices and files in bash', () => {
-    expect(offered('penstock', 'gr')).toEqual(['graph'])
-    expect(offered('penstock', 'plan', '--j')).toEqual(['--json'])
-    expect(offered('penstock', 'graph', '--format', '')).toEqual(['svg', 'mermaid'])
-    expect(offered('penstock', 'completion', 'fis')).toEqual(['fish'])
-    expect(offered('penstock', 'plan', 'et')).toContain('etc')
+  it('completes commands, options, choices and files in bash', () => {
+    expect(completions('penstock', 'gr')).toEqual(['graph'])
+    expect(completions('penstock', 'plan', '--j')).toEqual(['--json'])
+    expect(completions('penstock', 'graph', '--format', '')).toEqual(['svg', 'mermaid'])
+    expect(completions('penstock', 'completion', 'fis')).toEqual(['fish'])
+    expect(completions('penstock', 'plan', 'et')).toContain('etc')
   })
 
-  it('is a script that fish and zsh could read', () => {
+  it('generates scripts for fish and zsh', () => {
     expect(script('fish')).toMatch(/^complete -c penstock -n __fish_use_subcommand -f -a quickstart -d '.+'$/m)
     expect(script('zsh')).toContain('bashcompinit')
   })

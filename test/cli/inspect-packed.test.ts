@@ -11,10 +11,10 @@ import { inFolder } from '../monitoring/fixtures.js'
 const tokenizer = fileURLToPath(new URL('../../../shared/reference/hf_gpt2/tokenizer.json', import.meta.url))
 
 describe.skipIf(!existsSync(tokenizer))('inspect of a packed file (needs the reference tokenizer in ../shared)', () => {
-  it('shows lengths, frequent and special tokens, and where tokens begin', async () => {
+  it('shows lengths, frequent and special tokens, and token boundaries', async () => {
     await inFolder(async folder => {
       const at = (name: string) => join(folder, name)
-      // GPT-2 makes one token of each " a", and one of the "a" at the start.
+      // In GPT-2, each " a" and the first "a" are single tokens.
       const texts = ['a', 'a a a', 'a a a a a a a\u001b[31m']
       writeFileSync(at('a.jsonl'), texts.map(text => `${JSON.stringify({ text })}\n`).join(''))
       const stages = [
@@ -36,7 +36,7 @@ describe.skipIf(!existsSync(tokenizer))('inspect of a packed file (needs the ref
       expect(String(facts['most frequent'])).toMatch(/^" a" \d+\.\d %, /)
       const tokens = Number(facts.tokens)
       expect(facts['special tokens']).toBe(`${(300 / tokens).toFixed(1)} %`)
-      // What a document holds cannot reach the terminal as a command.
+      // Escape sequences in a document must not reach the terminal.
       expect(JSON.stringify(facts)).not.toContain('\u001b')
       expect(String(facts['document 2'])).toContain('\\u001b')
     })

@@ -1,4 +1,4 @@
-/** Training while the text is tokenized: the order, the resume and the packed file of a training that waited. */
+/** Training while the text is tokenized: same order, resume behaviour and packed file as packing first. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
@@ -45,7 +45,7 @@ const lossesOf = (err: string): [number, number][] =>
     .map(line => JSON.parse(line).event)
     .map(({ step, loss }) => [step, loss])
 
-let waited: [number, number][]
+let packedFirst: [number, number][]
 
 beforeAll(async () => {
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
@@ -66,23 +66,23 @@ beforeAll(async () => {
   expect(await penstock(packing)).toMatchObject({ code: 0 })
   const samples = `{ path: ${at('data.pbin')}, sequence_length: 16, batch_size: 4, shuffle: none }`
   writeFileSync(
-    at('waited.yaml'),
-    `stages:\n  - shuffle-samples: ${samples}\n  - feed-trainer: ${training('waited')}\n`,
+    at('packed-first.yaml'),
+    `stages:\n  - shuffle-samples: ${samples}\n  - feed-trainer: ${training('packed-first')}\n`,
   )
-  const { code, err } = await penstock(['train', at('waited.yaml'), '--json'])
+  const { code, err } = await penstock(['train', at('packed-first.yaml'), '--json'])
   expect(code, err).toBe(0)
-  waited = lossesOf(err)
-  expect(waited).toHaveLength(STEPS)
+  packedFirst = lossesOf(err)
+  expect(packedFirst).toHaveLength(STEPS)
 })
 
-it('has the losses of a training that waited for the packed file, and leaves that file whole', async () => {
+it('gives the same losses and packed file as training after packing', async () => {
   const { code, err } = await penstock(['train', live('live'), '--json'])
   expect(code, err).toBe(0)
-  expect(lossesOf(err)).toEqual(waited)
+  expect(lossesOf(err)).toEqual(packedFirst)
   expect(readFileSync(at('live.pbin')).equals(readFileSync(at('data.pbin')))).toBe(true)
 })
 
-it('goes on after a kill with the losses and the file of an undisturbed run', async () => {
+it('resumes after a kill with the losses and the file of an uninterrupted run', async () => {
   const run = start(['train', live('killed'), '--json'])
   await run.shows('"kind":"step","step":10,')
   run.kill('SIGKILL')
@@ -91,6 +91,6 @@ it('goes on after a kill with the losses and the file of an undisturbed run', as
   expect(code, err).toBe(0)
   const losses = lossesOf(err)
   expect(losses.length).toBeLessThan(STEPS)
-  expect(losses).toEqual(waited.slice(-losses.length))
+  expect(losses).toEqual(packedFirst.slice(-losses.length))
   expect(readFileSync(at('killed.pbin')).equals(readFileSync(at('data.pbin')))).toBe(true)
 })

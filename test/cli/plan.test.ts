@@ -16,7 +16,7 @@ const jsonl = Array.from(
   (_, index) => `{"text":"document ${index} says ${'word '.repeat(index % 50)}"}\n`,
 ).join('')
 
-/** tokens.length ids of one byte each, in one document. */
+/** A packed file of one document with one-byte tokens. */
 function pbin(tokenCount: number): Uint8Array {
   const pickled = Buffer.from(`\x80\x04]K\x00J\0\0\0\0\x86a.`, 'latin1')
   pickled.writeInt32LE(tokenCount, 6)
@@ -42,7 +42,7 @@ const training = (folder: string, changes: object, samples: object = {}) =>
   })
 
 describe('a plan', () => {
-  it('counts what a small input holds, and leaves nothing behind', async () => {
+  it('counts the records of a small input and writes no files', async () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'a.jsonl'), jsonl)
       const stages = [
@@ -59,7 +59,7 @@ describe('a plan', () => {
     })
   })
 
-  it('says what stands in the way: a missing input, an output that exists, a faulty record', async () => {
+  it('reports a missing input, an existing output and a faulty record', async () => {
     await inFolder(async folder => {
       const at = (name: string) => join(folder, name)
       writeFileSync(at('a.jsonl'), `${jsonl}{"text":\n`)
@@ -100,13 +100,13 @@ describe('a plan', () => {
     ['too few epochs', 8 * 40 + 1, { steps: 50 }, { epochs: 1 }, 'after 10 of 50 steps'],
     ['uneven batches', 8 * 42 + 1, { steps: 5 }, {}, '2 of 42 samples'],
     [
-      'too little held out',
+      'too little held-out data',
       8 * 40 + 1,
       { steps: 5, held_out: { path: 'data.pbin', from: 0.95 }, evaluation: {} },
       { to: 0.95 },
       'the held-out part has 2 samples',
     ],
-    ['two lengths of samples', 8 * 40 + 1, { steps: 5 }, { sequence_length: 16 }, 'the model 8'],
+    ['different sequence lengths', 8 * 40 + 1, { steps: 5 }, { sequence_length: 16 }, '8 in the model'],
   ])('warns of %s', async (_, tokens, changes, samples, message) => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'data.pbin'), pbin(tokens))
@@ -116,19 +116,19 @@ describe('a plan', () => {
     })
   })
 
-  it('says what it knows where the engine of a training does not start', async () => {
+  it('still counts samples and steps if the engine fails to start', async () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
       const torch = { engine: 'torch', torch: { python: join(folder, 'none') } }
       const plan = await planDefinition(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
       expect(plan.pipelines[0]!.estimate).toMatchObject({ samples: 40, steps: 5, exact: true })
       expect(plan.pipelines[0]!.estimate.parameters).toBeGreaterThan(0)
-      expect(plan.problems.map(({ message }) => message).join()).toMatch(/time and memory are not known.*PEER_MISSING/)
+      expect(plan.problems.map(({ message }) => message).join()).toMatch(/time and memory are unknown.*PEER_MISSING/)
     })
   })
 
   it.skipIf(torchPython === undefined)(
-    'measures a step of the torch engine, and the memory of all its ranks',
+    'measures a step of the torch engine and the memory of all ranks',
     async () => {
       await inFolder(async folder => {
         writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
@@ -137,14 +137,14 @@ describe('a plan', () => {
         expect(plan.problems).toEqual([])
         const { seconds, memoryBytes } = plan.pipelines[0]!.estimate
         expect(seconds).toBeGreaterThan(0)
-        // Two processes that have each loaded torch.
+        // Each of the two processes has loaded torch.
         expect(memoryBytes).toBeGreaterThan(2 * 200e6)
       })
     },
     slow,
   )
 
-  it('on the command line ends with 1 when something stands in the way', async () => {
+  it('exits with code 1 on the command line if there is an error', async () => {
     await inFolder(async folder => {
       const file = join(folder, 'plan.yaml')
       writeFileSync(file, 'stages: [{ read-file: { path: none } }, read-lines, { write-index: { path: none.idx } }]')

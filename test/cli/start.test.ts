@@ -14,7 +14,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** The modules that a command loads, in their order. */
+/** Modules that a command loads, in loading order. */
 function loadedBy(...args: string[]): string[] {
   const list = join(folder, 'loaded.txt')
   const hooks = `import { appendFileSync } from 'node:fs'
@@ -30,8 +30,8 @@ function loadedBy(...args: string[]): string[] {
   return readFileSync(list, 'utf8').split('\n')
 }
 
-describe('the start of a command', () => {
-  it('reads few files, and the pass over the source before the rest', () => {
+describe('the startup of a command', () => {
+  it('loads few files, and starts reading the source before loading the rest', () => {
     const files = loadedBy('index', 'corpus.jsonl', '--quiet').filter(url => url.startsWith('file:'))
     expect(files.length).toBeLessThan(20)
     const at = (part: string): number => files.findIndex(file => file.includes(part))
@@ -40,7 +40,7 @@ describe('the start of a command', () => {
     expect(files.filter(file => file.includes('/node_modules/')).every(file => file.includes('/piscina/'))).toBe(true)
   })
 
-  it('reads two files to say its version', () => {
+  it('loads two files to print the version', () => {
     expect(loadedBy('--version').filter(url => url.startsWith('file:'))).toHaveLength(2)
   })
 })

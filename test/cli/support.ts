@@ -1,4 +1,4 @@
-/** Runs the command line as a user does: a process of its own. */
+/** Runs the command line as a user does, in a separate process. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 export const MAIN = join(ROOT, 'dist', 'cli', 'main.js')
-/** Files of the reference system, beside the checkout; tests that need them are skipped without. */
+/** Reference files of Modalities, next to the checkout; tests that need them are skipped if they are missing. */
 export const REFERENCE = join(dirname(ROOT), 'shared', 'reference')
 export const hasReference = existsSync(REFERENCE)
 if (!hasReference) {
   if (process.env.CI) throw new Error('the reference files are missing: ../shared/reference is needed in CI')
-  console.warn('skipped: tests against the reference files, for want of ../shared/reference')
+  console.warn('skipped: tests against the reference files, which need ../shared/reference')
 }
 
 export interface Outcome {
@@ -24,7 +24,7 @@ export interface Outcome {
 export interface RunningCommand {
   readonly pid: number
   kill(signal: NodeJS.Signals): void
-  /** Resolves when standard error shows a text. */
+  /** Resolves when the text appears on standard error. */
   shows(text: string): Promise<void>
   readonly outcome: Promise<Outcome>
 }
@@ -51,12 +51,12 @@ export function start(args: readonly string[], cwd = ROOT, env: NodeJS.ProcessEn
     kill: signal => void child.kill(signal),
     shows: text =>
       new Promise((resolve, reject) => {
-        const look = (): void => {
+        const check = (): void => {
           if (err.includes(text)) resolve()
         }
-        child.stderr.on('data', look)
+        child.stderr.on('data', check)
         child.on('close', () => reject(new Error(`ended without showing ${text}: ${err}`)))
-        look()
+        check()
       }),
     outcome,
   }

@@ -1,4 +1,4 @@
-/** Training as a user meets it: killed, stopped, resumed, continued in text. */
+/** Training from the command line: kill, stop, resume, generate. */
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,7 +30,7 @@ const definition = (checkpoints: string): string => {
   return at(`${checkpoints}.yaml`)
 }
 
-/** Losses by step, as the events tell them in full precision. */
+/** Losses by step in full precision, from the JSON events. */
 const lossesOf = (err: string): Map<number, number> =>
   new Map(
     err
@@ -51,7 +51,7 @@ const weightsHash = (checkpoints: string): string => {
     .digest('hex')
 }
 
-let undisturbed: { losses: Map<number, number>; hash: string }
+let uninterrupted: { losses: Map<number, number>; hash: string }
 
 beforeAll(async () => {
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
@@ -70,13 +70,13 @@ beforeAll(async () => {
     END,
   ]
   expect(await penstock(packing)).toMatchObject({ code: 0 })
-  const { code, err } = await penstock(['train', definition('undisturbed'), '--json'])
+  const { code, err } = await penstock(['train', definition('uninterrupted'), '--json'])
   expect(code).toBe(0)
-  undisturbed = { losses: lossesOf(err), hash: weightsHash('undisturbed') }
-  expect(undisturbed.losses.size).toBe(STEPS)
+  uninterrupted = { losses: lossesOf(err), hash: weightsHash('uninterrupted') }
+  expect(uninterrupted.losses.size).toBe(STEPS)
 })
 
-async function disturbed(name: string, signal: NodeJS.Signals, atStep: number): Promise<number | null> {
+async function interrupted(name: string, signal: NodeJS.Signals, atStep: number): Promise<number | null> {
   const run = start(['train', definition(name), '--json'])
   await run.shows(`"kind":"step","step":${atStep},`)
   run.kill(signal)
@@ -90,39 +90,39 @@ describe('training', () => {
     ['kill -9', 'SIGKILL', null],
     ['Ctrl-C', 'SIGINT', 130],
     ['SIGTERM', 'SIGTERM', 143],
-  ] as const)('goes on after %s as if nothing had happened', async (_name, signal, exit) => {
+  ] as const)('resumes after %s with the losses and weights of an uninterrupted run', async (_name, signal, exit) => {
     const name = `after-${signal}`
-    expect(await disturbed(name, signal, 6)).toBe(exit)
-    expect(await disturbed(name, signal, 17)).toBe(exit)
+    expect(await interrupted(name, signal, 6)).toBe(exit)
+    expect(await interrupted(name, signal, 17)).toBe(exit)
     const { code, err } = await penstock(['train', definition(name), '--json'])
     expect(code).toBe(0)
     const losses = lossesOf(err)
     expect(losses.size).toBeGreaterThan(0)
-    for (const [step, loss] of losses) expect(loss).toBe(undisturbed.losses.get(step))
-    expect(weightsHash(name)).toBe(undisturbed.hash)
+    for (const [step, loss] of losses) expect(loss).toBe(uninterrupted.losses.get(step))
+    expect(weightsHash(name)).toBe(uninterrupted.hash)
   })
 
-  it('learns', () => {
-    expect(undisturbed.losses.get(STEPS)!).toBeLessThan(undisturbed.losses.get(1)! - 0.5)
+  it('reduces the loss', () => {
+    expect(uninterrupted.losses.get(STEPS)!).toBeLessThan(uninterrupted.losses.get(1)! - 0.5)
   })
 
   it('generates the same text from the same seed, with the tokenizer of the checkpoint', async () => {
-    const args = ['generate', at('undisturbed'), '--prompt', 'a line', '--max-tokens', '12', '--seed', '3']
+    const args = ['generate', at('uninterrupted'), '--prompt', 'a line', '--max-tokens', '12', '--seed', '3']
     const first = await penstock(args)
     expect(first).toMatchObject({ code: 0, out: expect.stringMatching(/^a line/) })
     expect(first.out.length).toBeGreaterThan('a line\n'.length)
     expect((await penstock(args)).out).toBe(first.out)
-    expect((await penstock(['inspect', at('undisturbed')])).out).toContain(`step          ${STEPS}`)
+    expect((await penstock(['inspect', at('uninterrupted')])).out).toContain(`step          ${STEPS}`)
   })
 
-  it('uses an older checkpoint in place of a damaged one and says so, never in place of one that cannot be read', async () => {
-    cpSync(at('undisturbed'), at('hurt'), { recursive: true })
+  it('falls back to an older checkpoint if the newest is damaged, but not if it is unreadable', async () => {
+    cpSync(at('uninterrupted'), at('hurt'), { recursive: true })
     const newest = join(at('hurt'), `step-${String(STEPS).padStart(6, '0')}`)
     const model = join(newest, 'model.safetensors')
     writeFileSync(model, 'damaged')
     const { code, err } = await penstock(['convert', at('hurt'), at('model')])
     expect(code, err).toBe(0)
-    expect(err).toContain(`passed over a damaged checkpoint: ${model}: `)
+    expect(err).toContain(`skipped a damaged checkpoint: ${model}: `)
     rmSync(model)
     mkdirSync(model)
     const refused = await penstock(['convert', at('hurt'), at('model')])
@@ -130,17 +130,14 @@ describe('training', () => {
     expect(refused.err).toContain('[FILE_UNREADABLE]')
   })
 
-  // Its memory is a file that is there and whose first byte nobody can read.
-  it.runIf(process.platform === 'linux')(
-    'is not converted without its tokenizer while that cannot be read',
-    async () => {
-      const tokenizer = at('tokenizer.json')
-      rmSync(tokenizer)
-      symlinkSync('/proc/self/mem', tokenizer)
-      const { code, err } = await penstock(['convert', at('undisturbed'), at('none')])
-      expect(err).toMatch(/^penstock: \S*tokenizer\.json: .*\[FILE_UNREADABLE\]$/m)
-      expect(code).toBe(1)
-      expect(existsSync(at('none'))).toBe(false)
-    },
-  )
+  // /proc/self/mem exists, but reading its first byte fails.
+  it.runIf(process.platform === 'linux')('does not convert a checkpoint whose tokenizer is unreadable', async () => {
+    const tokenizer = at('tokenizer.json')
+    rmSync(tokenizer)
+    symlinkSync('/proc/self/mem', tokenizer)
+    const { code, err } = await penstock(['convert', at('uninterrupted'), at('none')])
+    expect(err).toMatch(/^penstock: \S*tokenizer\.json: .*\[FILE_UNREADABLE\]$/m)
+    expect(code).toBe(1)
+    expect(existsSync(at('none'))).toBe(false)
+  })
 })

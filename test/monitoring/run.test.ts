@@ -117,7 +117,7 @@ describe('a training', () => {
   it('serves its page while it goes on, and ends although a page is open', async () => {
     await inFolder(async folder => {
       const { said, finished } = start(definition(folder, ''), '--dashboard')
-      await expect.poll(said, { timeout: 20_000 }).toMatch(/the page of this run: http:/)
+      await expect.poll(said, { timeout: 20_000 }).toMatch(/dashboard: http:/)
       const address = /http:\S+/.exec(said())![0]
       const live = await fetch(`${address}api/live`)
       const names = new Set<string>()

@@ -1,9 +1,9 @@
-/** Completion scripts for shells, from the commands themselves: nothing is started while one types. */
+/** Generates static shell completion scripts from the commands, so that completing a word starts no process. */
 import type { Command, Option } from 'commander'
 
 export function completionScript(shell: 'bash' | 'zsh' | 'fish', program: Command): string {
   if (shell === 'fish') return fishScript(program)
-  // zsh runs completions of bash.
+  // zsh can run bash completions.
   return shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bashScript(program)}` : bashScript(program)
 }
 
@@ -47,7 +47,7 @@ complete -o filenames -F _${name} ${name}
 
 const hasChoices = (option: Option): boolean => option.argChoices !== undefined
 
-/** What may stand behind a command: its flags, and the words that its arguments may be. */
+/** Words to complete after a command: its flags and the choices of its arguments. */
 function wordsOf(command: Command): string[] {
   return [...command.registeredArguments.flatMap(argument => argument.argChoices ?? []), ...flagsOf(command), '--help']
 }

@@ -1,4 +1,4 @@
-/** A checkpoint -> a Hugging Face folder, with its tokenizer, and back. */
+/** Converts a checkpoint and its tokenizer to a Hugging Face folder, and back. */
 import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { PenstockError } from '../../errors.js'
@@ -11,25 +11,26 @@ import { readWeights, writeStateFiles } from '../../training/tfjs/state-files.js
 import type { NamedTensor } from '../../training/weights.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import { count } from '../output/terminal.js'
 import { findCheckpoint } from './generate.js'
 
-const BESIDE_TOKENIZER = ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json']
+const TOKENIZER_COMPANIONS = ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json']
 
 /**
- * @param tokenizerPath the tokenizer to put in; that of the checkpoint when absent, if it is still the same
- * @returns a line that says what was written
+ * @param tokenizerPath the tokenizer to include; defaults to that of the checkpoint if its file is unchanged
+ * @returns a line that describes the output
  */
 export async function convertCheckpoint(from: string, folder: string, tokenizerPath?: string): Promise<string> {
   const { path, state } = await findCheckpoint(from)
   const weights = await readWeights(join(path, 'model.safetensors'))
   const tokenizer =
-    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await loadable(tokenizerPath)).path
+    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await validatedTokenizer(tokenizerPath)).path
   const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
   if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
-  return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'}, after step ${state.step} of ${path}`
+  return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'} layout, from ${path} (step ${count(state.step)})`
 }
 
-/** The file that a checkpoint names, if it is still the one that was trained with. @throws FILE_UNREADABLE */
+/** The tokenizer that a checkpoint refers to, if its file is unchanged since training. @throws FILE_UNREADABLE */
 async function tokenizerOf(reference: TokenizerReference | undefined): Promise<string | undefined> {
   if (reference === undefined) return undefined
   const found = await tokenizerReference(reference.path).catch((error: PenstockError) => {
@@ -39,32 +40,32 @@ async function tokenizerOf(reference: TokenizerReference | undefined): Promise<s
   return found?.sha256 === reference.sha256 ? found.path : undefined
 }
 
-/** A tokenizer that the user named. @throws what opening it throws */
-function loadable(path: string): Promise<TokenizerReference> {
+/** Loads the tokenizer at a path to validate it. @throws the errors of loading a tokenizer */
+function validatedTokenizer(path: string): Promise<TokenizerReference> {
   return askTokenizer(path, ({ path, sha256 }) => ({ path, sha256 }))
 }
 
 async function copyTokenizer(file: string, folder: string): Promise<void> {
   await copyOver(file, join(folder, basename(file)))
-  for (const name of BESIDE_TOKENIZER) {
-    const beside = join(dirname(file), name)
-    if (existsSync(beside)) await copyOver(beside, join(folder, name))
+  for (const name of TOKENIZER_COMPANIONS) {
+    const companion = join(dirname(file), name)
+    if (existsSync(companion)) await copyOver(companion, join(folder, name))
   }
 }
 
-/** The checkpoint stands at step 0 of no data: a model to use. @returns a line that says what was written */
+/** Writes a checkpoint at step 0, without training data, to generate from. @returns a line that describes the output */
 export async function convertBack(from: string, folder: string, tokenizerPath: string | undefined): Promise<string> {
   const { model, weights } = await readHuggingFace(from)
   const saveState = (into: string) =>
     writeStateFiles(into, { stepsTaken: 0, weights, means: zerosLike(weights), variances: zerosLike(weights) })
   const state = await untrainedState(model, tokenizerPath)
   const path = await saveCheckpoint(folder, null, { isPrimary: true, saveState }, { ...state, model })
-  return `${path}: ${weights.size} weights`
+  return `${path}: ${count(weights.size)} tensors`
 }
 
-/** What a checkpoint says that stands at step 0 of no data. */
+/** State of a checkpoint at step 0, without training data. */
 export async function untrainedState(model: ModelOptions, tokenizerPath: string | undefined) {
-  const tokenizer = tokenizerPath === undefined ? undefined : await loadable(tokenizerPath)
+  const tokenizer = tokenizerPath === undefined ? undefined : await validatedTokenizer(tokenizerPath)
   const cursor = { version: 1, globalSamples: 0, seed: 0, sampleCount: 0, dataBytes: 0, tokenBytes: 0 } as const
   return {
     step: 0,

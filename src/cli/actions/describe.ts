@@ -1,4 +1,4 @@
-/** Stages, sinks and their options as text or JSON, generated from the schemas that validate them. */
+/** Describes stages, sinks and their options as text or JSON, generated from the schemas that validate them. */
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { type SinkName, sinkSchemas } from '../../monitoring/options.js'
@@ -18,7 +18,7 @@ interface OptionSchema {
 export function describeStages(name: string | undefined, asJson: boolean): string {
   const names = Object.keys(stageRegistry)
   if (name !== undefined && !Object.hasOwn(stageRegistry, name)) {
-    throw new PenstockError('STAGE_UNKNOWN', `no stage ${name}${suggestion(name, names)}`)
+    throw new PenstockError('STAGE_UNKNOWN', `unknown stage ${name}${suggestion(name, names)}`)
   }
   const chosen = name === undefined ? names : [name]
   if (asJson) {
@@ -43,7 +43,7 @@ interface OptionRow {
   readonly type: string
   readonly description: string
   readonly required: boolean
-  /** The default as JSON, or nothing. */
+  /** The default as JSON; empty if there is none. */
   readonly fallback: string
 }
 
@@ -61,7 +61,7 @@ function optionRows(entry: Pick<StageEntry, 'options'>): OptionRow[] {
   }))
 }
 
-/** A line for each option of a stage, or of what has options in the same way. */
+/** One line per option of a stage or sink. */
 export function optionLines(entry: Pick<StageEntry, 'options'>): string[] {
   return optionRows(entry).map(({ name, type, description, required, fallback }) => {
     const end = required ? ' (required)' : fallback === '' ? '' : ` [${fallback}]`
@@ -80,17 +80,20 @@ function typeName(schema: OptionSchema): string {
 export function describeSinks(name: string | undefined): string {
   const names = Object.keys(sinkSchemas) as SinkName[]
   if (name !== undefined && !Object.hasOwn(sinkSchemas, name)) {
-    throw new PenstockError('ARGUMENT_INVALID', `no sink ${name}${suggestion(name, names)}`)
+    throw new PenstockError('ARGUMENT_INVALID', `unknown sink ${name}${suggestion(name, names)}`)
   }
   const head = (sink: SinkName): string => `${sink.padEnd(12)} ${sinkSchemas[sink].description ?? ''}`
   const lines =
     name === undefined
-      ? ['folder       the run folder, in which paths that are left out lie; runs/NAME when absent', ...names.map(head)]
+      ? [
+          'folder       folder of the run, which holds every file without an explicit path; default runs/NAME',
+          ...names.map(head),
+        ]
       : [head(name as SinkName), '', ...optionLines({ options: sinkSchemas[name as SinkName] })]
   return `${lines.join('\n')}\n`
 }
 
-/** The page docs/stages.md. */
+/** The content of docs/stages.md. */
 export function stageReference(): string {
   const sections = Object.entries(stageRegistry).map(([stage, entry]) => {
     const rows = optionRows(entry).map(({ name, type, description, fallback, required }) => {
@@ -103,6 +106,7 @@ export function stageReference(): string {
         : ['| option | type | default | meaning |', '| --- | --- | --- | --- |', ...rows]
     return [`## ${stage}`, '', `\`${flow(entry)}\`: ${entry.summary}.`, '', ...table].join('\n')
   })
-  const head = '# Stages\n\nMade from the schemas that check the options (`node scripts/make-stage-docs.mjs`).\n\n'
+  const head =
+    '# Stages\n\nGenerated from the schemas that validate the options (`node scripts/make-stage-docs.mjs`).\n\n'
   return `${head}${sections.join('\n\n')}\n`
 }

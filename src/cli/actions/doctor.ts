@@ -1,4 +1,4 @@
-/** What `penstock doctor` looks at. A check never throws: what cannot be found out is said to be so. */
+/** The checks of `penstock doctor`. A check never throws; a failed check is reported as a finding. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
@@ -10,19 +10,19 @@ import { bytes } from '../output/terminal.js'
 
 export interface Finding {
   readonly what: string
-  /** `absent` is optional and only said; a `problem` keeps something from working. */
+  /** `absent` means an optional part is not installed; a `problem` prevents something from working. */
   readonly state: 'ok' | 'absent' | 'problem'
   readonly found: string
-  /** What to do about it. */
-  readonly mend?: string
+  /** How to fix it. */
+  readonly remedy?: string
 }
 
-const OLDEST_NODE = [20, 11] as const
+const MIN_NODE_VERSION = [20, 11] as const
 const MIN_MEMORY = 2e9
 const MIN_DISK = 5e9
-/** Importing torch from a cold disk takes long. */
-const PROGRAM_TIMEOUT_MS = 60_000
-/** A module whose one function returns a vector: valid only where SIMD is known. */
+/** Importing torch from a cold disk is slow. */
+const COMMAND_TIMEOUT_MS = 60_000
+/** A module with one function that returns a vector: valid only where SIMD is supported. */
 const SIMD_MODULE = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 )
@@ -47,11 +47,15 @@ export async function examine(): Promise<Finding[]> {
 
 function node(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  const [oldestMajor, oldestMinor] = OLDEST_NODE
-  const fits = major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)
+  const [minMajor, minMinor] = MIN_NODE_VERSION
+  const isSupported = major > minMajor || (major === minMajor && minor >= minMinor)
   const finding = { what: 'Node', found: `${process.versions.node}, ${process.platform} ${process.arch}` }
-  if (fits) return { ...finding, state: 'ok' }
-  return { ...finding, state: 'problem', mend: `install Node ${OLDEST_NODE.join('.')} or newer from nodejs.org` }
+  if (isSupported) return { ...finding, state: 'ok' }
+  return {
+    ...finding,
+    state: 'problem',
+    remedy: `install Node.js ${MIN_NODE_VERSION.join('.')} or newer from nodejs.org`,
+  }
 }
 
 function processor(): Finding {
@@ -62,24 +66,24 @@ function processor(): Finding {
 function memory(): Finding {
   const finding = { what: 'memory', found: `${bytes(freemem())} free of ${bytes(totalmem())}` }
   if (totalmem() >= MIN_MEMORY) return { ...finding, state: 'ok' }
-  return { ...finding, state: 'problem', mend: 'give tokenize-batches workers: 1, and a small model to train' }
+  return { ...finding, state: 'problem', remedy: 'set workers: 1 for tokenize-batches, and train a small model' }
 }
 
 function simd(): Finding {
-  if (WebAssembly.validate(SIMD_MODULE)) return { what: 'SIMD', state: 'ok', found: 'WebAssembly vectors are known' }
-  const mend = 'use a 64-bit Node on a processor with SSE4.1 or NEON, without --jitless'
-  return { what: 'SIMD', state: 'problem', found: 'WebAssembly vectors are not known', mend }
+  if (WebAssembly.validate(SIMD_MODULE)) return { what: 'SIMD', state: 'ok', found: 'WebAssembly SIMD is supported' }
+  const remedy = 'use 64-bit Node.js on a processor with SSE4.1 or NEON, without --jitless'
+  return { what: 'SIMD', state: 'problem', found: 'WebAssembly SIMD is not supported', remedy }
 }
 
-/** What the build adds to the compiled TypeScript. */
+/** The WebAssembly files that the build adds to the compiled TypeScript. */
 function kernels(): Finding {
   const dist = new URL('../../', import.meta.url)
   const missing = ['tokenizer/kernel.wasm', 'training/tfjs/kernels.wasm', 'training/tfjs/update.wasm'].filter(
     name => !existsSync(fileURLToPath(new URL(name, dist))),
   )
-  if (missing.length === 0) return { what: 'kernels', state: 'ok', found: 'the compiled kernels are there' }
-  const mend = 'node scripts/setup.mjs --force in a clone, or install the package again'
-  return { what: 'kernels', state: 'problem', found: `missing: ${missing.join(', ')}`, mend }
+  if (missing.length === 0) return { what: 'kernels', state: 'ok', found: 'the compiled kernels are installed' }
+  const remedy = 'run node scripts/setup.mjs --force in a clone, or reinstall the package'
+  return { what: 'kernels', state: 'problem', found: `missing: ${missing.join(', ')}`, remedy }
 }
 
 async function disk(what: string, folder: string): Promise<Finding> {
@@ -87,45 +91,45 @@ async function disk(what: string, folder: string): Promise<Finding> {
     const { bavail, bsize } = await statfs(folder)
     const finding = { what, found: `${bytes(bavail * bsize)} free in ${folder}` }
     if (bavail * bsize >= MIN_DISK) return { ...finding, state: 'ok' }
-    return { ...finding, state: 'problem', mend: 'free some space: penstock plan says what a run needs' }
+    return { ...finding, state: 'problem', remedy: 'free some disk space; penstock plan shows how much a run needs' }
   } catch (error) {
-    return { what, state: 'problem', found: `cannot be looked at: ${(error as Error).message}` }
+    return { what, state: 'problem', found: `cannot be checked: ${(error as Error).message}` }
   }
 }
 
-/** The interpreter that the torch engine would use, and what it knows. */
+/** The interpreter that the torch engine would use, and its torch. */
 function python(): Promise<Finding>[] {
   let interpreter: string
   try {
     interpreter = findPython(undefined)
   } catch {
-    const mend = 'penstock setup torch, or PENSTOCK_PYTHON=/path/to/python'
-    const found = 'no Python with torch; only train --engine torch needs it'
-    return [Promise.resolve({ what: 'Python with torch', state: 'absent', found, mend })]
+    const remedy = 'run penstock setup torch, or set PENSTOCK_PYTHON=/path/to/python'
+    const found = 'no Python with torch; needed only for train --engine torch'
+    return [Promise.resolve({ what: 'Python with torch', state: 'absent', found, remedy })]
   }
   return [pythonVersion(interpreter), torchVersion(interpreter)]
 }
 
 async function pythonVersion(interpreter: string): Promise<Finding> {
-  const answer = await said(interpreter, ['-c', 'import sys; print(sys.version.split()[0])'])
+  const answer = await outputOf(interpreter, ['-c', 'import sys; print(sys.version.split()[0])'])
   if (answer !== undefined) return { what: 'Python', state: 'ok', found: `${answer} (${interpreter})` }
-  const mend = 'install Python 3.10 or newer, or set PENSTOCK_PYTHON'
-  return { what: 'Python', state: 'absent', found: `${interpreter} does not run`, mend }
+  const remedy = 'install Python 3.10 or newer, or set PENSTOCK_PYTHON'
+  return { what: 'Python', state: 'absent', found: `${interpreter} does not run`, remedy }
 }
 
 async function torchVersion(interpreter: string): Promise<Finding> {
   const probe =
     'import torch; print(torch.__version__, "with", torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU")'
-  const answer = await said(interpreter, ['-c', probe])
+  const answer = await outputOf(interpreter, ['-c', probe])
   if (answer !== undefined) return { what: 'torch', state: 'ok', found: answer }
-  const mend = 'penstock setup torch; only train --engine torch needs it'
-  return { what: 'torch', state: 'absent', found: 'not installed for this Python', mend }
+  const remedy = 'run penstock setup torch; needed only for train --engine torch'
+  return { what: 'torch', state: 'absent', found: 'not installed for this Python', remedy }
 }
 
 async function gpu(): Promise<Finding> {
-  const answer = await said('nvidia-smi', ['--query-gpu=name,memory.total,driver_version', '--format=csv,noheader'])
+  const answer = await outputOf('nvidia-smi', ['--query-gpu=name,memory.total,driver_version', '--format=csv,noheader'])
   if (answer !== undefined && answer !== '') return { what: 'GPU', state: 'ok', found: answer.replaceAll('\n', '; ') }
-  return { what: 'GPU', state: 'absent', found: 'none from NVIDIA; training runs on the processor' }
+  return { what: 'GPU', state: 'absent', found: 'no NVIDIA GPU; training runs on the CPU' }
 }
 
 async function nativeTensorFlow(): Promise<Finding> {
@@ -133,10 +137,10 @@ async function nativeTensorFlow(): Promise<Finding> {
   const { nativeFolder } = await import('../../training/tfjs/native/recipe.js')
   const made = (['node-gpu', 'node'] as const).filter(kind => existsSync(nativeFolder(kind)))
   if (made.length > 0 || isInstalled('@tensorflow/tfjs-node')) {
-    return { what, state: 'ok', found: `installed: train --backend ${made[0] ?? 'node'}` }
+    return { what, state: 'ok', found: `installed; use it with train --backend ${made[0] ?? 'node'}` }
   }
-  const mend = 'penstock setup tfjs-node, or setup tfjs-node-gpu'
-  return { what, state: 'absent', found: 'not installed; the wasm backend needs nothing', mend }
+  const remedy = 'run penstock setup tfjs-node or penstock setup tfjs-node-gpu'
+  return { what, state: 'absent', found: 'not installed; the wasm backend works without it', remedy }
 }
 
 function isInstalled(packageName: string): boolean {
@@ -148,7 +152,7 @@ function isInstalled(packageName: string): boolean {
   }
 }
 
-/** What `train --backend auto` takes here. */
+/** The backend that `train --backend auto` chooses on this machine. */
 async function automaticBackend(): Promise<Finding> {
   const what = '--backend auto'
   try {
@@ -161,16 +165,16 @@ async function automaticBackend(): Promise<Finding> {
 }
 
 async function wandb(): Promise<Finding> {
-  const answer = await said('wandb', ['--version'])
+  const answer = await outputOf('wandb', ['--version'])
   if (answer !== undefined) return { what: 'W&B', state: 'ok', found: answer }
-  const mend = 'pip install wandb; only the sink wandb with mode: online needs it'
-  return { what: 'W&B', state: 'absent', found: 'the program wandb is not there', mend }
+  const remedy = 'run pip install wandb; needed only for the wandb sink with mode: online'
+  return { what: 'W&B', state: 'absent', found: 'the wandb command was not found', remedy }
 }
 
-/** What a program prints; undefined when it is not there or fails. */
-async function said(program: string, args: readonly string[]): Promise<string | undefined> {
+/** Standard output of a command; undefined if it is not installed or fails. */
+async function outputOf(command: string, args: readonly string[]): Promise<string | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(program, args, { timeout: PROGRAM_TIMEOUT_MS })
+    const { stdout } = await promisify(execFile)(command, args, { timeout: COMMAND_TIMEOUT_MS })
     return stdout.trim()
   } catch {
     return undefined

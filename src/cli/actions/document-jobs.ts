@@ -1,7 +1,4 @@
-/**
- * Merging, shuffling, chunking and filtering as definitions: what `penstock merge` and its like and the reference system's
- * `data` commands share.
- */
+/** Merge, shuffle, chunk and filter jobs as definitions, shared with the `data` commands of Modalities. */
 import { access, readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../../errors.js'
@@ -24,13 +21,13 @@ export async function mergePacked(sources: readonly string[], output: string, fl
 }
 
 export interface Order {
-  /** What the files are; told by the ending of the first when absent. */
+  /** Type of the files; by default, the extension of the first. */
   readonly kind?: '.pbin' | '.jsonl'
   readonly seed?: number | undefined
   readonly chunk?: Chunk | undefined
 }
 
-/** Writes the documents or lines of files in another order: one chunk of each file, or all. */
+/** Writes the documents or lines of files in shuffled order: all of them, or one chunk of each file. */
 export async function shuffleFiles(
   paths: readonly string[],
   output: string,
@@ -61,21 +58,21 @@ async function runJob(name: string, stages: readonly object[], output: string, f
   await runDefinition(definitionOf({ name, stages }, `penstock ${name}`), flags)
 }
 
-/** Whether an output exists and is to stay as it is; says so, before anything is read for it. */
+/** Whether to keep an existing output (`--if-exists skip`); if so, prints a line. Runs before any input is read. */
 export async function isKept(output: string, { ifExists, quiet }: JobFlags): Promise<boolean> {
-  const isThere = (path: string): Promise<boolean> =>
+  const exists = (path: string): Promise<boolean> =>
     access(path).then(
       () => true,
       () => false,
     )
-  if (ifExists !== 'skip' || !(await isThere(output))) return false
-  // It has its name, but its run was killed before it was tidied up.
-  if (await isThere(journalPathOf(output))) return false
-  if (!quiet) process.stderr.write(`${output}: exists, left as it is\n`)
+  if (ifExists !== 'skip' || !(await exists(output))) return false
+  // The output is complete, but the run was killed before it removed the journal, so it must be resumed.
+  if (await exists(journalPathOf(output))) return false
+  if (!quiet) process.stderr.write(`${output}: already exists, skipped\n`)
   return true
 }
 
-/** Each folder stands for the packed files anywhere in it, in the order of their names. */
+/** Replaces each folder by the packed files anywhere in it, sorted by path. */
 async function packedFilesOf(sources: readonly string[]): Promise<string[]> {
   const files: string[] = []
   for (const source of sources) {

@@ -1,4 +1,4 @@
-/** A checkpoint and a prompt -> text, piece by piece. */
+/** Generates text from a checkpoint and a prompt, token by token. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
@@ -11,15 +11,15 @@ import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 export interface TextOptions {
   readonly prompt: string
   readonly maxTokens: number
-  /** 0 takes the likeliest token each time. */
+  /** 0 always takes the most likely token. */
   readonly temperature: number
   readonly topK?: number
   readonly seed: number
-  /** Where the tokenizer lies, if not where the checkpoint says. */
+  /** Path of the tokenizer, if it differs from the one in the checkpoint. */
   readonly tokenizer?: string
   readonly engine: string
   readonly backend: string
-  /** The text ends before this token. */
+  /** Generation stops at this token, which is not part of the text. */
   readonly endOfDocument?: string
 }
 
@@ -28,12 +28,14 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
   const { path: folder, state } = await findCheckpoint(path)
   const tokenizerPath = options.tokenizer ?? state.tokenizer?.path
   if (tokenizerPath === undefined) {
-    throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint names no tokenizer: give --tokenizer', { file: folder })
+    throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint does not record a tokenizer: pass --tokenizer', {
+      file: folder,
+    })
   }
   const tokenizer = await TokenizerThread.open(tokenizerPath)
   try {
     if (state.tokenizer !== undefined && state.tokenizer.sha256 !== tokenizer.sha256) {
-      const message = `the model was trained with another tokenizer than ${tokenizerPath}`
+      const message = `the model was trained with a tokenizer other than ${tokenizerPath}`
       throw new PenstockError('TOKENIZER_MISMATCH', message, { file: folder })
     }
     yield* continueIn(folder, tokenizer, options)
@@ -64,7 +66,7 @@ async function* continueIn(folder: string, tokenizer: TokenizerThread, options: 
     for await (const id of generate(engine, ids, sampling)) {
       ids.push(id)
       const text = await tokenizer.decode(ids)
-      // A character of several tokens is shown when it is whole.
+      // Wait for the rest of a character that spans several tokens.
       if (text.endsWith('\uFFFD')) continue
       yield text.slice(shown.length)
       shown = text
@@ -74,19 +76,22 @@ async function* continueIn(folder: string, tokenizer: TokenizerThread, options: 
   }
 }
 
-/** The checkpoint at a path, or the newest whole one in it. @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID */
+/**
+ * The checkpoint at a path, or the newest intact one inside it.
+ * @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID
+ */
 export async function findCheckpoint(path: string): Promise<Checkpoint> {
   const isCheckpoint = await stat(join(path, 'state.json')).then(
     () => true,
     () => false,
   )
-  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, tellDamaged)
+  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, skipDamaged)
   if (found !== undefined) return found
-  throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file: path })
+  throw new PenstockError('FILE_MISSING', 'no checkpoint found', { file: path })
 }
 
-/** An older one may take the place of one that is damaged, not of one that cannot be read at this moment. */
-function tellDamaged(error: PenstockError): void {
+/** Falls back to an older checkpoint only if the newest is damaged, not if it is temporarily unreadable. */
+function skipDamaged(error: PenstockError): void {
   if (error.code === 'FILE_UNREADABLE') throw error
-  process.stderr.write(`passed over a damaged checkpoint: ${error.toLine()}\n`)
+  process.stderr.write(`skipped a damaged checkpoint: ${error.toLine()}\n`)
 }

@@ -1,4 +1,4 @@
-/** The stages of `index`, for this command and for `data create_raw_index` of Modalities. */
+/** Stages of `penstock index` and of the Modalities command `data create_raw_index`. */
 import { type FaultFlags, faultOptionsOf, type OutputFlags } from '../output/shared-options.js'
 
 export function indexStages(source: string, path: string, flags: FaultFlags & OutputFlags): object[] {

@@ -1,4 +1,4 @@
-/** The first lines of a JSONL -> a definition to start from, with the reasons beside the choices. */
+/** Writes a commented starter definition based on the first lines of a JSONL file. */
 import { existsSync, statSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
 import { writeOver } from '../../files/durable.js'
@@ -16,31 +16,36 @@ interface StartOptions {
   readonly force?: boolean
 }
 
-/** What the first lines are like. */
+/** Statistics of the first lines. */
 interface Sample {
   readonly lines: number
   readonly bytes: number
   readonly faulty: number
-  /** Texts by their place in the record, as jq paths: how many, and their bytes. */
+  /** String fields by jq path: how many records have them, and their total bytes. */
   readonly fields: ReadonlyMap<string, { readonly records: number; readonly bytes: number }>
 }
 
-/** @returns what was seen, for people. @throws FILE_MISSING, FILE_EXISTS, FIELD_MISSING, JSON_INVALID */
+/** @returns a human-readable summary of the sample. @throws FILE_MISSING, FILE_EXISTS, FIELD_MISSING, JSON_INVALID */
 export async function writeStarterDefinition(source: string, output: string, options: StartOptions): Promise<string> {
   const sample = sampleLines(await firstLines(source))
   if (sample.lines === sample.faulty) {
     throw new PenstockError('JSON_INVALID', 'none of the first lines is a JSON object', { file: source })
   }
   const field = options.field ?? longestField(sample)
-  if (field === undefined)
-    throw new PenstockError('FIELD_MISSING', 'no field of the first lines is a text', { file: source })
+  if (field === undefined) {
+    throw new PenstockError('FIELD_MISSING', 'the first lines contain no string field to train on', { file: source })
+  }
   const text = definitionText(source, field, sample, options)
   if (!options.force && existsSync(output)) {
-    throw new PenstockError('FILE_EXISTS', 'the definition exists: give --force, or another --output', { file: output })
+    throw new PenstockError(
+      'FILE_EXISTS',
+      'the definition already exists: pass --force to replace it, or choose another --output',
+      { file: output },
+    )
   }
   await writeOver(output, text)
-  const faulty = sample.faulty === 0 ? '' : `, ${sample.faulty} of them faulty`
-  return `learns from ${field}, after a look at ${count(sample.lines)} lines${faulty}`
+  const faulty = sample.faulty === 0 ? '' : `, ${count(sample.faulty)} of them faulty`
+  return `trains on field ${field} (sampled the first ${count(sample.lines)} lines${faulty})`
 }
 
 async function firstLines(source: string): Promise<string[]> {
@@ -52,7 +57,7 @@ async function firstLines(source: string): Promise<string[]> {
     if (size >= SAMPLE_BYTES) break
   }
   const lines = new TextDecoder().decode(Buffer.concat(chunks)).split('\n')
-  // The last one is cut off, unless the file ended.
+  // Drop the last line: it is incomplete, or empty after the final newline.
   if (size >= SAMPLE_BYTES || lines.at(-1) === '') lines.pop()
   return lines.slice(0, MAX_LINES)
 }
@@ -63,7 +68,7 @@ function sampleLines(lines: readonly string[]): Sample {
   for (const line of lines) {
     const record = objectIn(line)
     if (record === undefined) faulty++
-    else noteTexts(record, '', 0, fields)
+    else addStringFields(record, '', 0, fields)
   }
   const size = lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
   return { lines: lines.length, bytes: size, faulty, fields }
@@ -78,39 +83,41 @@ function objectIn(line: string): object | undefined {
   }
 }
 
-function noteTexts(
+function addStringFields(
   record: object,
   path: string,
   depth: number,
   fields: Map<string, { records: number; bytes: number }>,
 ): void {
   for (const [key, value] of Object.entries(record) as [string, unknown][]) {
-    const place = /^[a-z_]\w*$/i.test(key) ? `${path}.${key}` : `${path === '' ? '.' : path}[${JSON.stringify(key)}]`
+    const fieldPath = /^[a-z_]\w*$/i.test(key)
+      ? `${path}.${key}`
+      : `${path === '' ? '.' : path}[${JSON.stringify(key)}]`
     if (typeof value === 'string') {
-      const seen = fields.get(place) ?? { records: 0, bytes: 0 }
-      fields.set(place, { records: seen.records + 1, bytes: seen.bytes + Buffer.byteLength(value) })
+      const total = fields.get(fieldPath) ?? { records: 0, bytes: 0 }
+      fields.set(fieldPath, { records: total.records + 1, bytes: total.bytes + Buffer.byteLength(value) })
     } else if (typeof value === 'object' && value !== null && !Array.isArray(value) && depth < MAX_DEPTH) {
-      noteTexts(value, place, depth + 1, fields)
+      addStringFields(value, fieldPath, depth + 1, fields)
     }
   }
 }
 
-/** The text that makes most of the bytes. */
+/** The string field with the most bytes. */
 function longestField({ fields }: Sample): string | undefined {
   return [...fields].toSorted(([, a], [, b]) => b.bytes - a.bytes)[0]?.[0]
 }
 
-/** Vocabulary and length of the training by the size of the file. */
+/** Vocabulary, model size and steps, chosen by the size of the file. */
 function sizesFor(fileBytes: number): { vocabulary: number; width: number; layers: number; steps: number } {
   if (fileBytes < 1e6) return { vocabulary: 512, width: 64, layers: 2, steps: 200 }
   if (fileBytes < 2e7) return { vocabulary: 2048, width: 128, layers: 2, steps: 400 }
   return { vocabulary: 8192, width: 192, layers: 4, steps: 2000 }
 }
 
-/** Hardly any text has fewer tokens than one for so many bytes. */
+/** Upper limit for almost any text: gives the smallest plausible token count. */
 const MAX_BYTES_PER_TOKEN = 8
 
-/** From what a big corpus affords down to what a few lines do: the held-out share must be some batches. */
+/** Shapes from a large corpus down to a few lines; the held-out share must fill several batches. */
 const sampleShapes = [
   { sequenceLength: 128, batchSize: 8, heldOut: 0.05 },
   { sequenceLength: 64, batchSize: 8, heldOut: 0.1 },
@@ -119,7 +126,7 @@ const sampleShapes = [
 ]
 const HELD_OUT_BATCHES = 2
 
-/** Of the last shape nothing is held out. */
+/** Falls back to a tiny shape without held-out data. */
 function sampleShapeFor(textBytes: number) {
   const tokens = textBytes / MAX_BYTES_PER_TOKEN
   const fitting = sampleShapes.find(
@@ -128,11 +135,11 @@ function sampleShapeFor(textBytes: number) {
   return fitting ?? { sequenceLength: 4, batchSize: 1, heldOut: 0 }
 }
 
-/** Bytes of the field in the whole source, by its share of the lines looked at. */
-function textBytesOf(field: string, { fields, bytes: seen }: Sample, fileBytes: number): number {
-  // What a filter makes of several fields is not known; it is no less than the smallest of them.
-  const known = fields.get(field)?.bytes ?? Math.min(...[...fields.values()].map(({ bytes: size }) => size), seen)
-  return (fileBytes * known) / seen
+/** Estimated bytes of the field in the whole source, from its share of the sample. */
+function textBytesOf(field: string, { fields, bytes: sampled }: Sample, fileBytes: number): number {
+  // The output of an arbitrary filter is unknown; assume at least the size of the smallest field.
+  const known = fields.get(field)?.bytes ?? Math.min(...[...fields.values()].map(({ bytes: size }) => size), sampled)
+  return (fileBytes * known) / sampled
 }
 
 function definitionText(source: string, field: string, sample: Sample, { tokenizer }: StartOptions): string {
@@ -142,8 +149,8 @@ function definitionText(source: string, field: string, sample: Sample, { tokeniz
   const trained = (1 - heldOut).toFixed(2)
   const holdsOut = heldOut > 0
   const heldOutNote = holdsOut
-    ? `Of the tokens the last ${Math.round(100 * heldOut)} % are held out, to see how well the model does on what it has not learnt.`
-    : 'There is too little text to hold some of it out for evaluation.'
+    ? `The last ${Math.round(100 * heldOut)} % of the samples are held out to evaluate the model on unseen text.`
+    : 'Too little text to hold out a part for evaluation.'
   const trainedPart = holdsOut ? `        to: ${trained}\n` : ''
   const evaluation = holdsOut
     ? `        held_out: { path: "\${output}.pbin", from: ${trained} }\n        evaluation: { every_steps: 100, batches: 8 }\n`
@@ -154,7 +161,7 @@ function definitionText(source: string, field: string, sample: Sample, { tokeniz
   const others = [...sample.fields.keys()].filter(name => name !== field)
   const base = withoutEnding(source)
   const quoted = (text: string): string => JSON.stringify(text)
-  const makeTokenizer = `  # Learns ${count(vocabulary)} pieces of words from the texts. Give --tokenizer to init to use one that you have.
+  const makeTokenizer = `  # Trains a BPE tokenizer with ${count(vocabulary)} tokens. To use an existing one, pass --tokenizer to penstock init.
   tokenizer:
     - read-file: { path: "\${source}" }
     - read-lines
@@ -162,24 +169,24 @@ function definitionText(source: string, field: string, sample: Sample, { tokeniz
     - extract-text: { field: "\${field}"${faults} }
     - train-tokenizer: { path: "\${tokenizer}", vocab_size: ${vocabulary}, if_exists: override }
 `
-  return `# Made by penstock init from ${quoted(source)} (${bytes(size)}), after a look at its first ${count(sample.lines)} lines.
-# penstock plan THIS_FILE says what it would do; penstock run THIS_FILE does it.
+  return `# Generated by penstock init from the first ${count(sample.lines)} lines of ${quoted(source)} (${bytes(size)}).
+# penstock plan THIS_FILE previews the run; penstock run THIS_FILE starts it.
 name: ${quoted(base.split(/[\\/]/).at(-1)!)}
 variables:
   source: ${quoted(source)}
-  # Where the texts stand in a record, as a jq filter.${others.length === 0 ? '' : ` Other texts: ${others.slice(0, 8).join(', ')}`}
+  # The field to train on, as a jq filter.${others.length === 0 ? '' : ` Other string fields: ${others.slice(0, 8).join(', ')}`}
   field: ${quoted(field)}
-  # Every output begins with this.
+  # Prefix of all output paths.
   output: ${quoted(base)}
   tokenizer: ${quoted(tokenizer ?? `${base}-tokenizer.json`)}
   sequence_length: ${sequenceLength}
   batch_size: ${batchSize}
 pipelines:
-${tokenizer === undefined ? makeTokenizer : ''}  # One pass over the source: an index of its lines, and all tokens in one packed file.
+${tokenizer === undefined ? makeTokenizer : ''}  # One pass over the source writes an index of its lines and a packed file of its tokens.
   pack:
     - read-file: { path: "\${source}" }
     - read-lines
-${isFaulty ? `    # ${sample.faulty} of the first lines are no JSON object and ${missing} lack the field: such lines go to a file of their own.\n` : ''}    - validate-json${isFaulty ? `: { ${faults.slice(2)} }` : ''}
+${isFaulty ? `    # ${count(sample.faulty)} of the sampled lines are not JSON objects and ${count(missing)} lack the field; such records are written to the quarantine file.\n` : ''}    - validate-json${isFaulty ? `: { ${faults.slice(2)} }` : ''}
     - fork:
         - - write-index: { path: "\${output}.idx", if_exists: override }
         - - extract-text: { field: "\${field}"${faults} }
@@ -196,13 +203,13 @@ ${trainedPart}    - feed-trainer:
         tokenizer: "\${tokenizer}"
         model: { sequence_length: "\${sequence_length}", layers: ${layers}, heads: 4, width: ${width} }
         batch_size: "\${batch_size}"
-        # More steps, more layers or a greater width learn more and take longer.
+        # More steps, more layers or a larger width give a better model but take longer.
         steps: ${steps}
         optimizer: { learning_rate: 3.0e-3 }
         schedule: { decay: cosine, warmup_steps: 20 }
-${evaluation}        # A stopped run goes on from here. penstock generate FOLDER continues a text with the model.
+${evaluation}        # An interrupted run resumes from here. penstock generate FOLDER generates text with the model.
         checkpoint: { folder: "\${output}-checkpoints", every_steps: 100 }
-# penstock view FOLDER shows the run afterwards; --dashboard shows it while it goes on.
+# penstock view FOLDER shows the run afterwards; the option --dashboard shows it live.
 monitoring:
   folder: "\${output}-run"
   jsonl: true

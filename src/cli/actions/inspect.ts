@@ -1,4 +1,4 @@
-/** What is in an index, a packed file or a checkpoint: every byte that has a structure is read and checked. */
+/** Summarizes an index, a packed file or a checkpoint, and validates its structure while reading it. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { PenstockError } from '../../errors.js'
@@ -11,17 +11,17 @@ import { findCheckpoint } from './generate.js'
 
 const SHOWN_DOCUMENTS = 3
 const SHOWN_TOKENS = 48
-/** Stands between tokens; no plain bar, which special tokens have in their names. */
+/** Separator between tokens. Not ASCII `|`, which occurs in the names of special tokens. */
 const BOUNDARY = '\u2502'
 const SHOWN_FREQUENT = 8
 const BAR_WIDTH = 30
 const READ_TOKENS = 1 << 20
-/** Of a greater file, every n-th part is counted. */
+/** In a larger file, only every n-th part is counted. */
 const MAX_COUNTED_TOKENS = 64 << 20
 
 type Facts = Record<string, string | number>
 
-/** @throws FILE_MISSING, and what is wrong with the file */
+/** @throws FILE_MISSING, and the errors of a damaged file */
 export async function inspectPath(path: string, tokenizer: string | undefined): Promise<Facts> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path })
@@ -63,7 +63,7 @@ async function inspectCheckpoint(path: string): Promise<Facts> {
   return {
     kind: 'checkpoint',
     path: checkpoint.path,
-    step: state.step,
+    step: count(state.step),
     'tokens seen': count(state.consumedTokens),
     'samples seen': count(state.cursor?.globalSamples ?? 0),
     model: JSON.stringify(state.model),
@@ -141,7 +141,7 @@ function histogramFacts(histogram: readonly number[]): Record<string, string> {
   return Object.fromEntries(rows.slice(histogram.findIndex(documents => documents > 0)))
 }
 
-/** How often each id stands in the file. */
+/** Occurrences of each id in the file. */
 function countTokens(file: PackedFile): { counts: Float64Array; counted: number } {
   let counts = new Float64Array(1 << 16)
   const parts = Math.ceil(file.tokenCount / READ_TOKENS)
@@ -151,7 +151,7 @@ function countTokens(file: PackedFile): { counts: Float64Array; counted: number 
     const start = part * READ_TOKENS
     const tokens = file.readTokens(start, Math.min(READ_TOKENS, file.tokenCount - start))
     for (const id of tokens) {
-      // Ids come from a file: one that no vocabulary has is not worth its memory.
+      // A damaged file may contain huge ids; ignore them rather than allocate memory.
       if (id >= counts.length && id < 1 << 24) counts = grown(counts, id)
       if (id < counts.length) counts[id]! += 1
     }
@@ -188,7 +188,7 @@ async function tokenFacts(file: PackedFile, tokenizer: TokenizerThread | undefin
 
 const percent = (part: number, whole: number): string => `${((100 * part) / Math.max(1, whole)).toFixed(1)} %`
 
-/** The first documents with a bar between their tokens. */
+/** The first documents as text, with a separator between tokens. */
 async function documentFacts(
   file: PackedFile,
   tokenizer: TokenizerThread,

@@ -1,4 +1,4 @@
-/** Runs configs/quickstart.yaml and says what came of it. */
+/** Runs configs/quickstart.yaml and prints a report. */
 import { fileURLToPath } from 'node:url'
 import { openPackedFile } from '../../files/packed-file.js'
 import { withStageOptions } from '../../pipelines/definition.js'
@@ -33,16 +33,16 @@ async function report(results: readonly PipelineResult[], events: readonly Train
   const text = await sampleText(end.checkpoint!)
   const lines = [
     '',
-    'What came of it',
+    'Results',
     ...results.map(resultLine),
-    `  held-out loss     ${evaluations.map(({ step, loss }) => `${loss.toFixed(3)} (step ${step})`).join(', ')} nats a token`,
-    `  unigram entropy   ${entropy.toFixed(3)} nats a token: a model below it has learnt context`,
+    `  held-out loss     ${evaluations.map(({ step, loss }) => `${loss.toFixed(3)} (step ${count(step)})`).join(', ')} nats per token`,
+    `  unigram entropy   ${entropy.toFixed(3)} nats per token; a lower loss means that the model uses context`,
     ...(steps.length > 0
       ? [`  training loss     ${steps[0]!.averageLoss.toFixed(3)} -> ${steps.at(-1)!.averageLoss.toFixed(3)}`]
       : []),
     `  files             ${FOLDER}/: tokenizer.json, sotu.idx, sotu.pbin, checkpoints/`,
     '',
-    'A sample',
+    'Sample text',
     ...wrapped(text).map(line => `  ${line}`),
     '',
     'Next',
@@ -57,7 +57,7 @@ async function report(results: readonly PipelineResult[], events: readonly Train
 function resultLine({ pipeline, stages, elapsedMs }: PipelineResult): string {
   const seconds = elapsedMs / 1000
   const records = Math.max(...stages.map(({ stats }) => Math.max(stats.recordsIn, stats.recordsOut)))
-  // The last stage's own: a resumed training passes over what it has seen.
+  // Count the tokens of the last stage only: a resumed training skips those it has already seen.
   const tokens = stages.at(-1)!.stats.counts.tokens ?? 0
   const read = stages[0]!.stats.bytesOut
   const what = pipeline === 'train' ? `${count(records)} samples` : `${count(records)} documents, ${bytes(read)}`
@@ -83,14 +83,14 @@ async function sampleText(checkpoint: string): Promise<string> {
   return text
 }
 
-/** Entropy of single tokens: the loss of the best model that sees no context. */
+/** Entropy of the token frequencies: the lowest loss that a model without context can reach. */
 async function unigramEntropy(path: string): Promise<number> {
   const file = await openPackedFile(path)
   try {
     const counts = new Map<number, number>()
-    const stretch = 1 << 20
-    for (let start = 0; start < file.tokenCount; start += stretch) {
-      const tokens = file.readTokens(start, Math.min(stretch, file.tokenCount - start))
+    const chunkTokens = 1 << 20
+    for (let start = 0; start < file.tokenCount; start += chunkTokens) {
+      const tokens = file.readTokens(start, Math.min(chunkTokens, file.tokenCount - start))
       for (const token of tokens) counts.set(token, (counts.get(token) ?? 0) + 1)
     }
     let entropy = 0

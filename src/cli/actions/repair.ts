@@ -1,4 +1,4 @@
-/** Repairs one file and says what became of it. */
+/** Repairs one file and prints the result. */
 import { extname } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { repairPacked } from '../../integrity/repair-packed.js'
@@ -15,7 +15,7 @@ interface RepairFlags {
   readonly endOfDocument?: string
 }
 
-/** @throws ARGUMENT_INVALID for other files; what says that nothing can be rebuilt */
+/** @throws ARGUMENT_INVALID for other file types, and the errors of a file that cannot be rebuilt */
 export async function repairFile(file: string, flags: RepairFlags): Promise<void> {
   const ending = extname(file)
   const output = flags.output ?? `${withoutEnding(file)}.repaired${ending}`
@@ -24,7 +24,7 @@ export async function repairFile(file: string, flags: RepairFlags): Promise<void
   else throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx or .pbin file', { file })
 }
 
-/** An index holds nothing that its source does not tell. */
+/** Rebuilds the index from its source, which contains all its information. */
 async function repairIndex(file: string, output: string, { source }: RepairFlags): Promise<void> {
   const path = source ?? `${withoutEnding(file)}.jsonl`
   const skip = { faulty: 'skip' }
@@ -39,7 +39,7 @@ async function repairIndex(file: string, output: string, { source }: RepairFlags
 
 async function repairTokens(file: string, output: string, flags: RepairFlags): Promise<void> {
   if ((flags.tokenizer === undefined) !== (flags.endOfDocument === undefined)) {
-    throw new PenstockError('ARGUMENT_INVALID', '--tokenizer and --end-of-document go together')
+    throw new PenstockError('ARGUMENT_INVALID', '--tokenizer and --end-of-document must be used together')
   }
   const endOfDocumentId =
     flags.tokenizer === undefined

@@ -1,4 +1,4 @@
-/** Runs a definition for a command: checks all of it before the first stage opens anything, then pipeline by pipeline. */
+/** Runs a definition for a command: validates all of it before opening any file, then runs its pipelines in order. */
 import { PenstockError } from '../../errors.js'
 import { openSinks } from '../../monitoring/open-sinks.js'
 import { RunMonitor } from '../../monitoring/run-monitor.js'
@@ -17,13 +17,13 @@ import { setExitCodeIfStopped, stopSignal } from '../output/terminal.js'
 export interface RunFlags {
   readonly quiet?: boolean
   readonly json?: boolean
-  /** Do not go on with what a killed run had done. */
+  /** Start over instead of resuming an interrupted run. */
   readonly fresh?: boolean
-  /** The port of a page to serve while the run goes on; true takes any free one. */
+  /** Port of a dashboard to serve during the run; true for any free port. */
   readonly dashboard?: number | true
 }
 
-/** @param onEvent is told what stages report, such as training steps, beside the printing of it */
+/** @param onEvent receives the events of the stages, such as training steps, in addition to their being printed */
 export async function runDefinition(
   definition: Definition,
   flags: RunFlags = {},
@@ -39,7 +39,7 @@ export async function runDefinition(
   const sinks = await openSinks(
     monitoring,
     (sink, error) => printer.print(`  ${sink}: ${error.toLine()}`),
-    address => printer.print(`the page of this run: ${address}`),
+    address => printer.print(`dashboard: ${address}`),
   )
   const monitor = new RunMonitor(monitoredRun(definition, pipelines), sinks)
   const sequenceLength = sequenceLengthOf(pipelines)

@@ -1,18 +1,18 @@
-/** Runs a training, and runs it again when its engine failed: from the newest checkpoint, as often as it may. */
+/** Runs a training, and restarts it from the newest checkpoint after an engine failure, up to `max_restarts` times. */
 import { PenstockError } from '../../errors.js'
 import { allSteps, checkDefinition } from '../../pipelines/check.js'
 import type { Definition } from '../../pipelines/definition.js'
 import type { TrainingOptions } from '../../training/options.js'
-import { printError } from '../output/terminal.js'
+import { count, printError } from '../output/terminal.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 
-/** @param onEvent is told of steps and checkpoints */
+/** @param onEvent receives the events of the stages, such as steps and checkpoints */
 export async function runTraining(
   definition: Definition,
   flags: RunFlags,
   onEvent?: (stage: string, event: unknown) => void,
 ): Promise<void> {
-  // Of several machines that train together one tells the story.
+  // With several machines, only the first prints progress and reports metrics.
   if (isFollower()) {
     await runDefinition({ ...definition, monitoring: {} }, { quiet: true }, onEvent)
     return
@@ -24,12 +24,14 @@ export async function runTraining(
     } catch (error) {
       if (restartsLeft === 0 || !(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED') throw error
       printError(error)
-      process.stderr.write(`penstock: starting again; restarts left after this one: ${restartsLeft - 1}\n`)
+      process.stderr.write(
+        `penstock: restarting from the newest checkpoint (restarts left: ${count(restartsLeft - 1)})\n`,
+      )
     }
   }
 }
 
-/** Whether torchrun started this process through its ranks, on another machine than the first. */
+/** Whether the torchrun ranks of a machine other than the first started this process. */
 function isFollower(): boolean {
   return process.env.PENSTOCK_FEED !== undefined && process.env.GROUP_RANK !== '0'
 }

@@ -1,10 +1,10 @@
-/** Verifies and prints: a line for each file, and one for each finding. */
+/** Verifies files and prints one line per file and per finding. */
 import { PenstockError } from '../../errors.js'
 import { isSound, type Verdict } from '../../integrity/findings.js'
 import { type VerifyOptions, verifyPath } from '../../integrity/verify.js'
 import { count } from '../output/terminal.js'
 
-/** Sets the exit code 1 when something is damaged. @throws FILE_MISSING, ARGUMENT_INVALID */
+/** Sets exit code 1 if anything is damaged. @throws FILE_MISSING, ARGUMENT_INVALID */
 export async function printVerdicts(paths: readonly string[], options: VerifyOptions, json: boolean): Promise<void> {
   let checked = 0
   for (const path of paths) {
@@ -15,7 +15,7 @@ export async function printVerdicts(paths: readonly string[], options: VerifyOpt
     }
   }
   if (checked === 0) {
-    throw new PenstockError('FILE_MISSING', 'no index, packed file or checkpoint here', { file: paths.join(', ') })
+    throw new PenstockError('FILE_MISSING', 'no index, packed file or checkpoint found', { file: paths.join(', ') })
   }
 }
 

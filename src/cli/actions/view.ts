@@ -1,18 +1,18 @@
-/** Run logs -> a page, served until a signal comes. Runs that still go on are followed. */
+/** Serves a dashboard of run logs until a signal arrives, and follows the logs of runs in progress. */
 import { basename, resolve } from 'node:path'
 import { type Dashboard, serveDashboard } from '../../monitoring/dashboard/dashboard-server.js'
 import type { RunHistory } from '../../monitoring/dashboard/run-history.js'
 import { openRunLog, type RunLog } from '../../monitoring/dashboard/run-log.js'
 import { stopSignal } from '../output/terminal.js'
 
-const LOOK_EVERY_MS = 1000
+const POLL_INTERVAL_MS = 1000
 
 /** @throws FILE_MISSING, FILE_UNREADABLE, JSON_INVALID */
 export async function viewRuns(paths: readonly string[], port: number): Promise<void> {
   const logs: RunLog[] = []
   for (const path of paths) {
     const log = await openRunLog(path)
-    tellApart(log.history, path, logs)
+    disambiguate(log.history, path, logs)
     logs.push(log)
   }
   const stopped = stopSignal()
@@ -26,12 +26,12 @@ export async function viewRuns(paths: readonly string[], port: number): Promise<
 
 function followUntil(stopped: AbortSignal, logs: readonly RunLog[], { feed }: Dashboard): Promise<void> {
   return new Promise((resolve, reject) => {
-    const look = async (): Promise<void> => {
-      const news = await Promise.all(logs.map(log => log.readMore()))
-      if (news.includes(true)) feed.send('resync', {})
-      if (!stopped.aborted) timer = setTimeout(() => void look().catch(reject), LOOK_EVERY_MS)
+    const poll = async (): Promise<void> => {
+      const updates = await Promise.all(logs.map(log => log.readMore()))
+      if (updates.includes(true)) feed.send('resync', {})
+      if (!stopped.aborted) timer = setTimeout(() => void poll().catch(reject), POLL_INTERVAL_MS)
     }
-    let timer = setTimeout(() => void look().catch(reject), LOOK_EVERY_MS)
+    let timer = setTimeout(() => void poll().catch(reject), POLL_INTERVAL_MS)
     stopped.addEventListener('abort', () => {
       clearTimeout(timer)
       resolve()
@@ -39,12 +39,12 @@ function followUntil(stopped: AbortSignal, logs: readonly RunLog[], { feed }: Da
   })
 }
 
-/** Runs of one name are told apart by their folders, copies of one run by their places. */
-function tellApart(run: RunHistory, path: string, others: readonly RunLog[]): void {
+/** Adds the folder to the name of a run whose name is taken, and a number to an id that is taken. */
+function disambiguate(run: RunHistory, path: string, others: readonly RunLog[]): void {
   const info = run.info!
   const known = others.map(({ history }) => history.info!)
-  const isNamed = known.some(other => other.name === info.name)
-  const name = isNamed ? `${info.name} (${basename(resolve(path))})` : info.name
+  const isTaken = known.some(other => other.name === info.name)
+  const name = isTaken ? `${info.name} (${basename(resolve(path))})` : info.name
   const id = known.some(other => other.id === info.id) ? `${info.id}-${others.length}` : info.id
   run.info = { ...info, id, name }
 }

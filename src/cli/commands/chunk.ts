@@ -15,13 +15,13 @@ export function addChunkCommand(program: Command): void {
     .command('chunk')
     .summary('write one shuffled chunk of several .pbin or .jsonl files')
     .description(
-      'Takes a share of each file, all of equal size within one document, and writes them shuffled together.',
+      'Takes one chunk of each file and writes their documents or lines in shuffled order. The chunks of a file differ in size by at most one document.',
     )
     .argument('<sources...>', '.pbin or .jsonl files')
     .requiredOption('-o, --output <file>', 'the file to write')
-    .requiredOption('--chunk <number>', 'which chunk, from 0', wholeNumber)
-    .requiredOption('--of <count>', 'how many chunks there are', wholeNumber)
-    .option('--seed <number>', 'the same seed gives the same order; one is drawn and shown when absent', wholeNumber)
+    .requiredOption('--chunk <number>', 'number of the chunk to write, starting at 0', wholeNumber)
+    .requiredOption('--of <count>', 'total number of chunks', wholeNumber)
+    .option('--seed <number>', 'seed of the shuffle; by default, a random seed is chosen and printed', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock chunk a.pbin b.pbin -o chunk-0.pbin --chunk 0 --of 8 --seed 42\n')
   addOutputOptions(command).action(async (sources: string[], flags: ChunkFlags) => {
     const { shuffleFiles } = await import('../actions/document-jobs.js')

@@ -3,9 +3,9 @@ import { Argument, type Command } from 'commander'
 export function addCompletionCommand(program: Command): void {
   program
     .command('completion')
-    .summary('print a script that completes commands in your shell')
-    .description('Prints a completion script for a shell.')
-    .addArgument(new Argument('<shell>', 'which shell').choices(['bash', 'zsh', 'fish']))
+    .summary('print a completion script for your shell')
+    .description('Prints a script that completes penstock commands, options and files in a shell.')
+    .addArgument(new Argument('<shell>', 'shell to generate the script for').choices(['bash', 'zsh', 'fish']))
     .addHelpText(
       'after',
       '\nExample:\n  penstock completion bash > ~/.local/share/bash-completion/completions/penstock\n',

@@ -15,25 +15,29 @@ interface FilterFlags extends JobFlags {
 export function addFilterCommand(program: Command): void {
   const command = program
     .command('filter')
-    .summary('keep some documents of a packed file')
-    .description('Writes those documents of a packed file that have a length and tokens as asked for.')
+    .summary('select documents of a packed file')
+    .description('Copies the documents of a packed file that match all given conditions on length and tokens.')
     .argument('<source>', 'a .pbin file')
     .requiredOption('-o, --output <file>', 'the packed file to write')
-    .option('--min-tokens <count>', 'drop shorter documents', wholeNumber)
-    .option('--max-tokens <count>', 'drop longer documents', wholeNumber)
-    .option('--with-tokens <id...>', 'drop documents that lack one of these token ids')
-    .option('--without-tokens <id...>', 'drop documents that have one of these token ids')
+    .option('--min-tokens <count>', 'drop documents with fewer tokens', wholeNumber)
+    .option('--max-tokens <count>', 'drop documents with more tokens', wholeNumber)
+    .option('--with-tokens <id...>', 'drop documents that lack any of these token ids')
+    .option('--without-tokens <id...>', 'drop documents that contain any of these token ids')
     .addHelpText('after', '\nExample:\n  penstock filter corpus.pbin -o long.pbin --min-tokens 64\n')
   addOutputOptions(command).action(async (source: string, flags: FilterFlags) => {
     const { filterPacked } = await import('../actions/document-jobs.js')
     const { minTokens, maxTokens, withTokens, withoutTokens } = flags
-    const given = Object.entries({
+    const filter = Object.entries({
       min_tokens: minTokens,
       max_tokens: maxTokens,
       with_tokens: withTokens?.map(wholeNumber),
       without_tokens: withoutTokens?.map(wholeNumber),
     }).filter(([, value]) => value !== undefined)
-    if (given.length === 0) throw new PenstockError('ARGUMENT_INVALID', 'say what to keep, as with --min-tokens')
-    await filterPacked(source, flags.output, Object.fromEntries(given), flags)
+    if (filter.length === 0)
+      throw new PenstockError(
+        'ARGUMENT_INVALID',
+        'no filter given: pass at least one of --min-tokens, --max-tokens, --with-tokens and --without-tokens',
+      )
+    await filterPacked(source, flags.output, Object.fromEntries(filter), flags)
   })
 }

@@ -7,16 +7,20 @@ import { wholeNumber } from '../output/terminal.js'
 export function addGenerateCommand(program: Command): void {
   program
     .command('generate')
-    .summary('continue a text with a trained model')
-    .description('Continues a prompt with the model of a checkpoint, token by token, on standard output.')
-    .argument('<checkpoint>', 'a checkpoint, or a folder of checkpoints (the newest is taken)')
+    .summary('generate text with a trained model')
+    .description(
+      'Continues a prompt with the model of a checkpoint and prints the text to standard output, token by token.',
+    )
+    .argument('<checkpoint>', 'a checkpoint, or a folder of checkpoints (the newest is used)')
     .requiredOption('-p, --prompt <text>', 'the text to continue')
-    .option('-n, --max-tokens <count>', 'tokens to add at most', wholeNumber, 100)
-    .option('--temperature <value>', '0 takes the likeliest token each time', nonNegative, 0.8)
-    .option('--top-k <count>', 'draw from the likeliest tokens only', wholeNumber)
-    .option('--seed <number>', 'the same seed gives the same text', wholeNumber, 0)
-    .option('--tokenizer <path>', 'where the tokenizer lies now, if not where it was')
-    .addOption(new Option('--engine <name>', 'whose arithmetic').choices(['tfjs', 'torch']).default('tfjs'))
+    .option('-n, --max-tokens <count>', 'maximum number of tokens to generate', wholeNumber, 100)
+    .option('--temperature <value>', 'sampling temperature; 0 always takes the most likely token', nonNegative, 0.8)
+    .option('--top-k <count>', 'sample only from this many of the most likely tokens', wholeNumber)
+    .option('--seed <number>', 'seed of the sampling', wholeNumber, 0)
+    .option('--tokenizer <path>', 'path of the tokenizer, if it has moved since the training')
+    .addOption(
+      new Option('--engine <name>', 'engine that computes the model').choices(['tfjs', 'torch']).default('tfjs'),
+    )
     .addOption(backendOption().default('wasm'))
     .addHelpText(
       'after',
@@ -32,5 +36,5 @@ export function addGenerateCommand(program: Command): void {
 function nonNegative(text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value
-  throw new PenstockError('ARGUMENT_INVALID', `expected a number from 0 on, found ${JSON.stringify(text)}`)
+  throw new PenstockError('ARGUMENT_INVALID', `expected a non-negative number, found ${JSON.stringify(text)}`)
 }

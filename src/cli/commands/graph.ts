@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander'
 import type { Variables } from '../../pipelines/definition.js'
-import { collectVariable } from '../output/shared-options.js'
+import { setOption } from '../output/shared-options.js'
 
 interface GraphFlags {
-  readonly set: Variables
+  readonly set?: Variables
   readonly format?: 'svg' | 'mermaid'
   readonly output?: string
 }
@@ -12,11 +12,16 @@ export function addGraphCommand(program: Command): void {
   program
     .command('graph')
     .summary('draw the pipelines of a definition')
-    .description('Draws the pipelines of a definition, with what travels between the stages, as SVG or Mermaid.')
-    .argument('<definition>', 'a YAML file')
-    .option('--set <name=value>', 'give a variable another value; may be repeated', collectVariable, {})
-    .addOption(new Option('--format <name>', 'by default that of the output, else mermaid').choices(['svg', 'mermaid']))
-    .option('-o, --output <file>', 'write the picture to a file; standard output when absent')
+    .description('Draws the pipelines of a definition as SVG or Mermaid, with the item types between the stages.')
+    .argument('<definition>', 'the definition, a YAML file')
+    .option(...setOption)
+    .addOption(
+      new Option('--format <name>', 'picture format; by default svg for an .svg output, else mermaid').choices([
+        'svg',
+        'mermaid',
+      ]),
+    )
+    .option('-o, --output <file>', 'file for the picture; standard output by default')
     .addHelpText('after', '\nExample:\n  penstock graph configs/pack.yaml -o pack.svg\n')
     .action(async (file: string, flags: GraphFlags) => {
       const { graphsToMermaid, graphsToSvg } = await import('../../monitoring/draw-graph.js')

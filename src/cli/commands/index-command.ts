@@ -13,11 +13,9 @@ export function addIndexCommand(program: Command): void {
   const command = program
     .command('index')
     .summary('index a JSONL file')
-    .description(
-      'Writes the byte offset and length of each line of a JSONL file to an .idx file; each line is checked.',
-    )
-    .argument('<source>', 'the JSONL file, also .gz or .zst')
-    .option('-o, --output <file>', 'the index; the name of the source with the ending .idx when absent')
+    .description('Validates each line of a JSONL file and writes its byte offset and length to an .idx file.')
+    .argument('<source>', 'the JSONL file, optionally .gz or .zst')
+    .option('-o, --output <file>', 'the index file; by default, the source path with the extension .idx')
     .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
   addOutputOptions(addFaultOptions(command)).action(
     async (source: string, flags: RunFlags & FaultFlags & OutputFlags & { output?: string }) => {

@@ -10,15 +10,18 @@ interface InitFlags {
 export function addInitCommand(program: Command): void {
   program
     .command('init')
-    .summary('write a first definition for your own JSONL')
+    .summary('write a starter definition for your own JSONL file')
     .description(
-      'Looks at the first lines of a JSONL file and writes a commented definition that makes a tokenizer, packs the file and trains a small model on it.',
+      'Samples the first lines of a JSONL file and writes a commented definition that trains a tokenizer, packs the file and trains a small model.',
     )
-    .argument('<source>', 'the JSONL file, also .gz or .zst')
-    .option('-o, --output <file>', 'the definition; the name of the source with the ending .yaml when absent')
-    .option('-t, --tokenizer <path>', 'use this tokenizer instead of making one')
-    .option('--field <filter>', 'the field to learn from, as a jq filter; the longest text when absent')
-    .option('--force', 'replace the definition if it exists')
+    .argument('<source>', 'the JSONL file, optionally .gz or .zst')
+    .option('-o, --output <file>', 'the definition file; by default, the source path with the extension .yaml')
+    .option('-t, --tokenizer <path>', 'use this tokenizer instead of training one')
+    .option(
+      '--field <filter>',
+      'the field to train on, as a jq filter; by default, the string field with the most text',
+    )
+    .option('--force', 'replace an existing definition')
     .addHelpText(
       'after',
       '\nExample:\n  penstock init corpus.jsonl\n  penstock plan corpus.yaml\n  penstock run corpus.yaml\n',
@@ -27,7 +30,7 @@ export function addInitCommand(program: Command): void {
       const { writeStarterDefinition } = await import('../actions/init.js')
       const { withoutEnding } = await import('../output/shared-options.js')
       const output = flags.output ?? `${withoutEnding(source)}.yaml`
-      const seen = await writeStarterDefinition(source, output, flags)
-      process.stdout.write(`${output}: ${seen}\nnext: penstock plan ${output}\n`)
+      const summary = await writeStarterDefinition(source, output, flags)
+      process.stdout.write(`${output}: ${summary}\nnext: penstock plan ${output}\n`)
     })
 }

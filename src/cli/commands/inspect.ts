@@ -3,11 +3,11 @@ import type { Command } from 'commander'
 export function addInspectCommand(program: Command): void {
   program
     .command('inspect')
-    .summary('say what is in an .idx, a .pbin or a checkpoint')
-    .description('Reads an .idx, a .pbin or a checkpoint folder through and says what is in it.')
+    .summary('summarize an .idx file, a .pbin file or a checkpoint')
+    .description('Reads an .idx file, a .pbin file or a checkpoint folder and prints a summary of its contents.')
     .argument('<path>', 'the file or folder')
-    .option('--json', 'as JSON')
-    .option('--tokenizer <path>', 'show the first documents of a .pbin as text')
+    .option('--json', 'print JSON')
+    .option('--tokenizer <path>', 'tokenizer of a .pbin file, to show its first documents as text')
     .addHelpText('after', '\nExample:\n  penstock inspect corpus.pbin --tokenizer gpt2/\n')
     .action(async (path: string, options: { json?: boolean; tokenizer?: string }) => {
       const { inspectPath } = await import('../actions/inspect.js')

@@ -5,12 +5,12 @@ import { addOutputOptions } from '../output/shared-options.js'
 export function addMergeCommand(program: Command): void {
   const command = program
     .command('merge')
-    .summary('join packed files into one')
+    .summary('merge packed files into one')
     .description(
-      'Joins the documents of packed files into one, file after file. All must have tokens of one width, of one tokenizer.',
+      'Concatenates the documents of packed files. All files must have the same token width and come from the same tokenizer.',
     )
-    .argument('<sources...>', '.pbin files, or folders: all such files in them')
-    .requiredOption('-o, --output <file>', 'the packed file to write')
+    .argument('<sources...>', '.pbin files, or folders that contain them')
+    .requiredOption('-o, --output <file>', 'the merged packed file')
     .addHelpText('after', '\nExample:\n  penstock merge part-1.pbin part-2.pbin -o all.pbin\n')
   addOutputOptions(command).action(async (sources: string[], flags: JobFlags & { output: string }) => {
     const { mergePacked } = await import('../actions/document-jobs.js')

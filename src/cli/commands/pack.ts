@@ -24,15 +24,15 @@ export function addPackCommand(program: Command): void {
     .command('pack')
     .summary('tokenize a JSONL file into a packed .pbin file')
     .description(
-      'Tokenizes a field of each line of a JSONL file into one packed file; with --index, indexes it too, in the same pass.',
+      'Tokenizes one field of each line of a JSONL file into a packed file. With --index, indexes the source in the same pass.',
     )
-    .argument('<source>', 'the JSONL file, also .gz or .zst')
-    .requiredOption('-t, --tokenizer <path>', 'a tokenizer.json, or the folder that holds one')
-    .option('-o, --output <file>', 'the packed file; the name of the source with the ending .pbin when absent')
-    .option('--index [file]', 'write the index too')
+    .argument('<source>', 'the JSONL file, optionally .gz or .zst')
+    .requiredOption('-t, --tokenizer <path>', 'a tokenizer.json, or the folder that contains it')
+    .option('-o, --output <file>', 'the packed file; by default, the source path with the extension .pbin')
+    .option('--index [file]', 'also write an index; by default to the source path with the extension .idx')
     .option('--field <filter>', 'the field to tokenize, as a jq filter', '.text')
-    .option('--end-of-document <token>', 'token put behind each document, such as <|endoftext|>')
-    .option('--workers <count>', 'worker threads; the number of cores when absent', wholeNumber)
+    .option('--end-of-document <token>', 'token appended to each document, such as <|endoftext|>')
+    .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .addHelpText(
       'after',
       "\nExample:\n  penstock pack corpus.jsonl --tokenizer gpt2/ --end-of-document '<|endoftext|>' --index\n",
@@ -68,7 +68,7 @@ export function packStages(source: string, flags: PackFlags): object[] {
   return [...lines, { fork: [[{ 'write-index': { path, if_exists: flags.ifExists } }], packing] }]
 }
 
-/** The index to write, if one is asked for. */
+/** Path of the index, if --index is given. */
 function indexOf(source: string, { index = false }: PackFlags): string | undefined {
   return index === true ? `${withoutEnding(source)}.idx` : index || undefined
 }

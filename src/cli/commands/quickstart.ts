@@ -4,11 +4,11 @@ import { backendOption } from '../output/shared-options.js'
 export function addQuickstartCommand(program: Command): void {
   program
     .command('quickstart')
-    .summary('the whole way on a small English corpus, in a few minutes')
+    .summary('run everything once on a small English corpus, in a few minutes')
     .description(
-      'JSONL to tokenizer, index, packed file and a small trained model, with a report. In a clone, npm run quickstart makes the corpus first.',
+      'Trains a tokenizer, writes an index and a packed file, trains a small model and prints a report. In a clone, use npm run quickstart, which creates the corpus first.',
     )
-    .option('--steps <count>', 'training steps', Number)
+    .option('--steps <count>', 'number of training steps', Number)
     .addOption(backendOption().default('wasm'))
     .addHelpText('after', '\nExample:\n  penstock quickstart --steps 100\n')
     .action(async (flags: { steps?: number; backend: string }) => {

@@ -12,13 +12,16 @@ export function addRepairCommand(program: Command): void {
     .command('repair')
     .summary('rebuild a damaged index or packed file')
     .description(
-      'Rebuilds an .idx from its source, or a .pbin whose header or index is lost. The damaged file is only read.',
+      'Rebuilds an .idx file from its source, or a .pbin file whose header or index is damaged. The damaged file is not modified.',
     )
-    .argument('<file>', 'the .idx or .pbin file')
-    .option('-o, --output <file>', 'the repaired file; <name>.repaired.<ending> when absent')
-    .option('--source <file>', 'for an index: the JSONL file; that with the same name when absent')
-    .option('-t, --tokenizer <path>', 'for a packed file without index: the tokenizer')
-    .option('--end-of-document <token>', 'and the token behind each document, such as <|endoftext|>')
+    .argument('<file>', 'the damaged .idx or .pbin file')
+    .option('-o, --output <file>', 'the repaired file; by default <name>.repaired.<extension>')
+    .option('--source <file>', 'for an index: the JSONL file; by default, the file with the same name')
+    .option('-t, --tokenizer <path>', 'for a packed file without index: the tokenizer it was made with')
+    .option(
+      '--end-of-document <token>',
+      'for a packed file without index: the last token of each document, such as <|endoftext|>',
+    )
     .addHelpText(
       'after',
       "\nExample:\n  penstock repair corpus.pbin --tokenizer gpt2/ --end-of-document '<|endoftext|>'\n",

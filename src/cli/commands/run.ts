@@ -3,10 +3,10 @@ import { PenstockError } from '../../errors.js'
 import type { Variables } from '../../pipelines/definition.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { addModalitiesOptions, type ModalitiesFlags, runOrLog } from '../modalities/run-options.js'
-import { collectVariable, freshOption } from '../output/shared-options.js'
+import { freshOption, setOption } from '../output/shared-options.js'
 
 interface Flags extends RunFlags, Partial<ModalitiesFlags> {
-  readonly set: Variables
+  readonly set?: Variables
   readonly check?: boolean
 }
 
@@ -15,21 +15,19 @@ export function addRunCommand(program: Command): void {
     .command('run')
     .summary('run a pipeline definition')
     .description(
-      'Runs the pipelines of a definition file, one after the other; or, with --config_file_path, a training configuration of Modalities.',
+      'Runs the pipelines of a definition file one after another, or with --config_file_path a training configuration of Modalities.',
     )
-    .argument('[definition]', 'a YAML file; docs/definitions.md says what stands in it')
-    .option(
-      '--set <name=value>',
-      'give a variable of the definition another value; may be repeated',
-      collectVariable,
-      {},
-    )
-    .option('--check', 'check the definition and stop')
+    .argument('[definition]', 'the definition, a YAML file; docs/definitions.md describes its format')
+    .option(...setOption)
+    .option('--check', 'validate the definition without running it')
     .option(...freshOption)
-    .option('--config_file_path <file>', 'a training configuration of the reference system, in place of a definition')
-    .option('--experiments_root_path <folder>', 'where its experiment gets a folder')
-    .option('--experiment_id <name>', 'what the experiment is called; the time and a hash when absent')
-    .option('--test_comm', 'has no effect: the ranks are checked at their start in any case')
+    .option('--config_file_path <file>', 'run this training configuration of Modalities instead of a definition')
+    .option('--experiments_root_path <folder>', 'with --config_file_path: parent folder of the experiment folder')
+    .option(
+      '--experiment_id <name>',
+      'with --config_file_path: name of the experiment; by default, the time and a hash',
+    )
+    .option('--test_comm', 'accepted for compatibility; the communication of the ranks is always tested at startup')
     .addHelpText(
       'after',
       '\nExample:\n  penstock run configs/pack.yaml --set input=corpus.jsonl --set output=corpus\n  penstock run --config_file_path pretraining_config.yaml --experiments_root_path experiments\n',
@@ -41,7 +39,7 @@ export function addRunCommand(program: Command): void {
       throw new PenstockError('ARGUMENT_INVALID', 'expected either a definition or --config_file_path')
     }
     if (experiments_root_path === undefined) {
-      throw new PenstockError('ARGUMENT_INVALID', '--config_file_path needs --experiments_root_path')
+      throw new PenstockError('ARGUMENT_INVALID', '--config_file_path requires --experiments_root_path')
     }
     return runOrLog({ ...flags, config_file_path, experiments_root_path })
   })
@@ -53,7 +51,7 @@ async function runFile(file: string, flags: Flags): Promise<void> {
   if (flags.check) {
     const { checkDefinition } = await import('../../pipelines/check.js')
     const pipelines = checkDefinition(definition)
-    process.stdout.write(`${file}: ${pipelines.map(pipeline => pipeline.name).join(', ')}: in order\n`)
+    process.stdout.write(`${file}: OK (pipelines: ${pipelines.map(pipeline => pipeline.name).join(', ')})\n`)
     return
   }
   const { runDefinition } = await import('../actions/run-definition.js')

@@ -4,8 +4,14 @@ export function addSchemaCommand(program: Command): void {
   program
     .command('schema')
     .summary('print a JSON Schema for editors')
-    .description('Prints the JSON Schema of our definitions, or of the configurations of Modalities.')
-    .addArgument(new Argument('[kind]', 'of what').choices(['definition', 'training', 'packing']).default('definition'))
+    .description(
+      'Prints the JSON Schema of Penstock definitions or of Modalities configurations, for completion and validation in editors.',
+    )
+    .addArgument(
+      new Argument('[kind]', 'file type: a definition, or a training or packing configuration of Modalities')
+        .choices(['definition', 'training', 'packing'])
+        .default('definition'),
+    )
     .addHelpText('after', '\nExample:\n  penstock schema training > modalities-training.schema.json\n')
     .action(async (kind: 'definition' | 'training' | 'packing') => {
       process.stdout.write(`${JSON.stringify(await schemaOf(kind), null, 2)}\n`)

@@ -3,18 +3,18 @@ import { Argument, type Command } from 'commander'
 export function addSetupCommand(program: Command): void {
   program
     .command('setup')
-    .summary('install what is optional')
+    .summary('install an optional component')
     .description(
       [
-        'Installs an optional part in the cache folder and prints where it is; a second call finds it there.',
-        '  torch          a Python environment with torch, for `train --engine torch`; PENSTOCK_PYTHON names another',
-        '                 Python than python3',
-        "  tfjs-node      TensorFlow's own library, for `train --backend node`; needs Linux x64 and a C++ compiler",
+        'Installs an optional component in the cache folder and prints its path; does nothing if it is already installed.',
+        '  torch          a Python environment with torch, for `train --engine torch`; set PENSTOCK_PYTHON to use a',
+        '                 Python other than python3',
+        '  tfjs-node      the native TensorFlow library, for `train --backend node`; needs Linux x64 and a C++ compiler',
         '  tfjs-node-gpu  the same for NVIDIA GPUs, for `train --backend node-gpu`',
-        'Packages come from the indexes that pip and npm are configured for.',
+        'Packages are downloaded from the indexes that pip and npm are configured to use.',
       ].join('\n'),
     )
-    .addArgument(new Argument('<what>', 'what to install').choices(['torch', 'tfjs-node', 'tfjs-node-gpu']))
+    .addArgument(new Argument('<what>', 'component to install').choices(['torch', 'tfjs-node', 'tfjs-node-gpu']))
     .addHelpText('after', '\nExample:\n  penstock setup torch\n')
     .action(async (what: 'torch' | 'tfjs-node' | 'tfjs-node-gpu') => {
       const path = what === 'torch' ? await setUpTorch() : await setUpNative(what === 'tfjs-node' ? 'node' : 'node-gpu')
@@ -33,6 +33,6 @@ async function setUpNative(kind: 'node' | 'node-gpu'): Promise<string> {
   const { folder, made } = await installNativeBackend(kind, (what, seconds) => {
     process.stderr.write(seconds === undefined ? `${what} ...\n` : `${what}: ${seconds.toFixed(1)} s\n`)
   })
-  process.stderr.write(`${made ? 'Made' : 'Ready'}: train --backend ${kind}\n`)
+  process.stderr.write(`${made ? 'Installed' : 'Already installed'}; use it with train --backend ${kind}\n`)
   return folder
 }

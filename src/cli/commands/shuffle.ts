@@ -6,11 +6,11 @@ import { wholeNumber } from '../output/terminal.js'
 export function addShuffleCommand(program: Command): void {
   const command = program
     .command('shuffle')
-    .summary('shuffle the documents of a .pbin or the lines of a .jsonl')
-    .description('Writes the documents of a packed file, or the lines of a JSONL file, in another order.')
+    .summary('shuffle the documents of a .pbin file or the lines of a .jsonl file')
+    .description('Writes the documents of a packed file, or the lines of a JSONL file, in shuffled order.')
     .argument('<source>', 'a .pbin or .jsonl file')
-    .requiredOption('-o, --output <file>', 'the file to write')
-    .option('--seed <number>', 'the same seed gives the same order; one is drawn and shown when absent', wholeNumber)
+    .requiredOption('-o, --output <file>', 'the shuffled file')
+    .option('--seed <number>', 'seed of the shuffle; by default, a random seed is chosen and printed', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock shuffle corpus.pbin -o shuffled.pbin --seed 42\n')
   addOutputOptions(command).action(async (source: string, flags: JobFlags & { output: string; seed?: number }) => {
     const { shuffleFiles } = await import('../actions/document-jobs.js')

@@ -3,11 +3,11 @@ import type { Command } from 'commander'
 export function addSinksCommand(program: Command): void {
   program
     .command('sinks')
-    .summary("list what a definition's monitoring key may hold")
+    .summary('list the monitoring sinks and their options')
     .description(
-      'Lists where metrics of a run can go, as named in the monitoring key of a definition; with a name, its options.',
+      'Lists the sinks that can receive the metrics of a run, set under the monitoring key of a definition. With a name, lists the options of that sink.',
     )
-    .argument('[name]', 'one sink, with its options')
+    .argument('[name]', 'show the options of this sink')
     .addHelpText('after', '\nExample:\n  penstock sinks wandb\n')
     .action(async (name: string | undefined) => {
       const { describeSinks } = await import('../actions/describe.js')

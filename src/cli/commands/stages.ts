@@ -4,9 +4,9 @@ export function addStagesCommand(program: Command): void {
   program
     .command('stages')
     .summary('list the stages and their options')
-    .description('Lists every stage with what it takes and gives; with a name, its options too.')
-    .argument('[name]', 'one stage, with its options')
-    .option('--json', 'as JSON, options as JSON Schema')
+    .description('Lists every stage with its input and output types. With a name, lists the options of that stage.')
+    .argument('[name]', 'show the options of this stage')
+    .option('--json', 'print JSON, with the options as JSON Schema')
     .addHelpText('after', '\nExample:\n  penstock stages tokenize-batches\n')
     .action(async (name: string | undefined, options: { json?: boolean }) => {
       const { describeStages } = await import('../actions/describe.js')

@@ -21,17 +21,17 @@ interface TrainTokenizerFlags extends RunFlags, FaultFlags, OutputFlags {
 export function addTrainTokenizerCommand(program: Command): void {
   const command = program
     .command('train-tokenizer')
-    .summary('learn a byte-level BPE vocabulary')
+    .summary('train a byte-level BPE tokenizer')
     .description(
-      'Learns a byte-level BPE vocabulary from a field of each line of a JSONL file; writes a standard tokenizer.json.',
+      'Trains a byte-level BPE tokenizer on one field of each line of a JSONL file and writes a Hugging Face tokenizer.json.',
     )
-    .argument('<source>', 'the JSONL file, also .gz or .zst')
-    .option('-o, --output <file>', 'the tokenizer to write', 'tokenizer.json')
-    .option('--vocab-size <count>', 'tokens in all', wholeNumber, 32_768)
-    .option('--min-frequency <count>', 'pairs that occur less often are not merged', wholeNumber, 0)
-    .option('--special-tokens <token...>', 'tokens that get the first ids', ['<|endoftext|>'])
-    .option('--field <filter>', 'the field to learn from, as a jq filter', '.text')
-    .option('--workers <count>', 'worker threads; the number of cores when absent', wholeNumber)
+    .argument('<source>', 'the JSONL file, optionally .gz or .zst')
+    .option('-o, --output <file>', 'the tokenizer file', 'tokenizer.json')
+    .option('--vocab-size <count>', 'size of the vocabulary, including special tokens', wholeNumber, 32_768)
+    .option('--min-frequency <count>', 'do not merge pairs that occur less often than this', wholeNumber, 0)
+    .option('--special-tokens <token...>', 'special tokens, which get the first ids', ['<|endoftext|>'])
+    .option('--field <filter>', 'the field to train on, as a jq filter', '.text')
+    .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock train-tokenizer corpus.jsonl --vocab-size 50304 -o tokenizer.json\n')
   addOutputOptions(addFaultOptions(command)).action(async (source: string, flags: TrainTokenizerFlags) => {
     const { definitionOf } = await import('../../pipelines/definition.js')

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
 import type { Variables } from '../../pipelines/definition.js'
 import type { RunFlags } from '../actions/run-definition.js'
-import { backendOption, collectVariable, dashboardOption } from '../output/shared-options.js'
+import { backendOption, dashboardOption, setOption } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
 interface TrainFlags extends RunFlags {
-  readonly set: Variables
+  readonly set?: Variables
   readonly steps?: number
   readonly backend?: string
   readonly resume: boolean
@@ -19,27 +19,26 @@ interface TrainFlags extends RunFlags {
 export function addTrainCommand(program: Command): void {
   program
     .command('train')
-    .summary('train a model as a definition says')
+    .summary('train a model from a definition')
     .description(
-      'Runs a definition whose pipeline ends in feed-trainer. Goes on from the newest checkpoint of its folder; Ctrl-C saves one first.',
+      'Runs a definition that contains feed-trainer. Resumes from the newest checkpoint in its folder; Ctrl-C saves a checkpoint before stopping.',
     )
-    .argument('<definition>', 'a YAML file')
-    .option(
-      '--set <name=value>',
-      'give a variable of the definition another value; may be repeated',
-      collectVariable,
-      {},
-    )
-    .option('--steps <count>', 'steps to train in all', wholeNumber)
+    .argument('<definition>', 'the definition, a YAML file')
+    .option(...setOption)
+    .option('--steps <count>', 'total number of training steps', wholeNumber)
     .addOption(backendOption())
-    .addOption(new Option('--engine <name>', 'what does the arithmetic').choices(['tfjs', 'torch']))
-    .option('--nproc <count>', 'torch: processes on this machine, one for each GPU', wholeNumber)
-    .addOption(new Option('--device <name>', 'torch: where to compute').choices(['auto', 'cpu', 'cuda']))
-    .option('--python <path>', 'torch: the interpreter that has it')
-    .option('--max-restarts <count>', 'torch: go on from the newest checkpoint when ranks die, so often', wholeNumber)
-    .option('--no-resume', 'refuse a folder with checkpoints instead of going on from them')
-    .option('--quiet', 'print nothing but errors')
-    .option('--json', 'progress and results as JSON lines on standard error')
+    .addOption(new Option('--engine <name>', 'engine that trains the model').choices(['tfjs', 'torch']))
+    .option('--nproc <count>', 'torch: processes on this machine, one per GPU', wholeNumber)
+    .addOption(new Option('--device <name>', 'torch: device to train on').choices(['auto', 'cpu', 'cuda']))
+    .option('--python <path>', 'torch: Python interpreter of an environment with torch')
+    .option(
+      '--max-restarts <count>',
+      'torch: how many times to restart from the newest checkpoint after a rank dies',
+      wholeNumber,
+    )
+    .option('--no-resume', 'fail if the checkpoint folder contains checkpoints, instead of resuming')
+    .option('--quiet', 'print only errors')
+    .option('--json', 'print progress and results as JSON lines on standard error')
     .option(...dashboardOption)
     .addHelpText('after', '\nExample:\n  penstock train configs/train.yaml --set steps=500\n')
     .action(async (file: string, flags: TrainFlags) => {
@@ -53,7 +52,7 @@ export function addTrainCommand(program: Command): void {
     })
 }
 
-/** The options of feed-trainer that the flags change. */
+/** Options of feed-trainer that the flags override. */
 function changedOptions(options: Readonly<Record<string, unknown>>, flags: TrainFlags): Record<string, unknown> {
   const { steps, backend, engine, nproc, device, python, maxRestarts } = flags
   const torch = given({ nproc, device, python, max_restarts: maxRestarts })

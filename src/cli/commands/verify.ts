@@ -12,20 +12,20 @@ interface VerifyFlags {
 export function addVerifyCommand(program: Command): void {
   program
     .command('verify')
-    .summary('check indexes, packed files, checkpoints and folders of them')
+    .summary('check indexes, packed files and checkpoints for damage')
     .description(
-      'Reads indexes, packed files and checkpoints through and holds them against their form, their manifests and hashes. Exit code 1 when something is damaged.',
+      'Reads indexes, packed files and checkpoints and checks their format, manifests and hashes. Exits with code 1 if anything is damaged.',
     )
-    .argument('<path...>', 'files or folders')
-    .option('--source <file>', 'the JSONL file; that with the same name when absent')
-    .option('-t, --tokenizer <path>', 'the tokenizer that the tokens should be of')
-    .option('--deep', 'make everything anew from the source, in memory, and compare')
+    .argument('<path...>', 'index files, packed files, checkpoints, or folders that contain them')
+    .option('--source <file>', 'the JSONL file; by default, the file with the same name')
+    .option('-t, --tokenizer <path>', 'tokenizer that the packed file should have been made with')
+    .option('--deep', 'recompute everything from the source in memory and compare')
     .option('--field <filter>', 'with --deep: the field that was tokenized, as a jq filter', '.text')
     .option(
       '--end-of-document <token>',
-      'with --deep: the token behind each document; what the manifest tells when absent',
+      'with --deep: the token appended to each document; by default, that of the manifest',
     )
-    .option('--json', 'one JSON line for each file')
+    .option('--json', 'print one JSON line per file')
     .addHelpText(
       'after',
       '\nExample:\n  penstock verify corpus.pbin --tokenizer gpt2/\n  penstock verify corpus.pbin --tokenizer gpt2/ --deep --source corpus.jsonl\n',

@@ -4,10 +4,12 @@ import { wholeNumber } from '../output/terminal.js'
 export function addViewCommand(program: Command): void {
   program
     .command('view')
-    .summary('look at past runs, side by side')
-    .description('Serves a page about past runs, on this machine only, until it is stopped. Reads their log.jsonl.')
-    .argument('<runs...>', 'run folders, or logs')
-    .option('--port <number>', 'of the page; any free one when absent', wholeNumber, 0)
+    .summary('compare runs in the dashboard')
+    .description(
+      'Serves a dashboard of past or current runs, read from their log.jsonl, on this machine only, until it is stopped.',
+    )
+    .argument('<runs...>', 'run folders or log files')
+    .option('--port <number>', 'port of the dashboard; 0 for any free port', wholeNumber, 0)
     .addHelpText('after', '\nExample:\n  penstock view runs/first runs/second\n')
     .action(async (paths: string[], { port }: { port: number }) => {
       const { viewRuns } = await import('../actions/view.js')

@@ -1,7 +1,7 @@
 /**
- * Runs a training configuration of the reference system: the same plan, folder and names, our own stages. Each checkpoint
- * is also known by the reference's name for it, and `last_checkpoint_info.json` names the newest, so that a warmstart
- * configuration finds its numbers where it looks for them.
+ * Runs a training configuration of the reference system: the same plan, folder and names, our own stages. Each
+ * checkpoint is also known by the reference's name for it, and `last_checkpoint_info.json` names the newest, so that a
+ * warmstart configuration finds its numbers where it looks for them.
  */
 import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -147,8 +147,8 @@ function removeDangling(folder: string, prefix: string): void {
 const LOGITS_BYTES = 256 << 20
 
 /**
- * A micro batch made for a GPU may need more memory here than there is. More, smaller ones that are accumulated give the
- * same step: every target counts alike.
+ * A micro batch made for a GPU may need more memory here than there is. More, smaller ones that are accumulated give
+ * the same step: every target counts alike.
  */
 function fittingBatch(plan: ModalitiesTrainingPlan) {
   const { local_train_micro_batch_size: given, gradient_accumulation_steps: steps } = plan.settings.step_profile

@@ -1,18 +1,18 @@
-/** Lines for people: training events, resume events, and the summary at the end of a run. */
+/** Human-readable lines: training events, resume events, and the summary at the end of a run. */
 import type { ResumeEvent } from '../../pipelines/resume.js'
 import type { PipelineResult, StageReport } from '../../pipelines/run.js'
 import type { SampleTextEvent } from '../../training/sample-texts.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { bytes, count, duration } from './terminal.js'
 
-/** Undefined for events that need no line. */
+/** Undefined for events that print nothing. */
 export function trainingLine(event: unknown): string | undefined {
   const training = event as TrainingEvent | SampleTextEvent
   switch (training.kind) {
     case 'step': {
       const { step, totalSteps, averageLoss, learningRate, gradientNorm, tokensPerSecond, stepMs } = training
       return [
-        `  step ${String(step).padStart(String(totalSteps).length)}/${totalSteps}`,
+        `  step ${count(step).padStart(count(totalSteps).length)}/${count(totalSteps)}`,
         `loss ${averageLoss.toFixed(4)}`,
         `lr ${learningRate.toExponential(2)}`,
         `grad ${gradientNorm.toFixed(2)}`,
@@ -21,46 +21,44 @@ export function trainingLine(event: unknown): string | undefined {
       ].join('  ')
     }
     case 'evaluation':
-      return `  step ${training.step}: held-out loss ${training.loss.toFixed(4)} (${count(training.tokens)} tokens)`
+      return `  step ${count(training.step)}: held-out loss ${training.loss.toFixed(4)} (${count(training.tokens)} tokens)`
     case 'sample-text':
-      return `  step ${training.step}: ${JSON.stringify(training.text)}`
+      return `  step ${count(training.step)}: ${JSON.stringify(training.text)}`
     case 'checkpoint':
-      return `  step ${training.step}: saved ${training.path}`
+      return `  step ${count(training.step)}: saved ${training.path}`
     case 'backend':
       return `  backend ${training.backend}: ${training.reason}`
     case 'resumed':
-      return `  resumed after step ${training.step} from ${training.path}`
+      return `  resumed from ${training.path}, after step ${count(training.step)}`
     case 'damaged-checkpoint':
-      return `  passed over a damaged checkpoint: ${training.error.toLine()}`
+      return `  skipped a damaged checkpoint: ${training.error.toLine()}`
     case 'end':
       return training.reason === 'completed'
         ? undefined
-        : `  training ${endOf(training.reason)} after step ${training.step}`
+        : `  training stopped after step ${count(training.step)}${training.reason === 'stopped' ? '' : ': out of samples'}`
     default:
       return undefined
   }
 }
 
-const endOf = (reason: string): string => (reason === 'stopped' ? 'was stopped' : 'ran out of samples')
-
 export function resumeLine(event: ResumeEvent): string {
   switch (event.kind) {
     case 'continued':
-      return `continued at ${place(event)}`
+      return `resuming at ${position(event)}`
     case 'finished':
-      return 'continued: everything was done, the outputs got their names'
+      return 'resumed: the interrupted run had finished, renamed its outputs'
     case 'anew':
-      return `started anew, since what a killed run left is of no use: ${event.reason}`
+      return `starting over: the interrupted run cannot be resumed (${event.reason})`
     case 'kept':
-      return `what is done is kept: the same command goes on at ${place(event)}`
+      return `progress saved: run the same command to resume at ${position(event)}`
   }
 }
 
-function place({ inputBytes, totalBytes }: { inputBytes: number; totalBytes: number | undefined }): string {
+function position({ inputBytes, totalBytes }: { inputBytes: number; totalBytes: number | undefined }): string {
   return totalBytes === undefined ? bytes(inputBytes) : `${bytes(inputBytes)} of ${bytes(totalBytes)}`
 }
 
-/** The last line of a run: records read equal records delivered plus records rejected. */
+/** The last line of a run. Records read equal the records delivered, rejected and filtered. */
 export function summary({ pipeline, stages, elapsedMs }: PipelineResult): string {
   const seconds = Math.max(elapsedMs, 1) / 1000
   const sources = stages.filter(({ stats }) => stats.itemsIn === 0)
@@ -83,14 +81,14 @@ export function summary({ pipeline, stages, elapsedMs }: PipelineResult): string
   return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`
 }
 
-/** Those that the first stages to see records gave or rejected: a source of bytes sees none. */
+/** Records that entered the pipeline, counted at the first stages that see records (a source of bytes sees none). */
 function recordsRead(stages: readonly StageReport[]): number {
   return stages
     .filter(({ stats }) => stats.recordsIn === 0)
     .reduce((sum, { stats }) => sum + stats.recordsOut + stats.rejected, 0)
 }
 
-/** A trainer takes what its steps need; the rest was read ahead. */
-function endedEarly({ stats }: StageReport, read: number, left: number): string {
-  return stats.recordsIn + left < read ? ' (it needed no more)' : ''
+/** Marks a sink such as the trainer, which ends after its last step although more records were read ahead. */
+function endedEarly({ stats }: StageReport, read: number, leftOut: number): string {
+  return stats.recordsIn + leftOut < read ? ' (ended early)' : ''
 }

@@ -1,6 +1,6 @@
 /**
- * Progress of a run. On a terminal one live line a stage, redrawn in place; elsewhere a plain line every few seconds,
- * nothing redrawn; with `json`, one JSON object a line. Always on standard error: standard output is for results.
+ * Progress of a run: on a terminal, one line per stage, redrawn in place; elsewhere, a plain line every five seconds;
+ * with `json`, JSON lines. Always on standard error, because standard output is for results.
  */
 import { FlowMeter, type StageFlow } from '../../monitoring/flow.js'
 import { shortStageName } from '../../monitoring/pipeline-graph.js'
@@ -8,7 +8,7 @@ import type { PipelineResult, RunProgress, StageReport } from '../../pipelines/r
 import { summary } from './event-lines.js'
 import { bytes, count, duration } from './terminal.js'
 
-const PLAIN_EVERY_MS = 5000
+const PLAIN_INTERVAL_MS = 5000
 
 export type ProgressMode = 'terminal' | 'plain' | 'json' | 'quiet'
 
@@ -35,18 +35,18 @@ export class ProgressPrinter {
       this.redraw(terminalLines(progress, flows))
       return
     }
-    if (performance.now() - this.lastPlain < PLAIN_EVERY_MS) return
+    if (performance.now() - this.lastPlain < PLAIN_INTERVAL_MS) return
     this.lastPlain = performance.now()
     const line = this.mode === 'json' ? jsonLine('progress', progress, flows) : overview(progress, flows)
     process.stderr.write(`${line}\n`)
   }
 
-  /** A line that stays, above the live ones. */
+  /** Prints a permanent line above the live ones. */
   print(line: string): void {
     if (this.mode === 'quiet') return
     this.redraw([])
     process.stderr.write(`${line}\n`)
-    // What was just told, such as a training step, is progress enough for a while.
+    // A line such as a training step also shows progress, so postpone the next plain line.
     this.lastPlain = performance.now()
   }
 
@@ -71,7 +71,7 @@ export class ProgressPrinter {
   }
 }
 
-/** A heading with the time, then each stage: what it did, how fast, and whom it waits for. */
+/** A heading with the elapsed time, then for each stage its records, rates and state. */
 export function terminalLines(progress: RunProgress, flows: readonly StageFlow[]): string[] {
   const { pipeline, stages, elapsedMs } = progress
   const heading = [pipeline, duration(elapsedMs), timeLeft(stages, elapsedMs)].filter(part => part !== '').join('  ')
@@ -90,10 +90,10 @@ function stageLine({ name, stats }: StageReport, flow: StageFlow): string {
   return `  ${columns.join('')}  ${activity(stats.state, flow)}${rejected}`
 }
 
-/** What a stage mostly does now. */
+/** The state that a stage spends most of its time in. */
 function activity(state: string, flow: StageFlow): string {
   if (state === 'ended') return 'done'
-  if (flow.slowest) return 'all wait for it'
+  if (flow.slowest) return 'bottleneck'
   if (flow.waitingForOutput > 0.5) return 'waits for output'
   if (flow.waitingForInput > 0.5) return 'waits for input'
   return `busy ${percent(flow.busy)}`
@@ -101,7 +101,7 @@ function activity(state: string, flow: StageFlow): string {
 
 const recordsOf = (stats: StageReport['stats']): number => Math.max(stats.recordsIn, stats.recordsOut)
 
-/** One line that says it all, for logs. */
+/** The whole progress in one line, for logs. */
 export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: readonly StageFlow[]): string {
   const records = stages.map(({ stats }) => recordsOf(stats))
   const largest = records.indexOf(Math.max(...records))
@@ -115,7 +115,7 @@ export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: re
   return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`
 }
 
-/** From the share of the file that was read; nothing where the size is not known. */
+/** Extrapolated from the share of the file read so far; empty when its size is unknown. */
 function timeLeft(stages: readonly StageReport[], elapsedMs: number): string {
   const source = stages.find(({ stats }) => stats.counts.totalBytes !== undefined)
   if (source === undefined || source.stats.bytesOut === 0) return ''

@@ -1,4 +1,4 @@
-/** Options that several commands share, and their translation into options of stages. */
+/** Options shared by several commands, and their conversion to stage options. */
 import { type Command, Option } from 'commander'
 import { PenstockError } from '../../errors.js'
 import type { Variables } from '../../pipelines/definition.js'
@@ -14,46 +14,43 @@ export interface OutputFlags {
   readonly ifExists: 'error' | 'skip' | 'override'
 }
 
-/** `--fresh`, for every command whose runs can go on after a kill. */
-export const freshOption = [
-  '--fresh',
-  'start anew; without it, a run that was killed or stopped goes on where it had come',
-] as const
+/** `--fresh`, for every command that can resume an interrupted run. */
+export const freshOption = ['--fresh', 'start over instead of resuming an interrupted run'] as const
 
-/** `--dashboard`, for every command that runs something. */
+/** `--dashboard`, for every command that runs pipelines. */
 export const dashboardOption = [
   '--dashboard [port]',
-  'serve a page about the run while it goes on, on this machine only',
+  'serve a dashboard of the run on this machine only; a free port is chosen when none is given',
   wholeNumber,
 ] as const
 
 const backends = ['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'] satisfies TrainingOptions['backend'][]
 
 export function backendOption(): Option {
-  return new Option('--backend <name>', 'what computes for tfjs').choices(backends)
+  return new Option('--backend <name>', 'backend of the tfjs engine').choices(backends)
 }
 
 export function addFaultOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--faulty <policy>', 'what to do with a faulty record')
+      new Option('--faulty <policy>', 'how to handle a faulty record')
         .choices(['fail', 'skip', 'quarantine'])
         .default('fail'),
     )
-    .option('--quarantine <file>', 'where faulty records go; implies --faulty quarantine')
-    .option('--max-faulty <count>', 'fail after more faulty records than this', wholeNumber)
+    .option('--quarantine <file>', 'write faulty records to this file; implies --faulty quarantine')
+    .option('--max-faulty <count>', 'fail when there are more faulty records than this', wholeNumber)
 }
 
 export function addOutputOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--if-exists <policy>', 'what to do when an output exists')
+      new Option('--if-exists <policy>', 'how to handle an output that already exists')
         .choices(['error', 'skip', 'override'])
         .default('error'),
     )
     .option(...freshOption)
-    .option('--quiet', 'print nothing but errors')
-    .option('--json', 'progress and results as JSON lines on standard error')
+    .option('--quiet', 'print only errors')
+    .option('--json', 'print progress and results as JSON lines on standard error')
     .option(...dashboardOption)
 }
 
@@ -70,11 +67,18 @@ export function withoutEnding(path: string): string {
   return path.replace(/\.(gz|zst)$/, '').replace(/\.[^./\\]+$/, '')
 }
 
-/** `--set name=value`, numbers and booleans as such. */
-export function collectVariable(text: string, sofar: Variables): Variables {
+/** `--set`, for every command that reads a definition. */
+export const setOption = [
+  '--set <name=value>',
+  'set a variable of the definition; can be repeated',
+  collectVariable,
+] as const
+
+/** Parses `--set name=value`; numbers and booleans keep their type. */
+function collectVariable(text: string, previous: Variables = {}): Variables {
   const at = text.indexOf('=')
   if (at <= 0) throw new PenstockError('ARGUMENT_INVALID', `--set expects name=value, found ${JSON.stringify(text)}`)
-  return { ...sofar, [text.slice(0, at)]: typedValue(text.slice(at + 1)) }
+  return { ...previous, [text.slice(0, at)]: typedValue(text.slice(at + 1)) }
 }
 
 function typedValue(text: string): string | number | boolean {

@@ -1,7 +1,7 @@
-/** What every command shares: errors as one line, exit codes, signals, numbers for people. */
+/** Shared by all commands: one-line errors, exit codes, signals, and number formatting. */
 import { type ErrorCode, PenstockError } from '../../errors.js'
 
-const CONFIGURATION: readonly ErrorCode[] = [
+const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
   'CONFIG_INVALID',
   'OPTION_INVALID',
   'STAGE_UNKNOWN',
@@ -17,10 +17,10 @@ let stoppedBy: StopSignal | undefined
 
 export function exitCodeOf(error: unknown): number {
   if (stoppedBy !== undefined) return SIGNAL_CODES[stoppedBy]
-  return error instanceof PenstockError && CONFIGURATION.includes(error.code) ? 2 : 1
+  return error instanceof PenstockError && CONFIGURATION_ERRORS.includes(error.code) ? 2 : 1
 }
 
-/** One line on standard error; the stack of what is not a known failure only with PENSTOCK_DEBUG. */
+/** Prints an error as one line on standard error, followed by its stack if PENSTOCK_DEBUG is set. */
 export function printError(error: unknown): void {
   const line = error instanceof PenstockError ? error.toLine() : `internal error: ${String(error)}`
   process.stderr.write(`penstock: ${line}\n`)
@@ -28,8 +28,8 @@ export function printError(error: unknown): void {
 }
 
 /**
- * A signal for the library that Ctrl-C and SIGTERM abort. The second one ends the process at once: every output still
- * has its temporary name.
+ * An AbortSignal that fires on Ctrl-C or SIGTERM. A second signal exits immediately, which is safe because every
+ * unfinished output still has its temporary name.
  */
 export function stopSignal(): AbortSignal {
   stopping ??= listenForSignals()
@@ -42,24 +42,24 @@ function listenForSignals(): AbortSignal {
     process.on(name, () => {
       if (stoppedBy !== undefined) process.exit(SIGNAL_CODES[name])
       stoppedBy = name
-      process.stderr.write('\npenstock: stopping; once more to stop at once\n')
+      process.stderr.write('\npenstock: stopping; press Ctrl-C again to stop immediately\n')
       abort.abort()
     })
   }
   return abort.signal
 }
 
-/** The exit code after a run that a signal ended early but in order, as training does after a checkpoint. */
+/** Sets the exit code after a signal ended a run cleanly, such as a training run that saved a checkpoint first. */
 export function setExitCodeIfStopped(): void {
   if (stoppedBy !== undefined) process.exitCode = SIGNAL_CODES[stoppedBy]
 }
 
-/** 1234567 -> 1,234,567. Without the runtime's formats, which take twenty milliseconds to load. */
+/** 1234567 -> 1,234,567. Avoids Intl, which takes 20 ms to load. */
 export function count(value: number): string {
   return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
-/** Bytes in decimal units, as disks and network rates are given. */
+/** Bytes in decimal units, as is usual for disks and networks. */
 export function bytes(value: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let unit = 0
@@ -80,9 +80,9 @@ export function duration(ms: number): string {
   return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(seconds % 60)}`
 }
 
-/** For options that are whole numbers. */
+/** Parses an option that takes a non-negative integer. @throws ARGUMENT_INVALID */
 export function wholeNumber(text: string): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= 0) return value
-  throw new PenstockError('ARGUMENT_INVALID', `expected a whole number, found ${JSON.stringify(text)}`)
+  throw new PenstockError('ARGUMENT_INVALID', `expected a non-negative integer, found ${JSON.stringify(text)}`)
 }

@@ -1,4 +1,4 @@
-/** The plan of a pipeline without training: a probe, carried forward to the whole input. */
+/** Plans a pipeline without training by extrapolating a probe to the whole input. */
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { isPackedName } from '../../files/source-file.js'
@@ -6,24 +6,25 @@ import { PBIN_HEADER_BYTES, tokenBytesFor } from '../../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../../pipelines/check.js'
 import type { StageReport } from '../../pipelines/run.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import { count } from '../output/terminal.js'
 import type { Estimate, PlanContext } from './model.js'
 import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './probe.js'
 
-/** Of an index, measured: two numbers as a pickle writes them. */
+/** Measured average size of an index entry: two pickled integers. */
 const INDEX_BYTES_PER_RECORD = 10
-/** Text compresses to about a quarter. */
-const COMPRESSION = 4
+/** Text usually compresses to about a quarter. */
+const COMPRESSION_RATIO = 4
 const BYTES_PER_TOKEN = 3.5
 
 export async function planData(pipeline: CheckedPipeline, context: PlanContext): Promise<Estimate> {
   const steps = allSteps(pipeline.chain)
   const probe = await probePipeline(pipeline)
   if (probe.fault !== undefined) {
-    context.problem('error', `the first seconds of it fail: ${probe.fault.toLine()}`)
+    context.problem('error', `it fails within the first seconds: ${probe.fault.toLine()}`)
     return { exact: false }
   }
   const rejected = probe.stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
-  if (rejected > 0) context.problem('warning', `${rejected} faulty records in the part that was looked at`)
+  if (rejected > 0) context.problem('warning', `${count(rejected)} faulty records in the sampled part of the input`)
   const documents = documentsOf(pipeline, probe)
   const tokens = tokensOf(probe, documents) ?? roughTokens(steps, probe, documents)
   for (const { name, options } of steps) {
@@ -48,7 +49,7 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
   }
 }
 
-/** Records of the whole input, by the bytes that those seen took. */
+/** Estimated records in the whole input, from the average size of those probed. */
 function documentsOf(pipeline: CheckedPipeline, { stages, complete }: DataProbe): number {
   const first = stages.find(({ stats }) => stats.recordsOut > 0)
   if (first === undefined) return 0
@@ -64,7 +65,7 @@ function tokensOf({ stages, complete }: DataProbe, documents: number): number | 
   return complete ? counts.tokens! : Math.round((counts.tokens! * documents) / Math.max(1, recordsOut))
 }
 
-/** Before there is a tokenizer, by the usual length of a token. */
+/** Rough token count while the tokenizer does not exist yet, from the usual token length. */
 function roughTokens(steps: readonly CheckedStep[], { stages }: DataProbe, documents: number): number | undefined {
   const blocked = steps.find(lacksTokenizer)
   const stats = stages.find(({ name }) => name === blocked?.name)?.stats
@@ -72,11 +73,11 @@ function roughTokens(steps: readonly CheckedStep[], { stages }: DataProbe, docum
   return Math.round((stats.bytesIn * documents) / Math.max(1, stats.recordsIn) / BYTES_PER_TOKEN)
 }
 
-/** Of what is read, unpacked. */
+/** Size of the input after decompression. */
 function inputBytes(pipeline: CheckedPipeline): number {
   const sources = allSteps(pipeline.chain).filter(step => step.entry.accepts === undefined)
   const paths = sources.flatMap(({ entry, options }) => entry.reads?.(options) ?? [])
-  return paths.reduce((sum, path) => sum + statSync(path).size * (isPackedName(path) ? COMPRESSION : 1), 0)
+  return paths.reduce((sum, path) => sum + statSync(path).size * (isPackedName(path) ? COMPRESSION_RATIO : 1), 0)
 }
 
 async function tokenWidth(tokenizer: unknown): Promise<number> {

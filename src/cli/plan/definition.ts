@@ -1,6 +1,6 @@
 /**
- * What running a definition would do, before it does: files, counts, time, memory, disk, and what would go wrong. Counts
- * of files that an earlier pipeline of the definition makes come from that pipeline's own plan.
+ * Plans a definition without running it: files, counts, time, memory, disk space and problems. Counts of files that an
+ * earlier pipeline of the definition writes come from the plan of that pipeline.
  */
 import { existsSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
@@ -9,6 +9,7 @@ import { PenstockError } from '../../errors.js'
 import { allSteps, type CheckedPipeline, type CheckedStep, checkDefinition } from '../../pipelines/check.js'
 import type { Definition } from '../../pipelines/definition.js'
 import { checkMonitoring } from '../../pipelines/sinks.js'
+import { bytes } from '../output/terminal.js'
 import { planData } from './data.js'
 import type {
   DiskNeed,
@@ -43,7 +44,7 @@ export async function planDefinition(definition: Definition): Promise<Plan> {
   const disks = await diskNeeds(plans.flatMap(plan => plan.writes))
   for (const { folder, neededBytes, freeBytes } of disks) {
     if (neededBytes > freeBytes) {
-      const message = `the outputs in ${folder} need ${neededBytes} bytes, ${freeBytes} are free`
+      const message = `not enough disk space in ${folder}: the outputs need ${bytes(neededBytes)}, ${bytes(freeBytes)} are free`
       problems.push({ severity: 'error', pipeline: '', message })
     }
   }
@@ -53,16 +54,16 @@ export async function planDefinition(definition: Definition): Promise<Plan> {
 async function planPipeline(pipeline: CheckedPipeline, context: PlanContext): Promise<PipelinePlan> {
   const steps = allSteps(pipeline.chain)
   const reads = steps.flatMap(step => inputsOf(step, context))
-  for (const { path, bytes, madeBy } of reads) {
-    if (bytes === undefined && madeBy === undefined) context.problem('error', `${path} does not exist`)
+  for (const { path, bytes: size, madeBy } of reads) {
+    if (size === undefined && madeBy === undefined) context.problem('error', `${path} does not exist`)
   }
   const training = trainingStep(pipeline)
   let estimate: Estimate = { exact: false }
   try {
     if (training !== undefined) estimate = await planTraining(steps, training, context)
     else if (sourcesExist(pipeline)) estimate = await planData(pipeline, context)
-    else if (reads.every(({ bytes, madeBy }) => bytes !== undefined || madeBy !== undefined)) {
-      context.problem('warning', 'its times and counts cannot be told before its source is there')
+    else if (reads.every(({ bytes: size, madeBy }) => size !== undefined || madeBy !== undefined)) {
+      context.problem('warning', 'time and counts are unknown until its source exists')
     }
   } catch (error) {
     if (!(error instanceof PenstockError)) throw error
@@ -94,7 +95,7 @@ function outputsOf({ name, entry, options }: CheckedStep, context: PlanContext):
     if (exists && options.if_exists === 'error') {
       context.problem(
         'error',
-        `${name} would write ${path}, which exists: give if_exists: override or skip, or another name`,
+        `${name}: output ${path} already exists; set if_exists to override or skip, or choose another path`,
       )
     }
     return { path, bytes: context.sizes.get(path), exists }
@@ -106,18 +107,18 @@ function checkpointsOf(training: CheckedStep | undefined, { sizes }: PlanContext
   return folder === undefined ? [] : [{ path: folder, bytes: sizes.get(folder), exists: existsSync(folder) }]
 }
 
-/** Free and needed bytes of each file system; a replaced file is there twice for a moment. */
+/** Free and needed bytes per file system. A replaced file is not subtracted: old and new exist at the same time. */
 async function diskNeeds(outputs: readonly PlannedOutput[]): Promise<DiskNeed[]> {
   const needs = new Map<number, DiskNeed>()
-  for (const { path, bytes } of outputs) {
-    if (bytes === undefined) continue
+  for (const { path, bytes: size } of outputs) {
+    if (size === undefined) continue
     const folder = existingFolder(dirname(resolve(path)))
     const { dev } = statSync(folder)
     const { bavail, bsize } = await statfs(folder)
     const before = needs.get(dev)
     needs.set(dev, {
       folder: before?.folder ?? folder,
-      neededBytes: (before?.neededBytes ?? 0) + bytes,
+      neededBytes: (before?.neededBytes ?? 0) + size,
       freeBytes: bavail * bsize,
     })
   }
@@ -128,7 +129,7 @@ function existingFolder(folder: string): string {
   return existsSync(folder) || folder === dirname(folder) ? folder : existingFolder(dirname(folder))
 }
 
-/** Bytes of a file, 0 of a folder; undefined when there is nothing. */
+/** Size of a file; 0 for a folder, undefined if nothing exists at the path. */
 function sizeOf(path: string): number | undefined {
   const stats = statSync(path, { throwIfNoEntry: false })
   if (stats === undefined) return undefined

@@ -1,4 +1,4 @@
-/** What a plan consists of: see plan-definition.ts, which makes one, and plan-text.ts, which shows it. */
+/** Types of a plan: definition.ts creates one, text.ts prints it. */
 
 export interface Problem {
   readonly severity: 'error' | 'warning'
@@ -7,9 +7,9 @@ export interface Problem {
 }
 export interface PlannedInput {
   readonly path: string
-  /** Undefined for what does not exist yet. */
+  /** Undefined if the file does not exist yet. */
   readonly bytes: number | undefined
-  /** The pipeline of the same definition that makes it. */
+  /** Earlier pipeline of the same definition that writes this file. */
   readonly madeBy: string | undefined
 }
 export interface PlannedOutput {
@@ -26,7 +26,7 @@ export interface Estimate {
   readonly parameters?: number
   readonly seconds?: number
   readonly memoryBytes?: number
-  /** False where the counts were carried forward from a part of the input. */
+  /** False if the counts are extrapolated from a part of the input. */
   readonly exact: boolean
 }
 export interface PipelinePlan {
@@ -46,14 +46,15 @@ export interface Plan {
   readonly problems: readonly Problem[]
 }
 
-/** What planning a pipeline may look up and add to. */
+/** State shared by the plans of a definition's pipelines, which read it and add to it. */
 export interface PlanContext {
-  /** Tokens of the packed files that earlier pipelines make, by path. */
+  /** Token counts of the packed files that earlier pipelines write, by path. */
   readonly madeTokens: Map<string, number>
-  /** Ids of the tokenizers that earlier pipelines make, by path. */
+  /** Vocabulary sizes of the tokenizers that earlier pipelines train, by path. */
   readonly madeVocabularies: Map<string, number>
-  /** Which pipeline makes a file. */
+  /** Name of the pipeline that writes a file, by path. */
   readonly madeBy: Map<string, string>
+  /** Estimated sizes of outputs, by path. */
   readonly sizes: Map<string, number>
   problem(severity: Problem['severity'], message: string): void
 }

@@ -1,6 +1,6 @@
 /**
- * Two seconds of the real work, with its sinks replaced by ones that keep nothing: what a plan's times and counts are
- * made of. A probe writes no file.
+ * Runs a pipeline or a training for two seconds, as the basis of a plan's time and counts. Sinks are replaced by ones
+ * that discard their input, so a probe writes no files.
  */
 import { existsSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
@@ -17,10 +17,10 @@ const SAMPLE_EVERY_MS = 50
 
 export interface DataProbe {
   readonly stages: readonly StageReport[]
-  /** Whether the whole input went through. */
+  /** Whether the whole input was processed. */
   readonly complete: boolean
   readonly startupMs: number
-  /** From the first records at the slowest sink on. */
+  /** Time since every sink had received records. */
   readonly workMs: number
   readonly memoryBytes: number
   readonly fault: PenstockError | undefined
@@ -36,7 +36,7 @@ export async function probePipeline(pipeline: CheckedPipeline): Promise<DataProb
   const onProgress = (progress: RunProgress): void => {
     latest = { ...progress, stages: progress.stages.map(copied) }
     memoryBytes = Math.max(memoryBytes, process.memoryUsage.rss())
-    if (startupMs === undefined && arrived(progress.stages)) startupMs = performance.now() - started
+    if (startupMs === undefined && haveAllSinksInput(progress.stages)) startupMs = performance.now() - started
     if (performance.now() - started > PROBE_MS + (startupMs ?? PROBE_MS)) abort.abort()
   }
   let fault: PenstockError | undefined
@@ -59,10 +59,11 @@ const copied = ({ name, stats }: StageReport): StageReport => ({
   stats: { ...stats, counts: { ...stats.counts } },
 })
 
-/** Whether something came to every sink. */
-const arrived = (stages: readonly StageReport[]): boolean => sinksIn(stages).every(({ stats }) => stats.itemsIn > 0)
+/** Whether every sink has received input. */
+const haveAllSinksInput = (stages: readonly StageReport[]): boolean =>
+  sinksIn(stages).every(({ stats }) => stats.itemsIn > 0)
 
-/** The stages that end a pipeline, or the part of it that can be tried. */
+/** The last stages of a pipeline, or of the part that can be probed. */
 export function sinksIn(stages: readonly StageReport[]): StageReport[] {
   return stages.filter(({ stats }) => stats.itemsOut === 0)
 }
@@ -71,20 +72,22 @@ function withoutOutputs(chain: CheckedChain): CheckedChain {
   const blocked = chain.steps.findIndex(lacksTokenizer)
   return {
     merge: chain.merge.map(withoutOutputs),
-    // A chain ends where something that it needs is not there yet.
+    // Cut the chain at the first stage whose tokenizer does not exist yet.
     fork: blocked < 0 ? chain.fork.map(withoutOutputs) : [],
     steps: chain.steps
       .slice(0, blocked < 0 ? undefined : blocked + 1)
-      .map((step, index) => (index === blocked || step.entry.emits === undefined ? swallowing(step) : tolerant(step))),
+      .map((step, index) =>
+        index === blocked || step.entry.emits === undefined ? discarding(step) : skippingFaults(step),
+      ),
   }
 }
 
-/** Whether a step needs a tokenizer that an earlier pipeline of the definition has yet to make. */
+/** Whether a step needs a tokenizer that an earlier pipeline of the definition has yet to train. */
 export function lacksTokenizer({ options }: CheckedStep): boolean {
   return typeof options.tokenizer === 'string' && !existsSync(options.tokenizer)
 }
 
-function swallowing(step: CheckedStep): CheckedStep {
+function discarding(step: CheckedStep): CheckedStep {
   const create = () =>
     sink(step.name, async input => {
       for await (const _ of input);
@@ -93,8 +96,8 @@ function swallowing(step: CheckedStep): CheckedStep {
   return { ...step, entry: { ...entry, create } }
 }
 
-/** Faulty records are counted, not kept. */
-function tolerant(step: CheckedStep): CheckedStep {
+/** Counts faulty records without writing a quarantine file. */
+function skippingFaults(step: CheckedStep): CheckedStep {
   if (!('faulty' in step.options) || step.options.faulty === 'fail') return step
   const { quarantine: _, ...options } = step.options
   return { ...step, options: { ...options, faulty: 'skip' } }
@@ -103,11 +106,11 @@ function tolerant(step: CheckedStep): CheckedStep {
 export interface TrainingProbe {
   readonly stepMs: number
   readonly startupMs: number
-  /** Of this process and, where others compute, of theirs: on a GPU its memory. */
+  /** Memory of this process and of the ranks; for ranks on a GPU, GPU memory. */
   readonly memoryBytes: number
 }
 
-/** Takes steps on random tokens for two seconds, the first of which is not counted. */
+/** Trains on random tokens for two seconds. The first step counts as startup. */
 export async function probeTraining(training: TrainingOptions, model: ModelOptions): Promise<TrainingProbe> {
   const started = performance.now()
   const engine = await openEngine(training, model)
@@ -121,7 +124,7 @@ export async function probeTraining(training: TrainingOptions, model: ModelOptio
       steps++
     } while (performance.now() - started - startupMs < PROBE_MS)
     const stepMs = (performance.now() - started - startupMs) / steps
-    // One rank has told; the others hold as much.
+    // Only one rank reports its memory; the others use the same amount.
     return { stepMs, startupMs, memoryBytes: process.memoryUsage.rss() + rankBytes * training.torch.nproc }
   } finally {
     await engine.close()
@@ -134,7 +137,7 @@ function randomBatch({ batch_size }: TrainingOptions, { sequence_length, vocab_s
   return toTrainingBatch(tokens, batch_size, block)
 }
 
-/** Whether a pipeline ends in training. */
+/** The training step of a pipeline, if it has one. */
 export function trainingStep({ chain }: CheckedPipeline): CheckedStep | undefined {
   return allSteps(chain).find(step => step.name === 'feed-trainer')
 }

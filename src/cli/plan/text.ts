@@ -1,5 +1,4 @@
-/** A plan for people. */
-
+/** Formats a plan as text. */
 import { bytes, count, duration } from '../output/terminal.js'
 import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput } from './model.js'
 
@@ -8,7 +7,7 @@ export function planText({ pipelines, disks, problems }: Plan): string {
   for (const { folder, neededBytes, freeBytes } of disks) {
     lines.push(`disk: ${bytes(neededBytes)} needed, ${bytes(freeBytes)} free in ${folder}`)
   }
-  if (problems.length === 0) lines.push('nothing stands in the way')
+  if (problems.length === 0) lines.push('no problems found')
   for (const { severity, pipeline, message } of problems) {
     lines.push(`${severity}: ${pipeline === '' ? '' : `${pipeline}: `}${message}`)
   }
@@ -26,7 +25,7 @@ function pipelineLines({ name, reads, writes, estimate }: PipelinePlan): string[
 }
 
 function inputLine({ path, bytes: size, madeBy }: PlannedInput): string {
-  if (madeBy !== undefined) return `${path} (made by ${madeBy})`
+  if (madeBy !== undefined) return `${path} (written by ${madeBy})`
   return `${path} (${size === undefined ? 'missing' : bytes(size)})`
 }
 

@@ -1,4 +1,4 @@
-/** The plan of a training: samples from the packed file's header, time and memory from a few steps on random tokens. */
+/** Plans a training: sample counts from the packed file's header, time and memory from steps on random tokens. */
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
@@ -11,10 +11,11 @@ import { type ModelOptions, resolveModel, type TrainingOptions } from '../../tra
 import { stepsOf } from '../../training/run-length.js'
 import { parameterCount } from '../../training/weights.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import { count } from '../output/terminal.js'
 import type { Estimate, PlanContext } from './model.js'
 import { probeTraining } from './probe.js'
 
-/** Weights and the optimizer's two moments, as float32. */
+/** Weights and the two moments of AdamW, as float32. */
 const CHECKPOINT_BYTES_PER_PARAMETER = 12
 
 interface SampleOptions {
@@ -34,7 +35,7 @@ type TrainerOptions = TrainingOptions & {
   readonly resume: boolean
 }
 
-/** @throws DATA_TOO_SMALL, and what is wrong with the options of the model */
+/** @throws DATA_TOO_SMALL, and the errors of invalid model options */
 export async function planTraining(
   steps: readonly CheckedStep[],
   trainer: CheckedStep,
@@ -50,7 +51,7 @@ export async function planTraining(
   const source = steps.find(step => step.name === 'shuffle-samples')?.options as unknown as SampleOptions | undefined
   const length = source && (await lengthOf(source, training, context))
   if (tokenizerSize === undefined && training.model.vocab_size === undefined) {
-    context.problem('warning', 'time and memory cannot be told before the tokenizer is there')
+    context.problem('warning', 'time and memory are unknown until the tokenizer exists')
     return { ...length, exact: length !== undefined }
   }
   const model = resolveModel(training.model, tokenizerSize)
@@ -59,7 +60,7 @@ export async function planTraining(
   return { ...length, parameters, ...(await costOf(training, model, length, context)), exact: length !== undefined }
 }
 
-/** Time and memory; neither, and the reason as a problem, where the training cannot start. */
+/** Time and memory; empty, with the reason added to the problems, if the training fails to start. */
 async function costOf(
   training: TrainingOptions,
   model: ModelOptions,
@@ -71,7 +72,7 @@ async function costOf(
     return { memoryBytes, ...(length && { seconds: (startupMs + length.steps * stepMs) / 1000 }) }
   } catch (error) {
     if (!(error instanceof PenstockError)) throw error
-    problem('error', `time and memory are not known, because the training does not start: ${error.toLine()}`)
+    problem('error', `the training fails to start, so time and memory are unknown: ${error.toLine()}`)
     return {}
   }
 }
@@ -83,20 +84,20 @@ interface Length {
   readonly epochs: number
 }
 
-/** Undefined when the packed file is not there and its size cannot be told. */
+/** Undefined if a packed file does not exist and no earlier pipeline writes it. */
 async function lengthOf(
   source: SampleOptions,
   training: TrainingOptions,
   context: PlanContext,
 ): Promise<Length | undefined> {
-  let [tokens, count] = [0, 0]
+  let [tokens, total] = [0, 0]
   for (const path of [source.path, ...source.more_paths]) {
     const found = await tokensIn(path, context)
     if (found === undefined) return undefined
     tokens += found
-    count += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
+    total += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
   }
-  const samples = Math.round(source.to * count) - Math.round(source.from * count)
+  const samples = Math.round(source.to * total) - Math.round(source.from * total)
   const steps = stepsOf(training, source.sequence_length, samples)
   checkLength(source, training, { samples, steps }, context)
   const epochs = (steps * training.batch_size * training.accumulation_steps) / Math.max(1, samples)
@@ -125,46 +126,55 @@ function checkLength(
   { problem }: PlanContext,
 ): void {
   if (source.sequence_length !== model.sequence_length) {
-    const message = `the samples have sequence_length ${source.sequence_length}, the model ${model.sequence_length}`
-    problem('error', message)
+    problem(
+      'error',
+      `sequence_length differs: ${count(source.sequence_length)} in shuffle-samples, ${count(model.sequence_length)} in the model`,
+    )
   }
   if (source.batch_size > batch_size) {
-    problem('error', `shuffle-samples gives batches of ${source.batch_size}, the trainer takes ${batch_size}`)
+    problem(
+      'error',
+      `batch_size of shuffle-samples (${count(source.batch_size)}) exceeds that of the trainer (${count(batch_size)})`,
+    )
   }
   const perBatch = source.batch_size * source.world_size
   const batches = Math.floor(samples / perBatch)
   if (batches === 0) {
     problem(
       'error',
-      `${samples} samples are fewer than one batch of ${perBatch}: pack more data or shorten sequence_length`,
+      `${count(samples)} samples are fewer than one batch of ${count(perBatch)}: pack more data or reduce sequence_length`,
     )
     return
   }
   const left = samples % perBatch
-  if (left > 0) problem('warning', `${left} of ${samples} samples fill no batch and are left out of each epoch`)
+  if (left > 0) {
+    problem('warning', `${count(left)} of ${count(samples)} samples do not fill a batch and are dropped in every epoch`)
+  }
   const available = source.epochs === 'endless' ? Number.POSITIVE_INFINITY : source.epochs * batches
   const possible = Math.floor(available / accumulation_steps)
   if (possible < steps) {
     problem(
       'error',
-      `the samples end after ${possible} of ${steps} steps: give shuffle-samples more epochs, or endless`,
+      `shuffle-samples runs out of samples after ${count(possible)} of ${count(steps)} steps: increase its epochs, or set endless`,
     )
   }
 }
 
 async function checkFolder({ checkpoint, resume }: TrainerOptions, { problem }: PlanContext): Promise<void> {
   if (checkpoint === undefined) {
-    problem('warning', 'no checkpoint folder: the trained model is lost when the run ends')
+    problem('warning', 'no checkpoint folder is set: the trained model is lost when the run ends')
     return
   }
   const found = existsSync(checkpoint.folder) ? await listCheckpoints(checkpoint.folder) : []
   if (found.length === 0) return
-  if (resume)
-    problem('warning', `goes on from a checkpoint in ${checkpoint.folder}: fewer steps are left than said here`)
-  else problem('error', `${checkpoint.folder} holds checkpoints of an earlier run: resume it, or choose another folder`)
+  if (resume) {
+    problem('warning', `resumes from a checkpoint in ${checkpoint.folder}, so fewer steps are left than shown here`)
+  } else {
+    problem('error', `${checkpoint.folder} contains checkpoints of an earlier run: resume it, or choose another folder`)
+  }
 }
 
-/** One more than are kept stands there while a new one is written. */
+/** While a checkpoint is being written, the folder holds one more than `keep`. */
 function addCheckpoints({ checkpoint }: TrainingOptions, parameters: number, { sizes }: PlanContext): void {
   if (checkpoint === undefined) return
   const kept = (checkpoint.keep ?? 10) + 1

@@ -36,23 +36,23 @@ const progress = {
 }
 
 describe('progress', () => {
-  it('has a line a stage that says who waits, within 80 columns', () => {
+  it('shows one line per stage with its state, within 80 columns', () => {
     const lines = terminalLines(progress, new FlowMeter().update(progress))
     expect(lines).toHaveLength(4)
     expect(lines[0]).toContain('25 % read, 0:30 left')
     expect(lines[1]).toContain('waits for output')
-    expect(lines[2]).toMatch(/90 +9\/s.*all wait for it, 10 rejected$/)
+    expect(lines[2]).toMatch(/90 +9\/s.*bottleneck, 10 rejected$/)
     expect(lines[3]).toContain('waits for input')
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(80)
   })
 
-  it('has a line for logs', () => {
+  it('has a one-line form for logs', () => {
     expect(overview(progress, new FlowMeter().update(progress))).toBe(
       'pack: 90 records, 9/s, 25 % read, 0:30 left, slowest: read-lines',
     )
   })
 
-  it('ends with numbers that add up', () => {
+  it('ends with a summary whose counts add up', () => {
     expect(summary(progress)).toContain('100 records read, 90 to write-index, 10 rejected')
   })
 })
