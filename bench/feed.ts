@@ -1,6 +1,6 @@
 /**
- * How fast Node feeds ranks that throw everything away: from a packed file through the trainer's loop and the sockets.
- * Run it after a build: `npx jiti bench/feed.ts [ranks]`. The ranks are processes of their own, without Python.
+ * Throughput of feeding torch ranks: from a packed file through the trainer's loop and the sockets to ranks that
+ * discard everything. The ranks are Node.js processes, without Python. Needs a build: `npx jiti bench/feed.ts [ranks]`.
  */
 import { spawn } from 'node:child_process'
 import { mkdtemp, open, rm } from 'node:fs/promises'
@@ -15,7 +15,7 @@ import { shuffleSamples } from '#src/stages/shuffle-samples'
 const ranks = Number(process.argv[2] ?? 1)
 const [sequence_length, batch_size, steps] = [1024, 32, 400]
 
-/** Answers every command at once: hello, then `done` for each frame. */
+/** Fake rank: sends hello, then answers each frame with `done` at once. */
 const rank = `
   import { connect } from 'node:net'
   import { encodeFrame, FrameDecoder } from '#src/training/torch/frames'
@@ -35,7 +35,7 @@ const rank = `
 const folder = await mkdtemp(join(tmpdir(), 'penstock-bench-'))
 process.env.PENSTOCK_FEED = join(folder, 'feed')
 try {
-  // 10^9 samples, of which hardly any are on the disk.
+  // A sparse file with space for 10^9 samples.
   const path = join(folder, 'sparse.pbin')
   const dataBytes = 2 * (1e9 * sequence_length + 1)
   const file = await open(path, 'w')
@@ -60,8 +60,8 @@ try {
   const tokens = (steps - 1) * batch_size * sequence_length
   const perSecond = (tokens / (performance.now() - startedAt)) * 1000
   console.log(
-    `${ranks} ranks: first step ${((startedAt - openedAt) / 1000).toFixed(2)} s after the start (0.5 s of them waiting),`,
-    `${(perSecond / 1e6).toFixed(1)} million tokens/s in all, ${(perSecond / ranks / 1e6).toFixed(1)} a rank`,
+    `${ranks} ranks: first step ${((startedAt - openedAt) / 1000).toFixed(2)} s after the start (ranks start at 0.5 s),`,
+    `${(perSecond / 1e6).toFixed(1)} million tokens/s in total, ${(perSecond / ranks / 1e6).toFixed(1)} per rank`,
   )
 } finally {
   await rm(folder, { recursive: true })

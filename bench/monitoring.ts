@@ -1,6 +1,7 @@
 /**
- * What watching costs: the same short training with no sink, with a log, and with the dashboard and ten pages that follow
- * it, in turns in one run; the median time of a step of each, and the ratio. Run it after a build: `npx jiti bench/monitoring.ts`.
+ * Overhead of monitoring: the same short training without sinks, with the dashboard, and with ten pages that follow the
+ * dashboard, interleaved. Prints the median step time of each, and the ratio. Needs a build: `npx jiti
+ * bench/monitoring.ts`.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +13,7 @@ const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 const PAGES = 10
 const ROUNDS = 3
 const STEPS = 120
-/** The first steps fill caches. */
+/** Steps to leave out at the start, while caches fill. */
 const WARM_UP = 20
 
 const folder = mkdtempSync(join(tmpdir(), 'penstock-bench-'))
@@ -20,7 +21,7 @@ const definition = join(folder, 'train.yaml')
 writeFileSync(join(folder, 'corpus.jsonl'), corpus())
 writeFileSync(definition, trainingOf(folder))
 
-const ways: readonly [name: string, flags: readonly string[], pages: number][] = [
+const variants: readonly [name: string, flags: readonly string[], pages: number][] = [
   ['no sink', [], 0],
   ['the dashboard, no page', ['--dashboard'], 0],
   [`the dashboard, ${PAGES} pages`, ['--dashboard'], PAGES],
@@ -28,15 +29,15 @@ const ways: readonly [name: string, flags: readonly string[], pages: number][] =
 
 try {
   await train(['run', join(folder, 'pack.yaml')], 0)
-  const times = new Map(ways.map(([name]) => [name, [] as number[]]))
+  const times = new Map(variants.map(([name]) => [name, [] as number[]]))
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [name, flags, pages] of ways)
+    for (const [name, flags, pages] of variants)
       times.get(name)!.push(...(await train(['train', definition, ...flags], pages)))
   }
-  const base = median(times.get(ways[0]![0])!)
-  const rows = ways.map(([name]) => {
+  const base = median(times.get(variants[0]![0])!)
+  const rows = variants.map(([name]) => {
     const stepMs = median(times.get(name)!)
-    return { way: name, stepMs: Number(stepMs.toFixed(2)), ratio: Number((stepMs / base).toFixed(3)) }
+    return { variant: name, stepMs: Number(stepMs.toFixed(2)), ratio: Number((stepMs / base).toFixed(3)) }
   })
   console.table(rows)
   console.log(JSON.stringify(rows))
@@ -44,22 +45,22 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** Milliseconds of each step after the first ones. */
+/** Step times in milliseconds, without the warm-up. */
 function train(args: readonly string[], pages: number): Promise<number[]> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [MAIN, ...args, '--json'], { stdio: ['ignore', 'ignore', 'pipe'] })
-    const leaving = new AbortController()
+    const closing = new AbortController()
     let err = ''
-    let followed = false
+    let isFollowed = false
     child.stderr.on('data', chunk => {
       err += chunk
       const address = /http:\/\/[\w.:[\]]+/.exec(err)?.[0]
-      if (followed || address === undefined) return
-      followed = true
-      for (let page = 0; page < pages; page++) follow(address, leaving.signal)
+      if (isFollowed || address === undefined) return
+      isFollowed = true
+      for (let page = 0; page < pages; page++) follow(address, closing.signal)
     })
     child.on('close', code => {
-      leaving.abort()
+      closing.abort()
       if (code !== 0) reject(new Error(err))
       const found = [...err.matchAll(/"kind":"step".*?"stepMs":([\d.]+)/g)].map(match => Number(match[1]))
       resolve(found.slice(WARM_UP))
@@ -67,7 +68,7 @@ function train(args: readonly string[], pages: number): Promise<number[]> {
   })
 }
 
-/** What an open page asks for: the runs, every metric, then all that is new. */
+/** Sends the requests of an open page: runs, series, then the event stream. */
 async function follow(address: string, signal: AbortSignal): Promise<void> {
   try {
     const { runs } = (await (await fetch(`${address}/api/runs`, { signal })).json()) as {

@@ -1,11 +1,11 @@
 /**
- * The whole way, JSONL to index and packed file, beside the reference system's own commands and Gigatoken, on the same
- * file in the same run. Ours is a whole process from its start, and beside it three runs of the library in one process,
- * validation and files included; Gigatoken tokenizes in memory, three calls in one process. Ratios to the reference system
- * are of the same file, its start and ours included; a large one may be cut for both. Its files and ours are compared.
+ * Indexing and packing a JSONL file, compared with Modalities and Gigatoken on the same file in the same run. Penstock
+ * is measured as a command, including process startup, and as three runs of the library in one process, both including
+ * validation and writing. Gigatoken tokenizes in memory, three calls in one process. Modalities is measured as a
+ * command, optionally on a smaller part of the file, which Penstock then also processes. All output files are compared.
  *
  * Needs a build, a corpus (scripts/make-bench-corpus.mjs), a GPT-2 tokenizer folder and the peers environment:
- *   npx jiti bench/pack.ts TOKENIZER_FOLDER [corpus.jsonl] [megabytes for the reference, all of it]
+ *   npx jiti bench/pack.ts TOKENIZER_FOLDER [corpus.jsonl] [megabytes for Modalities, default: all]
  */
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const [tokenizerFolder, corpusArgument, referenceMegabytes = 'Infinity'] = process.argv.slice(2)
+const [tokenizerFolder, corpusArgument, modalitiesMegabytes = 'Infinity'] = process.argv.slice(2)
 if (tokenizerFolder === undefined) throw new Error('usage: npx jiti bench/pack.ts TOKENIZER_FOLDER [corpus.jsonl] [MB]')
 const tokenizer = resolve(tokenizerFolder)
 const corpus = resolve(corpusArgument ?? join(root, 'data/bench/corpus.jsonl'))
@@ -25,7 +25,7 @@ const python = execFileSync(process.execPath, [join(root, 'scripts/setup-python.
 const folder = mkdtempSync(join(tmpdir(), 'penstock-bench-'))
 const at = (name: string): string => join(folder, name)
 
-// Node reads the certificates that this names whenever it starts, for connections that nothing here makes: 50 ms.
+// Node loads these certificates at every start, which takes 50 ms; the benchmark opens no connections.
 delete process.env.NODE_EXTRA_CA_CERTS
 
 interface Row {
@@ -49,7 +49,7 @@ function ours(what: string, args: readonly string[], file: string): void {
   timed('penstock', what, file, process.execPath, [main, ...args, '--if-exists', 'override', '--quiet'])
 }
 
-/** The same as `pack --index`, through the library: what an embedding application's first and later runs take. */
+/** The same as `pack --index` through the library: the first and later runs of an embedding application. */
 async function oursInProcess(): Promise<void> {
   const stages = [
     { 'read-file': { path: corpus } },
@@ -76,7 +76,7 @@ async function oursInProcess(): Promise<void> {
   }
 }
 
-/** The first lines of the corpus, about `megabytes` of them, in a file. */
+/** Writes the first lines of the corpus, about `megabytes`, to a file. */
 function firstPart(megabytes: number): string {
   if (megabytes >= megabytesOf(corpus)) return corpus
   const descriptor = openSync(corpus, 'r')
@@ -97,7 +97,7 @@ for _ in range(3):
     print(time.perf_counter() - start)
 `
 
-/** What a user of Gigatoken has to add for a checked packed file of the same bytes. */
+/** What a Gigatoken user would write to validate the lines and get the same packed file. */
 const GIGATOKEN_AND_WRITER = `
 import json, pickle, sys, time
 import awkward as ak
@@ -128,7 +128,7 @@ const packArguments = (file: string, name: string): string[] => [
 ]
 
 try {
-  // Once for the page cache.
+  // Fill the page cache.
   readFileSync(corpus)
   for (let run = 0; run < 3; run++) {
     ours('index + pack, files written', packArguments(corpus, 'ours'), corpus)
@@ -137,7 +137,7 @@ try {
     readFileSync(corpus)
     rows.push({
       who: '-',
-      what: 'read alone',
+      what: 'read only',
       megabytes: megabytesOf(corpus),
       seconds: (performance.now() - start) / 1000,
     })
@@ -155,25 +155,25 @@ try {
   const written = execFileSync(python, ['-c', GIGATOKEN_AND_WRITER, tokenizer, corpus, at('gigatoken.pbin')])
   rows.push({
     who: 'gigatoken',
-    what: 'and a checking writer in Python',
+    what: 'and a validating writer in Python',
     megabytes: megabytesOf(corpus),
     seconds: Number(written),
   })
   const isSame = readFileSync(at('gigatoken.pbin')).equals(readFileSync(at('ours.pbin')))
-  console.log(`.pbin of Gigatoken with that writer and ours: ${isSame ? 'identical' : 'DIFFERENT'}`)
+  console.log(`.pbin of Gigatoken with that writer and of Penstock: ${isSame ? 'identical' : 'DIFFERENT'}`)
 
-  const part = firstPart(Number(referenceMegabytes))
+  const part = firstPart(Number(modalitiesMegabytes))
   const modalities = join(python, '..', 'modalities')
   timed('modalities', 'index', part, modalities, [
     'data',
     'create_raw_index',
     part,
     '--index_path',
-    at('reference.idx'),
+    at('modalities.idx'),
   ])
   writeFileSync(
     at('pack.yaml'),
-    `settings: {src_path: ${part}, dst_path: ${at('reference.pbin')}, index_path: ${at('reference.idx')}, jq_pattern: .text,
+    `settings: {src_path: ${part}, dst_path: ${at('modalities.pbin')}, index_path: ${at('modalities.idx')}, jq_pattern: .text,
   num_cpus: ${cpus().length}, eod_token: "<|endoftext|>", processing_batch_size: 10, raw_samples_queue_size: 300, processed_samples_queue_size: 300}
 tokenizer: {component_key: tokenizer, variant_key: pretrained_hf_tokenizer,
   config: {pretrained_model_name_or_path: ${tokenizer}, padding: false, truncation: false}}
@@ -181,18 +181,18 @@ tokenizer: {component_key: tokenizer, variant_key: pretrained_hf_tokenizer,
   )
   timed('modalities', 'pack', part, modalities, ['data', 'pack_encoded_data', at('pack.yaml')])
   for (let run = 0; run < 3; run++) {
-    ours('of the reference part: index + pack', packArguments(part, 'part'), part)
-    ours('of the reference part: index alone', ['index', part, '-o', at('part2.idx')], part)
+    ours('part for modalities: index + pack', packArguments(part, 'part'), part)
+    ours('part for modalities: index', ['index', part, '-o', at('part2.idx')], part)
   }
-  for (const ending of ['idx', 'pbin']) {
-    const same = readFileSync(at(`part.${ending}`)).equals(readFileSync(at(`reference.${ending}`)))
-    console.log(`.${ending} of the reference system and ours: ${same ? 'identical' : 'DIFFERENT'}`)
+  for (const extension of ['idx', 'pbin']) {
+    const same = readFileSync(at(`part.${extension}`)).equals(readFileSync(at(`modalities.${extension}`)))
+    console.log(`.${extension} of Modalities and Penstock: ${same ? 'identical' : 'DIFFERENT'}`)
   }
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** The fastest of several runs. */
+/** Throughput of the fastest run. */
 function best(who: string, what: string): number {
   return Math.max(
     ...rows.filter(row => row.who === who && row.what.startsWith(what)).map(row => row.megabytes / row.seconds),
@@ -206,12 +206,12 @@ const report = {
   rows: rows.map(row => ({ ...row, megabytesPerSecond: row.megabytes / row.seconds })),
   ratios: {
     'index + pack over modalities pack':
-      best('penstock', 'of the reference part: index + pack') / best('modalities', 'pack'),
-    'index over modalities index': best('penstock', 'of the reference part: index alone') / best('modalities', 'index'),
+      best('penstock', 'part for modalities: index + pack') / best('modalities', 'pack'),
+    'index over modalities index': best('penstock', 'part for modalities: index') / best('modalities', 'index'),
     'index + pack over gigatoken, first call': whole / best('gigatoken', 'tokens in memory, first'),
     'index + pack in one process over gigatoken, first call':
       best('penstock', 'the same in one process, first') / best('gigatoken', 'tokens in memory, first'),
-    'index + pack over gigatoken and a checking writer': whole / best('gigatoken', 'and a checking writer'),
+    'index + pack over gigatoken and a validating writer': whole / best('gigatoken', 'and a validating writer'),
     'index + pack over gigatoken, later calls':
       best('penstock', 'the same in one process, later') / best('gigatoken', 'tokens in memory, later'),
     'index + pack, a whole process, over gigatoken, later calls': whole / best('gigatoken', 'tokens in memory, later'),

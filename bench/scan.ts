@@ -1,7 +1,7 @@
 /**
- * Checking lines: our scanner against JSON.parse after a fatal UTF-8 decoding, one thread each, on the same chunks in
- * the same run. Run it after a build and scripts/make-bench-corpus.mjs: `npx jiti bench/scan.ts`.
- * The rates by processor time are those to compare on a busy machine.
+ * Validating lines: Penstock's scanner compared with JSON.parse after strict UTF-8 decoding, one thread each, on the
+ * same chunks in the same run. Needs a build and scripts/make-bench-corpus.mjs: `npx jiti bench/scan.ts`. On a busy
+ * machine, compare the rates per CPU time.
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
@@ -13,7 +13,7 @@ if (!existsSync(corpus)) throw new Error('no corpus: run node scripts/make-bench
 const file = readFileSync(corpus)
 const CHUNK_BYTES = 1 << 20
 
-/** Whole lines of about a megabyte each. */
+/** Chunks of complete lines, about 1 MB each. */
 const chunks: Uint8Array[] = []
 for (let start = 0; start < file.length; ) {
   const end = file.lastIndexOf(0x0a, Math.min(start + CHUNK_BYTES, file.length) - 1) + 1
@@ -24,7 +24,7 @@ for (let start = 0; start < file.length; ) {
 const scanAll = (kernel: LineKernel, some: readonly Uint8Array[]): number =>
   some.reduce((faults, chunk) => faults + kernel.scan(chunk).statuses.filter(status => status !== 0).length, 0)
 
-/** As a worker does it: the chunks are read into the kernel's own memory, from the page cache. */
+/** Reads the chunks from the page cache into the kernel's memory, as a worker does. */
 function scanFile(kernel: LineKernel, some: readonly Uint8Array[]): number {
   const descriptor = openSync(corpus, 'r')
   let position = 0
@@ -57,9 +57,9 @@ const kernel = createLineKernel({ wasm: kernelModule() })
 const twin = createLineKernel()
 const few = chunks.slice(0, 20)
 const contenders: [string, readonly Uint8Array[], () => number][] = [
-  ['ours, WebAssembly', chunks, () => scanAll(kernel, chunks)],
-  ['ours, WebAssembly, from file', chunks, () => scanFile(kernel, chunks)],
-  ['ours, TypeScript', few, () => scanAll(twin, few)],
+  ['Penstock, WebAssembly', chunks, () => scanAll(kernel, chunks)],
+  ['Penstock, WebAssembly, file', chunks, () => scanFile(kernel, chunks)],
+  ['Penstock, TypeScript', few, () => scanAll(twin, few)],
   ['JSON.parse', chunks, () => parseAll(chunks)],
 ]
 const results = contenders.map(([who, some, work]) => {

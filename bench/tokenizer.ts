@@ -1,8 +1,9 @@
 /**
- * Tokenizing: our engines against npm `tokenizers` (Rust), `tiktoken`, `gpt-tokenizer` and `@huggingface/tokenizers`, one
- * thread each, on the same documents in the same run. Cold: with an empty word cache. Run it after a build and
- * scripts/make-bench-corpus.mjs: `npx jiti bench/tokenizer.ts [megabytes for ours, 100] [for peers, 6] [one vocabulary]`.
- * The rates by processor time are those to compare on a busy machine.
+ * Tokenizing: Penstock's engines compared with npm `tokenizers` (Rust), `tiktoken`, `gpt-tokenizer` and
+ * `@huggingface/tokenizers`, one thread each, on the same documents in the same run. "Cold" means an empty word cache.
+ * Needs a build and scripts/make-bench-corpus.mjs:
+ *   npx jiti bench/tokenizer.ts [megabytes for Penstock, 100] [megabytes for peers, 6] [vocabulary]
+ * On a busy machine, compare the rates per CPU time.
  */
 process.env.RAYON_NUM_THREADS = '1'
 process.env.TOKENIZERS_PARALLELISM = 'false'
@@ -15,8 +16,8 @@ import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { gpt2Json, hasGpt2, jsonFromTiktoken, PRE_TOKENIZERS, type TokenizerJson } from '../test/tokenizer/fixtures.js'
 
-const [ours = '100', peers = '6', only] = process.argv.slice(2)
-const [ourMegabytes, peerMegabytes] = [Number(ours), Number(peers)]
+const [own = '100', peers = '6', only] = process.argv.slice(2)
+const [ourMegabytes, peerMegabytes] = [Number(own), Number(peers)]
 const corpus = new URL('../data/bench/corpus.jsonl', import.meta.url)
 if (!existsSync(corpus)) throw new Error('no corpus: run node scripts/make-bench-corpus.mjs')
 
@@ -55,7 +56,7 @@ async function measure(work: () => unknown, megabytes: number): Promise<{ wall: 
   return { wall: megabytes / seconds, cpu: megabytes / ((user + system) / 1e6) }
 }
 
-/** Says how many results there were, so that none is optimized away. */
+/** Counts the results, so that no call is optimized away. */
 function encodeEach(texts: readonly string[], encode: (text: string) => { readonly length: number } | object): number {
   let count = 0
   for (const text of texts) count += 'length' in encode(text) ? 1 : 0
@@ -102,16 +103,16 @@ async function compare(
   for (const state of ['cold', 'warm']) {
     if (state === 'cold') kernel.engine.clearCache()
     const rates = await measure(encodeAll, ourSize)
-    record(`ours, WebAssembly, ${state}`, ourSize, rates, { timesRust: rates.cpu / rustRates.cpu, differences })
+    record(`Penstock, WebAssembly, ${state}`, ourSize, rates, { timesRust: rates.cpu / rustRates.cpu, differences })
   }
   const strings = await measure(() => encodeEach(ourTexts, text => kernel.encode(text)), ourSize)
-  record('ours, encode(string), warm', ourSize, strings, { timesRust: strings.cpu / rustRates.cpu })
+  record('Penstock, encode(string), warm', ourSize, strings, { timesRust: strings.cpu / rustRates.cpu })
 
   const twin = loadTokenizer(file)
   const some = ourTexts.slice(0, Math.ceil(ourTexts.length / 5))
   for (const state of ['cold', 'warm']) {
     const rates = await measure(() => encodeEach(some, text => twin.encode(text)), megabytesOf(some))
-    record(`ours, TypeScript, ${state}`, megabytesOf(some), rates, { timesRust: rates.cpu / rustRates.cpu })
+    record(`Penstock, TypeScript, ${state}`, megabytesOf(some), rates, { timesRust: rates.cpu / rustRates.cpu })
   }
   for (const [who, encode] of Object.entries(peers)) {
     const texts = peerTexts.slice(0, Math.ceil(peerTexts.length / 3))
@@ -120,7 +121,7 @@ async function compare(
   }
 }
 
-/** About 2 MB of documents a batch, as a stage would hand over. */
+/** Batches of about 2 MB, as a stage would pass them on. */
 function batchesOf(texts: readonly string[]): { bytes: Uint8Array; offsets: Uint32Array }[] {
   const batches: { bytes: Uint8Array; offsets: Uint32Array }[] = []
   for (let i = 0; i < texts.length; i += 400) {
@@ -166,12 +167,12 @@ const comparisons: Record<string, () => Promise<void>> = {
   },
   llama3: async () => {
     const { encode } = await import('gpt-tokenizer/encoding/cl100k_base')
-    await compare('cl100k, pattern of Llama 3', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), {
+    await compare('cl100k, Llama 3 pattern', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.llama3!), {
       tiktoken: tiktoken('cl100k_base'),
       'gpt-tokenizer': texts => encodeEach(texts, text => encode(text, { allowedSpecial: 'all' })),
     })
   },
-  qwen2: () => compare('cl100k, pattern of Qwen 2', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.qwen2!), {}),
+  qwen2: () => compare('cl100k, Qwen 2 pattern', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.qwen2!), {}),
   o200k: async () => {
     const { encode } = await import('gpt-tokenizer/encoding/o200k_base')
     await compare('o200k', jsonFromTiktoken('o200k_base', PRE_TOKENIZERS.o200k!), {
@@ -181,8 +182,8 @@ const comparisons: Record<string, () => Promise<void>> = {
   },
 }
 
-/** In a process of its own: what one vocabulary leaves behind, a heap and code that fits others, slows the next one. */
-function compareApart(name: string): void {
+/** Runs in a separate process: the heap and the optimized code of one vocabulary would slow down the next. */
+function compareInProcess(name: string): void {
   const jiti = fileURLToPath(new URL('../node_modules/jiti/lib/jiti-cli.mjs', import.meta.url))
   const sizes = [String(ourMegabytes), String(peerMegabytes)]
   const out = execFileSync(process.execPath, [jiti, fileURLToPath(import.meta.url), ...sizes, name], {
@@ -197,7 +198,7 @@ if (only !== undefined) {
   process.stdout.write(JSON.stringify(results))
   process.exit()
 }
-for (const name of Object.keys(comparisons)) if (name !== 'gpt2' || hasGpt2) compareApart(name)
+for (const name of Object.keys(comparisons)) if (name !== 'gpt2' || hasGpt2) compareInProcess(name)
 
 const rows = results.map(result => [
   result.vocabulary.padEnd(28),

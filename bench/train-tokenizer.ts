@@ -1,7 +1,7 @@
 /**
- * Training a tokenizer: ours against the Rust library's trainer (npm `tokenizers`, all cores), the same text and
- * settings, in one run. One thread of ours counts and merges. Run it after a build:
- * `npx jiti bench/train-tokenizer.ts [text file, each line a document]`; without a file, the addresses of the quickstart.
+ * Training a tokenizer: one thread of Penstock compared with the trainer of npm `tokenizers` (Rust, all cores), on the
+ * same text with the same settings. Needs a build: `npx jiti bench/train-tokenizer.ts [text file, one document per
+ * line]`. Without a file, uses the quickstart's addresses.
  */
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
@@ -11,7 +11,7 @@ import { countWords, trainMerges, WordCounts } from '#src/tokenizer/train/index'
 import { linesOf, RUST_VOCAB_SIZE, trainWithRust } from '../test/tokenizer/train/judge.js'
 
 const [path] = process.argv.slice(2)
-// The package's own types call an address an Object.
+// The package types an address as Object.
 const addressTexts = () => (addresses() as { text: string }[]).map(({ text }) => `${text}\n`).join('')
 const text = path === undefined ? addressTexts() : readFileSync(path, 'utf8')
 const { bytes, offsets } = linesOf(text)
@@ -32,9 +32,9 @@ const ours = JSON.stringify(merges.map(pair => pair.map(id => vocab[id])))
 const same = ours === JSON.stringify(rust.merges)
 const memory = Math.round(process.memoryUsage().rss / 1e6)
 process.stdout.write(`${cpus()[0]?.model}, ${availableParallelism()} cores, Node ${process.version}
-${megabytes.toFixed(1)} MB, ${offsets.length - 1} documents, ${counts.wordCount} different words, ${merges.length} merges
+${megabytes.toFixed(1)} MB, ${offsets.length - 1} documents, ${counts.wordCount} distinct words, ${merges.length} merges
 Rust library  ${rustSeconds.toFixed(2)} s
-ours          ${seconds.toFixed(2)} s  (counting ${countSeconds.toFixed(2)} s, ${(megabytes / countSeconds).toFixed(0)} MB/s; merging ${(seconds - countSeconds).toFixed(2)} s; ${memory} MB RSS)
+Penstock      ${seconds.toFixed(2)} s  (counting ${countSeconds.toFixed(2)} s, ${(megabytes / countSeconds).toFixed(0)} MB/s; merging ${(seconds - countSeconds).toFixed(2)} s; ${memory} MB RSS)
 ratio         ${(rustSeconds / seconds).toFixed(1)}; merges ${same ? 'identical' : 'DIFFERENT'}
 `)
 if (!same) process.exitCode = 1

@@ -1,10 +1,10 @@
-"""Two training loops written by hand: what `bench/train-torch.ts` compares with. Stands alone on purpose.
+"""Two hand-written training loops for comparison in `bench/train-torch.ts`. Self-contained on purpose.
 
-plain    batches from a tensor in memory, one process or FSDP, the loss fetched at every step
-nanogpt  the shape of nanoGPT's loop: random pieces of a memory-mapped file, the next batch made after the forward pass,
-         one process or DDP, the loss fetched at every tenth step
-Both have the same model, torch's AdamW and clipping. Prints tokens/s of the fastest ten steps in a row, and the median
-over such groups.
+plain    batches from a tensor in memory; one process or FSDP; reads the loss at every step
+nanogpt  structured like nanoGPT's loop: random samples of a memory-mapped file, the next batch prepared after the
+         forward pass; one process or DDP; reads the loss at every tenth step
+Both use the same model, torch's AdamW and gradient clipping. Prints tokens/s of the fastest group of ten consecutive
+steps, and the median of these groups.
 """
 
 import json
@@ -135,7 +135,7 @@ def batches_in_memory(options, rows, columns, device):
 
 def mapped_batches(options, rows, columns, device):
     def next_batch():
-        # Mapped anew for every batch, as nanoGPT does against a leak of memory. The header has 12 bytes.
+        # Like nanoGPT, maps the file again for every batch to avoid a memory leak. The header is 12 bytes long.
         data = np.memmap(options["file"], dtype=np.uint16, mode="r", offset=12)
         starts = torch.randint(len(data) - columns - 1000, (rows,))
         pieces = [[torch.from_numpy(data[i + at : i + at + columns].astype(np.int64)) for i in starts] for at in (0, 1)]

@@ -1,11 +1,11 @@
 /**
- * Speed of training with the torch engine beside two loops written by hand, on the same model: a plain one, and one in the
- * shape of nanoGPT's. All have the same number type and as many threads; one runs at a time, in turns that start with
- * another one in each round. The first quarter of the steps is left out, then the median over groups of ten steps counts;
- * of the rounds again the median. Prints tokens/s and ratios, on a known GPU the share of what it could compute (MFU), how
- * long devices waited for data, Node's share of all processor time, and all of it as a line of JSON.
- * Run it after a build: `npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]`;
- * three minutes on two idle cores.
+ * Training speed of the torch engine compared with two hand-written loops on the same model, a plain one and one
+ * structured like nanoGPT's, with the same data type and number of threads. The loops run one at a time, in an order
+ * that rotates each round. The first quarter of the steps is dropped; the result is the median over groups of ten
+ * steps, and then over the rounds. Prints tokens/s, ratios, the model FLOPs utilization (MFU) on a known GPU, the time
+ * that devices waited for data, Node's share of the CPU time, and everything as one line of JSON. Takes three minutes
+ * on two idle cores. Needs a build:
+ *   npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -25,9 +25,9 @@ import { parameterCount, uniformGenerator } from '#src/training/weights'
 
 interface Shape {
   readonly model: ModelInput
-  /** Of a step. */
+  /** Rows per step. */
   readonly rows: number
-  /** A multiple of 40: a quarter is left out, the rest goes in groups of ten. */
+  /** A multiple of 40: a quarter is dropped, the rest is split into groups of ten. */
   readonly steps: number
 }
 
@@ -64,7 +64,7 @@ const { values: flags } = parseArgs({
   },
 })
 const nproc = Number(flags.nproc)
-/** Of each rank; the engine chooses as many. */
+/** Threads per rank; the engine uses the same default. */
 const threads = Number(process.env.OMP_NUM_THREADS ?? Math.max(1, Math.floor(availableParallelism() / nproc)))
 const onGpu = flags.device === 'cuda'
 const python = findPython(undefined)
@@ -73,15 +73,15 @@ const folder = await mkdtemp(join(tmpdir(), 'penstock-bench-'))
 interface Figures {
   /** Median over groups of ten steps. */
   readonly tokensPerSecond: number
-  /** Node's share of the processor time of Node and its ranks; undefined where that cannot be read. */
+  /** Node's share of the CPU time of Node and its ranks; undefined where this is unavailable. */
   readonly feederShare: number | undefined
   readonly utilization: number | undefined
-  /** Of every tenth step, on average. */
+  /** Average over every tenth step. */
   readonly dataWaitMs: number
 }
 
-/** From a packed file on, without the first quarter of the steps. */
-async function ours({ model, rows, steps }: Shape): Promise<Figures> {
+/** Trains on a packed file; drops the first quarter of the steps. */
+async function penstock({ model, rows, steps }: Shape): Promise<Figures> {
   const { sequence_length } = resolveModel(model)
   const torch = { nproc, device: onGpu ? 'cuda' : 'cpu', compile: onGpu } as const
   const trainer = feedTrainer({ engine: 'torch', torch, model, batch_size: rows, steps, log_every_steps: groupSteps })
@@ -92,7 +92,7 @@ async function ours({ model, rows, steps }: Shape): Promise<Figures> {
     endings.push({
       at: performance.now(),
       node: (user + system) / 1e6,
-      // Looked at only where it is used: it takes time itself.
+      // Reading the CPU time is itself slow, so do it only when needed.
       ranks: event.step === steps / 4 || event.step === steps ? ranksProcessorSeconds() : 0,
       waited: event.dataWaitMs ?? 0,
       utilization: event.utilization,
@@ -112,12 +112,12 @@ async function ours({ model, rows, steps }: Shape): Promise<Figures> {
   }
 }
 
-/** Processor time of all processes below this one, as Linux counts it; 0 elsewhere. */
+/** CPU time of all descendant processes, from /proc; 0 on systems other than Linux. */
 function ranksProcessorSeconds(): number {
   if (process.platform !== 'linux') return 0
   const processes = readdirSync('/proc').flatMap(name => {
     try {
-      // The name of the program, in brackets, may hold anything.
+      // The program name, in parentheses, can contain any character.
       const fields = readFileSync(`/proc/${name}/stat`, 'latin1').split(') ').at(-1)!.split(' ')
       return [{ pid: Number(name), parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) }]
     } catch {
@@ -161,16 +161,16 @@ function median(values: readonly number[]): number {
   return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2
 }
 
-type Loop = 'ours' | 'plain' | 'nanogpt'
+type Loop = 'penstock' | 'plain' | 'nanogpt'
 
-/** Each loop once; the one that starts differs from round to round. */
+/** Runs each loop once, in an order that rotates each round. */
 async function runRound(shape: Shape, round: number) {
   const speeds = new Map<Loop, number>()
   let figures: Figures | undefined
-  const loops: readonly Loop[] = ['ours', 'plain', 'nanogpt']
+  const loops: readonly Loop[] = ['penstock', 'plain', 'nanogpt']
   for (const at of loops.keys()) {
     const loop = loops[(at + round) % loops.length]!
-    if (loop === 'ours') figures = await ours(shape)
+    if (loop === 'penstock') figures = await penstock(shape)
     else speeds.set(loop, byHand(loop, shape))
   }
   return { ...figures!, plain: speeds.get('plain')!, nanogpt: speeds.get('nanogpt')! }
@@ -197,7 +197,7 @@ function resultOf(name: string, shape: Shape, rounds: readonly Awaited<ReturnTyp
   }
 }
 
-const perCent = (share: number | null): string => (share === null ? 'unknown' : `${(100 * share).toFixed(2)} %`)
+const percent = (share: number | null): string => (share === null ? 'unknown' : `${(100 * share).toFixed(2)} %`)
 
 try {
   const results: ReturnType<typeof resultOf>[] = []
@@ -213,13 +213,13 @@ try {
   console.table(
     results.map(result => ({
       model: `${result.model}, ${(result.weights / 1e6).toFixed(1)} M`,
-      'ours, tokens/s': Math.round(result.tokensPerSecond),
+      'Penstock, tokens/s': Math.round(result.tokensPerSecond),
       'plain loop': Math.round(result.plainTokensPerSecond),
       "nanoGPT's shape": Math.round(result.nanogptTokensPerSecond),
-      'ours : plain': result.toPlain.toFixed(2),
-      'ours : nanoGPT': result.toNanogpt.toFixed(2),
-      "Node's share": perCent(result.feederShare),
-      MFU: perCent(result.utilization),
+      'Penstock : plain': result.toPlain.toFixed(2),
+      'Penstock : nanoGPT': result.toNanogpt.toFixed(2),
+      "Node's share": percent(result.feederShare),
+      MFU: percent(result.utilization),
       'data wait, ms': result.dataWaitMs.toFixed(2),
     })),
   )

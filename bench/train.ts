@@ -1,10 +1,11 @@
 /**
- * Tokens/s of a training step on every backend that loads here, beside a plain PyTorch loop (bench/train-torch-plain.py),
- * on two model shapes, in the same run: each in a process of its own, in turns, because other programs share the machine;
- * the fastest ten steps in a row count. Prints a table, and the same as JSON on its last line.
+ * Tokens/s of a training step on every backend available on this machine, compared with a plain PyTorch loop
+ * (bench/train-torch-plain.py), on two model shapes. Every measurement runs in a separate process, interleaved over
+ * several rounds to even out the load of other programs; the fastest ten consecutive steps count. Prints a table, and
+ * the same results as JSON on the last line.
  *
- * Needs a build; PyTorch from `node scripts/setup-python.mjs torch`: `npx jiti bench/train.ts [rounds, 3] [names, such
- * as wasm,node]`.
+ * Needs a build, and PyTorch from `node scripts/setup-python.mjs torch`:
+ *   npx jiti bench/train.ts [rounds, 3] [backends, such as wasm,node]
  */
 import { execFileSync } from 'node:child_process'
 import { availableParallelism, cpus } from 'node:os'
@@ -41,8 +42,8 @@ interface Contender {
 }
 
 const windowSteps = 10
-/** What takes longer is left out. */
-const longestMs = 300_000
+/** Slower measurements are skipped. */
+const maxMs = 300_000
 const threadCounts = [...new Set([1, Math.min(2, availableParallelism())])]
 const contenders: readonly Contender[] = [
   ...onThreads('PyTorch', 'torch', 100),
@@ -62,14 +63,14 @@ function onThreads(name: string, backend: Contender['backend'], steps: number): 
   }))
 }
 
-/** Tokens/s of one contender; runs in a process of its own. */
+/** Tokens/s of one contender; runs in a separate process. */
 async function measure({ backend, threads, steps }: Contender, { rows, ...widths }: Shape): Promise<number> {
   const model = resolveModel({ ...common, ...widths })
   const { optimizer } = parseTraining({})
   const name = backend === 'stock wasm' ? 'wasm' : (backend as BackendName)
   const opened = await openBackend(name)
   if (name === 'webgpu' && (await openWebgpuBackend()).isSoftware) {
-    throw new PenstockError('BACKEND_UNAVAILABLE', 'its only driver computes on the processor')
+    throw new PenstockError('BACKEND_UNAVAILABLE', 'the only WebGPU driver is a software renderer')
   }
   const engine = await openTfjsEngine(
     { model, optimizer, gradientClip: 1, backend: name, threads },
@@ -89,7 +90,7 @@ async function measure({ backend, threads, steps }: Contender, { rows, ...widths
   return (1000 * rows * columns * window) / Math.min(...times)
 }
 
-/** What runs without our kernels: the stock product, and embeddings by one-hot products for want of a segment sum. */
+/** TensorFlow.js without Penstock's kernels; embedding gradients use one-hot products, since it has no segment sum. */
 function withStockKernels(wasm: Backend): Backend {
   registerWasmKernels()()
   const operations = {
@@ -100,7 +101,7 @@ function withStockKernels(wasm: Backend): Backend {
   return { ...wasm, operationsFor: () => operations }
 }
 
-/** Undefined, and the reason on standard error, for what is not installed here. */
+/** Undefined if the contender is not installed; the reason is printed to standard error. */
 function inProcess(contender: Contender, shape: Shape): number | undefined {
   const threads = String(contender.threads)
   const env = { ...process.env, OMP_NUM_THREADS: threads, TF_NUM_INTRAOP_THREADS: threads, TF_NUM_INTEROP_THREADS: '1' }
@@ -109,7 +110,7 @@ function inProcess(contender: Contender, shape: Shape): number | undefined {
       encoding: 'utf8',
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: longestMs,
+      timeout: maxMs,
     })
     return JSON.parse(output.trim().split('\n').at(-1)!).tokensPerSecond
   }
@@ -133,12 +134,12 @@ function inProcess(contender: Contender, shape: Shape): number | undefined {
   } catch (error) {
     const { message, stderr } = error as Error & { stderr?: string }
     const reason = /PenstockError: (.*)/.exec(stderr ?? '')?.[1] ?? message.split('\n')[0]
-    process.stderr.write(`${contender.name} is left out: ${reason}\n`)
+    process.stderr.write(`skipping ${contender.name}: ${reason}\n`)
     return undefined
   }
 }
 
-/** Rounds in turns: a busy spell hits all alike. */
+/** Interleaves the contenders, so that load from other programs affects all of them. */
 function compare(shape: Shape, rounds: number, chosen: readonly Contender[]): Map<string, number> {
   const best = new Map<string, number>()
   let left = chosen
