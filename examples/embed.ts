@@ -1,6 +1,6 @@
 /**
- * Stages inside another Node app: an app's own records become a packed file, with `pipeline()` from Node alone.
- * Between the stages stands one of the app's own, made by the same helper. Run it with:
+ * Uses Penstock's stages in another Node.js app: packs a JSONL file with Node's own `pipeline()`, through a custom stage
+ * that counts documents and bytes. Run it with:
  *   npx jiti examples/embed.ts records.jsonl tokenizer.json out.pbin
  */
 import { pipeline } from 'node:stream/promises'
@@ -21,12 +21,12 @@ interface Documents {
   readonly offsets: Uint32Array
 }
 
-/** Packs the texts of a JSONL file and answers how many documents and bytes of text passed, and how many tokens came out. */
+/** Packs the texts of a JSONL file and returns the number of documents, bytes of text and tokens. */
 export async function packRecords(jsonl: string, tokenizer: string, packed: string) {
   let documents = 0
   let textBytes = 0
 
-  // A stage of the app: it sees every batch on its way and may look, change or hold back.
+  // A custom stage: it receives every batch and can inspect, change or drop it.
   const measure = transform<Documents, Documents>('measure', async function* (batches) {
     for await (const batch of batches) {
       documents += batch.offsets.length - 1

@@ -1,5 +1,5 @@
 /**
- * Stages of an app's own, and a definition that names one of them, run from code. Run it with:
+ * Custom stages, and a definition that uses one of them, run from code. Run it with:
  *   npx jiti examples/own-stages.ts definition.yaml
  */
 import { readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ import * as z from 'zod'
 
 const ITEM_CHARACTERS = 1 << 20
 
-/** Records of the app -> bytes of JSONL, about a megabyte an item. */
+/** Source: records of the app -> JSONL bytes, in items of about 1 MB. */
 export const fromRecords = (records: AsyncIterable<object> | Iterable<object>) =>
   source<Uint8Array>('from-records', async function* () {
     let lines = ''
@@ -30,10 +30,10 @@ export const fromRecords = (records: AsyncIterable<object> | Iterable<object>) =
   })
 
 const everyNthOptions = z.strictObject({
-  n: z.int().positive().describe('one line of so many is kept'),
+  n: z.int().positive().describe('keep every n-th line'),
 })
 
-/** Lines -> every n-th of them. */
+/** Transform: keeps every n-th line. */
 export function everyNth(options: z.input<typeof everyNthOptions>) {
   const { n } = everyNthOptions.parse(options)
   return transform<LineBatch, LineBatch>('every-nth', async function* (batches, context) {
@@ -59,7 +59,7 @@ const registry: StageRegistry = {
 
 const recordsOf = ({ name, stats }: StageReport): string => `${name} ${stats.recordsOut}`
 
-/** Runs a definition; aborting the signal stops it, and no output is left under its name. */
+/** Runs a definition. Aborting the signal stops it without leaving an incomplete output under its final name. */
 export async function runFile(file: string, signal: AbortSignal) {
   const definition = readDefinition(readFileSync(file, 'utf8'), file)
   const written: Record<string, number> = {}

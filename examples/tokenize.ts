@@ -1,5 +1,5 @@
 /**
- * The tokenizer as a library, and a sink that has seen enough. Run it with:
+ * Uses the tokenizer as a library, and a sink that stops early. Run it with:
  *   npx jiti examples/tokenize.ts corpus.pbin tokenizer.json
  */
 import { readFileSync } from 'node:fs'
@@ -10,11 +10,11 @@ import { compileKernel, loadAnyTokenizer, type Tokenizer } from 'penstock-ml/tok
 
 const kernelFile = createRequire(import.meta.url).resolve('penstock-ml/kernel.wasm')
 
-/** Without `wasm` the same tokens come from an engine in TypeScript, more slowly. */
+/** Without `wasm`, a slower engine in TypeScript gives the same tokens. */
 export const openTokenizer = (file: string): Promise<Tokenizer> =>
   loadAnyTokenizer(readFileSync(file, 'utf8'), { wasm: compileKernel(readFileSync(kernelFile)) })
 
-/** The first documents of a packed file; what comes after them is not read. */
+/** Decodes the first documents of a packed file without reading the rest. */
 export async function firstTexts(packed: string, tokenizer: Tokenizer, limit: number): Promise<string[]> {
   const texts: string[] = []
   const collect = sink<TokenBatch>('collect', async batches => {

@@ -1,5 +1,5 @@
 /**
- * Training inside an app: samples of a packed file into the trainer, and its steps as they happen. Run it with:
+ * Trains inside an app: pipes samples of a packed file into the trainer and listens to its steps. Run it with:
  *   npx jiti examples/train.ts corpus.pbin tokenizer.json checkpoints
  */
 import { pipeline } from 'node:stream/promises'
@@ -11,7 +11,7 @@ interface TrainingStep {
   readonly loss: number
 }
 
-/** Trains for some steps, or until the signal is aborted: then a checkpoint is saved first. */
+/** Trains for six steps. Aborting the signal saves a checkpoint before stopping. */
 export async function train(packed: string, tokenizer: string, folder: string, signal: AbortSignal) {
   const model = { sequence_length: 16, layers: 1, heads: 2, width: 32 }
   const losses: number[] = []

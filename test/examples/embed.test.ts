@@ -5,12 +5,12 @@ import { packRecords } from '../../examples/embed.js'
 import { byteTokenizer } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 
-it('the example of embedding packs what an app gives it', async () => {
+it('the embedding example packs the records of an app', async () => {
   const folder = temporaryFolder()
   const at = (name: string): string => join(folder, name)
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
   writeFileSync(at('records.jsonl'), '{"text":"one"}\nnot json\n{"text":"two"}\n')
   const result = await packRecords(at('records.jsonl'), at('tokenizer.json'), at('out.pbin'))
-  // "one" is o + ne, "two" three bytes, and each has its end-of-document token.
+  // "one" is o + ne, "two" is three bytes, and each ends with an end-of-document token.
   expect(result).toEqual({ documents: 2, textBytes: 6, tokens: 2 + 1 + 3 + 1 })
 })

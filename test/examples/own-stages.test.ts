@@ -9,14 +9,14 @@ import { temporaryFolder } from '../stages/support.js'
 const records = Array.from({ length: 10 }, (_, id) => ({ id }))
 const jsonl = (kept: readonly object[]): string => kept.map(record => `${JSON.stringify(record)}\n`).join('')
 
-describe("the examples of an app's own stages", () => {
-  it('stand between ours in a pipeline', async () => {
+describe('the custom stages of the examples', () => {
+  it('work between built-in stages', async () => {
     const path = join(temporaryFolder(), 'out.jsonl')
     await pipeline(fromRecords(records), readLines(), everyNth({ n: 5 }), validateJson(), writeLines({ path }))
     expect(readFileSync(path, 'utf8')).toBe(jsonl([{ id: 4 }, { id: 9 }]))
   })
 
-  it('run by their name in a definition', async () => {
+  it('run by name in a definition', async () => {
     const folder = temporaryFolder()
     const at = (name: string): string => join(folder, name)
     writeFileSync(at('in.jsonl'), jsonl(records))

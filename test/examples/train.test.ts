@@ -19,13 +19,13 @@ beforeAll(async () => {
   await pipeline(fromRecords(records), readLines(), extractText(), tokens, writePbin({ path: at('corpus.pbin') }))
 })
 
-it('the example of the tokenizer reads the first texts and no more', async () => {
+it('the tokenizer example reads only the first texts', async () => {
   const tokenizer = await openTokenizer(at('tokenizer.json'))
   expect(tokenizer.engineInfo.why).toMatch(/WebAssembly/)
   expect(await firstTexts(at('corpus.pbin'), tokenizer, 2)).toEqual(['line 0 of a few', 'line 1 of a few'])
 })
 
-it('the example of training reports its losses and saves a checkpoint', async () => {
+it('the training example reports its losses and saves a checkpoint', async () => {
   const run = await train(at('corpus.pbin'), at('tokenizer.json'), at('checkpoints'), new AbortController().signal)
   expect(run.losses).toHaveLength(3)
   expect(run.counts.tokens).toBe(6 * 4 * 16)
