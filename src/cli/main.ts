@@ -32,7 +32,7 @@ import { addTrainTokenizerCommand } from './commands/train-tokenizer.js'
 import { addVerifyCommand } from './commands/verify.js'
 import { addViewCommand } from './commands/view.js'
 import { addBenchmarkCommand } from './modalities/benchmark.js'
-import { addConvertReferenceCommand } from './modalities/convert-checkpoint.js'
+import { addConvertModalitiesCommand } from './modalities/convert-checkpoint.js'
 import { addDataCommand } from './modalities/data.js'
 import { addExplainCommand } from './modalities/explain.js'
 import { addGenerateTextCommand } from './modalities/generate-text.js'
@@ -79,7 +79,7 @@ const commands: Readonly<Record<string, (program: Command) => void>> = {
   warmstart: addWarmstartCommand,
   data: addDataCommand,
   generate_text: addGenerateTextCommand,
-  convert_pytorch_to_hf_checkpoint: addConvertReferenceCommand,
+  convert_pytorch_to_hf_checkpoint: addConvertModalitiesCommand,
   benchmark: addBenchmarkCommand,
   explain: addExplainCommand,
   profile: addProfileCommand,

@@ -1,6 +1,6 @@
 /**
- * The Jinja templates of chats, by the optional package @huggingface/jinja, which is made for just these: blocks are
- * trimmed as in the reference, `tojson` and `raise_exception` are there, and nothing of the machine can be reached.
+ * Chat templates in Jinja, rendered by the optional package @huggingface/jinja, which is written for them: it trims blocks
+ * as Modalities does, provides `tojson` and `raise_exception`, and cannot access files, processes or the network.
  */
 import { createRequire } from 'node:module'
 import { PenstockError } from '../errors.js'
@@ -11,7 +11,7 @@ interface Jinja {
 
 export type ChatTemplate = (values: Record<string, unknown>) => string
 
-/** @throws PEER_MISSING without the package; CONFIG_INVALID for what is no template */
+/** @throws PEER_MISSING without the package; CONFIG_INVALID for a template with a syntax error */
 export function compileChatTemplate(source: string): ChatTemplate {
   let jinja: Jinja
   try {
@@ -19,13 +19,13 @@ export function compileChatTemplate(source: string): ChatTemplate {
   } catch (error) {
     throw new PenstockError('PEER_MISSING', 'chat templates need npm install @huggingface/jinja', {}, error)
   }
-  // YAML's block texts put newlines between blocks that the template does not mean.
+  // YAML block scalars insert newlines between template blocks; they are not part of the template.
   const joined = source.replaceAll('}\n{', '}{')
   try {
     const template = new jinja.Template(joined)
     return values => template.render(values)
   } catch (error) {
-    const message = `jinja2_chat_template is no template: ${(error as Error).message}`
+    const message = `jinja2_chat_template is not a valid template: ${(error as Error).message}`
     throw new PenstockError('CONFIG_INVALID', message, { path: 'jinja2_chat_template' }, error)
   }
 }

@@ -1,22 +1,21 @@
-/** What a configuration of the reference becomes here, in lines for people: before anything runs. */
-
+/** Explains how Penstock runs a Modalities configuration, as lines of text; nothing is run. */
 import type { Unsupported } from './components/build-components.js'
 import type { LoaderPlan } from './plans/loader-plan.js'
 import type { ModalitiesPackPlan } from './plans/pack-plan.js'
 import { noticeLine } from './plans/read-config.js'
 import type { ModalitiesTrainingPlan } from './plans/training-plan.js'
-import { toNativeTraining } from './to-penstock.js'
+import { toPenstockTraining } from './to-penstock.js'
 import { pathText } from './yaml/config-error.js'
 import type { Notice } from './yaml/deprecated-keys.js'
 
 export function explainTraining(plan: ModalitiesTrainingPlan, file: string): string[] {
   const { settings, model, checkpoint } = plan
   const { training_target: target, training_progress: progress, intervals } = settings
-  const { differences } = toNativeTraining(plan)
+  const { differences } = toPenstockTraining(plan)
   return [
     `train on        ${loaderText(plan.train)}`,
     ...plan.evaluation.map(loader => `evaluate on     ${loaderText(loader)}`),
-    `for             ${target.num_target_steps} steps of ${plan.tokensPerStep} tokens: ${target.num_target_tokens} tokens, ${progress.num_seen_steps} steps done`,
+    `for             ${target.num_target_steps} steps of ${plan.tokensPerStep} tokens (${target.num_target_tokens} tokens in total), ${progress.num_seen_steps} steps completed`,
     `model           gpt2: ${model.n_layer} layers, width ${model.n_embd}, ${model.n_head_q}/${model.n_head_kv} heads, vocabulary ${model.vocab_size}, ${model.activation_type}`,
     `wrapped in      ${plan.wrappers.map(({ variant }) => variant).join(' > ') || 'nothing'}`,
     `optimizer       AdamW, rate ${plan.optimizer.learningRate}, decay ${plan.optimizer.weightDecay} except ${plan.optimizer.excludedGroups.join(', ') || 'nothing'}`,
@@ -24,7 +23,7 @@ export function explainTraining(plan: ModalitiesTrainingPlan, file: string): str
     `gradients       ${plan.gradientClip.maxNorm === null ? 'not clipped' : `clipped at ${plan.gradientClip.maxNorm}, ${plan.gradientClip.norm}`}`,
     `checkpoints     ${checkpoint.keep === 0 ? 'none' : `${checkpoint.folder}, every ${checkpoint.everySteps} steps, ${checkpoint.keep ?? 'all'} kept`}`,
     `reports         every ${intervals.training_log_interval_in_steps} steps: ${plan.progressSubscriber.variant}, ${plan.resultsSubscriber.variant}`,
-    ...(plan.warmstartFrom === null ? [] : [`goes on from    ${plan.warmstartFrom}`]),
+    ...(plan.warmstartFrom === null ? [] : [`warmstart from  ${plan.warmstartFrom}`]),
     ...differences.map(difference => `differs         ${difference}`),
     ...endLines(plan, file),
   ]
@@ -47,11 +46,11 @@ export function explainPacking(plan: ModalitiesPackPlan, file: string): string[]
 }
 
 function loaderText(loader: LoaderPlan): string {
-  const order = loader.shuffle ? `shuffled as torch does with seed ${loader.seed + loader.epoch}` : 'in order'
-  const learnt =
-    loader.mask === null ? '' : `, learning what is between ${loader.mask.beginToken} and ${loader.mask.endToken}`
-  const done = loader.skipSamples === 0 ? '' : `, ${loader.skipSamples} samples done`
-  return `${loader.dataPaths.join(', ')}: blocks of ${loader.sequenceLength} tokens, ${order}, ${loader.microBatchSize} at once, rank ${loader.rank} of ${loader.worldSize}${done}${learnt}`
+  const order = loader.shuffle ? `shuffled with torch's generator, seed ${loader.seed + loader.epoch}` : 'in order'
+  const masked =
+    loader.mask === null ? '' : `, loss on tokens between ${loader.mask.beginToken} and ${loader.mask.endToken} only`
+  const done = loader.skipSamples === 0 ? '' : `, ${loader.skipSamples} samples skipped`
+  return `${loader.dataPaths.join(', ')}: blocks of ${loader.sequenceLength} tokens, ${order}, ${loader.microBatchSize} per micro-batch, rank ${loader.rank} of ${loader.worldSize}${done}${masked}`
 }
 
 function endLines(plan: { notices: readonly Notice[]; unsupported: readonly Unsupported[] }, file: string): string[] {

@@ -1,6 +1,6 @@
 /**
- * What a tokenizer component of the reference does to texts, as options of `tokenize-batches`. Its rules are those of
- * `AutoTokenizer` in transformers 4: beside tokenizer.json count tokenizer_config.json and special_tokens_map.json.
+ * Translates a tokenizer component of Modalities to options of `tokenize-batches`. Follows `AutoTokenizer` of
+ * transformers 4, which reads tokenizer_config.json and special_tokens_map.json in addition to tokenizer.json.
  */
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -14,7 +14,7 @@ import type { HuggingFaceTokenizerPlan, ModalitiesPackPlan, TokenizerPlan } from
 export type Tokenizing = Pick<TokenizeBatchesOptions, 'tokenizer' | 'special_tokens' | 'fit_length'>
 
 /**
- * How a packing configuration tokenizes.
+ * Tokenization options of a packing configuration.
  * @throws before anything is written: CONFIG_INVALID, FILE_MISSING, TOKENIZER_INVALID, TOKENIZER_MISMATCH, UNSUPPORTED
  */
 export async function packTokenizing({ tokenizer, unsupported }: ModalitiesPackPlan): Promise<Tokenizing> {
@@ -47,7 +47,7 @@ interface TokenFlags {
 
 type NamedToken = string | TokenFlags
 
-/** The part of tokenizer.json that is looked into here. */
+/** The fields of tokenizer.json that are read here. */
 interface TokenizerJson {
   readonly added_tokens?: readonly TokenFlags[] | null
   readonly padding?: { readonly pad_token?: string; readonly direction?: string } | null
@@ -74,7 +74,7 @@ interface Files {
   readonly path: string
 }
 
-/** In the order in which they get ids. */
+/** In the order in which ids are assigned. */
 const TOKEN_NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token']
 const MORE_TOKENS = 'additional_special_tokens'
 
@@ -92,7 +92,7 @@ async function readFiles(source: string): Promise<Files> {
   return { json, config, named: new Map(named), additional, path }
 }
 
-/** Empty where there is no such file, as in a folder with tokenizer.json alone. */
+/** Returns an empty object if the file does not exist. */
 async function jsonAt(path: string): Promise<Readonly<Record<string, unknown>>> {
   const text = await readFile(path, 'utf8').catch(() => '{}')
   try {
@@ -106,7 +106,7 @@ async function jsonAt(path: string): Promise<Readonly<Record<string, unknown>>> 
 
 const contentOf = (token: NamedToken): string => (typeof token === 'string' ? token : token.content)
 
-/** Tokens that the folder names as special and tokenizer.json does not list: they are added as the folder is read. */
+/** Special tokens of the other two files that tokenizer.json does not list; they are added when the tokenizer is loaded. */
 function tokensOfFolder({ json, config, named, additional, path }: Files): string[] {
   const listed = new Map(json.added_tokens?.map(token => [token.content, token]))
   const decoder = Object.entries(config.added_tokens_decoder ?? {})
@@ -116,7 +116,7 @@ function tokensOfFolder({ json, config, named, additional, path }: Files): strin
   const names = [...named.values(), ...additional].filter(token => !listed.has(contentOf(token)))
   return [...decoder, ...names].map(token => {
     if (typeof token !== 'string' && FLAGS.some(flag => token[flag] === true)) {
-      const message = `tokenizer.json lacks the token ${token.content} of tokenizer_config.json, which has flags: list it there`
+      const message = `the token ${token.content} of tokenizer_config.json has flags but is missing from tokenizer.json: add it to tokenizer.json`
       throw new PenstockError('UNSUPPORTED', message, { file: path })
     }
     return contentOf(token)
@@ -130,8 +130,8 @@ function hasSameFlags(token: TokenFlags, other: TokenFlags | undefined): boolean
 }
 
 /**
- * Tokens of the configuration: they must be known, as in the reference, because a model's table of embeddings does not
- * grow. Those that the tokenizer finds already, as they are, need not be told again.
+ * Special tokens of the configuration. They must exist in the vocabulary, as in Modalities, because the embedding table
+ * is not resized. Tokens that tokenizer.json already lists with the same flags are omitted.
  */
 async function tokensOfPlan({ source, specialTokens }: HuggingFaceTokenizerPlan, files: Files): Promise<string[]> {
   const path = 'tokenizer.config.special_tokens'
@@ -139,14 +139,14 @@ async function tokensOfPlan({ source, specialTokens }: HuggingFaceTokenizerPlan,
   const wanted = Object.entries(specialTokens).flatMap(([name, value]) => {
     if (name === MORE_TOKENS && typeof value !== 'string') return value.filter(token => !own.includes(token))
     if (TOKEN_NAMES.includes(name) && typeof value === 'string') return [value]
-    const expected = `${TOKEN_NAMES.join(', ')} with a text, or ${MORE_TOKENS} with a list`
-    throw refusal('CONFIG_INVALID', `special_tokens: expected ${expected}; found ${name}`, path)
+    const expected = `${TOKEN_NAMES.join(', ')} with a string, or ${MORE_TOKENS} with a list`
+    throw refusal('CONFIG_INVALID', `special_tokens: expected ${expected}, found ${name}`, path)
   })
   if (wanted.length === 0) return []
   const ids = await askTokenizer(source, tokenizer => tokenizer.idsOf(wanted), tokensOfFolder(files))
   const missing = wanted.find((_, place) => ids[place] === undefined)
   if (missing !== undefined) {
-    const message = `the vocabulary has no token ${missing}: only known tokens can be made special (tokenizer.json lists them)`
+    const message = `the token ${missing} is not in the vocabulary: special_tokens accepts only tokens of tokenizer.json`
     throw refusal('TOKENIZER_MISMATCH', message, path)
   }
   const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
@@ -156,22 +156,22 @@ async function tokensOfPlan({ source, specialTokens }: HuggingFaceTokenizerPlan,
   })
 }
 
-/** Beyond this, transformers takes a length for none. */
-const LARGEST_LENGTH = 1e20
+/** transformers treats greater lengths as no limit. */
+const MAX_LENGTH = 1e20
 const LEFT_PADDED = ['CodeLlama', 'Cohere', 'Gemma', 'Llama', 'XLNet']
 
 function fitOf(plan: HuggingFaceTokenizerPlan, { json, config, named }: Files): Tokenizing['fit_length'] {
   const { model_max_length: ownLength = Number.POSITIVE_INFINITY } = config
-  const maxLength = plan.maxLength ?? (ownLength > LARGEST_LENGTH ? undefined : ownLength)
+  const maxLength = plan.maxLength ?? (ownLength > MAX_LENGTH ? undefined : ownLength)
   const padding = plan.padding === true ? 'longest' : plan.padding === false ? 'do_not_pad' : plan.padding
   if (!['longest', 'max_length', 'do_not_pad'].includes(padding)) {
-    const message = `padding: expected true, false, longest, max_length or do_not_pad; found ${padding}`
+    const message = `padding: expected true, false, longest, max_length or do_not_pad, found ${padding}`
     throw refusal('CONFIG_INVALID', message, 'tokenizer.config.padding')
   }
   const padsToLength = padding === 'max_length' && maxLength !== undefined
   const padToken = contentOf((plan.specialTokens.pad_token as string | undefined) ?? named.get('pad_token') ?? '')
   if ((padding === 'longest' || padsToLength) && padToken === '') {
-    const message = 'padding needs a pad_token: name one under special_tokens'
+    const message = 'padding needs a pad_token: set pad_token under special_tokens'
     throw refusal('CONFIG_INVALID', message, 'tokenizer.config.padding')
   }
   if (maxLength === undefined || !(plan.truncation || padsToLength)) return undefined

@@ -1,8 +1,8 @@
 /**
- * A checkpoint that the reference wrote -> one of ours. Its files are read by Python with torch, which makes nothing but
- * tensors of them (torch/penstock_torch/modalities.py); which weight is which, and which model this is, is decided here.
+ * Converts a Modalities checkpoint to a Penstock checkpoint. Python with torch reads its files and builds nothing but
+ * tensors (torch/penstock_torch/modalities.py); the names and shapes of the weights are determined here.
  *
- * | there | here |
+ * | Modalities | Penstock |
  * | --- | --- |
  * | transformer.wte, transformer.wpe | model.embed_tokens, model.embed_positions |
  * | transformer.h.N.attn.{q,k,v}_attn, .c_proj | model.layers.N.self_attn.{q,k,v}_proj, .o_proj |
@@ -24,14 +24,14 @@ import { architectureOf, normsOf } from './to-penstock.js'
 
 const packageFolder = fileURLToPath(new URL('../../torch', import.meta.url))
 
-/** Where the parts of a checkpoint lie: both in one folder, or each in a file of its own. */
+/** Paths of the model and the optimizer state: both the same folder, or one file each. */
 export interface ModalitiesCheckpoint {
   readonly model: string
-  /** Absent where only the model was kept. */
+  /** Undefined if only the model was saved. */
   readonly optimizer: string | undefined
 }
 
-/** The checkpoint of the reference at a path, if there is one. */
+/** Finds the Modalities checkpoint at a path; undefined if there is none. */
 export async function findModalitiesCheckpoint(path: string): Promise<ModalitiesCheckpoint | undefined> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory()) {
@@ -44,13 +44,13 @@ export async function findModalitiesCheckpoint(path: string): Promise<Modalities
 }
 
 /**
- * The model that computes what the reference's does. It has biases where the linear maps or the norms have some; those
- * that the reference does not know are 0.
- * @throws UNSUPPORTED for what ours cannot compute
+ * The equivalent Penstock model. It has biases if the linear layers or the norms have any; biases that the Modalities
+ * model lacks are 0.
+ * @throws UNSUPPORTED for a model that Penstock cannot compute
  */
 export function modalitiesModel(gpt2: Gpt2Options): ModelOptions {
   const architecture = architectureOf(gpt2, difference => {
-    throw new PenstockError('UNSUPPORTED', `the model cannot be taken over: ${difference}`)
+    throw new PenstockError('UNSUPPORTED', `the model cannot be converted: ${difference}`)
   })
   return resolveModel({ ...architecture, bias: gpt2.bias || normsOf(gpt2).some(({ bias }) => bias) })
 }
@@ -58,10 +58,10 @@ export function modalitiesModel(gpt2: Gpt2Options): ModelOptions {
 type State = Parameters<typeof saveCheckpoint>[3]
 
 /**
- * Writes a checkpoint of ours into `folder`.
- * @param state what it says beside its weights; step and model are those of the reference's checkpoint
- * @returns its path
- * @throws PEER_MISSING without torch; CHECKPOINT_INVALID; WORLD_MISMATCH for a checkpoint of another model
+ * Writes the converted checkpoint into `folder`.
+ * @param state state of the new checkpoint except its model, which is derived from `gpt2`
+ * @returns the path of the new checkpoint
+ * @throws PEER_MISSING without torch; CHECKPOINT_INVALID; WORLD_MISMATCH for a checkpoint of a different model
  */
 export async function importCheckpoint(
   from: ModalitiesCheckpoint,
@@ -81,9 +81,10 @@ export async function importCheckpoint(
 
 interface WeightJob {
   readonly name: string
-  readonly theirs: readonly string[]
+  /** Names that the weight may have in the Modalities checkpoint. */
+  readonly sources: readonly string[]
   readonly shape: readonly number[]
-  /** The value where the reference keeps no such weight; null where it has to. */
+  /** Value of a weight that Modalities does not save; null for a weight that must be in the checkpoint. */
   readonly fill: number | null
 }
 
@@ -111,10 +112,10 @@ function weightJob({ name, shape, fill }: WeightSpec, gpt2: Gpt2Options): Weight
   const [, layer, part] = /^model\.layers\.(\d+)\.(.*)$/.exec(prefix!) ?? []
   const parts: Readonly<Record<string, string>> = { ...LAYER_PARTS, ...MLP_PARTS[gpt2.activation_type] }
   const place = part === undefined ? TOP_PARTS[prefix!]! : `h.${layer}.${parts[part]!}`
-  const theirs = [`transformer.${place}.${kind}`]
-  // A tied matrix may be kept under either name.
-  if (gpt2.use_weight_tying && place === 'wte') theirs.push('transformer.lm_head.weight')
-  return { name, shape, theirs, fill: isKept(place, kind as 'weight' | 'bias', gpt2) ? null : fill }
+  const sources = [`transformer.${place}.${kind}`]
+  // A tied matrix may be saved under either name.
+  if (gpt2.use_weight_tying && place === 'wte') sources.push('transformer.lm_head.weight')
+  return { name, shape, sources, fill: isKept(place, kind as 'weight' | 'bias', gpt2) ? null : fill }
 }
 
 function isKept(place: string, kind: 'weight' | 'bias', gpt2: Gpt2Options): boolean {
@@ -138,14 +139,14 @@ async function runPython(python: string, job: object): Promise<void> {
   let [out, err] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text))
-  // A program that ends before it has read its job says why by itself.
+  // If Python exits before it has read the job, its output explains why.
   child.stdin.on('error', () => {})
   child.stdin.end(JSON.stringify(job))
   await new Promise<void>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', () => resolve())
   }).catch(error => {
-    throw new PenstockError('PEER_MISSING', `${python} does not run: ${(error as Error).message}`, {}, error)
+    throw new PenstockError('PEER_MISSING', `${python} cannot be started: ${(error as Error).message}`, {}, error)
   })
   const answer = parseAnswer(out, err)
   if (answer.code !== undefined) throw new PenstockError(answer.code, answer.message ?? answer.code)

@@ -1,6 +1,6 @@
 /**
- * Conversations -> the text of each by a chat template, split over files by chance: the parts of the reference's
- * `prepare_instruction_tuning_data`, drawn by its own generator, line for line the same bytes.
+ * Renders conversations with a chat template and splits them randomly into files. Uses the random generator of
+ * Modalities' `prepare_instruction_tuning_data`, so each part has the same lines, byte for byte.
  */
 
 import { createHash } from 'node:crypto'
@@ -33,18 +33,18 @@ export interface InstructionPart {
 }
 
 interface InstructionParts {
-  /** Those that got records. */
+  /** The parts that received records. */
   readonly parts: readonly InstructionPart[]
-  /** Records that were left out, by the policy for faulty ones. */
+  /** Number of records skipped by the policy for faulty records. */
   readonly rejected: number
 }
 
 const faultSchema = z.strictObject(faultOptions)
 
 /**
- * Writes the parts, replacing those of an earlier run. A record that is left out draws no part: the others go where they
- * would go without it.
- * @param faults what becomes of faulty records; without it they fail the run
+ * Writes the parts, replacing those of an earlier run. A skipped record draws no random number, so it does not change the
+ * parts of the other records.
+ * @param faults policy for faulty records; by default they fail the run
  * @throws PEER_MISSING, CONFIG_INVALID; JSON_INVALID, FIELD_MISSING with the line of the record; TOO_MANY_FAULTS
  */
 export async function writeInstructionParts(
@@ -72,7 +72,7 @@ export async function writeInstructionParts(
       if (share > 0) files.set(part, (await openOutput(join(folder, names.data(part, ending)), 'override'))!)
     }
     const renderLine = (line: string, where: Place) => rendered(line, plan, render, where)
-    rejected = await eachRendered(plan.sourcePath, renderLine, faultSchema.parse(faults), async line => {
+    rejected = await renderLines(plan.sourcePath, renderLine, faultSchema.parse(faults), async line => {
       const [part] = shares[random.choose(shares.map(([, share]) => share))]!
       counts.set(part, (counts.get(part) ?? 0) + 1)
       await files.get(part)!.write(Buffer.from(`${line}\n`))
@@ -96,8 +96,8 @@ const stemOf = (path: string): string => basename(path, extname(path))
 
 type Place = { readonly file: string; readonly line: number }
 
-/** Renders each line of a file and hands it on. @returns how many were left out */
-async function eachRendered(
+/** Renders each line of a file and passes it to `write`. @returns the number of skipped records */
+async function renderLines(
   path: string,
   render: (line: string, where: Place) => string,
   faults: z.output<typeof faultSchema>,
@@ -110,7 +110,7 @@ async function eachRendered(
       for await (const batch of input) {
         for (let index = 0; index < batch.starts.length; index++) {
           const record = recordAt(batch, index)
-          const line = renderedOr(() => render(decoder.decode(record.record), record), record)
+          const line = renderOrError(() => render(decoder.decode(record.record), record), record)
           if (typeof line === 'string') await write(line)
           else await handler.handle({ ...record, code: line.code, message: line.message })
         }
@@ -125,8 +125,8 @@ async function eachRendered(
   return reader.stats.rejected + lines.stats.rejected
 }
 
-/** A line, or what is wrong with its record. */
-function renderedOr(render: () => string, { file, line }: Place): string | PenstockError {
+/** The rendered line, or the error of its record. */
+function renderOrError(render: () => string, { file, line }: Place): string | PenstockError {
   try {
     return render()
   } catch (error) {
@@ -134,12 +134,12 @@ function renderedOr(render: () => string, { file, line }: Place): string | Penst
   }
 }
 
-/** The record with its roles renamed and its text under `chat`. */
+/** The record as JSON, with its roles renamed and the rendered text under `chat`. */
 function rendered(line: string, plan: ModalitiesInstructionPlan, render: ChatTemplate, where: Place): string {
   const entry = parsePythonJson(line)
   const messages = entry instanceof Map ? entry.get(plan.messagesKey) : undefined
   if (!(entry instanceof Map) || !Array.isArray(messages)) {
-    throw new PenstockError('FIELD_MISSING', `the record has no list ${plan.messagesKey}`, where)
+    throw new PenstockError('FIELD_MISSING', `expected a list under ${plan.messagesKey}`, where)
   }
   for (const message of messages) renameRoles(message, plan.roleMapping, where)
   try {
@@ -151,13 +151,14 @@ function rendered(line: string, plan: ModalitiesInstructionPlan, render: ChatTem
 }
 
 function renameRoles(message: PythonJson, mapping: Readonly<Record<string, string>>, where: Place): void {
-  if (!(message instanceof Map)) throw new PenstockError('FIELD_MISSING', 'a message that is no object', where)
+  if (!(message instanceof Map))
+    throw new PenstockError('FIELD_MISSING', 'expected each message to be an object', where)
   for (const key of ['role', 'from']) {
     if (!message.has(key)) continue
     const role = message.get(key)
     if (typeof role !== 'string' || !Object.hasOwn(mapping, role)) {
       const known = Object.keys(mapping).join(', ')
-      throw new PenstockError('FIELD_MISSING', `role_mapping has no role ${String(role)}; it has ${known}`, where)
+      throw new PenstockError('FIELD_MISSING', `unknown role ${String(role)}: role_mapping has ${known}`, where)
     }
     message.set(key, mapping[role]!)
   }

@@ -1,6 +1,6 @@
 /**
- * JSON Schema of the reference's configurations for editors, made from the same schemas that check them: completion, and a mark at
- * a misspelt key while typing. An interpolation `${...}` may stand anywhere, so every value may also be such a text.
+ * JSON Schema of Modalities' configurations for editors, generated from the schemas that validate them. It gives completion
+ * and marks misspelt keys while typing. Every value may also be an interpolation `${...}`.
  */
 import * as z from 'zod'
 import { modalitiesComponents } from './components/components.js'
@@ -23,7 +23,7 @@ const DEFINITIONS = {
   ...Object.fromEntries(Object.keys(modalitiesComponents).map(kind => [kind, componentSchema(kind)])),
 }
 
-/** Schema of a training configuration. */
+/** JSON Schema of a training configuration. */
 export function trainingJsonSchema(): JsonSchema {
   const required = {
     settings: fromZod(trainingSettings),
@@ -41,12 +41,12 @@ export function trainingJsonSchema(): JsonSchema {
   return document(required, { device_mesh: definition('device_mesh'), mfu_calculator: definition('mfu_calculator') })
 }
 
-/** Schema of a packing configuration. */
+/** JSON Schema of a packing configuration. */
 export function packingJsonSchema(): JsonSchema {
   return document({ settings: fromZod(packSettings), tokenizer: definition('tokenizer') }, {})
 }
 
-/** Other names at the top are free: components that are referred to, or plain values. */
+/** Allows additional top-level names: components for references, or plain values. */
 function document(required: Record<string, unknown>, optional: Record<string, unknown>): JsonSchema {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
@@ -84,7 +84,10 @@ function fromZod(schema: z.ZodType): JsonSchema {
   return body
 }
 
-/** Parts are components; numbers are what their preparation leads to; and every value may be an interpolation or a component. */
+/**
+ * Adapts the schema of an option: a part accepts its kinds of components, a preprocessed number is a number, and every value
+ * may be an interpolation.
+ */
 function adapt({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodType; jsonSchema: Record<string, unknown> }): void {
   const kinds = componentKinds(zodSchema)
   if (kinds !== undefined) {
@@ -96,7 +99,7 @@ function adapt({ zodSchema, jsonSchema }: { zodSchema: z.core.$ZodType; jsonSche
   if (Math.abs(Number(plain.minimum)) === Number.MAX_SAFE_INTEGER) delete plain.minimum
   if (plain.maximum === Number.MAX_SAFE_INTEGER) delete plain.maximum
   const isNumber = plain.type === 'number' || plain.type === 'integer'
-  // A text takes an interpolation as it is, and a choice between schemas holds ones that take it.
+  // Strings accept interpolations already, and the branches of a union are adapted one by one.
   if (plain.type === 'string' && !('enum' in plain) && !('const' in plain)) return
   if ('anyOf' in plain || 'oneOf' in plain || Object.keys(plain).length === 0) return
   const anyOf = [plain, INTERPOLATION, ...(isNumber ? [definition('number_conversion')] : [])]

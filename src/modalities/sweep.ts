@@ -1,10 +1,10 @@
 /**
- * A sweep of the reference: a configuration whose key `sweep` holds lists of alternatives -> one configuration for each
- * combination of them, in files and folders of the reference's names; and which of these still have to be run.
+ * Sweeps of Modalities: expands a configuration with lists of values under `sweep` to one configuration per combination,
+ * in files and folders with Modalities' names, and finds the runs that remain.
  *
  *   <output>/<time>_<hash of the sweep>/<world size>/<hash of the combination>_<time>/<name of the sweep's file>
  *
- * Hashes are of the YAML text that PyYAML writes, so both systems give a combination the same name.
+ * Hashes are computed over the YAML text that PyYAML would write, so both systems name a combination alike.
  */
 import { createHash } from 'node:crypto'
 import { readdir, readFile, realpath } from 'node:fs/promises'
@@ -17,7 +17,7 @@ import { pythonYaml } from './yaml/python-yaml.js'
 import { type MapNode, parseYamlTree, pyYamlScalar, type TreeNode } from './yaml/yaml-tree.js'
 
 const SWEEP = 'sweep'
-/** A slip in a sweep should not fill a disk. */
+/** Prevents a mistake in a sweep from filling the disk. */
 const MAX_COMBINATIONS = 10_000
 
 export interface SweepConfig {
@@ -31,7 +31,7 @@ export function sweepConfigs(text: string, file: string): { readonly hash: strin
   const root = parseYamlTree(text, file, pyYamlScalar)
   const sweep = root.entries.get(SWEEP)
   if (sweep?.kind !== 'map') {
-    throw configError('expected a mapping sweep at the top', file, [SWEEP], (sweep ?? root).place)
+    throw configError('expected a top-level mapping named sweep', file, [SWEEP], (sweep ?? root).place)
   }
   const others = [...root.entries].filter(([key]) => key !== SWEEP)
   const configs = alternatives(sweep, file).map(combination => ({
@@ -41,11 +41,11 @@ export function sweepConfigs(text: string, file: string): { readonly hash: strin
   return { hash: hashOf(root), configs }
 }
 
-/** Every value that a node of a sweep stands for: each item of a list, each combination of a mapping's values. */
+/** Expands a node of a sweep: each item of a list, and each combination of the values of a mapping. */
 function alternatives(node: TreeNode, file: string): TreeNode[] {
   if (node.kind === 'scalar') return [node]
   if (node.kind === 'list') return [...node.items]
-  if (node.entries.size === 0) throw configError('an empty mapping has no combinations', file, [SWEEP], node.place)
+  if (node.entries.size === 0) throw configError('empty mapping: expected at least one key', file, [SWEEP], node.place)
   let combinations: [string, TreeNode][][] = [[]]
   for (const [key, value] of node.entries) {
     const choices = alternatives(value, file)
@@ -67,8 +67,8 @@ function hashOf(tree: MapNode): string {
 }
 
 /**
- * Writes the configurations of a sweep, once for each number of ranks.
- * @returns their paths
+ * Writes the configurations of a sweep, once for each world size.
+ * @returns the paths of the configurations
  * @throws FILE_MISSING, CONFIG_INVALID before anything is written
  */
 export async function prepareSweep(
@@ -94,35 +94,35 @@ export async function prepareSweep(
 }
 
 export interface RemainingOptions {
-  /** Only configurations in a folder of this number. */
+  /** Restricts the list to configurations for this world size. */
   readonly worldSize?: number | undefined
-  /** Lines of `evaluation_results.jsonl` of a run that is done. */
+  /** Number of lines in `evaluation_results.jsonl` of a completed run. */
   readonly expectedSteps: number
-  /** A run that failed so is not tried again. */
+  /** Error types after which a run is not retried. */
   readonly skippedErrors: readonly string[]
-  /** Once some are done, gives the others new folders, so that each run has one of its own. */
+  /** If some runs have completed, copies the remaining configurations to new folders. */
   readonly newFolders: boolean
 }
 
 export interface SweepStatus {
-  /** All configurations, of earlier tries too. */
+  /** All configurations, including those of earlier attempts. */
   readonly all: readonly string[]
   readonly remaining: readonly string[]
 }
 
 /**
- * Which configurations of a sweep have to be run: those whose latest folder holds no whole results.
- * @throws CONFIG_INVALID for a folder whose name is none of a sweep's
+ * Finds the configurations of a sweep that remain to be run: those without complete results in their latest folder.
+ * @throws CONFIG_INVALID for a folder whose name does not have the form of a sweep's folders
  */
 export async function remainingRuns(root: string, options: RemainingOptions): Promise<SweepStatus> {
   const all = await sweepFiles(await realpath(root), options.worldSize)
   const remaining: string[] = []
   for (const path of latestOf(all)) if (!(await isDone(path, options))) remaining.push(path)
   if (!options.newFolders || remaining.length === all.length) return { all, remaining }
-  return { all, remaining: await Promise.all(remaining.map(inNewFolder)) }
+  return { all, remaining: await Promise.all(remaining.map(copyToNewFolder)) }
 }
 
-/** Configurations two folders below one that is named by a world size. */
+/** Paths of configurations that end in `<world size>/<folder>/<name>.yaml`. */
 async function sweepFiles(root: string, worldSize: number | undefined): Promise<string[]> {
   const entries = await readdir(root, { withFileTypes: true, recursive: true })
   return entries
@@ -137,7 +137,7 @@ async function sweepFiles(root: string, worldSize: number | undefined): Promise<
 
 const RUN_FOLDER = /^([a-zA-Z0-9]+)_(\d{4}-\d{2}-\d{2}__\d{2}-\d{2}-\d{2})$/
 
-/** Of folders that differ in their time alone, the one of the latest. */
+/** Keeps the newest of the folders that differ only in their timestamp. */
 function latestOf(paths: readonly string[]): string[] {
   const latest = new Map<string, { readonly path: string; readonly time: string }>()
   for (const path of paths) {
@@ -168,13 +168,13 @@ async function errorTypeIn(log: string): Promise<string> {
     const { error } = JSON.parse(await readFile(log, 'utf8')) as { error: { type: string } }
     return error.type
   } catch {
-    // The reference's word for a log that cannot be read.
+    // Modalities' name for a log that cannot be parsed.
     return 'ErrorFileParsingError'
   }
 }
 
-/** A copy in a folder of the same hash and the present time. */
-async function inNewFolder(path: string): Promise<string> {
+/** Copies a configuration to a folder with the same hash and the current time. */
+async function copyToNewFolder(path: string): Promise<string> {
   const old = dirname(path)
   const folder = join(dirname(old), `${basename(old).split('_')[0]}_${timestamp(new Date())}`)
   await makeFolder(folder)

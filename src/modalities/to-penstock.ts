@@ -1,6 +1,6 @@
 /**
- * A training plan of the reference -> the options of our own stages `shuffle-samples` and `feed-trainer`, and every point in which
- * our trainer would compute something else. Nothing is dropped in silence: what has no counterpart is a difference.
+ * Translates a training plan of Modalities to options of the stages `shuffle-samples` and `feed-trainer`. Every setting
+ * that Penstock's trainer computes differently or cannot represent is reported as a difference.
  */
 import { join } from 'node:path'
 import type { FeedTrainerOptions } from '../stages/feed-trainer.js'
@@ -8,20 +8,20 @@ import type { ShuffleSamplesOptions } from '../stages/shuffle-samples.js'
 import type { LoaderPlan } from './plans/loader-plan.js'
 import type { Gpt2Options, ModalitiesTrainingPlan, WrapperPlan } from './plans/training-plan.js'
 
-export interface NativeTraining {
+export interface PenstockTraining {
   readonly shuffleSamples: ShuffleSamplesOptions
   readonly feedTrainer: FeedTrainerOptions
-  /** The evaluation data, one for each loader: the trainer takes the first as its held-out file. */
+  /** One per evaluation loader; the trainer uses the first as its held-out data. */
   readonly evaluation: readonly ShuffleSamplesOptions[]
-  /** Ranks that share each step. */
+  /** Number of ranks that share each step. */
   readonly ranks: number
-  /** In which points the result is not that of the reference. */
+  /** Settings whose results differ from those of Modalities. */
   readonly differences: readonly string[]
 }
 
 export type Differ = (difference: string) => void
 
-export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
+export function toPenstockTraining(plan: ModalitiesTrainingPlan): PenstockTraining {
   const differences: string[] = []
   const differ: Differ = difference => differences.push(difference)
   const { intervals, step_profile: profile, training_target: target } = plan.settings
@@ -41,7 +41,7 @@ export function toNativeTraining(plan: ModalitiesTrainingPlan): NativeTraining {
         betas: [...plan.optimizer.betas],
         eps: plan.optimizer.eps,
         weight_decay: plan.optimizer.weightDecay,
-        weight_decay_groups_excluded: plan.optimizer.excludedGroups.map(group => NATIVE_GROUPS[group]!),
+        weight_decay_groups_excluded: plan.optimizer.excludedGroups.map(group => PARAMETER_GROUPS[group]!),
       },
       schedule: scheduleOf(plan, differ),
       gradient_clip: clipOf(plan, differ),
@@ -80,7 +80,7 @@ function filesOf({ dataPaths }: LoaderPlan): { path: string; more_paths?: string
   return { path: path!, ...(others.length === 0 ? {} : { more_paths: others }) }
 }
 
-/** With the tokens themselves: their ids are the tokenizer's to tell. */
+/** The mask with tokens instead of ids; `withMaskIds` resolves them. */
 function maskOf({ mask, microBatchSize, worldSize }: LoaderPlan): Pick<FeedTrainerOptions, 'loss_mask'> {
   if (mask === null) return {}
   const { beginToken: begin, endToken: end } = mask
@@ -88,24 +88,24 @@ function maskOf({ mask, microBatchSize, worldSize }: LoaderPlan): Pick<FeedTrain
 }
 
 /**
- * The same training on the torch engine, with as many ranks as the file counts on. A GPU mixes in 16-bit numbers as the
- * file asks for.
+ * Switches the training to the torch engine, with the number of ranks that the configuration expects. A GPU computes in
+ * mixed precision as configured.
  */
-export function onTorch(native: NativeTraining, device: 'auto' | 'cpu' | 'cuda' = 'auto'): NativeTraining {
-  const { feedTrainer: trainer, ranks } = native
+export function onTorch(training: PenstockTraining, device: 'auto' | 'cpu' | 'cuda' = 'auto'): PenstockTraining {
+  const { feedTrainer: trainer, ranks } = training
   return {
-    ...native,
-    differences: device === 'cuda' ? native.differences.filter(text => text !== ONLY_32_BITS) : native.differences,
+    ...training,
+    differences: device === 'cuda' ? training.differences.filter(text => text !== ONLY_32_BITS) : training.differences,
     feedTrainer: {
       ...trainer,
       engine: 'torch',
-      // What compiles the layers for a CPU is a C++ compiler, which not every machine has.
+      // Compiling layers for a CPU needs a C++ compiler, which not every machine has.
       torch: { ...trainer.torch, ...(device === 'cpu' ? { compile: false } : {}), nproc: ranks, device },
     },
   }
 }
 
-/** How the file spreads the model over ranks. */
+/** Parallelism, compilation and activation checkpointing from the device mesh and the model's wrappers. */
 function layoutOf({ mesh, wrappers, train }: ModalitiesTrainingPlan) {
   const wraps = (variant: string) => wrappers.some(wrapper => wrapper.variant.startsWith(variant))
   const feedsWholeMesh = mesh !== null && mesh.dp_replicate * mesh.dp_shard === train.worldSize
@@ -117,7 +117,7 @@ function layoutOf({ mesh, wrappers, train }: ModalitiesTrainingPlan) {
   }
 }
 
-const ONLY_32_BITS = 'numbers have 32 bits; the file mixes in 16-bit ones'
+const ONLY_32_BITS = 'training uses 32-bit precision; the configuration uses 16-bit mixed precision'
 
 function usesHalfPrecision({ options }: WrapperPlan): boolean {
   const { mixed_precision_settings: settings } = options
@@ -126,8 +126,8 @@ function usesHalfPrecision({ options }: WrapperPlan): boolean {
 }
 
 /**
- * One process reads the samples of all ranks, in the global order, and the engine deals the rows of a step to them as the
- * reference's sampler does: rank r of n gets rows r, r + n, ...
+ * One process reads the samples of all ranks in the global order, and the engine distributes the rows of a step like
+ * Modalities' sampler: rank r of n gets rows r, r + n, ...
  */
 function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
   return {
@@ -141,8 +141,8 @@ function samplesOf(loader: LoaderPlan): ShuffleSamplesOptions {
   }
 }
 
-/** Names of the parameter groups; the biases of linear maps decay with their group there. */
-const NATIVE_GROUPS: Readonly<Record<string, 'embedding' | 'norm' | 'linear'>> = {
+/** Parameter groups of Modalities -> Penstock's; in Modalities, biases of linear layers belong to the linear group. */
+const PARAMETER_GROUPS: Readonly<Record<string, 'embedding' | 'norm' | 'linear'>> = {
   embedding: 'embedding',
   layernorm: 'norm',
   linear: 'linear',
@@ -151,13 +151,13 @@ const NATIVE_GROUPS: Readonly<Record<string, 'embedding' | 'norm' | 'linear'>> =
 function modelOf({ model, initialization }: ModalitiesTrainingPlan, differ: Differ): FeedTrainerOptions['model'] {
   const architecture = architectureOf(model, differ)
   if (normsOf(model).some(({ bias }) => bias !== model.bias)) {
-    differ(`norms have ${model.bias ? 'biases' : 'no biases'}, as the linear maps`)
+    differ(`norms have ${model.bias ? 'biases' : 'no biases'}, like the linear layers`)
   }
-  if (model.dropout > 0) differ(`no dropout, where the file has ${model.dropout}`)
-  if (initialization === null) differ('first weights are drawn as "scaled" does it, not by the defaults of torch')
-  else if (initialization.type !== 'scaled')
-    differ(`first weights are drawn as "scaled" does it, not "${initialization.type}"`)
-  if (initialization !== null && initialization.mean !== 0) differ('first weights have the mean 0')
+  if (model.dropout > 0) differ(`dropout is not applied; the configuration has ${model.dropout}`)
+  if (initialization === null) differ('weights are initialized as "scaled", not with the defaults of torch')
+  else if (initialization.type !== 'scaled') differ(`weights are initialized as "scaled", not "${initialization.type}"`)
+  if (initialization !== null && initialization.mean !== 0)
+    differ(`weights are initialized with mean 0; the configuration has ${initialization.mean}`)
   return {
     ...architecture,
     bias: model.bias,
@@ -166,10 +166,11 @@ function modelOf({ model, initialization }: ModalitiesTrainingPlan, differ: Diff
   }
 }
 
-/** What a model computes, biases apart; tells what it cannot compute as the file says. */
+/** Translates a model's architecture except its biases; calls `differ` for each setting that is not supported. */
 export function architectureOf(model: Gpt2Options, differ: Differ) {
   const rotary = model.attention_config.qkv_transforms.find(transform => transform.type_hint === 'RotaryTransform')
-  if (rotary !== undefined && model.poe_type === 'ABSOLUTE') differ('learned positions are left out beside rotary ones')
+  if (rotary !== undefined && model.poe_type === 'ABSOLUTE')
+    differ('learned positions are not used together with rotary positions')
   if (model.attention_config.qk_norm_config != null) differ('queries and keys are not normalized')
   return {
     vocab_size: model.vocab_size,
@@ -187,7 +188,7 @@ export function architectureOf(model: Gpt2Options, differ: Differ) {
   } as const
 }
 
-/** SwiGLU takes two thirds of the width, rounded up to a multiple. */
+/** SwiGLU uses two thirds of the width, rounded up to a multiple. */
 function innerWidth(model: Gpt2Options): number {
   if (model.activation_type === 'gelu') return model.ffn_hidden
   const multiple = model.enforce_swiglu_hidden_dim_multiple_of
@@ -198,23 +199,23 @@ function normOf(model: Gpt2Options, differ: Differ): { norm: 'rms' | 'layer'; no
   const norms = normsOf(model)
   const { norm, norm_eps } = norms[0]!
   if (norms.some(other => other.norm !== norm || other.norm_eps !== norm_eps)) {
-    differ('all norms are like attention_norm_config')
+    differ('all norms use attention_norm_config')
   }
   return { norm, norm_eps }
 }
 
-/** The norms before attention, before the feed-forward part and before the head. */
+/** The norms before attention, before the feed-forward layer and before the head. */
 export function normsOf(model: Gpt2Options) {
   return [model.attention_norm_config, model.ffn_norm_config, model.lm_head_norm_config].map(norm => ({
     norm: norm.norm_type === 'layer_norm' ? ('layer' as const) : ('rms' as const),
     norm_eps: norm.norm_type === 'rms_norm' ? norm.config.epsilon : norm.config.eps,
     bias: norm.norm_type === 'pytorch_rms_norm' ? false : norm.config.bias,
-    /** Only a layer norm may lack weights: they are 1 then. */
+    /** Only a layer norm may have no weights; they are then 1. */
     hasWeight: norm.norm_type !== 'layer_norm' || norm.config.elementwise_affine,
   }))
 }
 
-/** A schedule with a peak of its own overrides the optimizer's rate. */
+/** The peak of the schedule, if it has one, overrides the optimizer's rate. */
 function peakRate({ optimizer, schedule }: ModalitiesTrainingPlan): number {
   const peak = schedule?.variant === 'onecycle_lr' ? schedule.options.max_lr : optimizer.learningRate
   return Array.isArray(peak) ? (peak[0] as number) : (peak as number)
@@ -224,10 +225,9 @@ function scheduleOf({ schedule }: ModalitiesTrainingPlan, differ: Differ): FeedT
   if (schedule === null) return { decay: 'constant' }
   const options = schedule.options as { readonly [key: string]: number | string | boolean }
   if (schedule.variant === 'onecycle_lr') {
-    if (options.cycle_momentum === true)
-      differ('the first beta stays as it is; onecycle_lr with cycle_momentum moves it')
-    if (options.anneal_strategy !== 'cos') differ('onecycle_lr anneals by cosine')
-    if (options.three_phase === true) differ('onecycle_lr has two phases')
+    if (options.cycle_momentum === true) differ('the first beta is constant; onecycle_lr with cycle_momentum varies it')
+    if (options.anneal_strategy !== 'cos') differ('onecycle_lr uses cosine annealing')
+    if (options.three_phase === true) differ('onecycle_lr uses two phases, not three')
     return {
       decay: 'onecycle',
       pct_start: options.pct_start as number,
@@ -235,7 +235,7 @@ function scheduleOf({ schedule }: ModalitiesTrainingPlan, differ: Differ): FeedT
       final_div_factor: options.final_div_factor as number,
     }
   }
-  differ(`the learning rate stays constant, where the file has ${schedule.variant}`)
+  differ(`the learning rate is constant; the configuration has ${schedule.variant}`)
   return { decay: 'constant' }
 }
 
@@ -246,13 +246,15 @@ function clipOf({ gradientClip }: ModalitiesTrainingPlan, differ: Differ): numbe
   return gradientClip.maxNorm
 }
 
-/** A definition's `monitoring` for the results subscriber of a plan; the log of the run is kept in any case. */
-export function toNativeMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan, folder: string) {
+/** `monitoring` of the definition, from the results subscriber of the plan; the run's log is always written. */
+export function toPenstockMonitoring({ resultsSubscriber }: ModalitiesTrainingPlan, folder: string) {
   return { folder, jsonl: {}, ...sinksOfSubscriber(resultsSubscriber.variant, resultsSubscriber.options) }
 }
 
-/** Modalities' `results_subscriber` -> the equivalent sinks, as a definition would name them. */
-/** `rich` and `dummy` need none: progress is shown anyway, or `--quiet` asks for silence. */
+/**
+ * Sinks equivalent to Modalities' `results_subscriber`, as a definition names them. `rich` and `dummy` need none: the
+ * terminal shows progress unless `--quiet` is given.
+ */
 export function sinksOfSubscriber(
   variant: string,
   options: Readonly<Record<string, unknown>>,
@@ -265,7 +267,7 @@ export function sinksOfSubscriber(
       ...(typeof options.entity === 'string' ? { entity: options.entity } : {}),
       name: options.experiment_id,
       mode: options.mode === 'ONLINE' ? 'online' : 'offline',
-      // The package makes this folder inside the one that it is given.
+      // The wandb package creates this folder inside the given one.
       folder: join(String(options.directory), 'wandb'),
       names: 'modalities',
     },

@@ -1,6 +1,6 @@
 /**
- * Checkpoints that the reference's own classes wrote on two ranks, read here: the same logits, and the same again after
- * one more step, so that the moments are in their places too. Needs `node scripts/setup-python.mjs peers` and `torch`.
+ * Imports checkpoints written by Modalities on two ranks. Compares logits at the checkpoint and after one more step, which
+ * depends on the optimizer's moments. Needs `node scripts/setup-python.mjs peers` and `torch`.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -69,7 +69,7 @@ const cases = [
   { kind: 'dcp', name: 'rotary, RMS norms, swiglu', model: { ...llama, ...norms(rmsNorm) } },
   { kind: 'fsdp1', name: 'rotary, RMS norms, swiglu', model: { ...llama, ...norms(rmsNorm) } },
   { kind: 'dcp', name: 'learned positions, layer norms, gelu, tied', model: { ...gpt2, ...norms(layerNorm) } },
-  { kind: 'fsdp1', name: 'biases in norms alone', model: { ...llama, ...norms(layerNorm) } },
+  { kind: 'fsdp1', name: 'biases in norms only', model: { ...llama, ...norms(layerNorm) } },
 ]
 
 const counting = (rows: number, from: number) =>
@@ -82,7 +82,7 @@ interface Answer {
   readonly after: number[]
 }
 
-describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint of the reference', () => {
+describe.skipIf(peers === undefined || torchPython === undefined)('a Modalities checkpoint', () => {
   let answers: Answer[]
 
   beforeAll(() => {
@@ -101,7 +101,7 @@ describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint 
     answers = JSON.parse(readFileSync(answersPath, 'utf8')) as Answer[]
   }, slow)
 
-  const momentsOf = (index: number): string => join(folder, `${index}.ours`, 'step-000002', 'optimizer.safetensors')
+  const momentsOf = (index: number): string => join(folder, `${index}.imported`, 'step-000002', 'optimizer.safetensors')
   const cursor = { version: 1, globalSamples: 2 * ROWS, seed: 0, sampleCount: 9, sequenceLength: SEQUENCE } as const
 
   it.each(cases.map((each, index) => ({ ...each, index })))(
@@ -120,7 +120,7 @@ describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint 
         },
         gradient_clip: null,
       })
-      const path = await importCheckpoint(found!, options, join(folder, `${index}.ours`), {
+      const path = await importCheckpoint(found!, options, join(folder, `${index}.imported`), {
         step: 2,
         totalSteps: 4,
         consumedTokens: 2 * ROWS * SEQUENCE,
@@ -130,7 +130,7 @@ describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint 
       const { engine } = await openTrained(path)
       expect(largestDifference([...(await engine.nextTokenLogits(Int32Array.from(IDS)))], before)).toBeLessThan(1e-5)
       await engine.close()
-      // FSDP1 without a GPU gathers both moments into one piece of memory, so that its file has the second ones twice.
+      // Without a GPU, FSDP1 gathers both moments into the same memory, so its file contains the second moments twice.
       if (kind === 'fsdp1') return
       const trained = await openEngine(training, modalitiesModel(options))
       await trained.loadState(path)
@@ -143,7 +143,7 @@ describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint 
     slow,
   )
 
-  it('has the same second moments in either of its forms', async () => {
+  it('has the same second moments in both formats', async () => {
     const [inFolder, inFile] = await Promise.all([0, 1].map(index => readWeights(momentsOf(index))))
     const names = [...inFolder!.keys()].filter(name => name.startsWith('exp_avg_sq.'))
     expect(names).toHaveLength(21)
@@ -151,7 +151,7 @@ describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint 
   })
 
   it(
-    'is refused when it is of another model, or no checkpoint',
+    'is rejected for a different model or an unsafe pickle',
     async () => {
       const { paths } = answers[0]!
       const from = { model: paths.checkpoint_folder_path!, optimizer: undefined }
@@ -165,7 +165,7 @@ describe.skipIf(peers === undefined || torchPython === undefined)('a checkpoint 
       await expect(open({ ...model, n_layer: 1 })).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
       await expect(open({ ...model, n_layer: 3 })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
       const pickle = join(folder, 'evil.bin')
-      // A general pickle that would call os.getcwd.
+      // A pickle that calls os.getcwd when loaded.
       writeFileSync(pickle, 'cos\ngetcwd\n(tR.')
       await expect(open(model, { model: pickle, optimizer: undefined })).rejects.toMatchObject({
         code: 'CHECKPOINT_INVALID',

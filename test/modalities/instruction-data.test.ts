@@ -1,4 +1,4 @@
-/** JSON as Python writes it. The expected texts are those of `json.dumps(json.loads(text), ensure_ascii=False)`. */
+/** JSON in Python's format. The expected text is the output of `json.dumps(json.loads(text), ensure_ascii=False)`. */
 import { describe, expect, it } from 'vitest'
 import { parsePythonJson, plainJson, pythonJson } from '#src/modalities/yaml/python-json'
 
@@ -15,11 +15,11 @@ describe('pythonJson', () => {
     expect(pythonJson(parsePythonJson(text))).toBe(expected)
   })
 
-  it('gives templates plain values', () => {
+  it('converts to plain values for templates', () => {
     expect(plainJson(parsePythonJson('{"a": [1.5, "x", null, false]}'))).toEqual({ a: [1.5, 'x', null, false] })
   })
 
-  it.each(['{"a": 1', '[1,]', "{'a': 1}", '1 2', ''])('refuses %j', text => {
+  it.each(['{"a": 1', '[1,]', "{'a': 1}", '1 2', ''])('rejects %j', text => {
     expect(() => parsePythonJson(text)).toThrow(expect.objectContaining({ code: 'JSON_INVALID' }))
   })
 })

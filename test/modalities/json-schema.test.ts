@@ -13,7 +13,7 @@ const yaml = (source: string): unknown => parse(source, { version: '1.1', merge:
 describe('trainingJsonSchema', () => {
   const schema = trainingJsonSchema()
 
-  it('accepts the file that the reader accepts', () => {
+  it('accepts a valid configuration', () => {
     expect(accepts(schema, yaml(text))).toBe(true)
   })
 
@@ -26,11 +26,11 @@ describe('trainingJsonSchema', () => {
     ['variant_key: adam_w', 'variant_key: adamw'],
     ['betas: [0.9, 0.95]', 'betas: [0.9]'],
     ['loss_fn:', 'lossfn:'],
-  ])('refuses %j -> %j', (from, to) => {
+  ])('rejects %j -> %j', (from, to) => {
     expect(accepts(schema, yaml(text.replace(from, to)))).toBe(false)
   })
 
-  it('knows every component', () => {
+  it('covers every component', () => {
     const definitions = schema.$defs as Record<string, { anyOf: unknown[] }>
     for (const [kind, variants] of Object.entries(modalitiesComponents)) {
       expect(definitions[kind]!.anyOf.length).toBe(Object.keys(variants).length + 2)
@@ -51,7 +51,7 @@ describe('packingJsonSchema', () => {
     },
   }
 
-  it('accepts a packing file and refuses a slip', () => {
+  it('accepts a packing file and rejects a misspelt key', () => {
     expect(accepts(packingJsonSchema(), file)).toBe(true)
     expect(accepts(packingJsonSchema(), { ...file, settings: { ...file.settings, jq: '.x' } })).toBe(false)
   })

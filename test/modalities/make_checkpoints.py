@@ -1,4 +1,4 @@
-"""Checkpoints by the reference's own classes, for reference-checkpoint.test.ts.
+"""Writes checkpoints with Modalities' own classes, for import-checkpoint.test.ts.
 
 torchrun --nproc-per-node 2 make_checkpoints.py jobs.json answers.json
 A job is {"kind": "fsdp1" | "dcp", "model": options of gpt2, "folder", "excluded": groups without decay, "ids", "batch"}.
@@ -30,7 +30,7 @@ def build(options, kind):
     config = GPT2LLMConfig(**options)
     model = GPT2LLM(**{name: getattr(config, name) for name in GPT2LLMConfig.model_fields if name != "use_meta_device"})
     for name, parameter in model.named_parameters():
-        # All from the default, so that a weight in the wrong place shows.
+        # All weights differ from their defaults, so that swapped weights are detected.
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
     if kind == "fsdp1":
         return FullyShardedDataParallel(model, device_id=torch.device("cpu"), use_orig_params=True)

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations are what is tested
 /**
- * Sweeps. Hashes and texts are those of `modalities benchmark prepare_sweep_configs` 0.5.0 for the same file: if they
- * change, runs that both systems made of one sweep no longer lie in the same folders.
+ * Sweeps. `modalities benchmark prepare_sweep_configs` 0.5.0 produced the hashes and texts from the same file. If they
+ * change, both systems no longer use the same folders for one sweep.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
@@ -56,7 +56,7 @@ const HASHES = [
 ]
 
 describe('sweepConfigs', () => {
-  it('makes the combinations of the reference, under its names and in its bytes', () => {
+  it('writes the same configurations as Modalities, byte for byte', () => {
     const { hash, configs } = sweepConfigs(SWEEP, 'sweep.yaml')
     expect(hash).toBe('57790dd3e0219465')
     expect(configs.map(config => config.hash).sort()).toEqual(HASHES)
@@ -68,7 +68,7 @@ describe('sweepConfigs', () => {
     ['sweep: [1, 2]', { line: 1 }],
     ['sweep: {a: {}}', { line: 1 }],
     [`sweep:\n${'abcde'.replaceAll(/./g, key => `  ${key}: [1, 2, 3, 4, 5, 6, 7, 8, 9]\n`)}`, { path: 'sweep.e' }],
-  ])('refuses %j', (text, where) => {
+  ])('rejects %j', (text, where) => {
     expect(() => sweepConfigs(text, 'sweep.yaml')).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', where: expect.objectContaining(where) }),
     )
@@ -84,7 +84,7 @@ describe('remainingRuns', () => {
     return path
   }
 
-  it('lists what is not done, by the latest folder of each hash', async () => {
+  it('lists incomplete runs by the latest folder of each hash', async () => {
     run('some', 'aa_2026-01-01__00-00-00')
     const later = run('some', 'aa_2026-01-02__00-00-00')
     const failed = run('some', 'bb_2026-01-01__00-00-00')
@@ -105,7 +105,7 @@ describe('remainingRuns', () => {
     expect(readFileSync(again!, 'utf8')).toBe(basename(failed))
   })
 
-  it('takes what prepareSweep wrote, and refuses a folder that is named otherwise', async () => {
+  it('accepts folders of prepareSweep and rejects other names', async () => {
     writeFileSync(join(folder, 'sweep.yaml'), SWEEP)
     const paths = await prepareSweep(join(folder, 'sweep.yaml'), join(folder, 'made'), [1, 2])
     expect(paths).toHaveLength(16)

@@ -2,7 +2,7 @@
 
     python -m penstock_torch.modalities < job.json
 
-A job is {"model": path, "optimizer": path or null (moments are 0), "weights": [...], "target": folder}; each weight is {"name", "theirs",
+A job is {"model": path, "optimizer": path or null (moments are 0), "weights": [...], "target": folder}; each weight is {"name", "sources",
 "shape", "fill"}: our name, the names that it may have there, and the value it has where Modalities keeps none, or null.
 A path is a file of torch.save or the folder of a distributed checkpoint, of any number of ranks. Neither can make
 anything but tensors and plain values. Prints {"steps_taken"}, or {"code", "message"}.
@@ -86,20 +86,20 @@ def _plain_name(name: str) -> str:
 
 
 def _require_known(tensors: dict[str, Tensor], weights: list[dict], path: str):
-    known = {name for weight in weights for name in weight["theirs"]}
+    known = {name for weight in weights for name in weight["sources"]}
     others = sorted(name for name in tensors if name not in known and not name.endswith(_TABLES))
     if others:
         raise Fault("WORLD_MISMATCH", f"{path}: the configuration has no weight {others[0]}")
 
 
 def _tensor(tensors: dict[str, Tensor], weight: dict, suffix: str, fill: float | None) -> Tensor:
-    found = next((tensors[name + suffix] for name in weight["theirs"] if name + suffix in tensors), None)
+    found = next((tensors[name + suffix] for name in weight["sources"] if name + suffix in tensors), None)
     if found is None:
         if fill is None:
-            raise Fault("CHECKPOINT_INVALID", f"the checkpoint has no weight {weight['theirs'][0]}")
+            raise Fault("CHECKPOINT_INVALID", f"the checkpoint has no weight {weight['sources'][0]}")
         return torch.full(weight["shape"], fill)
     if list(found.shape) != weight["shape"]:
-        message = f"{weight['theirs'][0]} has shape {list(found.shape)}, the configuration makes it {weight['shape']}"
+        message = f"{weight['sources'][0]} has shape {list(found.shape)}, the configuration makes it {weight['shape']}"
         raise Fault("WORLD_MISMATCH", message)
     return found
 

@@ -25,8 +25,8 @@ export function addConvertCommand(program: Command): void {
     .action(async (from: string, to: string, flags: Flags) => {
       const { convertBack, convertCheckpoint } = await import('../actions/convert.js')
       if (flags.modalities !== undefined) {
-        const { convertReference } = await import('../modalities/checkpoint.js')
-        process.stdout.write(`${await convertReference(from, to, flags.modalities, flags.tokenizer)}\n`)
+        const { convertModalities } = await import('../modalities/checkpoint.js')
+        process.stdout.write(`${await convertModalities(from, to, flags.modalities, flags.tokenizer)}\n`)
         return
       }
       const line = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to)

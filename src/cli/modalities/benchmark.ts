@@ -1,4 +1,4 @@
-/** `penstock benchmark`: the reference system's commands for sweeps, under their names and options. */
+/** `penstock benchmark`: Modalities' sweep commands, with the same names and options. */
 import type { Command } from 'commander'
 import { PenstockError } from '../../errors.js'
 import { wholeNumber } from '../output/terminal.js'
@@ -6,8 +6,8 @@ import { wholeNumber } from '../output/terminal.js'
 export function addBenchmarkCommand(program: Command): void {
   const benchmark = program
     .command('benchmark')
-    .summary("the reference system's commands for sweeps, under its names")
-    .description('Makes one configuration of each combination of a sweep, and tells which still have to be run.')
+    .summary('sweep commands of Modalities, with the same names')
+    .description('Creates one configuration per combination of a sweep and lists the runs that remain.')
     .addHelpText(
       'after',
       '\nExample:\n  penstock benchmark prepare_sweep_configs --sweep_config_path sweep.yaml --output_dir sweeps --world_sizes 1\n',
@@ -19,10 +19,10 @@ export function addBenchmarkCommand(program: Command): void {
 function addPreparing(benchmark: Command): void {
   benchmark
     .command('prepare_sweep_configs')
-    .description('Writes one configuration for each combination of the values under sweep, and each number of ranks.')
-    .requiredOption('--sweep_config_path <file>', 'a YAML file with lists of alternatives under sweep')
-    .requiredOption('--output_dir <folder>', 'where the configurations go')
-    .option('--world_sizes <counts>', 'numbers of ranks, with commas between them', worldSizes, [2])
+    .description('Writes one configuration for each combination of the values under sweep and each world size.')
+    .requiredOption('--sweep_config_path <file>', 'YAML file with lists of alternative values under sweep')
+    .requiredOption('--output_dir <folder>', 'folder for the generated configurations')
+    .option('--world_sizes <counts>', 'world sizes, separated by commas', worldSizes, [2])
     .addHelpText(
       'after',
       '\nExample:\n  penstock benchmark prepare_sweep_configs --sweep_config_path sweep.yaml --output_dir sweeps --world_sizes 1,2\n',
@@ -46,13 +46,20 @@ interface ListingFlags {
 function addListing(benchmark: Command): void {
   benchmark
     .command('list_remaining_runs')
-    .description('Writes the paths of the configurations of a sweep that have no whole results, one a line.')
-    .requiredOption('--exp_root <folder>', 'the folder of the sweep')
-    .option('--world_size <count>', 'only configurations for this number of ranks', wholeNumber)
-    .requiredOption('--file_list_path <file>', 'the list to write')
-    .requiredOption('--expected_steps <count>', 'lines of evaluation_results.jsonl of a run that is done', wholeNumber)
-    .option('--create_new_folders_if_partially_done', 'give them new folders when others are done')
-    .option('--skip_exception_types <names>', 'errors not to try again after, with commas between them', names, [])
+    .description('Lists the configurations of a sweep without complete results, one path per line.')
+    .requiredOption('--exp_root <folder>', 'root folder of the sweep')
+    .option('--world_size <count>', 'only configurations for this world size', wholeNumber)
+    .requiredOption('--file_list_path <file>', 'output file for the list')
+    .requiredOption(
+      '--expected_steps <count>',
+      'number of lines in evaluation_results.jsonl of a completed run',
+      wholeNumber,
+    )
+    .option(
+      '--create_new_folders_if_partially_done',
+      'copy unfinished configurations to new folders if other runs have completed',
+    )
+    .option('--skip_exception_types <names>', 'error types that are not retried, separated by commas', names, [])
     .addHelpText(
       'after',
       '\nExample:\n  penstock benchmark list_remaining_runs --exp_root sweeps --expected_steps 20 --file_list_path to_run.txt\n',
@@ -66,7 +73,7 @@ function addListing(benchmark: Command): void {
         skippedErrors: flags.skip_exception_types,
         newFolders: flags.create_new_folders_if_partially_done === true,
       })
-      if (all.length === 0) throw new PenstockError('FILE_MISSING', 'no configurations here', { file: flags.exp_root })
+      if (all.length === 0) throw new PenstockError('FILE_MISSING', 'no configurations found', { file: flags.exp_root })
       await writeOver(flags.file_list_path, remaining.map(path => `${path}\n`).join(''))
       process.stdout.write(`${flags.file_list_path}: ${remaining.length} of ${all.length} configurations\n`)
     })

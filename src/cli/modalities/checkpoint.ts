@@ -1,4 +1,4 @@
-/** A checkpoint that the reference wrote, to be used: made one of ours that stands at step 0 of no data. */
+/** Opens or converts a checkpoint of Modalities: its model becomes a Penstock checkpoint at step 0 without data. */
 import { mkdtemp, realpath, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,31 +14,34 @@ import type { Gpt2Options } from '../../modalities/plans/training-plan.js'
 import { untrainedState } from '../actions/convert.js'
 
 /**
- * @param config the configuration that the checkpoint was made with
- * @returns a line that says what was written
+ * @param config path of the configuration that produced the checkpoint
+ * @returns a line for the user that names the written checkpoint
  * @throws FILE_MISSING, CONFIG_INVALID, UNSUPPORTED, CHECKPOINT_INVALID, WORLD_MISMATCH; PEER_MISSING without torch
  */
-export async function convertReference(
+export async function convertModalities(
   from: string,
   folder: string,
   config: string,
   tokenizerPath: string | undefined,
 ): Promise<string> {
   const found = await findModalitiesCheckpoint(from)
-  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no checkpoint of Modalities here', { file: from })
+  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no Modalities checkpoint found', { file: from })
   return `${await modelOnly(found, await openModel(config), folder, tokenizerPath)}: the model of ${from}`
 }
 
-export interface UsableCheckpoint {
+export interface OpenedCheckpoint {
   readonly path: string
   close(): Promise<void>
 }
 
-/** A checkpoint of ours, or what one of the reference becomes for as long as it is used. @throws as `convertReference` */
-export async function openUsable(from: string, gpt2: Gpt2Options): Promise<UsableCheckpoint> {
+/**
+ * Opens a Penstock checkpoint as it is; converts a Modalities checkpoint into a temporary folder that `close` removes.
+ * @throws as `convertModalities`
+ */
+export async function openAnyCheckpoint(from: string, gpt2: Gpt2Options): Promise<OpenedCheckpoint> {
   const source = await realpath(from).catch(() => from)
-  const isOurs = (await stat(join(source, 'state.json')).catch(() => undefined)) !== undefined
-  const found = isOurs ? undefined : await findModalitiesCheckpoint(source)
+  const isPenstock = (await stat(join(source, 'state.json')).catch(() => undefined)) !== undefined
+  const found = isPenstock ? undefined : await findModalitiesCheckpoint(source)
   if (found === undefined) return { path: source, close: async () => {} }
   const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
   const close = (): Promise<void> => rm(folder, { recursive: true, force: true })

@@ -1,5 +1,4 @@
-/** What the reference system's `data` commands do beyond reordering and indexing: packing by a configuration, lists of files. */
-
+/** Packing by a Modalities configuration, and the path arguments of the `data` commands. */
 import { stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../../errors.js'
@@ -15,7 +14,7 @@ import { runDefinition } from '../actions/run-definition.js'
 import { type FaultFlags, faultOptionsOf } from '../output/shared-options.js'
 
 export interface PackFlags extends FaultFlags {
-  /** No document gets longer than max_length by its end-of-document token. */
+  /** The end-of-document token replaces the last token of a document of max_length instead of being appended. */
   readonly keep_length?: boolean
 }
 
@@ -33,7 +32,7 @@ export async function packAsPlanned(plan: ModalitiesPackPlan, flags: JobFlags & 
   await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
 }
 
-/** An index that lists every line adds nothing: the file is then read straight, which is faster. */
+/** If the index lists every line, the source is read without the index, which is faster. */
 async function packStages(
   plan: ModalitiesPackPlan,
   tokenizing: Tokenizing,
@@ -68,19 +67,25 @@ async function packStages(
 /** @throws ARGUMENT_INVALID */
 export function sourcesAndTarget(paths: readonly string[]): { sources: readonly string[]; target: string } {
   if (paths.length >= 2) return { sources: paths.slice(0, -1), target: paths.at(-1)! }
-  throw new PenstockError('ARGUMENT_INVALID', 'expected at least one packed file to read and, last, the file to write')
+  throw new PenstockError(
+    'ARGUMENT_INVALID',
+    'expected at least two paths: the packed files to merge, then the output file',
+  )
 }
 
-/** The files of a list, one relative path a line, each with another ending. @throws FILE_MISSING, ARGUMENT_INVALID */
+/**
+ * Reads a list of relative paths, one per line, and replaces the extension of each.
+ * @throws FILE_MISSING, ARGUMENT_INVALID
+ */
 export async function listedFiles(list: string, root: string, ending: string): Promise<string[]> {
   if ((await stat(root).catch(() => undefined))?.isDirectory() !== true) {
-    throw new PenstockError('FILE_MISSING', 'no such folder', { file: root })
+    throw new PenstockError('FILE_MISSING', 'folder not found', { file: root })
   }
   const lines = (await configText(list)).split('\n').map(line => line.trim())
   while (lines.at(-1) === '') lines.pop()
   const blank = lines.indexOf('')
   if (lines.length === 0 || blank >= 0) {
-    throw new PenstockError('ARGUMENT_INVALID', 'expected one path a line', { file: list, line: blank + 1 || 1 })
+    throw new PenstockError('ARGUMENT_INVALID', 'expected one path per line', { file: list, line: blank + 1 || 1 })
   }
   return lines.map(line => join(root, `${line.slice(0, line.length - extname(line).length)}${ending}`))
 }

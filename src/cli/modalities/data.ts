@@ -1,4 +1,4 @@
-/** `penstock data`: the commands of the reference system, under their names and options. */
+/** `penstock data`: Modalities' data commands, with the same names and options. */
 import { type Command, Option } from 'commander'
 import type { JobFlags } from '../actions/document-jobs.js'
 import { indexStages } from '../actions/index-jsonl.js'
@@ -20,9 +20,9 @@ interface PolicyFlags extends Omit<JobFlags, 'ifExists'> {
 export function addDataCommand(program: Command): void {
   const data = program
     .command('data')
-    .summary("the reference system's commands for data, under its names")
+    .summary('data commands of Modalities, with the same names')
     .description(
-      "Modalities' commands for data: same names, options and results. docs/from-modalities.md compares them.",
+      "Modalities' data commands, with the same names, options and results. docs/from-modalities.md compares them.",
     )
     .addHelpText('after', '\nExample:\n  penstock data create_raw_index corpus.jsonl --index_path corpus.idx\n')
   addIndexing(data)
@@ -38,9 +38,9 @@ export function addDataCommand(program: Command): void {
 function addIndexing(data: Command): void {
   const command = data
     .command('create_raw_index')
-    .description('Indexes a JSONL file: byte offset and length of each line.')
-    .argument('<src_path>', 'the JSONL file')
-    .option('--index_path <file>', 'the index; beside the source, with the ending .idx, when absent')
+    .description('Indexes a JSONL file: the byte offset and length of each line.')
+    .argument('<src_path>', 'path of the JSONL file')
+    .option('--index_path <file>', 'output path of the index (default: the path of the source with the extension .idx)')
     .addHelpText('after', '\nExample:\n  penstock data create_raw_index corpus.jsonl --index_path corpus.idx\n')
   addPolicy(addFaultOptions(command)).action(
     async (source: string, flags: PolicyFlags & FaultFlags & { index_path?: string }) => {
@@ -59,8 +59,8 @@ function addIndexing(data: Command): void {
 function addPacking(data: Command): void {
   const command = data
     .command('pack_encoded_data')
-    .description('Tokenizes an indexed JSONL file into a packed file, as a configuration says.')
-    .argument('<config_path>', 'the YAML file')
+    .description('Tokenizes an indexed JSONL file into a packed file according to a configuration.')
+    .argument('<config_path>', 'packing configuration (YAML)')
     .addHelpText('after', '\nExample:\n  penstock data pack_encoded_data tokenization_config.yaml\n')
   addPolicy(addPackOptions(command)).action(async (config: string, flags: PolicyFlags & PackFlags) => {
     const { packAsConfigured } = await import('./data-packing.js')
@@ -71,8 +71,8 @@ function addPacking(data: Command): void {
 function addMerging(data: Command): void {
   const command = data
     .command('merge_packed_data')
-    .description('Joins packed files into one, which must not exist.')
-    .argument('<paths...>', '.pbin files or folders of such, and last the file to write')
+    .description('Merges packed files into one new file.')
+    .argument('<paths...>', '.pbin files or folders with .pbin files, followed by the output file')
     .addHelpText('after', '\nExample:\n  penstock data merge_packed_data part-1.pbin part-2.pbin all.pbin\n')
   addRunOptions(command).action(async (paths: string[], flags: Omit<JobFlags, 'ifExists'>) => {
     const { mergePacked } = await import('../actions/document-jobs.js')
@@ -86,15 +86,20 @@ function addShuffling(data: Command, name: string, ending: '.pbin' | '.jsonl'): 
   const command = data
     .command(name)
     .description(`Shuffles the ${ending === '.pbin' ? 'documents of a packed' : 'lines of a JSONL'} file.`)
-    .requiredOption('--input_data_path <file>', `the ${ending} file`)
-    .requiredOption('--output_data_path <file>', 'the file to write')
-    .option('--seed <number>', 'the same seed gives the same order', wholeNumber)
+    .requiredOption('--input_data_path <file>', `input file (${ending})`)
+    .requiredOption('--output_data_path <file>', 'output file')
+    .option('--seed <number>', 'seed of the shuffle; the same seed gives the same order', wholeNumber)
     .addHelpText(
       'after',
       `\nExample:\n  penstock data ${name} --input_data_path a${ending} --output_data_path b${ending} --seed 42\n`,
     )
   if (ending === '.pbin') {
-    command.option('--batch_size <count>', 'has no effect: batches are sized by bytes here', wholeNumber, 100)
+    command.option(
+      '--batch_size <count>',
+      'accepted for compatibility and ignored: batches are sized in bytes',
+      wholeNumber,
+      100,
+    )
   }
   addPolicy(command).action(
     async (flags: PolicyFlags & { input_data_path: string; output_data_path: string; seed?: number }) => {
@@ -124,13 +129,16 @@ interface ChunkingFlags extends PolicyFlags {
 function addChunking(data: Command, name: string, ending: '.pbin' | '.jsonl'): void {
   const command = data
     .command(name)
-    .description(`Takes one chunk of each of a list of ${ending} files and shuffles them together.`)
-    .requiredOption('--input_file_list_path <file>', `one relative path a line; its ending is replaced by ${ending}`)
-    .requiredOption('--input_data_root_path <folder>', 'where the paths start')
-    .requiredOption('--output_chunk_file_path <file>', 'the file to write')
-    .requiredOption('--chunk_id <number>', 'which chunk, from 0', wholeNumber)
-    .requiredOption('--num_chunks <count>', 'how many chunks there are', wholeNumber)
-    .option('--global_seed <number>', 'the same seed gives the same order', wholeNumber)
+    .description(`Takes one chunk of each ${ending} file in a list and shuffles the chunks together.`)
+    .requiredOption(
+      '--input_file_list_path <file>',
+      `text file with one relative path per line; each extension is replaced with ${ending}`,
+    )
+    .requiredOption('--input_data_root_path <folder>', 'folder that the paths are relative to')
+    .requiredOption('--output_chunk_file_path <file>', 'output file')
+    .requiredOption('--chunk_id <number>', 'index of the chunk, counted from 0', wholeNumber)
+    .requiredOption('--num_chunks <count>', 'total number of chunks', wholeNumber)
+    .option('--global_seed <number>', 'seed of the shuffle; the same seed gives the same order', wholeNumber)
     .addHelpText(
       'after',
       `\nExample:\n  penstock data ${name} --input_file_list_path list.txt --input_data_root_path data \\\n    --output_chunk_file_path chunk${ending} --chunk_id 0 --num_chunks 8 --global_seed 42\n`,
@@ -155,8 +163,8 @@ function addChunking(data: Command, name: string, ending: '.pbin' | '.jsonl'): v
 function addInstructions(data: Command): void {
   const command = data
     .command('prepare_instruction_tuning_data')
-    .description('Applies a chat template to conversations, splits them, and indexes and packs each part.')
-    .requiredOption('--config_file_path <file>', 'the YAML file')
+    .description('Applies a chat template to conversations, splits them into parts, then indexes and packs each part.')
+    .requiredOption('--config_file_path <file>', 'instruction-tuning data configuration (YAML)')
     .addHelpText(
       'after',
       '\nExample:\n  penstock data prepare_instruction_tuning_data --config_file_path apply_chat_template.yaml\n',
@@ -170,19 +178,19 @@ function addInstructions(data: Command): void {
 function addPackOptions(command: Command): Command {
   return addFaultOptions(command).option(
     '--keep_length',
-    'let the end-of-document token replace the last token of a document as long as max_length, not lengthen it',
+    'keep documents within max_length: the end-of-document token replaces the last token instead of being appended',
   )
 }
 
 function addPolicy(command: Command): Command {
-  const policy = new Option('--file_existence_policy <policy>', 'what to do when the output exists')
+  const policy = new Option('--file_existence_policy <policy>', 'action if the output file exists')
   return addRunOptions(command.addOption(policy.choices(['skip', 'error', 'override']).default('error')))
 }
 
 function addRunOptions(command: Command): Command {
   return command
     .option(...freshOption)
-    .option('--quiet', 'print nothing but errors')
-    .option('--json', 'progress and results as JSON lines on standard error')
+    .option('--quiet', 'print errors only')
+    .option('--json', 'write progress and results to stderr as JSON lines')
     .option(...dashboardOption)
 }

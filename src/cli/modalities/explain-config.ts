@@ -1,4 +1,4 @@
-/** Tells the kinds of the reference's configurations apart, and explains the two that run. */
+/** `penstock explain`: detects the kind of a Modalities configuration and explains training and packing ones. */
 import { PenstockError } from '../../errors.js'
 import { explainPacking, explainTraining } from '../../modalities/explain.js'
 import { configText, openPackPlan, openTrainingPlan } from '../../modalities/plans/open-plan.js'
@@ -17,7 +17,11 @@ export interface ExplainFlags {
 export async function explainConfig(file: string, flags: ExplainFlags): Promise<string> {
   const { entries } = parseYamlTree(await configText(file), file)
   if (entries.has('stages') || entries.has('pipelines')) {
-    throw new PenstockError('ARGUMENT_INVALID', `a definition of our own: see penstock plan ${file}`, { file })
+    throw new PenstockError(
+      'ARGUMENT_INVALID',
+      `this is a Penstock definition, not a Modalities configuration: use penstock plan ${file}`,
+      { file },
+    )
   }
   if (entries.has('tokenizer') && !entries.has('train_dataloader')) {
     return toText(explainPacking(await openPackPlan(file), file))

@@ -5,16 +5,16 @@ import type { ExplainFlags } from './explain-config.js'
 export function addExplainCommand(program: Command): void {
   program
     .command('explain')
-    .summary('say what a configuration of the reference system becomes here')
+    .summary('show how Penstock runs a Modalities configuration')
     .description(
-      'Reads a configuration of Modalities for training or packing and says what each part becomes here, what differs and what is not supported. Runs nothing.',
+      'Reads a training or packing configuration of Modalities and shows how Penstock runs each part, what differs and what is not supported. Nothing is run.',
     )
-    .argument('<config>', 'the YAML file')
-    .option('--resolved', 'show the configuration with everything filled in instead')
-    .option('--experiments_root_path <folder>', 'where experiments lie', '.')
-    .option('--experiment_id <name>', 'what the experiment is called')
-    .option('--last_checkpoint_info_file_path <file>', 'last_checkpoint_info.json of the run to go on from')
-    .option('--nproc <count>', 'the world size', wholeNumber)
+    .argument('<config>', 'configuration of Modalities (YAML)')
+    .option('--resolved', 'print the configuration with all variables resolved instead')
+    .option('--experiments_root_path <folder>', 'root folder of the experiments', '.')
+    .option('--experiment_id <name>', 'name of the experiment')
+    .option('--last_checkpoint_info_file_path <file>', 'last_checkpoint_info.json of the run to warmstart from')
+    .option('--nproc <count>', 'world size: the number of ranks', wholeNumber)
     .addHelpText(
       'after',
       '\nExample:\n  penstock explain pretraining_config.yaml --experiments_root_path experiments\n',

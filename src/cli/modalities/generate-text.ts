@@ -3,11 +3,11 @@ import type { Command } from 'commander'
 export function addGenerateTextCommand(program: Command): void {
   program
     .command('generate_text')
-    .summary('continue a text as a configuration of the reference system says')
+    .summary('generate text according to a Modalities configuration')
     .description(
-      "Asks for each {name} of the configuration's prompt template, one line of standard input each, and continues the text.",
+      "Reads a value for each {name} in the configuration's prompt template from standard input, one per line, and continues the resulting prompt.",
     )
-    .requiredOption('--config_file_path <file>', 'the YAML file')
+    .requiredOption('--config_file_path <file>', 'text generation configuration (YAML)')
     .addHelpText('after', '\nExample:\n  penstock generate_text --config_file_path text_generation_config.yaml\n')
     .action(async (flags: { config_file_path: string }) => {
       const { generateAsConfigured } = await import('./run-generation.js')

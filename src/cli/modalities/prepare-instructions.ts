@@ -1,4 +1,4 @@
-/** Instruction data as a configuration of the reference says: its parts, each indexed and packed. */
+/** Prepares instruction-tuning data according to a Modalities configuration: splits it into parts, indexes and packs each. */
 import { PenstockError } from '../../errors.js'
 import { writeOver } from '../../files/durable.js'
 import { packTokenizing } from '../../modalities/hugging-face-tokenizer.js'
@@ -10,7 +10,7 @@ import { faultOptionsOf } from '../output/shared-options.js'
 import { type PackFlags, packAsPlanned } from './data-packing.js'
 import { indexFile } from './index-file.js'
 
-/** @throws before anything is written for what cannot be packed; else as the parts of the work do */
+/** @throws CONFIG_INVALID before anything is written if the data cannot be packed; then as indexing and packing do */
 export async function prepareInstructions(config: string, flags: RunFlags & PackFlags): Promise<void> {
   const plan = await openInstructionPlan(config)
   const { packConfigPath } = plan
@@ -21,9 +21,9 @@ export async function prepareInstructions(config: string, flags: RunFlags & Pack
   const packing = await openPackPlan(packConfigPath)
   await packTokenizing(packing)
   const { rejected, parts } = await writeInstructionParts(plan, config, faultOptionsOf(flags))
-  if (rejected > 0 && !flags.quiet) process.stderr.write(`${rejected} records left out\n`)
+  if (rejected > 0 && !flags.quiet) process.stderr.write(`${rejected} faulty records skipped\n`)
   for (const part of parts) {
-    // Every run has a quarantine file of its own.
+    // Each part is packed by a separate run, which needs a separate quarantine file.
     const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }
     const override = { ...flags, ...quarantine, ifExists: 'override' } as const
     await indexFile(part.index, indexStages(part.data, part.index, override), override)

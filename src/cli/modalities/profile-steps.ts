@@ -1,4 +1,4 @@
-/** A profiling configuration of the reference -> some steps of its model on random tokens, and a trace of them. */
+/** Runs a Modalities profiling configuration: trains some steps on random tokens and writes their trace. */
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -22,7 +22,7 @@ export interface ProfileFlags {
   readonly quiet?: boolean
 }
 
-/** @returns the path of the trace. @throws CONFIG_INVALID, UNSUPPORTED, ARGUMENT_INVALID, and what training throws */
+/** @returns the path of the trace. @throws CONFIG_INVALID, UNSUPPORTED, ARGUMENT_INVALID, and errors from training */
 export async function profileSteps(flags: ProfileFlags): Promise<string> {
   const { config_file_path: file, experiment_root_path: root, engine, nproc = 1 } = flags
   if (engine !== 'torch' && nproc > 1) throw new PenstockError('ARGUMENT_INVALID', '--nproc needs --engine torch')
@@ -56,10 +56,13 @@ export async function profileSteps(flags: ProfileFlags): Promise<string> {
   return trace
 }
 
-/** A packed file of one document that fills the samples of all steps. @throws TOKENIZER_MISMATCH for ids that the model lacks */
+/**
+ * Bytes of a packed file with one document that fills the samples of all steps.
+ * @throws TOKENIZER_MISMATCH if ids exceed the vocabulary of the model
+ */
 function randomTokens({ rows, columns, steps, first, end, model }: ModalitiesProfilePlan, ranks: number): Uint8Array {
   if (first < 0 || end > model.vocab_size || first >= end) {
-    const message = `random ids of [${first}, ${end}) do not fit a vocabulary of ${model.vocab_size}`
+    const message = `token ids in [${first}, ${end}) exceed the vocabulary size of ${model.vocab_size}`
     throw new PenstockError('TOKENIZER_MISMATCH', message)
   }
   const draw = uniformGenerator('profile')

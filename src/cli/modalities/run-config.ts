@@ -1,7 +1,7 @@
 /**
- * Runs a training configuration of the reference system: the same plan, folder and names, our own stages. Each
- * checkpoint is also known by the reference's name for it, and `last_checkpoint_info.json` names the newest, so that a
- * warmstart configuration finds its numbers where it looks for them.
+ * Runs a training configuration of Modalities with Penstock's stages, using the same plan, folders and names. Each
+ * checkpoint gets a symbolic link with its Modalities name, and `last_checkpoint_info.json` names the newest, because a
+ * warmstart configuration parses its step and token counts from that name.
  */
 import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -13,14 +13,19 @@ import { checkpointFileName, checkpointFolderName, LAST_CHECKPOINT_INFO } from '
 import { type OpenedTraining, openTrainingPlan } from '../../modalities/plans/open-plan.js'
 import { noticeLine, resolvedText } from '../../modalities/plans/read-config.js'
 import { type ModalitiesTrainingPlan, requireSupported } from '../../modalities/plans/training-plan.js'
-import { type NativeTraining, onTorch, toNativeMonitoring, toNativeTraining } from '../../modalities/to-penstock.js'
+import {
+  onTorch,
+  type PenstockTraining,
+  toPenstockMonitoring,
+  toPenstockTraining,
+} from '../../modalities/to-penstock.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { runTraining } from '../actions/train.js'
 import { prepareWarmstart } from './warmstart-checkpoint.js'
 
-export interface ReferenceRunFlags extends RunFlags {
+export interface ModalitiesRunFlags extends RunFlags {
   readonly config_file_path: string
   readonly experiments_root_path: string
   readonly experiment_id?: string
@@ -31,9 +36,9 @@ export interface ReferenceRunFlags extends RunFlags {
   readonly python?: string
 }
 
-/** @throws CONFIG_INVALID, UNSUPPORTED before anything is written, then what training throws */
-export async function runReference(flags: ReferenceRunFlags): Promise<void> {
-  refuseOtherLauncher()
+/** @throws CONFIG_INVALID, UNSUPPORTED before anything is written; then errors from training */
+export async function runModalities(flags: ModalitiesRunFlags): Promise<void> {
+  rejectTorchrun()
   await requireFolder(flags.experiments_root_path)
   const opened = await openTrainingPlan(flags.config_file_path, {
     experimentsRootPath: flags.experiments_root_path,
@@ -43,24 +48,27 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   })
   const { plan } = opened
   requireSupported(plan)
-  const { shuffleSamples, feedTrainer, differences } = onEngine(await withMaskIds(toNativeTraining(plan), plan), flags)
-  if (!flags.quiet) tell(plan, flags.config_file_path, differences)
+  const { shuffleSamples, feedTrainer, differences } = selectEngine(
+    await withMaskIds(toPenstockTraining(plan), plan),
+    flags,
+  )
+  if (!flags.quiet) printNotices(plan, flags.config_file_path, differences)
   const id = plan.settings.experiment_id
   const folder = join(plan.settings.paths.experiments_root_path, id)
-  await keepConfiguration(folder, opened)
+  await copyConfiguration(folder, opened)
   const checkpoints = checkpointsOf(plan)
   if (plan.warmstartFrom !== null) await prepareWarmstart(plan, { shuffleSamples, feedTrainer }, checkpoints)
   const { checkpoint } = feedTrainer
   const training = {
     ...feedTrainer,
-    ...(feedTrainer.engine === 'torch' && flags.device !== 'cpu' ? {} : fittingBatch(plan)),
+    ...(feedTrainer.engine === 'torch' && flags.device !== 'cpu' ? {} : fitBatchToMemory(plan)),
     ...(checkpoint === undefined ? {} : { checkpoint: { ...checkpoint, folder: checkpoints } }),
   }
   const samples = { ...shuffleSamples, batch_size: training.batch_size }
   const definition = definitionOf(
     {
       name: id,
-      monitoring: toNativeMonitoring(plan, folder),
+      monitoring: toPenstockMonitoring(plan, folder),
       pipelines: { train: [{ 'shuffle-samples': samples }, { 'feed-trainer': training }] },
     },
     flags.config_file_path,
@@ -68,20 +76,20 @@ export async function runReference(flags: ReferenceRunFlags): Promise<void> {
   await runTraining(definition, flags, (_stage, event) => nameCheckpoint(plan, event as TrainingEvent))
 }
 
-/** The reference is started once for each rank; here one process starts them all. */
-function refuseOtherLauncher(): void {
+/** Modalities is started once per rank by torchrun; in Penstock one process starts all ranks. */
+function rejectTorchrun(): void {
   const { WORLD_SIZE, LOCAL_RANK } = process.env
   if (LOCAL_RANK === undefined || Number(WORLD_SIZE ?? 1) < 2) return
-  const message = `started ${WORLD_SIZE} times by torchrun: start it once, with --engine torch --nproc ${WORLD_SIZE}`
+  const message = `torchrun started ${WORLD_SIZE} processes: run penstock once instead, with --engine torch --nproc ${WORLD_SIZE}`
   throw new PenstockError('ARGUMENT_INVALID', message)
 }
 
 async function requireFolder(path: string): Promise<void> {
   if ((await stat(path).catch(() => undefined))?.isDirectory()) return
-  throw new PenstockError('FILE_MISSING', 'no such folder (experiments_root_path)', { file: path })
+  throw new PenstockError('FILE_MISSING', 'folder not found (experiments_root_path)', { file: path })
 }
 
-function tell(plan: ModalitiesTrainingPlan, file: string, differences: readonly string[]): void {
+function printNotices(plan: ModalitiesTrainingPlan, file: string, differences: readonly string[]): void {
   const lines = [
     ...plan.notices.map(notice => noticeLine(file, notice)),
     ...differences.map(difference => `${file}: differs: ${difference}`),
@@ -89,21 +97,21 @@ function tell(plan: ModalitiesTrainingPlan, file: string, differences: readonly 
   for (const line of lines) process.stderr.write(`${line}\n`)
 }
 
-/** The copy of the configuration, and what it is with everything filled in. */
-async function keepConfiguration(folder: string, { text, options }: OpenedTraining): Promise<void> {
+/** Copies the configuration to the experiment folder, and writes it there with all variables resolved. */
+async function copyConfiguration(folder: string, { text, options }: OpenedTraining): Promise<void> {
   await makeFolder(folder)
   const copy = join(folder, basename(options.configFilePath))
   if (resolve(copy) !== resolve(options.configFilePath)) await copyOver(options.configFilePath, copy)
   await writeOver(`${copy.replace(/\.[^.]*$/, '')}.yaml.resolved`, resolvedText(text, options))
 }
 
-/** A folder for this experiment alone: the reference tells experiments apart by the names in one folder. */
+/** A checkpoint folder per experiment; Modalities puts all experiments in one folder and distinguishes them by name. */
 function checkpointsOf({ checkpoint, settings }: ModalitiesTrainingPlan): string {
   const { experiment_id: id } = settings
   return checkpoint.folder.split(/[\\/]/).includes(id) ? checkpoint.folder : join(checkpoint.folder, id)
 }
 
-/** The one that a run goes on from too: a run that was killed may not have come to name it. */
+/** Names a new checkpoint, and the one a run resumed from: a killed run may not have named it. */
 function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): void {
   if (event.kind !== 'checkpoint' && event.kind !== 'resumed') return
   const numbers = {
@@ -136,34 +144,37 @@ function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): voi
   })
 }
 
-/** Names of checkpoints that were not kept. */
+/** Removes links to checkpoints that have been deleted. */
 function removeDangling(folder: string, prefix: string): void {
   for (const name of readdirSync(folder)) {
     if (name.startsWith(prefix) && !existsSync(join(folder, name))) rmSync(join(folder, name), { force: true })
   }
 }
 
-/** Logits of this many bytes may exist at once in a process that computes without a GPU. */
-const LOGITS_BYTES = 256 << 20
+/** Memory limit for the logits in a process that computes without a GPU. */
+const MAX_LOGITS_BYTES = 256 << 20
 
 /**
- * A micro batch made for a GPU may need more memory here than there is. More, smaller ones that are accumulated give
- * the same step: every target counts alike.
+ * Splits a micro-batch sized for a GPU into smaller ones if its logits exceed the memory limit. Accumulating more, smaller
+ * micro-batches gives the same step, because every target has the same weight.
  */
-function fittingBatch(plan: ModalitiesTrainingPlan) {
+function fitBatchToMemory(plan: ModalitiesTrainingPlan) {
   const { local_train_micro_batch_size: given, gradient_accumulation_steps: steps } = plan.settings.step_profile
-  const maxRows = Math.floor(LOGITS_BYTES / (4 * plan.model.sequence_length * plan.model.vocab_size))
+  const maxRows = Math.floor(MAX_LOGITS_BYTES / (4 * plan.model.sequence_length * plan.model.vocab_size))
   let rows = Math.min(given, Math.max(1, maxRows))
   while (given % rows !== 0) rows--
   return { batch_size: rows, accumulation_steps: steps * plan.train.worldSize * (given / rows) }
 }
 
-function onEngine(native: NativeTraining, { engine, nproc, device, python }: ReferenceRunFlags): NativeTraining {
+function selectEngine(
+  training: PenstockTraining,
+  { engine, nproc, device, python }: ModalitiesRunFlags,
+): PenstockTraining {
   if (engine !== 'torch') {
-    if (nproc === undefined || nproc === 1) return native
+    if (nproc === undefined || nproc === 1) return training
     throw new PenstockError('ARGUMENT_INVALID', '--nproc needs --engine torch')
   }
-  const torch = onTorch(native, device)
+  const torch = onTorch(training, device)
   if (python === undefined) return torch
   return { ...torch, feedTrainer: { ...torch.feedTrainer, torch: { ...torch.feedTrainer.torch, python } } }
 }

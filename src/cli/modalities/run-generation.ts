@@ -1,23 +1,23 @@
-/** A generation configuration of the reference and answers of the user -> text, piece by piece. */
+/** Runs a Modalities text generation configuration: asks the user for the prompt's variables and yields the text. */
 import { createInterface } from 'node:readline/promises'
 import { PenstockError } from '../../errors.js'
 import { openGenerationPlan } from '../../modalities/plans/open-plan.js'
 import { noticeLine } from '../../modalities/plans/read-config.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { continueText } from '../actions/generate.js'
-import { openUsable } from './checkpoint.js'
+import { openAnyCheckpoint } from './checkpoint.js'
 
 /** @throws CONFIG_INVALID, FILE_MISSING, UNSUPPORTED */
 export async function* generateAsConfigured(config: string): AsyncGenerator<string> {
   const plan = await openGenerationPlan(config)
   for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
-  const prompt = await filledIn(plan.promptTemplate)
+  const prompt = await fillTemplate(plan.promptTemplate)
   if (prompt === '') throw new PenstockError('ARGUMENT_INVALID', 'the prompt is empty')
   const { length, knowsEnd } = await askTokenizer(plan.tokenizer.source, async tokenizer => ({
     length: (await tokenizer.encode(prompt)).length,
     knowsEnd: (await tokenizer.idsOf([plan.endOfDocument]))[0] !== undefined,
   }))
-  const { path, close } = await openUsable(plan.modelPath, plan.model)
+  const { path, close } = await openAnyCheckpoint(plan.modelPath, plan.model)
   try {
     yield* continueText(path, {
       prompt,
@@ -25,7 +25,7 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
       ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),
       maxTokens: Math.max(0, plan.sequenceLength - length),
       temperature: plan.temperature,
-      // As there, another text each time.
+      // Like Modalities, every call generates a different text.
       seed: Date.now(),
       engine: 'tfjs',
       backend: 'wasm',
@@ -35,8 +35,8 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
   }
 }
 
-/** The template with each `{name}` replaced by what the user enters for it. */
-async function filledIn(template: string): Promise<string> {
+/** The template with each `{name}` replaced by the user's input. */
+async function fillTemplate(template: string): Promise<string> {
   const names = [...template.matchAll(/\{(.*?)\}/g)].map(match => match[1]!)
   if (names.length === 0) return template
   const lines = createInterface({ input: process.stdin, output: process.stderr })

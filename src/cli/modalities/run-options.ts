@@ -1,39 +1,39 @@
-/** Options that `run` and `warmstart` share when they run a configuration of the reference system. */
+/** Options shared by `run` and `warmstart` for Modalities configurations. */
 import { type Command, Option } from 'commander'
 import { PenstockError } from '../../errors.js'
 import { dashboardOption } from '../output/shared-options.js'
 import { printError, wholeNumber } from '../output/terminal.js'
-import type { ReferenceRunFlags } from './run-config.js'
+import type { ModalitiesRunFlags } from './run-config.js'
 
-export interface ModalitiesFlags extends ReferenceRunFlags {
+export interface ModalitiesFlags extends ModalitiesRunFlags {
   readonly error_log_folder?: string
 }
 
 export function addModalitiesOptions(command: Command): Command {
   return command
-    .option('--error_log_folder <folder>', 'where an error is written to, as JSON')
-    .addOption(new Option('--engine <name>', 'what does the arithmetic').choices(['tfjs', 'torch']))
-    .option('--nproc <count>', 'torch: processes on this machine, one for each GPU; the world size', wholeNumber)
-    .addOption(new Option('--device <name>', 'torch: where to compute').choices(['auto', 'cpu', 'cuda']))
-    .option('--python <path>', 'torch: the interpreter that has it')
-    .option('--quiet', 'print nothing but errors')
-    .option('--json', 'progress and results as JSON lines on standard error')
+    .option('--error_log_folder <folder>', 'folder for error logs in JSON')
+    .addOption(new Option('--engine <name>', 'training engine').choices(['tfjs', 'torch']))
+    .option('--nproc <count>', 'torch: number of processes on this machine, one per GPU (the world size)', wholeNumber)
+    .addOption(new Option('--device <name>', 'torch: device to train on').choices(['auto', 'cpu', 'cuda']))
+    .option('--python <path>', 'torch: path of the Python interpreter that has torch installed')
+    .option('--quiet', 'print errors only')
+    .option('--json', 'write progress and results to stderr as JSON lines')
     .option(...dashboardOption)
 }
 
-/** Runs the configuration; a failure is also written to the folder that was asked for. */
+/** Runs the configuration; a failure is also written to `error_log_folder` if given. */
 export async function runOrLog(flags: ModalitiesFlags): Promise<void> {
-  const { runReference } = await import('./run-config.js')
+  const { runModalities } = await import('./run-config.js')
   try {
-    await runReference(flags)
+    await runModalities(flags)
   } catch (error) {
-    // That the log cannot be written is told beside the failure, never in its place.
+    // A failure to write the log is printed in addition to the error, never instead of it.
     if (flags.error_log_folder !== undefined) await logError(flags.error_log_folder, error).catch(printError)
     throw error
   }
 }
 
-/** The reference's own form and name of an error log. */
+/** Writes an error log in the format and under the name that Modalities uses. */
 async function logError(folder: string, error: unknown): Promise<void> {
   const { hostname } = await import('node:os')
   const { join } = await import('node:path')
@@ -45,7 +45,7 @@ async function logError(folder: string, error: unknown): Promise<void> {
   await writeOver(join(folder, `error_logs_${environment.hostname}_0.log`), `${JSON.stringify(entry, null, 2)}\n`)
 }
 
-/** What a sweep tells failures apart by: torch's own name of the one that a smaller batch mends, else our code. */
+/** Error type for `--skip_exception_types`: torch's name for running out of memory, otherwise the Penstock error code. */
 function typeOf(error: unknown): string {
   const { message, name } = error as Error
   if (message.includes('OutOfMemoryError')) return 'OutOfMemoryError'

@@ -1,27 +1,27 @@
-/** The checkpoint that a warmstart goes on from, ours or the reference's, put where the trainer looks for its newest. */
+/** Places the checkpoint of a warmstart, from Penstock or Modalities, in the folder where the trainer finds its newest. */
 import { realpath, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { copyFolder, makeFolder } from '../../files/durable.js'
 import { findModalitiesCheckpoint, importCheckpoint, modalitiesModel } from '../../modalities/import-checkpoint.js'
 import type { ModalitiesTrainingPlan } from '../../modalities/plans/training-plan.js'
-import type { NativeTraining } from '../../modalities/to-penstock.js'
+import type { PenstockTraining } from '../../modalities/to-penstock.js'
 import { sampleCursor } from '../../stages/shuffle-samples.js'
 import { openCheckpoint } from '../../training/checkpoint.js'
 import { parseTraining } from '../../training/options.js'
 
-type Native = Pick<NativeTraining, 'shuffleSamples' | 'feedTrainer'>
+type TrainingStages = Pick<PenstockTraining, 'shuffleSamples' | 'feedTrainer'>
 
-/** @throws FILE_MISSING, CHECKPOINT_INVALID, WORLD_MISMATCH, UNSUPPORTED; PEER_MISSING for one of theirs without torch */
+/** @throws FILE_MISSING, CHECKPOINT_INVALID, WORLD_MISMATCH, UNSUPPORTED; PEER_MISSING without torch for a Modalities checkpoint */
 export async function prepareWarmstart(
   plan: ModalitiesTrainingPlan,
-  native: Native,
+  stages: TrainingStages,
   checkpoints: string,
 ): Promise<void> {
   const from = plan.warmstartFrom!
   const source = await realpath(from).catch(() => from)
   if (await exists(join(source, 'state.json'))) await copyOwnCheckpoint(source, checkpoints)
-  else await importModalitiesCheckpoint(plan, native, checkpoints)
+  else await importModalitiesCheckpoint(plan, stages, checkpoints)
 }
 
 const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined
@@ -34,22 +34,26 @@ async function copyOwnCheckpoint(source: string, checkpoints: string): Promise<v
   await copyFolder(source, target)
 }
 
-/** It becomes one of ours, at the step and sample that the configuration says it stands at. */
+/** Converts the checkpoint to Penstock's format, at the step and sample that the configuration names. */
 async function importModalitiesCheckpoint(
   { model, settings, warmstartFrom }: ModalitiesTrainingPlan,
-  { shuffleSamples, feedTrainer }: Native,
+  { shuffleSamples, feedTrainer }: TrainingStages,
   checkpoints: string,
 ): Promise<void> {
   const file = warmstartFrom!
   const found = await findModalitiesCheckpoint(file)
-  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no checkpoint here', { file })
+  if (found === undefined) throw new PenstockError('FILE_MISSING', 'no checkpoint found', { file })
   if (found.optimizer === undefined) {
-    throw new PenstockError('FILE_MISSING', "its optimizer's state is not beside the model", { file })
+    throw new PenstockError(
+      'FILE_MISSING',
+      'the optimizer state is missing: expected its file next to the model file',
+      { file },
+    )
   }
   const { held_out: _, resume: __, sample_texts: ___, tokenizer: ____, ...options } = feedTrainer
   const training = parseTraining(options)
   if (modalitiesModel(model).bias !== training.model.bias) {
-    const message = 'its norms have biases and its linear maps have none: our trainer has both or neither'
+    const message = 'norms have biases but linear layers have none: Penstock supports biases in both or in neither'
     throw new PenstockError('UNSUPPORTED', message, { file })
   }
   const { training_progress: progress, training_target: target } = settings

@@ -1,6 +1,6 @@
 /**
- * A resolved tree -> checked components. As in the reference, only what a run needs is built: the names asked for and what they
- * refer to, each at the top built once; a reference is always to the one object. The inner parts are built first.
+ * Builds validated components from a resolved tree. As in Modalities, only the requested names and their dependencies are
+ * built, innermost first. A top-level component is built once; all references to it share that object.
  */
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { suggestion } from '../../pipelines/suggest.js'
@@ -17,29 +17,29 @@ export interface Unsupported {
 }
 
 export interface Builder {
-  /** The value at the top under this name: a component, a number, or plain data; undefined where the file has none. */
+  /** The top-level value of this name: a component, a number or plain data; undefined if the file has none. */
   top(name: string): unknown
-  /** Names at the top that were built, asked for or referred to. */
+  /** Top-level names that were requested or referenced. */
   readonly used: ReadonlySet<string>
-  /** Known components without a counterpart here, among those built. */
+  /** The built components that Modalities has and Penstock does not support. */
   readonly unsupported: readonly Unsupported[]
 }
 
 export function makeBuilder(root: MapNode, file: string, registry: ComponentRegistry, tools: ComputeTools): Builder {
   const built = new Map<string, unknown>()
-  const underWay: string[] = []
+  const inProgress: string[] = []
   const unsupported: Unsupported[] = []
 
   function top(name: string): unknown {
     const node = root.entries.get(name)
     if (node === undefined) return undefined
     if (built.has(name)) return built.get(name)
-    if (underWay.includes(name)) {
-      throw fail(`components that need each other: ${[...underWay, name].join(' -> ')}`, [name], node)
+    if (inProgress.includes(name)) {
+      throw fail(`circular dependency between components: ${[...inProgress, name].join(' -> ')}`, [name], node)
     }
-    underWay.push(name)
+    inProgress.push(name)
     const value = build(node, [name])
-    underWay.pop()
+    inProgress.pop()
     built.set(name, value)
     return value
   }
@@ -56,7 +56,7 @@ export function makeBuilder(root: MapNode, file: string, registry: ComponentRegi
     const name = textOf(node, 'instance_key', path)
     if (root.entries.has(name)) return top(name)
     throw fail(
-      `there is no ${name} at the top${suggestion(name, root.entries.keys())}`,
+      `no top-level component ${name}${suggestion(name, root.entries.keys())}`,
       [...path, 'instance_key'],
       node,
     )
@@ -69,7 +69,7 @@ export function makeBuilder(root: MapNode, file: string, registry: ComponentRegi
     const config = node.entries.get('config')
     if (spec === undefined || config?.kind !== 'map') {
       if (spec === undefined) return new Component(kind, variant, {}, path, node.place)
-      throw fail(`${kind}.${variant} needs a mapping config`, path, node)
+      throw fail(`${kind}.${variant} needs a mapping under config`, path, node)
     }
     const configPath = [...path, 'config']
     const raw = build(config, configPath) as Record<string, unknown>
@@ -81,7 +81,7 @@ export function makeBuilder(root: MapNode, file: string, registry: ComponentRegi
     return computed(spec.compute, options, path, node)
   }
 
-  /** The spec of a variant; undefined for a kind that is known but has no counterpart. */
+  /** The spec of a variant; undefined for a kind that Modalities has and Penstock does not support. */
   function specOf(kind: string, variant: string, node: MapNode, path: ConfigPath): ComponentSpec | undefined {
     const variants = Object.hasOwn(registry, kind) ? registry[kind]! : undefined
     if (variants !== undefined && Object.hasOwn(variants, variant)) return variants[variant]!
@@ -94,7 +94,7 @@ export function makeBuilder(root: MapNode, file: string, registry: ComponentRegi
         ? (['component_key', `component ${kind}`, kind, Object.keys(registry)] as const)
         : (['variant_key', `variant ${variant} of ${kind}`, variant, Object.keys(variants)] as const)
     const list = known.length > 12 ? '' : `; known: ${known.join(', ')}`
-    throw fail(`no ${what}${suggestion(word, known)}${list}`, [...path, key], node.entries.get(key) ?? node)
+    throw fail(`unknown ${what}${suggestion(word, known)}${list}`, [...path, key], node.entries.get(key) ?? node)
   }
 
   function computed(
@@ -114,7 +114,7 @@ export function makeBuilder(root: MapNode, file: string, registry: ComponentRegi
   function textOf(node: MapNode, key: string, path: ConfigPath): string {
     const value = node.entries.get(key)
     if (value?.kind === 'scalar' && typeof value.value === 'string') return value.value
-    throw fail(`expected a text under ${key}`, path, value ?? node)
+    throw fail(`expected a string under ${key}`, path, value ?? node)
   }
 
   function fail(message: string, path: ConfigPath, node: TreeNode): PenstockError {

@@ -1,4 +1,4 @@
-/** Options against their schema; what is wrong is said with its place, what was expected and found, and the nearest known name. */
+/** Validates options against their schema. Errors have the place, the expected and found values and the nearest known name. */
 import type * as z from 'zod'
 import type { PenstockError } from '../../errors.js'
 import { suggestion } from '../../pipelines/suggest.js'
@@ -7,7 +7,7 @@ import type { Place, TreeNode } from '../yaml/yaml-tree.js'
 import { Component, WholeFloat } from './option-types.js'
 
 export interface OptionsContext {
-  /** What has these options, for messages. */
+  /** Owner of the options, for messages. */
   readonly name: string
   readonly file: string
   readonly path: ConfigPath
@@ -19,7 +19,7 @@ export interface OptionsSpec<Schema extends z.ZodObject> {
   readonly aliases?: Readonly<Record<string, string>> | undefined
 }
 
-/** @throws CONFIG_INVALID for the first thing that is wrong */
+/** @throws CONFIG_INVALID for the first invalid option */
 export function checkOptions<Schema extends z.ZodObject>(
   raw: Readonly<Record<string, unknown>>,
   { options, aliases = {} }: OptionsSpec<Schema>,
@@ -28,11 +28,11 @@ export function checkOptions<Schema extends z.ZodObject>(
   const renamed = Object.fromEntries(Object.entries(raw).map(([key, value]) => [ownValue(aliases, key) ?? key, value]))
   const parsed = options.safeParse(renamed)
   if (parsed.success) return parsed.data
-  throw issueError(mostTelling(parsed.error.issues), renamed, options, context)
+  throw issueError(issueToReport(parsed.error.issues), renamed, options, context)
 }
 
-/** A key that is not known explains a key that is missing: it goes first. */
-function mostTelling(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+/** Unknown keys come first: a misspelt key also causes a missing one. */
+function issueToReport(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
   return issues.find(issue => issue.code === 'unrecognized_keys') ?? issues[0]!
 }
 
@@ -71,7 +71,7 @@ function issueError(
   return configError(`expected ${expected(issue)}, found ${foundText(found)}${hint}`, file, [...path, ...steps], place)
 }
 
-/** The schema of the mapping at a path, where there is just one. */
+/** The object schema at a path; undefined for a union. */
 function objectAt(schema: z.ZodType, steps: readonly (string | number)[]): z.ZodObject | undefined {
   const { type, innerType, shape, element } = schema.def as SchemaParts
   if (innerType !== undefined) return objectAt(innerType, steps)
@@ -81,7 +81,7 @@ function objectAt(schema: z.ZodType, steps: readonly (string | number)[]): z.Zod
   return inner === undefined ? undefined : objectAt(inner, rest)
 }
 
-/** The parts of a zod schema's definition that are looked into here. */
+/** The fields of a zod schema's definition that are read here. */
 interface SchemaParts {
   readonly type: string
   readonly innerType?: z.ZodType
@@ -89,7 +89,7 @@ interface SchemaParts {
   readonly element?: z.ZodType
 }
 
-/** The required and the optional keys of a schema. */
+/** The required and optional keys of a schema, as text. */
 function keysText(schema: z.ZodObject): string {
   const keys = Object.keys(schema.shape)
   const isOptional = (key: string) => (schema.shape[key] as z.ZodType).safeParse(undefined).success
@@ -104,9 +104,9 @@ function keysText(schema: z.ZodObject): string {
 }
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {
-  int: 'a whole number',
+  int: 'an integer',
   number: 'a number',
-  string: 'a text',
+  string: 'a string',
   boolean: 'true or false',
   array: 'a list',
   object: 'a mapping',
@@ -114,7 +114,7 @@ const TYPE_NAMES: Readonly<Record<string, string>> = {
   tuple: 'a list',
 }
 
-/** How a schema's own wording of an issue begins. */
+/** Prefix of custom messages in schemas. */
 const EXPECTED = 'expected '
 
 function expected(issue: z.core.$ZodIssue): string {
@@ -135,7 +135,7 @@ function expected(issue: z.core.$ZodIssue): string {
   }
 }
 
-/** What stands there, for people. */
+/** A value as text for messages. */
 export function foundText(value: unknown): string {
   if (value === null || value === undefined) return 'nothing'
   if (value instanceof WholeFloat) return `${value.value}.0`
@@ -145,7 +145,7 @@ export function foundText(value: unknown): string {
   return typeof value === 'string' ? `"${value.length > 60 ? `${value.slice(0, 60)}...` : value}"` : String(value)
 }
 
-/** The place of the value at a path, or of the nearest one around it; of the key itself where `ofKey`. */
+/** The place of the value at a path, or of its nearest ancestor; with `ofKey`, the place of the key. */
 export function placeAt(root: TreeNode, steps: readonly (string | number)[], ofKey: boolean): Place {
   let node = root
   for (const [depth, step] of steps.entries()) {

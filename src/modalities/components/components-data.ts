@@ -1,11 +1,11 @@
-/** Components that say where tokens come from: tokenizers, data sets, samplers, collators and loaders. */
+/** Components for data: tokenizers, datasets, samplers, collators and loaders. */
 import * as z from 'zod'
 import { flag, maybe, oneOf, part, real, text, texts, type Variants, whole } from './option-types.js'
 
 const options = z.strictObject
 const dataset = part('dataset')
 
-/** The reference allows no other value: its progress would count samples that no rank sees. */
+/** Modalities allows no other value: its progress would include samples that no rank trains on. */
 const dropLast = z.literal(true).default(true)
 
 export const tokenizer: Variants = {
@@ -32,7 +32,7 @@ export const datasets: Variants = {
   },
   packed_mem_map_dataset_megatron: {
     options: options({ raw_data_path: text, block_size: whole(2), sample_key: text }),
-    unsupported: 'the reference cannot build it either; use packed_mem_map_dataset_continuous',
+    unsupported: 'Modalities cannot build it either; use packed_mem_map_dataset_continuous',
   },
   mem_map_dataset: {
     options: options({
@@ -42,8 +42,7 @@ export const datasets: Variants = {
       jq_pattern: text,
       sample_key: text,
     }),
-    unsupported:
-      'its samples have no keys, so that no collator of the reference takes them either; pack the text first',
+    unsupported: 'its samples have no keys, so no collator of Modalities accepts them either; pack the text first',
   },
   dummy_dataset: {
     options: options({
@@ -52,7 +51,7 @@ export const datasets: Variants = {
         options({ sample_key: text, sample_shape: z.array(whole(0)), sample_type: oneOf('float', 'int') }),
       ),
     }),
-    unsupported: 'random numbers in place of samples, other ones each time',
+    unsupported: 'random samples, different on each run',
   },
   combined: {
     options: options({ datasets: z.array(dataset) }),
@@ -111,7 +110,7 @@ export const collateFn: Variants = {
   },
   coca_collator: {
     options: options({ sample_keys: texts, target_keys: texts, text_sample_key: text, text_target_key: text }),
-    unsupported: 'images and text together',
+    unsupported: 'multimodal data (images and text)',
   },
 }
 

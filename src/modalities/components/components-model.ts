@@ -1,4 +1,4 @@
-/** Components that say what is trained: the model, its initialisation, and how it is spread over devices. */
+/** Components for the model, its initialization and its parallelization. */
 import * as z from 'zod'
 import {
   flag,
@@ -59,7 +59,7 @@ const qkvTransform = z.discriminatedUnion(
   'expected one of RotaryTransform, IdentityTransform',
 )
 
-/** The reference refuses other sizes: they would be slow on tensor cores. */
+/** Modalities rejects other sizes, which are slow on tensor cores. */
 const multipleOf128 = whole(1).refine(size => size % 128 === 0, 'expected a multiple of 128')
 
 export const gpt2Options = options({
@@ -156,7 +156,8 @@ export const models: Variants = {
       model_args: z.unknown(),
       kwargs: z.unknown(),
     }).partial({ model_args: true, kwargs: true }),
-    unsupported: 'training a model of the transformers library; convert its weights and describe it as gpt2',
+    unsupported:
+      'models of the transformers library cannot be trained; convert the weights and configure the model as gpt2',
   },
   gpt2_tp: { options: options({ model, device_mesh: deviceMeshPart }) },
 }
@@ -182,7 +183,7 @@ export const modelInitialization: Variants = {
   },
 }
 
-const degree = whole(-1).refine(value => value !== 0, 'expected -1 (what is left) or at least 1')
+const degree = whole(-1).refine(value => value !== 0, 'expected -1 (the remaining ranks) or at least 1')
 
 const mesh = {
   device_type: text.default('cuda'),
@@ -197,7 +198,7 @@ const mesh = {
 
 export type MeshOptions = z.output<z.ZodObject<typeof mesh>>
 
-/** Ranks along each kind of parallelism; a degree of -1 is what the others leave of the world. */
+/** Ranks along each mesh dimension; a degree of -1 is the world size divided by the other degrees. */
 export function meshDegrees(mesh: MeshOptions) {
   const tp = mesh.tensor_parallel_degree
   const pp = mesh.pipeline_parallel_degree
@@ -209,7 +210,7 @@ export function meshDegrees(mesh: MeshOptions) {
   return { dp_shard, dp_replicate: replicate === -1 ? rest(dp_shard) : replicate, tp, pp, cp }
 }
 
-/** Where a rank stands along one kind of parallelism: ranks are numbered with tensor parallelism innermost. */
+/** The index of a rank along one mesh dimension; ranks are numbered with tensor parallelism innermost. */
 export function meshRank(mesh: MeshOptions, method: keyof ReturnType<typeof meshDegrees>, rank: number): number {
   const degrees = meshDegrees(mesh)
   const innermostFirst = ['tp', 'cp', 'dp_shard', 'dp_replicate', 'pp'] as const

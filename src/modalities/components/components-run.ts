@@ -1,4 +1,4 @@
-/** Components that say how training goes: loss, optimizer, schedule, clipping, checkpoints and subscribers. */
+/** Components for the training run: loss, optimizer, schedule, gradient clipping, checkpoints and subscribers. */
 import * as z from 'zod'
 import {
   flag,
@@ -37,7 +37,7 @@ const adam = options({
 
 export const optimizer: Variants = {
   adam_w: { options: adam },
-  adam: { options: adam, unsupported: 'Adam with coupled weight decay; use adam_w' },
+  adam: { options: adam, unsupported: 'Adam with L2 regularization instead of decoupled weight decay; use adam_w' },
   fsdp1_checkpointed: {
     options: options({
       checkpoint_loading: part('checkpoint_loading'),
@@ -70,7 +70,7 @@ export const scheduler: Variants = {
     }).refine(
       ({ total_steps, epochs, steps_per_epoch }) => total_steps != null || (epochs != null && steps_per_epoch != null),
       {
-        error: 'total_steps is needed, or epochs and steps_per_epoch',
+        error: 'expected total_steps, or epochs and steps_per_epoch',
         path: ['total_steps'],
       },
     ),

@@ -1,4 +1,4 @@
-/** Every component of the reference's registry that is known here: component_key -> variant_key -> its options. */
+/** Components of Modalities' registry that Penstock knows: component_key -> variant_key -> options. */
 import * as data from './components-data.js'
 import * as model from './components-model.js'
 import * as run from './components-run.js'
@@ -35,7 +35,7 @@ export const modalitiesComponents: ComponentRegistry = {
   tokenizer: data.tokenizer,
 }
 
-/** Kinds of component that exist in the reference and have no counterpart: named, so that nobody takes them for a slip. */
+/** Kinds of components that exist in Modalities but are not supported; listed so that they are not reported as typos. */
 export const unsupportedKinds: Readonly<Record<string, string>> = {
   debugging: 'debugging hooks',
   model_debugging_hook: 'debugging hooks',

@@ -1,4 +1,4 @@
-/** Components that are numbers: steps, samples and tokens computed from each other, from a packed file or from a checkpoint's name. */
+/** Number components: steps, samples and tokens, computed from each other, from a packed file or from a checkpoint's name. */
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { blockGeometry } from '../../sampling/block.js'
@@ -18,7 +18,7 @@ interface StepSizes {
   readonly gradient_accumulation_steps: number
 }
 
-/** Divided one after the other and rounded down each time, as the reference does. */
+/** Divides by one factor at a time and rounds down each time, like Modalities. */
 function stepsOfSamples(
   samples: number,
   { dp_degree, local_micro_batch_size, gradient_accumulation_steps }: StepSizes,
@@ -33,7 +33,7 @@ function samplesPerStep({ dp_degree, local_micro_batch_size, gradient_accumulati
   return dp_degree * local_micro_batch_size * gradient_accumulation_steps
 }
 
-/** A spec whose computation knows the types of its options. */
+/** Creates a spec with a typed `compute` function. */
 function conversion<Shape extends z.ZodRawShape>(
   shape: Shape,
   compute: (options: z.output<z.ZodObject<Shape, z.core.$strict>>, tools: ComputeTools) => number,
@@ -56,8 +56,8 @@ export const numberConversion: Variants = {
       const perStep = samplesPerStep(options)
       const steps = stepsOfSamples(count, options)
       if (steps === 0) {
-        const need = `one step takes ${perStep} samples of ${options.sequence_length} tokens`
-        throw new PenstockError('DATA_TOO_SMALL', `${count} samples are in ${options.dataset_path}, but ${need}`)
+        const need = `one step needs ${perStep} samples of ${options.sequence_length} tokens`
+        throw new PenstockError('DATA_TOO_SMALL', `${options.dataset_path} has ${count} samples, but ${need}`)
       }
       return steps * perStep * options.sequence_length
     },
@@ -80,7 +80,7 @@ export const numberConversion: Variants = {
     { num_ranks: whole(1), global_num_tokens: whole(0), sequence_length: whole(1), local_micro_batch_size: whole(1) },
     options => localBatches(Math.floor(options.global_num_tokens / options.sequence_length), options),
   ),
-  // The reference's own function does not take the option num_ranks that its schema demands, so it fails there.
+  // Fails in Modalities: its function does not accept the option num_ranks that its schema requires.
   num_steps_from_num_samples: conversion(
     {
       num_ranks: whole(1),
@@ -99,7 +99,7 @@ export const numberConversion: Variants = {
     },
     (options, { readDocumentCount }) => {
       if (readDocumentCount === undefined)
-        throw new PenstockError('UNSUPPORTED', 'reading a raw index is not offered here')
+        throw new PenstockError('UNSUPPORTED', 'reading a raw index is not supported here')
       return stepsOfSamples(readDocumentCount(options.raw_index_path), { ...options, dp_degree: options.num_ranks })
     },
   ),
@@ -128,7 +128,7 @@ function localBatches(samples: number, sizes: { num_ranks: number; local_micro_b
   return Math.floor(Math.floor(samples / sizes.num_ranks) / sizes.local_micro_batch_size)
 }
 
-/** A number from the name of a checkpoint, such as `...-seen_steps_11-seen_tokens_45056-...`; it must stand there once. */
+/** Parses a number from a checkpoint's name, e.g. `...-seen_steps_11-seen_tokens_45056-...`, where it must occur once. */
 export function numberInPath(path: string, name: string): number {
   const found = [...path.matchAll(new RegExp(`${name}_(\\d+)`, 'g'))]
   if (found.length === 1) return Number(found[0]![1])

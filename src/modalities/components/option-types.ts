@@ -1,12 +1,12 @@
 /**
- * The building blocks of component options, as strict as the reference: a whole number is neither "5" nor 5.0, an enumeration
- * goes by its member names, and an unknown key is an error.
+ * Schema building blocks for component options, as strict as Modalities: "5" and 5.0 are not integers, enumerations use
+ * their member names, and an unknown key is an error.
  */
 import * as z from 'zod'
 import type { ConfigPath } from '../yaml/config-error.js'
 import type { Place } from '../yaml/yaml-tree.js'
 
-/** A float without a fraction, such as 5.0: JavaScript could not tell it from 5, and options for whole numbers refuse it. */
+/** A float with an integer value, such as 5.0. JavaScript cannot distinguish it from 5, but integer options must reject it. */
 export class WholeFloat {
   readonly value: number
 
@@ -15,7 +15,7 @@ export class WholeFloat {
   }
 }
 
-/** A component of the configuration whose options were checked. One that is referred to is one object at all its places. */
+/** A component with validated options; all references to a component share one object. */
 export class Component {
   readonly componentKey: string
   readonly variantKey: string
@@ -38,7 +38,7 @@ export class Component {
   }
 }
 
-/** An option of a component that is a component: its schema has checked that. */
+/** An option that is itself a component, as its schema guarantees. */
 export function partOf(component: Component, name: string): Component {
   return component.options[name] as Component
 }
@@ -47,9 +47,9 @@ export const text = z.string()
 export const flag = z.boolean()
 export const texts = z.array(text)
 
-/** A whole number of at least `least`. */
+/** An integer of at least `min`. */
 export const whole = (min: number) =>
-  z.int({ error: issue => (issue.code === 'invalid_type' ? 'expected a whole number' : undefined) }).min(min)
+  z.int({ error: issue => (issue.code === 'invalid_type' ? 'expected an integer' : undefined) }).min(min)
 
 export const real = z.preprocess(value => (value instanceof WholeFloat ? value.value : value), z.number())
 export const realFrom = (min: number) =>
@@ -59,12 +59,12 @@ export const realAbove = (bound: number) =>
 export const realWithin = (min: number, max: number) =>
   z.preprocess(value => (value instanceof WholeFloat ? value.value : value), z.number().min(min).max(max))
 
-/** A value that may be left out or null. */
+/** A value that may be omitted or null. */
 export const maybe = <Schema extends z.ZodType>(schema: Schema) => schema.nullish()
 
 const kindsOfParts = new WeakMap<z.core.$ZodType, readonly string[]>()
 
-/** Another component, of one of these kinds. */
+/** A component of one of these kinds. */
 export function part(...kinds: readonly string[]) {
   const schema = z.custom<Component>(
     value => value instanceof Component && kinds.includes(value.componentKey),
@@ -74,33 +74,33 @@ export function part(...kinds: readonly string[]) {
   return schema
 }
 
-/** The kinds that a schema made by `part` takes; undefined for any other schema. */
+/** The kinds accepted by a schema from `part`; undefined for other schemas. */
 export function componentKinds(schema: z.core.$ZodType): readonly string[] | undefined {
   return kindsOfParts.get(schema)
 }
 
-/** What the reference calls a model: also the part of one that a pipeline selects. */
+/** A model, or the stage of a pipeline-parallel model. */
 export const model = part('model', 'pipeline')
 
-/** One of these names, spelled so. */
+/** One of these names, case-sensitive. */
 export const oneOf = <const Names extends readonly [string, ...string[]]>(...names: Names) => z.enum(names)
 
-/** How the options of one variant look, and what it is here. */
+/** Options of a component variant and how Penstock handles it. */
 export interface ComponentSpec {
   readonly options: z.ZodObject
-  /** Set where the variant is known but has no counterpart: the reason, for `explain` and for the error of a run. */
+  /** Reason why a known variant is not supported, for `explain` and for the error of a run. */
   readonly unsupported?: string
-  /** Settings read under another key today: old name -> name. */
+  /** Renamed options: old name -> current name. */
   readonly aliases?: Readonly<Record<string, string>>
-  /** A component that is a number: computed as soon as its options are known. */
+  /** Computes the value of a number component from its options. */
   readonly compute?: (options: Readonly<Record<string, unknown>>, tools: ComputeTools) => number
 }
 
-/** What number conversions read from files. */
+/** File access for number conversions. */
 export interface ComputeTools {
-  /** Tokens in a packed file. */
+  /** Number of tokens in a packed file. */
   readonly readTokenCount: (path: string) => number
-  /** Documents in a raw index; absent where the caller offers none. */
+  /** Number of documents in a raw index; absent if the caller does not support it. */
   readonly readDocumentCount?: ((path: string) => number) | undefined
 }
 

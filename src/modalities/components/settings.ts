@@ -1,4 +1,4 @@
-/** The `settings` of a training configuration: their form, and the reference's checks of steps against tokens and intervals. */
+/** Schema of a training configuration's `settings`, and Modalities' consistency checks of steps, tokens and intervals. */
 import * as z from 'zod'
 import { type ConfigPath, configError } from '../yaml/config-error.js'
 import type { Notice } from '../yaml/deprecated-keys.js'
@@ -51,7 +51,7 @@ export const trainingSettings = group({
 
 export type TrainingSettings = z.output<typeof trainingSettings>
 
-/** One check: what is wrong, if anything, and whether that stops the run or is only said. */
+/** Result of one check: the problem, if any, and whether it is an error or only a notice. */
 interface Finding {
   readonly message: string | undefined
   readonly enforce: boolean
@@ -59,8 +59,8 @@ interface Finding {
 }
 
 /**
- * Throws for what the file wants enforced and returns a notice for the rest.
- * @param trainTokens tokens that the data set offers: samples by sequence_length
+ * Throws for violations that the configuration enforces and returns notices for the others.
+ * @param trainTokens tokens in the dataset: number of samples times sequence_length
  * @throws CONFIG_INVALID
  */
 export function checkSettings(settings: TrainingSettings, trainTokens: number, file: string, node: MapNode): Notice[] {
@@ -89,7 +89,7 @@ function findings(settings: TrainingSettings, trainTokens: number): Finding[] {
     message:
       steps % intervals[key] === 0
         ? undefined
-        : `${steps} remaining steps are no multiple of ${intervals[key]}: the last one is ${what} only because it is the last`,
+        : `${steps} remaining steps are not a multiple of ${intervals[key]}: the last step is ${what} outside the interval`,
     enforce,
     path: ['intervals', key],
   })
@@ -98,7 +98,7 @@ function findings(settings: TrainingSettings, trainTokens: number): Finding[] {
       message:
         steps > 0
           ? undefined
-          : `nothing to train: ${progress.num_seen_steps} of ${target.num_target_steps} steps are done`,
+          : `no steps left to train: ${progress.num_seen_steps} of ${target.num_target_steps} are completed`,
       enforce: true,
       path: ['training_target', 'num_target_steps'],
     },
@@ -106,7 +106,7 @@ function findings(settings: TrainingSettings, trainTokens: number): Finding[] {
       message:
         tokens === steps * perStep
           ? undefined
-          : `${tokens} remaining tokens in ${steps} steps are ${tokens / steps} a step, but step_profile makes ${perStep}`,
+          : `${tokens} remaining tokens in ${steps} steps are ${tokens / steps} per step, but step_profile gives ${perStep}`,
       enforce: enforcement.enforce_tokens_per_step_consistency,
       path: ['training_target', 'num_target_tokens'],
     },
@@ -117,14 +117,14 @@ function findings(settings: TrainingSettings, trainTokens: number): Finding[] {
       message:
         trainTokens >= target.num_target_tokens
           ? undefined
-          : `the data set offers ${trainTokens} tokens, fewer than the target of ${target.num_target_tokens}`,
+          : `the dataset has ${trainTokens} tokens, fewer than the target of ${target.num_target_tokens}`,
       enforce: enforcement.enforce_enough_tokens_in_dataset,
       path: ['training_target', 'num_target_tokens'],
     },
   ]
 }
 
-/** Tokens of all ranks in one optimizer step. */
+/** Tokens per optimizer step, summed over all ranks. */
 export function tokensPerStep({ step_profile: profile }: TrainingSettings): number {
   return (
     profile.local_train_micro_batch_size *

@@ -1,13 +1,13 @@
-/** The data loaders of a configuration as plain data: which file, in which order, which share, which targets count. */
+/** Data loaders of a configuration as plain data: files, sample order, shard and loss mask. */
 import { type MeshOptions, meshDegrees, meshRank } from '../components/components-model.js'
 import { Component, partOf } from '../components/option-types.js'
 import { configError } from '../yaml/config-error.js'
 import type { ReadConfig } from './read-config.js'
 
-/** One way to read samples. */
+/** Plan of one data loader. */
 export interface LoaderPlan {
   readonly tag: string
-  /** Packed files; the samples of each come behind those of the one before. */
+  /** Packed files, whose samples are concatenated in this order. */
   readonly dataPaths: readonly string[]
   readonly sequenceLength: number
   readonly reuseLastTarget: boolean
@@ -15,21 +15,21 @@ export interface LoaderPlan {
   readonly shuffle: boolean
   readonly seed: number
   readonly epoch: number
-  /** Samples of all ranks that are done. */
+  /** Samples to skip, summed over all ranks. */
   readonly skipSamples: number
   readonly rank: number
   readonly worldSize: number
   readonly mask: MaskPlan | null
 }
 
-/** Which targets count: those between the two tokens. */
+/** Loss mask: only targets between the two tokens contribute. */
 export interface MaskPlan {
   readonly beginToken: string
   readonly endToken: string
   readonly tokenizer: Component
 }
 
-/** `eval_dataloaders`, perhaps none. */
+/** Plans of `eval_dataloaders`, which may be empty. */
 export function evaluationLoaders(config: ReadConfig, rank: number): LoaderPlan[] {
   const loaders = config.builder.top('eval_dataloaders')
   const isList =
@@ -38,14 +38,14 @@ export function evaluationLoaders(config: ReadConfig, rank: number): LoaderPlan[
   if (isList) return (loaders as Component[]).map(loader => loaderPlan(loader, config, rank))
   const place = config.tree.entries.get('eval_dataloaders')?.place ?? config.tree.place
   throw configError(
-    'eval_dataloaders: expected a list of data_loader components, perhaps []',
+    'eval_dataloaders: expected a list of data_loader components (may be empty)',
     config.file,
     ['eval_dataloaders'],
     place,
   )
 }
 
-/** @throws UNSUPPORTED for data that is not packed */
+/** @throws UNSUPPORTED for datasets other than packed files */
 export function loaderPlan(loader: Component, config: ReadConfig, rank: number): LoaderPlan {
   const batches = partOf(loader, 'batch_sampler')
   const sampler = partOf(batches, 'sampler')
@@ -63,21 +63,24 @@ export function loaderPlan(loader: Component, config: ReadConfig, rank: number):
   }
 }
 
-/** The packed files of a dataset, which may combine others. @throws UNSUPPORTED, CONFIG_INVALID for blocks of two lengths */
+/**
+ * The packed datasets of a dataset, which may be a combination of others.
+ * @throws UNSUPPORTED; CONFIG_INVALID for different sample lengths
+ */
 function packedDatasets(dataset: Component, config: ReadConfig): Component[] {
   const { file } = config
   const refuse = (message: string, { path, place }: Component, code?: 'UNSUPPORTED') =>
     configError(message, file, path, place, code)
   if (dataset.variantKey === 'combined') {
     const found = (dataset.options.datasets as Component[]).flatMap(part => packedDatasets(part, config))
-    if (found.length === 0) throw refuse('a combined dataset needs datasets', dataset)
+    if (found.length === 0) throw refuse('expected at least one dataset in a combined dataset', dataset)
     const shapeOf = ({ options }: Component) => `${options.sequence_length} ${options.reuse_last_target}`
     const other = found.find(part => shapeOf(part) !== shapeOf(found[0]!))
     if (other === undefined) return found
-    throw refuse('combined datasets need one sequence_length and one reuse_last_target', other)
+    throw refuse('all datasets of a combined dataset need the same sequence_length and reuse_last_target', other)
   }
   if (dataset.variantKey === 'packed_mem_map_dataset_continuous') return [dataset]
-  const message = `reading dataset.${dataset.variantKey} is not supported: expected packed_mem_map_dataset_continuous or combined`
+  const message = `dataset.${dataset.variantKey} is not supported: expected packed_mem_map_dataset_continuous or combined`
   throw refuse(message, dataset, 'UNSUPPORTED')
 }
 
@@ -101,7 +104,7 @@ function meshShare({ options }: Component, method: MeshMethod, globalRank: numbe
   return { rank: meshRank(mesh, method, globalRank), worldSize: meshDegrees(mesh)[method] }
 }
 
-/** The only value of a target that the reference's loss passes over. */
+/** The only target value that Modalities' loss ignores. */
 const IGNORED_BY_LOSS = -100
 
 function maskPlan(collator: Component | null | undefined, { file }: ReadConfig): MaskPlan | null {
@@ -112,13 +115,17 @@ function maskPlan(collator: Component | null | undefined, { file }: ReadConfig):
   const unknown = keys.find(key => key !== wrapped.options.target_key)
   const refuse = (what: string, key: string) =>
     configError(what, file, [...path, 'config', key], place, key === 'target_keys_to_mask' ? undefined : 'UNSUPPORTED')
-  if (wrapped.variantKey !== 'gpt_2_llm_collator') throw refuse('a mask around a mask', 'wrapped_collate_fn')
+  if (wrapped.variantKey !== 'gpt_2_llm_collator')
+    throw refuse('nested loss masks are not supported', 'wrapped_collate_fn')
   if (options.loss_ignore_index !== IGNORED_BY_LOSS) {
-    throw refuse(`the loss passes over targets of ${IGNORED_BY_LOSS} and no others`, 'loss_ignore_index')
+    throw refuse(
+      `expected loss_ignore_index: ${IGNORED_BY_LOSS}, the only target that the loss ignores`,
+      'loss_ignore_index',
+    )
   }
   if (unknown !== undefined) {
     throw refuse(
-      `the collator has no targets ${unknown}; they are ${wrapped.options.target_key}`,
+      `unknown target key ${unknown}: the collator produces ${wrapped.options.target_key}`,
       'target_keys_to_mask',
     )
   }

@@ -1,9 +1,9 @@
 /**
- * The names that the reference gives to runs, checkpoints and instruction data. Its tools take numbers out of them again, so
- * they are part of its formats. Hashes come as hexadecimal SHA-256 from the caller.
+ * Names that Modalities gives to runs, checkpoints and instruction data. Its tools parse numbers from them, so they are
+ * part of its formats. The caller passes hashes as hexadecimal SHA-256.
  */
 
-/** `2026-11-24__23-15-02_0123456789abcdef`: local time, and 16 digits of the hash of the configuration's path as text. */
+/** `2026-11-24__23-15-02_0123456789abcdef`: local time, and the first 16 digits of the hash of the configuration's path. */
 export function experimentId(started: Date, pathHash: string): string {
   return `${timestamp(started)}_${pathHash.slice(0, 16)}`
 }
@@ -24,12 +24,12 @@ export interface CheckpointNumbers {
   readonly targetTokens: number
 }
 
-/** Folder of a distributed checkpoint. */
+/** Folder name of a distributed checkpoint. */
 export function checkpointFolderName({ experimentId: id, ...numbers }: CheckpointNumbers): string {
   return `eid_${id}-${progressText(numbers)}`
 }
 
-/** File of a checkpoint in one piece. */
+/** File name of an unsharded checkpoint. */
 export function checkpointFileName(
   entity: 'model' | 'optimizer',
   { experimentId: id, ...numbers }: CheckpointNumbers,
@@ -41,11 +41,11 @@ function progressText({ seenSteps, seenTokens, targetSteps, targetTokens }: Omit
   return `seen_steps_${seenSteps}-seen_tokens_${seenTokens}-target_steps_${targetSteps}-target_tokens_${targetTokens}`
 }
 
-/** Beside the checkpoints, so that a warmstart finds the last one; paths are absolute. */
+/** File in the checkpoint folder with the absolute path of the newest checkpoint, for a warmstart. */
 export const LAST_CHECKPOINT_INFO = 'last_checkpoint_info.json'
 
 export interface InstructionNames {
-  /** Beside the destination that the configuration names. */
+  /** Subfolder of the destination folder in the configuration. */
   readonly folder: string
   readonly templateConfig: string
   /** `part` is train, val or test; `suffix` .jsonl, .idx or .pbin. */
@@ -53,7 +53,7 @@ export interface InstructionNames {
   readonly packConfig: (part: string) => string
 }
 
-/** Names of instruction data; they carry 7 digits of the hash of the configuration's bytes. */
+/** Names of instruction data; they contain the first 7 digits of the configuration's hash. */
 export function instructionNames(sourceStem: string, outputStem: string, configHash: string): InstructionNames {
   const hash = configHash.slice(0, 7)
   return {

@@ -1,4 +1,4 @@
-/** Reads configurations of the reference from files, with what they refer to: packed files, indexes, the last checkpoint. */
+/** Reads Modalities configurations from files, including the packed files, indexes and checkpoints they depend on. */
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -24,11 +24,11 @@ import { type Gpt2Options, type ModalitiesTrainingPlan, readTrainingPlan } from 
 
 export interface OpenTrainingOptions {
   readonly experimentsRootPath?: string | undefined
-  /** Made of the time and the configuration's path when absent. */
+  /** Derived from the time and the configuration's path by default. */
   readonly experimentId?: string | undefined
-  /** Ranks that train together. */
+  /** Number of ranks. */
   readonly worldSize?: number | undefined
-  /** The `last_checkpoint_info.json` of the run to go on from. */
+  /** The `last_checkpoint_info.json` of the run to warmstart from. */
   readonly lastCheckpointInfoPath?: string | undefined
 }
 
@@ -43,7 +43,7 @@ export interface OpenedProfile {
   readonly experimentId: string
 }
 
-/** @throws FILE_MISSING, CONFIG_INVALID, and what is wrong with the files it names */
+/** @throws FILE_MISSING, CONFIG_INVALID, and errors from the files that the configuration names */
 export async function openTrainingPlan(path: string, open: OpenTrainingOptions = {}): Promise<OpenedTraining> {
   const text = await configText(path)
   const pathHash = createHash('sha256').update(path).digest('hex')
@@ -70,7 +70,7 @@ export async function openGenerationPlan(path: string): Promise<ModalitiesGenera
   return readGenerationPlan(await configText(path), common(path))
 }
 
-/** What a configuration may say of a run, where only its model is looked at. */
+/** Placeholder values of a run, used when only the model of a configuration is read. */
 const NO_RUN = {
   experimentId: 'none',
   experimentsRootPath: '.',
@@ -101,7 +101,7 @@ export async function openInstructionPlan(path: string): Promise<ModalitiesInstr
   return readInstructionPlan(await configText(path), common(path))
 }
 
-/** A packing configuration with everything filled in, for other files. @throws FILE_MISSING, CONFIG_INVALID */
+/** A resolved packing configuration for different files. @throws FILE_MISSING, CONFIG_INVALID */
 export async function packConfigFor(
   path: string,
   { data, index, packed }: { readonly data: string; readonly index: string; readonly packed: string },
@@ -129,7 +129,7 @@ function common(path: string) {
 
 async function checkpointPaths(path: string): Promise<Record<string, string>> {
   const invalid = (cause?: unknown) =>
-    new PenstockError('CHECKPOINT_INVALID', 'expected a JSON object of paths of checkpoints', { file: path }, cause)
+    new PenstockError('CHECKPOINT_INVALID', 'expected a JSON object with checkpoint paths', { file: path }, cause)
   let found: unknown
   try {
     found = JSON.parse(await configText(path))
@@ -142,7 +142,7 @@ async function checkpointPaths(path: string): Promise<Record<string, string>> {
   return found as Record<string, string>
 }
 
-/** Documents that an index lists. @throws FILE_UNREADABLE, IDX_INVALID */
+/** Number of documents in an index. @throws FILE_UNREADABLE, IDX_INVALID */
 function readDocumentCount(file: string): number {
   try {
     return readIndex(readFileSync(file), { where: { file } }).length / 2
@@ -151,7 +151,7 @@ function readDocumentCount(file: string): number {
   }
 }
 
-/** Tokens in a packed file, from its header. @throws FILE_MISSING, FILE_UNREADABLE, PBIN_INVALID */
+/** Number of tokens in a packed file, from its header. @throws FILE_MISSING, FILE_UNREADABLE, PBIN_INVALID */
 function readTokenCount(path: string): number {
   const bytes = new Uint8Array(PBIN_HEADER_BYTES)
   let fd: number

@@ -1,4 +1,4 @@
-/** The smaller configurations of the reference as plain data: text generation, conversion of checkpoints, instruction data. */
+/** Smaller Modalities configurations as plain data: text generation, checkpoint conversion and instruction data. */
 import * as z from 'zod'
 import { checkOptions } from '../components/check-options.js'
 import { Component, maybe, text, whole } from '../components/option-types.js'
@@ -13,7 +13,7 @@ export interface ModalitiesGenerationPlan {
   readonly device: string | number
   readonly sequenceLength: number
   readonly promptTemplate: string
-  /** 0 takes the likeliest token. */
+  /** 0 selects the most likely token. */
   readonly temperature: number
   readonly endOfDocument: string
   readonly tokenizer: TokenizerPlan
@@ -32,7 +32,7 @@ const generationSettings = z.strictObject({
 
 type WithoutFiles = Omit<ReadOptions, 'readTokenCount'>
 
-/** @throws CONFIG_INVALID; UNSUPPORTED for a model that is no gpt2 */
+/** @throws CONFIG_INVALID; UNSUPPORTED for a model other than gpt2 */
 export function readGenerationPlan(source: string, options: WithoutFiles): ModalitiesGenerationPlan {
   const config = readConfig(source, { ...options, readTokenCount: () => 0 })
   const settings = readSettingsAs(config, generationSettings)
@@ -50,22 +50,22 @@ export function readGenerationPlan(source: string, options: WithoutFiles): Modal
   }
 }
 
-/** The gpt2 that is wrapped. @throws UNSUPPORTED where it is something else */
+/** The wrapped gpt2 model. @throws UNSUPPORTED for other models */
 export function innermostModel(model: Component, { file }: Pick<ReadConfig, 'file'>): Component {
   if (model.options.model instanceof Component) return innermostModel(model.options.model, { file })
   if (model.variantKey === 'gpt2') return model
-  const message = `using model.${model.variantKey} is not supported: expected gpt2`
+  const message = `model.${model.variantKey} is not supported: expected gpt2`
   throw configError(message, file, model.path, model.place, 'UNSUPPORTED')
 }
 
 export interface ModalitiesCheckpointPlan {
   readonly checkpointPath: string
   readonly model: Gpt2Options
-  /** Of the configuration's own tokenizer, if it has one. */
+  /** Path of the configuration's tokenizer; null if it has none. */
   readonly tokenizerPath: string | null
 }
 
-/** Reads which checkpoint `convert_pytorch_to_hf_checkpoint` is to convert. @throws CONFIG_INVALID, UNSUPPORTED */
+/** Reads a configuration of `convert_pytorch_to_hf_checkpoint`. @throws CONFIG_INVALID, UNSUPPORTED */
 export function readCheckpointPlan(source: string, options: WithoutFiles): ModalitiesCheckpointPlan {
   const config = readConfig(source, { ...options, readTokenCount: () => 0 })
   let model = topComponent(config, 'checkpointed_model', 'model')
@@ -83,7 +83,7 @@ export function readCheckpointPlan(source: string, options: WithoutFiles): Modal
   return { checkpointPath, model: gpt2, tokenizerPath: plan?.kind === 'hugging-face' ? plan.source : null }
 }
 
-/** The model of any configuration that has one: under model_raw, as in those of a training, or under model. @throws CONFIG_INVALID, UNSUPPORTED */
+/** The model of a configuration, under model_raw or model. @throws CONFIG_INVALID, UNSUPPORTED */
 export function readModel(source: string, options: WithoutFiles): Gpt2Options {
   const config = readConfig(source, { ...options, readTokenCount: () => 0 })
   const name = config.tree.entries.has('model_raw') ? 'model_raw' : 'model'
@@ -93,9 +93,9 @@ export function readModel(source: string, options: WithoutFiles): Gpt2Options {
 export interface ModalitiesInstructionPlan {
   readonly sourcePath: string
   readonly outputPath: string
-  /** The key of a record's list of messages. */
+  /** Key of the list of messages in a record. */
   readonly messagesKey: string
-  /** Percent of each part, adding up to 100; null for one part. */
+  /** Percentages of the parts, which add up to 100; null for a single part. */
   readonly split: { readonly train: number; readonly val: number; readonly test: number; readonly seed: number } | null
   readonly packConfigPath: string | null
   readonly roleMapping: Readonly<Record<string, string>>
@@ -114,7 +114,7 @@ const instructionConfig = z.object({
       z.strictObject({
         splitting: z
           .strictObject({ train: percent, val: percent, test: percent })
-          .refine(({ train, val, test }) => train + val + test === 100, 'the parts must add up to 100'),
+          .refine(({ train, val, test }) => train + val + test === 100, 'train, val and test must add up to 100'),
         seed: whole(Number.MIN_SAFE_INTEGER),
       }),
     ),

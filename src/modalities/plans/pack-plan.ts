@@ -1,4 +1,4 @@
-/** A packing configuration of the reference (`data pack_encoded_data`) as plain data. */
+/** A packing configuration of Modalities (`data pack_encoded_data`) as plain data. */
 import * as z from 'zod'
 import type { Unsupported } from '../components/build-components.js'
 import { type Component, maybe, text, whole } from '../components/option-types.js'
@@ -14,7 +14,7 @@ import {
 
 export interface HuggingFaceTokenizerPlan {
   readonly kind: 'hugging-face'
-  /** A folder with tokenizer.json, or a name on the hub. */
+  /** A folder with tokenizer.json, or a name on the Hugging Face hub. */
   readonly source: string
   readonly maxLength: number | null
   readonly truncation: boolean
@@ -28,7 +28,7 @@ export interface ModalitiesPackPlan {
   readonly sourcePath: string
   readonly outputPath: string
   readonly indexPath: string
-  /** A jq filter that gives the text. */
+  /** jq filter that extracts the text of a record. */
   readonly filter: string
   readonly endOfDocument: string
   readonly workers: number
@@ -47,12 +47,12 @@ export const packSettings = z.strictObject({
   processing_batch_size: whole(1),
   raw_samples_queue_size: whole(1),
   processed_samples_queue_size: whole(1),
-  /** No setting of the reference's, but a variable of its own files, which it leaves in those that it writes. */
+  /** Not a setting of Modalities: a variable in its example files, which also occurs in the files it writes. */
   sequence_length: maybe(whole(1)),
 })
 
 /**
- * Reads a packing configuration. Sizes of batches and queues are checked, and have no effect here.
+ * Reads a packing configuration. Batch and queue sizes are validated but not used.
  * @throws CONFIG_INVALID with file, line, column and path
  */
 export function readPackPlan(source: string, options: Omit<ReadOptions, 'readTokenCount'>): ModalitiesPackPlan {
@@ -63,7 +63,7 @@ export function readPackPlan(source: string, options: Omit<ReadOptions, 'readTok
   if (settings.dst_path == null) {
     const place = settingsNode(config).place
     notices.push({
-      message: 'dst_path is missing: read as the source with the suffix .pbin',
+      message: 'dst_path is missing: using src_path with the suffix .pbin',
       path: ['settings'],
       place,
     })
@@ -95,7 +95,7 @@ export function tokenizerPlan({ variantKey, options }: Component): TokenizerPlan
   }
 }
 
-/** The last suffix of a path replaced, as Python's `Path.with_suffix`. */
+/** Replaces the last suffix of a path, like Python's `Path.with_suffix`. */
 function withSuffix(path: string, suffix: string): string {
   return path.replace(/(?<=[^/\\.][^/\\]*)\.[^./\\]+$/, '') + suffix
 }

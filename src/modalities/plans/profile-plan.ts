@@ -1,4 +1,4 @@
-/** A configuration of the reference's `profile distributed` as plain data: random samples for some steps of a model. */
+/** A configuration of Modalities' `profile distributed` as plain data: some training steps on random samples. */
 
 import { type Component, partOf } from '../components/option-types.js'
 import { configError } from '../yaml/config-error.js'
@@ -9,20 +9,20 @@ import type { Gpt2Options } from './training-plan.js'
 
 export interface ModalitiesProfilePlan {
   readonly model: Gpt2Options
-  /** Samples of a step, and tokens of a sample. */
+  /** Samples per step; `columns` is the number of tokens per sample. */
   readonly rows: number
   readonly columns: number
-  /** Token ids are drawn from [first, end). */
+  /** Token ids are drawn uniformly from [first, end). */
   readonly first: number
   readonly end: number
-  /** Those waited for and warmed up with included. */
+  /** Total number of steps, including wait and warmup. */
   readonly steps: number
-  /** Where the trace goes. */
+  /** Output folder of the trace. */
   readonly outputFolder: string
   readonly notices: readonly Notice[]
 }
 
-/** @throws CONFIG_INVALID; UNSUPPORTED for what is no model of token ids, or where nothing is traced */
+/** @throws CONFIG_INVALID; UNSUPPORTED for inputs other than token ids, or without a kernel_tracing profiler */
 export function readProfilePlan(source: string, options: Omit<ReadOptions, 'readTokenCount'>): ModalitiesProfilePlan {
   const config = readConfig(source, { ...options, readTokenCount: () => 0 })
   const component = topComponent(config, 'steppable_component', 'steppable_component')
@@ -31,11 +31,11 @@ export function readProfilePlan(source: string, options: Omit<ReadOptions, 'read
   const tracing = profilers.find(({ variantKey }) => variantKey === 'kernel_tracing')
   const refuse = (message: string, { path, place }: Component) =>
     configError(message, config.file, path, place, 'UNSUPPORTED')
-  if (tracing === undefined) throw refuse('steps are traced by kernel_tracing alone', profiler)
+  if (tracing === undefined) throw refuse('expected a kernel_tracing profiler', profiler)
   const generator = partOf(component, 'dataset_batch_generator')
   const [rows, columns, more] = Object.values(generator.options.dims as Record<string, number>)
   if (rows === undefined || columns === undefined || more !== undefined || generator.options.data_type !== 'int64') {
-    throw refuse('expected random int64 of two dims, samples and tokens', generator)
+    throw refuse('expected random int64 values with two dimensions: samples and tokens', generator)
   }
   const steps = (name: string) => tracing.options[`num_${name}_steps`] as number
   const notices = profilers

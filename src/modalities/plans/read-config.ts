@@ -1,4 +1,4 @@
-/** The way from the text of a configuration to a builder of its components: parse, interpolate, read stale keys. */
+/** Reads the text of a configuration: parses it, resolves interpolations, migrates deprecated keys, prepares its components. */
 import type * as z from 'zod'
 import { type Builder, makeBuilder } from '../components/build-components.js'
 import { checkOptions } from '../components/check-options.js'
@@ -15,13 +15,13 @@ export interface ReadOptions extends ResolverContext, ComputeTools {}
 
 export interface ReadConfig {
   readonly file: string
-  /** Every `${...}` resolved and every stale key read as today's. */
+  /** The tree with interpolations resolved and deprecated keys migrated. */
   readonly tree: MapNode
   readonly builder: Builder
-  /** Names at the top that `${...}` refers to. */
+  /** Top-level names that an interpolation refers to. */
   readonly referred: ReadonlySet<string>
   readonly notices: Notice[]
-  /** Keys of `settings` that `${settings.KEY}` refers to: variables of the file, whatever else they mean. */
+  /** Keys that occur in `${settings.KEY}`; they are allowed as variables even if they are not settings. */
   readonly variables: ReadonlySet<string>
 }
 
@@ -39,8 +39,8 @@ export function readConfig(text: string, options: ReadOptions): ReadConfig {
 }
 
 /**
- * The configuration with every `${...}` resolved, as YAML: what a run keeps beside its copy of the file.
- * @param settings texts that take the place of those in `settings`
+ * The configuration as YAML with all interpolations resolved, which a run writes next to its copy of the file.
+ * @param settings replacements for values in `settings`
  * @throws CONFIG_INVALID
  */
 export function resolvedText(
@@ -59,7 +59,7 @@ export function resolvedText(
   return pythonYaml({ ...tree, entries: new Map([...tree.entries, ['settings', replaced]]) }, { sortKeys: true })
 }
 
-/** A component at the top, of one kind. @throws CONFIG_INVALID where it is missing or something else */
+/** A top-level component of one of the kinds. @throws CONFIG_INVALID if it is missing or of a different kind */
 export function topComponent(
   { builder, file, tree }: ReadConfig,
   name: string,
@@ -68,11 +68,11 @@ export function topComponent(
   const value = builder.top(name)
   if (value instanceof Component && kinds.includes(value.componentKey)) return value
   const place = tree.entries.get(name)?.place ?? tree.place
-  const problem = value === undefined ? `${name} is missing at the top` : `${name} is something else`
+  const problem = value === undefined ? `${name} is missing` : `${name} has the wrong kind`
   throw configError(`${problem}: expected a component ${kinds.join(' or ')}`, file, [name], place)
 }
 
-/** `settings` against a schema. @throws CONFIG_INVALID */
+/** Validates `settings` against a schema. @throws CONFIG_INVALID */
 export function readSettingsAs<Schema extends z.ZodObject>(config: ReadConfig, schema: Schema): z.output<Schema> {
   const node = settingsNode(config)
   const found = config.builder.top('settings') as Record<string, unknown>
@@ -81,19 +81,19 @@ export function readSettingsAs<Schema extends z.ZodObject>(config: ReadConfig, s
   return checkOptions(raw, { options: schema }, { name: 'settings', file: config.file, path: ['settings'], node })
 }
 
-/** @throws CONFIG_INVALID where the file has no settings */
+/** @throws CONFIG_INVALID if `settings` is missing */
 export function settingsNode({ file, tree }: ReadConfig): MapNode {
   const node = tree.entries.get('settings')
   if (node?.kind === 'map') return node
-  throw configError('settings is missing at the top: expected a mapping', file, ['settings'], (node ?? tree).place)
+  throw configError('settings is missing: expected a top-level mapping', file, ['settings'], (node ?? tree).place)
 }
 
-/** Names at the top that nothing uses: perhaps a slip. */
+/** Notices for unused top-level names, which may be misspelt. */
 export function unusedNotices({ tree, builder, referred }: ReadConfig): Notice[] {
   return [...tree.entries.keys()]
     .filter(name => !builder.used.has(name) && !referred.has(name))
     .map(name => ({
-      message: `${name} is not used by anything`,
+      message: `${name} is not used`,
       path: [name] as ConfigPath,
       place: keyPlace(tree, name),
     }))

@@ -1,6 +1,6 @@
 /**
- * A training configuration of the reference as plain data: what to train on, which model, how, for how long, and what is kept.
- * Everything that can be checked without a device is checked here; the plan has no reference to the text any more.
+ * A training configuration of Modalities as plain data: datasets, model, optimizer, schedule, checkpoints and duration.
+ * Performs all checks that need no device. The plan does not depend on the text of the configuration.
  */
 import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
@@ -31,7 +31,7 @@ export interface InitializationPlan {
   readonly layers: number | null
 }
 
-/** Something that wraps the model, from the outside in: `fsdp1_wrapped`, `compiled`, ... */
+/** A wrapper of the model, such as `fsdp1_wrapped` or `compiled`; listed from the outside in. */
 export interface WrapperPlan {
   readonly variant: string
   readonly options: Readonly<Record<string, unknown>>
@@ -45,7 +45,7 @@ export interface OptimizerPlan {
   readonly excludedGroups: readonly string[]
 }
 
-/** A scheduler by its variant, with the reference's options and without the optimizer. */
+/** A scheduler variant with Modalities' options, excluding the optimizer. */
 export interface SchedulePlan {
   readonly variant: string
   readonly options: Readonly<Record<string, unknown>>
@@ -55,7 +55,7 @@ export interface CheckpointPlan {
   readonly folder: string
   readonly format: 'fsdp1' | 'dcp'
   readonly everySteps: number
-  /** Newest checkpoints that are kept; null keeps all, 0 makes none. */
+  /** Number of newest checkpoints to keep; null keeps all, 0 saves none. */
   readonly keep: number | null
 }
 
@@ -74,14 +74,14 @@ export interface ModalitiesTrainingPlan {
   readonly wrappers: readonly WrapperPlan[]
   readonly optimizer: OptimizerPlan
   readonly schedule: SchedulePlan | null
-  /** null: the norm is only reported. */
+  /** A `maxNorm` of null reports the norm without clipping. */
   readonly gradientClip: { readonly norm: 'P1_NORM' | 'P2_NORM' | 'MAX_NORM'; readonly maxNorm: number | null }
   readonly checkpoint: CheckpointPlan
   readonly progressSubscriber: SubscriberPlan
   readonly resultsSubscriber: SubscriberPlan
-  /** Ranks along each kind of parallelism; null without a device mesh. */
+  /** Ranks along each mesh dimension; null without a device mesh. */
   readonly mesh: ReturnType<typeof meshDegrees> | null
-  /** Where a warmstart takes its state from. */
+  /** Checkpoint of a warmstart; null for a new run. */
   readonly warmstartFrom: string | null
   readonly notices: readonly Notice[]
   readonly unsupported: readonly Unsupported[]
@@ -134,11 +134,11 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
 function profilerNotices({ builder }: ReadConfig): Notice[] {
   const profiler = builder.top('profiler')
   if (!(profiler instanceof Component) || profiler.variantKey === 'no_profiler') return []
-  const message = `profiler.${profiler.variantKey} has no effect in a training: see penstock profile distributed`
+  const message = `profiler.${profiler.variantKey} has no effect in training: use penstock profile distributed`
   return [{ message, path: profiler.path, place: profiler.place }]
 }
 
-/** Follows components of one kind along an option; gives the innermost and those passed, outermost first. */
+/** Unwraps nested components of one kind; returns the innermost and its wrappers, outermost first. */
 function unwrap(outer: Component, kind: string, along: string): { inner: Component; passed: Component[] } {
   const passed: Component[] = []
   let inner = outer
@@ -154,7 +154,7 @@ function modelPlan(outer: Component, rawModel: Component, config: ReadConfig) {
   const { inner, passed } = unwrap(outer, 'model', 'model')
   if (inner.variantKey !== 'gpt2') {
     throw configError(
-      `training model.${inner.variantKey} is not supported: expected a model.gpt2 inside`,
+      `model.${inner.variantKey} is not supported for training: expected model.gpt2 as the innermost model`,
       config.file,
       inner.path,
       inner.place,
@@ -162,7 +162,12 @@ function modelPlan(outer: Component, rawModel: Component, config: ReadConfig) {
     )
   }
   if (inner !== rawModel && rawModel.variantKey !== 'gpt2') {
-    throw configError('model_raw: expected the gpt2 model that is trained', config.file, rawModel.path, rawModel.place)
+    throw configError(
+      'model_raw: expected the gpt2 model that app_state trains',
+      config.file,
+      rawModel.path,
+      rawModel.place,
+    )
   }
   const initialized = passed.find(({ variantKey }) => variantKey === 'model_initialized')
   return {
@@ -182,7 +187,7 @@ function initializationPlan({ options }: Component): InitializationPlan {
   return {
     type: options.weight_init_type as InitializationPlan['type'],
     mean: options.mean as number,
-    // "auto" is the rule of Takase et al. 2023, as in the reference.
+    // "auto" follows Takase et al. 2023, like Modalities.
     std: std === 'auto' ? Math.sqrt(2 / (5 * (options.hidden_dim as number))) : std,
     layers: (options.num_layers as number | null | undefined) ?? null,
   }
@@ -221,7 +226,7 @@ function checkpointPlan(saving: Component, settings: TrainingSettings): Checkpoi
   return {
     folder: execution.options.checkpoint_path as string,
     format: execution.variantKey as 'fsdp1' | 'dcp',
-    // The strategy is asked at every interval, so that both conditions hold where it saves.
+    // Modalities consults the strategy at every interval, so a checkpoint needs a multiple of both numbers.
     everySteps: keepsNewest ? every : leastCommonMultiple(every, k),
     keep: keepsNewest && k >= 0 ? k : null,
   }
@@ -250,14 +255,14 @@ function warmstartPath({ options }: Component, { warmstart_checkpoint_paths: pat
   return 'checkpoint_folder_path' in paths ? paths.checkpoint_folder_path : paths.model_checkpoint_path
 }
 
-/** What would hang or fail in the middle of a run: lengths that do not fit each other. */
+/** Checks that model and samples have the same length; a mismatch would fail in the middle of a run. */
 function checkLengths(model: Gpt2Options, train: LoaderPlan, { file }: ReadConfig, { path, place }: Component): void {
   if (train.sequenceLength <= model.sequence_length) return
-  const message = `the model takes ${model.sequence_length} tokens at once, but a sample has ${train.sequenceLength}`
+  const message = `the model has sequence_length ${model.sequence_length}, but the samples have ${train.sequenceLength} tokens`
   throw configError(message, file, [...path, 'config', 'sequence_length'], place)
 }
 
-/** Refuses a plan that names what cannot be run here. @throws UNSUPPORTED */
+/** @throws UNSUPPORTED if the plan contains unsupported components */
 export function requireSupported(plan: ModalitiesTrainingPlan): void {
   const [first] = plan.unsupported
   if (first === undefined) return

@@ -1,4 +1,4 @@
-/** One form for everything a configuration can be refused for: file, line, column, and the path of the value. */
+/** Errors in configurations, all with file, line, column and the path of the value. */
 import { type ErrorCode, PenstockError } from '../../errors.js'
 import type { Place } from './yaml-tree.js'
 

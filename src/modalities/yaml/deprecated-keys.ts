@@ -1,6 +1,6 @@
 /**
- * Configurations written for older versions of the reference, read as today's: names that changed, keys that were added since.
- * Each reading gives a notice that says what was read as what, so that nothing happens unseen.
+ * Migrates configurations for older versions of Modalities: renamed keys, and keys that were added later. Every change
+ * is reported as a notice.
  */
 import type { ConfigPath } from './config-error.js'
 import { pathText } from './config-error.js'
@@ -12,8 +12,8 @@ export interface Notice {
   readonly place: Place
 }
 
-export interface StaleOptions {
-  /** What `settings.paths.experiments_root_path` is where the file does not say. */
+export interface MigrationOptions {
+  /** Default of `settings.paths.experiments_root_path`. */
   readonly experimentsRootPath?: string | undefined
 }
 
@@ -31,8 +31,8 @@ const RENAMED_NORMS = {
   lm_head_norm: 'lm_head_norm_config',
 }
 
-/** The tree as today's version would have it, and what was changed. */
-export function migrateDeprecatedKeys(root: MapNode, options: StaleOptions): { tree: MapNode; notices: Notice[] } {
+/** The tree with current keys, and a notice for each change. */
+export function migrateDeprecatedKeys(root: MapNode, options: MigrationOptions): { tree: MapNode; notices: Notice[] } {
   const notices: Notice[] = []
   const note = (path: ConfigPath, place: Place, message: string) => notices.push({ path, place, message })
   let tree = migrate(root, [], note) as MapNode
@@ -43,44 +43,44 @@ export function migrateDeprecatedKeys(root: MapNode, options: StaleOptions): { t
 
 type Note = (path: ConfigPath, place: Place, message: string) => void
 
-/** Components at any depth. */
+/** Migrates components at any depth. */
 function migrate(node: TreeNode, path: ConfigPath, note: Note): TreeNode {
   if (node.kind === 'scalar') return node
   if (node.kind === 'list') return { ...node, items: node.items.map((item, at) => migrate(item, [...path, at], note)) }
-  let renewed: MapNode = {
+  let migrated: MapNode = {
     ...node,
     entries: new Map([...node.entries].map(([key, value]) => [key, migrate(value, [...path, key], note)])),
   }
-  const kind = textAt(renewed, 'component_key')
-  const variant = textAt(renewed, 'variant_key')
-  if (kind === undefined || variant === undefined) return renewed
-  const today = RENAMED_VARIANTS[kind]?.[variant]
-  if (today !== undefined) {
-    note([...path, 'variant_key'], placeOf(renewed, 'variant_key'), `${kind}.${variant} is read as ${kind}.${today}`)
-    renewed = withEntry(renewed, 'variant_key', today)
+  const kind = textAt(migrated, 'component_key')
+  const variant = textAt(migrated, 'variant_key')
+  if (kind === undefined || variant === undefined) return migrated
+  const current = RENAMED_VARIANTS[kind]?.[variant]
+  if (current !== undefined) {
+    note([...path, 'variant_key'], placeOf(migrated, 'variant_key'), `${kind}.${variant} is read as ${kind}.${current}`)
+    migrated = withEntry(migrated, 'variant_key', current)
   }
-  return kind === 'model' && variant === 'gpt2' ? renewGpt2(renewed, path, note) : renewed
+  return kind === 'model' && variant === 'gpt2' ? migrateGpt2(migrated, path, note) : migrated
 }
 
-function renewGpt2(component: MapNode, path: ConfigPath, note: Note): MapNode {
+function migrateGpt2(component: MapNode, path: ConfigPath, note: Note): MapNode {
   const config = component.entries.get('config')
   if (config?.kind !== 'map') return component
-  let renewed = config
-  for (const [old, today] of Object.entries(RENAMED_NORMS)) {
-    const norm = renewed.entries.get(old)
-    if (norm?.kind !== 'map' || renewed.entries.has(today)) continue
-    note([...path, 'config', old], placeOf(renewed, old), `${old} is read as ${today}`)
-    renewed = withoutEntry(withEntry(renewed, today, normConfig(norm)), old)
+  let migrated = config
+  for (const [old, current] of Object.entries(RENAMED_NORMS)) {
+    const norm = migrated.entries.get(old)
+    if (norm?.kind !== 'map' || migrated.entries.has(current)) continue
+    note([...path, 'config', old], placeOf(migrated, old), `${old} is read as ${current}`)
+    migrated = withoutEntry(withEntry(migrated, current, normConfig(norm)), old)
   }
-  if (!renewed.entries.has('use_weight_tying')) {
-    const message = 'use_weight_tying is missing: read as true, as it was before it could be chosen'
-    note([...path, 'config'], renewed.place, message)
-    renewed = withEntry(renewed, 'use_weight_tying', true)
+  if (!migrated.entries.has('use_weight_tying')) {
+    const message = 'use_weight_tying is missing: using true, the behaviour before the option existed'
+    note([...path, 'config'], migrated.place, message)
+    migrated = withEntry(migrated, 'use_weight_tying', true)
   }
-  return withEntry(component, 'config', renewed)
+  return withEntry(component, 'config', migrated)
 }
 
-/** A norm as a component of its own -> the pair of norm_type and config. */
+/** Converts a norm component to the pair of norm_type and config. */
 function normConfig(norm: MapNode): MapNode {
   const type = norm.entries.get('variant_key')
   const config = norm.entries.get('config')
@@ -94,7 +94,7 @@ function normConfig(norm: MapNode): MapNode {
   }
 }
 
-/** Optimizer and scheduler stood at the top, before `app_state` held them together with the model. */
+/** Adds `app_state` to older configurations, which have top-level components for optimizer and scheduler only. */
 function withAppState(root: MapNode, note: Note): MapNode {
   const optimizer = root.entries.get('optimizer')
   if (root.entries.has('app_state') || optimizer?.kind !== 'map') return root
@@ -105,7 +105,7 @@ function withAppState(root: MapNode, note: Note): MapNode {
   note(
     [],
     optimizer.place,
-    `app_state is missing: read as made of optimizer${hasScheduler ? ', scheduler' : ''} and their model`,
+    `app_state is missing: using the optimizer${hasScheduler ? ', the scheduler' : ''} and the model of the optimizer`,
   )
   const { place } = optimizer
   const config = mapOf(place, {
@@ -127,7 +127,7 @@ function withExperimentsRoot(root: MapNode, experimentsRootPath: string | undefi
   if (settings?.kind !== 'map' || paths?.kind !== 'map') return root
   if (experimentsRootPath === undefined || paths.entries.has('experiments_root_path')) return root
   const path = ['settings', 'paths', 'experiments_root_path']
-  note(path, paths.place, `${pathText(path)} is missing: read as ${experimentsRootPath}, as given to the command`)
+  note(path, paths.place, `${pathText(path)} is missing: using ${experimentsRootPath} from the command line`)
   return withEntry(root, 'settings', withEntry(settings, 'paths', withEntry(paths, path[2]!, experimentsRootPath)))
 }
 

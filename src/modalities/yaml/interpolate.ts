@@ -1,6 +1,6 @@
 /**
- * OmegaConf's interpolation: `${a.b.c}` (absolute), `${.a}` (from the mapping around it), `${resolver:argument}`, inside other
- * text or alone. Alone, a value keeps its type, and a whole mapping is taken over. A tree in, a tree without `${` out.
+ * OmegaConf's interpolation: `${a.b.c}` (absolute), `${.a}` (relative to the enclosing mapping) and `${resolver:argument}`,
+ * within a string or as the whole value. A whole value keeps its type and may be a mapping.
  */
 import { suggestion } from '../../pipelines/suggest.js'
 import { MAX_NODES } from '../../pipelines/yaml-document.js'
@@ -9,14 +9,15 @@ import type { MapNode, Place, ScalarNode, TreeNode } from './yaml-tree.js'
 
 export type ResolvedValue = string | number | boolean | null | { readonly [key: string]: ResolvedValue }
 
-/** What stands behind `${name:argument}`; undefined when the argument is not known to it. */
+/** Returns the value of `${name:argument}`; undefined for an unknown argument. */
 export type Resolver = (argument: string) => ResolvedValue | undefined
 
 export type Resolvers = Readonly<Record<string, Resolver>>
 
 /**
- * @param onReference told the name at the top that a path leads through
- * @throws CONFIG_INVALID for a path or resolver that is not there, and for values that refer to themselves
+ * Returns the tree with all interpolations resolved.
+ * @param onReference called with the top-level name of each path
+ * @throws CONFIG_INVALID for unknown paths and resolvers, and for circular interpolations
  */
 export function interpolate(
   root: MapNode,
@@ -33,8 +34,8 @@ class Interpolator {
   readonly #resolvers: Resolvers
   readonly #onReference: (name: string) => void
   readonly #resolved = new Map<TreeNode, TreeNode>()
-  readonly #underWay = new Set<TreeNode>()
-  /** Values below each resolved node: taking over mappings again and again would multiply them. */
+  readonly #inProgress = new Set<TreeNode>()
+  /** Number of values below each resolved node, to bound the growth by repeated interpolation of mappings. */
   readonly #sizes = new Map<TreeNode, number>()
 
   constructor(root: MapNode, file: string, resolvers: Resolvers, onReference: (name: string) => void) {
@@ -47,10 +48,10 @@ class Interpolator {
   resolve(node: TreeNode, path: ConfigPath): TreeNode {
     const known = this.#resolved.get(node)
     if (known !== undefined) return known
-    if (this.#underWay.has(node)) throw this.#error('a value that refers to itself', path, node.place)
-    this.#underWay.add(node)
+    if (this.#inProgress.has(node)) throw this.#error('circular interpolation', path, node.place)
+    this.#inProgress.add(node)
     const resolved = this.#resolveNew(node, path)
-    this.#underWay.delete(node)
+    this.#inProgress.delete(node)
     this.#resolved.set(node, resolved)
     this.#checkSize(resolved, path)
     return resolved
@@ -72,11 +73,11 @@ class Interpolator {
   #checkSize(node: TreeNode, path: ConfigPath): void {
     const children = node.kind === 'map' ? [...node.entries.values()] : node.kind === 'list' ? node.items : []
     const size = children.reduce((sum, child) => sum + (this.#sizes.get(child) ?? 1), 1)
-    if (size > MAX_NODES) throw this.#error('interpolation that multiplies values without bound', path, node.place)
+    if (size > MAX_NODES) throw this.#error(`interpolation expands to more than ${MAX_NODES} values`, path, node.place)
     this.#sizes.set(node, size)
   }
 
-  /** A text with at least one `${`. */
+  /** Resolves a string with at least one `${`. */
   #text(text: string, path: ConfigPath, place: Place): TreeNode {
     const parts = this.#parts(text, path, place)
     const [only] = parts
@@ -85,7 +86,7 @@ class Interpolator {
     return { kind: 'scalar', type: 'text', value, place }
   }
 
-  /** The text cut into what stands as it is and what is interpolated. `\${` is no interpolation. */
+  /** Splits a string into literal and interpolated parts. `\${` is literal. */
   #parts(text: string, path: ConfigPath, place: Place): (string | TreeNode)[] {
     const parts: (string | TreeNode)[] = []
     let at = 0
@@ -108,14 +109,14 @@ class Interpolator {
     return parts
   }
 
-  /** Where the brace of the `${` at `open` closes. */
+  /** Index of the closing brace of the `${` at `open`. */
   #closing(text: string, open: number, path: ConfigPath, place: Place): number {
     let depth = 0
     for (let at = open; at < text.length; at++) {
       if (text[at] === '{') depth++
       else if (text[at] === '}' && --depth === 0) return at
     }
-    throw this.#error(`an interpolation without its closing brace: ${text.slice(open)}`, path, place)
+    throw this.#error(`interpolation without a closing brace: ${text.slice(open)}`, path, place)
   }
 
   #reference(written: string, path: ConfigPath, place: Place): TreeNode {
@@ -132,14 +133,14 @@ class Interpolator {
   #call(name: string, argument: string, path: ConfigPath, place: Place): TreeNode {
     const resolver = Object.hasOwn(this.#resolvers, name) ? this.#resolvers[name] : undefined
     if (resolver === undefined) {
-      throw this.#error(`no resolver ${name}${suggestion(name, Object.keys(this.#resolvers))}`, path, place)
+      throw this.#error(`unknown resolver ${name}${suggestion(name, Object.keys(this.#resolvers))}`, path, place)
     }
     const value = resolver(argument)
     if (value === undefined) throw this.#error(`\${${name}:${argument}} has no value here`, path, place)
     return nodeOf(value, place)
   }
 
-  /** The node at an absolute path, interpolations on the way followed. */
+  /** The node at an absolute path; interpolations in the path are followed. */
   #follow(target: ConfigPath, body: string, path: ConfigPath, place: Place): TreeNode {
     let node: TreeNode = this.#root
     if (target.length > 0) this.#onReference(String(target[0]))
@@ -154,7 +155,7 @@ class Interpolator {
       if (next === undefined) {
         const known = node.kind === 'map' ? node.entries.keys() : []
         const missing = pathText(target.slice(0, depth + 1))
-        throw this.#error(`\${${body}}: there is no ${missing}${suggestion(String(step), known)}`, path, place)
+        throw this.#error(`\${${body}}: no key ${missing}${suggestion(String(step), known)}`, path, place)
       }
       node = next
     }
@@ -163,7 +164,7 @@ class Interpolator {
 
   #asText(node: TreeNode, path: ConfigPath, place: Place): string {
     if (node.kind === 'scalar') return pythonText(node)
-    throw this.#error('a mapping or list inside a text', path, place)
+    throw this.#error('a mapping or list cannot be interpolated into a string', path, place)
   }
 
   #error(message: string, path: ConfigPath, place: Place) {
@@ -171,7 +172,7 @@ class Interpolator {
   }
 }
 
-/** A value taken over stands where it is used. */
+/** Moves a resolved node to the place of its interpolation. */
 function placed(node: TreeNode, place: Place): TreeNode {
   return { ...node, place }
 }
@@ -194,7 +195,7 @@ function typeOf(value: string | number | boolean | null): ScalarNode['type'] {
   return typeof value === 'string' ? 'text' : 'boolean'
 }
 
-/** As Python's `str()` writes it. */
+/** Formats a scalar like Python's `str()`. */
 export function pythonText({ type, value }: ScalarNode): string {
   if (type === 'null') return 'None'
   if (type === 'boolean') return value ? 'True' : 'False'

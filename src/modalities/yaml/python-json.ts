@@ -1,11 +1,11 @@
 /**
- * JSON as Python's `json.loads` and `json.dumps(ensure_ascii=False)` read and write it: the order of keys, whole numbers of
- * any size and the difference between 1 and 1.0 are kept, which JavaScript's own values cannot.
+ * JSON as Python's `json.loads` and `json.dumps(ensure_ascii=False)` read and write it. Preserves key order, integers of
+ * any size and the difference between 1 and 1.0, which JavaScript's values do not.
  */
 import { PenstockError } from '../../errors.js'
 import { pythonText } from './interpolate.js'
 
-/** A number with its own spelling. */
+/** A number in its original spelling. */
 export class JsonNumber {
   readonly text: string
 
@@ -25,7 +25,7 @@ const MAX_DEPTH = 500
 
 /** @throws JSON_INVALID */
 export function parsePythonJson(text: string): PythonJson {
-  // The language's own parser says what is JSON and what is not; below, all is known to be in order.
+  // JSON.parse validates the text, so the code below can assume valid JSON.
   try {
     JSON.parse(text)
   } catch (error) {
@@ -68,7 +68,7 @@ export function parsePythonJson(text: string): PythonJson {
   return value(next(), 0)
 }
 
-/** As `json.dumps(value, ensure_ascii=False)`. */
+/** Formats a value like `json.dumps(value, ensure_ascii=False)`. */
 export function pythonJson(value: PythonJson): string {
   if (value instanceof Map) {
     return `{${[...value].map(([key, item]) => `${JSON.stringify(key)}: ${pythonJson(item)}`).join(', ')}}`
@@ -85,7 +85,7 @@ function numberText({ text, value }: JsonNumber): string {
 
 const NOWHERE = { line: 1, column: 1 }
 
-/** As values of JavaScript, for a template. */
+/** Converts to plain JavaScript values for a template. */
 export function plainJson(value: PythonJson): unknown {
   if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plainJson(item)]))
   if (Array.isArray(value)) return value.map(plainJson)

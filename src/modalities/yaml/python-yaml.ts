@@ -1,13 +1,13 @@
 /**
- * A tree -> YAML text, byte for byte as PyYAML's `yaml.dump` writes it with its default options: block style, lines folded
- * behind column 80, texts quoted where they would be read as something else. The reference writes its resolved
- * configurations so, and names the runs of a sweep by hashes of such texts.
+ * Writes a tree as YAML, byte for byte like PyYAML's `yaml.dump` with default options: block style, lines folded after
+ * column 80, strings quoted where they would be parsed as another type. Modalities writes its resolved configurations
+ * this way, and names the runs of a sweep by hashes of such text.
  */
 import { pythonText } from './interpolate.js'
 import { isPyYamlText, type ListNode, type MapNode, type ScalarNode, type TreeNode } from './yaml-tree.js'
 
 export interface PythonYamlOptions {
-  /** As `sort_keys`; without it the order is that of the tree. */
+  /** Like `sort_keys`; otherwise keys keep the order of the tree. */
   readonly sortKeys: boolean
 }
 
@@ -18,14 +18,14 @@ export function pythonYaml(root: MapNode, options: PythonYamlOptions): string {
 const INDENT = 2
 const BEST_WIDTH = 80
 
-/** The entries of a map, each on its lines; the first line is not indented. */
+/** The entries of a mapping, one per line; the first line is not indented. */
 function mapText({ entries }: MapNode, indent: number, options: PythonYamlOptions): string {
   const keys = options.sortKeys ? [...entries.keys()].sort() : [...entries.keys()]
   return keys
     .map(key => {
       const start = `${scalarText({ type: 'text', value: key }, indent, indent, 'key')}:`
       const value = entries.get(key)!
-      // A list stands under its key without being indented.
+      // PyYAML does not indent a list below its key.
       const inner = value.kind === 'list' ? indent : indent + INDENT
       if (value.kind === 'scalar' || isEmpty(value)) return `${start} ${flat(value, indent + start.length + 1, indent)}`
       return `${start}\n${' '.repeat(inner)}${blockText(value, inner, options)}`
@@ -49,14 +49,14 @@ function blockText(node: MapNode | ListNode, indent: number, options: PythonYaml
 const isEmpty = (node: MapNode | ListNode): boolean =>
   node.kind === 'map' ? node.entries.size === 0 : node.items.length === 0
 
-/** What takes no block, with the end of its line. */
+/** A scalar or an empty collection, with the line break. */
 function flat(node: TreeNode, column: number, indent: number): string {
   if (node.kind === 'map') return '{}\n'
   if (node.kind === 'list') return '[]\n'
   return `${scalarText(node, column, indent + INDENT, 'value')}\n`
 }
 
-/** @param indent where further lines of the scalar start */
+/** @param indent indentation of continuation lines */
 function scalarText(
   scalar: Pick<ScalarNode, 'type' | 'value'>,
   column: number,
@@ -69,12 +69,12 @@ function scalarText(
   if (type === 'integer') return String(value)
   if (type === 'float') return floatText(value as number)
   const text = value as string
-  const pen = new Pen(column, indent, as === 'value')
+  const writer = new FoldingWriter(column, indent, as === 'value')
   const { plain, singleQuoted, multiline } = stylesFor(text)
-  if (plain && isPyYamlText(text)) writePlain(text, pen)
-  else if (singleQuoted && !(as === 'key' && multiline)) writeSingleQuoted(text, pen)
-  else writeDoubleQuoted(text, pen)
-  return pen.text
+  if (plain && isPyYamlText(text)) writePlain(text, writer)
+  else if (singleQuoted && !(as === 'key' && multiline)) writeSingleQuoted(text, writer)
+  else writeDoubleQuoted(text, writer)
+  return writer.text
 }
 
 function floatText(value: number): string {
@@ -84,7 +84,7 @@ function floatText(value: number): string {
   return text.includes('.') ? text : text.replace('e', '.0e')
 }
 
-/** Which styles a text allows: the emitter's `analyze_scalar`, where `allow_unicode` is off. */
+/** Styles that a string allows, like the emitter's `analyze_scalar` without `allow_unicode`. */
 function stylesFor(text: string) {
   const multiline = /[\n\x85\u2028\u2029]/.test(text)
   const special = /[^\n\x20-\x7e]/.test(text)
@@ -95,8 +95,8 @@ function stylesFor(text: string) {
   return { multiline, plain, singleQuoted: !special && !/\n | \n/.test(text) }
 }
 
-/** Text on its way, and the column that it has reached. */
-class Pen {
+/** Accumulates text and tracks the column, for folding long lines. */
+class FoldingWriter {
   text = ''
   column: number
   private readonly indent: number
@@ -113,7 +113,7 @@ class Pen {
     this.column += text.length
   }
 
-  /** Goes on in a new line, `breaks` lines further down. */
+  /** Starts a new line after `breaks` line breaks. */
   newLine(breaks = 1): void {
     this.text += '\n'.repeat(breaks) + ' '.repeat(this.indent)
     this.column = this.indent
@@ -124,23 +124,23 @@ class Pen {
   }
 }
 
-/** A single space past the width becomes the end of a line. */
-function writePlain(text: string, pen: Pen): void {
+/** Folds at single spaces past the width. */
+function writePlain(text: string, writer: FoldingWriter): void {
   for (const [run] of text.matchAll(/ +|[^ ]+/g)) {
-    if (run === ' ' && pen.isPast(0)) pen.newLine()
-    else pen.write(run)
+    if (run === ' ' && writer.isPast(0)) writer.newLine()
+    else writer.write(run)
   }
 }
 
-function writeSingleQuoted(text: string, pen: Pen): void {
-  pen.write("'")
+function writeSingleQuoted(text: string, writer: FoldingWriter): void {
+  writer.write("'")
   for (const { 0: run, index } of text.matchAll(/ +|\n+|[^ \n]+/g)) {
     const inside = index > 0 && index + run.length < text.length
-    if (run[0] === '\n') pen.newLine(run.length + 1)
-    else if (run === ' ' && inside && pen.isPast(0)) pen.newLine()
-    else pen.write(run.replaceAll("'", "''"))
+    if (run[0] === '\n') writer.newLine(run.length + 1)
+    else if (run === ' ' && inside && writer.isPast(0)) writer.newLine()
+    else writer.write(run.replaceAll("'", "''"))
   }
-  pen.write("'")
+  writer.write("'")
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -161,27 +161,31 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '\u2029': 'P',
 }
 
-function writeDoubleQuoted(text: string, pen: Pen): void {
+function writeDoubleQuoted(text: string, writer: FoldingWriter): void {
   const characters = [...text]
   let pending = ''
-  pen.write('"')
+  writer.write('"')
   for (const [index, character] of characters.entries()) {
     const escaped = escapeOf(character)
     if (escaped !== undefined) {
-      pen.write(pending + escaped)
+      writer.write(pending + escaped)
       pending = ''
     }
     const isInside = index > 0 && index < characters.length - 1
-    if (isInside && (character === ' ' || pending === '') && pen.isPast(escaped === undefined ? pending.length : -1)) {
-      pen.write(`${pending}\\`)
-      pen.newLine()
+    if (
+      isInside &&
+      (character === ' ' || pending === '') &&
+      writer.isPast(escaped === undefined ? pending.length : -1)
+    ) {
+      writer.write(`${pending}\\`)
+      writer.newLine()
       pending = ''
-      // A space at the start of a line counts only when it is escaped.
-      if ((escaped === undefined ? character : characters[index + 1]) === ' ') pen.write('\\')
+      // A leading space of a continuation line must be escaped.
+      if ((escaped === undefined ? character : characters[index + 1]) === ' ') writer.write('\\')
     }
     if (escaped === undefined) pending += character
   }
-  pen.write(`${pending}"`)
+  writer.write(`${pending}"`)
 }
 
 function escapeOf(character: string): string | undefined {

@@ -1,10 +1,10 @@
 /**
- * The resolvers of the reference's configurations, over values that the caller gives: nothing is read from the machine here.
- * Of the environment only the variables of a distributed launch are let through, so that no secret gets into a configuration.
+ * Resolvers for interpolations in Modalities' configurations. The caller passes all values; nothing is read from the system.
+ * Only the environment variables of a distributed launch are available, so no secret can leak into a configuration.
  */
 import type { ResolvedValue, Resolvers } from './interpolate.js'
 
-/** What the world of a run looks like from one rank. */
+/** Values that resolvers can return, as seen from one rank. */
 export interface World {
   readonly rank: number
   readonly localRank: number
@@ -26,7 +26,7 @@ export interface ResolverContext {
   readonly checkpointPaths?: Readonly<Record<string, string>> | undefined
 }
 
-/** What torchrun sets for its workers. */
+/** Environment variables that torchrun sets for its workers. */
 const ALLOWED_VARIABLES = new Set([
   'GROUP_RANK',
   'GROUP_WORLD_SIZE',

@@ -1,7 +1,7 @@
 /**
- * YAML text -> a tree of nodes that know their place, with the scalars of OmegaConf: YAML 1.1 booleans, whole numbers and nulls,
- * floats in its wider spelling (`1e-5`), no dates. Whole numbers and floats stay apart, because options tell 5 from 5.0.
- * Beside the bounds of `yaml-document.ts`, the growth of aliases is bounded, and tags are refused.
+ * Parses YAML into a tree of nodes with places. Scalars follow OmegaConf: YAML 1.1 booleans, integers and nulls, an extended
+ * syntax of floats (`1e-5`), no dates. Integers and floats are distinct, because options distinguish 5 from 5.0.
+ * In addition to the limits of `yaml-document.ts`, the expansion of aliases is limited and tags are rejected.
  */
 import { isAlias, isMap, isScalar, isSeq, type Node, Scalar, type YAMLMap } from 'yaml'
 import { PenstockError } from '../../errors.js'
@@ -25,7 +25,7 @@ export interface ScalarNode {
 export interface MapNode {
   readonly kind: 'map'
   readonly entries: ReadonlyMap<string, TreeNode>
-  /** Where each key stands, for messages about the key itself. */
+  /** Place of each key, for messages about keys. */
   readonly keyPlaces: ReadonlyMap<string, Place>
   readonly place: Place
 }
@@ -41,13 +41,13 @@ export type TreeNode = ScalarNode | MapNode | ListNode
 type PlainScalar = (text: string) => Pick<ScalarNode, 'type' | 'value'>
 
 /**
- * @param plain what plain scalars are
+ * @param plain type and value of plain scalars
  * @throws CONFIG_INVALID with file, line and column
  */
 export function parseYamlTree(text: string, file: string, plain: PlainScalar = plainScalar): MapNode {
   const root = new Reader(parseYamlDocument(text, file, 'failsafe'), file, plain).read()
   if (root.kind === 'map') return root
-  throw new PenstockError('CONFIG_INVALID', 'expected a mapping of keys at the top', { file, ...root.place })
+  throw new PenstockError('CONFIG_INVALID', 'expected a mapping at the top level', { file, ...root.place })
 }
 
 class Reader {
@@ -67,14 +67,15 @@ class Reader {
   }
 
   #node(node: unknown, depth: number): TreeNode {
-    if (++this.#nodes > MAX_NODES) this.#refuse('too many values: an alias that multiplies them?', node)
-    if (depth > MAX_DEPTH) this.#refuse('nested too deeply', node)
+    if (++this.#nodes > MAX_NODES)
+      this.#refuse(`more than ${MAX_NODES} values: check for aliases that multiply them`, node)
+    if (depth > MAX_DEPTH) this.#refuse(`nested deeper than ${MAX_DEPTH} levels`, node)
     if (isAlias(node)) {
       const target = node.resolve(this.#source.document)
-      if (target === undefined) this.#refuse(`an alias *${node.source} without its anchor`, node)
+      if (target === undefined) this.#refuse(`alias *${node.source} has no anchor`, node)
       return this.#node(target, depth + 1)
     }
-    if (node !== null && (node as Node).tag?.startsWith('!')) this.#refuse('a tag; tags are not supported', node)
+    if (node !== null && (node as Node).tag?.startsWith('!')) this.#refuse('YAML tags are not supported', node)
     if (isMap(node)) return this.#map(node, depth)
     if (isSeq(node)) {
       return { kind: 'list', items: node.items.map(item => this.#node(item, depth + 1)), place: this.#place(node) }
@@ -96,7 +97,7 @@ class Reader {
       }
     }
     for (const from of merged) {
-      if (from.kind !== 'map') this.#refuse('<< takes a mapping or a list of mappings', node)
+      if (from.kind !== 'map') this.#refuse('<< expects a mapping or a list of mappings', node)
       for (const [key, value] of from.entries) {
         if (entries.has(key)) continue
         entries.set(key, value)
@@ -107,7 +108,7 @@ class Reader {
   }
 
   #key(node: unknown): string {
-    if (!isScalar(node) || typeof node.value !== 'string') this.#refuse('a key that is no plain text', node)
+    if (!isScalar(node) || typeof node.value !== 'string') this.#refuse('expected a plain string as the key', node)
     return node.value
   }
 
@@ -141,7 +142,7 @@ const FLOAT =
 const INFINITY = /^([-+]?)\.(?:inf|Inf|INF)$/
 const NAN = /^\.(?:nan|NaN|NAN)$/
 
-/** The type and value that OmegaConf gives a plain (unquoted) scalar. */
+/** Type and value of a plain (unquoted) scalar in OmegaConf. */
 export function plainScalar(text: string): Pick<ScalarNode, 'type' | 'value'> {
   const boolean = BOOLEANS.get(text)
   if (boolean !== undefined) return { type: 'boolean', value: boolean }
@@ -163,13 +164,13 @@ const PYYAML_FLOAT =
 const PYYAML_OTHERS =
   /^(?:[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|<<|=|\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?)$/
 
-/** The same of PyYAML itself, for which `1e-5` is a text: of files that the reference reads without OmegaConf. */
+/** The same for PyYAML, which reads `1e-5` as a string; for files that Modalities reads without OmegaConf. */
 export function pyYamlScalar(text: string): Pick<ScalarNode, 'type' | 'value'> {
   const scalar = plainScalar(text)
   return scalar.type === 'float' && !PYYAML_FLOAT.test(text) ? { type: 'text', value: text } : scalar
 }
 
-/** Whether PyYAML reads an unquoted scalar as this text: not as a number, a date or the like. */
+/** Whether PyYAML reads the unquoted text as a string, not as a number or a date. */
 export function isPyYamlText(text: string): boolean {
   return pyYamlScalar(text).type === 'text' && !PYYAML_OTHERS.test(text)
 }

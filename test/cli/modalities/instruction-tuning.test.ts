@@ -1,4 +1,4 @@
-/** Instruction tuning as the reference's tutorial does it: conversations, chat template, packing to one length, a masked loss. */
+/** Instruction tuning as in Modalities' tutorial: conversations, chat template, packing to one length, masked loss. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -14,7 +14,7 @@ const file = (name: string, content: string): string => {
 }
 
 const LENGTH = 48
-/** Of byteTokenizer: the bytes of ^ and $, and its end-of-document token. */
+/** Token ids of byteTokenizer: the bytes ^ and $, and the end-of-document token. */
 const [BEGIN, END, END_OF_DOCUMENT] = [94, 36, 259]
 
 const packConfig = (changes = ''): string => `settings:
@@ -69,7 +69,7 @@ const chat = (question: string, answer: string): string =>
     ],
   })
 
-/** Token ids of the one .pbin file under a folder, in blocks of a length. */
+/** Token ids of the only .pbin file in a folder, in blocks of the given length. */
 function blocks(output: string, length: number): number[][] {
   const name = readdirSync(at(output), { recursive: true }).find(path => String(path).endsWith('.pbin'))
   const bytes = readFileSync(join(at(output), String(name)))
@@ -93,7 +93,7 @@ beforeAll(() => {
 })
 
 describe('prepare_instruction_tuning_data', () => {
-  it('packs one conversation a block, with the marks of its answers as tokens of their own', async () => {
+  it('packs one conversation per block, with special tokens around the answers', async () => {
     expect(await prepare(file('chat.yaml', chatConfig('chats.jsonl', 'out')), '--quiet')).toMatchObject({ code: 0 })
     const found = blocks('out', LENGTH)
     expect(found).toHaveLength(64)
@@ -103,7 +103,7 @@ describe('prepare_instruction_tuning_data', () => {
     }
   })
 
-  it('gives a cut conversation an end-of-document token more, as the reference does, or keeps the length', async () => {
+  it('appends an end-of-document token to a truncated conversation unless --keep_length is given', async () => {
     file('long.jsonl', `${[chat('q', 'y'.repeat(99)), chat('q', 'z')].join('\n')}\n`)
     const config = file('long.yaml', chatConfig('long.jsonl', 'long'))
     await prepare(config, '--quiet')
@@ -114,9 +114,9 @@ describe('prepare_instruction_tuning_data', () => {
     expect(kept[0]!.at(-1)).toBe(END_OF_DOCUMENT)
   })
 
-  it('leaves a faulty conversation out when told to, and its neighbours as they are without it', async () => {
+  it('skips faulty conversations without changing the others', async () => {
     const good = Array.from({ length: 20 }, (_, number) => chat(`n${number}?`, 'ok'))
-    const bad = ['{"messages": 5}', 'no JSON', '{"messages": [{"role": "other", "content": ""}]}', '']
+    const bad = ['{"messages": 5}', 'not JSON', '{"messages": [{"role": "other", "content": ""}]}', '']
     const mixed = good.flatMap((line, number) => (number % 5 === 2 ? [line, bad[(number - 2) / 5]!] : [line]))
     file('good.jsonl', `${good.join('\n')}\n`)
     file('mixed.jsonl', `${mixed.join('\n')}\n`)
@@ -125,7 +125,7 @@ describe('prepare_instruction_tuning_data', () => {
     expect(await prepare(config, '--quiet')).toMatchObject({ code: 1, err: expect.stringContaining('mixed.jsonl:4') })
     const { code, err } = await prepare(config, '--quarantine', 'bad.jsonl')
     expect(code, err).toBe(0)
-    expect(err).toContain('4 records left out')
+    expect(err).toContain('4 faulty records skipped')
     expect(blocks('mixed', LENGTH)).toEqual(blocks('good', LENGTH))
     const entries = readFileSync(at('bad.jsonl'), 'utf8').trimEnd().split('\n')
     expect(entries.map(entry => JSON.parse(entry).line)).toEqual([4, 10, 16, 22])
@@ -135,11 +135,11 @@ describe('prepare_instruction_tuning_data', () => {
 
 describe('pack_encoded_data', () => {
   it.each([
-    ['a token that the vocabulary lacks', packConfig('      cls_token: "[CLS]"\n'), 'TOKENIZER_MISMATCH'],
-    ['a name that no special token has', packConfig('      other_token: "^"\n'), 'CONFIG_INVALID'],
+    ['a token missing from the vocabulary', packConfig('      cls_token: "[CLS]"\n'), 'TOKENIZER_MISMATCH'],
+    ['an unknown special token name', packConfig('      other_token: "^"\n'), 'CONFIG_INVALID'],
     ['an unknown padding', packConfig().replace('padding: max_length', 'padding: longer'), 'CONFIG_INVALID'],
     ['padding without a pad token', packConfig().replace(/ {6}pad_token: .*\n/, ''), 'CONFIG_INVALID'],
-  ])('refuses %s before anything is written', async (name, config, code) => {
+  ])('rejects %s before anything is written', async (name, config, code) => {
     const output = `${name.replaceAll(' ', '-')}.pbin`
     const path = file('refused.yaml', config.replace('dst_path: ""', `dst_path: ${output}`))
     const { err } = await penstock(['data', 'pack_encoded_data', path], folder)
@@ -147,7 +147,7 @@ describe('pack_encoded_data', () => {
     expect(readdirSync(folder)).not.toContain(output)
   })
 
-  it('fills an empty text, which then is no faulty record', async () => {
+  it('pads an empty text instead of rejecting the record', async () => {
     file('empty.jsonl', '{"chat": "a"}\n{"chat": ""}\n{"chat": 5}\n{"chat": "b"}\n')
     const config = packConfig()
       .replace('src_path: ""', 'src_path: empty.jsonl')
@@ -186,7 +186,7 @@ collate_fn:
         special_tokens: { additional_special_tokens: ["^", "$"] }
 `
 
-/** The plain training file of the tests, on the packed conversations, for one rank from the start. */
+/** The training file of the tests, for the packed conversations, one rank and a new run. */
 function trainingConfig({ mask, reuse = false }: { mask: boolean; reuse?: boolean }): string {
   const packed = readdirSync(at('out'), { recursive: true }).find(path => String(path).endsWith('.pbin'))
   const text = readFileSync(new URL('../../modalities/training.yaml', import.meta.url), 'utf8')
@@ -234,7 +234,7 @@ describe('run', { timeout: 240_000 }, () => {
       .split('\n')
       .flatMap(line => JSON.parse(line).values?.[name] ?? [])
 
-  it('learns the answers of conversations alone', async () => {
+  it('computes the loss on answers only', async () => {
     const masked = await run('masked', trainingConfig({ mask: true }))
     expect(masked.code, masked.err).toBe(0)
     expect(masked.err).not.toMatch(/differs:.*mask/)
@@ -243,12 +243,12 @@ describe('run', { timeout: 240_000 }, () => {
     const [answers, all] = [losses('masked', 'train/loss'), losses('plain', 'train/loss')]
     expect(answers).toHaveLength(6)
     expect(answers.at(-1)).toBeLessThan(answers[0]!)
-    // Mostly filling is much easier than the answers: the two learn other things.
+    // Blocks are mostly padding, which is much easier to predict than the answers.
     expect(answers).not.toEqual(all)
     expect(losses('masked', 'held_out/loss').at(-1)).not.toBe(losses('plain', 'held_out/loss').at(-1))
   })
 
-  it('says what is wrong with blocks that begin inside a conversation', async () => {
+  it('reports blocks that start inside a conversation', async () => {
     const shifted = await run(
       'shifted',
       trainingConfig({ mask: true, reuse: true }).replace(/sequence_length: 48/g, 'sequence_length: 40'),

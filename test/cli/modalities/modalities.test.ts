@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations of configurations
-/** The reference system's commands under their own names: what they take, write and refuse. */
+/** Modalities' commands under their own names: inputs, outputs and errors. */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -63,8 +63,8 @@ function documents(name: string): number[] {
     .map(text => text.split(',').filter(token => token !== '').length)
 }
 
-describe.skipIf(!hasReference)('on the files of the reference system', () => {
-  it('indexes and packs as a configuration says, byte for byte', async () => {
+describe.skipIf(!hasReference)('with the original files of Modalities', () => {
+  it('indexes and packs byte for byte like Modalities', async () => {
     const lorem = join(REFERENCE, 'modalities', 'lorem_ipsum')
     const source = file('lorem.jsonl', readFileSync(`${lorem}.jsonl`))
     expect(await data('create_raw_index', source)).toMatchObject({ code: 0 })
@@ -78,9 +78,9 @@ describe.skipIf(!hasReference)('on the files of the reference system', () => {
 })
 
 describe('pack_encoded_data', () => {
-  it('packs the lines that the index lists, and no others', async () => {
+  it('packs only the lines in the index', async () => {
     expect(documents('ten.pbin')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    // The entries of the second and the fifth line: their neighbours were dropped.
+    // Entries of the second and fifth lines only.
     file(
       'some.idx',
       writePairList([
@@ -97,7 +97,7 @@ describe('pack_encoded_data', () => {
     ['padding: false', 'special_tokens: { pad_token: "<pad>" }, padding: false', 1, 'TOKENIZER_MISMATCH'],
     ['padding: false', 'paddign: false', 2, 'CONFIG_INVALID'],
     ['eod_token', 'eod_tokne', 2, 'eod_token'],
-  ])('refuses %s -> %s before anything is written', async (from, to, code, shown) => {
+  ])('rejects %s -> %s before anything is written', async (from, to, code, shown) => {
     const config = file(
       'bad.yaml',
       readFileSync(at('pack.yaml'), 'utf8').replace(from, to).replace('ten.pbin', 'bad.pbin'),
@@ -114,22 +114,22 @@ describe('existence policies', () => {
   const shuffle = (policy: string) =>
     penstock(
       [
-        ...['data', 'shuffle_tokenized_data', '--input_data_path', 'ten.pbin', '--output_data_path', 'there.pbin'],
+        ...['data', 'shuffle_tokenized_data', '--input_data_path', 'ten.pbin', '--output_data_path', 'existing.pbin'],
         ...['--seed', '42', '--file_existence_policy', policy],
       ],
       folder,
     )
 
-  it('error refuses, skip leaves the file and succeeds, override replaces it', async () => {
-    file('there.pbin', 'something else')
+  it('error fails, skip keeps the file and succeeds, override replaces it', async () => {
+    file('existing.pbin', 'something else')
     expect(await shuffle('error')).toMatchObject({ code: 1, err: expect.stringContaining('FILE_EXISTS') })
     expect(await shuffle('skip')).toMatchObject({ code: 0, err: expect.stringContaining('left as it is') })
-    expect(readFileSync(at('there.pbin'), 'utf8')).toBe('something else')
+    expect(readFileSync(at('existing.pbin'), 'utf8')).toBe('something else')
     expect(await shuffle('override')).toMatchObject({ code: 0 })
-    expect(documents('there.pbin')).toEqual([8, 4, 3, 9, 6, 7, 10, 5, 1, 2])
+    expect(documents('existing.pbin')).toEqual([8, 4, 3, 9, 6, 7, 10, 5, 1, 2])
   })
 
-  it('refuses an output that is the input', async () => {
+  it('rejects an output that is also the input', async () => {
     const args = [
       '--input_data_path',
       'ten.pbin',
@@ -147,7 +147,7 @@ describe('existence policies', () => {
 })
 
 describe('merge_packed_data', () => {
-  it('takes files and folders, and the last path as its output', async () => {
+  it('merges files and folders into the last path', async () => {
     mkdirSync(at('parts/deep'), { recursive: true })
     for (const name of ['parts/b.pbin', 'parts/deep/a.pbin']) file(name, readFileSync(at('ten.pbin')))
     expect(await data('merge_packed_data', 'ten.pbin', 'parts', 'all.pbin')).toMatchObject({ code: 0 })
@@ -160,17 +160,17 @@ describe('merge_packed_data', () => {
     expect(readFileSync(at('same.pbin')).equals(readFileSync(at('all.pbin')))).toBe(true)
   })
 
-  it('names the folder that cannot be made for its output', async () => {
-    file('in-the-way', '')
-    expect(await data('merge_packed_data', 'ten.pbin', 'in-the-way/all.pbin')).toMatchObject({
+  it('reports an output folder that cannot be created', async () => {
+    file('not-a-folder', '')
+    expect(await data('merge_packed_data', 'ten.pbin', 'not-a-folder/all.pbin')).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/^penstock: in-the-way: .*\[FILE_UNWRITABLE\]$/m),
+      err: expect.stringMatching(/^penstock: not-a-folder: .*\[FILE_UNWRITABLE\]$/m),
     })
   })
 })
 
 describe('chunks', () => {
-  it('take each list entry with the ending of their kind', async () => {
+  it('replace the extension of each listed path', async () => {
     file('list.txt', 'ten.anything\nten.jsonl\n')
     for (const [command, ending] of [
       ['create_shuffled_dataset_chunk', '.pbin'],
@@ -195,7 +195,7 @@ describe('chunks', () => {
     const lengths = lines.map(line => (JSON.parse(line) as { text: string }).text.length)
     expect(lengths.toSorted((a, b) => a - b)).toEqual([5, 5, 6, 6, 7, 7])
     expect(documents('chunk.pbin')).toEqual(lengths)
-    const native = [
+    const chunkArgs = [
       'chunk',
       'ten.pbin',
       'ten.pbin',
@@ -208,13 +208,13 @@ describe('chunks', () => {
       '--seed',
       '7',
     ]
-    expect(await penstock(native, folder)).toMatchObject({ code: 0 })
+    expect(await penstock(chunkArgs, folder)).toMatchObject({ code: 0 })
     expect(readFileSync(at('same.chunk.pbin')).equals(readFileSync(at('chunk.pbin')))).toBe(true)
   })
 })
 
 describe('filter', () => {
-  it('keeps documents by their length, and says how many it dropped', async () => {
+  it('keeps documents by length and reports how many it dropped', async () => {
     const { code, err } = await penstock(['filter', 'ten.pbin', '-o', 'long.pbin', '--min-tokens', '9'], folder)
     expect(code).toBe(0)
     expect(err).toContain('7 filtered')
@@ -265,11 +265,11 @@ describe('run and warmstart', () => {
     )
   const checkpointsOf = (id: string) => at(`experiments/${id}/checkpoints`)
 
-  it('a run leaves the experiment folder and names of the reference; a warmstart from it gives the weights of a longer run', async () => {
+  it('a warmstart from a run gives the weights of an uninterrupted run', async () => {
     expect(await run(file('whole.yaml', startConfig(12)), 'whole')).toMatchObject({ code: 0 })
     const { code, err } = await run(file('part.yaml', startConfig(4)), 'part')
     expect(code, err).toBe(0)
-    expect(err).toContain('numbers have 32 bits')
+    expect(err).toContain('32-bit precision')
     expect(readdirSync(at('experiments/part')).toSorted()).toEqual([
       'checkpoints',
       'log.jsonl',
@@ -288,7 +288,7 @@ describe('run and warmstart', () => {
       checkpoint_folder_path: join(checkpointsOf('part'), name),
     })
 
-    // As a run leaves it that is killed between its last save and the naming of it.
+    // The state after a kill between saving the last checkpoint and naming it.
     rmSync(info)
     rmSync(join(checkpointsOf('part'), name))
     expect(await run(at('part.yaml'), 'part')).toMatchObject({ code: 0 })
@@ -312,7 +312,7 @@ describe('run and warmstart', () => {
     expect(weightsOf(last('part'))).not.toBe(weightsOf(last('whole')))
   }, 180_000)
 
-  it('a checkpoint generates text and becomes a folder of transformers', async () => {
+  it('a checkpoint generates text and converts to a Hugging Face folder', async () => {
     const checkpoint = realpathSync(
       JSON.parse(readFileSync(join(checkpointsOf('whole'), 'last_checkpoint_info.json'), 'utf8'))
         .checkpoint_folder_path,
@@ -356,12 +356,12 @@ ${model}`
       ['convert_pytorch_to_hf_checkpoint', ...args, '--prediction_key', 'logits'],
       folder,
     )
-    // Learned positions: no Llama.
+    // Learned positions cannot be converted to Llama.
     expect(converted).toMatchObject({ code: 1, err: expect.stringContaining('UNSUPPORTED') })
     expect(existsSync(at('hf'))).toBe(false)
   })
 
-  it('refuses what it cannot run before anything is written', async () => {
+  it('rejects unsupported and invalid configurations before anything is written', async () => {
     const unsupported = file('other.yaml', startConfig(12).replace('norm_type: P2_NORM', 'norm_type: P3_NORM'))
     expect(await run(unsupported, 'other')).toMatchObject({
       code: 2,
@@ -377,7 +377,7 @@ ${model}`
     expect(await penstock(['run', '--config_file_path', unsupported], folder)).toMatchObject({ code: 2 })
   })
 
-  it('writes the error where it is asked to, in the form of the reference', async () => {
+  it('writes an error log in the format of Modalities', async () => {
     const args = ['--experiments_root_path', 'experiments', '--error_log_folder', 'errors']
     expect(await penstock(['run', '--config_file_path', 'none.yaml', ...args], folder)).toMatchObject({ code: 1 })
     const [name] = readdirSync(at('errors'))
@@ -397,7 +397,7 @@ ${model}`
 })
 
 describe('benchmark', () => {
-  it('a sweep is prepared, run by its list, and then done', async () => {
+  it('prepares a sweep, runs the listed configurations and then lists none', async () => {
     const results = '${settings.paths.experiments_root_path}/${settings.experiment_id}/evaluation_results.jsonl'
     const config = startConfig(4)
       .replace('lr: 1e-3', 'lr: ${sweep.lr}')
@@ -408,7 +408,7 @@ describe('benchmark', () => {
       ...['prepare_sweep_configs', '--sweep_config_path', 'sweep.yaml', '--output_dir', 'sweeps', '--world_sizes', '1'],
     )
     expect(prepared.code, prepared.err).toBe(0)
-    // Four steps, logged every two, and one evaluation.
+    // Four steps logged every two give two lines; the evaluation gives the third.
     const args = ['--exp_root', 'sweeps', '--expected_steps', '3', '--file_list_path', 'to_run.txt']
     const listed = async () => {
       expect(await benchmark('list_remaining_runs', ...args)).toMatchObject({ code: 0 })
@@ -462,7 +462,7 @@ ${/\nmodel_raw:.*?\n\n/s.exec(template)![0]}`
   const profile = (name: string) =>
     penstock(['profile', 'distributed', '--config_file_path', name, '--experiment_root_path', 'profiles'], folder)
 
-  it('traces the steps under the name of the reference, beside a copy of its configuration', async () => {
+  it('writes the trace under its Modalities name, next to a copy of the configuration', async () => {
     file('profile.yaml', config(200))
     const { code, out, err } = await profile('profile.yaml')
     expect(code, err).toBe(0)
@@ -472,7 +472,7 @@ ${/\nmodel_raw:.*?\n\n/s.exec(template)![0]}`
     expect(existsSync(join(dirname(at(out.trim())), 'profile.yaml'))).toBe(true)
   })
 
-  it('refuses ids that the model lacks, and a profiler that traces nothing', async () => {
+  it('rejects ids outside the vocabulary and a profiler without tracing', async () => {
     file('ids.yaml', config(300))
     expect(await profile('ids.yaml')).toMatchObject({ code: 1, err: expect.stringContaining('TOKENIZER_MISMATCH') })
     file(
@@ -486,7 +486,7 @@ ${/\nmodel_raw:.*?\n\n/s.exec(template)![0]}`
 })
 
 describe('help', () => {
-  it('of every data command has an example', async () => {
+  it('shows an example for every data command', async () => {
     const { out } = await penstock(['data', '--help'])
     const commands = [...out.matchAll(/^ {2}([a-z]+_\w+) /gm)].map(match => match[1]!)
     expect(commands).toHaveLength(8)
@@ -499,7 +499,7 @@ describe('help', () => {
 })
 
 describe('explain and schema', () => {
-  it('say what becomes of a configuration, and tell the kinds apart', async () => {
+  it('explain training and packing configurations', async () => {
     const training = await penstock(['explain', file('explained.yaml', startConfig(12))], folder)
     expect(training).toMatchObject({ code: 0, out: expect.stringMatching(/train on +train\.pbin.*\nevaluate on/) })
     const filled = await penstock(['explain', 'explained.yaml', '--resolved', '--experiment_id', 'mine'], folder)

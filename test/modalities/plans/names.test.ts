@@ -4,14 +4,14 @@ import { checkpointFileName, checkpointFolderName, experimentId, instructionName
 
 const numbers = { experimentId: 'run', seenSteps: 11, seenTokens: 45056, targetSteps: 20, targetTokens: 81920 }
 
-describe('names of the reference', () => {
-  it('carry time and hash', () => {
+describe('names of Modalities', () => {
+  it('contain time and hash', () => {
     expect(experimentId(new Date(2026, 0, 2, 3, 4, 5), 'd91ea04'.padEnd(64, '0'))).toBe(
       '2026-01-02__03-04-05_d91ea04000000000',
     )
   })
 
-  it('carry the numbers of a checkpoint, which are found again', () => {
+  it('contain numbers that can be parsed again', () => {
     const folder = checkpointFolderName(numbers)
     expect(folder).toBe('eid_run-seen_steps_11-seen_tokens_45056-target_steps_20-target_tokens_81920')
     expect(numberInPath(`/x/${folder}`, 'seen_tokens')).toBe(45056)
@@ -20,7 +20,7 @@ describe('names of the reference', () => {
     )
   })
 
-  it('tell the parts of instruction data apart', () => {
+  it('distinguish the parts of instruction data', () => {
     const names = instructionNames('source', 'out', 'd91ea04ffff')
     expect(names.folder).toBe('source_d91ea04')
     expect(names.data('train', '.pbin')).toBe('out_train.d91ea04.pbin')

@@ -6,11 +6,11 @@ import { readGenerationPlan, readInstructionPlan } from '#src/modalities/plans/o
 import { readPackPlan } from '#src/modalities/plans/pack-plan'
 import type { ReadOptions } from '#src/modalities/plans/read-config'
 import { readTrainingPlan } from '#src/modalities/plans/training-plan'
-import { toNativeTraining } from '#src/modalities/to-penstock'
+import { toPenstockTraining } from '#src/modalities/to-penstock'
 import { feedTrainerOptions } from '#src/stages/feed-trainer-options'
 import { shuffleSamplesOptions } from '#src/stages/shuffle-samples'
 
-const text = readFileSync(new URL('training.yaml', import.meta.url), 'utf8')
+const text = readFileSync(new URL('../training.yaml', import.meta.url), 'utf8')
 const options: ReadOptions = {
   configFilePath: 'train.yaml',
   configFolderPath: '.',
@@ -24,7 +24,7 @@ const options: ReadOptions = {
 describe('readTrainingPlan', () => {
   const plan = readTrainingPlan(text, options)
 
-  it('gives the data, the model and the run as plain values', () => {
+  it('returns data, model and run as plain values', () => {
     expect(plan.train).toEqual({
       ...{ tag: 'train', dataPaths: ['train.pbin'], sequenceLength: 16, reuseLastTarget: true, microBatchSize: 2 },
       ...{ shuffle: true, seed: 7, epoch: 0, skipSamples: 32, rank: 2, worldSize: 4, mask: null },
@@ -41,7 +41,7 @@ describe('readTrainingPlan', () => {
     expect(plan.initialization).toEqual({ type: 'scaled', mean: 0, std: Math.sqrt(2 / (5 * 128)), layers: 2 })
     expect(plan.wrappers.map(({ variant }) => variant)).toEqual(['fsdp2_wrapped'])
     expect(plan.schedule).toBeNull()
-    expect(plan.gradientClip).toEqual({ norm: 'P2_NORM', most: 1 })
+    expect(plan.gradientClip).toEqual({ norm: 'P2_NORM', maxNorm: 1 })
     expect(plan.checkpoint).toEqual({ folder: '/experiments/run/checkpoints', format: 'dcp', everySteps: 4, keep: 2 })
     expect(plan.mesh).toEqual({ dp_shard: 4, dp_replicate: 1, tp: 1, pp: 1, cp: 1 })
     expect(plan.warmstartFrom).toMatch(/seen_steps_4/)
@@ -49,9 +49,9 @@ describe('readTrainingPlan', () => {
     expect(plan.unsupported).toEqual([])
   })
 
-  it('becomes options that our own stages accept', () => {
-    const native = toNativeTraining(plan)
-    const trainer = feedTrainerOptions().parse(native.feedTrainer)
+  it('translates to options that the stages accept', () => {
+    const training = toPenstockTraining(plan)
+    const trainer = feedTrainerOptions().parse(training.feedTrainer)
     expect(trainer.model).toMatchObject({ width: 128, heads: 4, kv_heads: 2, position: 'learned', norm: 'layer' })
     expect(trainer).toMatchObject({
       steps: 12,
@@ -60,22 +60,26 @@ describe('readTrainingPlan', () => {
       gradient_clip: 1,
       held_out: { path: 'train.pbin' },
     })
-    expect(shuffleSamplesOptions.parse(native.shuffleSamples)).toMatchObject({
+    expect(shuffleSamplesOptions.parse(training.shuffleSamples)).toMatchObject({
       shuffle: 'torch',
       seed: 7,
       rank: 0,
       world_size: 1,
     })
-    expect(native.differences).toEqual(['numbers have 32 bits; the file mixes in 16-bit ones'])
+    expect(training.differences).toEqual([
+      'training uses 32-bit precision; the configuration uses 16-bit mixed precision',
+    ])
   })
 
-  it('is explained line by line', () => {
+  it('can be explained line by line', () => {
     const lines = explainTraining(plan, 'train.yaml')
-    expect(lines.find(line => line.startsWith('for'))).toMatch(/12 steps of 128 tokens: 1536 tokens, 4 steps done/)
-    expect(lines.find(line => line.startsWith('goes on from'))).toMatch(/seen_steps_4/)
+    expect(lines.find(line => line.startsWith('for'))).toMatch(
+      /12 steps of 128 tokens \(1536 tokens in total\), 4 steps completed/,
+    )
+    expect(lines.find(line => line.startsWith('warmstart from'))).toMatch(/seen_steps_4/)
   })
 
-  // What is changed in the file -> the path that the refusal names.
+  // A replacement in the file, and the path in the error.
   it.each([
     ['n_layer: 2', 'n_layer: 2.0', 'model_raw.config.n_layer'],
     ['n_layer: 2', 'n_layer: "2"', 'model_raw.config.n_layer'],
@@ -139,7 +143,7 @@ describe('readTrainingPlan', () => {
     ['model: { instance_key: model_raw,', 'model: { instance_key: optimizer,', 'model'],
     ['sequence_length: 16, sample_key', 'sequence_length: 32, sample_key', 'model_raw.config.sequence_length'],
     ['config: { k: 2 }', 'config: 2', 'checkpoint_saving.config.checkpoint_saving_strategy'],
-  ])('refuses %j -> %j', (from, to, path) => {
+  ])('rejects %j -> %j', (from, to, path) => {
     expect(text).toContain(from)
     const line = expect.any(Number)
     expect(() => readTrainingPlan(text.replace(from, to), options)).toThrow(
@@ -150,19 +154,19 @@ describe('readTrainingPlan', () => {
     )
   })
 
-  it('gives a plan or a refusal whatever line is missing', () => {
+  it('returns a plan or an error with any single line removed', () => {
     const lines = text.split('\n')
     for (const [at, line] of lines.entries()) {
       const shorter = lines.toSpliced(at, 1).join('\n')
       try {
-        toNativeTraining(readTrainingPlan(shorter, options))
+        toPenstockTraining(readTrainingPlan(shorter, options))
       } catch (error) {
         expect(error, line).toMatchObject({ name: 'PenstockError', where: { file: 'train.yaml' } })
       }
     }
   })
 
-  it('points at the line, and names what is near', () => {
+  it('reports the line and suggests the nearest key', () => {
     const broken = text.replace('use_weight_tying: false', 'use_weight_tieing: false')
     const line = broken.split('\n').findIndex(content => content.includes('use_weight_tieing')) + 1
     const error = refusalOf(() => readTrainingPlan(broken, options))
@@ -172,7 +176,7 @@ describe('readTrainingPlan', () => {
     )
   })
 
-  it('only says what the file does not want enforced', () => {
+  it('gives a notice for violations that the file does not enforce', () => {
     const lax = text
       .replace('enforce_last_step_logged: yes', 'enforce_last_step_checkpointed: no')
       .replace('checkpointing_interval_in_steps: 4', 'checkpointing_interval_in_steps: 5')
@@ -180,7 +184,7 @@ describe('readTrainingPlan', () => {
     expect(notices.map(({ path }) => path.at(-1))).toEqual(['checkpointing_interval_in_steps'])
   })
 
-  it('says what is known and not supported, and what nothing uses', () => {
+  it('lists unsupported components and unused names', () => {
     const { unsupported, notices } = readTrainingPlan(
       `${text}\nleftover: {a: 1}\n`.replace('variant_key: adam_w', 'variant_key: adam'),
       options,
@@ -189,7 +193,7 @@ describe('readTrainingPlan', () => {
     expect(notices.map(({ path }) => path)).toEqual([['leftover']])
   })
 
-  it('lets no variable of the environment through but those of a launch', () => {
+  it('resolves only the environment variables of a launch', () => {
     const environment = { SECRET: 'canary', MASTER_ADDR: 'host' }
     const withVariable = (name: string) =>
       text.replace('train_dataset_path: train.pbin', `train_dataset_path: \${cuda_env:${name}}`)
@@ -210,11 +214,11 @@ function refusalOf(run: () => unknown): { message: string; where: object } {
 
 const shared = new URL('../../../../shared/reference/modalities/', import.meta.url)
 
-describe.skipIf(!existsSync(shared))('the tutorial files of the reference, as shipped', () => {
+describe.skipIf(!existsSync(shared))('the original tutorial files of Modalities', () => {
   const read = (name: string) => readFileSync(new URL(name, shared), 'utf8')
   const tutorial = { ...options, world: { rank: 1, localRank: 1, worldSize: 2 }, readTokenCount: () => 10_000_000 }
 
-  it('train: stale keys are read as today’s, each with a notice', () => {
+  it('migrates deprecated keys of the training file, each with a notice', () => {
     const plan = readTrainingPlan(read('pretraining_config.yaml'), tutorial)
     expect(plan.settings.training_target).toEqual({ num_target_tokens: 9_994_240, num_target_steps: 305 })
     expect(plan.model.use_weight_tying).toBe(true)
@@ -227,20 +231,20 @@ describe.skipIf(!existsSync(shared))('the tutorial files of the reference, as sh
       'gradient_clipper.fsdp',
       'app_state is missing',
       'settings.paths.experiments_root_path is missing',
-      '305 remaining steps are no multiple of 50: the last one is evaluated only because it is the last',
-      '305 remaining steps are no multiple of 50: the last one is checkpointed only because it is the last',
+      '305 remaining steps are not a multiple of 50: the last step is evaluated outside the interval',
+      '305 remaining steps are not a multiple of 50: the last step is checkpointed outside the interval',
     ])
-    feedTrainerOptions().parse(toNativeTraining(plan).feedTrainer)
+    feedTrainerOptions().parse(toPenstockTraining(plan).feedTrainer)
   })
 
-  it('train: a file without enough for one step says how much that is', () => {
+  it('reports how many samples one step needs if the training file has too few', () => {
     const small = { ...tutorial, readTokenCount: () => 3000 }
     expect(() => readTrainingPlan(read('pretraining_config.yaml'), small)).toThrow(
-      /11 samples are in data\/\S+, but one step takes 128 samples of 256 tokens/,
+      /data\/\S+ has 11 samples, but one step needs 128 samples of 256 tokens/,
     )
   })
 
-  it('pack', () => {
+  it('reads the packing file', () => {
     const plan = readPackPlan(read('tokenization_config.yaml'), { ...tutorial, configFilePath: 'pack.yaml' })
     expect(plan).toMatchObject({ filter: '.text', endOfDocument: '<|endoftext|>', workers: 3, notices: [] })
     expect(plan.tokenizer).toMatchObject({ kind: 'hugging-face', source: 'data/tokenizer', truncation: false })
@@ -255,14 +259,14 @@ tokenizer: {component_key: tokenizer, variant_key: pretrained_sp_tokenizer, conf
 `
 
 describe('readPackPlan', () => {
-  it('fills in what may be left out', () => {
+  it('applies defaults', () => {
     const plan = readPackPlan(PACK, options)
     expect(plan).toMatchObject({ outputPath: 'a/b.c.pbin', indexPath: 'a/b.c.idx', workers: 3 })
     expect(plan.tokenizer).toEqual({ kind: 'sentencepiece', source: 'm.model' })
     expect(plan.notices.length).toBe(1)
   })
 
-  it('refuses what is missing or unknown', () => {
+  it('rejects missing and unknown keys', () => {
     for (const [from, to] of [
       ['jq_pattern: .text,', ''],
       ['jq_pattern', 'jq_patern'],
@@ -276,7 +280,7 @@ describe('readPackPlan', () => {
 })
 
 describe('readGenerationPlan', () => {
-  it('reads a file of the time when norms were components', () => {
+  it('reads an older file with norms as components', () => {
     const norm = '{component_key: layer_norm, variant_key: rms_norm, config: {ndim: 128}}'
     const model = text
       .slice(text.indexOf('model_raw:'), text.indexOf('wrapped_model:'))
@@ -328,7 +332,7 @@ describe('readInstructionPlan', () => {
     })
   })
 
-  it('refuses parts that do not add up', () => {
+  it('rejects percentages that do not add up to 100', () => {
     expect(() => readInstructionPlan(INSTRUCTION.replace('70', '71'), options)).toThrow(
       expect.objectContaining({ where: expect.objectContaining({ path: 'settings.split_config.splitting', line: 6 }) }),
     )

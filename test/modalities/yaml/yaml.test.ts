@@ -1,12 +1,12 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations are what is tested
-/** Parsing and interpolation. The expected values are those of OmegaConf 2.4 for the same text. */
+/** Parsing and interpolation. OmegaConf 2.4 produced the expected values from the same text. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { interpolate } from '#src/modalities/yaml/interpolate'
 import { pythonYaml } from '#src/modalities/yaml/python-yaml'
 import { parseYamlTree, pyYamlScalar, type TreeNode } from '#src/modalities/yaml/yaml-tree'
 
-const template = readFileSync(new URL('training.yaml', import.meta.url), 'utf8')
+const template = readFileSync(new URL('../training.yaml', import.meta.url), 'utf8')
 
 function plain(node: TreeNode): unknown {
   if (node.kind === 'scalar') return node.value
@@ -31,12 +31,12 @@ describe('parseYamlTree', () => {
     })
   })
 
-  it('keeps whole numbers and floats apart', () => {
+  it('distinguishes integers and floats', () => {
     const { entries } = parseYamlTree('a: 5\nb: 5.0\nc: "5"', 'file.yaml')
     expect([...entries.values()].map(node => node.kind === 'scalar' && node.type)).toEqual(['integer', 'float', 'text'])
   })
 
-  it('follows aliases and merge keys, an own key first', () => {
+  it('resolves aliases and merge keys; explicit keys take precedence', () => {
     expect(parsed('base: &b {x: 1, y: 2}\nc:\n  <<: *b\n  y: 3\nd: *b')).toEqual({
       base: { x: 1, y: 2 },
       c: { x: 1, y: 3 },
@@ -56,26 +56,26 @@ describe('parseYamlTree', () => {
     ['a: 1\n---\nb: 2', { line: 2, column: 1 }],
     ['a: [1', {}],
     ['? [1, 2]\n: 3', { line: 1, column: 3 }],
-  ])('refuses %j', (text, where) => {
+  ])('rejects %j', (text, where) => {
     expect(() => parsed(text)).toThrow(refusal(where))
   })
 
   it.each([
     ['aliases that multiply', bomb()],
-    ['deep brackets', `a: ${'['.repeat(100_000)}`],
-    ['deep lists', `${'- '.repeat(100_000)}x`],
-    ['deep mappings', Array.from({ length: 1000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
-    ['a huge text', `a: "${'x'.repeat(5_000_000)}"`],
+    ['deeply nested brackets', `a: ${'['.repeat(100_000)}`],
+    ['deeply nested lists', `${'- '.repeat(100_000)}x`],
+    ['deeply nested mappings', Array.from({ length: 1000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
+    ['a huge string', `a: "${'x'.repeat(5_000_000)}"`],
     ['many lines', 'a:\n'.repeat(200_000)],
     ['a long flow of keys', `a: {${Array.from({ length: 19_000 }, (_, at) => `k${at}: [1]`).join(',')}}`],
     ['too many values', `a: [${'1,'.repeat(200_000)}]`],
-  ])('refuses %s within a moment', (_, text) => {
+  ])('rejects %s quickly', (_, text) => {
     const started = performance.now()
     expect(() => parsed(text)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
     expect(performance.now() - started).toBeLessThan(10_000)
   })
 
-  it('touches no prototype', () => {
+  it('does not modify prototypes', () => {
     const tree = parseYamlTree('__proto__: {polluted: 1}\nconstructor: {prototype: {polluted: 1}}', 'file.yaml')
     expect([...tree.entries.keys()]).toEqual(['__proto__', 'constructor'])
     plain(interpolate(tree, 'file.yaml', {}))
@@ -130,30 +130,30 @@ w: 3.0`
     ['a: ${oc.env:HOME}', { line: 1, column: 4 }],
     ['a: "${b"', { line: 1, column: 4 }],
     ['a: {x: 1}\nb: "t${a}"', { line: 2, column: 4 }],
-  ])('refuses %j', (text, where) => {
+  ])('rejects %j', (text, where) => {
     expect(() => resolved(text)).toThrow(refusal(where))
   })
 
-  it('bounds what interpolation multiplies', () => {
+  it('limits the growth by interpolation', () => {
     const lines = Array.from({ length: 40 }, (_, level) =>
       level === 0 ? 'b0: [1, 1]' : `b${level}: ["\${b${level - 1}}", "\${b${level - 1}}"]`,
     )
     expect(() => resolved(lines.join('\n'))).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
   })
 
-  it('names the nearest key', () => {
+  it('suggests the nearest key', () => {
     expect(() => resolved('s:\n  n_layer: 2\nx: ${s.n_layers}')).toThrow(/did you mean n_layer\?/)
   })
 })
 
 describe('pythonYaml', () => {
   it('writes what PyYAML 6.0 writes, byte for byte', () => {
-    // yaml.dump(..., sort_keys=False) of texts that need quotes, escapes or folding, of numbers and of nested lists.
+    // Output of yaml.dump(..., sort_keys=False) for strings that need quotes, escapes or folding, numbers and nested lists.
     const text = readFileSync(new URL('pyyaml-dump.txt', import.meta.url), 'utf8')
     expect(pythonYaml(parseYamlTree(text, 'file.yaml', pyYamlScalar), { sortKeys: false })).toBe(text)
   })
 
-  it('is read again as it was, types and all', () => {
+  it('round-trips with types', () => {
     const text = 'f: 5.0\ni: 5\ns: "5"\nb: "yes"\ne: 1e-8\nn: null\nl:\n- a: 1\n- []\nk: {}\n"true": x\nt: "a: b # c"\n'
     const tree = parseYamlTree(text, 'file.yaml')
     const again = parseYamlTree(pythonYaml(tree, { sortKeys: true }), 'file.yaml')

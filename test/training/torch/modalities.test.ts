@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
 import { readTrainingPlan, requireSupported } from '#src/modalities/plans/training-plan'
-import { onTorch, toNativeTraining } from '#src/modalities/to-penstock'
+import { onTorch, toPenstockTraining } from '#src/modalities/to-penstock'
 import { feedTrainer } from '#src/stages/feed-trainer'
 import { shuffleSamples } from '#src/stages/shuffle-samples'
 import type { TrainingEvent } from '#src/training/training-events'
@@ -61,11 +61,11 @@ describe.skipIf(torchPython === undefined)('a training file of the reference', {
         readTokenCount: () => TOKENS,
       })
       requireSupported(plan)
-      const native = onTorch(toNativeTraining(plan), 'cpu')
-      expect(native.feedTrainer.torch).toMatchObject({ nproc: RANKS, ...layout })
+      const training = onTorch(toPenstockTraining(plan), 'cpu')
+      expect(training.feedTrainer.torch).toMatchObject({ nproc: RANKS, ...layout })
       const events: TrainingEvent[] = []
-      const trainer = feedTrainer(native.feedTrainer).on('report', event => events.push(event))
-      await pipeline(shuffleSamples(native.shuffleSamples), trainer)
+      const trainer = feedTrainer(training.feedTrainer).on('report', event => events.push(event))
+      await pipeline(shuffleSamples(training.shuffleSamples), trainer)
       const { intervals, training_target: target, step_profile: profile } = plan.settings
       const { num_target_steps: steps } = target
       expect(events.at(-1)).toMatchObject({ kind: 'end', reason: 'completed', step: steps })
@@ -77,7 +77,7 @@ describe.skipIf(torchPython === undefined)('a training file of the reference', {
         expect(event.consumedTokens).toBe(event.step * perStep)
       }
       expect(logged.length).toBeGreaterThan(0)
-      const saved = readdirSync(native.feedTrainer.checkpoint!.folder)
+      const saved = readdirSync(training.feedTrainer.checkpoint!.folder)
       expect(saved).toContain(`step-${String(steps).padStart(6, '0')}`)
     },
   )
