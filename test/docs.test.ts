@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { stageReference } from '#src/cli/actions/describe'
@@ -110,6 +110,18 @@ it('docs/index.md and the sidebar of the site link to every page', async () => {
   const config = textOf('docs/.vitepress/config.mjs')
   const listed = pages.filter(name => config.includes(`'/${name.replace(/(index)?\.md$/, '')}'`))
   expect(listed).toEqual(pages)
+})
+
+it('docs/architecture.md lists exactly the folders of src', () => {
+  const [tree] = /^src\/\n(?: .*\n)*/m.exec(textOf('docs/architecture.md'))!
+  const parents: string[] = []
+  const listed = [...tree.matchAll(/^((?: {2})+)([a-z]+)\/ /gm)].map(([, indent, name]) => {
+    parents.splice(indent!.length / 2 - 1, Number.POSITIVE_INFINITY, name!)
+    return parents.join('/')
+  })
+  const entries = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
+  const folders = entries.filter(entry => entry.isDirectory()).map(entry => join(entry.parentPath, entry.name))
+  expect(listed.toSorted()).toEqual(folders.map(folder => relative(join(ROOT, 'src'), folder)).toSorted())
 })
 
 it('docs/stages.md matches the option schemas', () => {
