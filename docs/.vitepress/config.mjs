@@ -4,7 +4,7 @@ const section = (text, pages) => ({ text, items: pages.map(([title, link]) => ({
 
 export default {
   title: 'Penstock',
-  description: 'Back-pressured Node streams from JSONL to a trained GPT',
+  description: 'Streaming pipeline for Node.js from JSONL text to a trained GPT',
   lastUpdated: false,
   ignoreDeadLinks: false,
   themeConfig: {
@@ -20,16 +20,16 @@ export default {
         ['Monitoring', '/monitoring'],
         ['Coming from Modalities', '/from-modalities'],
       ]),
-      section('Run elsewhere', [
-        ['In your own app', '/embedding'],
+      section('Deploy and embed', [
+        ['Embedding', '/embedding'],
         ['Deployment', '/deployment'],
-        ['Backends of TensorFlow.js', '/backends'],
-        ['Several GPUs and machines', '/distributed'],
-        ['Nothing lost', '/reliability'],
+        ['TensorFlow.js backends', '/backends'],
+        ['Distributed training', '/distributed'],
+        ['Reliability', '/reliability'],
         ['Security', '/security'],
         ['Troubleshooting', '/troubleshooting'],
       ]),
-      section('Inside', [['How the house is built', '/architecture']]),
+      section('Development', [['Architecture', '/architecture']]),
     ],
   },
 }
