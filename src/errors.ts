@@ -1,58 +1,58 @@
 /**
- * The one error type of the library. Codes are API and never change their meaning; messages are for people and may.
- * A message says what happened, what was found, what was expected and, when known, the remedy; `where` says the place.
+ * The only error type of the library. Codes are API and never change their meaning; messages are for people and may change.
+ * A message states what happened, what was found, what was expected and, when known, the remedy; `where` gives the location.
  */
 
-/** Every way in which Penstock refuses or fails. */
+/** Codes of all errors that Penstock throws. */
 export type ErrorCode =
   // input records
   | 'JSON_INVALID' // a line is not one JSON value
   | 'UTF8_INVALID' // bytes that are not UTF-8
-  | 'LINE_BLANK' // an empty line where a record is due
+  | 'LINE_BLANK' // an empty line instead of a record
   | 'LINE_TOO_LONG' // a line longer than the limit
   | 'FIELD_MISSING' // the record lacks the field
-  | 'FIELD_NOT_TEXT' // the field is no string
-  | 'DOCUMENT_EMPTY' // the field has no tokens
+  | 'FIELD_NOT_TEXT' // the field is not a string
+  | 'DOCUMENT_EMPTY' // the field yields no tokens
   | 'TOO_MANY_FAULTS' // more faulty records than the limit allows
   // files and formats
   | 'FILE_MISSING'
   | 'FILE_EXISTS'
   | 'FILE_CHANGED' // a source grew, shrank or was replaced while it was read
-  | 'FILE_DAMAGED' // its bytes are not those that were written
+  | 'FILE_DAMAGED' // the content differs from what was written
   | 'FILE_UNREADABLE'
   | 'FILE_UNWRITABLE'
   | 'FILE_IS_SOURCE' // an output that is one of the inputs
-  | 'FILE_LOCKED' // another run writes the same output
+  | 'FILE_LOCKED' // another run is writing the same output
   | 'IDX_INVALID'
   | 'PBIN_INVALID'
   | 'PICKLE_INVALID'
   | 'SAFETENSORS_INVALID'
   | 'TOKENIZER_INVALID'
   | 'CHECKPOINT_INVALID'
-  // meaning
-  | 'TOKENIZER_MISMATCH' // tokenizer and packed file, or tokenizer and model, do not fit
-  | 'TOKEN_TOO_WIDE' // a token id that the width cannot hold
-  | 'DATA_TOO_SMALL' // fewer tokens than one block, or than the steps need
-  | 'WORLD_MISMATCH' // a cursor or checkpoint from another data set, seed or sequence length
-  | 'TOTALS_MISMATCH' // records in differ from documents out + rejects + filtered
+  // consistency
+  | 'TOKENIZER_MISMATCH' // the tokenizer does not match the packed file or the model
+  | 'TOKEN_TOO_WIDE' // a token id that does not fit the token width
+  | 'DATA_TOO_SMALL' // fewer tokens than one block or than the steps need
+  | 'WORLD_MISMATCH' // a cursor or checkpoint of a different data set, seed or sequence length
+  | 'TOTALS_MISMATCH' // input records differ from output documents + rejected + filtered
   // definitions, options, arguments
   | 'CONFIG_INVALID'
   | 'OPTION_INVALID'
   | 'STAGE_UNKNOWN'
-  | 'STAGES_MISFIT' // the items of one stage are not what the next expects
+  | 'STAGES_MISFIT' // a stage does not accept the items of the stage before it
   | 'ARGUMENT_INVALID'
   // run time
   | 'PEER_MISSING' // an optional package or program is not installed
   | 'BACKEND_UNAVAILABLE'
   | 'WORKER_FAILED'
-  | 'WORKER_DIED' // worker threads ended, of a record or whatever was done
-  | 'WORKER_HUNG' // worker threads showed no progress and were ended
+  | 'WORKER_DIED' // worker threads crashed, with or without a record being processed
+  | 'WORKER_HUNG' // worker threads made no progress and were terminated
   | 'ENGINE_FAILED'
   | 'STOPPED' // by a signal or an abort
   | 'UNSUPPORTED'
   | 'INTERNAL'
 
-/** Where it happened; every part optional. Lines and columns count from 1, byte offsets and records from 0. */
+/** Location of an error; every part is optional. Lines and columns count from 1, byte offsets and records from 0. */
 export interface Where {
   readonly file?: string
   readonly line?: number
@@ -75,13 +75,13 @@ export class PenstockError extends Error {
     this.where = where
   }
 
-  /** One line for people: `file:line:column: message (byte 12, stage validate-json) [CODE]`. */
+  /** One line of text: `file:line:column: message (byte 12, stage validate-json) [CODE]`. */
   toLine(): string {
     return `${describePlace(this.where)}${this.message.replaceAll(/\s*\n\s*/g, ' ')}${describeDetail(this.where)} [${this.code}]`
   }
 }
 
-/** Wraps what is not yet a PenstockError, and adds places that an inner error did not know. */
+/** Wraps any error as a PenstockError and adds the parts of the location that the inner error lacks. */
 export function toPenstockError(error: unknown, code: ErrorCode, where: Where = {}): PenstockError {
   if (error instanceof PenstockError) {
     return new PenstockError(error.code, error.message, { ...where, ...error.where }, error.cause ?? error)

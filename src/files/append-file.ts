@@ -1,11 +1,11 @@
-/** A file that grows at its end through a buffer of one MiB. Its errors name the output that it is to become. */
+/** Appends to a temporary file through a 1 MiB buffer. Errors name the output that the file will become. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { toPenstockError } from '../errors.js'
 import { readAt } from './read-at.js'
 
 const BUFFER_BYTES = 1 << 20
-/** Larger pieces go to the file as they are: a copy out of shared memory costs more than another write. */
-const LARGEST_COPY = 1 << 17
+/** Larger pieces are written without buffering: copying them out of shared memory costs more than another write. */
+const MAX_COPY_BYTES = 1 << 17
 const NOTHING = new Uint8Array(0)
 
 /** Owns its handle until `close`. */
@@ -16,7 +16,7 @@ export class AppendFile {
   private readonly handle: FileHandle
   private readonly pending = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   private pendingBytes = 0
-  /** Where the longest tail ended. */
+  /** End of the longest tail so far. */
   private tailEnd: number
 
   private constructor(output: string, handle: FileHandle, size: number, tailBytes: number) {
@@ -27,17 +27,17 @@ export class AppendFile {
   }
 
   /**
-   * @param keptBytes of a file that is there
-   * @param tailBytes that stand behind these until something is appended; what is behind them is cut off
+   * @param keptBytes bytes of the existing file to keep
+   * @param tailBytes bytes after those that stay until something is appended; everything after them is truncated
    * @throws FILE_UNWRITABLE
    */
   static async openPart(partPath: string, output: string, keptBytes = 0, tailBytes = 0): Promise<AppendFile> {
     return new AppendFile(output, await openAt(partPath, output, keptBytes + tailBytes), keptBytes, tailBytes)
   }
 
-  /** Appends; the caller may change `bytes` after the promise resolved. */
+  /** Appends `bytes`; the caller may reuse the array once the promise has resolved. */
   async write(bytes: Uint8Array): Promise<void> {
-    const isCopied = bytes.byteLength <= LARGEST_COPY
+    const isCopied = bytes.byteLength <= MAX_COPY_BYTES
     if (!isCopied || this.pendingBytes + bytes.byteLength > BUFFER_BYTES) await this.flush()
     if (!isCopied) {
       await this.writeAt(bytes, this.size)
@@ -48,13 +48,13 @@ export class AppendFile {
     this.size += bytes.byteLength
   }
 
-  /** Overwrites what was written before at `position`, such as a header whose values are known only at the end. */
+  /** Overwrites bytes written earlier, such as a header whose values are known only at the end. */
   async patch(bytes: Uint8Array, position: number): Promise<void> {
     await this.flush()
     await this.writeAt(bytes, position)
   }
 
-  /** Hands everything written so far to the file, and a `tail` that what is appended next will overwrite. */
+  /** Writes the buffer to the file, followed by a `tail` that the next append overwrites. */
   async flush(tail: Uint8Array = NOTHING): Promise<void> {
     if (this.pendingBytes + tail.byteLength > BUFFER_BYTES) await this.flush()
     this.pending.set(tail, this.pendingBytes)
@@ -65,7 +65,7 @@ export class AppendFile {
     await this.writeAt(bytes, position)
   }
 
-  /** Cuts off what is left of the last tail behind what was appended and flushed. */
+  /** Truncates the file after the last appended and flushed byte, which removes any remaining tail. */
   async cutTail(): Promise<void> {
     if (this.tailEnd <= this.size) return
     try {
@@ -75,7 +75,7 @@ export class AppendFile {
     }
   }
 
-  /** Reads what was appended and flushed, from `position` on, as much as fits: fewer bytes at the end. */
+  /** Fills `into` with flushed bytes from `position`; returns fewer bytes only at the end of the file. */
   async read(into: Uint8Array, position: number): Promise<number> {
     let done = 0
     while (done < into.byteLength) {
@@ -86,7 +86,10 @@ export class AppendFile {
     return done
   }
 
-  /** Makes durable what was flushed. Never tried again after a failure: what is lost then is not told a second time. */
+  /**
+   * Makes flushed bytes durable. Never retried: after a failed fsync the kernel may drop the dirty pages and report
+   * success the next time.
+   */
   async sync(): Promise<void> {
     try {
       await this.handle.sync()

@@ -1,6 +1,5 @@
 /**
- * The user's cache folder, in which optional parts are installed: each under a name of its own, made by one process at a
- * time.
+ * The user's cache folder. Optional components are installed into subfolders, each by one process at a time.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -12,9 +11,9 @@ export function cacheFolder(): string {
 }
 
 /**
- * Takes the lock of a folder that is about to be made; takes over the lock of a process that is gone.
- * @returns what gives it back
- * @throws FILE_LOCKED while another process has it
+ * Locks a folder before it is created; replaces the lock of a process that no longer exists.
+ * @returns a function that releases the lock
+ * @throws FILE_LOCKED while another process holds it
  */
 export function lockFolder(folder: string): () => void {
   const lock = `${folder}.lock`
@@ -26,7 +25,11 @@ export function lockFolder(folder: string): () => void {
     }
     const owner = Number(readFileSync(lock, 'utf8'))
     if (isRunning(owner)) {
-      throw new PenstockError('FILE_LOCKED', `process ${owner} is making this folder: wait for it`, { file: lock })
+      throw new PenstockError(
+        'FILE_LOCKED',
+        `process ${owner} is installing into this folder; wait until it has finished`,
+        { file: lock },
+      )
     }
     rmSync(lock, { force: true })
     return lockFolder(folder)

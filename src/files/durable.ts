@@ -1,30 +1,29 @@
 /**
- * Makes files and their names survive a power cut: a rename is safe only when the folder was flushed after it. And the
- * smaller changes of a folder, whose failure names the file like that of any other.
+ * File operations that survive a power cut: a rename is durable only after an fsync of its folder. Failures of all
+ * operations, including removals, name the file.
  */
 import { constants } from 'node:fs'
 import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { toPenstockError } from '../errors.js'
 
-/** Makes a folder and those above it, if they are not there. @throws FILE_UNWRITABLE */
+/** Creates a folder and its missing parents. @throws FILE_UNWRITABLE */
 export async function makeFolder(path: string): Promise<void> {
   await changing(path, () => mkdir(path, { recursive: true }))
 }
 
-/** Removes a file, if it is there. @throws FILE_UNWRITABLE */
+/** Removes a file if it exists. @throws FILE_UNWRITABLE */
 export function removeFile(path: string): Promise<void> {
   return changing(path, () => rm(path, { force: true }))
 }
 
-/** Removes a folder with all that is in it, if it is there. @throws FILE_UNWRITABLE */
+/** Removes a folder and its contents if it exists. @throws FILE_UNWRITABLE */
 export function removeFolder(path: string): Promise<void> {
   return changing(path, () => rm(path, { recursive: true, force: true }))
 }
 
 /**
- * Writes a file over what may be there: at every moment the old one or the new one is whole. A device or a pipe keeps its
- * name, and gets the content.
+ * Creates or replaces a file atomically. A device or a pipe is not replaced; the content is written to it.
  * @throws FILE_UNWRITABLE
  */
 export async function writeOver(path: string, content: string | Uint8Array): Promise<void> {
@@ -42,13 +41,13 @@ export async function writeOver(path: string, content: string | Uint8Array): Pro
     await rename(part, path)
     await syncFolder(dirname(path))
   } catch (error) {
-    // Room for others, when it was room that lacked; the error is the first one.
+    // Frees the space if the disk is full; the first error is reported.
     await rm(part, { force: true }).catch(() => {})
     throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
   }
 }
 
-/** Copies a file over what may be there, in the way of `writeOver`. @throws FILE_UNREADABLE, FILE_UNWRITABLE */
+/** Copies a file, replacing the target as `writeOver` does. @throws FILE_UNREADABLE, FILE_UNWRITABLE */
 export async function copyOver(from: string, to: string): Promise<void> {
   const content = await readFile(from).catch(error => {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: from })
@@ -56,7 +55,7 @@ export async function copyOver(from: string, to: string): Promise<void> {
   await writeOver(to, content)
 }
 
-/** Copies a folder to a name that is free: it appears there whole. @throws FILE_UNWRITABLE */
+/** Copies a folder to an unused name, where it appears atomically. @throws FILE_UNWRITABLE */
 export function copyFolder(from: string, to: string): Promise<void> {
   return changing(to, async () => {
     const partial = join(dirname(to), `.${basename(to)}.partial`)
@@ -72,7 +71,7 @@ export function copyFolder(from: string, to: string): Promise<void> {
   })
 }
 
-/** Does a change of a file or folder. @throws FILE_UNWRITABLE that names it */
+/** Runs an operation on a file or folder. @throws FILE_UNWRITABLE, naming it, for any failure */
 export async function changing<T>(file: string, change: () => Promise<T>): Promise<T> {
   try {
     return await change()
@@ -81,7 +80,7 @@ export async function changing<T>(file: string, change: () => Promise<T>): Promi
   }
 }
 
-/** The same where nothing can be waited for. @throws FILE_UNWRITABLE */
+/** Synchronous variant of `changing`. @throws FILE_UNWRITABLE */
 export function changingSync(file: string, change: () => void): void {
   try {
     change()
@@ -99,7 +98,7 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Windows cannot open a folder, and keeps its names by itself. */
+/** Does nothing on Windows, which cannot open a folder and makes renames durable without it. */
 export async function syncFolder(folder: string): Promise<void> {
   if (process.platform !== 'win32') {
     await syncFile(folder)

@@ -1,7 +1,7 @@
 /**
- * The manifest beside an output, `<name>.manifest`: what the file's own format has no room for, in MessagePack. Size and
- * checksums of the file, and where it comes from. It is made durable before the data file gets its name, so a file with a
- * manifest always fits it; the files themselves stay readable by the reference system, which knows no manifests.
+ * The manifest of an output, `<name>.manifest`, in MessagePack: size, checksums and origin of the file, for which its own
+ * format has no fields. It is published before the data file, so a data file with a manifest always matches it. The data
+ * files themselves stay readable by Modalities, which ignores manifests.
  */
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
@@ -13,9 +13,9 @@ import { readWhole } from './read-at.js'
 
 const contents = {
   version: z.literal(1),
-  /** Size of the file. */
+  /** Size of the data file. */
   fileBytes: z.number(),
-  /** Of each block of the file, see formats/checksum.ts; a packed file's header is not part of the first. */
+  /** One checksum per block, see formats/checksum.ts; the header of a packed file is excluded. */
   checksums: z.array(z.number()),
 }
 
@@ -35,14 +35,14 @@ export type PackedManifest = z.output<typeof packedSchema>
 const indexSchema = z.object({
   ...contents,
   records: z.number(),
-  /** Undefined for lines that came from no file, or from a compressed one. */
+  /** Undefined for input that is not a file, or a compressed one. */
   source: z.object({ bytes: z.number(), sample: z.string() }).optional(),
 })
 export type IndexManifest = z.output<typeof indexSchema>
 
 export const manifestPathOf = (path: string): string => `${path}.manifest`
 
-/** @param reservations of a run with a journal: the manifest gets its name with the run's outputs, before them */
+/** @param reservations of a run with a journal: the manifest is published with the run's outputs, before them */
 export async function writePackedManifest(
   path: string,
   manifest: z.input<typeof packedSchema>,
@@ -61,7 +61,7 @@ export async function writeIndexManifest(
 }
 
 /**
- * The manifest of a packed file, if it has one that fits.
+ * Reads the manifest of a packed file; undefined if there is none.
  * @throws PBIN_INVALID for a manifest that is damaged or belongs to another file
  */
 export async function readPackedManifest(
@@ -79,7 +79,7 @@ export async function readPackedManifest(
 }
 
 /**
- * The manifest of an index of `fileBytes` bytes, if it has one that fits.
+ * Reads the manifest of an index of `fileBytes` bytes; undefined if there is none.
  * @throws IDX_INVALID for a manifest that is damaged or belongs to another file
  */
 export async function readIndexManifest(path: string, fileBytes: number): Promise<IndexManifest | undefined> {
@@ -90,7 +90,7 @@ export async function readIndexManifest(path: string, fileBytes: number): Promis
   })
 }
 
-/** @throws TOKENIZER_MISMATCH when the tokens were made by another tokenizer */
+/** @throws TOKENIZER_MISMATCH when the file was packed with a different tokenizer */
 export function checkTokenizer(
   manifest: PackedManifest,
   tokenizer: { sha256: string; path: string },
@@ -106,7 +106,7 @@ export function checkTokenizer(
 }
 
 const misfit = (expected: string, found: string): string =>
-  `the manifest is of a file with ${expected}, this one has ${found}: one of them was replaced; remove the manifest if the file is right`
+  `the manifest describes a file with ${expected}, but this file has ${found}: one of them was replaced; remove the manifest if the file is correct`
 
 async function writeManifest(
   path: string,

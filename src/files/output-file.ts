@@ -1,8 +1,7 @@
 /**
- * A file that appears under its name whole or not at all: written as `<name>.part` in the same folder, flushed to disk,
- * renamed, and the folder flushed, in this order. A lock beside it keeps two runs from writing the same output at once.
- * An output of a run with a journal goes on from where a killed run had come, and appears together with the run's other
- * outputs; alone, a left `.part` is overwritten.
+ * Atomic output files: written as `<name>.part` in the same folder, synced, renamed, and the folder synced, in this order.
+ * A lock file prevents two runs from writing the same output. In a run with a journal, an output resumes where a killed
+ * run stopped and is published together with the run's other outputs; without a journal, an old `.part` is overwritten.
  */
 import { rename, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -13,43 +12,45 @@ import { AppendFile } from './append-file.js'
 import { removeFile, syncFolder } from './durable.js'
 import { lockOutput, unlockOutput } from './output-lock.js'
 
-/** What to do when an output exists: refuse, leave it and write nothing, or replace it once the new one is whole. */
+/** Policy for an existing output: fail, keep it and write nothing, or replace it once the new one is complete. */
 export const ifExistsOption = z
   .enum(['error', 'skip', 'override'])
   .default('error')
-  .describe('what to do when the output exists: error, skip (keep it) or override (replaced when the new one is whole)')
+  .describe(
+    'what to do when the output exists: error, skip (keep it) or override (replace it once the new one is complete)',
+  )
 export type IfExists = z.output<typeof ifExistsOption>
 
-/** The right to write an output, and what becomes of the file when it is whole or given up. */
+/** Permission to write an output, with the actions that publish or discard it. */
 export interface OutputReservation {
-  /** How far a killed run had come, which this one goes on from. */
+  /** Progress of the killed run that is resumed. */
   readonly resume?: OutputProgress | undefined
-  /** The bytes are all there and durable under the temporary name. */
+  /** Called when all bytes are durable under the temporary name. */
   commit(): Promise<void>
   abort(): Promise<void>
 }
 
-/** Who hands out reservations for the outputs of a run. */
+/** Reserves the outputs of a run. */
 export interface OutputReservations {
-  /** @returns undefined when the output exists and is to be kept */
+  /** @returns undefined when the output exists and must be kept */
   reserve(path: string, ifExists: IfExists): Promise<OutputReservation | undefined>
 }
 
-/** Name under which an output's bytes stand until it is whole. */
+/** Temporary name of an output while it is written. */
 export const partPathOf = (path: string): string => `${path}.part`
-/** Name of what an output's sink needs beside it until then. */
+/** Name of the second temporary file that some sinks need meanwhile. */
 export const scratchPathOf = (path: string): string => `${path}.scratch.part`
-/** Name of the journal of the run that an output's temporary files are of. */
+/** Name of the journal of the run that writes an output. */
 export const journalPathOf = (path: string): string => `${path}.journal`
 
 /**
- * Opens an output, or answers undefined when it exists and is to be kept.
- * @param reservations those of a run with a journal
+ * Opens an output; returns undefined when it exists and must be kept.
+ * @param reservations reservations of a run with a journal
  */
 export async function openOutput(
   path: string,
   ifExists: IfExists,
-  reservations: OutputReservations = alone,
+  reservations: OutputReservations = standalone,
 ): Promise<OutputFile | undefined> {
   const reservation = await reservations.reserve(path, ifExists)
   if (reservation === undefined) return undefined
@@ -62,8 +63,8 @@ export async function openOutput(
 }
 
 /**
- * Opens an output for `write` and makes it durable when that is done; leaves nothing when it throws, and what is there
- * when that is to be kept.
+ * Opens an output, runs `write` and publishes the file; removes it when `write` throws. Does nothing when the output exists
+ * and must be kept.
  */
 export async function writeWhole(
   path: string,
@@ -84,8 +85,8 @@ export async function writeWhole(
 export interface SinkState {
   readonly state?: unknown
   /**
-   * Bytes that will stand behind what is written whatever comes next, or nearly so: they are put there for the next run,
-   * where they cost less than in the journal.
+   * Bytes that will very likely follow the written ones in any case. They are stored at the end of the file for a
+   * resumed run, which costs less than storing them in the journal.
    */
   readonly tail?: Uint8Array
 }
@@ -93,13 +94,13 @@ export interface SinkState {
 /** Owns the handle of one output until `commit` or `abandon`. */
 export class OutputFile {
   readonly path: string
-  /** What its sink noted at the mark that this run goes on from; undefined where it starts anew. */
+  /** State of the sink at the mark from which this run resumes; undefined when it starts over. */
   readonly resumedState: unknown
   private readonly reservation: OutputReservation
   private readonly part: AppendFile
   private scratchFile: AppendFile | undefined
-  /** The last mark on its way to the journal: a failure of it is met at the next one, or at the end. */
-  private underWay: Promise<void> = Promise.resolve()
+  /** The last mark, while it is synced and journalled; its failure is reported at the next mark or at the end. */
+  private pendingMark: Promise<void> = Promise.resolve()
   private isOpen = true
   private isClosed = false
 
@@ -119,24 +120,24 @@ export class OutputFile {
     return this.part.size
   }
 
-  /** Appends; the caller may change `bytes` after the promise resolved. */
+  /** Appends `bytes`; the caller may reuse the array once the promise has resolved. */
   write(bytes: Uint8Array): Promise<void> {
     return this.part.write(bytes)
   }
 
-  /** Overwrites what was written before at `position`, such as a header whose values are known only at the end. */
+  /** Overwrites bytes written earlier, such as a header whose values are known only at the end. */
   patch(bytes: Uint8Array, position: number): Promise<void> {
     return this.part.patch(bytes, position)
   }
 
-  /** The tail at the mark that this run goes on from. @throws FILE_UNREADABLE */
+  /** Tail of the file at the mark from which this run resumes. @throws FILE_UNREADABLE */
   async resumedTail(): Promise<Uint8Array> {
     const tail = new Uint8Array(this.reservation.resume?.tailBytes ?? 0)
     await this.part.read(tail, this.part.size)
     return tail
   }
 
-  /** A second file that lives as long as the `.part` and goes on with it. */
+  /** A second temporary file with the same lifetime as the `.part`, resumed with it. */
   async scratch(): Promise<AppendFile> {
     this.scratchFile ??= await AppendFile.openPart(
       scratchPathOf(this.path),
@@ -147,15 +148,15 @@ export class OutputFile {
   }
 
   /**
-   * Reports that everything before a mark is written. The disk is not waited for, except for what the last mark asked
-   * of it: a killed run never has more than that to do again.
-   * @param from asks the sink what it must know to go on from here
+   * Flushes everything before a mark and starts to sync it. Waits only for the sync of the previous mark, which bounds the
+   * work that a killed run has to redo.
+   * @param stateOf returns what the sink needs to resume here
    */
-  async mark(mark: Mark | undefined, from: () => SinkState = () => ({})): Promise<void> {
+  async mark(mark: Mark | undefined, stateOf: () => SinkState = () => ({})): Promise<void> {
     if (mark === undefined) return
-    await this.underWay
+    await this.pendingMark
     const files = this.scratchFile === undefined ? [this.part] : [this.part, this.scratchFile]
-    const { state, tail } = from()
+    const { state, tail } = stateOf()
     await this.part.flush(tail)
     await this.scratchFile?.flush()
     const progress = {
@@ -164,13 +165,13 @@ export class OutputFile {
       scratchBytes: this.scratchFile?.size ?? 0,
       state,
     }
-    this.underWay = Promise.all(files.map(file => file.sync())).then(() => mark.reached(this.path, progress))
-    this.underWay.catch(() => {})
+    this.pendingMark = Promise.all(files.map(file => file.sync())).then(() => mark.reached(this.path, progress))
+    this.pendingMark.catch(() => {})
   }
 
-  /** Makes the file durable under its final name, or, of several outputs of a run, ready for it. */
+  /** Makes the file durable and publishes it; in a run with a journal all outputs are published at the end. */
   async commit(): Promise<void> {
-    await this.underWay
+    await this.pendingMark
     await this.part.flush()
     await this.part.cutTail()
     await this.part.sync()
@@ -179,11 +180,11 @@ export class OutputFile {
     this.isClosed = true
   }
 
-  /** Leaves nothing behind but what a run may go on from; harmless after `commit`. */
+  /** Discards the file, except for what a run can resume from; does nothing after `commit`. */
   async abandon(): Promise<void> {
     if (this.isClosed) return
     this.isClosed = true
-    await this.underWay.catch(() => {})
+    await this.pendingMark.catch(() => {})
     await this.close()
     await this.reservation.abort()
   }
@@ -199,23 +200,29 @@ export class OutputFile {
 const openPart = (path: string, { bytes = 0, tailBytes = 0 }: Partial<OutputProgress> = {}): Promise<AppendFile> =>
   AppendFile.openPart(partPathOf(path), path, bytes, tailBytes)
 
-/** Whether an output exists and is to be kept. @throws FILE_EXISTS; FILE_UNWRITABLE for what no file can take the place of */
+/** Whether an output exists and must be kept. @throws FILE_EXISTS; FILE_UNWRITABLE for anything but a regular file */
 export async function isToBeKept(path: string, ifExists: IfExists): Promise<boolean> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) return false
   if (ifExists === 'skip') return true
   if (ifExists === 'override') {
     if (stats.isFile()) return false
-    // A rename would put the output in the place of a device such as /dev/null.
-    throw new PenstockError('FILE_UNWRITABLE', 'a device, a pipe or a folder, where a file is expected', { file: path })
+    // A rename would replace a device such as /dev/null.
+    throw new PenstockError('FILE_UNWRITABLE', 'expected a regular file, found a device, pipe or folder', {
+      file: path,
+    })
   }
-  throw new PenstockError('FILE_EXISTS', 'the output exists; choose if_exists: override or skip, or another name', {
-    file: path,
-  })
+  throw new PenstockError(
+    'FILE_EXISTS',
+    'the output exists; set if_exists to override or skip, or choose another name',
+    {
+      file: path,
+    },
+  )
 }
 
-/** The reservation of an output that no journal knows. */
-const alone: OutputReservations = {
+/** Reservations of outputs that do not belong to a run with a journal. */
+const standalone: OutputReservations = {
   async reserve(path, ifExists) {
     if (await isToBeKept(path, ifExists)) return undefined
     await lockOutput(path)
@@ -230,7 +237,7 @@ const alone: OutputReservations = {
   },
 }
 
-/** Gives outputs that are whole their names, in this order, for good. @throws FILE_UNWRITABLE */
+/** Renames complete outputs to their final names, in this order, durably. @throws FILE_UNWRITABLE */
 export async function publish(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     try {
@@ -242,7 +249,10 @@ export async function publish(paths: readonly string[]): Promise<void> {
   await syncFoldersOf(paths)
 }
 
-/** Removes what stands beside outputs until they are whole: of the first, whose journal tells of the others, last. @throws FILE_UNWRITABLE */
+/**
+ * Removes the temporary files of outputs. The first output goes last, because its journal lists the others.
+ * @throws FILE_UNWRITABLE
+ */
 export async function removeTemporary(paths: readonly string[]): Promise<void> {
   for (const path of paths.toReversed()) {
     const journal = journalPathOf(path)
@@ -253,7 +263,7 @@ export async function removeTemporary(paths: readonly string[]): Promise<void> {
   }
 }
 
-/** Before a `.part` is written anew no journal may know the old one, not even after a power cut. */
+/** Removes journals durably: before a `.part` is overwritten, no journal may refer to its old content. */
 export async function forgetJournals(paths: readonly string[]): Promise<void> {
   const known: string[] = []
   for (const path of paths) if (await exists(journalPathOf(path))) known.push(path)

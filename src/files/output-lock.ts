@@ -1,17 +1,17 @@
 /**
- * `<path>.lock` beside an output: it names the process that writes it, so that two runs never write one file at once and
- * the lock of a run that died holds nobody up.
+ * The lock file of an output, `<path>.lock`. It names the process that writes the output, so that two runs never write the
+ * same file and the lock of a dead process can be removed.
  */
 import { open, readFile, rename } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { removeFile } from './durable.js'
 
-/** A process that has just made its lock needs a moment to put its name into it. */
-const NAMELESS_MS = 100
+/** Time that a process gets to write its identity into a lock file it has just created. */
+const EMPTY_LOCK_GRACE_MS = 100
 
 /**
- * Takes the lock of an output, also from a run that died.
- * @throws FILE_LOCKED when a living process holds it, FILE_UNWRITABLE
+ * Locks an output; the lock of a dead process is replaced.
+ * @throws FILE_LOCKED when a running process holds it, FILE_UNWRITABLE
  */
 export async function lockOutput(path: string): Promise<void> {
   const file = `${path}.lock`
@@ -25,7 +25,7 @@ export async function lockOutput(path: string): Promise<void> {
   }
 }
 
-/** Frees an output, also of a lock that a run was killed or failed at removing. @throws FILE_UNWRITABLE */
+/** Unlocks an output, and removes a stale lock that a killed run had renamed. @throws FILE_UNWRITABLE */
 export async function unlockOutput(path: string): Promise<void> {
   const file = `${path}.lock`
   await removeFile(staleNameOf(file))
@@ -47,15 +47,15 @@ async function make(file: string, path: string): Promise<boolean> {
   }
 }
 
-/** Empty where nobody holds it, or one without a name. */
+/** Identity of the process that holds a lock; empty if there is no lock or no identity in it. */
 async function holderOf(file: string): Promise<string> {
   const holder = await readMark(file)
   if (holder !== '') return holder ?? ''
-  await new Promise(resolve => setTimeout(resolve, NAMELESS_MS))
+  await new Promise(resolve => setTimeout(resolve, EMPTY_LOCK_GRACE_MS))
   return (await readMark(file)) ?? ''
 }
 
-/** @returns undefined when there is no such lock. @throws FILE_UNREADABLE: whose it is must be known */
+/** @returns undefined when there is no such lock. @throws FILE_UNREADABLE, since the holder must be known */
 async function readMark(file: string): Promise<string | undefined> {
   return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
@@ -63,15 +63,15 @@ async function readMark(file: string): Promise<string | undefined> {
   })
 }
 
-/** Another run may do the same at this moment: what is moved aside is looked at again before it goes. */
+/** Another run may do the same concurrently: the lock is renamed and read again before it is removed. */
 async function removeStale(file: string, holder: string): Promise<void> {
-  const aside = staleNameOf(file)
-  if (!(await isMoved(file, aside))) return
-  if ((await readMark(aside)) === holder) await removeFile(aside)
-  else await isMoved(aside, file)
+  const stale = staleNameOf(file)
+  if (!(await isMoved(file, stale))) return
+  if ((await readMark(stale)) === holder) await removeFile(stale)
+  else await isMoved(stale, file)
 }
 
-/** @returns whether the file was there. @throws FILE_UNWRITABLE */
+/** @returns whether the file existed. @throws FILE_UNWRITABLE */
 async function isMoved(from: string, to: string): Promise<boolean> {
   try {
     await rename(from, to)
@@ -83,13 +83,12 @@ async function isMoved(from: string, to: string): Promise<boolean> {
 }
 
 /**
- * A process by its number and, where /proc tells it, the time of its start: a number is used again after a while. A
- * process that has ended but was not yet asked for by its parent has no mark.
+ * Identity of a process: its pid and, where /proc exists, its start time, since pids are reused. Empty for a zombie.
  */
 async function processMark(pid: number): Promise<string> {
   const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   if (status === undefined) return `${pid}`
-  // The name in parentheses may hold spaces; the state follows it, the start time is the twentieth field from there.
+  // The name in parentheses may contain spaces; after it come the state and, as the twentieth field, the start time.
   const fields = status.slice(status.lastIndexOf(')') + 2).split(' ')
   return fields[0] === 'Z' ? '' : `${pid} ${fields[19]}`
 }

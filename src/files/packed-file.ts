@@ -1,6 +1,6 @@
 /**
- * Reads a `.pbin` at any position without loading it: tokens by number, documents by a pass over its index. Tokens are
- * read where they are needed, so opening costs one small read whatever the file's size.
+ * Random access to a `.pbin` without loading it: tokens by position, documents by a pass over the index. Opening costs one
+ * small read regardless of the file's size.
  */
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
@@ -51,7 +51,7 @@ export class PackedFile {
     return this.header.dataBytes / this.header.tokenBytes
   }
 
-  /** For reads of one's own. */
+  /** For direct reads by the caller. */
   get fd(): number {
     return this.handle.fd
   }
@@ -66,7 +66,7 @@ export class PackedFile {
     const position = PBIN_HEADER_BYTES + start * tokenBytes
     const read = readFullySync(this, bytes, position)
     if (read < bytes.byteLength) {
-      throw new PenstockError('PBIN_INVALID', 'the file ends inside its tokens: it was cut while it was read', {
+      throw new PenstockError('PBIN_INVALID', 'the file ends inside its tokens: it was truncated while it was read', {
         file: this.path,
         byteOffset: position + read,
       })
@@ -75,8 +75,8 @@ export class PackedFile {
   }
 
   /**
-   * Documents as [first token, token count, ...], a block at a time, in the file's order. A block is valid until the next
-   * is asked for.
+   * Documents as [first token, token count, ...], in blocks, in file order. A block is valid until the next one is
+   * requested.
    */
   async *documents(): AsyncGenerator<Float64Array> {
     const { tokenBytes } = this.header
@@ -88,7 +88,7 @@ export class PackedFile {
         larger.set(block)
         block = larger
       }
-      // `map` would make an object of every number.
+      // `map` would allocate an object per number.
       for (let entry = 0; entry < pairs.length; entry++) block[length++] = pairs[entry]! / tokenBytes
     }
     const reader = createPbinIndexReader(this.header, take, { file: this.path })
@@ -109,15 +109,15 @@ export class PackedFile {
   }
 }
 
-/** Several packed files to be joined: one token width and, where known, one tokenizer. */
+/** Packed files that can be merged: they have the same token width and, where known, the same tokenizer. */
 export interface PackedFiles {
   readonly files: readonly PackedFile[]
-  /** What made the tokens; undefined where one of the files does not tell. */
+  /** Tokenizer of all files; undefined when a file does not record it. */
   readonly tokenizer: TokenizerIdentity | undefined
   close(): Promise<void>
 }
 
-/** Opens them all; the caller closes them. @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH */
+/** Opens all files; the caller closes them. @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH */
 export async function openPackedFiles(paths: readonly string[]): Promise<PackedFiles> {
   const files: PackedFile[] = []
   const close = async (): Promise<void> => {
@@ -141,7 +141,7 @@ export async function openPackedFiles(paths: readonly string[]): Promise<PackedF
 function checkAlike(first: PackedFile, other: PackedFile): void {
   const [width, found] = [first.header.tokenBytes, other.header.tokenBytes]
   if (width === found) return
-  const message = `tokens of ${found} bytes, where ${first.path} has tokens of ${width}: they cannot stand in one file`
+  const message = `the tokens have ${found} bytes, those of ${first.path} have ${width}: files of different token widths cannot be merged`
   throw new PenstockError('TOKENIZER_MISMATCH', message, { file: other.path })
 }
 
@@ -155,7 +155,7 @@ function commonTokenizer(
   const [first] = known
   const other = known.find(({ tokenizer }) => tokenizer.sha256 !== first!.tokenizer.sha256)
   if (other !== undefined) {
-    const message = `packed with another tokenizer than ${files[first!.index]!.path}`
+    const message = `packed with a different tokenizer than ${files[first!.index]!.path}`
     throw new PenstockError('TOKENIZER_MISMATCH', message, { file: files[other.index]!.path })
   }
   if (first === undefined || known.length < manifests.length) return undefined

@@ -1,10 +1,10 @@
 /**
- * The quarantine file: faulty records, one JSON object a line. The stages of a run that name it share it; it is whole
- * when the last of them has finished.
+ * The quarantine file: faulty records, one JSON object per line. All stages of a run that name the file share it; it is
+ * published when the last of them has finished.
  *
- * Stages meet their records at different times, so that lines in the order in which they come would differ from run to
- * run. In a run with a journal they wait for the next mark and are written in the order of the source, which is then the
- * same however often the run was killed.
+ * Stages report faults at different times, so the order of arrival differs from run to run. In a run with a journal, faults
+ * wait for the next mark and are written in source order, which makes the file independent of how often the run was
+ * killed.
  */
 import type { Mark } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
@@ -15,32 +15,32 @@ interface Entry {
   readonly text: string
 }
 
-/** A stage's share in a quarantine file. */
+/** Access of one stage to a quarantine file. */
 export interface QuarantineMember {
   add(fault: RecordFault): Promise<void>
-  /** The stage has handed on all before a mark. */
+  /** Reports that the stage has processed everything before a mark. */
   pass(mark: Mark): void
-  leave(whole: boolean): Promise<void>
+  leave(isComplete: boolean): Promise<void>
 }
 
 export class Quarantine {
   private static readonly open = new Map<string, Quarantine>()
   private readonly path: string
-  private readonly waits: boolean
+  private readonly isOrdered: boolean
   private readonly file: Promise<OutputFile | undefined>
   private members = 0
   private left = 0
-  private whole = true
-  /** How many members have passed each mark; and the entries before it, by the number of the mark. */
+  private isComplete = true
+  /** Number of members that have passed each mark, and the entries before each mark, by the mark's number. */
   private readonly passed: number[] = []
   private readonly waiting = new Map<number, Entry[]>()
   private writing: Promise<void> = Promise.resolve()
 
   private constructor(path: string, reservations: OutputReservations | undefined) {
     this.path = path
-    this.waits = reservations !== undefined
+    this.isOrdered = reservations !== undefined
     this.file = openOutput(path, 'override', reservations)
-    // Whoever writes first, or leaves last, reports a file that cannot be opened.
+    // A failure to open is reported by the first write, or when the last member leaves.
     this.file.catch(() => {})
   }
 
@@ -59,13 +59,13 @@ export class Quarantine {
         next = mark.number + 1
         this.pass(mark)
       },
-      leave: whole => this.leave(whole),
+      leave: isComplete => this.leave(isComplete),
     }
   }
 
   private async add(entry: Entry, mark: number): Promise<void> {
     await this.writing
-    if (!this.waits) return this.write([entry])
+    if (!this.isOrdered) return this.write([entry])
     const entries = this.waiting.get(mark)
     if (entries === undefined) this.waiting.set(mark, [entry])
     else entries.push(entry)
@@ -82,7 +82,7 @@ export class Quarantine {
       await this.write(entries)
       await (await this.file)?.mark(mark)
     })
-    // The next fault, or the end, meets the failure.
+    // A failure is reported by the next write, or at the end.
     this.writing.catch(() => {})
   }
 
@@ -91,13 +91,13 @@ export class Quarantine {
     for (const { text } of entries.toSorted((a, b) => a.line - b.line)) await file?.write(Buffer.from(text))
   }
 
-  private async leave(whole: boolean): Promise<void> {
-    this.whole &&= whole
+  private async leave(isComplete: boolean): Promise<void> {
+    this.isComplete &&= isComplete
     if (++this.left < this.members) return
     Quarantine.open.delete(this.path)
-    if (!this.whole) await this.writing.catch(() => {})
+    if (!this.isComplete) await this.writing.catch(() => {})
     const file = await this.file
-    if (!this.whole) return file?.abandon()
+    if (!this.isComplete) return file?.abandon()
     await this.writing
     await this.write([...this.waiting.values()].flat())
     await file?.commit()

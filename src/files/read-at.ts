@@ -1,4 +1,4 @@
-/** Reads of files. A failure says of which file and where, which the system's own does not. */
+/** Positional reads. Errors name the file and the offset, which those of Node do not. */
 import { readSync } from 'node:fs'
 import { type FileHandle, readFile } from 'node:fs/promises'
 import { type PenstockError, toPenstockError } from '../errors.js'
@@ -10,7 +10,7 @@ export interface OpenFile {
 
 /**
  * Reads up to `into.byteLength` bytes; 0 at the end of the file.
- * @param position in bytes; null reads on where the last read ended, as a pipe must be read
+ * @param position in bytes; null continues after the previous read, as a pipe requires
  * @throws FILE_UNREADABLE
  */
 export async function readAt({ path, handle }: OpenFile, into: Uint8Array, position: number | null): Promise<number> {
@@ -22,7 +22,7 @@ export async function readAt({ path, handle }: OpenFile, into: Uint8Array, posit
 }
 
 /**
- * The same at once: a read from the page cache takes a few microseconds, less than a promise and its thread do.
+ * Synchronous variant: a read from the page cache takes a few microseconds, less than the promise and its thread.
  * @throws FILE_UNREADABLE
  */
 export function readAtSync(
@@ -37,7 +37,7 @@ export function readAtSync(
   }
 }
 
-/** Fills `into`, whatever a single read gives; answers fewer bytes only at the end of the file. @throws FILE_UNREADABLE */
+/** Fills `into`, with as many reads as needed; returns fewer bytes only at the end of the file. @throws FILE_UNREADABLE */
 export function readFullySync(
   file: { readonly path: string; readonly fd: number },
   into: Uint8Array,
@@ -52,7 +52,7 @@ export function readFullySync(
   return done
 }
 
-/** A small file. @throws FILE_MISSING, FILE_UNREADABLE */
+/** Reads a small file. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function readWhole(path: string): Promise<Buffer> {
   return readFile(path).catch((error: NodeJS.ErrnoException) => {
     throw toPenstockError(error, error.code === 'ENOENT' ? 'FILE_MISSING' : 'FILE_UNREADABLE', { file: path })

@@ -1,22 +1,22 @@
-/** Opening a file that is read from end to end, and telling when it changes meanwhile. */
+/** Opens input files, and detects changes to them while they are read. */
 import type { Stats } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../errors.js'
 
-/** Reading at odd offsets costs up to a factor of four. */
+/** Unit of aligned reads: unaligned ones are up to four times slower. */
 export const PAGE_BYTES = 4096
 
-/** Whether a file's ending tells of compression: its bytes are then no lines. */
+/** Whether the file extension indicates compression, in which case the raw bytes are not lines. */
 export const isPackedName = (path: string): boolean => /\.(gz|zst)$/.test(path)
 
-/** Opens a file for reading and says in our own words why that fails. */
+/** Opens a file for reading. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function openSource(path: string): Promise<{ handle: FileHandle; stats: Stats }> {
   try {
     const handle = await open(path, 'r')
     const stats = await handle.stat()
     if (stats.isDirectory()) {
       await handle.close()
-      throw new PenstockError('FILE_UNREADABLE', 'a folder, where a file is expected', { file: path })
+      throw new PenstockError('FILE_UNREADABLE', 'expected a file, found a folder', { file: path })
     }
     return { handle, stats }
   } catch (error) {
@@ -29,7 +29,7 @@ export async function openSource(path: string): Promise<{ handle: FileHandle; st
 
 const CHECK_MS = 500
 
-/** `checkUnchanged` for a loop: does nothing when the last check is not long ago, unless it has to be `now`. */
+/** Rate-limited `checkUnchanged` for a loop: at most one check per 500 ms, unless `now` is set. */
 export function regularCheck(path: string, handle: FileHandle, before: Stats): (now?: boolean) => Promise<void> {
   let checked = performance.now()
   return async (now = false) => {
@@ -39,7 +39,7 @@ export function regularCheck(path: string, handle: FileHandle, before: Stats): (
   }
 }
 
-/** @throws FILE_CHANGED when the file is not the one that was opened, or not as it was then. */
+/** @throws FILE_CHANGED when the file was modified or replaced since it was opened */
 export async function checkUnchanged(
   path: string,
   handle: FileHandle,
@@ -51,9 +51,9 @@ export async function checkUnchanged(
   const named = await stat(path).catch(() => undefined)
   const changes = [
     bytesRead !== undefined && bytesRead !== before.size ? `${bytesRead} bytes read, ${before.size} expected` : '',
-    after.size === before.size ? '' : `its size went from ${before.size} to ${after.size} bytes`,
-    after.mtimeMs === before.mtimeMs ? '' : 'it was written to',
-    named?.ino === before.ino && named.dev === before.dev ? '' : 'another file took its name',
+    after.size === before.size ? '' : `its size changed from ${before.size} to ${after.size} bytes`,
+    after.mtimeMs === before.mtimeMs ? '' : 'it was modified',
+    named?.ino === before.ino && named.dev === before.dev ? '' : 'it was replaced by another file',
   ].filter(change => change !== '')
   if (changes.length > 0) {
     throw new PenstockError('FILE_CHANGED', `the file changed while it was read: ${changes.join('; ')}`, { file: path })

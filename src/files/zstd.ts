@@ -1,6 +1,6 @@
 /**
- * Zstandard decompression of a file, as a stream of bytes: Node's own where it has it (22.15 and later), else a
- * WebAssembly decoder, which pulls its input synchronously and therefore reads the file itself.
+ * Streaming Zstandard decompression of a file: with Node's decoder (22.15 and later), otherwise with a WebAssembly decoder,
+ * which requests its input synchronously and therefore reads the file itself.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { pipeline, type Transform } from 'node:stream'
@@ -8,7 +8,7 @@ import * as zlib from 'node:zlib'
 
 const INPUT_BYTES = 128 << 10
 
-/** Decompressed bytes of `path`, whose packed bytes are also at hand as a stream. */
+/** Decompressed bytes of `path`. @param packed the compressed bytes as a stream, for Node's decoder */
 export function zstdDecompressed(path: string, packed: () => AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
   if (createZstdDecompress !== undefined) return pipeline(packed, createZstdDecompress(), () => {})

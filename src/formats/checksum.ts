@@ -1,8 +1,8 @@
 /**
- * Checksums of a file by blocks, so that a damaged place is found and named. Four lanes of 32 bits; each step
- * `lane = turn(lane xor word) * odd` is a bijection of the lane and of the word, so any change within one word is always
- * seen, and others but once in 2^32. Three times as fast as the runtime's CRC-32, because packed files pass here at full
- * speed. It finds accidents, not forgeries. The last stride is filled up with zeros: keep the file's length beside.
+ * Block checksums of a file, which locate damage. Four lanes of 32 bits; each step `lane = rotate(lane xor word) * odd` is a
+ * bijection of the lane and of the word, so any change within one word is detected, and any other with a probability of
+ * 1 - 2^-32. Three times as fast as the runtime's CRC-32, since packed files are checksummed as they are written. Detects
+ * accidents, not forgeries. The last stride is padded with zeros, so the file's length must be stored separately.
  */
 
 /** Bytes of a file that one checksum covers. */
@@ -10,17 +10,17 @@ export const CHECKSUM_BLOCK_BYTES = 16 << 20
 const STRIDE_BYTES = 4 << 10
 const ODD = 0x9e3779b1
 
-/** How far checksums have come: plain values, for a journal. */
+/** Intermediate state as plain values, for a journal. */
 export interface ChecksumState {
   readonly blocks: readonly number[]
   readonly lanes: readonly number[]
-  /** Bytes of the block that are in the lanes. */
+  /** Bytes of the current block that have been folded into the lanes. */
   readonly blockBytes: number
-  /** Those that are not yet. */
+  /** Bytes that have not been folded yet. */
   readonly rest: Uint8Array
 }
 
-/** Takes the bytes of a file in pieces of any size. */
+/** Computes checksums from chunks of any size. */
 export class BlockChecksums {
   private readonly blocks: number[] = []
   private readonly lanes = new Int32Array(4)
@@ -28,7 +28,7 @@ export class BlockChecksums {
   private filled = 0
   private blockBytes = 0
 
-  /** @param state of checksums of the bytes before those that will come */
+  /** @param state state after the preceding bytes */
   constructor(state?: ChecksumState) {
     if (state === undefined) return
     for (const checksum of state.blocks) this.blocks.push(checksum)
@@ -49,7 +49,7 @@ export class BlockChecksums {
     this.fill(bytes, done)
   }
 
-  /** One checksum a block; the last block may be short. */
+  /** One checksum per block; the last block may be short. */
   finish(): readonly number[] {
     if (this.filled > 0) {
       this.stride.fill(0, this.filled)
@@ -59,7 +59,7 @@ export class BlockChecksums {
     return this.blocks
   }
 
-  /** Takes bytes from `start` on until a stride is full or they end; answers where that is. */
+  /** Fills the stride with bytes from `start`; returns the end of the consumed bytes. */
   private fill(bytes: Uint8Array, start: number): number {
     const end = Math.min(bytes.length, start + STRIDE_BYTES - this.filled)
     this.stride.set(bytes.subarray(start, end), this.filled)
@@ -103,7 +103,7 @@ function foldStride(words: DataView, at: number, lanes: Int32Array): void {
   lanes[3] = d
 }
 
-/** The turn brings high bits down again, where the product cannot. */
+/** The rotation moves high bits down, which the product cannot. */
 function step(lane: number, word: number): number {
   const mixed = lane ^ word
   return Math.imul((mixed << 15) | (mixed >>> 17), ODD)

@@ -1,11 +1,11 @@
 /**
- * The two 32-bit checksums that metric files use, a byte at a time over a table: CRC-32 (IEEE, as in zip) and CRC-32C
- * (Castagnoli). Records are short; neither is on a hot path.
+ * The 32-bit checksums of metric files, table-driven, one byte at a time: CRC-32 (IEEE, as in zip) and CRC-32C
+ * (Castagnoli). Not optimized, since records are short and not on a hot path.
  */
 let ieee: Uint32Array | undefined
 let castagnoli: Uint32Array | undefined
 
-/** @param before checksum of the bytes that stand before these */
+/** @param before checksum of the preceding bytes */
 export function crc32(bytes: Uint8Array, before = 0): number {
   ieee ??= tableOf(0xedb88320)
   return checksum(ieee, bytes, before)
@@ -22,7 +22,7 @@ function checksum(table: Uint32Array, bytes: Uint8Array, before: number): number
   return ~crc >>> 0
 }
 
-/** @param polynomial with its bits reversed */
+/** @param polynomial in reversed bit order */
 function tableOf(polynomial: number): Uint32Array {
   return Uint32Array.from({ length: 256 }, (_, byte) => {
     let crc = byte

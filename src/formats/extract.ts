@@ -1,6 +1,6 @@
 /**
- * The text of a field of each line, as UTF-8. A record that has none is reported beside the documents and left out. A
- * plain path is found in the bytes themselves; only a filter that computes something needs the record as a value.
+ * Extracts the text of a field from each line, as UTF-8. A record without it is skipped and reported with the documents. A
+ * plain path is located in the raw bytes; only a filter that computes something needs the parsed record.
  */
 import { type ErrorCode, PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from './batches.js'
@@ -8,7 +8,7 @@ import type { JqFilter } from './jq.js'
 import { extractText, scanLine } from './json-scan.js'
 import { withoutLines } from './jsonl.js'
 
-/** A record that yields no document, with its place. */
+/** A record that yields no document, with its location. */
 export interface RecordFault {
   readonly code: ErrorCode
   readonly message: string
@@ -19,7 +19,7 @@ export interface RecordFault {
   readonly record: Uint8Array
 }
 
-/** A line of a batch as the record of a fault. */
+/** The location and bytes of a line, for a fault. */
 export function recordAt(batch: LineBatch, index: number): Omit<RecordFault, 'code' | 'message'> {
   const start = batch.starts[index]!
   return {
@@ -35,7 +35,7 @@ export interface Extraction {
   readonly faults: readonly RecordFault[]
 }
 
-/** Appends a record's text, or says why there is none. */
+/** Appends a record's text, or returns why it has none. */
 type TextWriter = (
   bytes: Uint8Array,
   start: number,
@@ -43,12 +43,12 @@ type TextWriter = (
   to: TextBuffer,
 ) => Pick<RecordFault, 'code' | 'message'> | undefined
 
-/** The first output of a filter for a record, undefined when there is none; or why there is none. */
+/** The first output of a filter for a record, undefined if it has no output; or the reason of its failure. */
 export type FirstOutput =
   | { readonly output: unknown }
   | { readonly failure: string; readonly code?: ErrorCode | undefined }
 
-/** The lines of a batch that are JSON, as text. */
+/** The lines of a batch as JSON text. */
 export function jsonLines({ bytes, starts, ends }: LineBatch): string[] {
   const lines: string[] = []
   for (let index = 0; index < starts.length; index++) {
@@ -59,9 +59,9 @@ export function jsonLines({ bytes, starts, ends }: LineBatch): string[] {
 }
 
 /**
- * The documents of a batch of lines. `field` is the filter's text, for messages.
- * @param filter or its first outputs for the batch's `jsonLines`
- * @throws UNSUPPORTED where only the full language will do
+ * Extracts the documents of a batch of lines. `field` is the text of the filter, for messages.
+ * @param filter the filter, or its first outputs for the batch's `jsonLines`
+ * @throws UNSUPPORTED if the filter needs the full jq language
  */
 export function extractBatch(batch: LineBatch, filter: JqFilter | readonly FirstOutput[], field: string): Extraction {
   const write = writerFor(filter, field)
@@ -97,15 +97,15 @@ export function extractBatch(batch: LineBatch, filter: JqFilter | readonly First
   }
 }
 
-/** Memory for longer texts is not kept. */
+/** Larger buffers are not kept for reuse. */
 const KEPT_BYTES = 4 << 20
 
-/** Texts one behind the other; used again for each batch. */
+/** Buffer of concatenated texts, reused for each batch. */
 class TextBuffer {
   bytes = new Uint8Array(0)
   length = 0
 
-  /** Whose memory is the caller's. */
+  /** The result, whose memory belongs to the caller. */
   taken(): Uint8Array {
     const { bytes, length } = this
     if (bytes.byteLength <= KEPT_BYTES) return bytes.slice(0, length)
@@ -113,7 +113,7 @@ class TextBuffer {
     return bytes.subarray(0, length)
   }
 
-  /** Makes room for `count` more bytes. */
+  /** Ensures capacity for `count` more bytes. */
   reserve(count: number): void {
     if (this.length + count <= this.bytes.byteLength) return
     const larger = new Uint8Array(Math.max(this.length + count, 2 * this.bytes.byteLength))
@@ -175,7 +175,7 @@ function append(found: FirstOutput, field: string, to: TextBuffer): ReturnType<T
   const { output } = found
   if (output === undefined || output === null) return { code: 'FIELD_MISSING', message: `the record has no ${field}` }
   if (typeof output !== 'string') {
-    return { code: 'FIELD_NOT_TEXT', message: `${field} is ${describe(output)}, where a string is expected` }
+    return { code: 'FIELD_NOT_TEXT', message: `expected a string at ${field}, found ${describe(output)}` }
   }
   const text = encoder.encode(output)
   to.reserve(text.byteLength)

@@ -1,15 +1,15 @@
 /**
- * The raw index of a JSONL file, `.idx`: a pickled list with one pair a record, (byte offset, byte length without the
- * line feed), in the order of the file. The whole file is that pickle; see pickle.ts for its layout. Python reads it
- * with `pickle.load`, the reference system writes the same bytes.
+ * The raw index of a JSONL file, `.idx`: a pickled list with one pair per record, (byte offset, byte length without the
+ * line feed), in file order. The file consists of that pickle; see pickle.ts for its layout. Python reads it with
+ * `pickle.load`; Modalities writes the same bytes.
  */
 import { PenstockError, type Where } from '../errors.js'
 import { PairListPickler } from './pickle.js'
 import { type OnPairs, PairListReader, readPairList } from './pickle-reader.js'
 
-/** Takes one (byte offset, byte length) a record: `push` or `pushLines`, `take` what is final, `finish`. */
+/** Writes one (byte offset, byte length) per record: call `push` or `pushLines`, `take` finished bytes, then `finish`. */
 export class IndexWriter extends PairListPickler {
-  /** Adds lines that stand at [starts, ends) from `byteOffset` on. */
+  /** Adds lines at [starts, ends) relative to `byteOffset`. */
   pushLines(byteOffset: number, starts: Uint32Array, ends: Uint32Array): void {
     for (let line = 0; line < starts.length; line++) {
       this.push(byteOffset + starts[line]!, ends[line]! - starts[line]!)
@@ -18,14 +18,14 @@ export class IndexWriter extends PairListPickler {
 }
 
 export interface IndexReaderOptions {
-  /** Size of the JSONL file. Given, an index that points outside of it is refused. */
+  /** Size of the JSONL file: an index that points beyond it is rejected. */
   readonly sourceBytes?: number
   readonly where?: Where
 }
 
 /**
- * Reads an index from pieces of any size: `feed`, then `end`.
- * @throws PICKLE_INVALID if it is no such list; IDX_INVALID if its records overlap or leave the source
+ * Reads an index in chunks of any size: `feed`, then `end`.
+ * @throws PICKLE_INVALID if it is not such a list; IDX_INVALID if records overlap or exceed the source
  */
 export function createIndexReader(onEntries: OnPairs, options: IndexReaderOptions = {}): PairListReader {
   const check = createEntryCheck(options)
@@ -43,7 +43,7 @@ export function readIndex(bytes: Uint8Array, options: IndexReaderOptions = {}): 
   return entries
 }
 
-/** Records stand in the order of the file; lines between them may have been dropped. */
+/** Records are in file order; lines between them may have been dropped. */
 function createEntryCheck({ sourceBytes = Number.MAX_SAFE_INTEGER, where = {} }: IndexReaderOptions): OnPairs {
   let record = 0
   let previousEnd = 0
@@ -54,7 +54,7 @@ function createEntryCheck({ sourceBytes = Number.MAX_SAFE_INTEGER, where = {} }:
       if (offset < previousEnd) {
         throw new PenstockError(
           'IDX_INVALID',
-          `record at byte ${offset} starts before the end of the one before, ${previousEnd}`,
+          `the record at byte ${offset} starts before the end of the previous one, byte ${previousEnd}`,
           {
             ...where,
             record,
@@ -64,7 +64,7 @@ function createEntryCheck({ sourceBytes = Number.MAX_SAFE_INTEGER, where = {} }:
       if (end > sourceBytes) {
         throw new PenstockError(
           'IDX_INVALID',
-          `record ends at byte ${end}, the indexed file has ${sourceBytes}: it is another file, or was changed after indexing`,
+          `the record ends at byte ${end}, but the indexed file has ${sourceBytes} bytes: it is a different file or changed after it was indexed`,
           { ...where, record },
         )
       }

@@ -1,7 +1,7 @@
 /**
  * jq filters compiled to functions over parsed JSON: paths, operators, string interpolation and the functions that text
- * extraction uses, with the results of jq 1.7. What is not compiled gives null; the full language (the package jq-web) then does it.
- * Two things a parsed value no longer knows: a number's own text (`3.0` prints as 3), and the order of keys that look like
+ * extraction needs, with the results of jq 1.7. Other filters are not compiled and run in the full language (jq-web).
+ * A parsed value loses two things: the spelling of numbers (`3.0` prints as 3), and the position of keys that look like
  * array indices (they come first).
  */
 import { PenstockError } from '../errors.js'
@@ -13,15 +13,15 @@ import { JqFailure } from './jq/values.js'
 
 export interface JqFilter {
   readonly filter: string
-  /** Set when the filter is a plain path such as `.a.b[0]`: what a byte-level extractor can follow without parsing. */
+  /** Set if the filter is a plain path such as `.a.b[0]`, which a byte-level extractor can follow without parsing. */
   readonly path?: readonly (string | number)[]
-  /** All outputs for one value. @throws FIELD_MISSING where the filter does not fit the value, UNSUPPORTED where only the full language will do. */
+  /** All outputs for a value. @throws FIELD_MISSING if the filter fails on the value, UNSUPPORTED if it needs full jq */
   apply(value: unknown): unknown[]
-  /** The first output, or undefined when there is none; nothing after it is evaluated. @throws as `apply`. */
+  /** The first output, or undefined if there is none; later outputs are not evaluated. @throws as `apply` */
   first(value: unknown): unknown
 }
 
-/** Compiles a filter, or gives null when it is outside the compiled part of jq (or is no jq at all). */
+/** Compiles a filter; returns null for filters outside the compiled subset and for invalid ones. */
 export function compileJq(filter: string): JqFilter | null {
   try {
     const tree = parseFilter(filter)
@@ -50,21 +50,21 @@ function guarded<Result>(filter: string, run: () => Result): Result {
     return run()
   } catch (error) {
     if (error instanceof JqFailure) {
+      throw new PenstockError('FIELD_MISSING', `the filter ${filter} failed on the record: ${error.message}`, {}, error)
+    }
+    if (error instanceof NotCompiled || error instanceof RangeError) {
       throw new PenstockError(
-        'FIELD_MISSING',
-        `the filter ${filter} does not fit the record: ${error.message}`,
+        'UNSUPPORTED',
+        `the filter ${filter} needs the full jq language: ${error.message}`,
         {},
         error,
       )
-    }
-    if (error instanceof NotCompiled || error instanceof RangeError) {
-      throw new PenstockError('UNSUPPORTED', `the filter ${filter} needs the full jq here: ${error.message}`, {}, error)
     }
     throw error
   }
 }
 
-/** The keys of a chain of plain indices from the input on. */
+/** The keys of a chain of plain indices, starting at the input. */
 function pathOf(tree: Tree): (string | number)[] | undefined {
   if (tree.kind === 'identity') return []
   if (tree.kind === 'binary' && tree.operator === '|') return joinPaths(pathOf(tree.left), pathOf(tree.right))
@@ -79,7 +79,7 @@ function joinPaths(
   return start === undefined || end === undefined ? undefined : [...start, ...end]
 }
 
-/** A literal key, a negative number included. */
+/** A literal key, which may be a negative number. */
 function keyOf(key: Tree): (string | number)[] | undefined {
   if (key.kind === 'negate' && key.of.kind === 'literal' && typeof key.of.value === 'number') return [-key.of.value]
   if (key.kind !== 'literal' || (typeof key.value !== 'string' && typeof key.value !== 'number')) return undefined

@@ -1,8 +1,8 @@
 /**
- * Checks one JSONL record against RFC 8259 and UTF-8 and finds the text of one field in it, without building values.
- * It accepts what JSON.parse accepts after a fatal UTF-8 decoding: no byte-order mark, no NaN. This is the readable twin
- * of assembly/text/json.ts, which has to give the same answers. One scanner serves all lines: files of short lines would
- * otherwise make gigabytes of objects.
+ * Validates one JSONL record against RFC 8259 and UTF-8 and extracts the text of one field, without building values.
+ * Accepts what JSON.parse accepts after strict UTF-8 decoding: no byte-order mark, no NaN. This is the reference
+ * implementation of assembly/text/json.ts, which must give the same results. All lines share one scanner, since an object
+ * per line would allocate gigabytes for files of short lines.
  */
 
 type ScanFaultCode = 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK'
@@ -11,29 +11,29 @@ type FieldFaultCode = 'FIELD_MISSING' | 'FIELD_NOT_TEXT'
 export interface ScanFault<Code = ScanFaultCode> {
   readonly ok: false
   readonly code: Code
-  /** Where in `bytes`. */
+  /** Position in `bytes`. */
   readonly offset: number
   readonly message: string
 }
 
 export type ScanResult = { readonly ok: true } | ScanFault
-/** Bytes of the text, or why there is none. */
+/** Byte length of the text, or the fault. */
 export type ExtractResult = number | ScanFault<ScanFaultCode | FieldFaultCode>
 
-/** Path to a field: keys of objects and indices of arrays, from the outside in. */
+/** Path to a field: object keys and array indices, outermost first. */
 export type FieldPath = readonly (string | number)[]
 
-/** Containers inside containers; deeper ones are refused, so that the stack has a bound. */
+/** Maximum nesting depth, which bounds the stack. */
 export const DEPTH_LIMIT = 65_536
 
-/** Checks the record bytes[start, end). A fault of the syntax is told before one of the encoding. */
+/** Validates the record bytes[start, end). A syntax fault is reported before an encoding fault. */
 export function scanLine(bytes: Uint8Array, start: number, end: number): ScanResult {
   return scanner.scan(bytes, start, end, NO_PATH)
 }
 
 /**
- * Checks the record and writes the text at `path`, unescaped UTF-8, to out[at...], which needs room for end - start
- * bytes. Of a repeated key the last one counts. A lone surrogate escape becomes U+FFFD, as when JavaScript encodes it.
+ * Validates the record and writes the text at `path`, as unescaped UTF-8, to out[at...], which needs end - start bytes of
+ * space. The last of repeated keys counts. A lone surrogate escape becomes U+FFFD, as in JavaScript's encoder.
  */
 export function extractText(
   bytes: Uint8Array,
@@ -71,43 +71,43 @@ const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x09 || byt
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39
 
 class LineScanner {
-  /** What the path led to: nothing, a string (`fieldStart` is behind its quote), or another value. */
+  /** Result of the path: no value, a string (`fieldStart` is after its quote), or another value. */
   fieldKind: 'none' | 'text' | 'other' = 'none'
   fieldStart = 0
   private bytes: Uint8Array = NO_BYTES
   private end = 0
-  private asked = NO_PATH
-  /** `asked` with its keys in UTF-8. */
+  private requestedPath = NO_PATH
+  /** `requestedPath` with its keys in UTF-8. */
   private path: readonly (Uint8Array | number)[] = []
   private at = 0
   private hasHighBytes = false
-  /** How many containers are open. */
+  /** Number of open containers. */
   private depth = 0
-  /** Of each open container whether it is an object. */
+  /** Whether each open container is an object. */
   private readonly isObject: boolean[] = []
-  /** Element number in each open array. */
+  /** Index of the current element in each open array. */
   private readonly counts: number[] = []
-  /** The outermost `onPath` open containers are those that the path leads through. */
+  /** Number of open containers, from the outermost, that are on the path. */
   private onPath = 0
-  /** Whether the value that follows is the next step of the path. */
+  /** Whether the next value is on the path. */
   private isOnPath = true
-  /** Whether the value that follows is the first of its container. */
+  /** Whether the next value is the first of its container. */
   private isFirst = false
   private isComplete = false
 
   scan(bytes: Uint8Array, start: number, end: number, path: FieldPath): ScanResult {
     this.begin(bytes, start, end, path)
     const result = this.scanRecord(start)
-    // A scanner lives for ever; it must not keep a batch alive.
+    // The scanner is global and must not retain a batch.
     this.bytes = NO_BYTES
     return result
   }
 
   private begin(bytes: Uint8Array, start: number, end: number, path: FieldPath): void {
-    if (path !== this.asked) {
+    if (path !== this.requestedPath) {
       const encoder = new TextEncoder()
       this.path = path.map(part => (typeof part === 'string' ? encoder.encode(part) : part))
-      this.asked = path
+      this.requestedPath = path
     }
     this.bytes = bytes
     this.end = end
@@ -140,7 +140,7 @@ class LineScanner {
     while (isSpace(this.peek())) this.at++
   }
 
-  /** Scans one value with all that it contains; returns what is wrong, if anything. */
+  /** Scans one value including nested ones; returns a message for a fault. */
   private scanValues(): string | undefined {
     let fault = this.scanValueStart()
     while (fault === undefined) {
@@ -156,7 +156,7 @@ class LineScanner {
     this.skipSpaces()
     const byte = this.peek()
     const isField = this.isOnPath && this.depth === this.path.length
-    // Reached again through a repeated key: what was found before does not count.
+    // A repeated key: the value found before does not count.
     if (this.isOnPath) this.fieldKind = 'none'
     if (isField) {
       this.fieldKind = byte === QUOTE ? 'text' : 'other'
@@ -172,20 +172,20 @@ class LineScanner {
     for (;;) {
       this.skipSpaces()
       this.isComplete = this.depth === 0
-      if (this.isComplete) return this.at < this.end ? 'more after the value' : undefined
+      if (this.isComplete) return this.at < this.end ? 'unexpected text after the value' : undefined
       if (this.peek() !== (this.isObject[this.depth - 1]! ? CLOSE_BRACE : CLOSE_BRACKET)) return undefined
       this.close()
       this.isFirst = false
     }
   }
 
-  /** What stands between two values: a comma unless the container was just opened, and a key in an object. */
+  /** Scans the separator before a value: a comma unless the container was just opened, and a key in an object. */
   private scanSeparator(): string | undefined {
     if (this.isComplete) return undefined
     const { depth } = this
     const inObject = this.isObject[depth - 1]!
     if (!this.isFirst) {
-      if (this.peek() !== COMMA) return `neither a comma nor the end of the ${inObject ? 'object' : 'array'}`
+      if (this.peek() !== COMMA) return `expected a comma or the end of the ${inObject ? 'object' : 'array'}`
       this.at++
       this.counts[depth - 1]!++
       this.skipSpaces()
@@ -212,13 +212,13 @@ class LineScanner {
   }
 
   private scanKey(wanted: Uint8Array | number | undefined): string | undefined {
-    if (this.peek() !== QUOTE) return 'no key where one is due'
+    if (this.peek() !== QUOTE) return 'expected a key'
     const from = this.at + 1
     const fault = this.scanString()
     if (fault !== undefined) return fault
     this.isOnPath = wanted instanceof Uint8Array && this.keyIs(wanted, from)
     this.skipSpaces()
-    if (this.peek() !== COLON) return 'no colon after a key'
+    if (this.peek() !== COLON) return 'expected a colon after the key'
     this.at++
     return undefined
   }
@@ -226,7 +226,7 @@ class LineScanner {
   private keyIs(wanted: Uint8Array, from: number): boolean {
     const { bytes } = this
     const to = this.at - 1
-    // An escape is longer than what it stands for: only a key with escapes may be longer than the one that is wanted.
+    // An escape is longer than the character it encodes: only a key with escapes may be longer than the wanted one.
     if (to - from > wanted.length && hasEscape(bytes, from, to)) {
       const key = new Uint8Array(to - from)
       return isEqual(wanted, key, 0, unescapeText(bytes, from, key, 0))
@@ -244,9 +244,10 @@ class LineScanner {
       if (byte === BACKSLASH) {
         this.at++
         const length = escapeLength(this.bytes, this.at, this.end)
-        if (length === 0) return 'an escape that JSON does not have'
+        if (length === 0) return 'invalid escape in a string'
         this.at += length - 1
-      } else if (byte < 0x20) return byte < 0 ? 'the line ends inside a string' : 'a control character inside a string'
+      } else if (byte < 0x20)
+        return byte < 0 ? 'the line ends inside a string' : 'unescaped control character in a string'
       else if (byte >= 0x80) this.hasHighBytes = true
     }
   }
@@ -254,7 +255,7 @@ class LineScanner {
   private scanNumber(): string | undefined {
     if (this.peek() === MINUS) this.at++
     if (this.peek() === 0x30) this.at++
-    else if (!this.scanDigits()) return 'a number without digits'
+    else if (!this.scanDigits()) return 'number without digits'
     if (this.peek() === 0x2e) {
       this.at++
       if (!this.scanDigits()) return 'no digits after the decimal point'
@@ -278,8 +279,7 @@ class LineScanner {
     const literal = LITERALS.find(
       word => at + word.length <= end && [...word].every((char, i) => bytes[at + i] === char.charCodeAt(0)),
     )
-    if (literal === undefined)
-      return at < end ? 'no value where one is due' : 'the line ends before its value is complete'
+    if (literal === undefined) return at < end ? 'expected a value' : 'the line ends before the value is complete'
     this.at += literal.length
     return undefined
   }
@@ -298,7 +298,7 @@ function isEqual(wanted: Uint8Array, bytes: Uint8Array, from: number, to: number
   return true
 }
 
-/** What a one-letter escape stands for. */
+/** Characters encoded by one-letter escapes. */
 const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map(
   [
     ['"', '"'],
@@ -312,7 +312,7 @@ const SIMPLE_ESCAPES: ReadonlyMap<number, number> = new Map(
   ].map(([letter, meaning]) => [letter!.charCodeAt(0), meaning!.charCodeAt(0)]),
 )
 
-/** Length of the escape whose backslash is before `at`, or 0 when it is none. */
+/** Length of the escape whose backslash precedes `at`, or 0 if it is invalid. */
 function escapeLength(bytes: Uint8Array, at: number, end: number): number {
   if (at >= end) return 0
   if (SIMPLE_ESCAPES.has(bytes[at]!)) return 1
@@ -331,7 +331,7 @@ function hexAt(bytes: Uint8Array, at: number): number {
   return value
 }
 
-/** Writes the string that starts at `from`, already checked, to out[at...] up to its quote; returns the end in `out`. */
+/** Writes the validated string that starts at `from` to out[at...], up to its quote; returns the end in `out`. */
 function unescapeText(bytes: Uint8Array, from: number, out: Uint8Array, at: number): number {
   let to = at
   for (let i = from; bytes[i] !== QUOTE; i++) {
@@ -366,7 +366,7 @@ function putCodePoint(codePoint: number, out: Uint8Array, at: number): number {
   return to
 }
 
-/** Offset of the first byte that starts no UTF-8 sequence, or -1. */
+/** Offset of the first byte that does not start a UTF-8 sequence, or -1. */
 function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number {
   for (let at = start; at < end; ) {
     const length = utf8Length(bytes, at, end)
@@ -376,7 +376,7 @@ function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number
   return -1
 }
 
-/** Bytes of the well-formed sequence at `at`: no overlong form, no surrogate, nothing over U+10FFFF. 0 when there is none. */
+/** Length of the well-formed sequence at `at`, or 0: overlong forms, surrogates and values above U+10FFFF are rejected. */
 function utf8Length(bytes: Uint8Array, at: number, end: number): number {
   const lead = bytes[at]!
   if (lead < 0x80) return 1

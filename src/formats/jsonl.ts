@@ -1,15 +1,15 @@
 /**
- * Cuts bytes that come in any chunks into batches of whole lines. Lines end at LF alone (a CR belongs to its line, as
- * byte-exact indexes need); the last line may lack its LF. Only the piece after a chunk's last LF is ever copied.
+ * Splits chunks of bytes into batches of complete lines. Lines end at LF only (a CR belongs to its line, as byte-exact
+ * indexes require); the last line may lack its LF. Only the bytes after a chunk's last LF are copied.
  */
 import type { LineBatch, LineCursor } from './batches.js'
 
 const LF = 10
 
-/** What a line may have where nothing else is said. */
+/** Default limit of a line's length. */
 export const DEFAULT_LINE_BYTES = 64 << 20
 
-/** A line that was given up because it is longer than the limit. */
+/** A line that was dropped because it exceeds the limit. */
 export interface LongLine {
   readonly line: number
   readonly byteOffset: number
@@ -20,20 +20,20 @@ export interface LongLine {
 export interface LineSplitterOptions {
   readonly source: string
   readonly maxLineBytes: number
-  /** Lines delivered at most. */
+  /** Maximum number of lines to deliver. */
   readonly limit?: number
-  /** The input begins here, not at its file's start. */
+  /** Position in the file at which the input starts, if not at 0. */
   readonly from?: LineCursor | undefined
 }
 
-/** Feed chunks with `push`, end with `finish`; both give the batches that became whole. */
+/** Feed chunks with `push`, end with `finish`; both yield the completed batches. */
 export class LineSplitter {
-  /** Lines that were too long since the last `takeLongLines`. */
+  /** Lines that exceeded the limit since the last `takeLongLines`. */
   private longLines: LongLine[] = []
   private readonly options: LineSplitterOptions
   private rest: Uint8Array[] = []
   private restBytes = 0
-  /** Set while the rest of a line that is too long is passed over. */
+  /** Set while the rest of an overlong line is skipped. */
   private skipping: boolean
   private byteOffset: number
   private line: number
@@ -48,13 +48,13 @@ export class LineSplitter {
     this.skipping = skipping ?? false
   }
 
-  /** Behind what was delivered or reported: bytes from there on that came already have to come again. */
+  /** Position after the last delivered or reported line; a resumed splitter must be fed from there. */
   get cursor(): LineCursor {
     const { byteOffset, line, skipping } = this
     return { byteOffset, line, skipping }
   }
 
-  /** True once `limit` lines are delivered. */
+  /** True once `limit` lines have been delivered. */
   get full(): boolean {
     return this.options.limit !== undefined && this.line > this.options.limit
   }
@@ -66,8 +66,8 @@ export class LineSplitter {
   }
 
   /**
-   * Gives the line that chunks before had begun, then the chunk's own lines; `cursor` stands behind what was given last.
-   * The splitter keeps views of `chunk`: its owner must not change it afterwards.
+   * Yields the line that previous chunks began, then the lines of this chunk; `cursor` is after the last yielded batch.
+   * The splitter keeps views of `chunk`: the caller must not modify it afterwards.
    */
   *push(chunk: Uint8Array): Generator<LineBatch> {
     let bytes = chunk
@@ -119,7 +119,7 @@ export class LineSplitter {
     return joined
   }
 
-  /** The batch of these bytes, if any: they start at a line's first byte and end after an LF, or at the input's end. */
+  /** The batch of these bytes, if not empty. They start at the start of a line and end after an LF or at the end of the input. */
   private *cut(bytes: Uint8Array): Generator<LineBatch> {
     const { table } = this
     let count = 0
@@ -153,7 +153,7 @@ export class LineSplitter {
   }
 }
 
-/** Where the lines of a batch stand while they are found; used again for each batch, and no object a line. */
+/** Growable table of the lines of a batch, reused for each batch, without an object per line. */
 class LineTable {
   starts = new Uint32Array(1024)
   ends = new Uint32Array(1024)
@@ -178,9 +178,9 @@ class LineTable {
   }
 }
 
-/** The batch without the lines at these places of its tables. */
-export function withoutLines(batch: LineBatch, places: ReadonlySet<number>): LineBatch {
-  if (places.size === 0) return batch
-  const kept = (values: Uint32Array): Uint32Array => values.filter((_, index) => !places.has(index))
+/** The batch without the lines at these indices of its tables. */
+export function withoutLines(batch: LineBatch, indices: ReadonlySet<number>): LineBatch {
+  if (indices.size === 0) return batch
+  const kept = (values: Uint32Array): Uint32Array => values.filter((_, index) => !indices.has(index))
   return { ...batch, starts: kept(batch.starts), ends: kept(batch.ends), lines: kept(batch.lines) }
 }

@@ -3,30 +3,30 @@
  *
  * | offset | bytes | type | meaning |
  * | --- | --- | --- | --- |
- * | 0 | 8 | u64 | D, the bytes of the data section; 0 in a file whose writing was not finished |
- * | 8 | 4 | u32 | W, the bytes of a token: 1, 2 or 4 |
- * | 12 | D | u8, u16 or u32 | the tokens of all documents, one after the other |
- * | 12 + D | to the end | pickle | one (offset, length) a document, in bytes from the start of the data section |
+ * | 0 | 8 | u64 | D, size of the data section; 0 in an unfinished file |
+ * | 8 | 4 | u32 | W, bytes per token: 1, 2 or 4 |
+ * | 12 | D | u8, u16 or u32 | tokens of all documents, concatenated |
+ * | 12 + D | to the end | pickle | one (offset, length) per document, in bytes from the start of the data section |
  *
- * Source: the reference system's `packed_data.py`. Its readers and ours map the file at byte 12.
+ * Source: Modalities' `packed_data.py`. Its readers and ours map the file from byte 12.
  */
 import { PenstockError, type Where } from '../errors.js'
 import type { TokenArray } from './batches.js'
 import { type OnPairs, PairListReader } from './pickle-reader.js'
 
 export const PBIN_HEADER_BYTES = 12
-/** PROTO, EMPTY_LIST, MEMOIZE and STOP: the index of no documents. */
+/** PROTO, EMPTY_LIST, MEMOIZE and STOP: the index of an empty file. */
 const MIN_INDEX_BYTES = 5
 
 export type TokenBytes = 1 | 2 | 4
 
 export interface PbinHeader {
-  /** Bytes of the data section. */
+  /** Size of the data section. */
   readonly dataBytes: number
   readonly tokenBytes: TokenBytes
 }
 
-/** The narrowest token that holds the ids 0 to vocabSize - 1, as the reference chooses it: 1, 2 or 4 bytes, never 3. */
+/** The smallest token width for the ids 0 to vocabSize - 1, as chosen by Modalities: 1, 2 or 4 bytes, never 3. */
 export function tokenBytesFor(vocabSize: number): TokenBytes {
   if (!Number.isSafeInteger(vocabSize) || vocabSize < 1 || vocabSize > 2 ** 32) {
     throw new PenstockError('OPTION_INVALID', `a vocabulary of ${vocabSize} tokens; expected 1 to 2^32`)
@@ -43,7 +43,7 @@ export function encodePbinHeader(header: PbinHeader): Uint8Array {
 }
 
 /**
- * Reads the first 12 bytes of a file of `fileBytes` bytes, and refuses a header that cannot belong to it.
+ * Decodes the first 12 bytes of a file of `fileBytes` bytes, and rejects a header that does not match that size.
  * @throws PBIN_INVALID
  */
 export function decodePbinHeader(bytes: Uint8Array, fileBytes: number, where: Where = {}): PbinHeader {
@@ -51,39 +51,42 @@ export function decodePbinHeader(bytes: Uint8Array, fileBytes: number, where: Wh
     throw new PenstockError('PBIN_INVALID', message, { ...where, byteOffset })
   }
   if (fileBytes < PBIN_HEADER_BYTES || bytes.length < PBIN_HEADER_BYTES) {
-    refuse(0, `no packed file: ${Math.min(fileBytes, bytes.length)} bytes, the header alone has ${PBIN_HEADER_BYTES}`)
+    refuse(
+      0,
+      `not a packed file: ${Math.min(fileBytes, bytes.length)} bytes, the header alone has ${PBIN_HEADER_BYTES}`,
+    )
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, PBIN_HEADER_BYTES)
   const dataBytes = Number(view.getBigUint64(0, true))
   const tokenBytes = view.getUint32(8, true)
   if (tokenBytes !== 1 && tokenBytes !== 2 && tokenBytes !== 4) {
-    return refuse(8, `no packed file: ${tokenBytes} bytes a token; expected 1, 2 or 4`)
+    return refuse(8, `not a packed file: ${tokenBytes} bytes per token; expected 1, 2 or 4`)
   }
   if (dataBytes === 0) {
-    refuse(0, 'the packed file has no data: its writing was not finished; pack it again, or see penstock repair')
+    refuse(0, 'the packed file is unfinished: its header has no data size; pack it again or use penstock repair')
   }
   if (dataBytes > fileBytes - PBIN_HEADER_BYTES) {
     const expected = Number.isSafeInteger(dataBytes) ? `${dataBytes}` : 'over 2^53'
     refuse(
       0,
-      `the header promises ${expected} bytes of tokens, the file has ${fileBytes - PBIN_HEADER_BYTES} after it: cut off`,
+      `the file is truncated: the header says ${expected} bytes of tokens, but only ${fileBytes - PBIN_HEADER_BYTES} bytes follow it`,
     )
   }
   if (dataBytes % tokenBytes !== 0) {
-    refuse(0, `${dataBytes} bytes of tokens are not a multiple of ${tokenBytes} bytes a token`)
+    refuse(0, `${dataBytes} bytes of tokens are not a multiple of ${tokenBytes} bytes per token`)
   }
   if (fileBytes - PBIN_HEADER_BYTES - dataBytes < MIN_INDEX_BYTES) {
-    refuse(PBIN_HEADER_BYTES + dataBytes, 'the packed file has no index behind its tokens: cut off')
+    refuse(PBIN_HEADER_BYTES + dataBytes, 'the packed file is truncated: no index after its tokens')
   }
   return { dataBytes, tokenBytes }
 }
 
-/** Where the pickled index starts in the file; it reaches to the file's end. */
+/** Offset of the pickled index, which extends to the end of the file. */
 export function pbinIndexOffset(header: PbinHeader): number {
   return PBIN_HEADER_BYTES + header.dataBytes
 }
 
-/** The bytes as token ids: a view where the alignment allows, else a copy. */
+/** The bytes as token ids: a view if they are aligned, otherwise a copy. */
 export function viewTokens(bytes: Uint8Array, tokenBytes: TokenBytes): TokenArray {
   if (tokenBytes === 1) return bytes
   const aligned = bytes.byteOffset % tokenBytes === 0 ? bytes : bytes.slice()
@@ -93,9 +96,9 @@ export function viewTokens(bytes: Uint8Array, tokenBytes: TokenBytes): TokenArra
 }
 
 /**
- * Reads the index from pieces of any size: `feed` the bytes from `pbinIndexOffset` on, then `end`. `onDocuments` gets
+ * Reads the index in chunks of any size: `feed` the bytes from `pbinIndexOffset`, then `end`. `onDocuments` receives
  * (offset, length) in bytes from the start of the data section.
- * @throws PICKLE_INVALID if it is no list of pairs; PBIN_INVALID if a document leaves the data or splits a token
+ * @throws PICKLE_INVALID if it is not a list of pairs; PBIN_INVALID if a document exceeds the data or splits a token
  */
 export function createPbinIndexReader(header: PbinHeader, onDocuments: OnPairs, where: Where = {}): PairListReader {
   let document = 0
@@ -107,10 +110,12 @@ export function createPbinIndexReader(header: PbinHeader, onDocuments: OnPairs, 
       const offset = documents[i]!
       const byteLength = documents[i + 1]!
       if (offset % header.tokenBytes !== 0 || byteLength % header.tokenBytes !== 0) {
-        refuse(`bytes ${offset} + ${byteLength} are not whole tokens of ${header.tokenBytes} bytes`)
+        refuse(
+          `offset ${offset} or length ${byteLength} is not a multiple of the token width, ${header.tokenBytes} bytes`,
+        )
       }
       if (offset + byteLength > header.dataBytes) {
-        refuse(`bytes ${offset} + ${byteLength} reach beyond the ${header.dataBytes} bytes of tokens`)
+        refuse(`offset ${offset} + length ${byteLength} exceeds the ${header.dataBytes} bytes of tokens`)
       }
     }
     onDocuments(documents)

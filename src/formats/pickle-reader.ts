@@ -1,24 +1,24 @@
 /**
- * Reads a pickled list of pairs of integers; pickle.ts has the layout and the writer. It knows the opcodes of such a list
- * and nothing else, so no file can make it run or build anything. It works in pieces: memory does not grow with the list.
+ * Reads a pickled list of pairs of integers; pickle.ts has the layout and the writer. It implements only the opcodes of such
+ * a list, so a file cannot make it execute or construct anything. Streaming: memory does not grow with the list.
  */
 import { PenstockError, type Where } from '../errors.js'
 import { concatenate, FRAME_HEADER_BYTES, OP } from './pickle.js'
 
 /**
- * Takes the pairs of the list, in order: [a0, b0, a1, b1, ...]. The array is a view of a buffer that is used again;
- * it holds good until the function returns.
+ * Receives the pairs of the list in order: [a0, b0, a1, b1, ...]. The array is a view of a reused buffer and is valid until
+ * the function returns.
  */
 export type OnPairs = (pairs: Float64Array) => void
 
 const BLOCK_PAIRS = 8192
-/** Tuples that BINGET can reach. CPython repeats a tuple only if one object stands in the list twice. */
+/** Tuples that BINGET can reference. CPython references a tuple only if the list contains the same object twice. */
 const MEMO_LIMIT = 1 << 16
 const ENDED = -1
 
 /**
- * Reads the list from pieces of any size, protocols 2 to 5. `onPairs` sees pairs before the end of the file is known to
- * be sound: believe them only after `end`.
+ * Reads the list in chunks of any size, protocols 2 to 5. `onPairs` receives pairs before the rest of the file has been
+ * validated: trust them only after `end`.
  */
 export class PairListReader {
   private readonly onPairs: OnPairs
@@ -41,20 +41,20 @@ export class PairListReader {
   private integers = 0
   private a = 0
   private b = 0
-  /** A tuple outside of MARK ... APPENDS, waiting for APPEND. */
-  private tupleWaits = false
-  /** What a MEMOIZE right now would remember. */
+  /** Whether a tuple outside of MARK ... APPENDS is waiting for APPEND. */
+  private tuplePending = false
+  /** Kind of object that a MEMOIZE would memoize now. */
   private newest: 'list' | 'tuple' | undefined
   private memoCount = 0
   private readonly memo: number[] = []
 
-  /** `where` names the file in errors; a byteOffset in it is that of the pickle's first byte. */
+  /** `where` locates the file in errors; its byteOffset, if set, is that of the pickle's first byte. */
   constructor(onPairs: OnPairs, where: Where = {}) {
     this.onPairs = onPairs
     this.where = where
   }
 
-  /** @throws PICKLE_INVALID at the first byte that no list of pairs of non-negative integers has there */
+  /** @throws PICKLE_INVALID at the first byte that is not valid in a list of pairs of non-negative integers */
   feed(chunk: Uint8Array): void {
     const bytes = this.rest.length === 0 ? chunk : concatenate([this.rest, chunk])
     const parsed = this.parse(bytes)
@@ -62,13 +62,13 @@ export class PairListReader {
     this.byteOffset += parsed
   }
 
-  /** Call it after the last piece. Returns the number of pairs. @throws PICKLE_INVALID if the list has not ended */
+  /** Ends the input; returns the number of pairs. @throws PICKLE_INVALID if the list is incomplete */
   end(): number {
     if (this.frameEnd !== ENDED) this.fail(this.rest.length, 'the file ends inside the list')
     return this.pairCount
   }
 
-  /** Handles the whole opcodes in `bytes`; returns where the first incomplete one starts. */
+  /** Processes the complete opcodes in `bytes`; returns the start of the first incomplete one. */
   private parse(bytes: Uint8Array): number {
     const { byteOffset } = this
     let position = 0
@@ -88,7 +88,7 @@ export class PairListReader {
 
   private run(opcode: number, bytes: Uint8Array, position: number, length: number): void {
     if (!this.protocolSeen && opcode !== OP.PROTO) this.fail(position, 'no protocol number at the start')
-    // Of use to most opcodes; a function that computes it on demand would be an object an opcode.
+    // Most opcodes need it; computing it on demand would allocate a closure per opcode.
     const argument = littleEndian(bytes, position + 1, length - 1)
     switch (opcode) {
       case OP.BININT1:
@@ -127,7 +127,7 @@ export class PairListReader {
     }
   }
 
-  /** The opcodes that come once in a list or a frame. */
+  /** Opcodes that occur once per list or frame. */
   private runOnce(opcode: number, bytes: Uint8Array, position: number): void {
     if (opcode === OP.FRAME) {
       this.require(this.frameEnd === 0, position, 'a frame inside a frame')
@@ -160,25 +160,25 @@ export class PairListReader {
       this.require(this.inBatch && this.integers === 0, position, 'an append out of place')
       this.inBatch = false
     } else {
-      this.require(this.tupleWaits && this.integers === 0, position, 'an append out of place')
-      this.tupleWaits = false
+      this.require(this.tuplePending && this.integers === 0, position, 'an append out of place')
+      this.tuplePending = false
     }
   }
 
   private isBetweenElements(): boolean {
-    return this.listMade && !this.inBatch && !this.tupleWaits && this.integers === 0
+    return this.listMade && !this.inBatch && !this.tuplePending && this.integers === 0
   }
 
   private pushInteger(value: number, position: number): void {
     this.require(Number.isSafeInteger(value), position, 'an integer below 0 or above 2^53 - 1')
-    this.require(this.listMade && !this.tupleWaits && this.integers < 2, position, 'an integer out of place')
+    this.require(this.listMade && !this.tuplePending && this.integers < 2, position, 'an integer out of place')
     this.newest = undefined
     if (this.integers++ === 0) this.a = value
     else this.b = value
   }
 
   private pushTuple(a: number, b: number): void {
-    this.tupleWaits = !this.inBatch
+    this.tuplePending = !this.inBatch
     this.a = a
     this.b = b
     this.newest = 'tuple'
@@ -200,9 +200,9 @@ export class PairListReader {
 
   private recall(index: number, position: number): void {
     const a = this.memo[2 * index]
-    this.require(index < MEMO_LIMIT, position, `a repeated tuple that is not among the first ${MEMO_LIMIT}`)
-    this.require(a !== undefined && !Number.isNaN(a), position, 'a repeated tuple that was not remembered')
-    this.require(this.integers === 0 && !this.tupleWaits, position, 'a tuple out of place')
+    this.require(index < MEMO_LIMIT, position, `a reference to a tuple that is not among the first ${MEMO_LIMIT}`)
+    this.require(a !== undefined && !Number.isNaN(a), position, 'a reference to a tuple that was not memoized')
+    this.require(this.integers === 0 && !this.tuplePending, position, 'a tuple out of place')
     this.pushTuple(a!, this.memo[2 * index + 1]!)
     this.newest = undefined
   }
@@ -229,7 +229,7 @@ export class PairListReader {
   }
 }
 
-/** Reads a whole list: [a0, b0, a1, b1, ...]. @throws PICKLE_INVALID */
+/** Reads a complete list: [a0, b0, a1, b1, ...]. @throws PICKLE_INVALID */
 export function readPairList(bytes: Uint8Array, where: Where = {}): Float64Array {
   const blocks: Float64Array[] = []
   const reader = new PairListReader(pairs => blocks.push(pairs.slice()), where)
@@ -243,7 +243,7 @@ export function readPairList(bytes: Uint8Array, where: Where = {}): Float64Array
   return all
 }
 
-/** Bytes of the opcode with its argument, 0 for an opcode that no list of pairs has. */
+/** Length of an opcode with its argument, or 0 for one that does not occur in a list of pairs. */
 function opcodeLength(opcode: number, argument: number | undefined): number {
   switch (opcode) {
     case OP.PROTO:
@@ -260,7 +260,7 @@ function opcodeLength(opcode: number, argument: number | undefined): number {
     case OP.FRAME:
       return FRAME_HEADER_BYTES
     case OP.LONG1:
-      // Eight bytes hold every integer below 2^53; a longer one is not read at all.
+      // Eight bytes hold every integer below 2^53; longer ones are rejected.
       return argument === undefined ? 2 : argument <= 8 ? 2 + argument : 0
     case OP.EMPTY_LIST:
     case OP.MEMOIZE:
@@ -275,14 +275,14 @@ function opcodeLength(opcode: number, argument: number | undefined): number {
   }
 }
 
-/** Unsigned; exact up to 2^53, above that only large. */
+/** Decodes an unsigned integer; exact up to 2^53. */
 function littleEndian(bytes: Uint8Array, start: number, length: number): number {
   let value = 0
   for (let i = start + length - 1; i >= start; i--) value = value * 256 + bytes[i]!
   return value
 }
 
-/** A two's complement number of `length` bytes, read as unsigned; NaN if it is negative. */
+/** The value of a two's complement number of `length` bytes that was read as unsigned; NaN if it is negative. */
 function withoutSign(value: number, length: number): number {
   return length === 0 || value < 2 ** (8 * length - 1) ? value : Number.NaN
 }

@@ -1,19 +1,19 @@
 /**
- * The one kind of pickle that the file formats here need: a list of pairs of integers, `list[tuple[int, int]]`.
- * The writer emits, byte for byte, what CPython's `pickle.dumps` (protocol 4, the default of Python 3.8 to 3.13) makes
- * of a freshly built list. It works in pieces: memory does not grow with the list. The reader is pickle-reader.ts.
+ * The only kind of pickle used by the file formats here: a list of pairs of integers, `list[tuple[int, int]]`. The writer
+ * emits exactly the bytes of CPython's `pickle.dumps` (protocol 4, the default of Python 3.8 to 3.13) for a newly built
+ * list. Streaming: memory does not grow with the list. The reader is pickle-reader.ts.
  *
  * | opcode | byte | argument | meaning |
  * | --- | --- | --- | --- |
  * | PROTO | 80 | u8 | protocol; first |
- * | FRAME | 95 | u64 LE | bytes of the opcodes that follow, up to the next frame; closed at >= 64 KiB |
+ * | FRAME | 95 | u64 LE | size of the opcodes up to the next frame; closed at >= 64 KiB |
  * | EMPTY_LIST | 5d | | the list |
- * | MEMOIZE, BINPUT, LONG_BINPUT | 94, 71, 72 | none, u8, u32 LE | remember the newest list or tuple |
- * | BINGET, LONG_BINGET | 68, 6a | u8, u32 LE | a remembered tuple once more |
+ * | MEMOIZE, BINPUT, LONG_BINPUT | 94, 71, 72 | none, u8, u32 LE | memoize the newest list or tuple |
+ * | BINGET, LONG_BINGET | 68, 6a | u8, u32 LE | reference to a memoized tuple |
  * | MARK ... APPENDS | 28 ... 65 | | up to 1,000 elements |
  * | APPEND | 61 | | one element |
  * | BININT1, BININT2, BININT | 4b, 4d, 4a | u8, u16 LE, i32 LE | an integer |
- * | LONG1 | 8a | u8 n, n bytes LE, two's complement | an integer from 2^31 up |
+ * | LONG1 | 8a | u8 n, n bytes LE, two's complement | an integer of at least 2^31 |
  * | TUPLE2 | 86 | | a pair of the two newest integers |
  * | STOP | 2e | | last |
  *
@@ -45,34 +45,34 @@ export const OP = {
 export const FRAME_HEADER_BYTES = 9
 /** A frame is closed before the first object that starts at or after this many bytes. */
 const FRAME_TARGET_BYTES = 64 * 1024
-/** CPython writes no frame header for fewer bytes than this. */
+/** CPython omits the frame header for fewer bytes. */
 const FRAME_MIN_BYTES = 4
-/** More than is ever written between two looks at the frame's size. */
+/** Upper bound of the bytes written between two checks of the frame's size. */
 const FRAME_SLACK_BYTES = 64
 const APPENDS_BATCH = 1000
 
-/** Where a pickler stands between two pairs, when all that was final has been taken. */
+/** State of a pickler between two pairs, after all finished bytes were taken. */
 export interface PicklerState {
-  /** The open frame. Its header has its place, but is no such yet; what follows will stand behind what was taken. */
+  /** The open frame, with space for its header, which is not written yet. */
   readonly frame: Uint8Array
   readonly pairCount: number
   readonly firstA: number
   readonly firstB: number
 }
 
-/** Writes the list piece by piece; holds one frame (64 KiB) and what `take` has not yet fetched. */
+/** Streaming writer of the list; buffers one frame (64 KiB) and the finished bytes that were not taken yet. */
 export class PairListPickler {
-  /** The open frame, its header's room in front. */
+  /** The open frame, with space for its header at the start. */
   private readonly frame = new Uint8Array(FRAME_HEADER_BYTES + FRAME_TARGET_BYTES + FRAME_SLACK_BYTES)
   private end = FRAME_HEADER_BYTES
-  /** What `take` has not yet fetched: the first bytes of memory that is used again. */
+  /** Finished bytes that were not taken yet: the start of a reused buffer. */
   private finished = Uint8Array.of(OP.PROTO, 4)
   private finishedBytes = 2
   private pairCount = 0
   private firstA = 0
   private firstB = 0
 
-  /** @param from goes on with a list of which everything but this has been written */
+  /** @param from state from which to continue a list whose earlier bytes were written */
   constructor(from?: PicklerState) {
     if (from === undefined) {
       this.frame[this.end++] = OP.EMPTY_LIST
@@ -87,7 +87,7 @@ export class PairListPickler {
     this.firstB = from.firstB
   }
 
-  /** A copy; to be asked for after `take`. */
+  /** A copy of the state; valid after `take`. */
   state(): PicklerState {
     const { pairCount, firstA, firstB } = this
     return { frame: this.frame.slice(0, this.end), pairCount, firstA, firstB }
@@ -100,7 +100,7 @@ export class PairListPickler {
       throw new PenstockError('PICKLE_INVALID', message, { record: this.pairCount })
     }
     const index = this.pairCount++
-    // A list of one element is written without MARK, so the first pair waits for the second.
+    // A list of one element has no MARK, so the first pair is held back until the second.
     if (index === 0) {
       this.firstA = a
       this.firstB = b
@@ -116,14 +116,14 @@ export class PairListPickler {
     this.writePair(a, b)
   }
 
-  /** The bytes that became final since the last call. Valid until the next pair is pushed. */
+  /** Bytes finished since the last call. Valid until the next pair is pushed. */
   take(): Uint8Array {
     const taken = this.finished.subarray(0, this.finishedBytes)
     this.finishedBytes = 0
     return taken
   }
 
-  /** Ends the list and returns the remaining bytes. Nothing may be pushed afterwards. */
+  /** Ends the list and returns the remaining bytes. No pair may be pushed afterwards. */
   finish(): Uint8Array {
     if (this.pairCount === 1) {
       this.writePair(this.firstA, this.firstB)
@@ -162,7 +162,7 @@ export class PairListPickler {
       frame[end++] = value >>> 16
       frame[end++] = value >>> 24
     } else {
-      // One bit more than the number has: the sign.
+      // One more bit, for the sign.
       const length = Math.floor(bitLength(value) / 8) + 1
       frame[end++] = OP.LONG1
       frame[end++] = length
@@ -171,7 +171,7 @@ export class PairListPickler {
     this.end = end
   }
 
-  /** CPython looks at the frame's size before each object, also between the two integers of a pair. */
+  /** CPython checks the frame's size before each object, including between the two integers of a pair. */
   private closeFullFrame(): void {
     if (this.end >= FRAME_HEADER_BYTES + FRAME_TARGET_BYTES) this.closeFrame()
   }
@@ -204,7 +204,7 @@ function bitLength(value: number): number {
   return value < 0x100000000 ? 32 - Math.clz32(value) : 64 - Math.clz32(value / 0x100000000)
 }
 
-/** Writes a whole list. @throws PICKLE_INVALID for what is not an integer from 0 to 2^53 - 1 */
+/** Encodes a complete list. @throws PICKLE_INVALID for anything but integers from 0 to 2^53 - 1 */
 export function writePairList(pairs: Iterable<readonly [number, number]>): Uint8Array {
   const pickler = new PairListPickler()
   for (const [a, b] of pairs) pickler.push(a, b)

@@ -1,18 +1,18 @@
 /**
- * Named tensors in one file, `.safetensors`, as checkpoints and exported models use it. Little-endian:
+ * Files of named tensors, `.safetensors`, for checkpoints and exported models. Little-endian:
  *
  * | offset | bytes | type | meaning |
  * | --- | --- | --- | --- |
- * | 0 | 8 | u64 | H, the bytes of the header; here always a multiple of 8 |
- * | 8 | H | JSON, spaces behind | {"__metadata__": {key: text}, name: {"dtype", "shape", "data_offsets": [start, end]}} |
- * | 8 + H | to the end | raw | the tensors, row-major, without gaps; offsets count from here |
+ * | 0 | 8 | u64 | H, size of the header; written as a multiple of 8 |
+ * | 8 | H | JSON, padded with spaces | {"__metadata__": {key: text}, name: {"dtype", "shape", "data_offsets": [start, end]}} |
+ * | 8 + H | to the end | raw | the tensors, row-major, without gaps; offsets are relative to here |
  *
- * Tensors are written widest type first, then by name, as the official library does: every one is aligned, and the same
- * tensors give the same bytes. Source: https://github.com/huggingface/safetensors (README, format).
+ * Tensors are sorted by descending width of their type, then by name, as in the official library: each is aligned, and the
+ * bytes do not depend on the order given. Source: https://github.com/huggingface/safetensors (README, format).
  */
 import { PenstockError, type Where } from '../errors.js'
 
-/** Bytes of an element; the order is the official library's, whose files put the last first. */
+/** Bytes per element, in the order of the official library, whose files put the last type first. */
 const DTYPE_BYTES = {
   BOOL: 1,
   U8: 1,
@@ -33,7 +33,7 @@ const DTYPE_BYTES = {
 
 const DTYPE_ORDER = Object.keys(DTYPE_BYTES)
 const LENGTH_BYTES = 8
-/** The official library's own limit. */
+/** Limit of the official library. */
 const MAX_HEADER_BYTES = 100_000_000
 const METADATA_KEY = '__metadata__'
 
@@ -42,7 +42,7 @@ export type Dtype = keyof typeof DTYPE_BYTES
 export interface TensorType {
   readonly name: string
   readonly dtype: Dtype
-  /** Sizes of the axes, outermost first; empty for a scalar. */
+  /** Sizes of the dimensions, outermost first; empty for a scalar. */
   readonly shape: readonly number[]
 }
 
@@ -61,21 +61,22 @@ export interface SafetensorsLayout {
   /** In the order of the data section. */
   readonly tensors: readonly TensorPlace[]
   readonly metadata: Readonly<Record<string, string>>
-  /** Where the data section starts in the file. */
+  /** Offset of the data section in the file. */
   readonly dataOffset: number
 }
 
-/** Bytes that the tensor takes. @throws SAFETENSORS_INVALID for a shape that is none */
+/** Size of the tensor in bytes. @throws SAFETENSORS_INVALID for an invalid shape */
 export function tensorByteLength({ name, dtype, shape }: TensorType, where: Where = {}): number {
   const elements = shape.reduce((product, size) => (isSize(size) ? product * size : Number.NaN), 1)
   const byteLength = elements * DTYPE_BYTES[dtype]
-  if (!isSize(byteLength)) refuse(`tensor ${quote(name)} has the shape [${shape.slice(0, 10).join(', ')}]`, where)
+  if (!isSize(byteLength))
+    refuse(`tensor ${quote(name)} has the invalid shape [${shape.slice(0, 10).join(', ')}]`, where)
   return byteLength
 }
 
 /**
- * Lays out a file: its first bytes, and the tensors in the order in which their data must follow.
- * @throws SAFETENSORS_INVALID for two tensors of one name, or an impossible shape
+ * Plans a file: its header, and the tensors in the order in which their data must follow.
+ * @throws SAFETENSORS_INVALID for two tensors of the same name, or an invalid shape
  */
 export function planSafetensors(
   types: readonly TensorType[],
@@ -88,12 +89,12 @@ export function planSafetensors(
     return { name: type.name, dtype: type.dtype, shape: [...type.shape], start, end }
   })
   const names = new Set(tensors.map(tensor => tensor.name)).add(METADATA_KEY)
-  if (names.size !== tensors.length + 1) refuse(`two tensors have one name, or one is called ${METADATA_KEY}`)
+  if (names.size !== tensors.length + 1) refuse(`two tensors have the same name, or one is named ${METADATA_KEY}`)
   const header = encodeHeader(tensors, metadata)
   return { tensors, metadata, dataOffset: header.length, header }
 }
 
-/** A whole file in memory. @throws SAFETENSORS_INVALID also for data that does not fill its shape */
+/** Encodes a file in memory. @throws SAFETENSORS_INVALID also for data that does not match its shape */
 export function encodeSafetensors(
   tensors: readonly Tensor[],
   metadata: Readonly<Record<string, string>> = {},
@@ -111,10 +112,10 @@ export function encodeSafetensors(
   return file
 }
 
-/** Bytes to read from the start of the file for its whole header, told by its first eight. @throws SAFETENSORS_INVALID */
+/** Number of bytes to read for the complete header, from the first eight bytes. @throws SAFETENSORS_INVALID */
 export function safetensorsHeaderBytes(firstBytes: Uint8Array, fileBytes: number, where: Where = {}): number {
   if (firstBytes.length < LENGTH_BYTES || fileBytes < LENGTH_BYTES + 2) {
-    return refuse(`no safetensors file: ${fileBytes} bytes`, { ...where, byteOffset: 0 })
+    return refuse(`not a safetensors file: ${fileBytes} bytes`, { ...where, byteOffset: 0 })
   }
   const view = new DataView(firstBytes.buffer, firstBytes.byteOffset, LENGTH_BYTES)
   const headerBytes = Number(view.getBigUint64(0, true))
@@ -125,8 +126,8 @@ export function safetensorsHeaderBytes(firstBytes: Uint8Array, fileBytes: number
 }
 
 /**
- * Reads the header from the first bytes of a file of `fileBytes` bytes. Tensors that overlap, leave gaps or do not
- * reach exactly to the end of the file are refused. @throws SAFETENSORS_INVALID
+ * Decodes the header from the first bytes of a file of `fileBytes` bytes. Tensors that overlap, leave gaps or do not end
+ * exactly at the end of the file are rejected. @throws SAFETENSORS_INVALID
  */
 export function decodeSafetensorsHeader(
   firstBytes: Uint8Array,
@@ -135,7 +136,7 @@ export function decodeSafetensorsHeader(
 ): SafetensorsLayout {
   const dataOffset = safetensorsHeaderBytes(firstBytes, fileBytes, where)
   if (firstBytes.length < dataOffset)
-    refuse(`the header has ${dataOffset} bytes, ${firstBytes.length} were read`, where)
+    refuse(`the header has ${dataOffset} bytes, but ${firstBytes.length} were read`, where)
   const header = parseHeader(firstBytes.subarray(LENGTH_BYTES, dataOffset), where)
   const metadata = readMetadata(header, where)
   const tensors = [...header]
@@ -145,11 +146,11 @@ export function decodeSafetensorsHeader(
   let end = 0
   for (const tensor of tensors) {
     if (tensor.start !== end)
-      refuse(`tensor ${quote(tensor.name)} starts at ${tensor.start}; the one before ends at ${end}`, where)
+      refuse(`tensor ${quote(tensor.name)} starts at ${tensor.start}, but the previous one ends at ${end}`, where)
     end = tensor.end
   }
   if (dataOffset + end !== fileBytes) {
-    refuse(`the tensors end at byte ${dataOffset + end}, the file at ${fileBytes}`, {
+    refuse(`the tensors end at byte ${dataOffset + end}, but the file at ${fileBytes}`, {
       ...where,
       byteOffset: dataOffset,
     })
@@ -157,7 +158,7 @@ export function decodeSafetensorsHeader(
   return { tensors, metadata, dataOffset }
 }
 
-/** Reads a whole file. The data are views of `bytes`, aligned if `bytes` is. @throws SAFETENSORS_INVALID */
+/** Decodes a complete file. The data are views of `bytes`, aligned if `bytes` is. @throws SAFETENSORS_INVALID */
 export function decodeSafetensors(
   bytes: Uint8Array,
   where: Where = {},
@@ -177,7 +178,7 @@ function encodeHeader(tensors: readonly TensorPlace[], metadata: Readonly<Record
     return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [start, end] })}`
   })
   const sorted = Object.entries(metadata).sort(([left], [right]) => compareText(left, right))
-  // Written by hand: an object would move names that look like numbers to the front.
+  // Built as text, since an object would move names that look like numbers to the front.
   const texts = sorted.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`)
   if (texts.length > 0) entries.unshift(`"${METADATA_KEY}":{${texts.join(',')}}`)
   const json = new TextEncoder().encode(`{${entries.join(',')}}`)
@@ -203,15 +204,15 @@ function parseHeader(bytes: Uint8Array, where: Where): Map<string, unknown> {
     )
   }
   if (!isObject(header)) return refuse('the header is not a JSON object', { ...where, byteOffset: LENGTH_BYTES })
-  // A map, because names from a file must not become keys of an object that the program uses.
+  // A map, so that names from a file cannot become properties of an object.
   return new Map(Object.entries(header))
 }
 
 function readMetadata(header: ReadonlyMap<string, unknown>, where: Where): Record<string, string> {
   const metadata = header.get(METADATA_KEY) ?? {}
-  if (!isObject(metadata)) return refuse('the metadata are not an object', where)
+  if (!isObject(metadata)) return refuse('the metadata is not an object', where)
   const entries = Object.entries(metadata).map(([key, value]): [string, string] => {
-    return typeof value === 'string' ? [key, value] : refuse(`the metadata entry ${quote(key)} is not a text`, where)
+    return typeof value === 'string' ? [key, value] : refuse(`the metadata entry ${quote(key)} is not a string`, where)
   })
   return Object.fromEntries(entries)
 }
@@ -221,13 +222,13 @@ function readTensorPlace(name: string, entry: unknown, where: Where): TensorPlac
   const { dtype, shape, data_offsets: offsets } = entry
   if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BYTES, dtype)) {
     return refuse(
-      `tensor ${quote(name)} has the type ${quote(String(dtype))}; known are ${DTYPE_ORDER.join(', ')}`,
+      `tensor ${quote(name)} has the unknown type ${quote(String(dtype))}; expected ${DTYPE_ORDER.join(', ')}`,
       where,
     )
   }
-  if (!Array.isArray(shape) || !shape.every(isSize)) return refuse(`tensor ${quote(name)} has no proper shape`, where)
+  if (!Array.isArray(shape) || !shape.every(isSize)) return refuse(`tensor ${quote(name)} has no valid shape`, where)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
-    return refuse(`tensor ${quote(name)} has no proper data_offsets`, where)
+    return refuse(`tensor ${quote(name)} has no valid data_offsets`, where)
   }
   const place = { name, dtype: dtype as Dtype, shape, start: offsets[0]!, end: offsets[1]! }
   const byteLength = tensorByteLength(place, where)
@@ -253,7 +254,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Names come from files: short, and without control characters, in a message. */
+/** Names come from files: they are truncated and escaped for messages. */
 function quote(name: string): string {
   return JSON.stringify(name.slice(0, 80))
 }

@@ -1,6 +1,6 @@
 /**
- * A TensorFlow graph as the file saved_model.pb, writing only, in protobuf. Source: tensorflow/core/protobuf
- * (saved_model.proto, meta_graph.proto) and tensorflow/core/framework (graph, node_def, attr_value, tensor .proto).
+ * Writes a TensorFlow graph as the protobuf file saved_model.pb. Source: tensorflow/core/protobuf (saved_model.proto,
+ * meta_graph.proto) and tensorflow/core/framework (graph, node_def, attr_value, tensor .proto).
  *
  *   SavedModel    1 schema version (1)   2 MetaGraphDef
  *   MetaGraphDef  1 MetaInfoDef { 4 tag }   2 GraphDef
@@ -29,7 +29,7 @@ export interface GraphNode {
   readonly attributes: Readonly<Record<string, GraphAttribute>>
 }
 
-/** The version of the graph's language, that of TensorFlow 2.8: every later one reads it. */
+/** GraphDef version of TensorFlow 2.8, which all later versions read. */
 const producer = 1087
 
 export function writeSavedModel(nodes: readonly GraphNode[], tag: string): Uint8Array {

@@ -1,5 +1,5 @@
 /**
- * TensorBoard event files: TFRecord frames, each around one protobuf `Event`. All numbers are little-endian.
+ * TensorBoard event files: TFRecord frames with one protobuf `Event` each. All numbers are little-endian.
  *
  * | offset | bytes  | type   | meaning                            |
  * | ------ | ------ | ------ | ---------------------------------- |
@@ -9,7 +9,7 @@
  * | 12 + n | 4      | uint32 | masked CRC-32C of the payload      |
  *
  * Event { 1: double wall_time, 2: int64 step, 3: string file_version, 5: Summary { 1: Value { 1: tag, 2: float } } };
- * the first event of a file has the version and nothing else. Source: tensorflow/core/util/event.proto, record_writer.cc.
+ * the first event of a file contains only the version. Source: tensorflow/core/util/event.proto, record_writer.cc.
  */
 import { concatBytes } from './bytes.js'
 import { crc32c } from './crc32.js'
@@ -22,7 +22,7 @@ export function tfeventsStart(wallTime: number): Uint8Array {
   return frame(concatBytes([doubleField(1, wallTime), stringField(3, 'brain.Event:2')]))
 }
 
-/** One record with the scalars of a step. @param wallTime in seconds since 1970 */
+/** A record with the scalars of a step. @param wallTime in seconds since 1970 */
 export function tfeventsScalars(
   wallTime: number,
   step: number,
@@ -38,7 +38,7 @@ function frame(payload: Uint8Array): Uint8Array {
   return concatBytes([length, masked(length), payload, masked(payload)])
 }
 
-/** Checksums that stand inside checksummed data are rotated and shifted. */
+/** Masks a checksum (rotates and offsets it), since it may itself be part of checksummed data. */
 function masked(bytes: Uint8Array): Uint8Array {
   const crc = crc32c(bytes)
   const out = new Uint8Array(4)

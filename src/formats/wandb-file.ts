@@ -1,6 +1,6 @@
 /**
- * The file of an offline W&B run: a 7-byte header, then a log in blocks of 32,768 bytes (the form of LevelDB's log).
- * A record that does not fit the rest of its block is cut into pieces; a rest below 7 bytes is filled with zeros.
+ * The file of an offline W&B run: a 7-byte header, then a log in blocks of 32,768 bytes (the format of LevelDB's log).
+ * A record that does not fit into the rest of its block is split; a rest of less than 7 bytes is filled with zeros.
  *
  * | offset | bytes | type   | meaning                                                            |
  * | ------ | ----- | ------ | ------------------------------------------------------------------ |
@@ -9,8 +9,8 @@
  * | file 6 | 1     | uint8  | version 0                                                          |
  * | 0      | 4     | uint32 | CRC-32 of the type byte and the data                               |
  * | 4      | 2     | uint16 | length n of the data                                               |
- * | 6      | 1     | uint8  | type: 1 whole record, 2 first piece, 3 middle piece, 4 last piece  |
- * | 7      | n     | bytes  | a protobuf `wandb_internal.Record`, or a piece of one              |
+ * | 6      | 1     | uint8  | type: 1 full record, 2 first part, 3 middle part, 4 last part       |
+ * | 7      | n     | bytes  | a protobuf `wandb_internal.Record`, or a part of one               |
  *
  * All numbers are little-endian. Source: wandb/proto/wandb_internal.proto and the store of the `wandb` package.
  */
@@ -34,7 +34,7 @@ const FINAL = 20
 const HEADER = 21
 const FOOTER = 22
 
-/** What a run is called and was told; times in milliseconds since 1970. */
+/** Names, configuration and start of a run; times in milliseconds since 1970. */
 export interface WandbRun {
   readonly id: string
   readonly project: string
@@ -45,12 +45,12 @@ export interface WandbRun {
   readonly config: Readonly<Record<string, unknown>>
 }
 
-/** Makes the bytes of a file, in order: each call answers those to append next. */
+/** Encodes the file sequentially: each call returns the bytes to append next. */
 export class WandbFileEncoder {
   private position = 0
   private recordNumber = 0
 
-  /** @param producer version of the `wandb` package whose form this is */
+  /** @param producer version of the `wandb` package whose format is written */
   start(run: WandbRun, producer: string): Uint8Array {
     const magic = Uint8Array.from([...':W&B'].map(character => character.charCodeAt(0)).concat([0xe1, 0xbe, 0]))
     this.position = magic.byteLength
@@ -74,12 +74,12 @@ export class WandbFileEncoder {
     ])
   }
 
-  /** One row of the history. `_step`, `_runtime` and `_timestamp` belong among the values. */
+  /** One row of the history; the values include `_step`, `_runtime` and `_timestamp`. */
   history(step: number, values: Readonly<Record<string, unknown>>): Uint8Array {
     return this.record(messageField(HISTORY, ...items(1, values), messageField(2, intField(1, step))))
   }
 
-  /** The end: the summary, and how the process went out. @param runtime in whole seconds */
+  /** End of the run: the summary and the exit code. @param runtime in whole seconds */
   end(summary: Readonly<Record<string, unknown>>, exitCode: number, runtime: number): Uint8Array {
     return concatBytes([
       this.record(messageField(SUMMARY, ...items(1, summary))),
@@ -127,14 +127,14 @@ function framed(data: Uint8Array, type: number): Uint8Array {
   return concatBytes([header, data])
 }
 
-/** Items of config, history and summary have one form: { 1: key, 16: value as JSON }. */
+/** Items of config, history and summary share one format: { 1: key, 16: value as JSON }. */
 function items(field: number, values: Readonly<Record<string, unknown>>): Uint8Array[] {
   return Object.entries(values).map(([key, value]) =>
     messageField(field, stringField(1, key), stringField(16, pythonJson(value))),
   )
 }
 
-/** W&B reads numbers that JSON has no word for as Python writes them. */
+/** JSON with non-finite numbers as Python writes them, which W&B reads. */
 function pythonJson(value: unknown): string {
   if (typeof value !== 'number' || Number.isFinite(value)) return JSON.stringify(value)
   if (Number.isNaN(value)) return 'NaN'

@@ -1,6 +1,6 @@
 /**
- * The few bits of the protobuf wire format that are needed here, writing only. A message is a list of fields, each a
- * tag (field number and wire type) and a value; W&B files, TensorBoard event files and TensorFlow graphs are made of them.
+ * A minimal writer of the protobuf wire format, for W&B files, TensorBoard event files and TensorFlow graphs. A message is a
+ * list of fields, each a tag (field number and wire type) and a value.
  */
 import { concatBytes } from './bytes.js'
 
@@ -11,7 +11,7 @@ const WIRE_32_BIT = 5
 
 const utf8 = new TextEncoder()
 
-/** An int32, int64 or bool; up to 2^53, negative numbers as 64-bit two's complement. */
+/** An int32, int64 or bool up to 2^53; negative numbers as 64-bit two's complement. */
 export function intField(field: number, value: number): Uint8Array {
   return concatBytes([tag(field, WIRE_VARINT), varint(BigInt.asUintN(64, BigInt(value)))])
 }
@@ -32,12 +32,12 @@ export function stringField(field: number, value: string): Uint8Array {
   return bytesField(field, utf8.encode(value))
 }
 
-/** A message inside a message. */
+/** A nested message. */
 export function messageField(field: number, ...fields: readonly Uint8Array[]): Uint8Array {
   return bytesField(field, concatBytes(fields))
 }
 
-/** Bytes, or messages written already. */
+/** Bytes, or encoded messages. */
 export function bytesField(field: number, value: Uint8Array): Uint8Array {
   return concatBytes([tag(field, WIRE_LENGTH), varint(BigInt(value.byteLength)), value])
 }
@@ -46,7 +46,7 @@ function tag(field: number, wireType: number): Uint8Array {
   return varint(BigInt((field << 3) | wireType))
 }
 
-/** Seven bits a byte, lowest first; the high bit says that more follow. */
+/** Varint: seven bits per byte, lowest first; the high bit is set on all bytes but the last. */
 function varint(value: bigint): Uint8Array {
   const bytes: number[] = []
   let rest = value

@@ -1,5 +1,5 @@
 /**
- * The table of contents of a ZIP file, which lies at its end; little-endian. Enough for Python wheels: no encryption, no
+ * Reads the central directory at the end of a ZIP file; little-endian. Sufficient for Python wheels: no encryption, no
  * ZIP64. Source: APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16.
  *
  *   end record        offset  bytes        entry              offset  bytes
@@ -15,9 +15,9 @@
 import { PenstockError } from '../errors.js'
 
 const endBytes = 22
-/** As much of a file's end as holds the end record, whatever comment follows it. */
+/** Size of the end of a file that contains the end record with a comment of any length. */
 export const zipTailBytes = endBytes + 0xffff
-/** The fixed part of the header before each entry's data. */
+/** Size of the fixed part of the local header before each entry's data. */
 export const localHeaderBytes = 30
 
 export interface ZipEntry {
@@ -25,13 +25,13 @@ export interface ZipEntry {
   readonly deflated: boolean
   readonly packedBytes: number
   readonly bytes: number
-  /** Where its local header starts. */
+  /** Offset of the local header. */
   readonly byteOffset: number
 }
 
 /**
- * Where the directory lies, from the last bytes of the file.
- * @throws FILE_UNREADABLE when they are not those of a ZIP file
+ * Locates the central directory, from the last bytes of the file.
+ * @throws FILE_UNREADABLE if they do not belong to a ZIP file
  */
 export function findZipDirectory(tail: Uint8Array): { readonly byteOffset: number; readonly bytes: number } {
   const view = viewOf(tail)
@@ -40,23 +40,26 @@ export function findZipDirectory(tail: Uint8Array): { readonly byteOffset: numbe
       return { byteOffset: view.getUint32(at + 16, true), bytes: view.getUint32(at + 12, true) }
     }
   }
-  throw new PenstockError('FILE_UNREADABLE', 'not a ZIP file, or not all of it: its table of contents is missing')
+  throw new PenstockError('FILE_UNREADABLE', 'not a ZIP file, or a truncated one: no central directory found')
 }
 
-/** @throws FILE_UNREADABLE for a damaged directory or a way of packing that wheels do not use */
+/** @throws FILE_UNREADABLE for a damaged directory or a compression method that wheels do not use */
 export function readZipDirectory(directory: Uint8Array): ZipEntry[] {
   const view = viewOf(directory)
   const entries: ZipEntry[] = []
   let at = 0
   while (at < directory.length) {
     if (at + 46 > directory.length || view.getUint32(at, true) !== 0x02014b50) {
-      throw new PenstockError('FILE_UNREADABLE', 'the table of contents is damaged', { byteOffset: at })
+      throw new PenstockError('FILE_UNREADABLE', 'the central directory is damaged', { byteOffset: at })
     }
     const nameEnd = at + 46 + view.getUint16(at + 28, true)
     const name = new TextDecoder().decode(directory.subarray(at + 46, nameEnd))
     const method = view.getUint16(at + 10, true)
     if (method !== 0 && method !== 8) {
-      throw new PenstockError('FILE_UNREADABLE', `${name} is packed by method ${method}; 0 and 8 can be read`)
+      throw new PenstockError(
+        'FILE_UNREADABLE',
+        `${name} is compressed with method ${method}; only 0 and 8 are supported`,
+      )
     }
     entries.push({
       name,
@@ -70,7 +73,7 @@ export function readZipDirectory(directory: Uint8Array): ZipEntry[] {
   return entries
 }
 
-/** How many bytes of header lie before an entry's data, from the header's fixed part. */
+/** Size of an entry's local header, from its fixed part. */
 export function bytesBeforeData(localHeader: Uint8Array): number {
   const view = viewOf(localHeader)
   return localHeaderBytes + view.getUint16(26, true) + view.getUint16(28, true)

@@ -1,4 +1,4 @@
-/** Holds the bytes of a file against the checksums of its manifest, and names the blocks that differ. */
+/** Compares a file with the checksums of its manifest and reports the blocks that differ. */
 import { PenstockError } from '../errors.js'
 import { readAtSync } from '../files/read-at.js'
 import { BlockChecksums, CHECKSUM_BLOCK_BYTES } from '../formats/checksum.js'
@@ -9,7 +9,7 @@ const CHUNK_BYTES = 1 << 20
 interface CheckedFile {
   readonly path: string
   readonly fd: number
-  /** First byte that the checksums cover. */
+  /** Offset of the first checksummed byte. */
   readonly from: number
   readonly fileBytes: number
   readonly checksums: readonly number[]
@@ -29,7 +29,7 @@ export function checkBlocks(file: CheckedFile, findings: Findings): void {
     if (checksum === checksums[block]) return
     const start = from + block * CHECKSUM_BLOCK_BYTES
     const end = Math.min(fileBytes, start + CHECKSUM_BLOCK_BYTES)
-    const message = `bytes ${start} to ${end} are not those that were written`
+    const message = `bytes ${start} to ${end} differ from what was written`
     findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: path, byteOffset: start }))
   })
 }

@@ -1,6 +1,6 @@
 /**
- * The deep check: makes an index or the tokens of a packed file anew from their source, in memory, and compares. Costs as
- * much as making them.
+ * The deep check: rebuilds an index or the tokens of a packed file from the source, in memory, and compares. Takes as long
+ * as creating them.
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -18,30 +18,30 @@ import { type SinkStage, sink } from '../stages/stream/stage.js'
 import { askTokenizer } from '../workers/tokenizer/tokenizer-thread.js'
 import type { Findings } from './findings.js'
 
-/** What the tokens of a packed file were made with. */
+/** Inputs from which a packed file was created. */
 export interface PackedSource {
   readonly source: string
   readonly tokenizer: string
   readonly field: string
-  /** The token behind each document; what the manifest tells when undefined. */
+  /** Token that ends each document; taken from the manifest when undefined. */
   readonly endOfDocument: string | undefined
 }
 
 const CHUNK_BYTES = 256 << 10
-// A record that was left out when the file was made is left out again.
-const FAULTS = { faulty: 'skip' }
+// Faulty records were skipped when the file was created.
+const SKIP_FAULTY = { faulty: 'skip' }
 
-/** @throws what reading the source throws */
-export async function comparePacked(path: string, made: PackedSource, findings: Findings): Promise<void> {
+/** @throws any error of reading the source */
+export async function comparePacked(path: string, packedSource: PackedSource, findings: Findings): Promise<void> {
   const file = await openPackedFile(path)
   try {
-    const { tokenizer, field } = made
-    const end_of_document = made.endOfDocument ?? (await recordedEnd(file, tokenizer))
-    const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...FAULTS }
+    const { tokenizer, field } = packedSource
+    const end_of_document = packedSource.endOfDocument ?? (await recordedEnd(file, tokenizer))
+    const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...SKIP_FAULTY }
     await runInto(
       [
-        ...linesOf(made.source),
-        { 'extract-text': { field, ...FAULTS } },
+        ...linesOf(packedSource.source),
+        { 'extract-text': { field, ...SKIP_FAULTY } },
         { 'tokenize-batches': end_of_document === undefined ? tokenize : { ...tokenize, end_of_document } },
       ],
       'tokens',
@@ -52,21 +52,21 @@ export async function comparePacked(path: string, made: PackedSource, findings: 
   }
 }
 
-/** The token that the manifest tells to stand behind each document. */
+/** The end-of-document token according to the manifest. */
 async function recordedEnd(file: PackedFile, tokenizerPath: string): Promise<string | undefined> {
   const id = (await readPackedManifest(file.path, file.header))?.tokenizer?.endOfDocumentId
   return id === undefined ? undefined : askTokenizer(tokenizerPath, tokenizer => tokenizer.decode([id]))
 }
 
-/** @throws what reading the source throws */
+/** @throws any error of reading the source */
 export async function compareIndex(path: string, source: string, findings: Findings): Promise<void> {
   await runInto(linesOf(source), 'lines', () => compareLines(path, findings))
 }
 
 const linesOf = (source: string): object[] => [
   { 'read-file': { path: source } },
-  { 'read-lines': FAULTS },
-  { 'validate-json': FAULTS },
+  { 'read-lines': SKIP_FAULTY },
+  { 'validate-json': SKIP_FAULTY },
 ]
 
 async function runInto(
@@ -83,7 +83,7 @@ function compareTokens(file: PackedFile, findings: Findings): SinkStage<TokenBat
   return sink('compare', async input => {
     let position = 0
     let record = 0
-    const differs = (message: string): void =>
+    const reportDifference = (message: string): void =>
       findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: file.path, record }))
     for await (const { tokens, lengths, release } of input) {
       const stored = file.readTokens(position, Math.min(tokens.length, file.tokenCount - position))
@@ -91,16 +91,17 @@ function compareTokens(file: PackedFile, findings: Findings): SinkStage<TokenBat
       release?.()
       if (place >= 0) {
         record += documentAt(place, lengths)
-        return differs(`token ${position + place} is not the one that the source gives`)
+        return reportDifference(`token ${position + place} differs from the source`)
       }
       position += tokens.length
       record += lengths.length
     }
-    if (position < file.tokenCount) differs(`the source gives ${position} tokens, the file has ${file.tokenCount}`)
+    if (position < file.tokenCount)
+      reportDifference(`the source yields ${position} tokens, the file has ${file.tokenCount}`)
   })
 }
 
-/** The document of a batch that a token of the batch belongs to. */
+/** Index of the document that contains a token, both within a batch. */
 function documentAt(token: number, lengths: Uint32Array): number {
   let end = 0
   return lengths.findIndex(length => {
@@ -115,7 +116,7 @@ function compareLines(path: string, findings: Findings): SinkStage<LineBatch> {
     let block: readonly number[] = []
     let place = 0
     let record = 0
-    const differs = (message: string): void =>
+    const reportDifference = (message: string): void =>
       findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: path, record }))
     const hasNext = async (): Promise<boolean> => {
       if (place < block.length) return true
@@ -125,19 +126,19 @@ function compareLines(path: string, findings: Findings): SinkStage<LineBatch> {
     }
     for await (const { byteOffset, starts, ends } of input) {
       for (let line = 0; line < starts.length; line++, record++, place += 2) {
-        if (!(await hasNext())) return differs('the source has more lines')
+        if (!(await hasNext())) return reportDifference('the source has more lines')
         const start = byteOffset + starts[line]!
         if (block[place] === start && block[place + 1] === ends[line]! - starts[line]!) continue
-        return differs(
-          `the line starts at byte ${start}; the index tells ${block[place]} and ${block[place + 1]} bytes`,
+        return reportDifference(
+          `the line starts at byte ${start}; the index says byte ${block[place]}, with ${block[place + 1]} bytes`,
         )
       }
     }
-    if (await hasNext()) differs('the source has fewer lines')
+    if (await hasNext()) reportDifference('the source has fewer lines')
   })
 }
 
-/** The entries of an index, [offset, length, ...], some at a time. @throws PICKLE_INVALID, IDX_INVALID */
+/** The entries of an index in blocks, [offset, length, ...]. @throws PICKLE_INVALID, IDX_INVALID */
 async function* indexBlocks(path: string): AsyncGenerator<readonly number[], undefined> {
   const { handle } = await openSource(path)
   try {

@@ -1,4 +1,4 @@
-/** Finds the index of a packed file by its form, where the header does not tell its place. */
+/** Finds the index of a packed file by its format when the header does not give its position. */
 import { PenstockError } from '../errors.js'
 import { readFullySync } from '../files/read-at.js'
 import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
@@ -10,17 +10,17 @@ interface PlainFile {
 }
 
 export interface FoundIndex {
-  /** The tokens before it. */
+  /** Bytes of tokens before the index. */
   readonly dataBytes: number
-  /** It ends where the file does, and covers all tokens. */
-  readonly isWhole: boolean
+  /** The index ends at the end of the file and covers all tokens. */
+  readonly isComplete: boolean
 }
 
-/** How the reference and we begin an index: PROTO 4, FRAME. */
+/** First bytes of every index, of Modalities and of this library: PROTO 4, FRAME. */
 const INDEX_START = Buffer.from([0x80, 4, 0x95])
 const WINDOW_BYTES = 1 << 20
 
-/** The last place from which on the file reads as an index, or as the beginning of one. */
+/** The last position at which an index, or the beginning of one, can be parsed. */
 export function findIndex(file: PlainFile, fileBytes: number, tokenBytes: TokenBytes): FoundIndex | undefined {
   const overlap = INDEX_START.length - 1
   for (let end = fileBytes; end > PBIN_HEADER_BYTES; end -= WINDOW_BYTES) {
@@ -29,8 +29,8 @@ export function findIndex(file: PlainFile, fileBytes: number, tokenBytes: TokenB
     for (let place = window.lastIndexOf(INDEX_START); place >= 0; place = lastBefore(window, place)) {
       const dataBytes = start + place - PBIN_HEADER_BYTES
       if (dataBytes === 0 || dataBytes % tokenBytes !== 0) continue
-      const isWhole = readsAsIndex(file, fileBytes, dataBytes)
-      if (isWhole !== undefined) return { dataBytes, isWhole }
+      const isComplete = readsAsIndex(file, fileBytes, dataBytes)
+      if (isComplete !== undefined) return { dataBytes, isComplete }
     }
   }
   return undefined
@@ -39,13 +39,13 @@ export function findIndex(file: PlainFile, fileBytes: number, tokenBytes: TokenB
 const lastBefore = (window: Buffer, place: number): number =>
   place === 0 ? -1 : window.lastIndexOf(INDEX_START, place - 1)
 
-/** Whether it is whole; undefined when it is none. */
+/** Whether the index at this position is complete; undefined when there is none. */
 function readsAsIndex(file: PlainFile, fileBytes: number, dataBytes: number): boolean | undefined {
   let next = 0
   const reader = new PairListReader(pairs => {
     for (let entry = 0; entry < pairs.length; entry += 2) {
       if (pairs[entry] !== next)
-        throw new PenstockError('PBIN_INVALID', 'no index of documents in a row', { file: file.path })
+        throw new PenstockError('PBIN_INVALID', 'no document index found after the tokens', { file: file.path })
       next += pairs[entry + 1]!
     }
   })
@@ -66,7 +66,7 @@ function readsAsIndex(file: PlainFile, fileBytes: number, dataBytes: number): bo
   }
 }
 
-/** @throws FILE_UNREADABLE; PBIN_INVALID when the file ends before */
+/** @throws FILE_UNREADABLE; PBIN_INVALID when the file is shorter */
 export function readBytes(file: PlainFile, position: number, length: number): Buffer {
   const bytes = Buffer.alloc(length)
   if (readFullySync(file, bytes, position) < length) {

@@ -1,31 +1,31 @@
-/** What a check of a file or a folder found. */
+/** Results of checking files and folders. */
 import { PenstockError, toPenstockError } from '../errors.js'
 
 export type FindingLevel =
-  /** It is not what was written, or not what its format allows. */
+  /** The content differs from what was written, or violates its format. */
   | 'damaged'
-  /** It may be right, but is not what one expects. */
+  /** The content may be correct, but is unusual. */
   | 'doubtful'
-  /** Something that could not be checked, or that lies about. */
+  /** Something that could not be checked, or a leftover file. */
   | 'note'
 
 export interface Finding {
   readonly level: FindingLevel
-  /** Where it is and what it is, as every error tells it. */
+  /** Location and description. */
   readonly error: PenstockError
 }
 
 export interface Verdict {
   readonly path: string
   readonly kind: 'index' | 'packed file' | 'checkpoint' | 'leftover'
-  /** What was counted on the way: records, tokens, bytes. */
+  /** Totals counted during the check: records, tokens, bytes. */
   readonly counts: Readonly<Record<string, number>>
   readonly findings: readonly Finding[]
 }
 
 export const isSound = ({ findings }: Verdict): boolean => findings.every(({ level }) => level !== 'damaged')
 
-/** Collects findings while something is checked. */
+/** Collects the findings of a check. */
 export class Findings {
   readonly list: Finding[] = []
 
@@ -33,15 +33,15 @@ export class Findings {
     this.list.push({ level, error })
   }
 
-  /** Says that a file has no manifest; one that does not fit is a finding already. */
+  /** Notes that a file has no manifest, unless a mismatching manifest was already reported. */
   noManifest(file: string): void {
     if (this.list.length > 0) return
-    const message = 'no manifest: a changed byte is found only where it breaks the form'
+    const message = 'no manifest: changed bytes are detected only where they violate the format'
     this.add('note', new PenstockError('FILE_MISSING', message, { file }))
   }
 
-  /** Runs a check; what it throws is damage. Answers undefined then. */
-  async of<Result>(check: () => Promise<Result>): Promise<Result | undefined> {
+  /** Runs a check and records its failure as damage; returns undefined then. */
+  async run<Result>(check: () => Promise<Result>): Promise<Result | undefined> {
     try {
       return await check()
     } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * Rebuilds a packed file whose header or index is lost: from an index that is still there, though the header does not
- * tell where, or from the end-of-document tokens. The result is a new file; the damaged one is only read.
+ * Repairs a packed file whose header or index is lost: with an index found in the file, or by rebuilding the index from
+ * the end-of-document tokens. The result is a new file; the damaged one is only read.
  */
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -14,9 +14,9 @@ import { writePbin } from '../stages/write-pbin.js'
 import { findIndex, readBytes } from './find-index.js'
 
 export interface RepairOptions {
-  /** Where the repaired file goes; an existing file is replaced when the new one is whole. */
+  /** Path of the repaired file; an existing file is replaced once the new one is complete. */
   readonly output: string
-  /** The token behind each document, for a file whose index is lost. */
+  /** Token that ends each document, needed when the index is lost. */
   readonly endOfDocumentId: number | undefined
 }
 
@@ -24,7 +24,7 @@ export interface Repair {
   readonly output: string
   readonly documents: number
   readonly tokens: number
-  /** What was found, and what is lost. */
+  /** Descriptions of what was found and what is lost. */
   readonly notes: readonly string[]
 }
 
@@ -33,7 +33,7 @@ type Documents = AsyncGenerator<{ readonly tokens: TokenArray; readonly lengths:
 const WINDOW_TOKENS = 1 << 18
 
 /**
- * @throws PBIN_INVALID when nothing can be rebuilt: no header, or neither an index nor an end-of-document token
+ * @throws PBIN_INVALID when the file cannot be repaired: no header, or neither an index nor an end-of-document token
  */
 export async function repairPacked(path: string, { output, endOfDocumentId }: RepairOptions): Promise<Repair> {
   const { handle, stats } = await openSource(path)
@@ -44,12 +44,12 @@ export async function repairPacked(path: string, { output, endOfDocumentId }: Re
     const dataBytes = index?.dataBytes ?? dataBytesOf(promised, stats.size, tokenBytes)
     const notes = [
       promised === dataBytes
-        ? 'the header is right'
-        : `the header tells ${promised} bytes of tokens; found ${dataBytes}`,
-      index === undefined ? 'no index found' : index.isWhole ? 'the index is whole' : 'the index is cut off',
+        ? 'the header is correct'
+        : `the header says ${promised} bytes of tokens; found ${dataBytes}`,
+      index === undefined ? 'no index found' : index.isComplete ? 'the index is complete' : 'the index is truncated',
     ]
     const file = new PackedFile(path, handle, { tokenBytes, dataBytes }, stats.size)
-    const documents = index?.isWhole ? tokenBatches(file) : documentsByEnd(file, endOfDocumentId, notes)
+    const documents = index?.isComplete ? tokenBatches(file) : documentsByEnd(file, endOfDocumentId, notes)
     const written = { documents: 0, tokens: 0 }
     const sink = writePbin({ path: output, if_exists: 'override' })
     await pipeline(Readable.from(counted(documents, written)), sink as Writable)
@@ -59,7 +59,7 @@ export async function repairPacked(path: string, { output, endOfDocumentId }: Re
   }
 }
 
-/** Only the token's width must be right. */
+/** Requires only a valid token width. */
 function readHeader(
   file: { path: string; fd: number },
   fileBytes: number,
@@ -67,23 +67,23 @@ function readHeader(
   const header = readBytes(file, 0, Math.min(PBIN_HEADER_BYTES, fileBytes))
   const tokenBytes = header.length < PBIN_HEADER_BYTES ? 0 : header.readUInt32LE(8)
   if (tokenBytes !== 1 && tokenBytes !== 2 && tokenBytes !== 4) {
-    const message = 'the header does not tell how wide a token is: nothing can be rebuilt'
+    const message = 'the header has no valid token width: the file cannot be repaired'
     throw new PenstockError('PBIN_INVALID', message, { file: file.path, byteOffset: 8 })
   }
   return { tokenBytes, promised: Number(header.readBigUInt64LE(0)) }
 }
 
-/** Without an index: what the header tells, or all that follows it. */
+/** Size of the data of a file without an index: from the header, or everything after it. */
 function dataBytesOf(promised: number, fileBytes: number, tokenBytes: TokenBytes): number {
   const room = fileBytes - PBIN_HEADER_BYTES
   if (promised > 0 && promised <= room && promised % tokenBytes === 0) return promised
   return room - (room % tokenBytes)
 }
 
-/** A document is what stands before each end token, that included. */
+/** Splits the tokens into documents after each end token. */
 async function* documentsByEnd(file: PackedFile, end: number | undefined, notes: string[]): Documents {
   if (end === undefined) {
-    const message = 'the index is lost: to find the documents, tell the token that ends them'
+    const message = 'the index is lost: give the end-of-document token to find the documents'
     throw new PenstockError('PBIN_INVALID', message, { file: file.path })
   }
   let start = 0
@@ -94,10 +94,10 @@ async function* documentsByEnd(file: PackedFile, end: number | undefined, notes:
     start += length
   }
   const lost = file.tokenCount - start
-  if (lost > 0) notes.push(`${lost} tokens behind the last end of a document are left out`)
+  if (lost > 0) notes.push(`${lost} tokens after the last end of a document are dropped`)
 }
 
-/** The whole documents of a window of tokens; the window grows until it holds one. */
+/** The complete documents in a window of tokens; the window grows until it contains one. */
 function documentsFrom(file: PackedFile, start: number, end: number): { length: number; lengths: number[] } {
   for (let size = WINDOW_TOKENS; ; size *= 4) {
     const tokens = file.readTokens(start, Math.min(size, file.tokenCount - start))

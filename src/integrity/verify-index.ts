@@ -1,4 +1,4 @@
-/** Checks an index: its form, its manifest, and that its source is still the one it was made of. */
+/** Checks an index: its format, its manifest, and that its source is unchanged. */
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
 import { fingerprint, isSameFingerprint } from '../files/file-fingerprint.js'
@@ -11,21 +11,21 @@ import { Findings, type Verdict } from './findings.js'
 
 const CHUNK_BYTES = 256 << 10
 
-/** @param source the file that is indexed, where it is at hand */
+/** @param source the indexed file, if available */
 export async function verifyIndex(path: string, source: string | undefined): Promise<Verdict> {
   const findings = new Findings()
   const counts = { records: 0, bytes: 0 }
-  await findings.of(async () => {
+  await findings.run(async () => {
     const { handle, stats } = await openSource(path)
     try {
       counts.bytes = stats.size
-      const manifest = await findings.of(() => readIndexManifest(path, stats.size))
+      const manifest = await findings.run(() => readIndexManifest(path, stats.size))
       const sourceBytes = source === undefined ? undefined : await checkSource(path, source, manifest, findings)
       if (manifest === undefined) findings.noManifest(path)
       else checkBlocks({ path, fd: handle.fd, from: 0, fileBytes: stats.size, checksums: manifest.checksums }, findings)
       counts.records = await countEntries(path, handle, sourceBytes)
       if (manifest !== undefined && manifest.records !== counts.records) {
-        const message = `${counts.records} records; the manifest tells ${manifest.records}`
+        const message = `${counts.records} records; the manifest says ${manifest.records}`
         findings.add('damaged', new PenstockError('IDX_INVALID', message, { file: path }))
       }
     } finally {
@@ -35,7 +35,7 @@ export async function verifyIndex(path: string, source: string | undefined): Pro
   return { path, kind: 'index', counts, findings: findings.list }
 }
 
-/** @returns the source's size */
+/** @returns the size of the source */
 async function checkSource(
   path: string,
   source: string,
@@ -48,7 +48,7 @@ async function checkSource(
       manifest?.source !== undefined &&
       !isSameFingerprint(manifest.source, await fingerprint({ path: source, handle }, stats.size))
     ) {
-      const message = `${source} is not as it was when this index was made: index it again`
+      const message = `${source} changed after this index was created: index it again`
       findings.add('damaged', new PenstockError('FILE_CHANGED', message, { file: path }))
     }
     return stats.size

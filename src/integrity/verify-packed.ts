@@ -1,6 +1,6 @@
 /**
- * Checks a packed file: header and index, that its documents fill the data without a gap, its manifest and checksums,
- * that its tokens are ones of the vocabulary and its documents end as they should.
+ * Checks a packed file: header and index, that documents cover the data without gaps, manifest and checksums, that token ids
+ * belong to the vocabulary, and that documents end with the end-of-document token.
  */
 import { PenstockError } from '../errors.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../files/manifest.js'
@@ -13,8 +13,8 @@ import { Findings, type Verdict } from './findings.js'
 const WINDOW_TOKENS = 1 << 18
 
 /**
- * @param tokenizerPath the tokenizer that the tokens should be of
- * @throws what opening that throws: it says nothing of the packed file
+ * @param tokenizerPath tokenizer with which the file should have been packed
+ * @throws any error of opening the tokenizer, which is not a fault of the packed file
  */
 export async function verifyPacked(path: string, tokenizerPath: string | undefined): Promise<Verdict> {
   const findings = new Findings()
@@ -23,15 +23,15 @@ export async function verifyPacked(path: string, tokenizerPath: string | undefin
       ? undefined
       : await askTokenizer(tokenizerPath, ({ path, sha256, totalSize }) => ({ path, sha256, totalSize }))
   const counts = { documents: 0, tokens: 0, bytes: 0 }
-  await findings.of(async () => {
+  await findings.run(async () => {
     const file = await openPackedFile(path)
     try {
       counts.tokens = file.tokenCount
       counts.bytes = file.fileBytes
-      const manifest = await findings.of(() => readPackedManifest(path, file.header))
+      const manifest = await findings.run(() => readPackedManifest(path, file.header))
       checkContents(file, manifest, findings)
       if (manifest !== undefined && tokenizer !== undefined) {
-        await findings.of(async () => checkTokenizer(manifest, tokenizer, path))
+        await findings.run(async () => checkTokenizer(manifest, tokenizer, path))
       }
       const size = tokenizer?.totalSize ?? Number.POSITIVE_INFINITY
       const vocabulary = { size, endOfDocumentId: manifest?.tokenizer?.endOfDocumentId }
@@ -59,13 +59,13 @@ function checkContents(file: PackedFile, manifest: PackedManifest | undefined, f
 }
 
 interface Vocabulary {
-  /** Ids are below it. */
+  /** Upper bound of token ids, exclusive. */
   readonly size: number
-  /** Behind each document, when the tokens were made so. */
+  /** Token that ends each document, if the file was packed with one. */
   readonly endOfDocumentId: number | undefined
 }
 
-/** Reads index and tokens side by side; the first finding of a kind speaks for all of its kind. */
+/** Reads index and tokens in parallel; reports only the first finding of each kind. */
 async function checkDocuments(file: PackedFile, vocabulary: Vocabulary, findings: Findings): Promise<number> {
   const { path } = file
   let record = 0
@@ -79,7 +79,7 @@ async function checkDocuments(file: PackedFile, vocabulary: Vocabulary, findings
     for (let entry = 0; entry < block.length; entry += 2, record++) {
       const [start, length] = [block[entry]!, block[entry + 1]!]
       if (start !== next) {
-        damaged(`the document starts at token ${start}, the one before ends at ${next}`)
+        damaged(`the document starts at token ${start}, but the previous one ends at ${next}`)
         return record
       }
       next = start + length
@@ -112,11 +112,11 @@ function checkIds(file: PackedFile, { size }: Vocabulary, findings: Findings): v
 
 function checkCount(path: string, manifest: PackedManifest | undefined, documents: number, findings: Findings): void {
   if (manifest === undefined || manifest.documents === documents) return
-  const message = `${documents} documents; the manifest tells ${manifest.documents}`
+  const message = `${documents} documents; the manifest says ${manifest.documents}`
   findings.add('damaged', new PenstockError('PBIN_INVALID', message, { file: path }))
 }
 
-/** Tokens by their number, cheap when the numbers grow. */
+/** Reads tokens by position, efficiently for ascending positions. */
 class TokenWindow {
   private readonly file: PackedFile
   private tokens: ReturnType<PackedFile['readTokens']> = new Uint8Array(0)

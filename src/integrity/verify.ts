@@ -1,6 +1,6 @@
 /**
- * Holds what was written against its own form, its manifest and hashes and, where it is asked for, its source: indexes,
- * packed files, checkpoints, and folders of them. Reads everything, changes nothing, ends at no finding.
+ * Checks indexes, packed files, checkpoints and folders of them against their format, their manifests and hashes and,
+ * optionally, their source. Reads everything, changes nothing, and reports all findings, not just the first.
  */
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -12,23 +12,23 @@ import { verifyIndex } from './verify-index.js'
 import { verifyPacked } from './verify-packed.js'
 
 export interface VerifyOptions {
-  /** Make everything anew from the source, and compare. */
+  /** Rebuild everything from the source and compare. */
   readonly deep?: boolean
-  /** The JSONL file; that with the name of the index or packed file when absent. */
+  /** The JSONL file; by default the one with the same name as the index or packed file. */
   readonly source?: string
   readonly tokenizer?: string
-  /** The text of a record, as a jq filter; `.text` when absent. */
+  /** jq filter that yields the text of a record; by default `.text`. */
   readonly field?: string
-  /** The token behind each document. */
+  /** Token that ends each document. */
   readonly endOfDocument?: string
 }
 
 const CHECKPOINT = /^step-\d{6,}$/
-const LEFT_BEHIND = /\.(part|lock)$|^\.step-\d+\.(partial|old)$/
+const LEFTOVER = /\.(part|lock)$|^\.step-\d+\.(partial|old)$/
 
 /**
- * One verdict for each index, packed file and checkpoint at a path.
- * @throws FILE_MISSING; ARGUMENT_INVALID for a file of another kind; what is wrong with source and tokenizer
+ * Yields one verdict per index, packed file and checkpoint at a path.
+ * @throws FILE_MISSING; ARGUMENT_INVALID for a file of another kind; any error of opening the source or the tokenizer
  */
 export async function* verifyPath(path: string, options: VerifyOptions = {}): AsyncGenerator<Verdict> {
   const stats = await stat(path).catch(error => {
@@ -48,14 +48,14 @@ async function* verifyFolder(folder: string, options: VerifyOptions): AsyncGener
   }
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = join(folder, entry.name)
-    if (LEFT_BEHIND.test(entry.name)) yield leftover(path)
+    if (LEFTOVER.test(entry.name)) yield leftover(path)
     else if (entry.isDirectory()) yield* verifyFolder(path, options)
     else if (/\.(idx|pbin)$/.test(entry.name)) yield* verifyPath(path, options)
   }
 }
 
 async function verifyOneIndex(path: string, { source, deep }: VerifyOptions): Promise<Verdict> {
-  const origin = source ?? (await sourceBeside(path))
+  const origin = source ?? (await siblingSource(path))
   const verdict = await verifyIndex(path, origin)
   if (!deep) return verdict
   const from = required(origin, 'the deep check needs the source', path)
@@ -66,23 +66,23 @@ async function verifyOnePacked(path: string, options: VerifyOptions): Promise<Ve
   const { tokenizer, deep, field = '.text', endOfDocument } = options
   const verdict = await verifyPacked(path, tokenizer)
   if (!deep) return verdict
-  const made = {
-    source: required(options.source ?? (await sourceBeside(path)), 'the deep check needs the source', path),
+  const packedSource = {
+    source: required(options.source ?? (await siblingSource(path)), 'the deep check needs the source', path),
     tokenizer: required(tokenizer, 'the deep check needs the tokenizer', path),
     field,
     endOfDocument,
   }
-  return withMore(verdict, findings => comparePacked(path, made, findings))
+  return withMore(verdict, findings => comparePacked(path, packedSource, findings))
 }
 
 async function withMore(verdict: Verdict, check: (findings: Findings) => Promise<void>): Promise<Verdict> {
   const findings = new Findings()
-  await findings.of(() => check(findings))
+  await findings.run(() => check(findings))
   return { ...verdict, findings: [...verdict.findings, ...findings.list] }
 }
 
-/** `corpus.jsonl` beside `corpus.idx` or `corpus.pbin`. */
-async function sourceBeside(path: string): Promise<string | undefined> {
+/** `corpus.jsonl` in the folder of `corpus.idx` or `corpus.pbin`. */
+async function siblingSource(path: string): Promise<string | undefined> {
   const source = path.replace(/\.[^.]+$/, '.jsonl')
   return (await stat(source).catch(() => undefined))?.isFile() ? source : undefined
 }
@@ -93,14 +93,16 @@ function required<Value>(value: Value | undefined, message: string, file: string
 }
 
 function leftover(path: string): Verdict {
-  const error = new PenstockError('FILE_LOCKED', 'of a run that goes on, or was killed', { file: path })
+  const error = new PenstockError('FILE_LOCKED', 'temporary file of a run that is still active or was killed', {
+    file: path,
+  })
   return { path, kind: 'leftover', counts: {}, findings: [{ level: 'note', error }] }
 }
 
-/** Checks a checkpoint: its state, its digest, the hash of each file. */
+/** Checks a checkpoint: its state, its digest and the hash of each file. */
 async function verifyCheckpoint(path: string): Promise<Verdict> {
   const findings = new Findings()
-  const checkpoint = await findings.of(() => openCheckpoint(path))
+  const checkpoint = await findings.run(() => openCheckpoint(path))
   const files = Object.values(checkpoint?.state.files ?? {})
   const counts = {
     step: checkpoint?.state.step ?? 0,

@@ -57,7 +57,7 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
   if (journal === undefined) return runChain(pipeline.name, chain, options, undefined)
   const tell = async (kind: 'continued' | 'kept'): Promise<void> =>
     options.onResume?.({ kind, inputBytes: journal.recordedBytes, totalBytes: await inputBytesOf(pipeline.chain) })
-  const { done, mark, refusal } = journal.left
+  const { done, mark, refusal } = journal.resumePoint
   try {
     if (refusal !== undefined) options.onResume?.({ kind: 'anew', reason: refusal })
     if (mark !== undefined) await tell('continued')

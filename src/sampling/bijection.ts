@@ -1,20 +1,20 @@
 /**
  * A shuffle of [0, length) that needs no memory: a keyed bijection evaluated at one position in constant time. A generalised
  * Feistel network over a grid of rows x columns (Black and Rogaway 2002, method 3) holding at least `length` cells; a result
- * outside [0, length) is put in again ("cycle walking"), which is rare because the grid is at most one column longer.
+ * outside [0, length) is fed back ("cycle walking"), which is rare because the grid is at most one column longer.
  * The default order of native pipelines: 10^9 samples cost nothing at start.
  */
 
-/** Enough that even permutations of a handful of items come out evenly; each costs two nanoseconds. */
+/** Enough for a uniform distribution of permutations even of a few items; a round costs two nanoseconds. */
 const ROUNDS = 8
 
 export interface Bijection {
   readonly length: number
-  /** Where `position` of [0, length) is sent: a number of [0, length), another for each position. */
+  /** Image of `position`, both in [0, length); distinct for distinct positions. */
   at(position: number): number
 }
 
-/** Lengths up to 2^53; every (seed, epoch) is another shuffle. */
+/** Lengths up to 2^53; each (seed, epoch) gives a different shuffle. */
 export function bijection(length: number, seed: number, epoch = 0): Bijection {
   const keys = roundKeys(seed, epoch)
   const columns = Math.max(1, Math.ceil(Math.sqrt(length)))

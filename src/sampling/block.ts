@@ -1,33 +1,33 @@
 /**
- * How a run of tokens is cut into samples. A block holds the inputs and, one place later, the targets. With `reuseLastTarget`
- * (the default, sequenceLength + 1 tokens a block) the last target of a block is the first input of the next; without it
- * blocks are disjoint and sequenceLength long, so the model sees one position less. What does not fill a block is dropped.
+ * Cuts a sequence of tokens into samples. A block holds the inputs and, shifted by one, the targets. With `reuseLastTarget`
+ * (the default, sequenceLength + 1 tokens per block) the last target of a block is the first input of the next; without it
+ * blocks are disjoint and sequenceLength long, so the model sees one position fewer. An incomplete last block is dropped.
  */
 import { PenstockError } from '../errors.js'
 
 export interface BlockGeometry {
-  /** Tokens of a block. */
+  /** Tokens per block. */
   readonly block: number
-  /** Tokens from the start of a block to the start of the next. */
+  /** Distance between the starts of consecutive blocks, in tokens. */
   readonly stride: number
-  /** Number of blocks: the samples of one epoch. */
+  /** Number of blocks, which is the number of samples per epoch. */
   readonly count: number
 }
 
-/** @throws DATA_TOO_SMALL when not even one block can be filled. */
+/** @throws DATA_TOO_SMALL for fewer tokens than one block */
 export function blockGeometry(tokenCount: number, sequenceLength: number, reuseLastTarget = true): BlockGeometry {
   if (!Number.isSafeInteger(sequenceLength) || sequenceLength < 2) {
-    throw new PenstockError('OPTION_INVALID', `sequence_length is ${sequenceLength}; expected a whole number from 2 on`)
+    throw new PenstockError('OPTION_INVALID', `sequence_length is ${sequenceLength}; expected an integer of at least 2`)
   }
   const block = reuseLastTarget ? sequenceLength + 1 : sequenceLength
   const stride = sequenceLength
   if (tokenCount < block) {
-    throw new PenstockError('DATA_TOO_SMALL', `${tokenCount} tokens do not fill one block of ${block} tokens`)
+    throw new PenstockError('DATA_TOO_SMALL', `${tokenCount} tokens are fewer than one block of ${block} tokens`)
   }
   return { block, stride, count: Math.floor((tokenCount - block) / stride) + 1 }
 }
 
-/** First token of a sample. */
+/** Position of a sample's first token. */
 export function blockStart(geometry: BlockGeometry, sample: number): number {
   return sample * geometry.stride
 }

@@ -1,16 +1,13 @@
 /**
- * Chunks of a shuffled data set: which documents of each file belong to a chunk, and the seed it is shuffled with.
- * The first documents % chunks chunks of a file hold one document more than the others.
+ * Chunks of a shuffled data set: the documents of each file that belong to a chunk, and the chunk's shuffle seed.
+ * The first `documents % chunks` chunks of a file hold one document more than the others.
  */
 import { PenstockError } from '../errors.js'
 
 /** Documents [start, end) of one file that belong to a chunk. */
 export function chunkRange(documents: number, chunkCount: number, chunk: number): { start: number; end: number } {
   if (!Number.isSafeInteger(chunk) || chunk < 0 || chunk >= chunkCount) {
-    throw new PenstockError(
-      'OPTION_INVALID',
-      `chunk ${chunk} of ${chunkCount}; expected one from 0 to ${chunkCount - 1}`,
-    )
+    throw new PenstockError('OPTION_INVALID', `chunk ${chunk} of ${chunkCount}; expected 0 to ${chunkCount - 1}`)
   }
   const size = Math.floor(documents / chunkCount)
   const larger = documents % chunkCount
@@ -19,8 +16,8 @@ export function chunkRange(documents: number, chunkCount: number, chunk: number)
 }
 
 /**
- * The reference's seed of a chunk: the SHA-256 of the parts' decimal texts as big-endian integers, summed, modulo 2^32 - 1.
- * As 2^32 leaves the remainder 1, that is the sum of all 32-bit words of the digests.
+ * The seed of a chunk as in Modalities: the SHA-256 digests of the decimal texts of the parts, as big-endian integers, summed
+ * modulo 2^32 - 1. Since 2^32 = 1 modulo 2^32 - 1, that is the sum of all 32-bit words of the digests.
  */
 export function chunkSeed(globalSeed: number | bigint, chunk: number, sha256: (text: string) => Uint8Array): number {
   let sum = 0

@@ -4,21 +4,21 @@
  * State: 624 words. A draw costs a few nanoseconds.
  */
 
-/** Words of state, and the distance of the recurrence. */
+/** Size of the state in words, and offset of the recurrence. */
 const STATE_WORDS = 624
 const SHIFT_WORDS = 397
 
 export interface MersenneTwister {
-  /** A whole number of [0, 2^32). */
+  /** An integer in [0, 2^32). */
   nextUint32(): number
 }
 
-/** Seeded by one word, as `torch.Generator().manual_seed(seed)`: only the low 32 bits of the seed count. */
+/** Seeded with one word, as `torch.Generator().manual_seed(seed)`: only the low 32 bits of the seed count. */
 export function twisterFromSeed(seed: number | bigint): MersenneTwister {
   return makeTwister(stateFromSeed(Number(BigInt.asUintN(32, BigInt(seed)))))
 }
 
-/** Seeded by an array of words, as Python's `random.Random(int)`: the magnitude in 32-bit words, lowest first. */
+/** Seeded with an array of words, as Python's `random.Random(int)`: the magnitude in 32-bit words, lowest first. */
 export function twisterFromInteger(seed: number | bigint): MersenneTwister {
   return makeTwister(stateFromKey(wordsOfInteger(seed)))
 }

@@ -1,18 +1,18 @@
 /**
- * `numpy.random.default_rng(seed)`: SeedSequence and PCG64 (XSL-RR 128/64), with `Generator.shuffle` of a Python list, by which
- * the reference shuffles chunks, and `Generator.permutation(n)`, which shuffles 0 to n - 1 the same way. Draws are of 32 bits,
- * the low half of a 64-bit output before its high half; a shuffle rejects what is too big after masking.
+ * `numpy.random.default_rng(seed)`: SeedSequence and PCG64 (XSL-RR 128/64), with `Generator.shuffle` of a Python list, which
+ * Modalities uses to shuffle chunks, and `Generator.permutation(n)`, which shuffles 0 to n - 1 the same way. Draws have 32
+ * bits, the low half of a 64-bit output before its high half; a shuffle masks draws and rejects those out of range.
  */
 import { wordsOfInteger } from './mt19937.js'
 import { bitLength } from './python-random.js'
 import { ascending, finish, type ShuffledItems, type Sliced, shuffleDown } from './slices.js'
 
 export interface NumpyGenerator {
-  /** A whole number of [0, 2^32). */
+  /** An integer in [0, 2^32). */
   nextUint32(): number
-  /** `Generator.shuffle` of a list, not of an array (numpy draws otherwise there): permutes in place. */
+  /** `Generator.shuffle` of a list, in place. Numpy draws differently for arrays. */
   shuffle<Item>(items: ShuffledItems<Item>): void
-  /** The same in slices. */
+  /** `shuffle` in slices. */
   shuffling<Item>(items: ShuffledItems<Item>): Sliced<void>
   /** `Generator.permutation(length)`. */
   permutation(length: number): Uint32Array
@@ -21,7 +21,7 @@ export interface NumpyGenerator {
 export function numpyGenerator(seed: number | bigint): NumpyGenerator {
   const nextUint32 = pcg64(seedSequence(wordsOfInteger(seed), 8))
 
-  /** A whole number of [0, last]: as many bits as `last` has, drawn again while they are too big. */
+  /** An integer in [0, last]: draws as many bits as `last` has, and rejects values above it. */
   function drawUpTo(last: number): number {
     const unusedBits = 32 - bitLength(last)
     let drawn = (nextUint32() << unusedBits) >>> unusedBits
@@ -46,7 +46,7 @@ export function numpyGenerator(seed: number | bigint): NumpyGenerator {
 
 const POOL_WORDS = 4
 
-/** numpy's SeedSequence(entropy).generate_state(wordCount): spreads any integer over well-mixed words. */
+/** numpy's SeedSequence(entropy).generate_state(wordCount): mixes any integer into words. */
 function seedSequence(entropy: Uint32Array, wordCount: number): Uint32Array {
   const hash = hasher(0x43b0d7e5, 0x931e8875)
   const pool = Uint32Array.from({ length: POOL_WORDS }, (_, index) => hash(entropy[index] ?? 0))
@@ -60,7 +60,7 @@ function seedSequence(entropy: Uint32Array, wordCount: number): Uint32Array {
   return Uint32Array.from({ length: wordCount }, (_, index) => output(pool[index % POOL_WORDS]!))
 }
 
-/** A hash whose constant moves on with every word. */
+/** A hash whose constant changes with every word. */
 function hasher(start: number, multiplier: number): (word: number) => number {
   let constant = start
   return word => {
@@ -76,7 +76,7 @@ function mix(left: number, right: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0
 }
 
-/** 128-bit numbers are eight limbs of 16 bits, lowest first: products and their sums then stay exact in a double. */
+/** 128-bit numbers are eight limbs of 16 bits, lowest first, so that sums of products stay exact in a double. */
 const LIMBS = 8
 type Limbs = Float64Array
 
@@ -84,7 +84,7 @@ const MULTIPLIER = limbsOf([0x9fccf645, 0x4385df64, 0x1fc65da4, 0x2360ed05])
 
 /** The generator of 32-bit halves, seeded with the eight words of a SeedSequence. */
 function pcg64(words: Uint32Array): () => number {
-  // SeedSequence gives 64-bit numbers, low word first; each pair of them makes a 128-bit number, high one first.
+  // SeedSequence yields 64-bit numbers, low word first; each pair forms a 128-bit number, high one first.
   const start = limbsOf([words[2]!, words[3]!, words[0]!, words[1]!])
   const increment = limbsOf([words[6]!, words[7]!, words[4]!, words[5]!])
   for (let limb = LIMBS - 1; limb > 0; limb--) {

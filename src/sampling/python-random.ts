@@ -1,18 +1,18 @@
 /**
- * CPython's `random.Random(seed)` for an integer seed: `getrandbits`, `random`, `shuffle` and the weighted `choices`, draw for
- * draw. The reference shuffles packed files and JSONL lines with it, and splits instruction data by it.
+ * CPython's `random.Random(seed)` for an integer seed: `getrandbits`, `random`, `shuffle` and the weighted `choices`, with
+ * identical draws. Modalities uses it to shuffle packed files and JSONL lines and to split instruction data.
  */
 import { twisterFromInteger } from './mt19937.js'
 import { finish, type ShuffledItems, type Sliced, shuffleDown } from './slices.js'
 
 export interface PythonRandom {
-  /** A whole number of [0, 2^bits), for bits in [1, 53]. */
+  /** An integer in [0, 2^bits), for bits in [1, 53]. */
   getrandbits(bits: number): number
-  /** A float of [0, 1) with 53 random bits. */
+  /** A float in [0, 1) with 53 random bits. */
   random(): number
-  /** Permutes in place. */
+  /** Shuffles in place. */
   shuffle<Item>(items: ShuffledItems<Item>): void
-  /** The same in slices. */
+  /** `shuffle` in slices. */
   shuffling<Item>(items: ShuffledItems<Item>): Sliced<void>
   /** `choices(range(n), weights)[0]`: an index into the weights. */
   choose(weights: readonly number[]): number
@@ -60,7 +60,7 @@ export function pythonRandom(seed: number | bigint): PythonRandom {
   }
 }
 
-/** Bits of a whole number of [0, 2^53): Python's `int.bit_length`. */
+/** Python's `int.bit_length`, for [0, 2^53). */
 export function bitLength(value: number): number {
   const high = Math.floor(value / 2 ** 32)
   return high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value)

@@ -1,10 +1,10 @@
 /**
- * In which order the samples of a data set are taken in one epoch: a function from position to sample index.
+ * The order of a data set's samples in one epoch: a function from position to sample index.
  *
- * kind        cost at n samples                              same as
- * none        nothing                                        the file's order
- * bijective   nothing                                        this library alone; the default of native pipelines
- * torch       4 n bytes, 50 to 150 n nanoseconds at start    the reference: torch.randperm, seed + epoch
+ * kind        cost for n samples                             origin
+ * none        none                                           order of the file
+ * bijective   none                                           this library; the default of native pipelines
+ * torch       4 n bytes, 50 to 150 n nanoseconds at start    Modalities: torch.randperm, seed + epoch
  */
 import { bijection } from './bijection.js'
 import { finish, type Sliced } from './slices.js'
@@ -12,7 +12,7 @@ import { torchRandpermSlices } from './torch-randperm.js'
 
 export interface SampleOrder {
   readonly length: number
-  /** The index of the sample at a position of [0, length). */
+  /** Index of the sample at a position in [0, length). */
   at(position: number): number
 }
 
@@ -31,7 +31,7 @@ export function sampleOrder(options: SampleOrderOptions): SampleOrder {
   return finish(sampleOrderSlices(options))
 }
 
-/** The same in slices: an order that has to be made takes its time. */
+/** `sampleOrder` in slices, since computing a torch order takes long. */
 export function* sampleOrderSlices({ kind, length, seed, epoch }: SampleOrderOptions): Sliced<SampleOrder> {
   if (kind === 'none') return { length, at: position => position }
   if (kind === 'bijective') return bijection(length, seed, epoch)

@@ -1,14 +1,14 @@
 /**
- * Long computations cut into slices: a generator that yields between them, so that whoever runs it may let others have
- * their turn, and that returns the result. The slices are short, some thousand steps.
+ * Long computations in slices: a generator that yields after every few thousand steps, so that its caller can give way to
+ * the event loop, and returns the result.
  */
 
 export type Sliced<Result> = Generator<void, Result, void>
 
-/** Steps of a slice: some tenths of a millisecond. */
+/** Steps per slice, which take a few tenths of a millisecond. */
 export const SLICE_STEPS = 1 << 13
 
-/** Runs a computation to its end at once. */
+/** Runs a computation to completion without a pause. */
 export function finish<Result>(work: Sliced<Result>): Result {
   for (;;) {
     const step = work.next()
@@ -16,15 +16,15 @@ export function finish<Result>(work: Sliced<Result>): Result {
   }
 }
 
-/** An array or typed array whose items are moved about. */
+/** An array or typed array that is permuted in place. */
 export interface ShuffledItems<Item> {
   readonly length: number
   [index: number]: Item
 }
 
 /**
- * The shuffle of Fisher and Yates from the last item down, in place.
- * @param drawUpTo gives a number of [0, last]
+ * Fisher-Yates shuffle in place, from the last item down.
+ * @param drawUpTo returns a random integer in [0, last]
  */
 export function* shuffleDown<Item>(items: ShuffledItems<Item>, drawUpTo: (last: number) => number): Sliced<void> {
   for (let last = items.length - 1; last > 0; ) {
@@ -39,7 +39,7 @@ export function swap<Item>(items: ShuffledItems<Item>, first: number, second: nu
   items[second] = kept
 }
 
-/** 0 to length - 1. */
+/** The integers 0 to length - 1. */
 export function* ascending(length: number): Sliced<Uint32Array> {
   const numbers = new Uint32Array(length)
   for (let number = 0; number < length; ) {

@@ -1,17 +1,17 @@
 /**
- * `torch.randperm(n, generator=torch.Generator().manual_seed(seed))` on the CPU, draw for draw. Torch has two algorithms: up to
- * some 2 * 10^8 items a forward Fisher-Yates shuffle with 32-bit draws; above, where the remainder of 32 bits would no longer
- * be even, an "inside-out" one with 64-bit draws. Neither can be evaluated at one position: the array has to be made, 4 bytes
- * and 50 to 150 nanoseconds an item (10^9 items: 4 GB and two minutes).
+ * `torch.randperm(n, generator=torch.Generator().manual_seed(seed))` on the CPU, with identical draws. Torch has two
+ * algorithms: up to about 2 * 10^8 items a forward Fisher-Yates shuffle with 32-bit draws; above, where the remainder of a
+ * 32-bit draw would be biased, an inside-out shuffle with 64-bit draws. Neither can be evaluated at a single position: the
+ * whole array is computed, at 4 bytes and 50 to 150 nanoseconds per item (10^9 items: 4 GB and two minutes).
  */
 import { PenstockError } from '../errors.js'
 import { type MersenneTwister, twisterFromSeed } from './mt19937.js'
 import { ascending, finish, SLICE_STEPS, type Sliced, swap } from './slices.js'
 
-/** From this length on torch draws 64 bits: the greatest uint32 by 20. */
+/** Length from which torch draws 64 bits: UINT32_MAX / 20. */
 const WIDE_LENGTH = Math.floor(0xffffffff / 20)
 
-/** Items are kept in 32 bits. */
+/** Items are stored as 32-bit integers. */
 const LENGTH_LIMIT = 2 ** 32
 
 /**
@@ -22,7 +22,7 @@ export function torchRandperm(length: number, seed: number | bigint, wideLength 
   return finish(torchRandpermSlices(length, seed, wideLength))
 }
 
-/** The same in slices. @throws UNSUPPORTED above 2^32 items */
+/** `torchRandperm` in slices. @throws UNSUPPORTED above 2^32 items */
 export function* torchRandpermSlices(
   length: number,
   seed: number | bigint,
@@ -31,7 +31,7 @@ export function* torchRandpermSlices(
   if (length > LENGTH_LIMIT) {
     throw new PenstockError(
       'UNSUPPORTED',
-      `a torch order of ${length} samples; at most ${LENGTH_LIMIT} are supported, the bijective order has no limit`,
+      `${length} samples exceed the limit of the torch order, ${LENGTH_LIMIT}; use the bijective order, which has no limit`,
     )
   }
   const twister = twisterFromSeed(seed)
@@ -62,7 +62,7 @@ function* shuffledInsideOut(length: number, twister: MersenneTwister): Sliced<Ui
   return permutation
 }
 
-/** A 64-bit draw, high half first, modulo `bound` of (0, 2^32]: in two steps of 16 bits, so that no product passes 2^53. */
+/** A 64-bit draw, high half first, modulo `bound` in (0, 2^32]; in steps of 16 bits, so that no product exceeds 2^53. */
 function nextUint64Modulo(bound: number, twister: MersenneTwister): number {
   const high = twister.nextUint32() % bound
   const low = twister.nextUint32()

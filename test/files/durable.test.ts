@@ -15,8 +15,8 @@ beforeEach(() => {
   mkdirSync(folder)
 })
 
-describe('a file that is written over another', () => {
-  it('takes its place, and nothing else is left, not even of a run that was killed', async () => {
+describe('writeOver', () => {
+  it('replaces the file and leaves no temporary file, not even of a killed run', async () => {
     writeFileSync(at('file'), 'old')
     writeFileSync(at('file.part'), 'half of an earlier run')
     await writeOver(at('file'), 'new')
@@ -26,7 +26,7 @@ describe('a file that is written over another', () => {
     expect(readdirSync(folder).sort()).toEqual(['copy', 'file'])
   })
 
-  it('that cannot be written leaves it as it is, and is named', async () => {
+  it('names a file that cannot be written and leaves it unchanged', async () => {
     mkdirSync(at('file'))
     await expect(writeOver(at('file'), 'new')).rejects.toMatchObject(unwritable(at('file')))
     expect(readdirSync(folder)).toEqual(['file'])
@@ -37,15 +37,15 @@ describe('a file that is written over another', () => {
   })
 })
 
-it('a device is written to, and keeps its name', async () => {
+it('a device is written to instead of being replaced', async () => {
   symlinkSync('/dev/null', at('device'))
   await writeOver(at('device'), 'new')
   expect(lstatSync(at('device')).isSymbolicLink()).toBe(true)
   expect(readdirSync(folder)).toEqual(['device'])
 })
 
-describe('a folder', () => {
-  it('is copied whole, over the half that a killed run left', async () => {
+describe('folder operations', () => {
+  it('copy atomically, over the partial copy of a killed run', async () => {
     mkdirSync(at('from/inner'), { recursive: true })
     writeFileSync(at('from/inner/file'), 'x')
     mkdirSync(at('.to.partial'))
@@ -57,7 +57,7 @@ describe('a folder', () => {
     await expect(copyFolder(at('from'), at('taken'))).rejects.toMatchObject(unwritable(at('taken')))
   })
 
-  it('that cannot be removed is named', async () => {
+  it('name a folder that cannot be removed', async () => {
     await removeFolder(at('none'))
     const below = join(at('file'), 'folder')
     writeFileSync(at('file'), '')
@@ -65,7 +65,7 @@ describe('a folder', () => {
   })
 })
 
-it('a change that cannot wait names its file too', () => {
+it('a synchronous change names its file on failure', () => {
   const change = () => changingSync(at('link'), () => mkdirSync(at('none/folder')))
   expect(change).toThrow(expect.objectContaining(unwritable(at('link'))))
 })

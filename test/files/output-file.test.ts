@@ -12,7 +12,7 @@ const leftovers = (path: string): string[] =>
   readdirSync(folder).filter(name => join(folder, name).startsWith(`${path}.`))
 
 describe('an output', () => {
-  it('appears whole at the commit and leaves nothing else', async () => {
+  it('appears complete at the commit, without temporary files', async () => {
     const path = fresh()
     const file = (await openOutput(path, 'error'))!
     await file.write(Buffer.from('....'))
@@ -28,7 +28,7 @@ describe('an output', () => {
     expect(leftovers(path)).toEqual([])
   })
 
-  it('that is abandoned was never there', async () => {
+  it('does not exist after it was abandoned', async () => {
     const path = fresh()
     const file = (await openOutput(path, 'error'))!
     await file.write(Buffer.from('x'))
@@ -37,7 +37,7 @@ describe('an output', () => {
     expect(leftovers(path)).toEqual([])
   })
 
-  it('keeps, refuses or replaces what is there, and replaces it only when whole', async () => {
+  it('keeps, rejects or replaces an existing file, and replaces it only when complete', async () => {
     const path = fresh()
     writeFileSync(path, 'old')
     expect(await openOutput(path, 'skip')).toBeUndefined()
@@ -52,7 +52,7 @@ describe('an output', () => {
     expect(readFileSync(path, 'utf8')).toBe('new')
   })
 
-  it('does not take the place of a device', async () => {
+  it('does not replace a device', async () => {
     const path = fresh()
     symlinkSync('/dev/null', path)
     await expect(openOutput(path, 'override')).rejects.toMatchObject({ code: 'FILE_UNWRITABLE', where: { file: path } })
@@ -60,7 +60,7 @@ describe('an output', () => {
     expect(leftovers(path)).toEqual([])
   })
 
-  it('names the file that cannot be removed once it is whole', async () => {
+  it('names a temporary file that cannot be removed', async () => {
     const path = fresh()
     const file = (await openOutput(path, 'error'))!
     await file.write(Buffer.from('all of it'))
@@ -72,7 +72,7 @@ describe('an output', () => {
     expect(readFileSync(path, 'utf8')).toBe('all of it')
   })
 
-  it('is written by one at a time', async () => {
+  it('has one writer at a time', async () => {
     const path = fresh()
     const first = (await openOutput(path, 'error'))!
     await expect(openOutput(path, 'error')).rejects.toMatchObject({ code: 'FILE_LOCKED' })
@@ -80,7 +80,7 @@ describe('an output', () => {
     await (await openOutput(path, 'error'))!.abandon()
   })
 
-  it('is taken over from a run that died, its number used again or not', async () => {
+  it('is unlocked after its run died, even if the pid was reused', async () => {
     const path = fresh()
     const died = spawnSync('true').pid
     writeFileSync(`${path}.lock`, `${died} 12345`)
@@ -93,14 +93,14 @@ describe('an output', () => {
     await (await openOutput(path, 'override'))!.abandon()
   })
 
-  it('leaves no lock of a run that died in taking one over', async () => {
+  it('removes a stale lock that a killed run had renamed', async () => {
     const path = fresh()
     writeFileSync(`${path}.lock.stale`, '1 1')
     await (await openOutput(path, 'error'))!.commit()
     expect(leftovers(path)).toEqual([])
   })
 
-  it('is not taken from a run whose lock cannot be read', async () => {
+  it('stays locked when the lock cannot be read', async () => {
     const path = fresh()
     mkdirSync(`${path}.lock`)
     await expect(openOutput(path, 'error')).rejects.toMatchObject({
@@ -110,18 +110,15 @@ describe('an output', () => {
     expect(leftovers(path)).toEqual([`${path.slice(folder.length + 1)}.lock`])
   })
 
-  it.runIf(process.platform === 'linux')(
-    'is taken over from a run that ended and that nobody has waited for',
-    async () => {
-      const path = fresh()
-      // The shell becomes another program, which never waits for the shell's child.
-      const shell = spawn('sh', ['-c', 'sleep 0.05 & echo $!; exec sleep 5'])
-      const pid = await new Promise<string>(resolve => shell.stdout.once('data', data => resolve(String(data).trim())))
-      await new Promise(resolve => setTimeout(resolve, 200))
-      expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toContain(') Z ')
-      writeFileSync(`${path}.lock`, pid)
-      await (await openOutput(path, 'error'))!.abandon()
-      shell.kill()
-    },
-  )
+  it.runIf(process.platform === 'linux')('is unlocked when its run is a zombie', async () => {
+    const path = fresh()
+    // exec replaces the shell by a program that never waits for the shell's child.
+    const shell = spawn('sh', ['-c', 'sleep 0.05 & echo $!; exec sleep 5'])
+    const pid = await new Promise<string>(resolve => shell.stdout.once('data', data => resolve(String(data).trim())))
+    await new Promise(resolve => setTimeout(resolve, 200))
+    expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toContain(') Z ')
+    writeFileSync(`${path}.lock`, pid)
+    await (await openOutput(path, 'error'))!.abandon()
+    shell.kill()
+  })
 })

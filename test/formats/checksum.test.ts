@@ -14,12 +14,12 @@ const noise = (length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, place) => Math.imul(place + 1, 0x9e3779b1) >>> 24)
 
 describe('block checksums', () => {
-  it('do not depend on how the bytes are cut', () => {
+  it('do not depend on chunk sizes', () => {
     const bytes = noise(200_003)
     for (const size of [1, 2, 3, 7, 65_536, 65_537]) expect(checksumsOf(bytes, size)).toEqual(checksumsOf(bytes))
   })
 
-  it('go on from any state', () => {
+  it('continue from any state', () => {
     const bytes = noise(70_001)
     for (const cut of [0, 1, 4095, 4096, 50_000, bytes.length]) {
       const begun = new BlockChecksums()
@@ -30,7 +30,7 @@ describe('block checksums', () => {
     }
   })
 
-  it('are one a block of 16 MiB', () => {
+  it('are one per block of 16 MiB', () => {
     expect(checksumsOf(new Uint8Array(0))).toEqual([])
     expect(checksumsOf(new Uint8Array(CHECKSUM_BLOCK_BYTES))).toHaveLength(1)
     const three = new Uint8Array(2 * CHECKSUM_BLOCK_BYTES + 1)
@@ -39,7 +39,7 @@ describe('block checksums', () => {
     expect(checksumsOf(three).map((checksum, block) => checksum === before[block])).toEqual([true, false, true])
   })
 
-  it('change with every flipped bit, and with every second one', () => {
+  it('change with any one or two flipped bits', () => {
     const bytes = noise(5000)
     const before = checksumsOf(bytes)
     fc.assert(
@@ -52,8 +52,8 @@ describe('block checksums', () => {
     )
   })
 
-  // Manifests on disk hold these numbers: when they change, every manifest written before is refused.
-  it('are these', () => {
+  // Manifests on disk contain these numbers: if they change, every existing manifest is rejected.
+  it('have a golden value', () => {
     expect(checksumsOf(noise(100_000))).toEqual([518842924])
   })
 })

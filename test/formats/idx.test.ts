@@ -6,11 +6,11 @@ import { writePairList } from '#src/formats/pickle'
 const reference = new URL('../../../shared/reference/modalities/', import.meta.url)
 const hasReference = existsSync(reference)
 
-describe.skipIf(!hasReference)("the reference system's own index (needs ../shared/reference)", () => {
+describe.skipIf(!hasReference)('an index written by Modalities (needs ../shared/reference)', () => {
   const idx = hasReference ? readFileSync(new URL('lorem_ipsum.idx', reference)) : new Uint8Array()
   const jsonl = hasReference ? readFileSync(new URL('lorem_ipsum.jsonl', reference)) : new Uint8Array()
 
-  test('is read: every record is a line of the file', () => {
+  test('is read, with one record per line', () => {
     const entries = readIndex(idx, { sourceBytes: jsonl.length })
     const lines = jsonl.toString().trimEnd().split('\n')
     expect(entries.length).toBe(2 * lines.length)
@@ -20,7 +20,7 @@ describe.skipIf(!hasReference)("the reference system's own index (needs ../share
     expect(records).toEqual(lines)
   })
 
-  test('is written again byte for byte', () => {
+  test('is reproduced byte for byte', () => {
     const writer = new IndexWriter()
     let offset = 0
     for (const line of jsonl.toString().trimEnd().split('\n')) {
@@ -38,20 +38,20 @@ describe('checks', () => {
     [30, 0],
   ] as [number, number][]
 
-  test('lines may have been dropped', () => {
+  test('accept dropped lines', () => {
     expect([...readIndex(writePairList(pairs), { sourceBytes: 30 })]).toEqual(pairs.flat())
   })
 
   test.each([
-    ['leaves the file', [...pairs, [30, 2]], 3],
+    ['exceeds the file', [...pairs, [30, 2]], 3],
     ['overlaps', [...pairs, [29, 1]], 3],
-  ])('refuses a record that %s', (_, list, record) => {
+  ])('reject a record that %s', (_, list, record) => {
     const read = () =>
       readIndex(writePairList(list as [number, number][]), { sourceBytes: 31, where: { file: 'a.idx' } })
     expect(read).toThrow(expect.objectContaining({ code: 'IDX_INVALID', where: { file: 'a.idx', record } }))
   })
 
-  test('the record number goes on over pieces', () => {
+  test('count records across chunks', () => {
     const bytes = writePairList(Array.from({ length: 20_000 }, (_, i): [number, number] => [i < 19_999 ? 2 * i : 0, 1]))
     const reader = createIndexReader(() => {})
     const feedAll = () => {

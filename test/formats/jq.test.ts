@@ -1,18 +1,18 @@
-/** The compiled filters against jq itself (1.7, as WebAssembly): the same outputs, or a failure on both sides. */
+/** Compares compiled filters with jq 1.7 (as WebAssembly): the same outputs, or a failure on both sides. */
 import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
 import { compileJq } from '#src/formats/jq'
 
-interface Judge {
+interface JqWeb {
   raw(json: string, filter: string, options: readonly string[]): string | undefined
 }
-const judge: Judge = await createRequire(import.meta.url)('jq-web')
+const jqWeb: JqWeb = await createRequire(import.meta.url)('jq-web')
 
 const FAILED = 'failed'
 
-function judged(filter: string, value: unknown): unknown {
+function expected(filter: string, value: unknown): unknown {
   try {
-    const lines = judge.raw(JSON.stringify(value), filter, ['-c']) ?? ''
+    const lines = jqWeb.raw(JSON.stringify(value), filter, ['-c']) ?? ''
     return lines
       .split('\n')
       .filter(Boolean)
@@ -273,18 +273,18 @@ try error
 describe('compileJq', () => {
   it.each(FILTERS)('%s', filter => {
     for (const record of RECORDS)
-      expect(compiled(filter, record), JSON.stringify(record)).toEqual(judged(filter, record))
+      expect(compiled(filter, record), JSON.stringify(record)).toEqual(expected(filter, record))
   })
 
-  it('keeps the text of numbers as doubles have it', () => {
+  it('prints numbers as doubles', () => {
     const numbers = [0, 1, -1.5, 0.1, 1e-4, 1.5e-5, 1e15, 9007199254740991, 1e16, 1.5e300, 123456.789, 2 ** 70]
     for (const number of numbers) {
-      // Multiplied by 1, so that jq forgets the source's text.
-      expect(compileJq('(. * 1) | tojson')!.apply(number)).toEqual(judged('(. * 1) | tojson', number))
+      // Multiplied by 1, so that jq drops the original spelling.
+      expect(compileJq('(. * 1) | tojson')!.apply(number)).toEqual(expected('(. * 1) | tojson', number))
     }
   })
 
-  it('takes nothing after the first output', () => {
+  it('evaluates nothing after the first output', () => {
     expect(compileJq('.a, error')!.first({ a: 1 })).toBe(1)
     expect(compileJq('.a, (.a | keys)')!.first({ a: 1 })).toBe(1)
     expect(compileJq('empty')!.first(1)).toBeUndefined()
@@ -301,7 +301,7 @@ describe('compileJq', () => {
     ['.a[.b]', undefined],
     ['.a // 1', undefined],
     ['.a.b.[0]', ['a', 'b', 0]],
-  ])('knows whether %s is a plain path', (filter, path) => {
+  ])('determines whether %s is a plain path', (filter, path) => {
     expect(compileJq(filter)!.path).toEqual(path)
   })
 
@@ -330,11 +330,11 @@ describe('compileJq', () => {
     '.a?//1 | ?// 2',
     '{a: 1 + 2}',
     `${'('.repeat(5000)}.${')'.repeat(5000)}`,
-  ])('leaves %s to the full language', filter => {
+  ])('does not compile %s', filter => {
     expect(compileJq(filter)).toBeNull()
   })
 
-  it('treats __proto__ and constructor as keys like others', () => {
+  it('treats __proto__ and constructor as ordinary keys', () => {
     const record = JSON.parse('{"__proto__": {"polluted": 1}, "x": {"constructor": 2}}')
     expect(compileJq('.__proto__.polluted')!.first(record)).toBe(1)
     expect(compileJq('.x.constructor')!.first(record)).toBe(2)
@@ -344,7 +344,7 @@ describe('compileJq', () => {
     expect(({} as { polluted?: number }).polluted).toBeUndefined()
   })
 
-  it('fails with a code where a record does not fit', () => {
+  it('fails with a code for an unsuitable record', () => {
     expect(() => compileJq('.a.b')!.first({ a: 1 })).toThrow(expect.objectContaining({ code: 'FIELD_MISSING' }))
     expect(() => compileJq('.[[1]]')!.first([1])).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
   })

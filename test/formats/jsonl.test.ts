@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { LineBatch, LineCursor } from '#src/formats/batches'
 import { LineSplitter } from '#src/formats/jsonl'
 
-/** Lines as [number, offset, text], those that are too long without their text. */
+/** Lines as [number, offset, text]; overlong lines have no text. */
 type Found = readonly [number, number, string?]
 
 function take(splitter: LineSplitter, batches: Iterable<LineBatch>, into: Found[]): void {
@@ -16,7 +16,7 @@ function take(splitter: LineSplitter, batches: Iterable<LineBatch>, into: Found[
   for (const { line, byteOffset } of splitter.takeLongLines()) into.push([line, byteOffset])
 }
 
-test('cutting goes on from its cursor after any batch and any chunk, inside a line that is too long too', () => {
+test('splitting resumes from any cursor, including inside an overlong line', () => {
   const text = fc.array(fc.constantFrom('a', 'bc', '\n', '\n', '\r\n', 'long'.repeat(6)), { maxLength: 40 })
   fc.assert(
     fc.property(text, fc.integer({ min: 1, max: 9 }), fc.nat(20), (parts, size, stop) => {

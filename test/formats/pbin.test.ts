@@ -25,10 +25,10 @@ function readDocuments(header: PbinHeader, pickle: Uint8Array): number[] {
   return documents
 }
 
-describe.skipIf(!hasReference)("the reference system's own packed file (needs ../shared/reference)", () => {
+describe.skipIf(!hasReference)('a packed file written by Modalities (needs ../shared/reference)', () => {
   const file = hasReference ? readFileSync(reference) : new Uint8Array()
 
-  test('is read and written again byte for byte', () => {
+  test('is read and reproduced byte for byte', () => {
     const header = decodePbinHeader(file, file.length)
     const documents = readDocuments(header, file.subarray(pbinIndexOffset(header)))
     const pairs = documents.flatMap((offset, i): [number, number][] =>
@@ -39,7 +39,7 @@ describe.skipIf(!hasReference)("the reference system's own packed file (needs ..
     expect(Buffer.compare(Buffer.concat([encodePbinHeader(header), data, writePairList(pairs)]), file)).toBe(0)
   })
 
-  test('its documents end in the end-of-document token of GPT-2', () => {
+  test('has documents that end with the end-of-document token of GPT-2', () => {
     const header = decodePbinHeader(file, file.length)
     const tokens = viewTokens(file.subarray(PBIN_HEADER_BYTES, pbinIndexOffset(header)), header.tokenBytes)
     const documents = readDocuments(header, file.subarray(pbinIndexOffset(header)))
@@ -55,7 +55,7 @@ describe('header', () => {
     expect([...bytes]).toEqual([5, 4, 3, 2, 1, 0, 0, 0, 2, 0, 0, 0])
   })
 
-  test('comes back', () => {
+  test('round-trips', () => {
     fc.assert(
       fc.property(fc.constantFrom<TokenBytes>(1, 2, 4), fc.integer({ min: 1, max: 2 ** 50 }), (tokenBytes, count) => {
         const header = { dataBytes: count * tokenBytes, tokenBytes }
@@ -67,20 +67,20 @@ describe('header', () => {
   test.each([
     ['an empty file', [], 0, 0],
     ['a short file', [1, 0, 0, 0], 4, 0],
-    ['a file whose writing was not finished', [0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 0],
-    ['three bytes a token', [6, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0], 100, 8],
+    ['an unfinished file', [0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 0],
+    ['three bytes per token', [6, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0], 100, 8],
     ['no token width', [6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 100, 8],
     ['half a token', [7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 0],
-    ['a file cut in its tokens', [90, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 0],
-    ['a file cut before its index', [88, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 100],
+    ['a file truncated in its tokens', [90, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 0],
+    ['a file truncated before its index', [88, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0], 100, 100],
     ['a length of 2^64 - 1', [255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 0, 0], 100, 0],
-  ])('refuses %s', (_, bytes, fileBytes, byteOffset) => {
+  ])('rejects %s', (_, bytes, fileBytes, byteOffset) => {
     expect(() => decodePbinHeader(Uint8Array.from(bytes), fileBytes, { file: 'a.pbin' })).toThrow(
       expect.objectContaining({ code: 'PBIN_INVALID', where: { file: 'a.pbin', byteOffset } }),
     )
   })
 
-  test('a random header is read or refused with a code', () => {
+  test('a random header is read or rejected with a code', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 20 }), fc.nat(1000), (bytes, fileBytes) => {
         try {
@@ -97,7 +97,7 @@ describe('header', () => {
 describe('index', () => {
   const header: PbinHeader = { dataBytes: 20, tokenBytes: 2 }
 
-  test('documents may stand in any order', () => {
+  test('documents may be in any order', () => {
     const pairs: [number, number][] = [
       [10, 10],
       [0, 10],
@@ -106,16 +106,16 @@ describe('index', () => {
   })
 
   test.each([
-    ['leaves the data', [18, 4]],
+    ['exceeds the data', [18, 4]],
     ['starts in a token', [1, 2]],
     ['ends in a token', [2, 3]],
-  ] as const)('refuses a document that %s', (_, document) => {
+  ] as const)('rejects a document that %s', (_, document) => {
     expect(() => readDocuments(header, writePairList([[0, 10], document]))).toThrow(
       expect.objectContaining({ code: 'PBIN_INVALID', where: { record: 1 } }),
     )
   })
 
-  test('a broken pickle is placed by its byte in the file', () => {
+  test('a fault in the pickle is located by its offset in the file', () => {
     expect(() => readDocuments(header, Uint8Array.of(0x80, 4, 0x63))).toThrow(
       expect.objectContaining({ code: 'PICKLE_INVALID', where: { byteOffset: 12 + 20 + 2 } }),
     )
@@ -129,7 +129,7 @@ test.each([
   [65_536, 2],
   [65_537, 4],
   [2 ** 32, 4],
-])('a vocabulary of %d needs %d bytes a token', (vocabSize, bytes) => {
+])('a vocabulary of %d needs %d bytes per token', (vocabSize, bytes) => {
   expect(tokenBytesFor(vocabSize)).toBe(bytes)
 })
 

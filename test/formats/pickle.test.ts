@@ -55,7 +55,7 @@ function readInPieces(bytes: Uint8Array, size: number): number[] {
 }
 
 describe('writer', () => {
-  // Made by pickle.dumps of CPython 3.11; other bytes mean that our files differ from the reference system's.
+  // From pickle.dumps of CPython 3.11; other bytes mean that our files differ from those of Modalities.
   test.each([
     ['no pair: no frame', [], '8004 5d94 2e'],
     ['one pair: APPEND without MARK', [[1, 2]], '8004 95 0a00000000000000 5d94 4b014b028694 61 2e'],
@@ -71,7 +71,7 @@ describe('writer', () => {
     expect(hex(writePairList(pairs))).toBe(expected.replaceAll(' ', ''))
   })
 
-  test('holds back one frame at most', () => {
+  test('buffers at most one frame', () => {
     const pickler = new PairListPickler()
     let taken = 0
     for (let i = 0; i < 20_000; i++) {
@@ -82,7 +82,7 @@ describe('writer', () => {
     expect(pickler.finish().length).toBeLessThan(66_000)
   })
 
-  test.each([-1, 0.5, 2 ** 53, Number.NaN])('refuses %d', value => {
+  test.each([-1, 0.5, 2 ** 53, Number.NaN])('rejects %d', value => {
     expect(failure(() => writePairList([[0, value]])).code).toBe('PICKLE_INVALID')
   })
 
@@ -116,7 +116,7 @@ describe.skipIf(!hasPython)('against CPython (needs python3)', () => {
     expect(ours).toBe(Buffer.from(expected).toString())
   })
 
-  test.each([2, 3, 4, 5])('reads protocol %d, repeated tuples too', protocol => {
+  test.each([2, 3, 4, 5])('reads protocol %d with repeated tuples', protocol => {
     const pickle = python(
       `import pickle, sys\nt=(5, 6)\nsys.stdout.buffer.write(pickle.dumps([t, (300, 2**40)] + [(i, i) for i in range(400)] + [t, t], ${protocol}))`,
     )
@@ -124,7 +124,7 @@ describe.skipIf(!hasPython)('against CPython (needs python3)', () => {
     expect([...pairs.slice(0, 4), ...pairs.slice(-6)]).toEqual([5, 6, 300, 2 ** 40, 399, 399, 5, 6, 5, 6])
   })
 
-  test('refuses what is not a list of pairs, and runs nothing', () => {
+  test('rejects anything but a list of pairs and executes nothing', () => {
     const pickles = python(`
 import pickle, pickletools, collections, os
 class Evil:
@@ -138,8 +138,8 @@ for value in [None, 1, 'a', b'a', {}, (1, 2), [1], [(1,)], [(1, 2, 3)], [[1, 2]]
   })
 })
 
-describe('writer that goes on', () => {
-  test('from its state after any pair, and from that state stored, gives the same bytes', () => {
+describe('resumed writer', () => {
+  test('writes the same bytes from the stored state after any pair', () => {
     const pairs = Array.from({ length: 30_000 }, (_, i): [number, number] => [i * 2 ** 20, i % 70_000])
     const whole = writePairList(pairs)
     for (const stops of [[0], [1], [2], [999, 1000, 1001], [4095, 9000, 29_999], [30_000]]) {
@@ -158,7 +158,7 @@ describe('writer that goes on', () => {
 })
 
 describe('reader', () => {
-  test('reads back what was written, whatever the pieces', () => {
+  test('reads what was written in chunks of any size', () => {
     fc.assert(
       fc.property(pairLists, fc.integer({ min: 1, max: 9 }), (pairs, size) => {
         const bytes = writePairList(pairs)
@@ -167,7 +167,7 @@ describe('reader', () => {
     )
   })
 
-  test('reads lists of more than one batch, frame and block', () => {
+  test('reads lists of several batches, frames and blocks', () => {
     const pairs = Array.from({ length: 30_000 }, (_, i): [number, number] => [i * 1_000_000, i])
     const bytes = writePairList(pairs)
     for (const size of [1, 7, 65_536, bytes.length]) expect(readInPieces(bytes, size)).toEqual(pairs.flat())
@@ -181,7 +181,7 @@ describe('reader', () => {
     ['a global from the stack', '8004 5d 93', 3],
     ['a second list', '8004 5d 5d', 3],
     ['a list in the list', '8004 5d94 6800 61', 4],
-    ['an element that was never remembered', '8004 5d94 6809', 4],
+    ['an element that was never memoized', '8004 5d94 6809', 4],
     ['a pair of one', '8004 5d94 4b01 86', 6],
     ['three integers', '8004 5d94 4b014b024b03', 8],
     ['two tuples without a mark', '8004 5d94 4b014b0286 4b01', 9],
@@ -189,16 +189,16 @@ describe('reader', () => {
     ['a negative long', '8004 5d94 8a01ff', 4],
     ['an integer above 2^53', '8004 5d94 8a07ffffffffffff7f', 4],
     ['a long of 255 bytes', '8004 5d94 8aff', 4],
-    ['a mark that stays open', '8004 5d94 28 2e', 5],
+    ['an unclosed mark', '8004 5d94 28 2e', 5],
     ['a frame in a frame', '8004 95ff00000000000000 950400000000000000', 11],
     ['a frame longer than the file', '8004 950400000000000000 5d942e', 13],
-    ['a frame that cuts an opcode', '8004 950300000000000000 5d944b01', 15],
+    ['a frame that splits an opcode', '8004 950300000000000000 5d944b01', 15],
     ['a frame of 2^63 bytes', '8004 950000000000000080', 2],
     ['bytes after the end', '8004 5d94 2e 00', 5],
     ['no end', '8004 5d94', 4],
     ['an end within an opcode', '8004 5d94 4b', 5],
-    ['only the sign of a huge memo', '8004 5d 72ffffffff', 3],
-  ])('refuses %s at its byte', (_, text, byteOffset) => {
+    ['a huge memo index', '8004 5d 72ffffffff', 3],
+  ])('rejects %s at its offset', (_, text, byteOffset) => {
     const bytes = fromHex(text)
     for (const size of [1, 1000]) {
       const error = failure(() => readInPieces(bytes, size))
@@ -207,7 +207,7 @@ describe('reader', () => {
     }
   })
 
-  test('a mutated list is read, or refused with a code', () => {
+  test('a mutated list is read or rejected with a code', () => {
     const bytes = writePairList(Array.from({ length: 50 }, (_, i): [number, number] => [i * 40_000, i]))
     fc.assert(
       fc.property(fc.nat(bytes.length - 1), fc.nat(255), fc.nat(bytes.length), (at, value, length) => {
@@ -223,7 +223,7 @@ describe('reader', () => {
     )
   })
 
-  test('every cut and every extension is found', () => {
+  test('every truncation and extension is detected', () => {
     const bytes = writePairList(Array.from({ length: 50 }, (_, i): [number, number] => [i, i]))
     for (let length = 0; length < bytes.length; length++) {
       expect(failure(() => readPairList(bytes.slice(0, length))).code).toBe('PICKLE_INVALID')

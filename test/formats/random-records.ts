@@ -1,7 +1,7 @@
-/** Records for fuzzing: whole JSON, broken JSON, and whole JSON with some bytes changed. */
+/** Records for fuzzing: valid JSON, invalid JSON, and valid JSON with some bytes changed. */
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-/** A small deterministic generator, so that a failure can be seen again. */
+/** A small deterministic generator, so that failures are reproducible. */
 export function randomFrom(seed: number): (limit: number) => number {
   let state = seed
   return limit => {

@@ -25,7 +25,7 @@ const metadata = { step: '12', 'ü"\n': 'x' }
 
 const invalid = expect.objectContaining({ code: 'SAFETENSORS_INVALID' })
 
-/** A file with the given header text. */
+/** A file with this header text. */
 function fileOf(header: string, dataBytes: number): Uint8Array {
   const json = new TextEncoder().encode(header)
   const bytes = new Uint8Array(8 + json.length + dataBytes)
@@ -35,8 +35,8 @@ function fileOf(header: string, dataBytes: number): Uint8Array {
 }
 
 describe('writer', () => {
-  test('makes the bytes of the official library', () => {
-    // safetensors 0.8.0, safetensors.numpy.save of the tensors above. Other bytes are still valid, but not reproducible.
+  test('writes the same bytes as the official library', () => {
+    // safetensors 0.8.0, safetensors.numpy.save of the tensors above. Other bytes would be valid, but not reproducible.
     const header =
       '{"__metadata__":{"step":"12","ü\\"\\n":"x"},"ids":{"dtype":"I64","shape":[2],"data_offsets":[0,16]},' +
       '"w.a":{"dtype":"F32","shape":[2,1],"data_offsets":[16,24]},"w.b":{"dtype":"F32","shape":[3],"data_offsets":[24,36]},' +
@@ -48,11 +48,11 @@ describe('writer', () => {
     expect(bytes.subarray(-38).toString('hex')).toBe(data)
   })
 
-  test('does not depend on the order given', () => {
+  test('does not depend on the input order', () => {
     expect(encodeSafetensors(tensors.toReversed(), metadata)).toEqual(encodeSafetensors(tensors, metadata))
   })
 
-  test('keeps names that look like numbers in their place', () => {
+  test('sorts names that look like numbers as text', () => {
     const named = (name: string): Tensor => ({ name, dtype: 'U8', shape: [1], data: Uint8Array.of(name.charCodeAt(0)) })
     const bytes = encodeSafetensors([named('b'), named('9'), named('10'), named('__proto__')])
     expect([...decodeSafetensors(bytes).tensors.keys()]).toEqual(['10', '9', '__proto__', 'b'])
@@ -60,18 +60,18 @@ describe('writer', () => {
   })
 
   test.each([
-    ['two tensors of one name', [tensors[0]!, tensors[0]!]],
+    ['two tensors of the same name', [tensors[0]!, tensors[0]!]],
     ['a tensor with the name of the metadata', [{ ...tensors[0]!, name: '__metadata__' }]],
     ['data too short for the shape', [{ ...tensors[0]!, shape: [4] }]],
     ['a negative size', [{ ...tensors[0]!, shape: [-1] }]],
     ['a size beyond 2^53', [{ ...tensors[0]!, shape: [2 ** 30, 2 ** 30] }]],
-  ])('refuses %s', (_, list) => {
+  ])('rejects %s', (_, list) => {
     expect(() => encodeSafetensors(list)).toThrow(invalid)
   })
 })
 
 describe('reader', () => {
-  test('gives back what was written', () => {
+  test('reads what was written', () => {
     const dtypes: Dtype[] = [
       'BOOL',
       'U8',
@@ -117,14 +117,14 @@ describe('reader', () => {
     ['no object', fileOf('[]', 0)],
     ['a byte order mark', fileOf('\ufeff{}', 0)],
     ['deep nesting', fileOf('['.repeat(1_000_000), 0)],
-    ['bytes behind the tensors', fileOf('{}', 1)],
+    ['bytes after the tensors', fileOf('{}', 1)],
     ['an unknown type', fileOf('{"a":{"dtype":"F4","shape":[1],"data_offsets":[0,1]}}', 1)],
     ['a type from the prototype', fileOf('{"a":{"dtype":"toString","shape":[1],"data_offsets":[0,1]}}', 1)],
     ['no shape', fileOf('{"a":{"dtype":"U8","data_offsets":[0,1]}}', 1)],
     ['a fraction', fileOf('{"a":{"dtype":"U8","shape":[0.5],"data_offsets":[0,1]}}', 1)],
     ['an overflow', fileOf('{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,1]}}', 1)],
     ['three offsets', fileOf('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}}', 1)],
-    ['a size unlike the shape', fileOf('{"a":{"dtype":"U16","shape":[1],"data_offsets":[0,1]}}', 1)],
+    ['a size that contradicts the shape', fileOf('{"a":{"dtype":"U16","shape":[1],"data_offsets":[0,1]}}', 1)],
     ['a gap', fileOf('{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}', 2)],
     [
       'an overlap',
@@ -134,12 +134,12 @@ describe('reader', () => {
       ),
     ],
     ['a tensor beyond the file', fileOf('{"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}}', 1)],
-    ['metadata that are not text', fileOf('{"__metadata__":{"a":1}}', 0)],
-  ])('refuses %s', (_, bytes) => {
+    ['metadata that is not text', fileOf('{"__metadata__":{"a":1}}', 0)],
+  ])('rejects %s', (_, bytes) => {
     expect(() => decodeSafetensors(bytes)).toThrow(invalid)
   })
 
-  test('a mutated file is read, or refused with a code', () => {
+  test('a mutated file is read or rejected with a code', () => {
     const bytes = encodeSafetensors(tensors, metadata)
     fc.assert(
       fc.property(fc.nat(bytes.length - 40), fc.nat(255), fc.nat(bytes.length), (at, value, length) => {
@@ -157,7 +157,7 @@ describe('reader', () => {
 })
 
 describe.skipIf(!hasLibrary)('against the official library (needs safetensors in PENSTOCK_PYTHON)', () => {
-  test('it reads what we write, and we read what it writes, as the same bytes', () => {
+  test('files are identical in both directions', () => {
     const program =
       'import sys\nfrom safetensors.numpy import load, save\ndata = sys.stdin.buffer.read()\nsys.stdout.buffer.write(save(load(data)))'
     const bytes = encodeSafetensors(tensors)

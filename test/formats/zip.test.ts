@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { bytesBeforeData, findZipDirectory, readZipDirectory } from '#src/formats/zip'
 import { wheelFile } from '../fixtures/zip/wheel.js'
 
-describe('the table of contents of a ZIP file that Python wrote', () => {
-  test('is found before a comment, and names each entry with its place', () => {
+describe('the central directory of a ZIP file written by Python', () => {
+  test('is found before a comment and locates each entry', () => {
     const { byteOffset, bytes } = findZipDirectory(wheelFile)
     const entries = readZipDirectory(wheelFile.subarray(byteOffset, byteOffset + bytes))
     expect(entries).toEqual([
@@ -16,13 +16,13 @@ describe('the table of contents of a ZIP file that Python wrote', () => {
     expect(Buffer.from(wheelFile.subarray(start, start + header.bytes)).toString()).toBe('header')
   })
 
-  test('is missed in a file that was cut', () => {
+  test('is reported missing in a truncated file', () => {
     expect(() => findZipDirectory(wheelFile.subarray(0, -1))).toThrow(
       expect.objectContaining({ code: 'FILE_UNREADABLE' }),
     )
   })
 
-  test('is refused when it is damaged, or packed in a way that cannot be read', () => {
+  test('is rejected when damaged or with an unsupported compression method', () => {
     const { byteOffset, bytes } = findZipDirectory(wheelFile)
     const directory = wheelFile.slice(byteOffset, byteOffset + bytes)
     for (const [at, value] of [

@@ -1,4 +1,4 @@
-/** A small corpus with everything that is made of it: index, packed file, checkpoint. */
+/** A small corpus with an index, a packed file and a checkpoint. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Verdict } from '#src/integrity/findings'
@@ -43,7 +43,7 @@ export async function makeCorpus(folder: string): Promise<Corpus> {
   return corpus
 }
 
-/** A checkpoint whose two files hold no weights: what is in them is the engine's matter. */
+/** A checkpoint whose two files hold no weights: their content is opaque to the checks. */
 export async function makeCheckpoint(folder: string): Promise<string> {
   const saveState = async (partial: string): Promise<string[]> => {
     mkdirSync(partial, { recursive: true })
@@ -88,7 +88,7 @@ export async function verdictOf(path: string, options: VerifyOptions = {}): Prom
 export const codesIn = (verdict: Verdict, level = 'damaged'): string[] =>
   verdict.findings.filter(finding => finding.level === level).map(({ error }) => error.code)
 
-/** The file with one bit turned. */
+/** The file with one bit flipped. */
 export function flipBit(path: string, bit: number): void {
   const bytes = readFileSync(path)
   bytes[bit >> 3]! ^= 1 << (bit & 7)

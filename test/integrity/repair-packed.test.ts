@@ -24,7 +24,7 @@ beforeEach(async () => {
   endOfDocumentId = tokenIdOf(await openTokenizer(corpus.tokenizer), END)
 })
 
-/** The file as a writer leaves it that was killed before it wrote the header. */
+/** The file as left by a writer that was killed before it wrote the header. */
 function unfinished(bytes: number): Buffer {
   const file = Buffer.from(whole.subarray(0, bytes))
   file.fill(0, 0, 8)
@@ -37,34 +37,34 @@ const repair = (bytes: Uint8Array, options: { end?: number | undefined } = { end
 }
 
 describe('repair of a packed file', () => {
-  it('finds a whole index whose place the header does not tell, and needs no tokenizer', async () => {
+  it('finds a complete index without the header and without a tokenizer', async () => {
     await repair(unfinished(whole.length), {})
     expect(readFileSync(output)).toEqual(whole)
     expect((await verdictOf(output)).findings).toEqual([])
   })
 
-  it('rebuilds an index that is cut off anywhere from the ends of the documents', async () => {
+  it('rebuilds an index truncated anywhere from the end-of-document tokens', async () => {
     for (let bytes = HEADER_BYTES + dataBytes + 20; bytes < whole.length; bytes += 5) {
       await repair(unfinished(bytes))
       expect(readFileSync(output).equals(whole), `cut to ${bytes}`).toBe(true)
     }
   })
 
-  it('keeps the whole documents of data that are cut off', async () => {
+  it('keeps the complete documents of truncated data', async () => {
     const { documents, notes } = await repair(unfinished(HEADER_BYTES + dataBytes - 6))
     expect(documents).toBe(DOCUMENTS - 1)
-    expect(notes.at(-1)).toMatch(/tokens behind the last end of a document are left out/)
+    expect(notes.at(-1)).toMatch(/tokens after the last end of a document are dropped/)
     expect((await verdictOf(output)).counts.documents).toBe(DOCUMENTS - 1)
   })
 
-  it('rebuilds an index whose bytes are no index any more', async () => {
+  it('rebuilds an overwritten index', async () => {
     const file = Buffer.from(whole)
     file.fill(0xff, HEADER_BYTES + dataBytes)
     await repair(file)
     expect(readFileSync(output)).toEqual(whole)
   })
 
-  it('says what cannot be rebuilt, and leaves the damaged file as it is', async () => {
+  it('rejects what cannot be repaired and leaves the damaged file unchanged', async () => {
     const withoutIndex = unfinished(HEADER_BYTES + dataBytes)
     await expect(repair(withoutIndex, {})).rejects.toMatchObject({ code: 'PBIN_INVALID' })
     expect(readFileSync(damaged)).toEqual(withoutIndex)

@@ -23,7 +23,7 @@ beforeEach(async () => {
   corpus = await made
 })
 
-/** Changes a copy of a file, with or without its manifest, and answers the verdict on it. */
+/** Verdict on a modified copy of a file, with or without its manifest. */
 async function verdictOnChanged(path: string, change: (copy: string) => void, withManifest: boolean) {
   const copy = join(folder, `changed${path.slice(path.lastIndexOf('.'))}`)
   cpSync(path, copy)
@@ -34,13 +34,13 @@ async function verdictOnChanged(path: string, change: (copy: string) => void, wi
 }
 
 describe('verify', () => {
-  it('finds nothing wrong with what was just written, and counts it', async () => {
+  it('reports no findings and the totals for intact files', async () => {
     const [index, packed] = [await verdictOf(corpus.index), await verdictOf(corpus.packed)]
     expect(index).toMatchObject({ kind: 'index', counts: { records: DOCUMENTS }, findings: [] })
     expect(packed).toMatchObject({ kind: 'packed file', counts: { documents: DOCUMENTS }, findings: [] })
   })
 
-  it('finds every flipped bit of an index and a packed file by their manifests', async () => {
+  it('detects every flipped bit of an index and a packed file with a manifest', async () => {
     for (const path of [corpus.index, corpus.packed]) {
       const bits = statSync(path).size * 8
       await fc.assert(
@@ -53,7 +53,7 @@ describe('verify', () => {
     }
   })
 
-  it('finds every cut and every extension without a manifest', async () => {
+  it('detects every truncation and extension without a manifest', async () => {
     for (const path of [corpus.index, corpus.packed]) {
       const size = statSync(path).size
       for (let bytes = 0; bytes < size; bytes += 7) {
@@ -67,7 +67,7 @@ describe('verify', () => {
     }
   })
 
-  it('says where a file is damaged, and that without a manifest less is seen', async () => {
+  it('locates damage, and notes a missing manifest', async () => {
     const data = 40
     const damaged = await verdictOnChanged(corpus.packed, copy => flipBit(copy, data * 8), true)
     expect(codesIn(damaged)).toEqual(['FILE_DAMAGED'])
@@ -76,7 +76,7 @@ describe('verify', () => {
     expect([codesIn(unseen), codesIn(unseen, 'note')]).toEqual([[], ['FILE_MISSING']])
   })
 
-  it('finds every flipped bit, cut and lost file of a checkpoint', async () => {
+  it('detects every flipped bit, truncation and missing file of a checkpoint', async () => {
     const path = await makeCheckpoint(join(folder, 'checkpoints'))
     expect(await verdictOf(path)).toMatchObject({ kind: 'checkpoint', counts: { step: 3, files: 2 }, findings: [] })
     for (const name of ['state.json', 'model.safetensors', 'optimizer.safetensors']) {
@@ -95,14 +95,14 @@ describe('verify', () => {
     }
   })
 
-  it('refuses an index whose source was edited', async () => {
+  it('rejects an index whose source was edited', async () => {
     const source = readFileSync(corpus.source)
     writeFileSync(corpus.source, source.toString().replace('line 7', 'LINE 7'))
     expect(codesIn(await verdictOf(corpus.index))).toEqual(['FILE_CHANGED'])
     writeFileSync(corpus.source, source)
   })
 
-  it('holds tokens against the tokenizer', async () => {
+  it('compares tokens with the tokenizer', async () => {
     const other = join(folder, 'other.json')
     writeFileSync(other, `${JSON.stringify(byteTokenizer())} `)
     expect(codesIn(await verdictOf(corpus.packed, { tokenizer: other }))).toEqual(['TOKENIZER_MISMATCH'])
@@ -112,13 +112,13 @@ describe('verify', () => {
     expect(codesIn(wide)).toEqual([])
   })
 
-  it('does not take a broken tokenizer for damage of the file', async () => {
+  it('does not report a broken tokenizer as damage of the file', async () => {
     const broken = join(folder, 'broken.json')
     writeFileSync(broken, '{')
     await expect(verdictOf(corpus.packed, { tokenizer: broken })).rejects.toMatchObject({ code: 'TOKENIZER_INVALID' })
   })
 
-  it('compares with the source on demand, and names the first document that differs', async () => {
+  it('compares with the source on request and names the first document that differs', async () => {
     const { source, tokenizer } = corpus
     const deep = { deep: true, source, tokenizer }
     expect((await verdictOf(corpus.packed, deep)).findings).toEqual([])
@@ -134,7 +134,7 @@ describe('verify', () => {
     expect(END).not.toBe('line')
   })
 
-  it('goes through folders, and tells what killed runs left', async () => {
+  it('searches folders and reports leftovers of killed runs', async () => {
     writeFileSync(join(folder, 'lost.pbin.part'), '')
     const kinds = (await verdictsOf(folder)).map(({ kind }) => kind)
     expect(kinds).toContain('index')

@@ -1,6 +1,6 @@
 /**
- * Golden values made with CPython 3.11, numpy 2.4 and torch 2.15. If one changes, packed files, chunks and sample orders are no
- * longer those of the reference.
+ * Golden values from CPython 3.11, numpy 2.4 and torch 2.15. If one changes, packed files, chunks and sample orders differ
+ * from those of Modalities.
  */
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
@@ -20,17 +20,17 @@ describe('torch.randperm', () => {
     [42, [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]],
     [2 ** 32 + 5, [1, 4, 9, 6, 3, 5, 0, 2, 8, 7]],
     [-1, [1, 4, 6, 2, 0, 5, 8, 7, 9, 3]],
-  ])('gives the ten numbers of seed %i', (seed, expected) => {
+  ])('matches torch for ten items with seed %i', (seed, expected) => {
     expect([...torchRandperm(10, seed)]).toEqual(expected)
   })
 
-  it('gives a hundred thousand numbers', () => {
+  it('matches torch for a hundred thousand items', () => {
     expect(hashOf(torchRandperm(100_003, 42))).toBe('d419b6faebc687fac32ffe9ff2a46d1e8e75b634de8667cbe05d7bd34de798bc')
   })
 
-  // torch's second algorithm begins at 214,748,364 items, too many for a test. These numbers are of a Python model of it, and
-  // that model's permutation of 214,748,364 items, like ours, has the hash of torch's own.
-  it('changes to 64-bit draws for long lengths', () => {
+  // torch uses its second algorithm from 214,748,364 items, too many for a test. These numbers come from a Python model of it;
+  // the model's permutation of 214,748,364 items, like ours, has the same hash as torch's.
+  it('uses 64-bit draws for long lengths', () => {
     const wideLength = 12
     expect([...torchRandperm(12, 43, wideLength)]).toEqual([7, 4, 5, 11, 8, 0, 10, 2, 1, 9, 6, 3])
     expect(hashOf(torchRandperm(100_003, 42, wideLength))).toBe(
@@ -39,12 +39,12 @@ describe('torch.randperm', () => {
     expect([...torchRandperm(11, 43, wideLength)]).toEqual([...torchRandperm(11, 43)])
   })
 
-  it('handles no and one item', () => {
+  it('handles zero items and one item', () => {
     expect([...torchRandperm(0, 1)]).toEqual([])
     expect([...torchRandperm(1, 1)]).toEqual([0])
   })
 
-  it('refuses a length whose entries would not fit 32 bits', () => {
+  it('rejects a length whose items exceed 32 bits', () => {
     expect(() => torchRandperm(2 ** 32 + 1, 0)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
   })
 })
@@ -57,7 +57,7 @@ describe('random.Random', () => {
     [-42, [7, 3, 2, 8, 5, 6, 9, 4, 0, 1], 0.5904925124490397, 30201276659, 2],
     [2 ** 32, [8, 9, 3, 2, 4, 7, 0, 6, 5, 1], 0.013998308316504615, 897973610560, 30],
     [2n ** 70n + 3n, [6, 7, 4, 0, 1, 9, 8, 3, 5, 2], 0.3178788688696891, 1091884825744, 11],
-  ])('shuffles, then draws, with seed %s', (seed, shuffled, float, bits40, bits5) => {
+  ])('shuffles and draws as CPython does with seed %s', (seed, shuffled, float, bits40, bits5) => {
     const random = pythonRandom(seed)
     const items = range(10)
     random.shuffle(items)
@@ -73,7 +73,7 @@ describe('random.Random', () => {
     expect(hashOf(items)).toBe('f35761e2e55ad2af1aeaeb123036bf0c4f7d4d76c9acc2c7357d1577fb0302c1')
   })
 
-  it('chooses by weight as random.choices', () => {
+  it('draws by weight like random.choices', () => {
     const split = pythonRandom(1234)
     const parts = ['train', 'val', 'test']
     expect(range(12).map(() => parts[split.choose([70, 15, 15])])).toEqual(

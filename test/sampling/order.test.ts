@@ -12,7 +12,7 @@ const sorted = (items: readonly number[]) => [...items].sort((left, right) => le
 const sha256 = (text: string) => new Uint8Array(createHash('sha256').update(text).digest())
 
 describe('bijection', () => {
-  it('sends every position to another number of the same range', () => {
+  it('maps the range onto itself without repeats', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 600 }), fc.maxSafeNat(), fc.nat(20), (length, seed, epoch) => {
         const seen = new Set(entriesOf(bijection(length, seed, epoch)))
@@ -22,11 +22,11 @@ describe('bijection', () => {
     )
   })
 
-  it('keeps its golden order: a change would break the resume of every run', () => {
+  it('keeps its golden order, on which resumed runs depend', () => {
     expect(entriesOf(bijection(10, 42))).toEqual([2, 0, 7, 3, 4, 5, 9, 6, 8, 1])
   })
 
-  it('gives all 24 orders of four items about equally often', () => {
+  it('yields all 24 orders of four items about equally often', () => {
     const counts = new Map<string, number>()
     const seeds = 24_000
     for (let seed = 0; seed < seeds; seed++) {
@@ -35,10 +35,10 @@ describe('bijection', () => {
     }
     expect(counts.size).toBe(24)
     const chiSquare = [...counts.values()].reduce((sum, count) => sum + (count - 1000) ** 2 / 1000, 0)
-    expect(chiSquare).toBeLessThan(60) // 23 degrees of freedom: 49.7 is passed once in a thousand
+    expect(chiSquare).toBeLessThan(60) // 23 degrees of freedom: 49.7 is exceeded once in a thousand
   })
 
-  it('leaves no trace of the order in neighbours, and differs from epoch to epoch', () => {
+  it('decorrelates neighbours and differs between epochs', () => {
     const length = 100_000
     const order = entriesOf(bijection(length, 1))
     const steps = order.slice(1).map((entry, index) => (entry - order[index]! + length) % length)
@@ -48,7 +48,7 @@ describe('bijection', () => {
     expect(order.filter((entry, position) => next.at(position) === entry).length).toBeLessThan(12)
   })
 
-  it('works at lengths that no array could hold', () => {
+  it('works for lengths beyond any array', () => {
     const order = bijection(2 ** 53 - 1, 7)
     const entries = new Set(Array.from({ length: 1000 }, (_, position) => order.at(position)))
     expect(entries.size).toBe(1000)
@@ -62,15 +62,15 @@ describe('sampleOrder', () => {
     expect(sorted(entriesOf(order))).toEqual(sorted(Array.from({ length: 97 }, (_, index) => index)))
   })
 
-  it('adds the epoch to the seed of a torch order, as the reference does', () => {
+  it('adds the epoch to the seed of a torch order, as Modalities does', () => {
     expect(entriesOf(sampleOrder({ kind: 'torch', length: 10, seed: 40, epoch: 2 }))).toEqual([
       2, 6, 1, 8, 4, 5, 0, 9, 3, 7,
     ])
   })
 })
 
-/** The reference's sampler with its lists, line for line. */
-function referenceSampler(order: readonly number[], skip: number, rank: number, ranks: number, dropLast: boolean) {
+/** Port of Modalities' sampler, which uses lists. */
+function modalitiesSampler(order: readonly number[], skip: number, rank: number, ranks: number, dropLast: boolean) {
   let indices = order.slice(skip)
   const uneven = indices.length % ranks !== 0
   const local = dropLast && uneven ? Math.ceil((indices.length - ranks) / ranks) : Math.ceil(indices.length / ranks)
@@ -89,21 +89,21 @@ describe('shardOf', () => {
     seed: fc.nat(1000),
   })
 
-  it('takes what the reference takes, at every rank', () => {
+  it('selects the same samples as Modalities on every rank', () => {
     fc.assert(
       fc.property(cases, ({ length, done, worldSize, dropLast, seed }) => {
         const skip = Math.floor(done * length)
         const order = sampleOrder({ kind: 'torch', length, seed, epoch: 0 })
         for (let rank = 0; rank < worldSize; rank++) {
           const taken = [...samplesOfRank(order, { skip, rank, worldSize, dropLast })]
-          expect(taken).toEqual(referenceSampler(entriesOf(order), skip, rank, worldSize, dropLast))
+          expect(taken).toEqual(modalitiesSampler(entriesOf(order), skip, rank, worldSize, dropLast))
           expect(taken.length).toBe(samplesPerRank(length - skip, worldSize, dropLast))
         }
       }),
     )
   })
 
-  it('goes on after any change of the number of ranks without repeat or gap', () => {
+  it('continues after any change of the number of ranks without repeats or gaps', () => {
     const order = sampleOrder({ kind: 'bijective', length: 240, seed: 5, epoch: 0 })
     const globalBatch = 24
     const seen: number[] = []
@@ -116,14 +116,14 @@ describe('shardOf', () => {
     expect(seen).toEqual(entriesOf(order))
   })
 
-  it('starts at once at a billion samples', () => {
+  it('starts immediately with a billion samples', () => {
     const order = sampleOrder({ kind: 'bijective', length: 1e9, seed: 5, epoch: 3 })
     const shard = shardOf(order, { skip: 123_456_789, rank: 3, worldSize: 8, dropLast: true })
     expect(shard.at(0)).toBe(order.at(123_456_792))
     expect(shard.length).toBe(109_567_901)
   })
 
-  it('refuses a rank, a world or a skip that cannot be', () => {
+  it('rejects an impossible rank, world size or skip', () => {
     const order = sampleOrder({ kind: 'none', length: 10, seed: 0, epoch: 0 })
     const good = { skip: 0, rank: 0, worldSize: 2, dropLast: true }
     for (const bad of [{ rank: 2 }, { rank: -1 }, { worldSize: 0 }, { skip: 11 }, { skip: 0.5 }]) {
@@ -131,14 +131,14 @@ describe('shardOf', () => {
     }
   })
 
-  it('finds the epoch of a count of samples', () => {
+  it('converts a number of samples to an epoch', () => {
     expect(positionInEpochs(25, 10)).toEqual({ epoch: 2, skip: 5 })
     expect(positionInEpochs(20, 10)).toEqual({ epoch: 2, skip: 0 })
   })
 })
 
 describe('blockGeometry', () => {
-  it('overlaps blocks by the target that is reused', () => {
+  it('overlaps blocks by the reused target', () => {
     const geometry = blockGeometry(33, 8)
     expect(geometry).toEqual({ block: 9, stride: 8, count: 4 })
     expect(blockStart(geometry, 3) + geometry.block).toBe(33)
@@ -146,14 +146,14 @@ describe('blockGeometry', () => {
     expect(blockGeometry(32, 8, false)).toEqual({ block: 8, stride: 8, count: 4 })
   })
 
-  it('refuses fewer tokens than a block', () => {
+  it('rejects fewer tokens than one block', () => {
     expect(() => blockGeometry(8, 8)).toThrow(expect.objectContaining({ code: 'DATA_TOO_SMALL' }))
     expect(blockGeometry(8, 8, false).count).toBe(1)
   })
 })
 
 describe('chunks', () => {
-  it('share out the documents, the first ones one more', () => {
+  it('distribute documents evenly, the remainder to the first chunks', () => {
     expect([0, 1, 2, 3].map(chunk => chunkRange(10, 4, chunk))).toEqual([
       { start: 0, end: 3 },
       { start: 3, end: 6 },
@@ -164,7 +164,7 @@ describe('chunks', () => {
     expect(() => chunkRange(10, 4, 4)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 
-  it('are seeded as in the reference', () => {
+  it('have the same seeds as in Modalities', () => {
     expect(chunkSeed(42, 0, sha256)).toBe(769357083)
     expect(chunkSeed(42, 1, sha256)).toBe(3240006108)
   })

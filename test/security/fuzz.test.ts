@@ -1,4 +1,4 @@
-/** Damaged input is read or refused with a code, by every parser; `node scripts/fuzz.mjs` goes on for as long as one likes. */
+/** Every parser reads or rejects damaged input with a code; `node scripts/fuzz.mjs` runs the same check for longer. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -12,11 +12,11 @@ const all = targets({
 })
 
 describe.each(Object.entries(all))('%s', (_, { sample, parse }) => {
-  it('is read when it is sound', () => {
+  it('is read when intact', () => {
     expect(parse(sample)).not.toBe(false)
   })
 
-  it('is read, or refused with a code, when it is damaged', () => {
+  it('is read or rejected with a code when damaged', () => {
     let refused = 0
     fc.assert(
       fc.property(fc.infiniteStream(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })), numbers => {

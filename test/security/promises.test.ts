@@ -1,4 +1,4 @@
-/** The promises of docs/security.md that no other test holds: each command is run as a user runs it. */
+/** Guarantees of docs/security.md that no other test covers, checked by running commands as a user does. */
 import { createHash } from 'node:crypto'
 import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,11 +25,11 @@ describe('an output', () => {
 
   it.each([
     ['its own name', 'source.jsonl'],
-    ['a way around', 'inner/../source.jsonl'],
+    ['a path with ..', 'inner/../source.jsonl'],
     ['a linked folder', 'linked/source.jsonl'],
     ['a symbolic link', 'symbolic.jsonl'],
     ['a hard link', 'hard.jsonl'],
-  ])('is not the source by %s, whatever is to be done with what exists', async (_, name) => {
+  ])('cannot be the source by %s, even with override', async (_, name) => {
     const { code, err } = await penstock(['index', source, '-o', `${folder}/${name}`, '--if-exists', 'override'])
     expect([code, err]).toEqual([2, expect.stringContaining('[FILE_IS_SOURCE]')])
     expect(readFileSync(source, 'utf8')).toBe(text)
@@ -38,7 +38,7 @@ describe('an output', () => {
 
 describe('a checkpoint', () => {
   it.each(['../outside', '/etc/passwd', 'a/../../outside', 'a\\..\\outside', ''])(
-    'names no file outside of it, as %j',
+    'cannot name a file outside of its folder, such as %j',
     async name => {
       const path = await makeCheckpoint(at(`checkpoints-${Buffer.from(name).toString('hex')}`))
       renameFile(join(path, 'state.json'), name)
@@ -50,7 +50,7 @@ describe('a checkpoint', () => {
   )
 })
 
-/** Gives a file another name in a checkpoint's state, with the digest that belongs to it. */
+/** Renames a file in the state of a checkpoint and updates the digest. */
 function renameFile(stateFile: string, name: string): void {
   const { digest: _, ...state } = JSON.parse(readFileSync(stateFile, 'utf8'))
   const { 'model.safetensors': model, ...others } = state.files
@@ -63,7 +63,7 @@ describe('secrets', () => {
   const canary = 'canary-5f0c2a77'
   const secretText = 'private-91be04d3'
 
-  it('of the environment and of faulty documents reach no output, log, checkpoint or message', async () => {
+  it('of the environment and of faulty documents do not appear in outputs, logs, checkpoints or messages', async () => {
     writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
     const lines = Array.from({ length: 40 }, (_, line) =>
       line % 10 === 3 ? `{"text": "${secretText}` : JSON.stringify({ text: `line ${line} of some more` }),
@@ -112,7 +112,7 @@ pipelines:
 })
 
 describe('the code', () => {
-  it('runs nothing that comes from data', () => {
+  it('never executes data', () => {
     const sources = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true }).filter(entry =>
       entry.name.endsWith('.ts'),
     )
@@ -126,7 +126,7 @@ describe('the code', () => {
     expect(found).toEqual([])
   })
 
-  it('comes without scripts that run at installation, but for one that the project turns off', () => {
+  it('has no install scripts except one that .npmrc disables', () => {
     const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
       packages: Record<string, { hasInstallScript?: boolean; dev?: boolean; optional?: boolean; resolved?: string }>
     }

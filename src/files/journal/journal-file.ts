@@ -1,14 +1,14 @@
 /**
- * `<output>.journal`: how far a run had come, a record at a time, so that it can go on when it was killed. What a crash
- * leaves half written at its end is dropped.
+ * The journal of a run, `<output>.journal`: a log of progress records from which a killed run is resumed. An incomplete
+ * record at the end, left by a crash, is ignored.
  *
  * | offset | bytes | type | meaning |
  * | --- | --- | --- | --- |
- * | 0 | 4 | u32 LE | N, the bytes of the record |
- * | 4 | 4 | u32 LE | CRC-32 of them |
- * | 8 | N | MessagePack | the record; that of the file's first is the header |
+ * | 0 | 4 | u32 LE | N, the size of the record |
+ * | 4 | 4 | u32 LE | CRC-32 of the record |
+ * | 8 | N | MessagePack | the record; the first one is the header |
  *
- * and so on, record behind record.
+ * repeated for each record.
  */
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises'
 import { pack } from 'msgpackr/pack'
@@ -18,17 +18,17 @@ import { crc32 } from '../../formats/crc32.js'
 import { partPathOf } from '../output-file.js'
 
 const PREFIX_BYTES = 8
-/** A journal past this size is written anew with its newest record only. */
+/** A journal that exceeds this size is rewritten with only its newest record. */
 const MAX_BYTES = 4 << 20
 
-/** The records that are whole, in order; none where there is no journal. */
+/** Complete records in order; empty without a journal. */
 export async function readJournal(path: string): Promise<unknown[]> {
   const bytes = await readFile(path).catch(() => Buffer.alloc(0))
   const records: unknown[] = []
   for (let at = 0; at + PREFIX_BYTES <= bytes.length; ) {
     const end = at + PREFIX_BYTES + bytes.readUInt32LE(at)
     const record = bytes.subarray(at + PREFIX_BYTES, end)
-    // Zeros are what a power cut leaves of bytes that were not on the disk yet; their CRC is that of an empty record.
+    // A power cut can leave zeros in place of unwritten data; they would read as empty records with a valid CRC.
     if (record.length === 0 || end > bytes.length || crc32(record) !== bytes.readUInt32LE(at + 4)) break
     records.push(unpack(record))
     at = end
@@ -42,8 +42,8 @@ export class JournalFile {
   private readonly header: unknown
   private handle: FileHandle
   private size: number
-  /** Appends one after the other. */
-  private last: Promise<void> = Promise.resolve()
+  /** Completion of the last append: appends are serialized. */
+  private lastAppend: Promise<void> = Promise.resolve()
 
   private constructor(path: string, header: unknown, handle: FileHandle, size: number) {
     this.path = path
@@ -52,19 +52,19 @@ export class JournalFile {
     this.size = size
   }
 
-  /** Replaces what is there. @throws FILE_UNWRITABLE */
+  /** Creates or replaces a journal. @throws FILE_UNWRITABLE */
   static async create(path: string, records: readonly [header: unknown, ...unknown[]]): Promise<JournalFile> {
-    const { handle, size } = await writeAnew(path, records)
+    const { handle, size } = await rewrite(path, records)
     return new JournalFile(path, records[0], handle, size)
   }
 
   append(record: unknown): Promise<void> {
-    this.last = this.last.then(async () => {
+    this.lastAppend = this.lastAppend.then(async () => {
       try {
         const bytes = encoded(record)
         if (this.size + bytes.length > MAX_BYTES) {
           await this.handle.close()
-          Object.assign(this, await writeAnew(this.path, [this.header, record]))
+          Object.assign(this, await rewrite(this.path, [this.header, record]))
         } else {
           await writeFully(this.handle, bytes, this.size)
           this.size += bytes.length
@@ -73,32 +73,32 @@ export class JournalFile {
         throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
       }
     })
-    return this.last
+    return this.lastAppend
   }
 
   /** @throws FILE_UNWRITABLE */
   async sync(): Promise<void> {
-    await this.last
+    await this.lastAppend
     await this.handle.sync().catch(error => {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
     })
   }
 
   async close(): Promise<void> {
-    await this.last.catch(() => {})
+    await this.lastAppend.catch(() => {})
     await this.handle.close()
   }
 }
 
-/** By a file of another name, so that at every moment one of the two journals is whole. */
-async function writeAnew(path: string, records: readonly unknown[]): Promise<{ handle: FileHandle; size: number }> {
+/** Writes the journal under a temporary name and renames it, so that a complete journal exists at every moment. */
+async function rewrite(path: string, records: readonly unknown[]): Promise<{ handle: FileHandle; size: number }> {
   const handle = await open(partPathOf(path), 'w+').catch(error => {
     throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
   })
   try {
     const bytes = Buffer.concat(records.map(encoded))
     await writeFully(handle, bytes, 0)
-    // A header alone is no loss.
+    // A journal with only its header can be lost without harm.
     if (records.length > 1) await handle.sync()
     await rename(partPathOf(path), path)
     return { handle, size: bytes.length }

@@ -1,5 +1,6 @@
 /**
- * What a killed run left behind: whether it was the same work, and the newest of its records that its files bear out.
+ * Finds the point from which a killed run can be resumed: checks that it did the same work, and returns its newest record
+ * that matches its files.
  */
 import { stat } from 'node:fs/promises'
 import * as z from 'zod'
@@ -9,45 +10,45 @@ import { readJournal } from './journal-file.js'
 const headerSchema = z.object({
   journal: z.literal('penstock'),
   version: z.literal(2),
-  /** Beside each output of a run stands a journal with this; that of the first output has the records. */
+  /** Run id: each output of the run has a journal with it; the journal of the first output has the records. */
   run: z.string(),
   work: z.record(z.string(), z.string()),
 })
 export type JournalHeader = z.output<typeof headerSchema>
 
 const markSchema = z.object({
-  /** Where the source goes on. */
+  /** Position from which the source continues. */
   cursor: z.unknown(),
   inputBytes: z.number(),
   elapsedMs: z.number(),
-  /** What stages noted, by their names for it. */
+  /** Facts recorded by the stages, by name. */
   facts: z.record(z.string(), z.unknown()),
-  /** In the order of the outputs; null for one that existed and was kept. */
+  /** Progress in the order of the outputs; null for an existing output that is kept. */
   outputs: z.array(
     z.object({ bytes: z.number(), tailBytes: z.number(), scratchBytes: z.number(), state: z.unknown() }).nullable(),
   ),
 })
-/** A place from which a run can go on. */
+/** A point from which a run can be resumed. */
 export type MarkRecord = z.output<typeof markSchema>
 
 const doneSchema = z.object({
-  /** Files that are whole, under their temporary names or already under their own, and by what to know them. */
+  /** Complete files, under their temporary or final names, identified by inode. */
   done: z.array(z.object({ path: z.string(), inode: z.number() })),
-  /** What the run's result is. */
+  /** Result of the run. */
   result: z.unknown(),
 })
-/** The last record of a run: only the renaming is left. */
+/** Last record of a run, after which only the renames remain. */
 export type DoneRecord = z.output<typeof doneSchema>
 
 export interface ResumePoint {
   readonly run?: string
   readonly mark?: MarkRecord
   readonly done?: DoneRecord
-  /** Why what is there is of no use. */
+  /** Why the interrupted run cannot be resumed. */
   readonly refusal?: string
 }
 
-/** @param outputs of the run that is to start, the first output first; their locks are held */
+/** @param outputs outputs of the run that starts, in its order; their locks are held */
 export async function findResumePoint(
   outputs: readonly string[],
   work: Readonly<Record<string, string>>,
@@ -55,14 +56,14 @@ export async function findResumePoint(
   const [first, ...records] = await readJournal(journalPathOf(outputs[0]!))
   if (first === undefined) return {}
   const header = headerSchema.safeParse(first).data
-  if (header === undefined) return { refusal: 'its journal is of another version' }
+  if (header === undefined) return { refusal: 'its journal has a different version' }
   const refusal = differenceOf(header.work, work)
   if (refusal !== undefined) return { refusal }
   const { run } = header
   for (const path of outputs.slice(1)) {
     const other = await readJournal(journalPathOf(path))
-    const isOurs = headerSchema.safeParse(other[0]).data?.run === run
-    if (!isOurs && (await sizeOf(partPathOf(path))) >= 0) return { refusal: `another run wrote ${path} since` }
+    const isSameRun = headerSchema.safeParse(other[0]).data?.run === run
+    if (!isSameRun && (await sizeOf(partPathOf(path))) >= 0) return { refusal: `another run has written ${path} since` }
   }
   const done = doneSchema.safeParse(records.at(-1)).data
   if (done !== undefined && (await outputsComplete(done))) return { run, done }
@@ -70,14 +71,16 @@ export async function findResumePoint(
     const mark = markSchema.safeParse(record).data
     if (mark !== undefined && (await outputsExist(outputs, mark))) return { run, mark }
   }
-  return records.length > 0 ? { refusal: 'what had been written is gone' } : {}
+  return records.length > 0 ? { refusal: 'its temporary files are missing or too short' } : {}
 }
 
-/** Why one piece of work is not the other, in words; undefined for the same. */
+/** First difference between two descriptions of work, as text; undefined if they are equal. */
 function differenceOf(before: Readonly<Record<string, string>>, now: Readonly<Record<string, string>>) {
   const part = [...Object.keys(before), ...Object.keys(now)].find(name => before[name] !== now[name])
   if (part === undefined) return undefined
-  return before[part] === undefined || now[part] === undefined ? `${part} is no part of both` : `${part} changed`
+  return before[part] === undefined || now[part] === undefined
+    ? `${part} exists in only one of them`
+    : `${part} changed`
 }
 
 async function outputsExist(outputs: readonly string[], mark: MarkRecord): Promise<boolean> {
@@ -98,18 +101,18 @@ async function outputsComplete({ done }: DoneRecord): Promise<boolean> {
   return true
 }
 
-/** The files of a run that is done which have yet to get their names. */
+/** Files of a completed run that have not been renamed yet. */
 export async function pendingRenames({ done }: DoneRecord): Promise<string[]> {
-  const unnamed: string[] = []
-  for (const { path, inode } of done) if ((await inodeOf(partPathOf(path))) === inode) unnamed.push(path)
-  return unnamed
+  const pending: string[] = []
+  for (const { path, inode } of done) if ((await inodeOf(partPathOf(path))) === inode) pending.push(path)
+  return pending
 }
 
 async function inodeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.ino
 }
 
-/** -1 for a file that is not there. */
+/** -1 for a missing file. */
 async function sizeOf(path: string): Promise<number> {
   return (await stat(path).catch(() => undefined))?.size ?? -1
 }

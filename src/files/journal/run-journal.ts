@@ -1,11 +1,11 @@
 /**
- * What lets a run go on after it was killed, with the bytes of an undisturbed one. Every few MiB of input a mark travels
- * down the stages behind a batch. Each stage notes on it how far it had come; each output reports when all before the
- * mark is durable. Of a mark that every output has reached a record goes to the journal beside the first output. The
- * next run of the same work cuts the outputs back to the newest record and goes on from there.
+ * Makes a killed run resumable: the resumed run writes the same bytes as an uninterrupted one. Every few MiB of input, a
+ * mark follows a batch through the stages. Each stage records its progress on the mark; each output reports when everything
+ * before the mark is durable. Once all outputs have reported, the mark becomes a record in the journal of the first output.
+ * The next run of the same work truncates the outputs to the newest record and resumes there.
  *
- * The outputs of a run get their names together, when its totals were found right: a last record says that all are
- * whole, so that of a run killed between two renames only these are left to do.
+ * All outputs of a run are published together, after its totals were checked. A last record states that all are complete,
+ * so a run killed between two renames only has to finish those.
  */
 import { randomUUID } from 'node:crypto'
 import { stat } from 'node:fs/promises'
@@ -36,7 +36,7 @@ import {
 
 /** Input between two marks. */
 const MARK_BYTES = 12 << 20
-/** Input beyond the newest record of which work may begin: a kill costs no more. Several times that between two marks. */
+/** Input that may be read beyond the newest record, and so the most that a kill can cost; several times `MARK_BYTES`. */
 const MAX_UNRECORDED_BYTES = 64 << 20
 
 export interface RunOutput {
@@ -45,27 +45,27 @@ export interface RunOutput {
 }
 
 export interface RunJournalOptions {
-  /** What the run writes; the first one's journal has the records. */
+  /** Outputs of the run; the journal of the first one has the records. */
   readonly outputs: readonly RunOutput[]
-  /** What makes work the same work, part by part. */
+  /** Description of the work, part by part: a run is resumed only if all parts are equal. */
   readonly work: Readonly<Record<string, string>>
-  /** Start anew whatever is there. */
+  /** Start over even if an interrupted run could be resumed. */
   readonly fresh?: boolean | undefined
   readonly markBytes?: number | undefined
 }
 
-/** Holds the locks of all outputs until `commit` or `end`. */
+/** Owns the locks of all outputs until `commit` or `end`. */
 export class RunJournal implements OutputReservations {
-  /** What a killed run left, which this one goes on from. */
-  readonly left: ResumePoint
-  /** Input that is on record. */
+  /** Where the interrupted run can be resumed. */
+  readonly resumePoint: ResumePoint
+  /** Input covered by the newest record. */
   recordedBytes: number
   private readonly paths: readonly string[]
   private readonly kept: ReadonlySet<string>
   private readonly file: JournalFile
   private readonly markBytes: number
   private readonly startedAt = performance.now()
-  /** Files whose lock is held: the outputs, and what is written beside them. */
+  /** Files whose lock is held: the outputs and their manifests. */
   private readonly locked: Set<string>
   private readonly committed: string[] = []
   private isDone = false
@@ -74,14 +74,19 @@ export class RunJournal implements OutputReservations {
   private markedBytes: number
   private readonly waiting: { readonly inputBytes: number; readonly begin: () => void }[] = []
 
-  private constructor(options: RunJournalOptions, kept: ReadonlySet<string>, left: ResumePoint, file: JournalFile) {
-    this.left = left
+  private constructor(
+    options: RunJournalOptions,
+    kept: ReadonlySet<string>,
+    resumePoint: ResumePoint,
+    file: JournalFile,
+  ) {
+    this.resumePoint = resumePoint
     this.paths = options.outputs.map(({ path }) => path)
     this.kept = kept
     this.file = file
     this.markBytes = options.markBytes ?? MARK_BYTES
     this.locked = new Set(this.paths)
-    this.recordedBytes = left.mark?.inputBytes ?? 0
+    this.recordedBytes = resumePoint.mark?.inputBytes ?? 0
     this.readBytes = this.recordedBytes
     this.markedBytes = this.recordedBytes
   }
@@ -91,25 +96,27 @@ export class RunJournal implements OutputReservations {
     const paths = options.outputs.map(({ path }) => path)
     const locked: string[] = []
     try {
-      // In one order, so that of two runs that start at once one gets them all.
+      // In a fixed order, so that one of two runs that start at the same time gets all locks.
       for (const path of paths.toSorted()) {
         await lockOutput(path)
         locked.push(path)
       }
-      let left: ResumePoint = options.fresh ? {} : await findResumePoint(paths, options.work)
-      const kept = left.done === undefined ? await keptOf(options.outputs) : new Set<string>()
-      const isOther = left.mark?.outputs.some((progress, index) => (progress === null) !== kept.has(paths[index]!))
-      if (isOther) left = { refusal: 'other outputs exist now' }
-      return new RunJournal(options, kept, left, await openFile(paths, options.work, left))
+      let resumePoint: ResumePoint = options.fresh ? {} : await findResumePoint(paths, options.work)
+      const kept = resumePoint.done === undefined ? await outputsToKeep(options.outputs) : new Set<string>()
+      const isOther = resumePoint.mark?.outputs.some(
+        (progress, index) => (progress === null) !== kept.has(paths[index]!),
+      )
+      if (isOther) resumePoint = { refusal: 'different outputs exist now' }
+      return new RunJournal(options, kept, resumePoint, await openFile(paths, options.work, resumePoint))
     } catch (error) {
       for (const path of locked) await unlockOutput(path)
       throw error
     }
   }
 
-  /** Milliseconds since the start, those of the runs that this one goes on from included. */
+  /** Milliseconds since the start, including those of the interrupted runs. */
   get elapsedMs(): number {
-    return (this.left.mark?.elapsedMs ?? 0) + performance.now() - this.startedAt
+    return (this.resumePoint.mark?.elapsedMs ?? 0) + performance.now() - this.startedAt
   }
 
   async reserve(path: string, ifExists: IfExists): Promise<OutputReservation | undefined> {
@@ -121,14 +128,14 @@ export class RunJournal implements OutputReservations {
       this.locked.add(path)
     }
     return {
-      resume: this.left.mark?.outputs[index] ?? undefined,
+      resume: this.resumePoint.mark?.outputs[index] ?? undefined,
       commit: async () => void this.committed.push(path),
-      // What becomes of it is decided for all of them, at the end of the run.
+      // Whether the outputs are kept is decided for all of them at the end of the run.
       abort: async () => {},
     }
   }
 
-  /** Told of each batch of the source, in their order; a mark when it is time for one. */
+  /** Called by the source for each batch, in order; returns a mark when one is due. */
   markAfter(byteLength: number, cursor: () => unknown): Mark | undefined {
     this.readBytes += byteLength
     if (this.readBytes - this.markedBytes < this.markBytes) return undefined
@@ -137,13 +144,13 @@ export class RunJournal implements OutputReservations {
   }
 
   /**
-   * For the stage that reads, before it has work begun.
-   * @param inputBytes where its input ends
-   * @returns what to wait for, perhaps for ever when the run fails; undefined when the work may begin
+   * Limits how far the source reads ahead of the journal; called before it starts work on a range of the input.
+   * @param inputBytes end of the range
+   * @returns undefined when the work may start; otherwise a promise, which may never settle if the run fails
    */
   roomFor(inputBytes: number): Promise<void> | undefined {
-    const isRecordToCome = this.kept.size < this.paths.length
-    if (!isRecordToCome || this.hasRoomFor(inputBytes)) return undefined
+    const expectsRecords = this.kept.size < this.paths.length
+    if (!expectsRecords || this.hasRoomFor(inputBytes)) return undefined
     return new Promise(begin => this.waiting.push({ inputBytes, begin }))
   }
 
@@ -175,10 +182,11 @@ export class RunJournal implements OutputReservations {
     }
   }
 
-  /** Gives all outputs their names. @param result of the run, in case it is killed in the middle of this */
+  /** Publishes all outputs. @param result result of the run, recorded in case it is killed during the renames */
   async commit(result: unknown): Promise<void> {
     const open = this.paths.find(path => !this.kept.has(path) && !this.committed.includes(path))
-    if (open !== undefined) throw new PenstockError('INTERNAL', 'the run ended, this output did not', { file: open })
+    if (open !== undefined)
+      throw new PenstockError('INTERNAL', 'the run ended before this output was complete', { file: open })
     const done: DoneRecord = { done: await Promise.all(this.committed.map(finishedFile)), result }
     await this.file.append(done)
     await this.file.sync()
@@ -188,7 +196,7 @@ export class RunJournal implements OutputReservations {
     await this.removeAll()
   }
 
-  /** Ends what a killed run had left to rename. */
+  /** Finishes the renames of a run that was killed during them. */
   async finish(record: DoneRecord): Promise<void> {
     this.isDone = true
     for (const { path } of record.done) this.locked.add(path)
@@ -196,7 +204,7 @@ export class RunJournal implements OutputReservations {
     await this.removeAll()
   }
 
-  /** Ends a run that failed. @param keep what it had done for the next one, if that is anything */
+  /** Closes the journal of a failed run. @param keep keep its progress, if any, for the next run */
   async end(keep: boolean): Promise<'kept' | 'removed'> {
     if (!this.isDone && !(keep && this.recordedBytes > 0)) {
       await this.removeAll()
@@ -209,12 +217,12 @@ export class RunJournal implements OutputReservations {
 
   private async removeAll(): Promise<void> {
     await this.file.close()
-    const beside = [...this.locked].filter(path => !this.paths.includes(path))
-    await removeTemporary([...this.paths, ...beside])
+    const others = [...this.locked].filter(path => !this.paths.includes(path))
+    await removeTemporary([...this.paths, ...others])
   }
 }
 
-async function keptOf(outputs: readonly RunOutput[]): Promise<Set<string>> {
+async function outputsToKeep(outputs: readonly RunOutput[]): Promise<Set<string>> {
   const kept = new Set<string>()
   for (const { path, ifExists } of outputs) if (await isToBeKept(path, ifExists)) kept.add(path)
   return kept
@@ -224,15 +232,20 @@ async function finishedFile(path: string): Promise<DoneRecord['done'][number]> {
   return { path, inode: (await stat(partPathOf(path))).ino }
 }
 
-/** The journal of the first output, with the record to go on from; beside the others what ties them to it. */
+/** Creates the journal of the first output, with the record to resume from, and header-only ones for the others. */
 async function openFile(
   paths: readonly string[],
   work: Readonly<Record<string, string>>,
-  left: ResumePoint,
+  resumePoint: ResumePoint,
 ): Promise<JournalFile> {
-  const last = left.done ?? left.mark
+  const last = resumePoint.done ?? resumePoint.mark
   if (last === undefined) await forgetJournals(paths)
-  const header: JournalHeader = { journal: 'penstock', version: 2, run: left.run ?? randomUUID(), work: { ...work } }
+  const header: JournalHeader = {
+    journal: 'penstock',
+    version: 2,
+    run: resumePoint.run ?? randomUUID(),
+    work: { ...work },
+  }
   const file = await JournalFile.create(journalPathOf(paths[0]!), last === undefined ? [header] : [header, last])
   for (const path of last === undefined ? paths.slice(1) : []) {
     const other = await JournalFile.create(journalPathOf(path), [header])

@@ -23,7 +23,7 @@ export function subtract(left: Json, right: Json): Json {
 export function multiply(left: Json, right: Json): Json {
   if (typeof left === 'number' && typeof right === 'number') return left * right
   if (isObject(left) && isObject(right)) return mergeDeep(left, right)
-  // Repetition: its results at zero, below and between whole numbers changed from version to version.
+  // String repetition: its results for zero, negative and fractional counts differ between versions of jq.
   if (typeof left === 'string' && typeof right === 'number') throw new NotCompiled('a string times a number')
   return refuse(left, right, 'multiplied')
 }

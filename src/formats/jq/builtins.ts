@@ -1,6 +1,6 @@
 /**
- * The functions of jq that are compiled, by `name/arity`. Each takes its arguments as filters and gives a filter. Those that need
- * regular expressions, dates, paths as values, input or the environment are left to the full language.
+ * Compiled jq functions, by `name/arity`. Each takes its arguments as filters and returns a filter. Functions that need
+ * regular expressions, dates, paths as values, input or the environment run in the full language.
  */
 import { add, splitText } from './arithmetic.js'
 import { type Filter, index, iterate, paired, recurse } from './steps.js'
@@ -21,22 +21,22 @@ import {
 
 type Builtin = (...args: readonly Filter[]) => Filter
 
-/** A function of the input alone. */
+/** A function of the input only. */
 function plain(compute: (input: Json) => Json): Builtin {
   return () => input => [compute(input)]
 }
 
-/** A function of the input and of each output of its one argument. */
+/** A function of the input and of each output of its argument. */
 function withArgument(compute: (input: Json, argument: Json) => Json): Builtin {
   return argument => paired(input => [input], argument!, compute)
 }
 
-/** The input, or nothing. */
+/** Yields the input if the predicate holds. */
 function selecting(keep: (input: Json) => boolean): Builtin {
   return () => input => (keep(input) ? [input] : [])
 }
 
-/** A function of an array's items, each with the outputs of a filter by which to order or group it. */
+/** A function of an array's items, each with the filter outputs by which it is ordered or grouped. */
 function byKey(compute: (items: readonly { readonly item: Json; readonly key: Json }[]) => Json): Builtin {
   return key => (input, scope) => [compute(asArray(input).map(item => ({ item, key: [...key!(item, scope)] })))]
 }
@@ -134,7 +134,7 @@ function grouped(items: readonly { readonly item: Json; readonly key: Json }[]):
   return groups.map(group => group.items)
 }
 
-/** The item with the greatest key, the last of equals; or with the least key, the first of equals. */
+/** The item with the maximum key (the last of equals), or the minimum key (the first of equals). */
 function extreme(direction: 1 | -1): Parameters<typeof byKey>[0] {
   return items => {
     let best = items[0]
@@ -155,13 +155,13 @@ function mapObject(input: Json, filter: Filter, scope: Parameters<Filter>[1]): J
   )
 }
 
-/** The first output in a list, or none. */
+/** The first output in a list, or an empty list. */
 function firstOf(outputs: Iterable<Json>): Json[] {
   for (const output of outputs) return [output]
   return []
 }
 
-/** Over items or a filter's outputs, stopping at the first that decides. */
+/** `any` and `all` over items or a filter's outputs, with early exit. */
 function quantifier(stopAt: boolean): (items: Iterable<Json>) => boolean {
   return items => {
     for (const item of items) if (isTrue(item) === stopAt) return stopAt
@@ -179,11 +179,11 @@ function limited(count: Json, outputs: () => Iterable<Json>): Json[] {
   return taken
 }
 
-/** Numbers that ranges may give for one value before the full language is asked, which can be stopped. */
+/** Limit of range outputs per value; above it the full language runs, which can be interrupted. */
 const MAX_RANGED = 1e6
 let ranged = 0
 
-/** Before a filter is applied to another value. */
+/** Called before a filter is applied to the next value. */
 export function forgetRanges(): void {
   ranged = 0
 }

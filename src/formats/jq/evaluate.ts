@@ -1,6 +1,6 @@
 /**
- * TimeSlices a syntax tree into a function from a value to its outputs. Outputs come lazily, as in jq: what `first` or `?` leaves
- * untaken is not evaluated, and outputs before a failure are delivered.
+ * Compiles a syntax tree into a function from a value to its outputs. Outputs are lazy, as in jq: what `first` or `?` does
+ * not consume is not evaluated, and outputs before a failure are delivered.
  */
 import { add, divide, multiply, negate, remainder, subtract } from './arithmetic.js'
 import { builtins } from './builtins.js'
@@ -67,7 +67,7 @@ function mapped(of: Filter, change: (value: Json) => Json): Filter {
   }
 }
 
-/** The outputs of one step; in `.a?` a failure of the step alone is silent, one inside its operands is not. */
+/** The outputs of one step; `.a?` suppresses failures of the step itself, but not of its operands. */
 function stepped(optional: boolean, step: () => Json): Json[] {
   try {
     return [step()]
@@ -116,7 +116,7 @@ function arrayFilter(items: Filter | null): Filter {
   return (input, scope) => [items === null ? [] : [...items(input, scope)]]
 }
 
-/** Later texts are the outer loops: `"\(1, 2) \(3, 4)"` gives 1 3, 2 3, 1 4, 2 4. */
+/** Later interpolations are the outer loops: `"\(1, 2) \(3, 4)"` yields 1 3, 2 3, 1 4, 2 4. */
 function textFilter(parts: readonly (string | Filter)[]): Filter {
   const [last] = parts.slice(-1)
   if (last === undefined) return () => ['']
@@ -125,11 +125,11 @@ function textFilter(parts: readonly (string | Filter)[]): Filter {
   return paired(before, ends, (start, end) => `${start}${end}`)
 }
 
-/** jq refuses a constant that is no text as a key already when it compiles. */
+/** jq rejects a constant key that is not a string at compile time. */
 function refuseConstantKeys(keys: readonly Tree[]): void {
   const isWrong = (key: Tree) =>
     key.kind === 'array' || key.kind === 'object' || (key.kind === 'literal' && typeof key.value !== 'string')
-  if (keys.some(isWrong)) throw new NotCompiled('a constant key that is no text')
+  if (keys.some(isWrong)) throw new NotCompiled('a constant key that is not a string')
 }
 
 function objectFilter(entries: readonly { readonly key: Filter; readonly value: Filter }[]): Filter {
@@ -183,7 +183,7 @@ function commaFilter(left: Filter, right: Filter): Filter {
   }
 }
 
-/** All outputs of the left side that are true, or, when there is none, those of the right side. A failure stays one. */
+/** All truthy outputs of the left side or, if there are none, those of the right side. Failures of the right side propagate. */
 function alternativeFilter(left: Filter, right: Filter): Filter {
   return function* (input, scope) {
     let found = false
@@ -196,7 +196,7 @@ function alternativeFilter(left: Filter, right: Filter): Filter {
   }
 }
 
-/** The right side is looked at only where the left side does not decide. */
+/** The right side is evaluated only if the left side does not determine the result. */
 function logicFilter(isAnd: boolean, left: Filter, right: Filter): Filter {
   return function* (input, scope) {
     for (const first of left(input, scope)) {

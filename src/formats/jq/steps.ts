@@ -1,4 +1,4 @@
-/** The steps that filters are made of: indexing, slicing, iterating, and the pairing of two filters' outputs. */
+/** Building blocks of filters: indexing, slicing, iteration, and the cross product of two filters' outputs. */
 import { NotCompiled } from './syntax.js'
 import { codePoints, getKey, isObject, JqFailure, type Json, typeOf } from './values.js'
 
@@ -37,7 +37,7 @@ export function index(value: Json, key: Json): Json {
     if (Array.isArray(value)) return value[Math.floor(key) + (key < 0 ? value.length : 0)] ?? null
     if (value === null) return null
   } else if (isObject(key) || Array.isArray(key)) {
-    // Slices given as objects and the search for a part of an array: rare, and left to the full language.
+    // Slices as objects and searches for a subarray are rare and run in the full language.
     throw new NotCompiled('an index that is an object or an array')
   }
   throw new JqFailure(`Cannot index ${typeOf(value)} with ${typeof key === 'string' ? `"${key}"` : typeOf(key)}`)
@@ -57,7 +57,7 @@ export function slice(value: Json, from: Json, to: Json): Json {
   return typeof value === 'string' ? part.join('') : part
 }
 
-/** Two filters on the same input, each output of the second with each of the first: the second is the outer loop. */
+/** Combines each output of one filter with each output of another on the same input; the second is the outer loop. */
 export function paired(first: Filter, second: Filter, join: (left: Json, right: Json) => Json): Filter {
   return function* (input, scope) {
     for (const right of second(input, scope)) for (const left of first(input, scope)) yield join(left, right)

@@ -1,10 +1,10 @@
 /**
- * The syntax of jq filters: text -> tree. Operators and their precedence are those of jq 1.7; what the evaluator does not know
- * (definitions, reduce, foreach, assignment, formats, destructuring) makes the parser give up with `NotCompiled`, so that the
- * full language can take over. Text that is no jq at all gives up the same way: the full language words that error best.
+ * Parser of jq filters: text -> syntax tree. Operators and precedence are those of jq 1.7. For constructs that the evaluator
+ * does not support (definitions, reduce, foreach, assignment, formats, destructuring) the parser throws `NotCompiled`, and the
+ * full language is used instead. The same applies to invalid filters, for which the full language has the best messages.
  */
 
-/** Thrown by parser and evaluator builder for everything outside the compiled part of the language. */
+/** Thrown by the parser and the compiler for everything outside the compiled subset of the language. */
 export class NotCompiled extends Error {}
 
 export type Tree =
@@ -46,14 +46,14 @@ export type Operator = (typeof LEVELS)[number][number]
 const COMPARISON_LEVEL = 5
 const PRODUCT_LEVEL = 7
 
-/** Words that are no function names. */
+/** Reserved words, which cannot be function names. */
 const KEYWORDS = new Set(
   'def module import include if then else elif end as reduce foreach try catch label and or __loc__'.split(' '),
 )
 
 const IDENTITY: Tree = { kind: 'identity' }
 
-/** Deeper nesting than any filter needs; a guard of the call stack. */
+/** Nesting limit, which protects the call stack. */
 const DEPTH_LIMIT = 200
 
 /** @throws NotCompiled */
@@ -64,7 +64,7 @@ export function parseFilter(text: string): Tree {
   return tree
 }
 
-/** A recursive-descent parser over the text itself: strings nest filters, so there is no separate list of tokens. */
+/** Recursive-descent parser without a tokenizer, since strings can contain filters. */
 class Parser {
   readonly #text: string
   #at = 0
@@ -74,7 +74,7 @@ class Parser {
     this.#text = text
   }
 
-  /** The whole of a filter: the lowest level, where `SOURCE as $name | BODY` binds as well. */
+  /** A complete filter: the lowest precedence level, including `SOURCE as $name | BODY`. */
   pipe(): Tree {
     if (++this.#depth > DEPTH_LIMIT) throw new NotCompiled('nested too deeply')
     const tree = this.#level(0)
@@ -90,7 +90,7 @@ class Parser {
   #level(level: number): Tree {
     const operators: readonly Operator[] | undefined = LEVELS[level]
     if (operators === undefined) return this.#postfix()
-    // A pipe and an alternative group to the right, the others to the left; comparisons do not chain.
+    // Pipes and alternatives are right-associative, the others left-associative; comparisons do not chain.
     let left = this.#level(level + 1)
     for (;;) {
       const operator = operators.find(candidate => this.#takeOperator(candidate))
@@ -99,12 +99,12 @@ class Parser {
       const right = groupsRight ? this.#level(level) : this.#level(level + 1)
       left = { kind: 'binary', operator, left, right }
       if (level === COMPARISON_LEVEL && operators.some(candidate => this.#takeOperator(candidate))) {
-        throw new NotCompiled('comparisons in a row')
+        throw new NotCompiled('chained comparisons')
       }
     }
   }
 
-  /** A term with its indices, `?` and `as` bindings; a minus before it takes in what is multiplied. */
+  /** A term with its indices, `?` and `as` bindings; a leading minus applies to the whole product. */
   #postfix(): Tree {
     if (this.#take('-')) return { kind: 'negate', of: this.#level(PRODUCT_LEVEL) }
     let tree = this.#term()
@@ -125,7 +125,7 @@ class Parser {
     return { kind: 'bind', source, name, body: this.pipe() }
   }
 
-  /** One `.name`, `."name"`, `[...]` or `.[...]` behind a term. */
+  /** One `.name`, `."name"`, `[...]` or `.[...]` after a term. */
   #suffix(of: Tree): Tree | undefined {
     this.#skipSpace()
     if (this.#peek() === '[') return this.#bracket(of)
@@ -142,7 +142,7 @@ class Parser {
     return { kind: 'index', of, key, optional: this.#take('?') }
   }
 
-  /** The name behind a dot that stands right at the cursor, if there is one. */
+  /** The field name after a dot at the cursor, if there is one. */
   #field(): Tree | undefined {
     const name = this.#match(/\.([A-Za-z_][A-Za-z0-9_]*)/y)
     if (name !== undefined) return { kind: 'literal', value: name }
@@ -167,7 +167,7 @@ class Parser {
   #sliceEnd(of: Tree, from: Tree | null): Tree {
     const to = this.#take(']') ? null : this.pipe()
     if (to !== null) this.#expect(']')
-    else if (from === null) throw new NotCompiled('a slice without ends')
+    else if (from === null) throw new NotCompiled('a slice without bounds')
     return { kind: 'slice', of, from, to, optional: this.#take('?') }
   }
 
@@ -238,7 +238,7 @@ class Parser {
     return { key, value: { kind: 'index', of: IDENTITY, key, optional: false } }
   }
 
-  /** Inside an object only terms and pipes of terms stand without parentheses. */
+  /** An object value: only terms and pipes of terms are allowed without parentheses. */
   #entryValue(): Tree {
     const first = this.#postfix()
     if (!this.#takeOperator('|')) return first
@@ -251,7 +251,7 @@ class Parser {
     let literal = ''
     for (;;) {
       const char = this.#text[this.#at++]
-      if (char === undefined) throw new NotCompiled('a string without end')
+      if (char === undefined) throw new NotCompiled('unterminated string')
       if (char === '"') break
       if (char !== '\\') literal += char
       else if (this.#text[this.#at] === '(') {
@@ -274,7 +274,7 @@ class Parser {
 
   #wordTerm(): Tree {
     const word = this.#match(/([A-Za-z_][A-Za-z0-9_]*)/y)
-    if (word === undefined) throw new NotCompiled(`no term at ${this.#at}`)
+    if (word === undefined) throw new NotCompiled(`expected a term at ${this.#at}`)
     if (word === 'if') return this.#conditional()
     if (word === 'try') {
       const body = this.#postfix()
@@ -319,7 +319,7 @@ class Parser {
     this.#match(/((?:[ \t\r\n]|#[^\n]*)*)/y)
   }
 
-  /** Takes the pattern at the cursor and gives its group. */
+  /** Consumes the pattern at the cursor and returns its group. */
   #match(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.#at
     const found = pattern.exec(this.#text)
@@ -331,7 +331,7 @@ class Parser {
   #take(symbol: string): boolean {
     this.#skipSpace()
     if (!this.#text.startsWith(symbol, this.#at)) return false
-    // "?//" is another operator than "?".
+    // "?//" is a different operator from "?".
     if (symbol === '?' && this.#text.startsWith('?//', this.#at)) throw new NotCompiled('?//')
     this.#at += symbol.length
     return true
@@ -353,7 +353,7 @@ class Parser {
     if (!this.#takeWord(word)) throw new NotCompiled(`expected ${word} at ${this.#at}`)
   }
 
-  /** An operator, but not the beginning of a longer one such as `|=`, `//=` or `<=`. */
+  /** Consumes an operator, but not the start of a longer one such as `|=`, `//=` or `<=`. */
   #takeOperator(operator: Operator): boolean {
     if (operator === 'and' || operator === 'or') return this.#takeWord(operator)
     this.#skipSpace()

@@ -1,12 +1,12 @@
 /**
- * jq's view of JSON values: types, truth, order, and the text of a value. Strings are sequences of code points here, not of
- * UTF-16 units. Objects keep the order of their keys, except where JavaScript moves keys that look like array indices.
+ * jq's semantics of JSON values: types, truthiness, ordering and serialization. Strings are sequences of code points, not of
+ * UTF-16 units. Objects keep the order of their keys, except that JavaScript moves keys that look like array indices.
  */
 
 export type Json = unknown
 export type JsonObject = Readonly<Record<string, Json>>
 
-/** What jq reports when a filter does not fit a value. */
+/** Error of a filter that fails on a value, with jq's message. */
 export class JqFailure extends Error {}
 
 const TYPE_ORDER = ['null', 'false', 'true', 'number', 'string', 'array', 'object']
@@ -25,7 +25,7 @@ export function isObject(value: Json): value is JsonObject {
   return typeOf(value) === 'object'
 }
 
-/** Own keys only: an input's `__proto__` is a key like any other. */
+/** Own properties only: `__proto__` in an input is an ordinary key. */
 export function getKey(object: JsonObject, key: string): Json {
   return Object.hasOwn(object, key) ? object[key] : null
 }
@@ -34,7 +34,7 @@ export function codePoints(text: string): string[] {
   return Array.from(text)
 }
 
-/** Negative, zero or positive: jq's total order of all values. */
+/** jq's total order of all values: negative, zero or positive. */
 export function compare(left: Json, right: Json): number {
   const rank = orderOf(left) - orderOf(right)
   if (rank !== 0) return rank
@@ -49,14 +49,14 @@ function orderOf(value: Json): number {
   return TYPE_ORDER.indexOf(typeof value === 'boolean' ? String(value) : typeOf(value))
 }
 
-/** NaN is below every number, itself included. */
+/** NaN is less than every number, including itself. */
 function compareNumbers(left: number, right: number): number {
   if (Number.isNaN(left)) return -1
   if (Number.isNaN(right)) return 1
   return left < right ? -1 : left > right ? 1 : 0
 }
 
-/** By code point, which is the order of the UTF-8 bytes. */
+/** Orders by code point, which equals the order of the UTF-8 bytes. */
 function compareTexts(left: string, right: string): number {
   const length = Math.min(left.length, right.length)
   for (let i = 0; i < length; i++) {
@@ -73,7 +73,7 @@ function compareLists(left: readonly Json[], right: readonly Json[]): number {
   return left.length - right.length
 }
 
-/** First the sorted keys as a list, then the values key by key. */
+/** Compares the sorted keys as lists, then the values key by key. */
 function compareObjects(left: JsonObject, right: JsonObject): number {
   const keys = sortedKeys(left)
   const byKeys = compareLists(keys, sortedKeys(right))
@@ -92,7 +92,7 @@ export function isEqual(left: Json, right: Json): boolean {
   return compare(left, right) === 0
 }
 
-/** `tojson`. Numbers are written as doubles: jq 1.7 would keep a source's `3.0`, which a parsed value no longer tells. */
+/** `tojson`. Numbers are written as doubles: jq 1.7 would keep the spelling `3.0`, which is lost in a parsed value. */
 export function toJson(value: Json): string {
   if (typeof value === 'number') return numberText(value)
   if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`
@@ -104,7 +104,7 @@ export function toJson(value: Json): string {
   return typeof value === 'string' ? stringText(value) : String(value ?? null)
 }
 
-/** `tostring`: a string stays as it is. */
+/** `tostring`: a string is returned unchanged. */
 export function toText(value: Json): string {
   return typeof value === 'string' ? value : toJson(value)
 }
@@ -113,7 +113,7 @@ function stringText(text: string): string {
   return JSON.stringify(text).replaceAll('\u007f', '\\u007f')
 }
 
-/** The shortest digits that read back, in jq's choice of notation. */
+/** The shortest round-trip digits, in jq's notation. */
 function numberText(value: number): string {
   if (Number.isNaN(value)) return 'null'
   if (Object.is(value, -0)) return '-0'

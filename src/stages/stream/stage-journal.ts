@@ -25,12 +25,12 @@ export class StageJournal {
 
   /** Where the source is to go on: what `markAfter` was given. Undefined at the beginning. */
   cursor<Cursor>(): Cursor | undefined {
-    return this.run.left.mark?.cursor as Cursor | undefined
+    return this.run.resumePoint.mark?.cursor as Cursor | undefined
   }
 
   /** What this stage had noted where the run goes on. */
   noted<Fact>(name: string): Fact | undefined {
-    return this.run.left.mark?.facts[this.nameOf(name)] as Fact | undefined
+    return this.run.resumePoint.mark?.facts[this.nameOf(name)] as Fact | undefined
   }
 
   note(mark: Mark, name: string, fact: unknown): void {

@@ -9,7 +9,7 @@ let files = 0
 const fresh = (): string => join(folder, `journal-${files++}`)
 
 describe('a journal', () => {
-  it('gives back its records', async () => {
+  it('returns its records', async () => {
     const path = fresh()
     const journal = await JournalFile.create(path, [{ header: 1 }])
     const records = [{ bytes: 2 ** 40, state: Uint8Array.of(1, 2, 3) }, { facts: { a: undefined, b: null } }]
@@ -21,7 +21,7 @@ describe('a journal', () => {
     expect(second).toEqual(records[1])
   })
 
-  it('cut anywhere, gives the records that are whole', async () => {
+  it('returns the complete records after truncation anywhere', async () => {
     const path = fresh()
     const journal = await JournalFile.create(path, [{ header: 1 }])
     const ends = [statSync(path).size]
@@ -37,7 +37,7 @@ describe('a journal', () => {
     }
   })
 
-  it('with any byte changed, never gives a record that was not written', async () => {
+  it('never returns an altered record when any byte is changed', async () => {
     const path = fresh()
     const journal = await JournalFile.create(path, [{ header: 1 }])
     for (const record of ['one', 'two']) await journal.append({ record })
@@ -54,7 +54,7 @@ describe('a journal', () => {
     }
   })
 
-  it('stays small however many records come, and keeps the newest', async () => {
+  it('stays small with many records and keeps the newest', async () => {
     const path = fresh()
     const journal = await JournalFile.create(path, [{ header: 1 }])
     for (let record = 0; record < 200; record++) await journal.append({ record, frame: new Uint8Array(64 << 10) })
@@ -65,14 +65,14 @@ describe('a journal', () => {
     expect(records.at(-1)!.record).toBe(199)
   })
 
-  it('of garbage has no records', async () => {
+  it('has no records if it is garbage', async () => {
     const path = fresh()
     expect(await readJournal(path)).toEqual([])
     appendFileSync(path, 'garbage of some length')
     expect(await readJournal(path)).toEqual([])
   })
 
-  it('that a power cut left as zeros, all of it or its end, gives the records before them', async () => {
+  it('ignores zeros that a power cut left', async () => {
     const path = fresh()
     writeFileSync(path, new Uint8Array(100))
     expect(await readJournal(path)).toEqual([])

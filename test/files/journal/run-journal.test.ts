@@ -16,12 +16,12 @@ const open = (path: string, ifExists: 'error' | 'skip' = 'error'): Promise<RunJo
 
 const markOf = (journal: RunJournal): Mark => journal.markAfter(MIB, () => 'cursor')!
 
-/** What has happened so far to promises that may settle at once. */
+/** Whether a promise settles within 20 ms. */
 const settled = (promise: Promise<unknown>): Promise<boolean> =>
   Promise.race([promise.then(() => true), new Promise<boolean>(resolve => setTimeout(resolve, 20, false))])
 
 describe('the journal of a run', () => {
-  it("gives an output's tail to the next run, and leaves nothing of it in the file", async () => {
+  it("returns an output's tail to the next run and removes it from the file", async () => {
     const path = fresh()
     const killed = await open(path)
     const first = (await openOutput(path, 'error', killed))!
@@ -41,7 +41,7 @@ describe('the journal of a run', () => {
     expect(readFileSync(path, 'utf8')).toBe('begun, ended')
   })
 
-  it('goes on from the record before when the tail of the last is not whole', async () => {
+  it('resumes from the previous record when the tail of the last is incomplete', async () => {
     const path = fresh()
     const killed = await open(path)
     const first = (await openOutput(path, 'error', killed))!
@@ -61,7 +61,7 @@ describe('the journal of a run', () => {
     expect(existsSync(`${path}.part`)).toBe(false)
   })
 
-  it('lets work begin up to 64 MiB behind its newest record, and then waits for the next', async () => {
+  it('blocks work more than 64 MiB beyond its newest record', async () => {
     const path = fresh()
     const journal = await open(path)
     const file = (await openOutput(path, 'error', journal))!
@@ -79,7 +79,7 @@ describe('the journal of a run', () => {
     await journal.end(false)
   })
 
-  it('waits for no record when all outputs are kept as they are', async () => {
+  it('does not wait for records when all outputs are kept', async () => {
     const path = fresh()
     const before = await open(path)
     await (await openOutput(path, 'error', before))!.commit()
