@@ -1,7 +1,7 @@
 /**
- * A definition's form -> a plan that can be built: stages known, options complete, each stage's items what the next one
- * expects, no output among the inputs. Everything that can be refused without opening a stream is refused here, with the
- * place in the definition.
+ * Definition -> checked pipelines, ready to build: every stage is known, its options are complete, its item kind is the
+ * one the next stage accepts, and no output is also an input. Everything that can be rejected without opening a stream
+ * is rejected here, with its position in the definition.
  */
 import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -22,7 +22,7 @@ import type { YamlPath, YamlSource } from './yaml-source.js'
 export interface CheckedStep {
   readonly name: string
   readonly entry: StageEntry
-  /** With defaults filled in. */
+  /** Defaults applied. */
   readonly options: Readonly<Record<string, unknown>>
   readonly step: StageStep
 }
@@ -66,7 +66,7 @@ function checkStep(step: StageStep, source: YamlSource, registry: StageRegistry)
   const name = step.stage
   const entry = Object.hasOwn(registry, name) ? registry[name]! : undefined
   if (entry === undefined) {
-    const message = `no stage ${name}${suggestion(name, Object.keys(registry))}`
+    const message = `unknown stage ${name}${suggestion(name, Object.keys(registry))}`
     throw new PenstockError('STAGE_UNKNOWN', message, configError(source, step.path, message, true).where)
   }
   const parsed = entry.options.safeParse(step.options)
@@ -74,7 +74,7 @@ function checkStep(step: StageStep, source: YamlSource, registry: StageRegistry)
   return { name, entry, options: parsed.data as Record<string, unknown>, step }
 }
 
-/** The first thing wrong with the options of a step, or of what is written like one, in our words. */
+/** Translates the first zod issue in the options of a step (or of a sink, which has the same form) to a config error. */
 export function optionError(
   error: z.ZodError,
   step: StageStep,
@@ -94,7 +94,7 @@ export function optionError(
     source,
     path,
     found === undefined && issue.path.length > 0
-      ? `${step.stage} needs the option ${issue.path.map(String).join('.')}: ${message}`
+      ? `${step.stage} requires the option ${issue.path.map(String).join('.')}: ${message}`
       : `${message}${issue.path.length === 0 ? '' : `, found ${nameOf(found)}`}`,
   )
 }
@@ -103,12 +103,12 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
 }
 
-/** Names of the options of a stage. */
+/** Option names of a stage. */
 export function optionNames(schema: z.ZodType): string[] {
   return Object.keys((schema as unknown as { shape?: Record<string, unknown> }).shape ?? {})
 }
 
-/** Messages of what cuts bytes into lines name the file that `read-file` reads. */
+/** Passes the path of `read-file` to the stages that split its bytes, so that their error messages name the file. */
 function withSourceNames(chain: CheckedChain, inherited: string | undefined): CheckedChain {
   let file = inherited
   const steps = chain.steps.map(step => {
@@ -126,9 +126,9 @@ function withSourceNames(chain: CheckedChain, inherited: string | undefined): Ch
 
 function checkEnds(checked: CheckedChain, chain: Chain, source: YamlSource): void {
   const given = walk(checked, chain, undefined)
-  if (given !== undefined) misfit(chain.path, `the pipeline ends in ${given}, which nothing takes; end it in a sink`)
+  if (given !== undefined) misfit(chain.path, `the pipeline ends in ${given}, which no stage reads; add a sink`)
 
-  /** What a chain gives at its end, undefined after a sink or a fork. */
+  /** Item kind at the end of a chain; undefined after a sink or a fork. */
   function walk(part: CheckedChain, form: Chain, incoming: string | undefined): string | undefined {
     let current = incoming
     if (part.merge.length > 0) {
@@ -137,20 +137,21 @@ function checkEnds(checked: CheckedChain, chain: Chain, source: YamlSource): voi
       if (other !== undefined || kinds[0] === undefined) {
         misfit(
           form.path,
-          `merged streams must give the same items, found ${kinds.map(kind => kind ?? 'nothing').join(', ')}`,
+          `merged streams must emit the same kind of item, found ${kinds.map(kind => kind ?? 'nothing').join(', ')}`,
         )
       }
       current = kinds[0]
     }
     for (const { name, entry, step } of part.steps) {
-      if (entry.accepts !== current) misfit(step.path, `${name} ${takes(entry.accepts)}, but ${stands(current)}`)
+      if (entry.accepts !== current) misfit(step.path, `${name} ${expected(entry.accepts)}, but ${provided(current)}`)
       current = entry.emits
     }
     if (part.fork.length > 0) {
-      if (current === undefined) misfit(form.path, 'a fork needs a stage before it that gives something')
+      if (current === undefined) misfit(form.path, 'a fork must follow a stage that emits items')
       for (const [index, branch] of part.fork.entries()) {
         const rest = walk(branch, form.fork[index]!, current)
-        if (rest !== undefined) misfit(form.fork[index]!.path, `the branch ends in ${rest}, which nothing takes`)
+        if (rest !== undefined)
+          misfit(form.fork[index]!.path, `the branch ends in ${rest}, which no stage reads; add a sink`)
       }
       return undefined
     }
@@ -162,16 +163,17 @@ function checkEnds(checked: CheckedChain, chain: Chain, source: YamlSource): voi
   }
 }
 
-const takes = (kind: string | undefined): string =>
-  kind === undefined ? 'is a source and must stand first' : `takes ${kind}`
-const stands = (kind: string | undefined): string => (kind === undefined ? 'nothing comes to it' : `${kind} come to it`)
+const expected = (kind: string | undefined): string =>
+  kind === undefined ? 'is a source and must be the first stage' : `expects ${kind}`
+const provided = (kind: string | undefined): string =>
+  kind === undefined ? 'no stage before it emits items' : `the stage before it emits ${kind}`
 
-/** All steps of a chain, those of its branches included. */
+/** All steps of a chain, including those of its branches. */
 export function allSteps(chain: CheckedChain): CheckedStep[] {
   return [...chain.merge.flatMap(allSteps), ...chain.steps, ...chain.fork.flatMap(allSteps)]
 }
 
-/** Refuses an output that is also an input, under whatever name, or that is written twice. */
+/** Rejects an output that is also an input, even under another name, or that two stages write. */
 function checkFiles(chain: CheckedChain, source: YamlSource): void {
   const steps = allSteps(chain)
   const inputs = new Map(
@@ -183,18 +185,18 @@ function checkFiles(chain: CheckedChain, source: YamlSource): void {
       const input = inputs.get(identity(file))
       const where = { ...configError(source, step.path, '').where, file: source.file }
       if (input !== undefined)
-        throw new PenstockError('FILE_IS_SOURCE', `${name} would write ${file}, which is read here`, where)
+        throw new PenstockError('FILE_IS_SOURCE', `${name} would overwrite ${file}, an input of this pipeline`, where)
       const other = outputs.get(identity(file))
-      // One quarantine file may serve several stages.
+      // Several stages may share one quarantine file.
       if (other !== undefined && options.quarantine !== file) {
-        throw new PenstockError('CONFIG_INVALID', `${file} is written by two stages`, where)
+        throw new PenstockError('CONFIG_INVALID', `two stages write ${file}`, where)
       }
       outputs.set(identity(file), name)
     }
   }
 }
 
-/** Device and inode where the file exists: two spellings of one file are one file. */
+/** Device and inode of a file, so that two paths to one file compare equal; the absolute path if it does not exist. */
 export function identity(file: string): string {
   try {
     const { dev, ino } = statSync(file)

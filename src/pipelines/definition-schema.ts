@@ -1,6 +1,6 @@
 /**
- * JSON Schema of our own definitions for editors, made from the schemas that check the options of each stage and sink:
- * completion, and a mark at a misspelt option while typing. `${name}` may stand for any value.
+ * JSON Schema of definitions, for completion and inline errors in editors. Generated from the schemas that validate the
+ * options of each stage and sink. `${name}` is allowed in place of any value.
  */
 import * as z from 'zod'
 import { sinkSchemas } from '../monitoring/options.js'
@@ -73,7 +73,7 @@ function optionsSchema(options: z.ZodType): JsonSchema {
   return withVariables(schema as JsonSchema)
 }
 
-/** The schema with a variable allowed in the place of each value inside. */
+/** The schema with `${name}` allowed in place of each nested value. */
 function withVariables({ properties, ...schema }: JsonSchema): JsonSchema {
   if (properties === undefined) return schema
   const open = Object.entries(properties as Record<string, JsonSchema>).map(([name, inner]) => {

@@ -1,10 +1,10 @@
 /**
- * What a definition says -> a plain, frozen description of its pipelines. Only the form is looked at here: which
- * stages there are and what options they take is checked against a registry in `check.ts`.
+ * Parsed YAML -> a plain, frozen description of its pipelines. Checks the structure only; `check.ts` checks stage names
+ * and options against a registry.
  *
- * A definition has `pipelines`, a map from name to a list of steps, run one after the other; or `stages`, one such list.
- * A step is a stage's name, or a map from that name to its options; the last step may be a `fork` into several lists, the
- * first a `merge` of several. `variables` are put in for `${name}`. `monitoring` says where metrics of the run go.
+ * A definition has either `pipelines`, a map from name to list of steps, run in order, or `stages`, a single list. A step
+ * is the name of a stage, or a map from that name to its options. The last step may be a `fork` into several lists, the
+ * first a `merge` of several. `variables` replace `${name}`. `monitoring` configures the sinks for metrics.
  */
 import { PenstockError } from '../errors.js'
 import { suggestion } from './suggest.js'
@@ -13,14 +13,14 @@ import type { YamlPath, YamlSource } from './yaml-source.js'
 export interface StageStep {
   readonly stage: string
   readonly options: Readonly<Record<string, unknown>>
-  /** Where the options stand in the definition. */
+  /** Position of the options in the definition. */
   readonly path: YamlPath
 }
 export interface Chain {
-  /** What this chain starts from, when it does not start with a source. */
+  /** Inputs of this chain, unless it starts with a source. */
   readonly merge: readonly Chain[]
   readonly steps: readonly StageStep[]
-  /** What this chain ends in, when it does not end in a sink. */
+  /** Branches at the end of this chain, unless it ends with a sink. */
   readonly fork: readonly Chain[]
   readonly path: YamlPath
 }
@@ -38,14 +38,14 @@ export interface Definition {
 
 export type Variables = Readonly<Record<string, string | number | boolean>>
 
-/** A definition made by a program instead of read from a file. @throws CONFIG_INVALID */
+/** A definition built by a program instead of parsed from a file. @throws CONFIG_INVALID */
 export function definitionOf(value: unknown, name = 'definition'): Definition {
   return defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {})
 }
 
 const TOP_LEVEL = ['name', 'description', 'variables', 'monitoring', 'pipelines', 'stages']
 
-/** @param overrides values that win over the definition's `variables`. @throws CONFIG_INVALID */
+/** @param overrides values that override the definition's `variables`. @throws CONFIG_INVALID */
 export function defineFrom(source: YamlSource, overrides: Variables): Definition {
   const reader = new DefinitionReader(source, overrides)
   return Object.freeze({
@@ -70,11 +70,11 @@ class DefinitionReader {
     const defined = this.top.variables === undefined ? {} : this.mapAt(this.top.variables, ['variables'], 'variables')
     this.variables = new Map(Object.entries(defined))
     for (const [name, value] of Object.entries(overrides)) {
-      if (!this.variables.has(name)) this.fail(['variables'], `no variable ${name} to set${this.near(name)}`)
+      if (!this.variables.has(name)) this.fail(['variables'], `unknown variable ${name}${this.near(name)}`)
       this.variables.set(name, value)
     }
-    // A variable may use those before it.
-    for (const [name, value] of this.variables) this.variables.set(name, this.filledIn(value, ['variables', name]))
+    // A variable may refer to those before it.
+    for (const [name, value] of this.variables) this.variables.set(name, this.substitute(value, ['variables', name]))
   }
 
   name(): string | undefined {
@@ -85,14 +85,14 @@ class DefinitionReader {
     const { monitoring } = this.top
     if (monitoring === undefined) return {}
     return Object.freeze(
-      this.filledIn(this.mapAt(monitoring, ['monitoring'], 'monitoring'), ['monitoring']),
+      this.substitute(this.mapAt(monitoring, ['monitoring'], 'monitoring'), ['monitoring']),
     ) as Readonly<Record<string, unknown>>
   }
 
   pipelines(): PipelineDefinition[] {
     const { pipelines, stages } = this.top
     if ((pipelines === undefined) === (stages === undefined)) {
-      this.fail([], 'expected either pipelines (a map of lists of stages) or stages (one list)')
+      this.fail([], 'expected either pipelines (a map from name to list of stages) or stages (a single list)')
     }
     if (stages !== undefined) {
       return [{ name: this.name() ?? 'pipeline', chain: this.chain(stages, ['stages']) }]
@@ -120,7 +120,7 @@ class DefinitionReader {
         const at = typeof item === 'string' ? [...path, index] : [...path, index, name]
         const options =
           content === undefined || content === null ? {} : this.mapAt(content, at, `the options of ${name}`)
-        steps.push({ stage: name, options: this.filledIn(options, at) as Record<string, unknown>, path: at })
+        steps.push({ stage: name, options: this.substitute(options, at) as Record<string, unknown>, path: at })
       }
     }
     return Object.freeze({ merge, steps: Object.freeze(steps), fork, path })
@@ -139,24 +139,24 @@ class DefinitionReader {
     return Object.freeze((value as unknown[]).map((branch, index) => this.chain(branch, [...path, index])))
   }
 
-  /** Puts variables in for `${name}`, in all strings of a value. A string that is nothing else takes the variable's type. */
-  private filledIn(value: unknown, path: YamlPath): unknown {
-    if (typeof value === 'string') return this.filledInString(value, path)
-    if (Array.isArray(value)) return value.map((item, index) => this.filledIn(item, [...path, index]))
+  /** Replaces `${name}` in all strings of a value. A string that is only `${name}` becomes the variable, type included. */
+  private substitute(value: unknown, path: YamlPath): unknown {
+    if (typeof value === 'string') return this.substituteInString(value, path)
+    if (Array.isArray(value)) return value.map((item, index) => this.substitute(item, [...path, index]))
     if (typeof value !== 'object' || value === null) return value
-    const entries = Object.entries(value).map(([key, item]) => [key, this.filledIn(item, [...path, key])] as const)
+    const entries = Object.entries(value).map(([key, item]) => [key, this.substitute(item, [...path, key])] as const)
     return Object.fromEntries(entries)
   }
 
-  private filledInString(text: string, path: YamlPath): unknown {
-    const look = (name: string): unknown => {
+  private substituteInString(text: string, path: YamlPath): unknown {
+    const lookUp = (name: string): unknown => {
       const value = this.variables.get(name)
-      if (value === undefined) this.fail(path, `no variable ${name}${this.near(name)}`)
+      if (value === undefined) this.fail(path, `unknown variable ${name}${this.near(name)}`)
       return value
     }
     const whole = /^\$\{([\w.-]+)\}$/.exec(text)
-    if (whole !== null) return look(whole[1]!)
-    return text.replaceAll(/\$\{([\w.-]+)\}/g, (_, name: string) => String(look(name)))
+    if (whole !== null) return lookUp(whole[1]!)
+    return text.replaceAll(/\$\{([\w.-]+)\}/g, (_, name: string) => String(lookUp(name)))
   }
 
   private near(name: string): string {
@@ -175,7 +175,7 @@ class DefinitionReader {
   }
 }
 
-/** CONFIG_INVALID at a place of the definition. */
+/** CONFIG_INVALID with the position of `path` in the definition. */
 export function configError(source: YamlSource, path: YamlPath, message: string, ofKey = false): PenstockError {
   return new PenstockError('CONFIG_INVALID', message, {
     file: source.file,
@@ -203,8 +203,8 @@ export function nameOf(value: unknown): string {
 type StageOptions = Readonly<Record<string, unknown>>
 
 /**
- * The definition with some options of every step of one stage replaced, as a command's flags ask.
- * @param change the options to replace, or makes them of those that are there
+ * A copy of the definition with options of every step of one stage replaced, for flags of a command.
+ * @param change the new options, or a function that derives them from the current ones
  * @throws ARGUMENT_INVALID
  */
 export function withStageOptions(

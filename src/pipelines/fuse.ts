@@ -1,7 +1,7 @@
 /**
- * Replaces neighbouring stages by one that does the same faster: a plain file that is cut into lines, validated and
- * perhaps tokenized is processed range by range in the workers instead of batch by batch through this thread. The written
- * bytes are the same; any chain that is not exactly of this form is left alone.
+ * Replaces consecutive stages with a faster equivalent: an uncompressed file that is split into lines, validated and
+ * optionally tokenized is processed range by range in the workers, instead of batch by batch through this thread. The
+ * output is byte-identical. A chain of any other form is returned unchanged.
  */
 import type * as z from 'zod'
 import { linesOfRanges, type ReadRangesOptions, readRanges, tokensOfRanges } from '../stages/read-ranges.js'
@@ -10,17 +10,17 @@ import type { CheckedChain, CheckedStep } from './check.js'
 import { rangeWorkOf } from './range-work.js'
 import type { StageEntry } from './registry.js'
 
-/** A step that does the work of others; reports name those. */
+/** A step that replaces others; reports show the names of those. */
 interface FusedStep extends CheckedStep {
-  readonly standsFor: readonly string[]
+  readonly replaces: readonly string[]
 }
 
-/** Names of the definition's steps that a step runs. */
+/** Names of the steps of the definition that a step runs. */
 export function namesRunBy(step: CheckedStep): readonly string[] {
-  return (step as Partial<FusedStep>).standsFor ?? [step.name]
+  return (step as Partial<FusedStep>).replaces ?? [step.name]
 }
 
-/** The chain with everything fused that can be. */
+/** The chain with all fusible steps fused. */
 export function fuse(chain: CheckedChain): CheckedChain {
   const { steps, fork, merge } = chain
   if (merge.length > 0 || fork.some(branch => branch.merge.length > 0 || branch.fork.length > 0)) return chain
@@ -34,7 +34,7 @@ export function fuse(chain: CheckedChain): CheckedChain {
   }
   const index = fork.find(branch => branch.steps[0]?.name === 'write-index')
   const packing = fork.find(branch => branch !== index)
-  // A fork cuts the chain only after the head: elsewhere the flat list would look the same.
+  // The flat list does not show where the chain forks; only a fork right after the three head stages can be fused.
   if (steps.length !== 3 || index?.steps.length !== 1 || packing === undefined) return chain
   return {
     merge: [],
@@ -59,9 +59,9 @@ function rangesStep(steps: readonly CheckedStep[], work: RangeWork): FusedStep {
 const linesStep = (): FusedStep => partStep('lines-of-ranges', linesOfRanges)
 const tokensStep = (): FusedStep => partStep('tokens-of-ranges', tokensOfRanges)
 
-/** @param replaced the definition's steps that this one runs */
+/** @param replaced the steps of the definition that this one runs */
 function partStep(name: string, create: StageEntry['create'], replaced: readonly CheckedStep[] = []): FusedStep {
   const entry = { summary: '', options: undefined as unknown as z.ZodType, create }
   const step = replaced[0]?.step ?? { stage: name, options: {}, path: [] }
-  return { name, entry, options: {}, step, standsFor: replaced.map(other => other.name) }
+  return { name, entry, options: {}, step, replaces: replaced.map(other => other.name) }
 }

@@ -1,15 +1,15 @@
-/** A checked pipeline -> its graph: nodes in the order in which a run reports its stages, placed in columns and rows. */
+/** Checked pipeline -> graph: nodes in the order in which a run reports its stages, laid out in columns and rows. */
 import { basename } from 'node:path'
 import type { GraphEdge, GraphNode, PipelineGraph } from '../monitoring/pipeline-graph.js'
 import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
 import { fuse, namesRunBy } from './fuse.js'
 
-/** As it is run: steps that run as one are one node. */
+/** The graph of the pipeline as run: fused steps are one node. */
 export function runningGraphOf(pipeline: CheckedPipeline): PipelineGraph {
   return graphOf({ ...pipeline, chain: fuse(pipeline.chain) })
 }
 
-/** As it is written. */
+/** The graph of the pipeline as defined. */
 export function graphOf({ name, chain }: CheckedPipeline): PipelineGraph {
   const nodes: GraphNode[] = []
   const edges: GraphEdge[] = []
@@ -18,13 +18,13 @@ export function graphOf({ name, chain }: CheckedPipeline): PipelineGraph {
 }
 
 interface Placed {
-  /** The nodes whose items come out of the chain. */
+  /** Nodes whose items leave the chain. */
   readonly ends: readonly number[]
-  /** How many rows it takes. */
+  /** Number of rows used. */
   readonly rows: number
 }
 
-/** Puts a chain right of the nodes `from`, downward from a row on. */
+/** Places a chain to the right of the nodes `from`, starting at `row`. */
 function place(
   chain: CheckedChain,
   { from, row }: { from: readonly number[]; row: number },
@@ -57,7 +57,7 @@ function place(
   return { ends: before, rows: Math.max(rows, 1) }
 }
 
-/** The file that a stage reads or writes, else nothing. */
+/** Base name of the file that a stage reads or writes; empty if it has none. */
 function detailOf({ entry, options }: CheckedStep): string {
   const [file = options.path] = [...(entry.writes?.(options) ?? []), ...(entry.reads?.(options) ?? [])]
   return typeof file === 'string' ? basename(file) : ''

@@ -1,4 +1,4 @@
-/** The part of highland 2 that `wiring.ts` uses; the package has no types of its own. */
+/** Types for the part of highland 2 that `wiring.ts` uses; the package ships none. */
 declare module 'highland' {
   interface HighlandStream<T> {
     fork(): HighlandStream<T>

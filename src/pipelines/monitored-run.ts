@@ -1,4 +1,4 @@
-/** A definition's run as its sinks are told of it. */
+/** Describes the run of a definition to its monitoring sinks. */
 import type { MonitoredRun } from '../monitoring/run-monitor.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from './check.js'
 import type { Definition } from './definition.js'
@@ -10,14 +10,14 @@ export function monitoredRun(definition: Definition, pipelines: readonly Checked
   return { name: runName(definition), config: configOf(steps), pipelines: pipelines.map(runningGraphOf) }
 }
 
-/** Of the model that a definition trains, if it trains one. */
+/** Sequence length of the model that the pipelines train; undefined if they train none. */
 export function sequenceLengthOf(pipelines: readonly CheckedPipeline[]): number | undefined {
   const steps = pipelines.flatMap(({ chain }) => allSteps(chain))
   const model = steps.find(step => step.name === 'feed-trainer')?.options.model
   return (model as { sequence_length: number } | undefined)?.sequence_length
 }
 
-/** The options of every stage by its name; the second of a name is `name 2`. */
+/** Options of every stage, by name; the second stage of the same name is `name 2`. */
 function configOf(steps: readonly CheckedStep[]): Record<string, unknown> {
   const config: Record<string, unknown> = {}
   for (const { name, options } of steps) {

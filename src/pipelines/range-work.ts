@@ -1,7 +1,7 @@
 /**
- * Which chains of stages become one pass over the ranges of a file, and what that pass does. Kept apart from `fuse.ts`,
- * which builds the stage: a command derives the same work from its own stages before the code of a run is loaded, so that
- * the workers start early (`withStartedRun`) and the run finds them.
+ * Derives the range work of a chain: which chains can run as one pass over ranges of a file, and what that pass does.
+ * Separate from `fuse.ts`, which builds the stage, because `pack` and `index` derive the same work before they load the
+ * code of a run: their workers then start early (`withStartedRun`) and the run picks them up.
  */
 import { statSync } from 'node:fs'
 import { isPackedName } from '../files/source-file.js'
@@ -10,13 +10,13 @@ import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import type { TokenBytes } from '../formats/pbin.js'
 import { RANGE_BYTES, type RangeWork } from '../workers/ranges/range-run.js'
 
-/** A stage with its options, checked or as a command writes them. */
+/** A stage and its options, before or after validation. */
 export interface RangeStep {
   readonly name: string
   readonly options: Readonly<Record<string, unknown>>
 }
 
-/** The stages that a pass can replace; a fork into index and packing lists the branches after the head, in either order. */
+/** Chains that a pass can replace. The branches of a fork into index and packing follow the head, in either order. */
 const HEAD = 'read-file,read-lines,validate-json'
 const PACKING = 'extract-text,tokenize-batches,write-pbin'
 const CHAINS = [
@@ -26,7 +26,7 @@ const CHAINS = [
   `${HEAD},${PACKING},write-index`,
 ]
 
-/** The steps of a definition's list of stages, branches of forks one after the other. */
+/** The steps of a definition's list of stages, with the branches of forks concatenated. */
 export function rangeSteps(stages: readonly object[]): RangeStep[] {
   return stages.flatMap(stage =>
     Object.entries(stage).flatMap(([name, value]) =>
@@ -35,13 +35,13 @@ export function rangeSteps(stages: readonly object[]): RangeStep[] {
   )
 }
 
-/** The pass that does the same as these stages; undefined where only the stages themselves can. */
+/** The pass that is equivalent to these stages; undefined if there is none. */
 export function rangeWorkOf(steps: readonly RangeStep[]): RangeWork | undefined {
   if (!CHAINS.includes(steps.map(step => step.name).join())) return undefined
   const optionsOf = (name: string): RangeStep['options'] => steps.find(step => step.name === name)?.options ?? {}
   const { path, compression = 'auto' } = optionsOf('read-file')
   const { limit, max_line_bytes: maxLineBytes = DEFAULT_LINE_BYTES } = optionsOf('read-lines')
-  // Ranges need a file that can be read at any offset, to its end, whose lines fit into a range.
+  // Ranges require random access to an uncompressed file that is read to its end, and lines shorter than a range.
   const isPlain = compression === 'none' || (compression === 'auto' && !isPackedName(String(path)))
   if (!isPlain || limit !== undefined || Number(maxLineBytes) < RANGE_BYTES) return undefined
   if (statSync(String(path), { throwIfNoEntry: false })?.isFile() !== true) return undefined
@@ -52,7 +52,7 @@ export function rangeWorkOf(steps: readonly RangeStep[]): RangeWork | undefined 
   }
   const tokenize = steps.find(step => step.name === 'tokenize-batches')?.options
   if (tokenize === undefined) return work
-  // The kernel follows paths, while a filter that computes needs the record as a value; it has one tokenizer and no lengths.
+  // The kernel supports paths but no computed filters, a single end-of-document token, and no limit on lengths.
   const { tokenizer, workers, special_tokens: specialTokens, fit_length: fitLength } = tokenize
   if (specialTokens !== undefined || fitLength !== undefined) return undefined
   const field = compileJq(String(optionsOf('extract-text').field ?? '.text'))?.path

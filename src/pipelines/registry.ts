@@ -1,5 +1,5 @@
 /**
- * All stages by their names in definitions. Embedders run definitions with their own stages by passing
+ * All stages, by their names in definitions. To add their own stages, embedders pass
  * `{ ...stageRegistry, 'my-stage': {...} }`.
  */
 import { concatPbinStage } from '../stages/concat-pbin.js'

@@ -1,6 +1,6 @@
 /**
- * Which runs can go on after they were killed, and what makes two runs the same work: stages and options, the files that
- * are read, the tokenizer. With anything else that differs a run would go on with what another one began.
+ * Decides which runs are resumable and which two runs are the same work: same stages and options, same input files, same
+ * tokenizer. If anything differs, the run starts over instead of continuing another run's output.
  */
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
@@ -15,15 +15,15 @@ import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
 
-/** What a run tells about its journal. */
+/** Reported by a run about its journal. */
 export type ResumeEvent =
-  /** It goes on where one that was killed had come: bytes of the input, and of all of it where that can be told. */
+  /** The run resumes an interrupted one at `inputBytes`; `totalBytes` is undefined for compressed inputs. */
   | { readonly kind: 'continued'; readonly inputBytes: number; readonly totalBytes: number | undefined }
-  /** Everything was done but the renaming. */
+  /** The interrupted run had completed everything but the renames. */
   | { readonly kind: 'finished' }
-  /** A journal was there and is not used. */
+  /** A journal exists but cannot be used; the run starts over. */
   | { readonly kind: 'anew'; readonly reason: string }
-  /** It failed; the next one of the same work goes on here. */
+  /** The run failed; the next run of the same work resumes here. */
   | { readonly kind: 'kept'; readonly inputBytes: number; readonly totalBytes: number | undefined }
 
 export interface JournalOptions {
@@ -31,12 +31,12 @@ export interface JournalOptions {
   readonly markBytes?: number | undefined
 }
 
-/** Options that change how the work is done, and not what comes of it. */
+/** Options that do not affect the output. */
 const OPTIONS_IGNORED_FOR_RESUME: ReadonlySet<string> = new Set(['workers', 'chunk_bytes', 'if_exists'])
 
 /**
- * The journal of a run that can have one: each of its stages can go on, and its one source is made of files.
- * @param running the chain as it runs, with what was fused
+ * Opens the journal of a run; undefined unless every stage is resumable and the single source reads regular files.
+ * @param running the chain as run, after fusing
  * @throws FILE_LOCKED, FILE_EXISTS, FILE_UNWRITABLE
  */
 export async function openRunJournal(
@@ -53,7 +53,7 @@ export async function openRunJournal(
   return RunJournal.open({ outputs, work, fresh: resume === false, markBytes })
 }
 
-/** Bytes of the source; undefined where they are packed, so that a position in them is none of these. */
+/** Total bytes of the source files; undefined if any is compressed, since positions then refer to decompressed bytes. */
 export async function inputBytesOf(chain: CheckedChain): Promise<number | undefined> {
   let total = 0
   for (const { options, path } of sourceFiles(allSteps(chain))) {
@@ -64,7 +64,7 @@ export async function inputBytesOf(chain: CheckedChain): Promise<number | undefi
   return total
 }
 
-/** Sinks first: the journal lies beside the first of them. */
+/** Outputs of sinks first: the journal is stored next to the first output. */
 function outputsOf(steps: readonly CheckedStep[]): RunOutput[] {
   const outputs = new Map<string, RunOutput>()
   const isSink = ({ entry }: CheckedStep): boolean => entry.emits === undefined
@@ -77,30 +77,30 @@ function outputsOf(steps: readonly CheckedStep[]): RunOutput[] {
   return [...outputs.values()]
 }
 
-/** The stages, and each one's options; paths in them as they are whatever the folder. */
+/** The list of stages and the options of each, with paths made absolute. */
 function stagesOf(steps: readonly CheckedStep[], running: CheckedChain): Record<string, string> {
   const files = new Set(
     steps.flatMap(({ entry, options }) => [...(entry.reads?.(options) ?? []), ...(entry.writes?.(options) ?? [])]),
   )
-  const told = (key: string, value: unknown): unknown => {
+  const normalized = (key: string, value: unknown): unknown => {
     if (OPTIONS_IGNORED_FOR_RESUME.has(key)) return undefined
     return typeof value === 'string' && files.has(value) ? resolve(value) : value
   }
   const stages: Record<string, string> = { 'the list of stages': JSON.stringify(allSteps(running).map(namesRunBy)) }
   for (const [index, { name, options }] of steps.entries()) {
-    stages[`the options of stage ${index + 1}, ${name},`] = JSON.stringify(options, told)
+    stages[`the options of stage ${index + 1} (${name})`] = JSON.stringify(options, normalized)
   }
   return stages
 }
 
-/** What tells the sources from others under their names; undefined where they are no files, or several streams. */
+/** Identity of each source file; undefined unless there is exactly one source and it reads regular files. */
 async function sourcesOf(steps: readonly CheckedStep[]): Promise<Record<string, string> | undefined> {
   const files = sourceFiles(steps)
   if (steps.filter(({ entry }) => entry.accepts === undefined).length !== 1 || files.length === 0) return undefined
   const sources: Record<string, string> = {}
   for (const { path } of files) {
     const stats = await stat(path).catch(() => undefined)
-    // A file that is not there is told by the stage that reads it.
+    // A missing file is reported by the stage that reads it.
     if (stats?.isFile() !== true) return undefined
     sources[resolve(path)] = await identityOf(path, stats)
   }
@@ -112,8 +112,8 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
 }
 
 /**
- * Inode, size and time, and a few blocks, since an edit may leave these as they were. Not the device: its number may
- * change with a restart of the machine or a container.
+ * Inode, size, mtime and a sample of the content, since an edit may preserve the former. The device is excluded: its
+ * number may change when the machine or container restarts.
  */
 async function identityOf(path: string, { ino, size, mtimeMs }: Stats): Promise<string> {
   const { handle, stats } = await openSource(path)

@@ -1,6 +1,6 @@
 /**
- * Builds a checked pipeline and runs it to its end: one error path, every stream closed before the promise settles, and
- * the totals added up before an output gets its name.
+ * Builds a checked pipeline and runs it to completion. There is a single error path, every stream is closed before the
+ * promise settles, and record counts are verified before any output is renamed to its final name.
  */
 import type { Readable, Writable } from 'node:stream'
 import { type ErrorCode, PenstockError, toPenstockError } from '../errors.js'
@@ -13,12 +13,12 @@ import { inputBytesOf, openRunJournal, type ResumeEvent } from './resume.js'
 import { join } from './wiring.js'
 
 export interface StageReport {
-  /** The stage's name; those of several, joined by +, where they run as one. */
+  /** Name of the stage; fused stages are joined by +. */
   readonly name: string
   readonly stats: StageStats
 }
 
-/** What a run tells while it goes on. The stats are live: they change after the call. */
+/** Progress of a run. The stats are live objects: they change after the call. */
 export interface RunProgress {
   readonly pipeline: string
   readonly stages: readonly StageReport[]
@@ -34,33 +34,33 @@ export interface PipelineResult {
 export interface RunOptions {
   readonly onProgress?: (progress: RunProgress) => void
   readonly progressIntervalMs?: number
-  /** What stages report beside their counts, such as the steps of a training. */
+  /** Events of stages other than counts, such as training steps. */
   readonly onReport?: (stage: string, event: unknown) => void
-  /** Run neighbours as one where that is faster; the written bytes are the same. Default true. */
+  /** Fuse consecutive stages where that is faster; the output is byte-identical. Default true. */
   readonly fuse?: boolean
-  /** Aborting stops the run: STOPPED, and no output under its final name. */
+  /** Aborting stops the run with STOPPED; no output gets its final name. */
   readonly signal?: AbortSignal
   /**
-   * Go on where a killed or stopped run of the same work had come; false starts anew. Default true. Some pipelines
-   * always start anew: docs/reliability.md.
+   * Resume an interrupted run of the same work; false starts over. Default true. Some pipelines cannot resume:
+   * docs/reliability.md.
    */
   readonly resume?: boolean
   readonly onResume?: (event: ResumeEvent) => void
-  /** Input between two places from which a killed run can go on. */
+  /** Bytes of input between two points at which a killed run can resume. */
   readonly markBytes?: number
 }
 
-/** @throws whatever a stage throws; STOPPED after an abort; TOTALS_MISMATCH when records were lost */
+/** @throws the error of a stage; STOPPED after an abort; TOTALS_MISMATCH when records were lost */
 export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions = {}): Promise<PipelineResult> {
   const chain = options.fuse === false ? pipeline.chain : fuse(pipeline.chain)
   const journal = await openRunJournal(pipeline.chain, chain, options)
   if (journal === undefined) return runChain(pipeline.name, chain, options, undefined)
-  const tell = async (kind: 'continued' | 'kept'): Promise<void> =>
+  const report = async (kind: 'continued' | 'kept'): Promise<void> =>
     options.onResume?.({ kind, inputBytes: journal.recordedBytes, totalBytes: await inputBytesOf(pipeline.chain) })
   const { done, mark, refusal } = journal.resumePoint
   try {
     if (refusal !== undefined) options.onResume?.({ kind: 'anew', reason: refusal })
-    if (mark !== undefined) await tell('continued')
+    if (mark !== undefined) await report('continued')
     if (done !== undefined) {
       await journal.finish(done)
       options.onResume?.({ kind: 'finished' })
@@ -71,14 +71,14 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
     return result
   } catch (error) {
     const keep = error instanceof PenstockError && RESUMABLE_ERRORS.includes(error.code)
-    // What goes wrong in tidying up must not hide what went wrong.
+    // An error during cleanup must not hide the original error.
     const end = await journal.end(keep).catch(() => undefined)
-    if (end === 'kept') await tell('kept')
+    if (end === 'kept') await report('kept')
     throw error
   }
 }
 
-/** What stops a run although its input and options are right. */
+/** Errors not caused by the input or the options: the same command may succeed later. */
 const RESUMABLE_ERRORS: readonly ErrorCode[] = [
   'STOPPED',
   'FILE_UNWRITABLE',
@@ -120,11 +120,11 @@ async function runChain(
 
 interface BuiltStage {
   readonly stage: AnyStage
-  /** The steps of the definition that it runs. */
+  /** The steps of the definition that the stage runs. */
   readonly names: readonly string[]
 }
 
-/** Creates the streams of a chain and joins them; answers those that its first and last stage are. */
+/** Creates and connects the streams of a chain; returns those of its first and last stages. */
 function buildChain(
   chain: CheckedChain,
   stages: BuiltStage[],
@@ -152,14 +152,14 @@ function createStage({ name, entry, options }: CheckedStep): AnyStage {
   }
 }
 
-/** Resolves when every stream is closed; the first error destroys them all and is thrown when they are. */
+/** Resolves when every stream is closed. The first error destroys all streams and is thrown once they are closed. */
 async function completion(stages: readonly AnyStage[], signal: AbortSignal | undefined): Promise<void> {
   let failure: PenstockError | undefined
   const fail = (error: unknown, stage?: string): void => {
     failure ??= toPenstockError(error, 'INTERNAL', stage === undefined ? {} : { stage })
     for (const stream of stages) stream.destroy(failure)
   }
-  const onAbort = (): void => fail(new PenstockError('STOPPED', 'stopped before its end'))
+  const onAbort = (): void => fail(new PenstockError('STOPPED', 'stopped before completion'))
   signal?.addEventListener('abort', onAbort, { once: true })
   if (signal?.aborted) onAbort()
   try {
@@ -178,7 +178,7 @@ async function completion(stages: readonly AnyStage[], signal: AbortSignal | und
   if (failure !== undefined) throw failure
 }
 
-/** Records that came are delivered, rejected or filtered: anything else is a defect that must not pass for success. */
+/** Every record must be delivered, rejected or filtered; anything else is a defect and fails the run. */
 function checkTotals({ stageName, stats }: AnyStage): void {
   const { recordsIn, recordsOut, rejected, recounts } = stats
   if (recounts) return
@@ -187,7 +187,7 @@ function checkTotals({ stageName, stats }: AnyStage): void {
   if (recordsIn === 0 || recordsOut === 0 || missing === 0) return
   throw new PenstockError(
     'TOTALS_MISMATCH',
-    `${recordsIn} records came, ${recordsOut} were delivered, ${rejected} rejected and ${filtered} filtered: ${missing} are missing`,
+    `${recordsIn} records in, ${recordsOut} delivered, ${rejected} rejected, ${filtered} filtered: ${missing} missing`,
     { stage: stageName },
   )
 }

@@ -1,4 +1,4 @@
-/** The `monitoring` key of a definition, checked like the options of a stage: strictly, with line and column. */
+/** Validates the `monitoring` key of a definition like the options of a stage: strictly, with line and column. */
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { type MonitoringOptions, type SinkName, sinkSchemas } from '../monitoring/options.js'
@@ -9,7 +9,7 @@ import { suggestion } from './suggest.js'
 
 const RUNS_FOLDER = 'runs'
 
-/** @throws CONFIG_INVALID, FILE_IS_SOURCE for a log that would be written over what a pipeline reads or writes */
+/** @throws CONFIG_INVALID, FILE_IS_SOURCE for a log that would overwrite an input or output of a pipeline */
 export function checkMonitoring(definition: Definition, pipelines: readonly CheckedPipeline[]): MonitoringOptions {
   const { source, monitoring } = definition
   const { folder = join(RUNS_FOLDER, runName(definition)), ...sinks } = monitoring
@@ -35,26 +35,26 @@ function checkPaths(options: MonitoringOptions, { source }: Definition, pipeline
       const { where } = configError(source, ['monitoring', name], '')
       throw new PenstockError(
         'FILE_IS_SOURCE',
-        `${name} would write ${file}, which is read or written elsewhere here`,
+        `the sink ${name} would overwrite ${file}, which this definition reads or writes elsewhere`,
         where,
       )
     }
-    // Two sinks in one file would spoil each other's lines.
+    // Two sinks writing to one file would corrupt it.
     taken.add(at)
   }
 }
 
-/** What a run of a definition is called: its name, or that of its file. */
+/** Name of the run: the name of the definition, or of its file. */
 export function runName({ name, source }: Definition): string {
   return name ?? basename(source.file).replace(/\.ya?ml$/, '')
 }
 
-/** Undefined for a sink that is switched off. */
+/** Validated options; undefined for a disabled sink. */
 function checkSink({ source }: Definition, name: string, value: unknown): unknown {
   const known = Object.keys(sinkSchemas)
   const path = ['monitoring', name]
   if (!Object.hasOwn(sinkSchemas, name)) {
-    throw configError(source, path, `no sink ${name}${suggestion(name, [...known, 'folder'])}`, true)
+    throw configError(source, path, `unknown sink ${name}${suggestion(name, [...known, 'folder'])}`, true)
   }
   if (value === false) return undefined
   const options = value === true || value === null ? {} : value

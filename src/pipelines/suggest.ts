@@ -1,4 +1,4 @@
-/** "did you mean": the known word nearest to an unknown one, when it is near enough to be a slip. */
+/** "; did you mean X?" with the closest known word by edit distance; empty if none is close enough to be a typo. */
 export function suggestion(word: string, known: Iterable<string>): string {
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1

@@ -1,11 +1,11 @@
-/** What a training reports, as the named numbers and notes that sinks know. */
+/** Translates the events of a training to the metrics and notes that sinks accept. */
 import type { RunEvent } from '../monitoring/run-event.js'
 import type { SampleTextEvent } from '../training/sample-texts.js'
 import type { TrainingEvent } from '../training/training-events.js'
 
 /**
- * Undefined for events that tell a sink nothing.
- * @param sequenceLength turns tokens a second into samples a second
+ * Undefined for events without a metric or note.
+ * @param sequenceLength converts tokens per second to samples per second
  */
 export function fromTraining(
   event: TrainingEvent | SampleTextEvent,
@@ -54,7 +54,7 @@ export function fromTraining(
     case 'resumed':
       return { kind: 'note', time, message: `resumed after step ${event.step} from ${event.path}` }
     case 'damaged-checkpoint':
-      return { kind: 'note', time, message: `passed over a damaged checkpoint: ${event.error.toLine()}` }
+      return { kind: 'note', time, message: `skipped a damaged checkpoint: ${event.error.toLine()}` }
     default:
       return undefined
   }

@@ -1,7 +1,6 @@
 /**
- * Joins stages. One to one is Node's own `pipe`; where a stream forks to several stages or several merge into one,
- * highland carries the batches, since it shares back-pressure: the slowest branch holds them all. This file is the only
- * one that knows highland.
+ * Connects stages. A single stream uses Node's `pipe`; forks and merges use highland because it shares backpressure: the
+ * slowest branch throttles all of them. No other file imports highland.
  */
 import { createRequire } from 'node:module'
 import type { Readable, Writable } from 'node:stream'
@@ -11,8 +10,8 @@ type Highland = typeof import('highland').default
 let loaded: Highland | undefined
 
 /**
- * Loaded with the first fork or merge. An import would first look through all of its CommonJS text for names to import,
- * which takes longer than running it.
+ * Loaded at the first fork or merge, with `require`: `import` scans the CommonJS source for export names, which takes
+ * longer than running it.
  */
 function loadHighland(): Highland {
   loaded ??= createRequire(import.meta.url)('highland') as Highland
@@ -23,14 +22,14 @@ interface Stoppable {
   stop?: () => void
 }
 
-/** Joins every stream of `from` to every stage of `to`; one of the two lists has one entry. */
+/** Connects every stream of `from` to every stage of `to`; one of the two lists has a single entry. */
 export function join(from: readonly Readable[], to: readonly Writable[]): void {
   if (from.length === 1 && to.length === 1) from[0]!.pipe(to[0]!)
   else if (to.length === 1) merge(from, to[0]!)
   else fork(from[0]!, to)
 }
 
-/** Errors reach the runner from the stages themselves; highland need not pass them on. */
+/** The runner receives errors from the stages directly; highland need not forward them. */
 const ignoreErrors = (): void => {}
 
 function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
@@ -38,8 +37,8 @@ function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
   const trunk = highland<Batch>(from).errors(ignoreErrors)
   const open = new Set(to)
   for (const branch of to.map(stage => ({ stage, stream: trunk.fork() }))) {
-    // A stage that has enough stops what is piped into it, maybe more than once; the source stops when all branches have
-    // enough.
+    // A stage that needs no more input calls `stop` on its input, possibly repeatedly. The source stops once all branches
+    // have done so.
     const stop = (): void => {
       open.delete(branch.stage)
       if (open.size === 0) from.stop?.()
@@ -53,7 +52,7 @@ function merge(from: readonly (Readable & Stoppable)[], to: Writable): void {
   const highland = loadHighland()
   const streams = from.map(stream => highland<Batch>(stream).errors(ignoreErrors))
   let number = 0
-  // Batches of one stream are numbered without gaps: those of several streams are numbered anew as they come.
+  // Each input numbers its own batches from 0, so merged batches are renumbered in the order of arrival.
   const merged = highland(streams)
     .merge()
     .map(batch => ({ ...batch, number: number++ }))

@@ -1,31 +1,31 @@
 /**
- * YAML text -> the document of its nodes, for definitions and for the reference's configurations alike. The text is not
- * trusted: its size, depth and number of values are bounded before it is parsed, and repeated keys are refused.
+ * YAML text -> document nodes, for definitions and Modalities' configurations. The text is untrusted: its size, depth and
+ * number of values are bounded before parsing, and duplicate keys are rejected.
  */
 import { type Document, isScalar, LineCounter, type Node, type ParsedNode, parseDocument, visit } from 'yaml'
 import { PenstockError, toPenstockError } from '../errors.js'
 
 const MAX_CHARACTERS = 1 << 20
 export const MAX_DEPTH = 64
-/** Also of what aliases and interpolations multiply: nine lines could make a billion. */
+/** Also bounds the expansion of aliases and interpolations: nine lines could expand to a billion nodes. */
 export const MAX_NODES = 20_000
 
 export interface YamlDocument {
   readonly document: Document.Parsed<ParsedNode>
-  /** Line and column, from 1, of a node; the start of the text for what is none. */
+  /** Line and column of a node, 1-based; the start of the text if the argument is not a node. */
   readonly placeOf: (node: unknown) => { line: number; column: number }
 }
 
 /**
- * @param schema which scalars there are: those of YAML 1.2, or none but texts
+ * @param schema types of scalars: those of the YAML 1.2 core schema, or strings only
  * @throws CONFIG_INVALID with line and column
  */
 export function parseYamlDocument(text: string, file: string, schema: 'core' | 'failsafe'): YamlDocument {
   if (text.length > MAX_CHARACTERS) {
-    const message = `${text.length} characters, where at most ${MAX_CHARACTERS} are expected`
+    const message = `too long: ${text.length} characters, at most ${MAX_CHARACTERS} are allowed`
     throw new PenstockError('CONFIG_INVALID', message, { file })
   }
-  refuseBulk(text, file)
+  rejectOversized(text, file)
   const lineCounter = new LineCounter()
   const placeAt = (offset: number) => {
     const { line, col } = lineCounter.linePos(offset)
@@ -33,7 +33,7 @@ export function parseYamlDocument(text: string, file: string, schema: 'core' | '
   }
   let document: Document.Parsed<ParsedNode>
   try {
-    // Repeated keys are found below: the package compares every key of a map with every other, which takes minutes.
+    // `uniqueKeys` is off because the package compares all pairs of keys, which can take minutes; checked below instead.
     const options = { uniqueKeys: false, prettyErrors: false, merge: false, stringKeys: schema === 'core' }
     document = parseDocument(text, { ...options, schema, lineCounter })
   } catch (error) {
@@ -44,16 +44,16 @@ export function parseYamlDocument(text: string, file: string, schema: 'core' | '
     throw new PenstockError('CONFIG_INVALID', problem.message, { file, ...placeAt(problem.pos[0]) })
   }
   const placeOf = (node: unknown) => placeAt((node as Node | null)?.range?.[0] ?? 0)
-  refuseRepeatedKeys(document, key => ({ file, ...placeOf(key) }))
+  rejectDuplicateKeys(document, key => ({ file, ...placeOf(key) }))
   return { document, placeOf }
 }
 
-/** What would keep the parser busy for seconds, or exhaust its stack, shows before it is parsed. */
-function refuseBulk(text: string, file: string): void {
+/** Rejects text that would occupy the parser for seconds or overflow its stack. */
+function rejectOversized(text: string, file: string): void {
   let depth = 0
   let line = 1
   let separators = 0
-  const refuse = (message: string): never => {
+  const reject = (message: string): never => {
     throw new PenstockError('CONFIG_INVALID', message, { file, line })
   }
   for (const char of text) {
@@ -61,15 +61,15 @@ function refuseBulk(text: string, file: string): void {
     if (char === '[' || char === '{') depth++
     else if (char === ']' || char === '}') depth = Math.max(0, depth - 1)
     else if (char === ',' || char === ':' || char === '\n') separators++
-    if (depth > MAX_DEPTH) refuse(`brackets nested deeper than ${MAX_DEPTH}`)
-    if (separators > 2 * MAX_NODES) refuse(`more than ${MAX_NODES} values`)
+    if (depth > MAX_DEPTH) reject(`brackets nested deeper than ${MAX_DEPTH}`)
+    if (separators > 2 * MAX_NODES) reject(`more than ${MAX_NODES} values`)
   }
   if (/^ {400}|^ *(?:[-?] ){64}/m.test(text)) {
     throw new PenstockError('CONFIG_INVALID', `nested deeper than ${MAX_DEPTH}`, { file })
   }
 }
 
-function refuseRepeatedKeys(
+function rejectDuplicateKeys(
   document: Document.Parsed<ParsedNode>,
   whereOf: (key: unknown) => { file: string; line: number; column: number },
 ): void {
@@ -79,8 +79,7 @@ function refuseRepeatedKeys(
       for (const { key } of map.items) {
         const name = isScalar(key) ? key.value : undefined
         if (name === undefined || name === '<<') continue
-        if (seen.has(name))
-          throw new PenstockError('CONFIG_INVALID', `the key ${String(name)} a second time`, whereOf(key))
+        if (seen.has(name)) throw new PenstockError('CONFIG_INVALID', `duplicate key ${String(name)}`, whereOf(key))
         seen.add(name)
       }
     },

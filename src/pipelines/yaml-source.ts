@@ -1,6 +1,6 @@
 /**
- * YAML text -> plain values, with the line and column of every node for messages. Beside the bounds of `yaml-document.ts`,
- * aliases are bounded, merge keys are not resolved, and no key touches a prototype.
+ * YAML text -> plain values, with the line and column of every node for error messages. In addition to the bounds of
+ * `yaml-document.ts`, the number of aliases is bounded, merge keys are not resolved, and no key can set a prototype.
  */
 import { isMap, isNode, isPair, isScalar, isSeq, type Node } from 'yaml'
 import { PenstockError } from '../errors.js'
@@ -13,7 +13,7 @@ export type YamlPath = readonly (string | number)[]
 export interface YamlSource {
   readonly file: string
   readonly value: unknown
-  /** Line and column, from 1, of the node at a path, or of the nearest one around it; `ofKey` means the key itself. */
+  /** Line and column, 1-based, of the node at a path or its nearest ancestor; `ofKey` selects the key instead of the value. */
   placeOf(path: YamlPath, ofKey?: boolean): { line: number; column: number }
 }
 
@@ -34,7 +34,7 @@ export function parseYaml(text: string, file: string): YamlSource {
   }
 }
 
-/** The node at a path, or the nearest one around it. */
+/** The node at a path, or its nearest ancestor. */
 function nodeAt(root: Node | null, path: YamlPath, ofKey: boolean): Node | null {
   let node = root
   let nearest = root

@@ -16,16 +16,16 @@ describe('definitionJsonSchema', () => {
   it.each([
     ['a misspelt option', reading({ pth: 'x' })],
     ['a missing option', reading({})],
-    ['another type', reading({ path: 'x', chunk_bytes: 'many' })],
+    ['a wrong type', reading({ path: 'x', chunk_bytes: 'many' })],
     ['an unknown stage', { stages: ['read-files'] }],
     ['two stages in one step', { stages: [{ 'read-lines': {}, 'validate-json': {} }] }],
     ['neither stages nor pipelines', { name: 'x' }],
     ['an unknown sink', reading({ path: 'x' }, { monitoring: { tensorbord: {} } })],
-  ])('refuses %s', (_name, value) => {
+  ])('rejects %s', (_name, value) => {
     expect(accepts(value)).toBe(false)
   })
 
-  it('lets a variable stand for a value', () => {
+  it('allows a variable in place of a value', () => {
     expect(accepts(reading({ path: 'x', chunk_bytes: `\${size}` }))).toBe(true)
   })
 })

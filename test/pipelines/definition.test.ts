@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { checkDefinition, readDefinition, withStageOptions } from '#src/pipelines/index'
 
-/** The error of a definition, its place shortened to `line:column path`. */
+/** The error of a definition, with its position as `line:column path`. */
 function errorOf(text: string, overrides = {}): { code: string; place: string; message: string } {
   try {
     checkDefinition(readDefinition(text, 'x.yaml', overrides))
@@ -20,7 +20,7 @@ const index = (options: string): string => `stages:
 `
 
 describe('a definition', () => {
-  it('becomes steps with options, variables filled in with their types', () => {
+  it('becomes steps with options, and variables keep their types', () => {
     const text = `
 variables: { folder: data, lines: 10, name: "\${folder}/x" }
 stages:
@@ -36,7 +36,7 @@ stages:
   })
 
   it.each([
-    ['YAML that does not parse', 'stages: [', 'CONFIG_INVALID', '1:10'],
+    ['invalid YAML', 'stages: [', 'CONFIG_INVALID', '1:10'],
     ['an unknown top-level key', 'stage: []', 'CONFIG_INVALID', '1:1 stage'],
     ['no pipelines', 'name: x', 'CONFIG_INVALID', '1:1'],
     ['an unknown stage', 'stages:\n  - read-lnes', 'STAGE_UNKNOWN', '2:5 stages[0]'],
@@ -47,23 +47,23 @@ stages:
       '4:35 stages[2].write-index.overwrite',
     ],
     ['a missing option', index('{}'), 'CONFIG_INVALID', '4:18 stages[2].write-index.path'],
-    ['an option of the wrong kind', index('{ path: 5 }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
-    ['a wrong word', index('{ path: x, if_exists: maybe }'), 'CONFIG_INVALID', '4:40 stages[2].write-index.if_exists'],
+    ['an option of the wrong type', index('{ path: 5 }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
+    [
+      'a wrong choice',
+      index('{ path: x, if_exists: maybe }'),
+      'CONFIG_INVALID',
+      '4:40 stages[2].write-index.if_exists',
+    ],
     // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of a definition
     ['an unknown variable', index('{ path: "${out}" }'), 'CONFIG_INVALID', '4:26 stages[2].write-index.path'],
-    [
-      'stages that do not fit',
-      'stages:\n  - read-file: { path: a }\n  - validate-json',
-      'STAGES_MISFIT',
-      '3:5 stages[1]',
-    ],
+    ['mismatched stages', 'stages:\n  - read-file: { path: a }\n  - validate-json', 'STAGES_MISFIT', '3:5 stages[1]'],
     [
       'a source in the middle',
       'stages:\n  - read-file: { path: a }\n  - read-file: { path: b }',
       'STAGES_MISFIT',
       '3:16 stages[1].read-file',
     ],
-    ['no sink at the end', 'stages:\n  - read-file: { path: a }\n  - read-lines', 'STAGES_MISFIT', '2:3 stages'],
+    ['a missing sink', 'stages:\n  - read-file: { path: a }\n  - read-lines', 'STAGES_MISFIT', '2:3 stages'],
     [
       'an output that is the input',
       index('{ path: in.jsonl, if_exists: override }'),
@@ -76,42 +76,42 @@ stages:
       'CONFIG_INVALID',
       '3:5 stages[1]',
     ],
-  ])('refuses %s with its place', (_name, text, code, place) => {
+  ])('is rejected for %s, with its position', (_name, text, code, place) => {
     expect(errorOf(text)).toMatchObject({ code, place })
   })
 
-  it('says what was meant', () => {
+  it('is rejected with a suggestion', () => {
     expect(errorOf('stages:\n  - read-lnes').message).toContain('did you mean read-lines?')
-    expect(errorOf(index('{ pth: x }')).message).toContain('needs the option path')
+    expect(errorOf(index('{ pth: x }')).message).toContain('requires the option path')
     expect(errorOf(index('{ path: x, if_exist: skip }')).message).toContain('did you mean if_exists?')
     expect(errorOf(index('{ path: 5 }')).message).toContain('expected string, found 5')
   })
 
   it.each([
     [
-      'aliases that multiply',
+      'exponential aliases',
       `a: &a [x,x,x,x,x,x,x,x,x,x]\n${'bcdefghij'
         .split('')
         .map((key, i) => `${key}: &${key} [${`*${'abcdefghi'[i]},`.repeat(10)}]`)
         .join('\n')}`,
     ],
-    ['deep lists', `stages: ${'['.repeat(100_000)}`],
-    ['deep maps', Array.from({ length: 5000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
-    ['a huge file', `stages: [${'x, '.repeat(500_000)}]`],
-  ])('refuses %s within a second', (_name, text) => {
+    ['deeply nested lists', `stages: ${'['.repeat(100_000)}`],
+    ['deeply nested maps', Array.from({ length: 5000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
+    ['a huge size', `stages: [${'x, '.repeat(500_000)}]`],
+  ])('is rejected for %s within a second', (_name, text) => {
     const started = performance.now()
     expect(errorOf(text).code).toBe('CONFIG_INVALID')
     expect(performance.now() - started).toBeLessThan(1000)
   })
 
-  it('lets no key reach a prototype', () => {
+  it('cannot set a prototype', () => {
     expect(errorOf('__proto__: { polluted: 1 }\nstages: [read-lines]').code).toBe('CONFIG_INVALID')
     expect(errorOf(index('{ path: x, __proto__: { polluted: 1 } }')).code).toBe('CONFIG_INVALID')
     expect(errorOf('stages:\n  - constructor: { a: 1 }').code).toBe('STAGE_UNKNOWN')
     expect(({} as Record<string, unknown>).polluted).toBeUndefined()
   })
 
-  it('takes options that a program sets', () => {
+  it('accepts options set by a program', () => {
     const definition = withStageOptions(readDefinition(index('{ path: a.idx }'), 'x.yaml'), 'write-index', {
       path: 'b.idx',
     })

@@ -1,4 +1,4 @@
-/** Fused stages write the bytes of the separate ones, and tell the same faults, wherever ranges happen to be cut. */
+/** Fused stages write the same bytes and report the same faults as separate stages, wherever the range boundaries are. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -15,7 +15,7 @@ const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
 writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
 
-/** About 3 MB: lines of all lengths, some longer than a range is, texts that need escapes, and faults of every kind. */
+/** About 3 MB: lines of all lengths, some longer than a range, texts with escapes, and every kind of fault. */
 function corpus(withFaults: boolean): Buffer {
   let state = 12345
   const random = (limit: number): number => {
@@ -67,7 +67,7 @@ describe('fused stages', () => {
     expect(apart.files[1]!.length).toBeGreaterThan(1_000_000)
   })
 
-  it('set the same faulty records aside', async () => {
+  it('quarantine the same records', async () => {
     writeFileSync(at('bad.jsonl'), corpus(true))
     const entries = async (name: string, fuse: boolean) => {
       const quarantine = at(`${name}.quarantine`)
@@ -86,7 +86,7 @@ describe('fused stages', () => {
     for (const index of [0, 1]) expect(fused.files[index]!.equals(apart.files[index]!)).toBe(true)
   })
 
-  it('fail with the same place', async () => {
+  it('fail at the same position', async () => {
     writeFileSync(at('one.jsonl'), Buffer.concat([corpus(false), Buffer.from('\n{"text":\n')]))
     const failure = (name: string, fuse: boolean) => pack(name, at('one.jsonl'), fuse, {}).catch(error => error)
     const apart = await failure('one-apart', false)
@@ -96,7 +96,7 @@ describe('fused stages', () => {
   })
 })
 
-describe('the pass that a command starts early', () => {
+describe('range work that a command starts early', () => {
   const commands: Record<string, object[]> = {
     index: indexStages(at('good.jsonl'), at('early.idx'), { faulty: 'fail', ifExists: 'error' }),
     ...Object.fromEntries(
@@ -119,7 +119,7 @@ describe('the pass that a command starts early', () => {
     ),
   }
 
-  it.each(Object.entries(commands))('of %s is the one that its run asks for', (_, stages) => {
+  it.each(Object.entries(commands))('equals that of the run, for %s', (_, stages) => {
     writeFileSync(at('good.jsonl'), '{"text":"a"}\n')
     const [{ chain }] = checkDefinition(definitionOf({ stages })) as [CheckedPipeline]
     const steps = [...chain.steps, ...chain.fork.flatMap(branch => branch.steps)]

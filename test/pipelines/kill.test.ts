@@ -1,6 +1,6 @@
 /**
- * Runs in processes of their own that kill -9 ends: at any moment, several times in a row, and before chosen calls of the
- * file system, those between the last write and the last rename among them.
+ * Runs in child processes killed with SIGKILL: at random moments, several times in a row, and before every system call
+ * that changes a file, including those between the last write and the last rename.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
@@ -12,15 +12,15 @@ import { contentOf, type Job, jobs, prepare, run } from './resume-jobs.js'
 
 const folder = temporaryFolder()
 const KIND = 'index and pack in one pass'
-/** Every k-th call of this many; 1 tries them all, which takes half an hour. */
+/** Kill before every n-th call; 1 tests all calls, which takes half an hour. */
 const STRIDE = Number(process.env.PENSTOCK_KILL_STRIDE ?? 30)
 
-// Each kill is two processes; on a busy machine they take seconds.
+// Each kill takes two processes, which may take seconds on a busy machine.
 vi.setConfig({ testTimeout: 1_500_000, hookTimeout: 120_000 })
 
 beforeAll(() => prepare(folder, 1.4))
 
-/** Runs definitions' stages; counts its calls that change files, and kills itself before one of them when told so. */
+/** Child program: runs stages, counts calls that change files, and optionally kills itself before one of them. */
 const program = `
   import fs from 'node:fs/promises'
   import { syncBuiltinESMExports } from 'node:module'
@@ -70,7 +70,7 @@ function inProcess(job: Job, kill: { readonly beforeCall?: number; readonly afte
   )
 }
 
-/** Two runs' worth of a kill: what is left afterwards is what an undisturbed run writes, and nothing else. */
+/** Kills one run, runs it again, and expects exactly the files of an uninterrupted run. */
 function expectSame(killed: Job, whole: Job): void {
   expect(contentOf(killed).map((content, index) => content === contentOf(whole)[index])).toEqual(
     killed.outputs.map(() => true),
@@ -82,7 +82,7 @@ function expectSame(killed: Job, whole: Job): void {
   for (const path of killed.outputs) rmSync(path)
 }
 
-/** Runs to its end what was killed; `whole` when the kill came after everything had its name. */
+/** Runs a killed job to completion; `whole` if it was killed after all renames. */
 async function again(job: Job): Promise<string> {
   const { code, out, err } = await inProcess(job)
   if (code === 1 && err.includes("code: 'FILE_EXISTS'") && job.outputs.every(existsSync)) return 'whole'
@@ -90,13 +90,13 @@ async function again(job: Job): Promise<string> {
   return out
 }
 
-describe('a run that is killed', () => {
+describe('a killed run', () => {
   const whole = jobs(folder, 'whole')[KIND]!
   const killed = jobs(folder, 'killed')[KIND]!
   let calls = 0
   let wholeMs = 0
 
-  it('not at all, gives what is compared with', async () => {
+  it('has a reference: the same run uninterrupted', async () => {
     await run(whole)
     const started = performance.now()
     const { code, out, err } = await inProcess(killed)
@@ -107,9 +107,9 @@ describe('a run that is killed', () => {
     expectSame(killed, whole)
   })
 
-  it('before any call that changes a file, and run again, leaves the same files and nothing else', async () => {
+  it('leaves exactly the same files when run again, killed before any call that changes a file', async () => {
     const outs: string[] = []
-    // How many calls a run makes differs by a few: which syncs fall together is chance.
+    // The number of calls varies slightly, because which syncs coincide depends on timing.
     for (let call = 1; call <= calls - 5; call += STRIDE) {
       expect(await inProcess(killed, { beforeCall: call })).toMatchObject({ signal: 'SIGKILL' })
       outs.push(await again(killed))
@@ -118,7 +118,7 @@ describe('a run that is killed', () => {
     expect(outs.join()).toContain('continued')
   })
 
-  it('before the calls that give the outputs their names, is finished', async () => {
+  it('is finished when it was killed before the calls that rename outputs', async () => {
     const outs: string[] = []
     for (let call = calls - 40; call <= calls; call += Math.min(STRIDE, 6)) {
       await inProcess(killed, { beforeCall: call })
@@ -128,7 +128,7 @@ describe('a run that is killed', () => {
     expect(outs.join()).toContain('finished')
   })
 
-  it('at random moments, up to five times in a row, goes on each time', async () => {
+  it('resumes when killed at random moments, up to five times in a row', async () => {
     let kills = 0
     for (let round = 0; round < 3; round++) {
       for (let kill = 0; kill < 5; kill++) {

@@ -1,4 +1,4 @@
-/** The work that the tests of resuming kill: one definition a command, each with every output that it writes. */
+/** Jobs for the tests of resuming: one definition per command, with all of its outputs. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ export interface Job {
   readonly fuse?: boolean
 }
 
-/** About `megabytes` MB of lines of all lengths, faults of every kind among them. */
+/** About `megabytes` MB of lines of all lengths, including every kind of fault. */
 export function corpus(megabytes: number): Buffer {
   let state = 4711
   const random = (limit: number): number => {
@@ -31,7 +31,7 @@ export function corpus(megabytes: number): Buffer {
   return Buffer.concat(lines)
 }
 
-/** Writes what the jobs read into a folder. */
+/** Writes the inputs of the jobs to a folder. */
 export async function prepare(folder: string, megabytes: number): Promise<void> {
   const at = (name: string): string => join(folder, name)
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
@@ -39,7 +39,7 @@ export async function prepare(folder: string, megabytes: number): Promise<void> 
   execFileSync('gzip', ['-kf', at('in.jsonl')])
   const { stages } = jobs(folder, 'in').pack!
   await run({ stages, outputs: [] })
-  // An index that leaves lines out: what reads by it cannot read the file straight.
+  // An index that omits lines, so that a reader must follow it instead of reading the file sequentially.
   await run({
     stages: [
       { 'read-file': { path: at('in.jsonl') } },
@@ -56,7 +56,7 @@ export async function run({ stages, fuse = true }: Job, options: RunOptions = {}
   return runPipeline(pipeline!, { fuse, ...options })
 }
 
-/** @param name under which the outputs stand */
+/** @param name base name of the outputs */
 export function jobs(folder: string, name: string): Record<string, Job> {
   const at = (file: string): string => join(folder, file)
   const out = (ending: string): string => at(`${name}${ending}`)
@@ -89,7 +89,7 @@ export function jobs(folder: string, name: string): Record<string, Job> {
       stages: [{ 'read-documents': { path: at('in.jsonl'), ...faults } }, tokenize, pack],
       outputs: [...packed, out('.faulty')],
     },
-    'pack to one length, batches in pieces': {
+    'pack to a fixed length, with small batches': {
       stages: [
         ...head(at('in.jsonl')),
         extract,
@@ -103,7 +103,7 @@ export function jobs(folder: string, name: string): Record<string, Job> {
       ],
       outputs: [...packed, out('.faulty')],
     },
-    'texts as JSONL': {
+    'texts to JSONL': {
       stages: [...head(at('in.jsonl')), extract, { 'write-jsonl': { path: out('.jsonl') } }],
       outputs: [out('.jsonl'), out('.faulty')],
     },

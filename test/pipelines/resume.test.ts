@@ -1,6 +1,6 @@
 /**
- * Stopped or killed anywhere, a run of the same work goes on, and what it writes is what an undisturbed one writes: the
- * bytes of every output, the faults, the totals.
+ * A run that was stopped or killed at any point is resumed by the next run of the same work, with the output bytes,
+ * faults and totals of an uninterrupted run.
  */
 import {
   appendFileSync,
@@ -27,7 +27,7 @@ const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
 const MARK_BYTES = 250_000
 
-// Many runs each, with workers of their own.
+// Each test has many runs, each with its own workers.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 120_000 })
 
 beforeAll(() => prepare(folder, 2.2))
@@ -37,13 +37,13 @@ afterEach(() => {
   JournalFile.prototype.append = append
 })
 
-/** One of the two: why it was stopped, or what came of it. */
+/** Either the error of a stopped run or the result of a completed one. */
 interface Stopped {
   readonly outcome?: unknown
   readonly result?: PipelineResult
 }
 
-/** Runs a job until its journal has some more records, or to its end. */
+/** Runs a job until its journal has `records` more records, or to completion. */
 async function stopAfter(job: Job, records: number): Promise<Stopped> {
   const abort = new AbortController()
   let appended = 0
@@ -61,7 +61,7 @@ async function stopAfter(job: Job, records: number): Promise<Stopped> {
   }
 }
 
-async function goOn(job: Job): Promise<{ result: PipelineResult; events: ResumeEvent[] }> {
+async function resumeJob(job: Job): Promise<{ result: PipelineResult; events: ResumeEvent[] }> {
   const events: ResumeEvent[] = []
   const result = await run(job, { markBytes: MARK_BYTES, onResume: event => events.push(event) })
   return { result, events }
@@ -71,7 +71,7 @@ const removeOutputs = (job: Job): void => {
   for (const path of job.outputs) rmSync(path, { force: true })
 }
 
-/** What the stages counted, without what depends on how the input was cut into batches, or on time. */
+/** Counts of the stages, without those that depend on batch boundaries or on time. */
 const countsOf = ({ stages }: PipelineResult): unknown[] =>
   stages.map(({ name, stats }) => {
     const { recordsIn, recordsOut, rejected, bytesOut, counts } = stats
@@ -82,29 +82,29 @@ const leftBeside = (name: string): string[] =>
   readdirSync(folder).filter(file => file.startsWith(name) && /\.(part|lock|journal|stale)$/.test(file))
 
 describe.each(Object.keys(jobs(folder, 'x')))('%s', name => {
-  const undisturbed = jobs(folder, 'undisturbed')[name]!
+  const uninterrupted = jobs(folder, 'uninterrupted')[name]!
   const disturbed = jobs(folder, 'disturbed')[name]!
   let expected: PipelineResult
 
   beforeAll(async () => {
-    removeOutputs(undisturbed)
-    expected = await run(undisturbed)
+    removeOutputs(uninterrupted)
+    expected = await run(uninterrupted)
   })
 
-  const expectUndisturbedEnd = (result: PipelineResult): void => {
-    expect(contentOf(disturbed).join() === contentOf(undisturbed).join()).toBe(true)
+  const expectUninterruptedEnd = (result: PipelineResult): void => {
+    expect(contentOf(disturbed).join() === contentOf(uninterrupted).join()).toBe(true)
     expect(countsOf(result)).toEqual(countsOf(expected))
     expect(leftBeside('disturbed')).toEqual([])
     removeOutputs(disturbed)
   }
 
-  it('stopped at each mark in turn, goes on to the same bytes and totals', async () => {
+  it('writes the same bytes and totals when stopped at each mark in turn', async () => {
     removeOutputs(disturbed)
     let stops = 0
     for (;;) {
       const stopped = await stopAfter(disturbed, 1)
       if (stopped.result !== undefined) {
-        expectUndisturbedEnd(stopped.result)
+        expectUninterruptedEnd(stopped.result)
         break
       }
       stops++
@@ -113,17 +113,17 @@ describe.each(Object.keys(jobs(folder, 'x')))('%s', name => {
     expect(stops).toBeGreaterThan(0)
   })
 
-  // With all of the bookkeeping, fused and not.
+  // The most complex pipelines, fused and separate.
   it.runIf(name.startsWith('index and pack'))(
-    'stopped at any one mark, goes on to the same bytes and totals',
+    'writes the same bytes and totals when stopped at any one mark',
     async () => {
       let stops = 0
       for (; ; stops++) {
         const stopped = await stopAfter(disturbed, stops + 1)
         if (stopped.outcome === undefined) break
-        const { result, events } = await goOn(disturbed)
+        const { result, events } = await resumeJob(disturbed)
         expect(events).toMatchObject([{ kind: 'continued' }])
-        expectUndisturbedEnd(result)
+        expectUninterruptedEnd(result)
       }
       expect(stops).toBeGreaterThan(0)
       removeOutputs(disturbed)
@@ -136,7 +136,7 @@ const idx = '.idx'
 const pbin = '.pbin'
 let works = 0
 
-/** A job that was stopped at its third mark, with outputs of its own. */
+/** A job stopped at its third mark, with its own outputs. */
 async function stoppedJob(kind = 'index and pack in one pass'): Promise<{ job: Job; name: string }> {
   const name = `work-${works++}`
   const job = jobs(folder, name)[kind]!
@@ -146,70 +146,70 @@ async function stoppedJob(kind = 'index and pack in one pass'): Promise<{ job: J
 
 const contents = new Map<string, string[]>()
 
-/** @param source another name when the source is not as it was */
-async function expectUndisturbed(job: Job, source = 'as it was'): Promise<void> {
+/** @param source label of the content of the source, if it was changed */
+async function expectUninterrupted(job: Job, source = 'original'): Promise<void> {
   if (!contents.has(source)) {
     const whole = onePass(`whole-${works++}`)
     await run(whole)
     contents.set(source, contentOf(whole))
   }
-  // Not a diff of megabytes where they differ.
+  // Compared as booleans to avoid a diff of megabytes.
   expect(contentOf(job).map((content, index) => content === contents.get(source)![index])).toEqual(
     job.outputs.map(() => true),
   )
 }
 
 describe('a journal', () => {
-  it('with a torn last record is used up to there', async () => {
+  it('is used up to a torn last record', async () => {
     const { job, name } = await stoppedJob()
     const journal = at(`${name}${idx}.journal`)
     truncateSync(journal, statSync(journal).size - 1)
-    const { events } = await goOn(job)
+    const { events } = await resumeJob(job)
     expect(events).toMatchObject([{ kind: 'continued' }])
-    await expectUndisturbed(job)
+    await expectUninterrupted(job)
   })
 
-  it('whose newest record tells of bytes that an output lacks is used up to the one before', async () => {
+  it('is used up to the previous record if the newest one describes bytes that an output lacks', async () => {
     const { job, name } = await stoppedJob()
     const part = at(`${name}${pbin}.part`)
-    const shown = async () => (await goOn(job)).events[0]
+    const shown = async () => (await resumeJob(job)).events[0]
     truncateSync(part, statSync(part).size - 70_000)
     const event = await shown()
     expect(event).toMatchObject({ kind: 'continued' })
-    await expectUndisturbed(job)
+    await expectUninterrupted(job)
   })
 
-  it('of garbage, or without its files, is not used', async () => {
+  it('is not used if it is garbage or its files are missing', async () => {
     for (const spoil of [
-      (name: string) => writeFileSync(at(`${name}${idx}.journal`), 'no journal at all, though of some length'),
+      (name: string) => writeFileSync(at(`${name}${idx}.journal`), 'not a journal, but of some length'),
       (name: string) => rmSync(at(`${name}${idx}.part`)),
       (name: string) => rmSync(at(`${name}${pbin}.scratch.part`)),
       (name: string) => rmSync(at(`${name}${pbin}.journal`)),
     ]) {
       const { job, name } = await stoppedJob()
       spoil(name)
-      const { events } = await goOn(job)
+      const { events } = await resumeJob(job)
       expect(events.filter(({ kind }) => kind === 'continued')).toEqual([])
-      await expectUndisturbed(job)
+      await expectUninterrupted(job)
       expect(leftBeside(`${name}.`)).toEqual([])
     }
   })
 
-  it('is not used when another run has written one of the outputs since', async () => {
+  it('is not used if another run has written one of the outputs since', async () => {
     const { job, name } = await stoppedJob()
     const other = (await openOutput(at(`${name}${pbin}`), 'error'))!
     await other.write(Buffer.alloc(5 << 20))
-    // As if killed here: its .part is there, longer than the one before.
+    // As if killed here: its .part exists and is longer than the previous one.
     await other.patch(new Uint8Array(1), 0)
     copyFileSync(at(`${name}${pbin}.part`), at('other.part'))
     await other.abandon()
     renameSync(at('other.part'), at(`${name}${pbin}.part`))
-    const { events } = await goOn(job)
+    const { events } = await resumeJob(job)
     expect(events).toMatchObject([{ kind: 'anew', reason: expect.stringContaining(pbin) }])
-    await expectUndisturbed(job)
+    await expectUninterrupted(job)
   })
 
-  it('of a source that was edited, even with its size and date as before, is not used', async () => {
+  it('is not used if the source was edited, even with the same size and mtime', async () => {
     const source = at('in.jsonl')
     const before = readFileSync(source)
     const { mtime, atime } = statSync(source)
@@ -217,16 +217,16 @@ describe('a journal', () => {
       for (const edit of [
         () => appendFileSync(source, '{"text":"more"}\n'),
         () => {
-          // The first block is among those that are looked at.
+          // The first block is part of the sample.
           writeFileSync(source, Buffer.concat([Buffer.from('{"id":7'), before.subarray(7)]))
           utimesSync(source, atime, mtime)
         },
       ]) {
         const { job } = await stoppedJob()
         edit()
-        const { events } = await goOn(job)
+        const { events } = await resumeJob(job)
         expect(events).toMatchObject([{ kind: 'anew', reason: expect.stringContaining('in.jsonl changed') }])
-        await expectUndisturbed(job, `edited ${works}`)
+        await expectUninterrupted(job, `edited ${works}`)
         writeFileSync(source, before)
       }
     } finally {
@@ -234,12 +234,14 @@ describe('a journal', () => {
     }
   })
 
-  it('of another tokenizer or other options is not used', async () => {
+  it('is not used with another tokenizer or other options', async () => {
     const tokenizer = at('tokenizer.json')
     const before = readFileSync(tokenizer)
     const { job } = await stoppedJob()
     writeFileSync(tokenizer, `${before} `)
-    expect((await goOn(job)).events).toMatchObject([{ kind: 'anew', reason: expect.stringContaining('tokenizer') }])
+    expect((await resumeJob(job)).events).toMatchObject([
+      { kind: 'anew', reason: expect.stringContaining('tokenizer') },
+    ])
     writeFileSync(tokenizer, before)
 
     const { job: other } = await stoppedJob()
@@ -251,28 +253,28 @@ describe('a journal', () => {
     expect(failed).toBe('DATA_TOO_SMALL')
   })
 
-  it('is used although workers and folders are told in other words', async () => {
+  it('is used if only the number of workers or the spelling of paths differs', async () => {
     const { job } = await stoppedJob()
     const stages = JSON.parse(JSON.stringify(job.stages).replaceAll('"workers":2', '"workers":1'))
     const events: ResumeEvent[] = []
     await run({ ...job, stages }, { onResume: event => events.push(event) })
     expect(events).toMatchObject([{ kind: 'continued' }])
-    await expectUndisturbed(job)
+    await expectUninterrupted(job)
   })
 
-  it('is not used when told to start anew', async () => {
+  it('is not used if resume is false', async () => {
     const { job } = await stoppedJob()
     const events: ResumeEvent[] = []
     await run(job, { resume: false, onResume: event => events.push(event) })
     expect(events).toEqual([])
-    await expectUndisturbed(job)
+    await expectUninterrupted(job)
   })
 })
 
-describe('a run that goes on', () => {
-  it('counts faults on from where they stood', async () => {
+describe('a resumed run', () => {
+  it('continues to count faults', async () => {
     const { job } = await stoppedJob('pack')
-    const rejected = (await goOn(job)).result.stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
+    const rejected = (await resumeJob(job)).result.stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
     expect(rejected).toBeGreaterThan(10)
     const limited = (max: number, name: string): Job => {
       const { stages, outputs } = jobs(folder, name).index!
@@ -292,18 +294,21 @@ describe('a run that goes on', () => {
     expect(leftBeside('over')).toEqual([])
   })
 
-  it('keeps the order that it drew without a seed', async () => {
+  it('keeps the random order of a run without a seed', async () => {
     const stages = [{ 'shuffle-lines': { paths: [at('in.jsonl')] } }, { 'write-lines': { path: at('drawn.jsonl') } }]
     const job: Job = { stages, outputs: [at('drawn.jsonl')] }
     expect((await stopAfter(job, 1)).outcome).toBeDefined()
-    const { result } = await goOn(job)
+    const { result } = await resumeJob(job)
     const seed = Number(/\d+/.exec(result.stages[0]!.stats.notes[0]!)![0])
-    const told = [{ 'shuffle-lines': { paths: [at('in.jsonl')], seed } }, { 'write-lines': { path: at('told.jsonl') } }]
-    await run({ stages: told, outputs: [] })
-    expect(readFileSync(at('drawn.jsonl')).equals(readFileSync(at('told.jsonl')))).toBe(true)
+    const given = [
+      { 'shuffle-lines': { paths: [at('in.jsonl')], seed } },
+      { 'write-lines': { path: at('given.jsonl') } },
+    ]
+    await run({ stages: given, outputs: [] })
+    expect(readFileSync(at('drawn.jsonl')).equals(readFileSync(at('given.jsonl')))).toBe(true)
   })
 
-  it('leaves nothing when it fails for a record', async () => {
+  it('leaves no files if it fails because of a record', async () => {
     const name = 'strict'
     const { stages } = jobs(folder, name).index!
     const strict = JSON.parse(
@@ -315,11 +320,11 @@ describe('a run that goes on', () => {
     expect(readdirSync(folder).filter(file => file.startsWith(name))).toEqual([])
   })
 
-  it('is refused while another one writes the same outputs', async () => {
+  it('is rejected while another run writes the same outputs', async () => {
     const job = onePass('twice')
     const outcomes = await Promise.allSettled([run(job), run(job)])
     expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
     expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'FILE_LOCKED' } })
-    await expectUndisturbed(job)
+    await expectUninterrupted(job)
   })
 })

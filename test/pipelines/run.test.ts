@@ -15,7 +15,7 @@ writeFileSync(at('b.jsonl'), '{"text":"b1"}\n')
 
 const read = (name: string): unknown[] => [{ 'read-file': { path: at(name) } }, 'read-lines']
 
-/** Runs stages made of the registry's and of a sink `keep` that keeps what comes. */
+/** Runs stages of the registry, plus a sink `keep` that collects its input. */
 async function run(stages: unknown[], more: StageRegistry = {}, signal?: AbortSignal) {
   const kept: LineBatch[] = []
   const keep = () =>
@@ -43,13 +43,13 @@ describe('a running pipeline', () => {
     expect(result.stages.find(stage => stage.name === 'write-index')?.stats.recordsIn).toBe(2)
   })
 
-  it('merges several streams into one, numbered anew', async () => {
+  it('merges several streams into one and renumbers the batches', async () => {
     const { kept } = await run([{ merge: [read('a.jsonl'), read('b.jsonl')] }, 'validate-json', 'keep'])
     expect(textOfLines(kept).toSorted()).toEqual(['{"text":"a1"}', '{"text":"a2"}', '{"text":"b1"}'])
     expect(kept.map(batch => batch.number)).toEqual([0, 1])
   })
 
-  it('holds the fast branch of a fork for the slow one', async () => {
+  it('throttles the fast branch of a fork to the slow one', async () => {
     let made = 0
     let slowDone = 0
     let lead = 0
@@ -83,7 +83,7 @@ describe('a running pipeline', () => {
     expect(lead).toBeLessThanOrEqual(6)
   })
 
-  it('ends a branch that has enough and feeds the others on', async () => {
+  it('keeps feeding the other branches after one stops', async () => {
     const first = {
       first: {
         summary: '',
@@ -105,7 +105,7 @@ describe('a running pipeline', () => {
     expect(textOfLines(kept)).toHaveLength(2000)
   })
 
-  it('fails with the first error, its stage and its file, and leaves nothing', async () => {
+  it('fails with the first error, its stage and its file, and leaves no output', async () => {
     writeFileSync(at('bad.jsonl'), '{"text":"ok"}\n{"text":\n')
     const stages = [
       ...read('bad.jsonl'),
@@ -128,7 +128,7 @@ describe('a running pipeline', () => {
     ).toEqual(['bad.jsonl'])
   })
 
-  it('stops on a signal, with no output left', async () => {
+  it('stops on a signal and leaves no output', async () => {
     const abort = new AbortController()
     abort.abort()
     const stages = [...read('a.jsonl'), { 'write-index': { path: at('stopped.idx') } }]
@@ -136,7 +136,7 @@ describe('a running pipeline', () => {
     expect(existsSync(at('stopped.idx'))).toBe(false)
   })
 
-  it('does not pass for a success when a stage loses records', async () => {
+  it('fails if a stage loses records', async () => {
     const { transform } = await import('#src/stages/stream/stage')
     const losing = {
       lose: {

@@ -1,16 +1,16 @@
-/** What a hostile text is refused for, in definitions of our own; `modalities/yaml.test.ts` has the reference's. */
+/** Rejection of hostile YAML in definitions; `modalities/yaml.test.ts` has the tests for Modalities' configurations. */
 import { describe, expect, it } from 'vitest'
 import { readDefinition } from '#src/pipelines/read-definition'
 
 describe('a definition', () => {
   it.each([
-    ['a repeated key', 'stages:\n  - read-file: { path: a, path: b }', { line: 2, column: 27 }],
+    ['a duplicate key', 'stages:\n  - read-file: { path: a, path: b }', { line: 2, column: 27 }],
     ['a tag', 'stages: !!python/object:os.system x', { line: 1, column: 9 }],
-    ['an alias that multiplies', `a: &a [x, x]\nb: &b [*a, *a]\n${bomb()}`, {}],
+    ['exponential aliases', `a: &a [x, x]\nb: &b [*a, *a]\n${bomb()}`, {}],
     ['forty thousand keys', `a: {${Array.from({ length: 40_000 }, (_, at) => `k${at}: 1`).join(',')}}`, { line: 1 }],
-    ['deep brackets', `a: ${'['.repeat(100_000)}`, { line: 1 }],
-    ['deep lists', `${'- '.repeat(100_000)}x`, {}],
-  ])('is refused at once for %s', (_name, text, where) => {
+    ['deeply nested brackets', `a: ${'['.repeat(100_000)}`, { line: 1 }],
+    ['deeply nested lists', `${'- '.repeat(100_000)}x`, {}],
+  ])('is rejected immediately for %s', (_name, text, where) => {
     const started = performance.now()
     expect(() => readDefinition(text, 'hostile.yaml')).toThrow(
       expect.objectContaining({
