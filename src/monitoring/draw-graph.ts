@@ -1,4 +1,4 @@
-/** Graphs of pipelines as pictures: SVG that follows light and dark, and Mermaid for documents. */
+/** Renders pipeline graphs as SVG, with light and dark colours, and as Mermaid for Markdown documents. */
 import type { GraphNode, PipelineGraph } from './pipeline-graph.js'
 
 const BOX_WIDTH = 168
@@ -37,7 +37,7 @@ export function graphsToSvg(graphs: readonly PipelineGraph[]): string {
   ].join('\n')
 }
 
-/** A flow chart for Mermaid, which GitHub and many editors draw. */
+/** A Mermaid flow chart, which GitHub and many editors render. */
 export function graphsToMermaid(graphs: readonly PipelineGraph[]): string {
   const lines = graphs.flatMap((graph, number) => {
     const id = (node: number): string => `p${number}n${node}`

@@ -1,6 +1,6 @@
 /**
- * What the counts of stages say about now: rates, how busy each stage is, and which one all others wait for. Compares
- * each snapshot with those of the last seconds, so that an answer is about the present and does not flicker.
+ * Derives current rates, the utilization of each stage, and the bottleneck from the counts of stages. Compares each
+ * snapshot with that of two seconds ago, so that values are current but do not flicker.
  */
 import type { PipelineSnapshot, StageCounts } from './run-event.js'
 
@@ -8,18 +8,18 @@ export interface StageFlow {
   readonly name: string
   readonly recordsPerSecond: number
   readonly bytesPerSecond: number
-  /** Shares of the time, from 0 to 1, spent working and waiting for the stage before and after. */
+  /** Fractions of the time, 0 to 1, spent working and waiting for the previous and the next stage. */
   readonly busy: number
   readonly waitingForInput: number
   readonly waitingForOutput: number
   readonly ended: boolean
-  /** Whether the others wait for this one. */
+  /** Whether this stage is the bottleneck. */
   readonly slowest: boolean
 }
 
-/** The part of the past that a rate is about. */
+/** Length of the window over which rates are computed. */
 const WINDOW_MS = 2000
-/** Below this share of work no stage holds the others up. */
+/** A stage that is busy for a smaller fraction of the time is not a bottleneck. */
 const MIN_BUSY = 0.5
 
 interface Reading {
@@ -32,15 +32,15 @@ interface Reading {
 
 export class FlowMeter {
   private pipeline = ''
-  /** Since when each stage has stood as it stands. */
-  private standing: { readonly sinceMs: number; readonly reading: Reading }[] = []
+  /** The last reading of each stage, and since when it has not changed. */
+  private unchanged: { readonly sinceMs: number; readonly reading: Reading }[] = []
   private readonly past: { readonly elapsedMs: number; readonly readings: readonly Reading[] }[] = []
 
-  /** One entry a stage, in the order of the snapshot. */
+  /** One entry per stage, in the order of the snapshot. */
   update({ pipeline, stages, elapsedMs }: PipelineSnapshot): StageFlow[] {
     if (pipeline !== this.pipeline) {
       this.past.length = 0
-      this.standing = []
+      this.unchanged = []
     }
     this.pipeline = pipeline
     const readings = stages.map(({ stats }, index) => this.withOpenWait(index, stats, elapsedMs))
@@ -56,15 +56,15 @@ export class FlowMeter {
     return flows.map((flow, index) => (index === slowest ? { ...flow, slowest: true } : flow))
   }
 
-  /** A stage counts a wait when it is over; one that still goes on is told from its standing still. */
+  /** Adds the current wait of a stage, which the stage itself counts only once the wait is over. */
   private withOpenWait(index: number, stats: StageCounts, elapsedMs: number): Reading {
     const reading = read(stats)
-    const before = this.standing[index]
-    const stands =
+    const before = this.unchanged[index]
+    const isUnchanged =
       before !== undefined &&
       (Object.keys(reading) as (keyof Reading)[]).every(key => reading[key] === before.reading[key])
-    const sinceMs = stands ? before.sinceMs : elapsedMs
-    this.standing[index] = { sinceMs, reading }
+    const sinceMs = isUnchanged ? before.sinceMs : elapsedMs
+    this.unchanged[index] = { sinceMs, reading }
     const open = elapsedMs - sinceMs
     if (stats.state === 'waiting for input') return { ...reading, waitedForInputMs: reading.waitedForInputMs + open }
     if (stats.state === 'waiting for output') return { ...reading, waitedForOutputMs: reading.waitedForOutputMs + open }

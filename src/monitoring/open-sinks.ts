@@ -1,12 +1,12 @@
-/** Options of sinks -> open sinks. Each sink's code is loaded only when it is asked for. */
+/** Opens the sinks that the options enable. The code of each sink is loaded on demand. */
 import type { MonitoringOptions, SinkName } from './options.js'
 import { sinkFiles, sinkFolders } from './sink-paths.js'
 import { GuardedSink, type MetricSink, type SinkFailure, type SinkOpener } from './sinks/sink.js'
 
-/** Told the address of the page once it is served. */
+/** Called with the address of the dashboard once it is served. */
 export type OnAddress = (address: string) => void
 
-/** Never rejects: a sink that cannot be opened is reported, and the others go on without it. */
+/** Never rejects: a sink that cannot be opened is reported to `onFailure`, and the others are unaffected. */
 export async function openSinks(
   options: MonitoringOptions,
   onFailure: SinkFailure,

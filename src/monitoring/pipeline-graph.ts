@@ -1,20 +1,20 @@
-/** The stages of a pipeline as a graph: what is drawn by `penstock graph` and on the page. */
+/** The stages of a pipeline as a graph, drawn by `penstock graph` and by the dashboard. */
 
 export interface GraphNode {
-  /** The position in the list of stages that a run reports. */
+  /** Index in the list of stages that a run reports. */
   readonly id: number
   readonly name: string
-  /** The option that tells most, such as a path. */
+  /** The most informative option, such as a path. */
   readonly detail: string
-  /** Column, from 0: a node stands right of all that it reads from. */
+  /** Column, from 0: a node is to the right of all its inputs. */
   readonly layer: number
-  /** Row, from 0; branches have rows of their own. */
+  /** Row, from 0; each branch has its own row. */
   readonly row: number
 }
 export interface GraphEdge {
   readonly from: number
   readonly to: number
-  /** The kind of item that travels. */
+  /** Kind of the items on this edge. */
   readonly items: string
 }
 export interface PipelineGraph {
@@ -23,7 +23,7 @@ export interface PipelineGraph {
   readonly edges: readonly GraphEdge[]
 }
 
-/** The name of a stage where there is little room: of several that run as one, the first and how many follow. */
+/** Abbreviated name of a stage: for fused stages, the first name and the number of others. */
 export function shortStageName(name: string): string {
   const [first, ...others] = name.split('+')
   return others.length === 0 ? first! : `${first} + ${others.length} more`

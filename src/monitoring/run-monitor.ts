@@ -1,4 +1,4 @@
-/** Stands between a run and its sinks: begins the run, hands every event to all of them, and closes them at the end. */
+/** Connects a run to its sinks: logs the start, forwards every event to all sinks, and closes them at the end. */
 import { randomInt } from 'node:crypto'
 import { FlowMeter } from './flow.js'
 import type { PipelineGraph } from './pipeline-graph.js'
@@ -13,7 +13,7 @@ export interface MonitoredRun {
 
 export class RunMonitor {
   private readonly sinks: readonly MetricSink[]
-  /** Undefined for a run that trains: its metrics are those of its steps. */
+  /** Undefined for a training run, which logs metrics per step instead. */
   private readonly throughput: Throughput | undefined
 
   constructor(run: MonitoredRun, sinks: readonly MetricSink[]) {
@@ -42,7 +42,7 @@ export class RunMonitor {
   }
 }
 
-/** What a run without training has in place of steps: its rates, second by second. */
+/** Metrics of a run without training: rates, once per second. */
 class Throughput {
   private readonly startedAt: number
   private readonly meter = new FlowMeter()
@@ -52,7 +52,7 @@ class Throughput {
     this.startedAt = startedAt
   }
 
-  /** Undefined within a second that has its metrics. */
+  /** Undefined if the metrics of the current second have been logged. */
   update(time: number, snapshot: PipelineSnapshot): RunEvent | undefined {
     const flows = this.meter.update(snapshot)
     const second = Math.floor((time - this.startedAt) / 1000)
@@ -74,7 +74,7 @@ class Throughput {
   }
 }
 
-/** Eight small letters and digits, as W&B names runs. */
+/** Eight lower-case letters and digits, like a W&B run id. */
 function newRunId(): string {
   const alphabet = 'abcdefghijklmnopqrstuvwxyz0123456789'
   return Array.from({ length: 8 }, () => alphabet[randomInt(alphabet.length)]!).join('')

@@ -1,11 +1,11 @@
-/** Where each sink of a run writes: the path that it was given, or its place in the run folder. */
+/** Output paths of the sinks of a run: the configured path, or the default in the run folder. */
 import { join, normalize } from 'node:path'
 import type { MonitoringOptions } from './options.js'
 import { LOG_NAME } from './sinks/jsonl-log.js'
 
-/** The single files that sinks write, by the sinks' names. */
+/** Output files of the sinks that write a single file, by sink. */
 export function sinkFiles({ folder, jsonl, prometheus, trace, results }: MonitoringOptions) {
-  // A path through a folder that is not there yet must not lead around the check for files in use.
+  // Normalized, so that a path through a folder that does not exist yet cannot bypass the check for files in use.
   const at = (path: string | undefined, name: string): string => normalize(path ?? join(folder, name))
   return {
     ...(jsonl && { jsonl: at(jsonl.path, LOG_NAME) }),
@@ -15,7 +15,7 @@ export function sinkFiles({ folder, jsonl, prometheus, trace, results }: Monitor
   }
 }
 
-/** The folders of sinks that make files with names of their own. */
+/** Output folders of the sinks that choose their own file names, by sink. */
 export function sinkFolders({ folder, tensorboard, wandb }: MonitoringOptions) {
   return {
     ...(tensorboard && { tensorboard: tensorboard.folder ?? join(folder, 'tensorboard') }),

@@ -18,15 +18,15 @@ function failure(monitoring: string): PenstockError {
   } catch (error) {
     if (error instanceof PenstockError) return error
   }
-  throw new Error('nothing was refused')
+  throw new Error('expected an error')
 }
 
 describe('the monitoring key', () => {
-  it('may be absent', () => {
+  it('is optional', () => {
     expect(checkMonitoring(withMonitoring(''), [])).toEqual({ folder: 'runs/demo' })
   })
 
-  it('fills in variables and defaults, and switches sinks on and off', () => {
+  it('supports variables, defaults, and enabling and disabling sinks', () => {
     const text = `monitoring:\n  folder: \${out}/run\n  jsonl: true\n  tensorboard:\n  trace: false\n  wandb: { mode: online }`
     expect(checkMonitoring(withMonitoring(text), [])).toEqual({
       folder: 'made/run',
@@ -44,17 +44,17 @@ describe('the monitoring key', () => {
       { line: 6, column: 5, path: 'monitoring.wandb.projekt' },
     ],
     ['a wrong value', 'monitoring:\n  wandb: { mode: later }', { line: 5, column: 18, path: 'monitoring.wandb.mode' }],
-    ['no map', 'monitoring: [jsonl]', { line: 4, column: 13, path: 'monitoring' }],
+    ['a list', 'monitoring: [jsonl]', { line: 4, column: 13, path: 'monitoring' }],
     ['a number for a sink', 'monitoring:\n  jsonl: 3', { line: 5, column: 10, path: 'monitoring.jsonl' }],
     ['a folder without a name', 'monitoring:\n  folder: ""', { line: 5, column: 11, path: 'monitoring.folder' }],
-  ])('refuses %s at its place', (_, monitoring, where) => {
+  ])('rejects %s, with its position', (_, monitoring, where) => {
     const error = failure(monitoring)
     expect(error.code).toBe('CONFIG_INVALID')
     expect(error.where).toMatchObject({ file: 'demo.yaml', ...where })
   })
 })
 
-describe('logs of a run', () => {
+describe('a log of a run', () => {
   const stages = (folder: string) => [
     { 'read-file': { path: join(folder, 'a.jsonl') } },
     'read-lines',
@@ -62,23 +62,23 @@ describe('logs of a run', () => {
   ]
 
   it.each([
-    ['what is read, by another spelling', { jsonl: { path: 'FOLDER/./x/../a.jsonl' } }],
-    ['what is read, through a link', { trace: { path: 'FOLDER/link' } }],
-    ['what is written', { prometheus: { path: 'FOLDER/a.idx' } }],
+    ['an input, under another spelling', { jsonl: { path: 'FOLDER/./x/../a.jsonl' } }],
+    ['an input, through a link', { trace: { path: 'FOLDER/link' } }],
+    ['an output', { prometheus: { path: 'FOLDER/a.idx' } }],
     ['the file of another sink', { trace: { path: 'FOLDER/b' }, results: { path: 'FOLDER/./b' } }],
-  ])('never go over %s', async (_, monitoring) => {
+  ])('never overwrites %s', async (_, monitoring) => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'a.jsonl'), '{}\n')
       symlinkSync(join(folder, 'a.jsonl'), join(folder, 'link'))
       const placed = JSON.parse(JSON.stringify(monitoring).replaceAll('FOLDER', folder)) as object
       const definition = definitionOf({ stages: stages(folder), monitoring: placed })
-      expect(() => checkMonitoring(definition, checkDefinition(definition))).toThrow(/read or written elsewhere/)
+      expect(() => checkMonitoring(definition, checkDefinition(definition))).toThrow(/would overwrite/)
     })
   })
 })
 
 describe('the graph of a pipeline', () => {
-  it('has its nodes in the order of the run, each right of what it reads from', () => {
+  it('has its nodes in the order of the run, each to the right of its inputs', () => {
     const [pipeline] = checkDefinition(
       readDefinition(
         `stages:

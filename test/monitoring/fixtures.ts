@@ -1,4 +1,4 @@
-/** The Python programs that judge our files, and runs to feed sinks with. */
+/** Events of sample runs for the tests of sinks, and the Python environment that reads their files back. */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -6,7 +6,7 @@ import type { RunEvent, RunInfo } from '#src/monitoring/run-event'
 import type { MetricSink } from '#src/monitoring/sinks/sink'
 import type { StageStats } from '#src/stages/stream/stage'
 
-/** The interpreter of the environment that `node scripts/setup-python.mjs peers` makes; undefined where it was not run. */
+/** Interpreter of the environment created by `node scripts/setup-python.mjs peers`; undefined if there is none. */
 export function peersPython(): string | undefined {
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'penstock')
   const made = (existsSync(cache) ? readdirSync(cache) : [])
@@ -35,7 +35,7 @@ export const runInfo: RunInfo = {
   config: {
     'feed-trainer': { steps: 40, optimizer: { learning_rate: 1e-3, betas: [0.9, 0.95] }, tokenizer: 'tö/kenizer.json' },
     'read-file': { path: 'corpus.jsonl' },
-    // Longer than two blocks of the W&B file.
+    // Larger than two blocks of the W&B file.
     long: 'x'.repeat(70_000),
   },
   pipelines: [
@@ -50,7 +50,7 @@ export const runInfo: RunInfo = {
   ],
 }
 
-/** A step every 10 ms, whose values are told from each other; the fifth loss is no number. */
+/** One step every 10 ms, with distinct values; the loss of step 5 is NaN. */
 export function stepEvents(count: number): Extract<RunEvent, { kind: 'metrics' }>[] {
   return Array.from({ length: count }, (_, index) => {
     const step = index + 1
@@ -78,7 +78,7 @@ export function stageStats(changes: Partial<StageStats> = {}): StageStats {
   }
 }
 
-/** A whole run of training steps. */
+/** A complete training run. */
 export async function runThrough(sink: MetricSink, steps: number): Promise<void> {
   sink.log({ kind: 'run-start', time: START, run: runInfo })
   for (const event of stepEvents(steps)) sink.log(event)

@@ -10,7 +10,7 @@ const snapshot = (elapsedMs: number, ...stages: Partial<StageStats>[]) => ({
 })
 
 describe('the flow of a pipeline', () => {
-  it('is about the last two seconds, not the whole run', () => {
+  it('covers the last two seconds, not the whole run', () => {
     const meter = new FlowMeter()
     meter.update(snapshot(1000, { recordsOut: 1000, itemsOut: 1 }))
     for (let ms = 2000; ms <= 10_000; ms += 200) meter.update(snapshot(ms, { recordsOut: 1000, itemsOut: 1 }))
@@ -18,7 +18,7 @@ describe('the flow of a pipeline', () => {
     expect(flow!.recordsPerSecond).toBe(100)
   })
 
-  it('names the stage that the others wait for', () => {
+  it('identifies the bottleneck', () => {
     const meter = new FlowMeter()
     meter.update(snapshot(0, {}, {}, {}))
     const flows = meter.update(
@@ -33,7 +33,7 @@ describe('the flow of a pipeline', () => {
     expect(flows[1]!.busy).toBeCloseTo(0.95)
   })
 
-  it('counts a wait that is not over yet', () => {
+  it('includes a wait in progress', () => {
     const meter = new FlowMeter()
     const waiting = { state: 'waiting for input', itemsIn: 3, waitedForInputMs: 10 } as const
     meter.update(snapshot(0, {}, waiting))
@@ -42,7 +42,7 @@ describe('the flow of a pipeline', () => {
     expect(flows[0]!.slowest).toBe(true)
   })
 
-  it('names none when all wait, and none that has ended', () => {
+  it('has no bottleneck if all stages wait or have ended', () => {
     const meter = new FlowMeter()
     meter.update(snapshot(0, {}, {}))
     const flows = meter.update(snapshot(1000, { state: 'ended', itemsOut: 9 }, { itemsIn: 9, waitedForInputMs: 700 }))

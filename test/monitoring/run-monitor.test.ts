@@ -18,7 +18,7 @@ const counts = (records: number): StageCounts => ({
   notes: [],
 })
 
-/** What a sink is told of five seconds in which a source delivers 100 records a second. */
+/** Events of five seconds in which a source delivers 100 records per second. */
 function metricsOf(stageName: string): Extract<RunEvent, { kind: 'metrics' }>[] {
   const events: RunEvent[] = []
   const sink: MetricSink = { log: event => void events.push(event), close: async () => {} }
@@ -37,7 +37,7 @@ describe('a monitored run', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  it('without training has its rates as metrics, one for each second', () => {
+  it('logs its rates once per second', () => {
     const metrics = metricsOf('read-file')
     expect(metrics.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5])
     for (const { values } of metrics) {
@@ -47,7 +47,7 @@ describe('a monitored run', () => {
     }
   })
 
-  it('that trains has those of its steps alone', () => {
+  it('logs only the metrics of steps if it trains', () => {
     expect(metricsOf('feed-trainer')).toEqual([])
   })
 })

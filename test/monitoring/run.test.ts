@@ -1,4 +1,4 @@
-/** Whole runs from the command line, with every sink, and with every sink broken. */
+/** Complete runs from the command line, with every sink working and with every sink failing. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { inFolder } from './fixtures.js'
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const STEPS = 30
 
-/** A packed file of one document that counts 0 to 10 again and again. */
+/** A packed file with one document that repeats the ids 0 to 10. */
 function pbin(tokenCount: number): Buffer {
   const index = Buffer.from('\x80\x04]K\x00J\0\0\0\0\x86a.', 'latin1')
   index.writeInt32LE(tokenCount, 6)
@@ -59,12 +59,12 @@ function start(
   return { child, said: () => err, finished }
 }
 
-/** The losses that a run with --json told, bit by bit. */
+/** The losses that a run with --json printed, with all digits. */
 const lossesIn = (err: string): string[] =>
   [...err.matchAll(/"kind":"step".*?"loss":([\d.e-]+)/g)].map(match => match[1]!)
 
 describe('a training', () => {
-  it('is told to every sink', async () => {
+  it('is logged to every sink', async () => {
     await inFolder(async folder => {
       const run = join(folder, 'run')
       const sinks = ['jsonl', 'tensorboard', 'wandb', 'prometheus', 'trace', 'results']
@@ -92,7 +92,7 @@ describe('a training', () => {
     })
   })
 
-  it('is the same, bit by bit, when every sink fails', async () => {
+  it('has bit-identical losses if every sink fails', async () => {
     await inFolder(async folder => {
       const blocked = join(folder, 'blocked')
       writeFileSync(blocked, '')
@@ -114,7 +114,7 @@ describe('a training', () => {
     })
   })
 
-  it('serves its page while it goes on, and ends although a page is open', async () => {
+  it('serves its dashboard while it runs, and ends even with a page open', async () => {
     await inFolder(async folder => {
       const { said, finished } = start(definition(folder, ''), '--dashboard')
       await expect.poll(said, { timeout: 20_000 }).toMatch(/dashboard: http:/)

@@ -1,7 +1,7 @@
 /**
- * Serves the page and its data, on loopback only. Requests that another site's page may have caused are refused: the
- * name in Host must be this machine's own, so that a foreign name that resolves here gets nothing, and Origin and
- * Sec-Fetch-Site must say that the page itself asks. Nothing can be changed through it.
+ * Serves the dashboard and its data on the loopback interface only. Requests that another site may have triggered are
+ * rejected: Host must be a name of this machine, which prevents DNS rebinding, and Origin and Sec-Fetch-Site must be those
+ * of the dashboard itself. The interface is read-only.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,7 +13,7 @@ import type { RunHistory } from './run-history.js'
 
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 const MAX_CONNECTIONS = 256
-/** A request that takes longer to arrive is dropped. */
+/** Requests that take longer to arrive are dropped. */
 const REQUEST_TIMEOUT_MS = 3000
 const CHECK_EVERY_MS = 1000
 const MAX_POINTS = 20_000
@@ -32,19 +32,19 @@ const HEADERS = {
 export interface DashboardOptions {
   readonly port: number
   readonly runs: readonly RunHistory[]
-  /** Whether pages are told of news. */
+  /** Whether open pages receive live updates. */
   readonly live: boolean
   readonly metrics?: PrometheusState
 }
 
 export interface Dashboard {
-  /** With a slash at its end. */
+  /** URL with a trailing slash. */
   readonly address: string
   readonly feed: LiveFeed
   close(): Promise<void>
 }
 
-/** Resolves once requests are answered. @throws ARGUMENT_INVALID when the port is taken */
+/** Resolves once the server is listening. @throws ARGUMENT_INVALID if the port is in use */
 export async function serveDashboard(options: DashboardOptions): Promise<Dashboard> {
   const feed = new LiveFeed()
   const files = pageFiles()
@@ -67,7 +67,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
     close: async () => {
       feed.close()
       const closed = new Promise<void>(resolve => void server.close(() => resolve()))
-      // What has been written by now is sent; connections that are kept for later are not waited for.
+      // Allow pending responses to be sent, but do not wait for keep-alive connections.
       setTimeout(() => server.closeAllConnections(), 200).unref()
       await closed
     },
@@ -77,7 +77,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
 function listen(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const refuse = (error: Error): void => {
-      const message = `the page cannot be served on port ${port} (${error.message}): give another one, or 0 for any`
+      const message = `cannot serve the dashboard on port ${port} (${error.message}); choose another port, or 0 for any free one`
       reject(new PenstockError('ARGUMENT_INVALID', message, {}, error))
     }
     server.once('error', refuse)
@@ -88,14 +88,14 @@ function listen(server: Server, port: number): Promise<void> {
   })
 }
 
-/** Status and text of a refusal; undefined for a request that is answered. */
+/** Status and body for a rejected request; undefined for an allowed one. */
 function refusalOf({ method, headers, url }: IncomingMessage): [number, string] | undefined {
-  if (method !== 'GET') return [405, 'only GET']
+  if (method !== 'GET') return [405, 'only GET is allowed']
   const host = headers.host ?? ''
-  if (!LOCAL_NAMES.includes(host.replace(/:\d+$/, ''))) return [403, 'this page is for this machine only']
-  if (headers.origin !== undefined && headers.origin !== `http://${host}`) return [403, 'foreign origin']
+  if (!LOCAL_NAMES.includes(host.replace(/:\d+$/, ''))) return [403, 'the dashboard is available on this machine only']
+  if (headers.origin !== undefined && headers.origin !== `http://${host}`) return [403, 'cross-origin request']
   const site = headers['sec-fetch-site'] ?? 'same-origin'
-  // Following a link to the page is no danger: it cannot be framed, and its data is asked for by itself.
+  // Following a link to the page is safe: the page cannot be framed, and its data needs same-origin requests.
   const followsLink =
     headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document' && url === '/'
   if (site !== 'same-origin' && site !== 'none' && !followsLink) return [403, 'cross-site request']
@@ -120,20 +120,20 @@ function answerData(
       break
     case '/api/live':
       response.setHeader('Content-Type', 'text/event-stream')
-      if (!feed.join(response)) answer(response, 503, 'too many pages are open')
+      if (!feed.join(response)) answer(response, 503, 'too many open pages')
       break
     case '/metrics':
       answer(response, 200, metrics?.text() ?? '', 'text/plain; version=0.0.4; charset=utf-8')
       break
     default:
-      answer(response, 404, 'nothing here')
+      answer(response, 404, 'not found')
   }
 }
 
 function answerSeries(query: URLSearchParams, response: ServerResponse, runs: readonly RunHistory[]): void {
   const run = runs.find(({ info }) => info?.id === query.get('run'))
   if (run === undefined) {
-    answer(response, 404, 'no such run')
+    answer(response, 404, 'unknown run')
     return
   }
   const from = numberIn(query.get('from'), Number.NEGATIVE_INFINITY)

@@ -1,4 +1,4 @@
-/** The page of the run that goes on: keeps its history, serves it, and tells open pages what is new. */
+/** Live dashboard of a run: keeps its history, serves it, and pushes events to open pages. */
 
 import type { RunEvent } from '../run-event.js'
 import { PrometheusState } from '../sinks/prometheus.js'
@@ -6,7 +6,7 @@ import type { MetricSink } from '../sinks/sink.js'
 import { serveDashboard } from './dashboard-server.js'
 import { RunHistory } from './run-history.js'
 
-/** Pages are told of the stages' counts at most this often. */
+/** Minimum interval between two updates of the counts of stages. */
 const FLOW_EVERY_MS = 500
 
 export async function dashboardSink(port: number, onAddress: (address: string) => void): Promise<MetricSink> {
@@ -15,7 +15,7 @@ export async function dashboardSink(port: number, onAddress: (address: string) =
   const { address, feed, close } = await serveDashboard({ port, runs: [history], live: true, metrics })
   onAddress(address)
   let lastFlow = 0
-  const tell = (event: RunEvent): void => {
+  const push = (event: RunEvent): void => {
     const run = history.info?.id
     if (event.kind === 'metrics') feed.send('metrics', { run, step: event.step, values: event.values })
     else if (event.kind !== 'progress') feed.send('run', history.summary())
@@ -28,7 +28,7 @@ export async function dashboardSink(port: number, onAddress: (address: string) =
     log(event) {
       history.add(event)
       metrics.add(event)
-      if (feed.hasPages) tell(event)
+      if (feed.hasPages) push(event)
     },
     close,
   }

@@ -1,4 +1,4 @@
-/** Fewer points that look the same: each bucket keeps its lowest and its highest point, in their order. */
+/** Min-max downsampling: each bucket keeps its lowest and highest points, in order, so the curve looks the same. */
 
 export interface Points {
   readonly steps: ArrayLike<number>
@@ -6,8 +6,7 @@ export interface Points {
 }
 
 /**
- * Points [first, end) cut down to at most `limit`. Values that are no number are kept apart: a bucket that holds nothing
- * else keeps one of them.
+ * Downsamples points [first, end) to at most `limit`. NaN is kept only in buckets without any number.
  */
 export function downsample({ steps, values }: Points, first: number, end: number, limit: number) {
   const out = { steps: [] as number[], values: [] as number[] }
@@ -36,7 +35,7 @@ export function downsample({ steps, values }: Points, first: number, end: number
   return out
 }
 
-/** The first index whose step is `step` or more; steps ascend. */
+/** Index of the first step >= `step`, in ascending steps. */
 export function indexOfStep(steps: ArrayLike<number>, count: number, step: number): number {
   let [low, high] = [0, count]
   while (low < high) {

@@ -1,10 +1,10 @@
 /**
- * Tells open pages what happens, as server-sent events. What a slow page has not taken yet is bounded: past the bound it
- * misses events, and is told to ask for everything anew once it has caught up.
+ * Pushes events to open pages as server-sent events. The buffer of a slow page is bounded: beyond the bound it misses
+ * events, and receives `resync`, which makes it reload all data, once its buffer has drained.
  */
 import type { ServerResponse } from 'node:http'
 
-const MAX_WAITING_BYTES = 256 << 10
+const MAX_BUFFERED_BYTES = 256 << 10
 const MAX_PAGES = 64
 const KEEP_ALIVE_MS = 15_000
 
@@ -12,7 +12,7 @@ export class LiveFeed {
   private readonly pages = new Map<ServerResponse, { lagging: boolean }>()
   private readonly keepAlive = setInterval(() => this.write(':\n\n'), KEEP_ALIVE_MS).unref()
 
-  /** Keeps the response open; false when there are too many. */
+  /** Adds a page and keeps its response open; false if too many are open. */
   join(response: ServerResponse): boolean {
     if (this.pages.size >= MAX_PAGES) return false
     const page = { lagging: false }
@@ -42,7 +42,7 @@ export class LiveFeed {
 
   private write(text: string): void {
     for (const [response, page] of this.pages) {
-      if (response.writableLength > MAX_WAITING_BYTES) page.lagging = true
+      if (response.writableLength > MAX_BUFFERED_BYTES) page.lagging = true
       if (!page.lagging) response.write(text)
     }
   }

@@ -1,6 +1,6 @@
 /**
- * What the page knows of a run: every metric as two columns, and the newest of everything else. Memory is bounded: a
- * metric that grows past its limit is cut to half of its points, lows and highs kept.
+ * History of a run for the dashboard: each metric as two columns, and the latest of everything else. Memory is bounded: a
+ * metric that reaches its limit is downsampled to half, keeping minima and maxima.
  */
 
 import { FlowMeter, type StageFlow } from '../flow.js'
@@ -17,7 +17,7 @@ class Column {
   values = new Float64Array(256)
   count = 0
 
-  /** A step that is not behind the last one starts the metric anew from there: the run went on from a checkpoint. */
+  /** A step that is not after the last one drops all later points: the run resumed from a checkpoint. */
   add(step: number, value: number): void {
     if (this.count > 0 && step <= this.steps[this.count - 1]!) this.count = indexOfStep(this.steps, this.count, step)
     if (this.count === this.steps.length) this.makeRoom()
@@ -43,7 +43,7 @@ class Column {
   }
 }
 
-/** A pipeline as the page shows it. */
+/** State of a pipeline as shown on the page. */
 export interface PipelineState {
   readonly snapshot: PipelineSnapshot
   readonly flows: readonly StageFlow[]
@@ -55,7 +55,7 @@ export interface TextEntry {
   readonly text: string
 }
 
-/** All of a run but its metrics' points, as the page is told. */
+/** A run without the points of its metrics, as sent to the page. */
 export interface RunSummary {
   readonly info: RunInfo
   readonly metrics: readonly string[]
@@ -85,7 +85,7 @@ export class RunHistory {
     this.updatedAt = event.time
     switch (event.kind) {
       case 'run-start':
-        // A run that goes on in the same log keeps its first beginning.
+        // A resumed run that appends to the same log keeps its original start.
         this.info ??= event.run
         this.outcome = 'running'
         break
@@ -114,7 +114,7 @@ export class RunHistory {
     }
   }
 
-  /** Adds to the notes what no sink was told. */
+  /** Adds a note that is not an event of the run. */
   note(text: string): void {
     keepNewest(this.notes, { time: this.updatedAt, text })
   }
@@ -143,11 +143,11 @@ export class RunHistory {
     }
   }
 
-  /** The points of a metric with steps in [from, to], at most `limit`; null stands for what is no number. */
+  /** At most `limit` points of a metric with steps in [from, to]; non-finite values are null. */
   series(metric: string, { from, to, limit }: { from: number; to: number; limit: number }) {
     const column = this.columns.get(metric)
     if (column === undefined) return { steps: [], values: [] }
-    // One point more on each side, so that lines go on to the edges.
+    // One additional point on each side, so that lines extend to the edges.
     const first = Math.max(0, indexOfStep(column.steps, column.count, from) - 1)
     const end = Math.min(column.count, indexOfStep(column.steps, column.count, to) + 2)
     const { steps, values } = downsample(column, first, end, limit)

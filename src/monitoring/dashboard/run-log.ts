@@ -1,4 +1,4 @@
-/** Reads the JSON log of a run back into a history; of a run that goes on, what has been added since. */
+/** Reads the JSON log of a run into a history, and can continue reading as the log grows. */
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
@@ -11,7 +11,11 @@ type LoggedEvent = RunEvent & { readonly nonFinite?: Readonly<Record<string, str
 const CHUNK_BYTES = 4 << 20
 const LINE_FEED = 10
 
-/** Opens a log and reads what there is; the caller closes it. @param path a run folder, or a log. @throws FILE_MISSING, FILE_UNREADABLE, JSON_INVALID */
+/**
+ * Opens a log and reads it; the caller closes it.
+ * @param path a run folder or a log file
+ * @throws FILE_MISSING, FILE_UNREADABLE, JSON_INVALID
+ */
 export async function openRunLog(path: string): Promise<RunLog> {
   const file = await fileAt(path)
   let log: RunLog
@@ -23,7 +27,7 @@ export async function openRunLog(path: string): Promise<RunLog> {
   await log.readMore()
   if (log.history.info !== undefined) return log
   await log.close()
-  throw new PenstockError('JSON_INVALID', 'this is no log of a run', { file })
+  throw new PenstockError('JSON_INVALID', 'not a run log: it has no run-start event', { file })
 }
 
 async function fileAt(path: string): Promise<string> {
@@ -37,10 +41,14 @@ async function fileAt(path: string): Promise<string> {
     () => false,
   )
   if (exists) return file
-  throw new PenstockError('FILE_MISSING', 'no log of a run; give the definition monitoring: { jsonl: true }', { file })
+  throw new PenstockError(
+    'FILE_MISSING',
+    'run log not found; to write one, add monitoring: { jsonl: true } to the definition',
+    { file },
+  )
 }
 
-/** Owns the handle until `close`. */
+/** Owns the file handle until `close` is called. */
 export class RunLog {
   readonly history = new RunHistory()
   private readonly file: string
@@ -48,7 +56,7 @@ export class RunLog {
   private readonly chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   private position = 0
   private lineNumber = 0
-  /** The start of a line whose end is not written yet. */
+  /** An incomplete last line. */
   private pending: Buffer = Buffer.alloc(0)
 
   constructor(file: string, handle: FileHandle) {
@@ -56,7 +64,7 @@ export class RunLog {
     this.handle = handle
   }
 
-  /** Takes in the whole lines that were added; true when there were any. @throws FILE_UNREADABLE */
+  /** Reads the complete lines appended since the last call; false if there were none. @throws FILE_UNREADABLE */
   async readMore(): Promise<boolean> {
     const before = this.lineNumber
     try {
@@ -64,7 +72,7 @@ export class RunLog {
         const { bytesRead } = await this.handle.read(this.chunk, 0, CHUNK_BYTES, this.position)
         if (bytesRead === 0) break
         this.position += bytesRead
-        this.takeLines(Buffer.concat([this.pending, this.chunk.subarray(0, bytesRead)]))
+        this.addLines(Buffer.concat([this.pending, this.chunk.subarray(0, bytesRead)]))
       }
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNREADABLE', { file: this.file })
@@ -76,18 +84,18 @@ export class RunLog {
     await this.handle.close()
   }
 
-  private takeLines(bytes: Buffer): void {
+  private addLines(bytes: Buffer): void {
     let start = 0
     for (let end = bytes.indexOf(LINE_FEED); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
       this.lineNumber++
-      this.takeLine(bytes.toString('utf8', start, end))
+      this.addLine(bytes.toString('utf8', start, end))
       start = end + 1
     }
     this.pending = bytes.subarray(start)
   }
 
-  /** A run that was killed may have left half a line: the page says so, and goes on. */
-  private takeLine(line: string): void {
+  /** A killed run may leave an incomplete line: it is reported in the notes and skipped. */
+  private addLine(line: string): void {
     if (line === '') return
     try {
       const event = JSON.parse(line) as LoggedEvent

@@ -1,16 +1,16 @@
 /**
- * The log of a run as JSON lines: written by the `jsonl` sink, read by `penstock view`. Appended to when a run goes on in
- * the same folder. JSON knows no NaN and no infinity: they stand as null, and `nonFinite` says which they were.
+ * Log of a run as JSON lines: written by the `jsonl` sink, read by `penstock view`. A resumed run appends to the log in
+ * its folder. JSON has no NaN or infinity: they are written as null, and `nonFinite` has the original values.
  */
 
 import type { PipelineSnapshot, RunEvent, StageCounts } from '../run-event.js'
 import { LogFile } from './log-file.js'
 import type { MetricSink } from './sink.js'
 
-/** The log's name inside a run folder. */
+/** Name of the log inside a run folder. */
 export const LOG_NAME = 'log.jsonl'
 
-/** How often the stages' counts are logged. */
+/** Interval at which the counts of stages are logged. */
 const PROGRESS_EVERY_MS = 5000
 
 export function jsonlSink(path: string, fail: (error: unknown) => void): MetricSink {
@@ -25,7 +25,7 @@ export function jsonlSink(path: string, fail: (error: unknown) => void): MetricS
         if (event.time - lastProgress < PROGRESS_EVERY_MS) return
         lastProgress = event.time
       }
-      // The last counts of a run are its result.
+      // The final counts are the result of the run.
       if (event.kind === 'run-end' && latest !== undefined) write(latest)
       write(event)
     },
@@ -33,7 +33,7 @@ export function jsonlSink(path: string, fail: (error: unknown) => void): MetricS
   }
 }
 
-/** The form that an event has in the log. */
+/** An event as written to the log. */
 function toLine(event: RunEvent): Record<string, unknown> {
   switch (event.kind) {
     case 'metrics':
@@ -52,7 +52,7 @@ function finiteValues(values: Readonly<Record<string, number>>): Record<string, 
     : { values, nonFinite: Object.fromEntries(others.map(([name, value]) => [name, String(value)])) }
 }
 
-/** A copy that later changes of the live stats do not touch. */
+/** A copy that does not change with the live stats. */
 export function plainSnapshot({ pipeline, stages, elapsedMs }: PipelineSnapshot): PipelineSnapshot {
   return {
     pipeline,

@@ -1,13 +1,13 @@
 /**
- * A file that grows while a run goes on. Writing happens behind the caller's back, in order; a disk that is full or too
- * slow is an error of the file, never a wait of the run.
+ * A log file, written asynchronously and in order. A full or slow disk causes an error of the log; it never blocks the
+ * run.
  */
 import { closeSync, createWriteStream, mkdirSync, openSync, readSync, statSync, type WriteStream } from 'node:fs'
 import { dirname } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
 
-/** More than this waiting to be written means that the disk does not keep up. */
-const MAX_WAITING_BYTES = 32 << 20
+/** With more buffered bytes than this, the disk is considered too slow. */
+const MAX_BUFFERED_BYTES = 32 << 20
 const LINE_FEED = 10
 
 export class LogFile {
@@ -16,15 +16,15 @@ export class LogFile {
   private error: PenstockError | undefined
 
   /**
-   * Opens the file behind its last line, or empty; makes its folder. Half a line, as a killed run leaves it, is ended.
+   * Creates the folder and opens the file. In mode `append`, an incomplete last line left by a killed run is terminated.
    * @throws FILE_UNWRITABLE
    */
   constructor(path: string, mode: 'append' | 'new', onError: (error: PenstockError) => void) {
     this.path = path
-    let half = false
+    let lastLineIncomplete = false
     try {
       mkdirSync(dirname(path), { recursive: true })
-      half = mode === 'append' && endsInsideLine(path)
+      lastLineIncomplete = mode === 'append' && endsInsideLine(path)
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
     }
@@ -33,25 +33,25 @@ export class LogFile {
       this.error = toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
       onError(this.error)
     })
-    if (half) this.stream.write('\n')
+    if (lastLineIncomplete) this.stream.write('\n')
   }
 
-  /** @throws FILE_UNWRITABLE when the disk does not keep up */
+  /** @throws FILE_UNWRITABLE if the disk is too slow */
   write(data: string | Uint8Array): void {
     if (this.error !== undefined) return
-    if (this.stream.writableLength > MAX_WAITING_BYTES) {
-      throw new PenstockError('FILE_UNWRITABLE', 'the disk does not keep up with the log', { file: this.path })
+    if (this.stream.writableLength > MAX_BUFFERED_BYTES) {
+      throw new PenstockError('FILE_UNWRITABLE', 'the disk is too slow for this log', { file: this.path })
     }
     this.stream.write(data)
   }
 
-  /** Resolves when all of it is with the system. @throws FILE_UNWRITABLE */
+  /** Resolves when everything has been written and the file is closed. @throws FILE_UNWRITABLE */
   async close(): Promise<void> {
     if (this.error === undefined) await new Promise<void>(resolve => void this.stream.once('close', resolve).end())
     if (this.error !== undefined) throw this.error
   }
 
-  /** Resolves when what was written so far is with the system. */
+  /** Resolves when everything so far has been written. */
   async flushed(): Promise<void> {
     if (this.error === undefined) await new Promise<void>(resolve => void this.stream.write('', () => resolve()))
   }

@@ -1,16 +1,16 @@
-/** What the reference system calls our metrics, and in which part of its results it puts them. */
+/** Modalities' names of our metrics, and the part of its results that each belongs to. */
 
-interface ReferenceName {
-  /** The data loader that a result is about. */
+interface ModalitiesName {
+  /** Tag of the data loader. */
   readonly tag: 'train' | 'val'
   readonly part: 'losses' | 'metrics' | 'throughput_metrics'
   readonly name: string
 }
 
-const train = (part: ReferenceName['part'], name: string): ReferenceName => ({ tag: 'train', part, name })
-const heldOut = (part: ReferenceName['part'], name: string): ReferenceName => ({ tag: 'val', part, name })
+const train = (part: ModalitiesName['part'], name: string): ModalitiesName => ({ tag: 'train', part, name })
+const heldOut = (part: ModalitiesName['part'], name: string): ModalitiesName => ({ tag: 'val', part, name })
 
-export const referenceNames: Readonly<Record<string, ReferenceName>> = {
+export const modalitiesNames: Readonly<Record<string, ModalitiesName>> = {
   'train/loss_average': train('losses', 'train loss avg'),
   'train/loss': train('losses', 'train loss last'),
   'train/consumed_tokens': train('metrics', 'consumed tokens'),
@@ -25,8 +25,8 @@ export const referenceNames: Readonly<Record<string, ReferenceName>> = {
 
 export type NameScheme = 'penstock' | 'modalities'
 
-/** The reference puts the data loader's tag and a space before each name. */
+/** Modalities prefixes each name with the tag of the data loader and a space. */
 export function metricName(name: string, scheme: NameScheme): string {
-  const reference = scheme === 'modalities' ? referenceNames[name] : undefined
-  return reference === undefined ? name : `${reference.tag} ${reference.name}`
+  const known = scheme === 'modalities' ? modalitiesNames[name] : undefined
+  return known === undefined ? name : `${known.tag} ${known.name}`
 }

@@ -1,6 +1,6 @@
 /**
- * A run as Prometheus text: the last value of each metric, and the counts of each stage. Served at the page's
- * `/metrics`, and written to a file for the text collector of a node exporter.
+ * A run as Prometheus text: the last value of each metric and the counts of each stage. Served by the dashboard at
+ * `/metrics`, and written to a file for the textfile collector of node_exporter.
  */
 import { mkdirSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
@@ -16,10 +16,10 @@ interface Family {
   readonly samples: { readonly labels: Labels; readonly value: number }[]
 }
 
-/** Text files are written at most this often. */
+/** Minimum interval between two writes of the file. */
 const WRITE_EVERY_MS = 2000
 
-/** Keeps what the text tells. */
+/** Latest state of a run, rendered on demand. */
 export class PrometheusState {
   private run: RunInfo | undefined
   private step = 0
@@ -45,19 +45,19 @@ export class PrometheusState {
       families.set(name, family)
     }
     add('penstock_start_time_seconds', 'gauge', 'When the run started.', this.run.startedAt / 1000)
-    if (this.values.size > 0) add('penstock_step', 'gauge', 'Training steps taken.', this.step)
+    if (this.values.size > 0) add('penstock_step', 'gauge', 'Completed training steps.', this.step)
     for (const [name, value] of this.values) {
       add(`penstock_${name.replaceAll(/[^a-zA-Z0-9]+/g, '_')}`, 'gauge', `The last value of ${name}.`, value)
     }
     for (const { pipeline, stages } of this.snapshots.values()) {
       for (const [position, { name, stats }] of stages.entries()) {
         const labels = { pipeline, stage: name, position: String(position) }
-        add('penstock_stage_records_in_total', 'counter', 'Records that came to the stage.', stats.recordsIn, labels)
-        add('penstock_stage_records_out_total', 'counter', 'Records that the stage gave.', stats.recordsOut, labels)
-        add('penstock_stage_rejected_total', 'counter', 'Faulty records.', stats.rejected, labels)
-        add('penstock_stage_bytes_in_total', 'counter', 'Bytes that came to the stage.', stats.bytesIn, labels)
-        add('penstock_stage_bytes_out_total', 'counter', 'Bytes that the stage gave.', stats.bytesOut, labels)
-        const waited = 'Time spent waiting for the stage before (input) or after (output).'
+        add('penstock_stage_records_in_total', 'counter', 'Records received by the stage.', stats.recordsIn, labels)
+        add('penstock_stage_records_out_total', 'counter', 'Records emitted by the stage.', stats.recordsOut, labels)
+        add('penstock_stage_rejected_total', 'counter', 'Records rejected as faulty.', stats.rejected, labels)
+        add('penstock_stage_bytes_in_total', 'counter', 'Bytes received by the stage.', stats.bytesIn, labels)
+        add('penstock_stage_bytes_out_total', 'counter', 'Bytes emitted by the stage.', stats.bytesOut, labels)
+        const waited = 'Time spent waiting for the previous stage (input) or the next one (output).'
         const [input, output] = [stats.waitedForInputMs / 1000, stats.waitedForOutputMs / 1000]
         add('penstock_stage_waited_seconds_total', 'counter', waited, input, { ...labels, for: 'input' })
         add('penstock_stage_waited_seconds_total', 'counter', waited, output, { ...labels, for: 'output' })
@@ -67,7 +67,7 @@ export class PrometheusState {
   }
 }
 
-/** Rewrites a `.prom` file, whole each time, so that a collector never reads half of one. */
+/** Replaces a `.prom` file atomically, so that a collector never reads a partial one. */
 export function prometheusSink(path: string, fail: (error: unknown) => void): MetricSink {
   const state = new PrometheusState()
   let lastWrite = 0

@@ -1,6 +1,6 @@
-/** Results as JSON lines of the form that the reference system's `results_subscriber` `to_disc` writes. */
+/** Results as JSON lines, in the format of Modalities' `results_subscriber` `to_disc`. */
 import { LogFile } from './log-file.js'
-import { referenceNames } from './metric-names.js'
+import { modalitiesNames } from './metric-names.js'
 import type { MetricSink } from './sink.js'
 
 interface Result {
@@ -22,13 +22,13 @@ export function resultsSink(path: string, fail: (error: unknown) => void): Metri
   }
 }
 
-/** One result for each data loader; what the reference has no name for is left out. */
+/** One result per data loader; metrics unknown to Modalities are omitted. */
 function resultsOf(step: number, values: Readonly<Record<string, number>>): Iterable<Result> {
   const byTag = new Map<string, Result>()
   for (const [ours, value] of Object.entries(values)) {
-    const reference = referenceNames[ours]
-    if (reference === undefined) continue
-    const { tag, part, name } = reference
+    const known = modalitiesNames[ours]
+    if (known === undefined) continue
+    const { tag, part, name } = known
     const empty: Result = {
       dataloader_tag: tag,
       num_train_steps_done: step,

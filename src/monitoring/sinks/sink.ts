@@ -1,29 +1,29 @@
 /**
- * Where the events of a run go. A sink may fail at any time, when it is opened, told something or closed: that is
- * reported once, the sink is told nothing more, and the run goes on.
+ * Destination for the events of a run. If a sink fails while opening, logging or closing, the failure is reported once,
+ * the sink receives no further events, and the run continues.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import type { RunEvent } from '../run-event.js'
 
 export interface MetricSink {
-  /** Returns at once; what takes time happens later. */
+  /** Returns immediately; slow work is done asynchronously. */
   log(event: RunEvent): void
-  /** Resolves when everything that was logged is where it should be. */
+  /** Resolves when everything logged has been written or sent. */
   close(): Promise<void>
-  /** How long to wait for that, where the usual time is too short. */
+  /** Timeout of `close`, if the default is too short. */
   readonly closeTimeoutMs?: number
 }
 
-/** Makes a sink; `fail` is for what goes wrong outside of a call. */
+/** Opens a sink; the sink reports errors outside of its methods through `fail`. */
 export type SinkOpener = (fail: (error: unknown) => void) => MetricSink | Promise<MetricSink>
 
 export type SinkFailure = (sink: string, error: PenstockError) => void
 
-/** How long the end of a run waits for a sink that does not answer. */
+/** How long the end of a run waits for a sink to close. */
 const CLOSE_TIMEOUT_MS = 20_000
 
-/** A sink that cannot do harm. */
+/** Wraps a sink so that its failures cannot affect the run. */
 export class GuardedSink implements MetricSink {
   private readonly name: string
   private readonly onFailure: SinkFailure
@@ -56,12 +56,12 @@ export class GuardedSink implements MetricSink {
 
   async close(timeoutMs = this.inner?.closeTimeoutMs ?? CLOSE_TIMEOUT_MS): Promise<void> {
     const timer = new AbortController()
-    const tooLate = sleep(timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
+    const timeout = sleep(timeoutMs, undefined, { signal: timer.signal, ref: false }).then(() => {
       throw new PenstockError('FILE_UNWRITABLE', `did not finish within ${timeoutMs / 1000} s`)
     })
-    tooLate.catch(() => {})
+    timeout.catch(() => {})
     try {
-      await Promise.race([this.inner?.close(), tooLate])
+      await Promise.race([this.inner?.close(), timeout])
     } catch (error) {
       this.fail(error)
     } finally {

@@ -1,4 +1,4 @@
-/** Scalars as a TensorBoard event file, a new one for each start; TensorBoard joins the files of a folder by step. */
+/** Scalars as a TensorBoard event file, a new one per start; TensorBoard merges the files of a folder by step. */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { tfeventsScalars, tfeventsStart } from '../../formats/tfevents.js'

@@ -1,7 +1,7 @@
 /**
- * Stages and training steps on a time line, as Chrome trace JSON: open it at ui.perfetto.dev or chrome://tracing. Each
- * stage has a track that shows what it did most in each interval: worked, waited for input, or waited for output. Steps,
- * evaluations and checkpoints have tracks of their own.
+ * Timeline of stages and training steps as Chrome trace JSON, for ui.perfetto.dev or chrome://tracing. The track of each
+ * stage shows what took most of each interval: work, waiting for input, or waiting for output. Steps, evaluations and
+ * checkpoints have separate tracks.
  */
 
 import type { PipelineSnapshot, RunEvent, StageCounts } from '../run-event.js'
@@ -10,7 +10,7 @@ import type { MetricSink } from './sink.js'
 
 type Activity = 'working' | 'waiting for input' | 'waiting for output'
 
-/** What a stage did lately; a new slice begins when that changes. */
+/** Current activity of a stage; a new slice begins when it changes. */
 interface Track {
   readonly id: number
   activity: Activity | undefined
@@ -128,7 +128,7 @@ class TraceWriter {
   }
 }
 
-/** A wait that is still going on is not in the sums yet: then the state tells. */
+/** The sums do not include a wait in progress, so the state is used when they show none. */
 function activityOf(stats: StageCounts, waitedIn: number, waitedOut: number, elapsed: number): Activity | undefined {
   if (waitedIn > elapsed / 2) return 'waiting for input'
   if (waitedOut > elapsed / 2) return 'waiting for output'

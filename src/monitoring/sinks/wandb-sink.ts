@@ -1,6 +1,6 @@
 /**
- * A run as an offline W&B run folder, which `wandb sync` uploads. In mode online that program is started after each
- * checkpoint and at the end, in a process of its own: whatever becomes of it, the folder is whole and can be sent later.
+ * A run as an offline W&B run folder, which `wandb sync` uploads. Mode `online` runs that program as a separate process
+ * after each checkpoint and at the end: if it fails, the folder is still complete and can be uploaded later.
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -18,11 +18,11 @@ export interface WandbOptions {
   readonly name?: string | undefined
   readonly mode: 'offline' | 'online'
   readonly names: NameScheme
-  /** How long the end of the run waits for an upload. */
+  /** Timeout of an upload. */
   readonly upload_seconds: number
 }
 
-/** The version of the `wandb` package whose form the files have. */
+/** Version of the `wandb` package whose file format this is. */
 const PRODUCER = '0.31.0'
 
 const EXIT_CODES: Readonly<Record<RunOutcome, number>> = { done: 0, failed: 1, stopped: 130 }
@@ -58,7 +58,7 @@ class WandbRunFolder {
   private readonly encoder = new WandbFileEncoder()
   private readonly file: LogFile
   private readonly uploader: WandbUpload | undefined
-  /** Values of one step are one row, however many events they come in. */
+  /** All values of a step form one row, even if they arrive in several events. */
   private row: { step: number; time: number; values: Record<string, number> } | undefined
   private outcome: RunOutcome | undefined
   private readonly summary: Record<string, unknown> = {}
@@ -87,7 +87,7 @@ class WandbRunFolder {
     for (const [name, value] of Object.entries(values)) this.row.values[metricName(name, this.options.names)] = value
   }
 
-  /** Sends what there is; the next upload sends the rest. */
+  /** Uploads the data so far; the next upload sends the rest. */
   upload(): void {
     this.writeRow()
     const { uploader } = this
@@ -118,7 +118,7 @@ class WandbRunFolder {
   }
 }
 
-/** 20261123_063000, in local time, as the `wandb` package names its folders. */
+/** Local time as in the folder names of the `wandb` package: 20261123_063000. */
 function compactTime(ms: number): string {
   const at = new Date(ms)
   const two = (value: number): string => String(value).padStart(2, '0')

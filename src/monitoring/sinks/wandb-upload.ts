@@ -1,6 +1,6 @@
 /**
- * Runs `wandb sync` on a run folder, in a process of its own, one at a time. Keys stay in the environment; the program's
- * output is dropped but for its last line, which says what went wrong.
+ * Runs `wandb sync` on a run folder, one process at a time. API keys are passed through the environment only. The output
+ * is discarded except for its last line, which has the error message.
  */
 import { spawn } from 'node:child_process'
 import { dirname, resolve } from 'node:path'
@@ -19,7 +19,7 @@ export class WandbUpload {
     this.timeoutMs = timeoutMs
   }
 
-  /** Starts an upload unless one is going on. */
+  /** Starts an upload unless one is running. */
   start(): void {
     if (this.running !== undefined) return
     const upload = sync(this.folder, this.timeoutMs)
@@ -29,26 +29,26 @@ export class WandbUpload {
     })
   }
 
-  /** Sends nothing more: who stops a run does not wait for a network. @throws STOPPED: the message says how to go on */
+  /** Stops uploading, so that stopping a run does not wait for the network. @throws STOPPED with the command to run later */
   async abandon(): Promise<void> {
     this.running?.stop()
     await this.running?.done
-    throw new PenstockError('STOPPED', `the end of the run was not uploaded; later: wandb sync ${this.folder}`)
+    throw new PenstockError('STOPPED', `upload incomplete; to finish it, run: wandb sync ${this.folder}`)
   }
 
-  /** Sends the whole run. @throws PEER_MISSING when that failed: the message says how to send it later */
+  /** Uploads the complete run. @throws PEER_MISSING on failure, with the command to run later */
   async finish(): Promise<void> {
-    // What is under way lacks the end of the run: it is not worth waiting for.
+    // An upload in progress lacks the end of the run, so it is not worth waiting for.
     this.running?.stop()
     await this.running?.done
     const problem = await sync(this.folder, this.timeoutMs).done
     if (problem === undefined) return
-    throw new PenstockError('PEER_MISSING', `the run was not uploaded (${problem}); later: wandb sync ${this.folder}`)
+    throw new PenstockError('PEER_MISSING', `upload failed (${problem}); to retry, run: wandb sync ${this.folder}`)
   }
 }
 
 interface Upload {
-  /** Resolves to what went wrong, or undefined. */
+  /** Resolves to the error message, or undefined on success. */
   readonly done: Promise<string | undefined>
   stop(): void
 }
@@ -56,11 +56,11 @@ interface Upload {
 function sync(folder: string, timeoutMs: number): Upload {
   const python = process.env.PENSTOCK_PYTHON
   const [program, ...first] = python === undefined ? ['wandb'] : [python, '-m', 'wandb']
-  // Nobody answers questions: without a key the program must fail instead of asking for one.
+  // No stdin: without an API key the program must fail instead of prompting for one.
   const path = resolve(folder)
   const child = spawn(program!, [...first, 'sync', '--include-synced', path], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    // It leaves a log of its own in `wandb` below the working folder.
+    // The program writes its own log to `wandb` in the working folder.
     cwd: dirname(dirname(path)),
   })
   let output = ''
@@ -69,7 +69,7 @@ function sync(folder: string, timeoutMs: number): Upload {
   }
   child.stdout.on('data', keep)
   child.stderr.on('data', keep)
-  // Interrupted, it ends the service that it has started; killed, it may leave that behind.
+  // SIGINT lets the program stop its background service; SIGKILL may leave the service running.
   let stopped = false
   const stop = (): void => {
     stopped = true
@@ -82,16 +82,16 @@ function sync(folder: string, timeoutMs: number): Upload {
       clearTimeout(timer)
       resolve(problem)
     }
-    child.once('error', () => settle('the program wandb does not run: pip install wandb'))
+    child.once('error', () => settle('cannot run wandb; install it with: pip install wandb'))
     child.once('exit', code => {
       if (code === 0) settle(undefined)
-      else settle(stopped ? 'wandb sync took too long' : lastLine(output))
+      else settle(stopped ? 'wandb sync timed out' : lastLine(output))
     })
   })
   return { done, stop }
 }
 
-/** Of what the program said; a key that it repeats stays untold. */
+/** Last line of the output, with the API key masked. */
 function lastLine(output: string): string {
   const line = output.trim().split('\n').at(-1)?.trim() || 'wandb sync failed'
   const key = process.env.WANDB_API_KEY

@@ -34,7 +34,7 @@ function history(steps: number): RunHistory {
   return run
 }
 
-describe('the page server', () => {
+describe('the dashboard server', () => {
   let dashboard: Dashboard
   beforeEach(async () => {
     dashboard = await serveDashboard({ port: 0, runs: [history(1000)], live: false })
@@ -42,34 +42,34 @@ describe('the page server', () => {
   afterEach(() => dashboard.close())
 
   it.each([
-    ['a foreign name', { host: 'evil.example' }, 403],
-    ['a foreign name that begins like ours', { host: 'localhost.evil.example:80' }, 403],
+    ['a foreign host name', { host: 'evil.example' }, 403],
+    ['a foreign host name that starts with localhost', { host: 'localhost.evil.example:80' }, 403],
     ['a foreign origin', { origin: 'https://evil.example' }, 403],
     ['an opaque origin', { origin: 'null' }, 403],
     ['another port of this machine', { origin: 'http://127.0.0.1:1' }, 403],
-    ["another site's request", { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 403],
+    ['a cross-site request', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 403],
     ['another name for this machine', { host: 'localhost:9000' }, 200],
     ['the page itself', { 'sec-fetch-site': 'same-origin' }, 200],
-  ])('answers %s as it should', async (_, headers, status) => {
+  ])('allows only local requests: %s', async (_, headers, status) => {
     for (const path of ['/', '/api/runs', '/metrics', '/page/app.js']) {
       expect((await get(dashboard.address, path, headers as Record<string, string>)).status).toBe(status)
     }
   })
 
-  it('lets a link lead to the page, but not to its data', async () => {
+  it('allows links to the page but not to its data', async () => {
     const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
     expect((await get(dashboard.address, '/', link)).status).toBe(200)
     expect((await get(dashboard.address, '/api/runs', link)).status).toBe(403)
   })
 
-  it('changes nothing for anyone, and serves no other file', async () => {
+  it('is read-only and serves no other files', async () => {
     expect((await get(dashboard.address, '/', {}, 'POST')).status).toBe(405)
     for (const path of ['/../package.json', '/page/../../package.json', '/page/%2e%2e/options.js', '//evil.example']) {
       expect((await get(dashboard.address, path)).status).toBe(404)
     }
   })
 
-  it('allows no script but its own files', async () => {
+  it('allows only its own scripts', async () => {
     const { headers, body } = await get(dashboard.address, '/')
     const policy = String(headers['content-security-policy'])
     expect(policy).toContain("default-src 'none'")
@@ -77,7 +77,7 @@ describe('the page server', () => {
     expect(body).not.toMatch(/<script(?![^>]*src=)|\son\w+=|style=/)
   })
 
-  it('listens on loopback only', async () => {
+  it('listens on the loopback interface only', async () => {
     const { port } = new URL(dashboard.address)
     const outside = Object.values((await import('node:os')).networkInterfaces())
       .flat()
@@ -89,7 +89,7 @@ describe('the page server', () => {
     expect(refused).toBe(true)
   })
 
-  it('drops a request that does not end', async () => {
+  it('drops an incomplete request', async () => {
     const { hostname, port } = new URL(dashboard.address)
     const socket = connect(Number(port), hostname)
     socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ')
@@ -98,13 +98,13 @@ describe('the page server', () => {
     expect(performance.now() - started).toBeLessThan(8000)
   })
 
-  it('says when its port is taken', async () => {
+  it('reports a port in use', async () => {
     const port = Number(new URL(dashboard.address).port)
     const failure = await serveDashboard({ port, runs: [], live: false }).catch(error => error)
     expect(failure.code).toBe('ARGUMENT_INVALID')
   })
 
-  it('gives few points that keep the lows and highs', async () => {
+  it('downsamples series and keeps minima and maxima', async () => {
     const { body } = await get(
       dashboard.address,
       '/api/series?run=abcd1234&metric=train/loss&points=100&from=1&to=1000',
@@ -116,7 +116,7 @@ describe('the page server', () => {
   })
 })
 
-describe('fewer points', () => {
+describe('downsampled points', () => {
   it('are in order and keep every spike', () => {
     const count = 100_000
     const steps = Float64Array.from({ length: count }, (_, index) => index)
@@ -142,7 +142,7 @@ describe('fewer points', () => {
     expect(values.filter(value => value === 1e9)).toHaveLength(1)
   })
 
-  it('give way to those of a run that went on from an earlier step', () => {
+  it('are replaced after a run resumed from an earlier step', () => {
     const run = history(100)
     run.add({ kind: 'metrics', time: START, step: 51, durationMs: 1, values: { 'train/loss': 77 } })
     const { steps, values } = run.series('train/loss', { from: 0, to: 1000, limit: 1000 })
@@ -151,7 +151,7 @@ describe('fewer points', () => {
 })
 
 describe('a slow page', () => {
-  it('makes the server keep a bounded amount, and is told to catch up', async () => {
+  it('has a bounded buffer and is told to resync', async () => {
     const dashboard = await serveDashboard({ port: 0, runs: [history(1)], live: true, metrics: new PrometheusState() })
     const { hostname, port, host } = new URL(dashboard.address)
     const socket = connect(Number(port), hostname)
@@ -177,7 +177,7 @@ describe('a slow page', () => {
 })
 
 describe('/metrics', () => {
-  it('is read by a parser of the format, with the values of the run', async () => {
+  it('is valid Prometheus text with the values of the run', async () => {
     let address = ''
     const sink = await dashboardSink(0, found => {
       address = found

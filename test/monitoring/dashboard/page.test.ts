@@ -1,4 +1,4 @@
-/** The page in a real browser. PENSTOCK_CHROMIUM names one; PENSTOCK_SCREENSHOTS a folder for pictures. */
+/** The page in a real browser: PENSTOCK_CHROMIUM is its path, PENSTOCK_SCREENSHOTS a folder for screenshots. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
@@ -22,7 +22,7 @@ const executablePath = [
 
 const HOSTILE = '<img src=x onerror="window.harmed = true">'
 
-/** Everything that the page shows, in a run whose names try to be markup. */
+/** A run with everything that the page can show, and with names that contain markup. */
 function* events(run: RunInfo, steps: number): Generator<RunEvent> {
   yield { kind: 'run-start', time: run.startedAt, run }
   for (let step = 1; step <= steps; step++) {
@@ -88,7 +88,7 @@ function pastRun(run: RunInfo, steps: number): RunHistory {
 describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from: apt-get install chromium)', () => {
   let browser: Browser
   let dashboard: Dashboard
-  const troubles: string[] = []
+  const problems: string[] = []
 
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })
@@ -100,17 +100,17 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     await dashboard?.close()
   })
 
-  /** Opens the page; whatever goes wrong on it is noted. */
+  /** Opens the page and collects its errors. */
   async function open(address: string, options: BrowserContextOptions = {}): Promise<Page> {
-    troubles.length = 0
+    problems.length = 0
     const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })).newPage()
     page.on('console', message => {
-      // Said of the way in which this test reads the charts.
-      if (!message.text().includes('willReadFrequently')) troubles.push(`${message.type()}: ${message.text()}`)
+      // This warning is caused by the way in which this test reads the charts.
+      if (!message.text().includes('willReadFrequently')) problems.push(`${message.type()}: ${message.text()}`)
     })
-    page.on('pageerror', error => troubles.push(String(error)))
+    page.on('pageerror', error => problems.push(String(error)))
     page.on('request', sent => {
-      if (!sent.url().startsWith(new URL('/', address).href)) troubles.push(`outside: ${sent.url()}`)
+      if (!sent.url().startsWith(new URL('/', address).href)) problems.push(`outside: ${sent.url()}`)
     })
     await page.goto(address)
     await page.waitForSelector('.chart canvas')
@@ -129,7 +129,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
       .map(({ id, nodes }) => `${id}: ${nodes.map(node => node.html).join(' ')}`)
   }
 
-  /** Pixels of a chart's lines: 0 for a chart that shows nothing. */
+  /** Number of pixels drawn in a chart; 0 if it is empty. */
   const inked = (page: Page, chart: number): Promise<number> =>
     page
       .locator('.chart canvas')
@@ -150,7 +150,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     ['a phone, light', { width: 390, height: 844 }, 'light'],
     ['a phone, dark', { width: 390, height: 844 }, 'dark'],
   ] as const)(
-    '%s: loads without error or outside request, harms nobody, and is accessible',
+    '%s: loads without errors or external requests, escapes markup, and is accessible',
     async (name, viewport, colorScheme) => {
       const page = await open(dashboard.address, { viewport, colorScheme })
       await picture(page, name.replaceAll(/[ ,]+/g, '-'))
@@ -158,15 +158,15 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
       for (let chart = 0; chart < 6; chart++) expect(await inked(page, chart)).toBeGreaterThan(50)
       expect(await page.evaluate(() => 'harmed' in window)).toBe(false)
       expect(await page.getByText(`Once upon a time ${HOSTILE}`).count()).toBe(5 * 2)
-      // Nothing makes the page itself scroll sideways.
+      // The page itself must not scroll horizontally.
       expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true)
       expect(await seriousViolations(page)).toEqual([])
-      expect(troubles).toEqual([])
+      expect(problems).toEqual([])
       await page.context().close()
     },
   )
 
-  it('zooms by dragging, goes back, and shows the same view from its address', async () => {
+  it('zooms by dragging, supports Back, and restores the view from its URL', async () => {
     const page = await open(dashboard.address)
     const plot = page.locator('.chart .u-over').first()
     const box = (await plot.boundingBox())!
@@ -192,12 +192,12 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     await expect.poll(() => again.url()).not.toContain('steps=')
     await again.goBack()
     await expect.poll(() => again.getByRole('button', { name: 'All steps' }).isEnabled()).toBe(true)
-    expect(troubles).toEqual([])
+    expect(problems).toEqual([])
     await page.context().close()
     await again.context().close()
   })
 
-  it('says on hovering what the values are, in every chart at once', async () => {
+  it('shows the values at the cursor in every chart', async () => {
     const page = await open(dashboard.address)
     const box = (await page.locator('.chart .u-over').first().boundingBox())!
     await page.mouse.move(box.x + box.width / 3, box.y + 80)
@@ -207,7 +207,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     await page.context().close()
   })
 
-  it('hides a run and keeps that in the address', async () => {
+  it('hides a run and stores that in the URL', async () => {
     const page = await open(dashboard.address)
     expect(await page.locator('.chart').first().locator('.u-series').count()).toBe(5)
     await page.getByRole('checkbox').nth(1).uncheck()
@@ -229,7 +229,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
       const used = process.cpuUsage()
       const log = await openRunLog(folder)
       const { user, system } = process.cpuUsage(used)
-      // On a crowded machine reading takes longer than its own work: by so much everything does.
+      // Reference for the load of the machine: scales the limit on a busy machine.
       const crowding = Math.max(1, (performance.now() - started) / ((user + system) / 1000))
       const long = await serveDashboard({ port: 0, runs: [log.history], live: false })
       const page = await open(long.address)
@@ -242,7 +242,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     })
   })
 
-  describe('of a run that goes on', () => {
+  describe('of a live run', () => {
     let sink: MetricSink
     let address = ''
     beforeAll(async () => {
@@ -252,7 +252,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     })
     afterAll(() => sink.close())
 
-    it('fills its charts, marks the stage that the others wait for, and stays when the run ends', async () => {
+    it('updates its charts, marks the bottleneck, and stays open after the end of the run', async () => {
       const run = events(hostileRun, 200)
       let steps = 0
       const next = (count: number): void => {
@@ -264,7 +264,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
         }
       }
       next(20)
-      // However long the page takes to open, most of the run is still to come.
+      // However long the page takes to open, most of the run has yet to happen.
       let waiting = 60
       const early = setInterval(() => waiting-- > 0 && next(1), 5)
       const page = await open(address)
@@ -278,14 +278,14 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
       await expect.poll(() => page.locator('.slowest').textContent()).toContain('feed-trainer')
       await expect.poll(() => inked(page, 0), { timeout: 5000 }).toBeGreaterThan(before * 1.2)
       await picture(page, 'live')
-      // No step is lost between what was asked for and what was told meanwhile.
+      // No step is lost between the initial response and the live events.
       const label = () => page.locator('.chart .plot').first().getAttribute('aria-label')
       await expect.poll(label).toContain(`train/loss: ${steps} points`)
       sink.log({ kind: 'run-end', time: START + 10_000, outcome: 'done' })
       await sink.close()
       await expect.poll(() => page.locator('#status').textContent()).toContain('done')
       expect(await page.locator('.chart').count()).toBe(6)
-      expect(troubles).toEqual([])
+      expect(problems).toEqual([])
       await page.context().close()
     })
   })

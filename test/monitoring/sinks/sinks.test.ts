@@ -27,7 +27,7 @@ const progress = (time: number, changes: Parameters<typeof stageStats>[0]): RunE
 })
 
 describe('the JSON log', () => {
-  it('has one valid line an event, with null and a flag for what is no number', async () => {
+  it('has one valid line per event, with null and a flag for non-finite values', async () => {
     await inFolder(async folder => {
       const path = join(folder, 'made', 'log.jsonl')
       await runThrough(jsonlSink(path, unexpected), 6)
@@ -38,7 +38,7 @@ describe('the JSON log', () => {
     })
   })
 
-  it('ends with the last counts, and is appended to', async () => {
+  it('ends with the final counts, and supports appending', async () => {
     await inFolder(async folder => {
       const path = join(folder, 'log.jsonl')
       for (const start of [START, START + 60_000]) {
@@ -64,21 +64,21 @@ describe('a run log', () => {
     return log.history
   }
 
-  it('gives back what was logged, numbers that JSON does not know included', async () => {
+  it('restores what was logged, including NaN', async () => {
     await inFolder(async folder => {
       await runThrough(jsonlSink(join(folder, LOG_NAME), unexpected), 300)
       const history = await read(folder)
       expect(history.info).toEqual(runInfo)
       const { steps, values } = history.series('train/loss', { from: 0, to: 1000, limit: 1000 })
       expect(steps).toHaveLength(300)
-      // The server says null for what is no number.
+      // The server sends null for NaN.
       expect(values[4]).toBeNull()
       expect(values[5]).toBe(5 / 6)
       expect(history.summary()!.outcome).toBe('done')
     })
   })
 
-  it('is read on while it grows, half lines only once they are whole', async () => {
+  it('can be read while it grows, and incomplete lines are deferred', async () => {
     await inFolder(async folder => {
       const path = join(folder, LOG_NAME)
       await runThrough(jsonlSink(path, unexpected), 5)
@@ -100,7 +100,7 @@ describe('a run log', () => {
     })
   })
 
-  it('survives the half line of a killed run that another went on from', async () => {
+  it('tolerates the incomplete line of a killed run that was resumed', async () => {
     await inFolder(async folder => {
       const path = join(folder, LOG_NAME)
       await runThrough(jsonlSink(path, unexpected), 5)
@@ -112,7 +112,7 @@ describe('a run log', () => {
     })
   })
 
-  it('is refused when it is something else, or nothing', async () => {
+  it('is rejected if it is missing or another kind of file', async () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'other.jsonl'), '{"text":"a"}\n')
       expect(await read(join(folder, 'other.jsonl')).catch(error => error.code)).toBe('JSON_INVALID')
@@ -121,8 +121,8 @@ describe('a run log', () => {
   })
 })
 
-describe('results as the reference writes them', () => {
-  it('have its names in its parts, one line for each data loader', async () => {
+describe('results in the format of Modalities', () => {
+  it('have its names in its parts, one line per data loader', async () => {
     await inFolder(async folder => {
       const path = join(folder, 'results.jsonl')
       const sink = resultsSink(path, unexpected)
@@ -148,7 +148,7 @@ describe('results as the reference writes them', () => {
     })
   })
 
-  it("and its subscribers' options become ours", () => {
+  it('are configured by the options of its subscribers', () => {
     const options = { project: 'p', experiment_id: 'e', mode: 'OFFLINE', directory: 'd', global_rank: 0 }
     const { wandb } = sinksOfSubscriber('wandb', options) as { wandb: unknown }
     expect(sinkSchemas.wandb.parse(wandb)).toMatchObject({
@@ -164,7 +164,7 @@ describe('results as the reference writes them', () => {
 })
 
 describe('the trace', () => {
-  it('shows what a stage did most, and how long steps took', async () => {
+  it('shows the main activity of each stage, and the duration of steps', async () => {
     await inFolder(async folder => {
       const path = join(folder, 'trace.json')
       const sink = traceSink(path, unexpected)
@@ -188,7 +188,7 @@ describe('the trace', () => {
 })
 
 describe('the Prometheus text', () => {
-  it('has the last values and every stage, with names and labels that Prometheus takes', async () => {
+  it('has the last values and every stage, with valid names and labels', async () => {
     await inFolder(async folder => {
       const path = join(folder, 'metrics.prom')
       const sink = prometheusSink(path, unexpected)
@@ -202,7 +202,7 @@ describe('the Prometheus text', () => {
       const stage = `${run},pipeline="train",stage="read-file",position="0"`
       expect(text).toContain(`penstock_stage_records_in_total{${stage}} 7\n`)
       expect(text.endsWith('\n')).toBe(true)
-      // Each family stands once, in one piece.
+      // Each family appears once, without interruption.
       const heads = text.split('\n').filter(line => line.startsWith('# TYPE'))
       expect(new Set(heads).size).toBe(heads.length)
       expect(existsSync(`${path}.part`)).toBe(false)
@@ -210,15 +210,15 @@ describe('the Prometheus text', () => {
   })
 })
 
-describe('a sink that fails', () => {
+describe('a failing sink', () => {
   const event: RunEvent = { kind: 'note', time: START, message: 'hello' }
 
   it.each([
-    ['when it is opened', async () => Promise.reject(new Error('refused'))],
-    ['when it is told something', async () => ({ log: () => unexpected(new Error('refused')), close: async () => {} })],
-    ['when it is closed', async () => ({ log: () => {}, close: async () => unexpected(new Error('refused')) })],
+    ['on opening', async () => Promise.reject(new Error('refused'))],
+    ['on logging', async () => ({ log: () => unexpected(new Error('refused')), close: async () => {} })],
+    ['on closing', async () => ({ log: () => {}, close: async () => unexpected(new Error('refused')) })],
     ['by never closing', async () => ({ log: () => {}, close: () => new Promise<void>(() => {}) })],
-  ])('%s is reported once', async (_, opener) => {
+  ])('is reported once: %s', async (_, opener) => {
     const failures: string[] = []
     const sink = await GuardedSink.open('some', opener, (name, error) => failures.push(`${name} ${error.code}`))
     sink.log(event)
@@ -227,7 +227,7 @@ describe('a sink that fails', () => {
     expect(failures).toEqual(['some FILE_UNWRITABLE'])
   })
 
-  it('does not keep the others from working', async () => {
+  it('does not affect the others', async () => {
     await inFolder(async folder => {
       const blocked = join(folder, 'file')
       writeFileSync(blocked, '')

@@ -16,20 +16,20 @@ print(json.dumps(scalars))
 describe('checksums', () => {
   const check = new TextEncoder().encode('123456789')
 
-  it('are those of their catalogue', () => {
+  it('match the catalogue', () => {
     // https://reveng.sourceforge.io/crc-catalogue: the "check" values of CRC-32/ISO-HDLC and CRC-32/ISCSI.
     expect(crc32(check)).toBe(0xcbf43926)
     expect(crc32c(check)).toBe(0xe3069283)
   })
 
-  it('go on over pieces', () => {
+  it('can be computed incrementally', () => {
     expect(crc32(check.subarray(4), crc32(check.subarray(0, 4)))).toBe(crc32(check))
   })
 })
 
 const python = peersPython()
 
-describe.skipIf(python === undefined)('TensorBoard reads back (needs: node scripts/setup-python.mjs peers)', () => {
+describe.skipIf(python === undefined)('TensorBoard reads (needs: node scripts/setup-python.mjs peers)', () => {
   const read = (folder: string): Record<string, [number, string, number][]> =>
     JSON.parse(execFileSync(python!, ['-c', READ, folder], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
 
@@ -50,7 +50,7 @@ describe.skipIf(python === undefined)('TensorBoard reads back (needs: node scrip
     })
   })
 
-  it('under the names of the reference system', async () => {
+  it("under Modalities' names", async () => {
     await inFolder(async folder => {
       await runThrough(tensorboardSink({ folder, names: 'modalities' }, unexpected), 2)
       expect(Object.keys(read(folder)).sort()).toEqual(['train lr mean', 'train train loss last'])

@@ -1,4 +1,4 @@
-/** The W&B program itself uploads our files, to a server of ours that notes what it is sent. */
+/** The W&B program itself uploads our files, to a local server that records the requests. */
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -27,7 +27,7 @@ interface Upload {
   exitCode: number | undefined
 }
 
-/** Serves what `wandb sync` asks for, and keeps what it sends. */
+/** Answers the requests of `wandb sync` and records what it uploads. */
 async function withServer<T>(body: (address: string, upload: Upload) => Promise<T>): Promise<T> {
   const upload: Upload = { config: {}, displayName: '', history: [], summary: {}, exitCode: undefined }
   const server = createServer(async (request, response) => {
@@ -104,7 +104,7 @@ describe.skipIf(python === undefined)('wandb sync reads (needs: node scripts/set
     })
   })
 
-  it('one row for a step that has a training loss and a held-out loss', async () => {
+  it('one row for a step with a training loss and a held-out loss', async () => {
     await inFolder(async folder => {
       const sink = wandbSink({ ...offline, folder, names: 'modalities' }, unexpected)
       sink.log({ kind: 'run-start', time: START, run: runInfo })
@@ -129,7 +129,7 @@ describe('mode online', () => {
     process.env = { ...saved }
   })
 
-  /** A run with a checkpoint in its middle; answers what the sink reported. */
+  /** Logs a run with a checkpoint in the middle; returns the failures that the sink reported. */
   async function onlineRun(
     folder: string,
     settings: NodeJS.ProcessEnv,
@@ -157,7 +157,7 @@ describe('mode online', () => {
     return failures
   }
 
-  it('without the program: the run folder is whole, and the message says how to send it', async () => {
+  it('without the program, writes a complete run folder and says how to upload it', async () => {
     await inFolder(async parent => {
       const folder = join(parent, 'wandb')
       const failures = await onlineRun(folder, { PENSTOCK_PYTHON: join(folder, 'nothing') })
@@ -167,7 +167,7 @@ describe('mode online', () => {
   })
 
   it.skipIf(python === undefined)(
-    'without a network: the same',
+    'does the same without a network',
     async () => {
       await inFolder(async folder => {
         const nowhere = { ...environment('http://127.0.0.1:9'), PENSTOCK_PYTHON: python }
@@ -179,7 +179,7 @@ describe('mode online', () => {
     150_000,
   )
 
-  it.skipIf(python === undefined)('sends the run after a checkpoint and whole at the end', async () => {
+  it.skipIf(python === undefined)('uploads the run after a checkpoint and completely at the end', async () => {
     await inFolder(async parent => {
       const folder = join(parent, 'wandb')
       await withServer(async (address, upload) => {
@@ -190,17 +190,17 @@ describe('mode online', () => {
     })
   })
 
-  it.skipIf(python === undefined)('does not wait for a network when it is stopped', async () => {
+  it.skipIf(python === undefined)('does not wait for the network when stopped', async () => {
     await inFolder(async parent => {
       const nowhere = { ...environment('http://127.0.0.1:9'), PENSTOCK_PYTHON: python }
       const started = performance.now()
       const [failure] = await onlineRun(join(parent, 'wandb'), nowhere, 30, 'stopped')
-      expect(failure).toContain('later: wandb sync')
+      expect(failure).toContain('run: wandb sync')
       expect(performance.now() - started).toBeLessThan(5000)
     })
   })
 
-  it('never repeats the key that a program of that name says', async () => {
+  it('masks the key if the program prints it', async () => {
     await inFolder(async parent => {
       const [program, folder] = [join(parent, 'python'), join(parent, 'wandb')]
       writeFileSync(program, '#!/bin/sh\necho "bad key $WANDB_API_KEY" >&2\nexit 1\n', { mode: 0o755 })

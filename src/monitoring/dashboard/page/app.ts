@@ -1,4 +1,4 @@
-/** The page: asks for the runs, draws them, and keeps up with the one that goes on. */
+/** Main module of the page: loads the runs, draws them, and follows the live run. */
 import type { PipelineState, RunSummary, TextEntry } from '../run-history.js'
 import { Chart, type ChartRun, COLOURS, kindsOf } from './charts.js'
 import { controls } from './controls.js'
@@ -9,7 +9,7 @@ import { runTable } from './run-table.js'
 import { append, fetchSeries, type Series } from './series.js'
 import { putInAddress, stateOfAddress, type ViewState } from './view-state.js'
 
-/** Charts are drawn anew at most this often while a run goes on. */
+/** Minimum interval between two redraws of the charts of a live run. */
 const DRAW_EVERY_MS = 250
 
 let state = stateOfAddress()
@@ -19,10 +19,10 @@ let series: Series[] = []
 let charts: Chart[] = []
 let drawPending = false
 let optionsShown = ''
-/** Requests that are under way follow each other; what comes meanwhile is put behind their answers. */
+/** Serializes requests. Metrics that arrive during a request are added after its response. */
 let requests = Promise.resolve()
 let requestCount = 0
-let arrived: Metrics[] = []
+let queued: Metrics[] = []
 
 interface Metrics {
   readonly run: string
@@ -34,22 +34,22 @@ const shownRuns = (): RunSummary[] => runs.filter(run => !state.hidden.includes(
 const chartRuns = (): ChartRun[] =>
   shownRuns().map(run => ({ id: run.info.id, name: run.info.name, colour: runs.indexOf(run) % COLOURS }))
 
-function inTurn(request: () => Promise<void>): Promise<void> {
+function enqueue(request: () => Promise<void>): Promise<void> {
   requestCount++
   requests = requests
     .then(request)
-    .catch(showTrouble)
+    .catch(showError)
     .finally(() => {
       if (--requestCount > 0) return
-      const news = arrived
-      arrived = []
-      for (const metrics of news) addMetrics(metrics)
+      const pending = queued
+      queued = []
+      for (const metrics of pending) addMetrics(metrics)
     })
   return requests
 }
 
 const load = (): Promise<void> =>
-  inTurn(async () => {
+  enqueue(async () => {
     const response = await fetch('/api/runs')
     if (!response.ok) throw new Error(await response.text())
     ;({ live, runs } = (await response.json()) as { live: boolean; runs: RunSummary[] })
@@ -63,7 +63,7 @@ async function fetchAllSeries(): Promise<void> {
   )
 }
 
-/** These have no chart: they say what another says in other words, or only grow. */
+/** Metrics without a chart: they are derived from others, or only grow. */
 const NOT_DRAWN = [
   'train/loss_average',
   'train/samples_per_second',
@@ -85,7 +85,7 @@ function drawAll(): void {
   drawCharts()
 }
 
-/** Once for the runs that are shown: what a visitor has unfolded stays so. */
+/** Redraws only if the shown runs change, so that expanded entries stay expanded. */
 function drawOptions(): void {
   const shown = shownRuns()
   const key = shown.map(run => run.info.id).join()
@@ -140,7 +140,7 @@ function drawCharts(): void {
   }
 }
 
-/** Applies what the visitor chose. */
+/** Applies a change of the view made by the user. */
 function change(changes: Partial<ViewState>, asStep = false): void {
   state = { ...state, ...changes }
   putInAddress(state, asStep)
@@ -149,7 +149,7 @@ function change(changes: Partial<ViewState>, asStep = false): void {
 
 async function refresh(pointsChange: boolean): Promise<void> {
   if (!pointsChange) drawAll()
-  else await inTurn(() => fetchAllSeries().then(drawAll))
+  else await enqueue(() => fetchAllSeries().then(drawAll))
 }
 
 function drawSoon(): void {
@@ -173,23 +173,23 @@ function follow(): void {
       ? runs.map(known => (known.info.id === run.info.id ? run : known))
       : [run]
     drawAll()
-    // The server goes when the run does: what is on the page stays.
+    // The server stops at the end of the run; the page keeps its content.
     if (run.outcome !== 'running') feed.close()
   })
   on('resync', () => void load())
   feed.addEventListener('open', () => void load())
   feed.addEventListener('error', () => {
-    byId('status').textContent = 'the run no longer answers; what is shown is what was known last'
+    byId('status').textContent = 'connection to the run lost; showing the last known state'
   })
 }
 
-function addMetrics(news: Metrics): void {
-  // What is being asked for may or may not have these: they are put behind it once it is here.
+function addMetrics(metrics: Metrics): void {
+  // The pending response may or may not include this point, so it is appended after the response.
   if (requestCount > 0) {
-    arrived.push(news)
+    queued.push(metrics)
     return
   }
-  const { run, step, values } = news
+  const { run, step, values } = metrics
   const summary = runs.find(({ info }) => info.id === run)
   if (summary === undefined) return
   Object.assign(summary, { lastStep: step, updatedAt: Date.now(), latest: { ...summary.latest, ...values } })
@@ -213,8 +213,8 @@ function addFlow({ run, ...pipeline }: PipelineState & { run: string }): void {
   drawStatus()
 }
 
-function showTrouble(error: unknown): void {
-  byId('status').textContent = `could not load: ${error instanceof Error ? error.message : String(error)}`
+function showError(error: unknown): void {
+  byId('status').textContent = `failed to load: ${error instanceof Error ? error.message : String(error)}`
 }
 
 window.addEventListener('popstate', () => {

@@ -1,4 +1,4 @@
-/** One chart for each kind of metric, with a line for each run. Dragging over one zooms all of them. */
+/** One chart per kind of metric, with one line per run. Dragging over a chart zooms all of them. */
 import type { default as UPlot } from 'uplot'
 import { element } from './dom.js'
 import { compact } from './numbers.js'
@@ -12,7 +12,7 @@ interface Kind {
   readonly metrics: readonly string[]
 }
 
-/** Charts in this order; a metric that is not named here has a chart of its own. */
+/** Charts, in order. Every metric that is not listed gets a separate chart after these. */
 const KINDS: readonly Kind[] = [
   { title: 'Loss', metrics: ['train/loss', 'held_out/loss'] },
   { title: 'Learning rate', metrics: ['train/learning_rate'] },
@@ -24,9 +24,9 @@ const KINDS: readonly Kind[] = [
 
 const HEIGHT = 240
 const SHOWN_NAME = 24
-/** A series with fewer points is not smoothed: there is nothing to smooth. */
+/** Series with fewer points are not smoothed, and their points are marked. */
 const FEW_POINTS = 40
-/** Runs after the eighth share its colours. */
+/** Number of colours; further runs reuse them. */
 export const COLOURS = 8
 
 export interface ChartRun {
@@ -47,7 +47,7 @@ export function kindsOf(metrics: Iterable<string>): Kind[] {
   ]
 }
 
-/** Owns a figure of the page until `remove`. */
+/** Owns a figure in the page until `remove` is called. */
 export class Chart {
   readonly figure: HTMLElement
   readonly kind: Kind
@@ -64,7 +64,7 @@ export class Chart {
     this.figure = element('figure', { class: 'chart' }, caption, this.plotBox)
   }
 
-  /** Draws the series of the shown runs; builds the chart anew only when its lines or axes change. */
+  /** Draws the series of the shown runs; recreates the plot only if its lines or axes change. */
   draw(series: readonly Series[], runs: readonly ChartRun[], state: ViewState): void {
     const lines = series
       .map(line => ({ line, run: runs.find(run => run.id === line.run) }))
@@ -124,12 +124,12 @@ export class Chart {
         ...(heldOut ? { dash: [6, 3] } : {}),
         value: (_: UPlot, value: number | null) => (value === null ? '–' : compact(value)),
       }
-      // Few points are shown as such; of a smoothed line the true one stays visible behind it.
+      // A smoothed line is drawn over the raw one.
       const points = { show: line.steps.length < FEW_POINTS }
       const plain = { ...shared, label, stroke, width: 1.5, points }
       return smooth
         ? [
-            { ...plain, class: 'behind', width: 1, alpha: 0.3, points: { show: false } },
+            { ...plain, class: 'raw', width: 1, alpha: 0.3, points: { show: false } },
             { ...plain, width: 2, points: { show: false } },
           ]
         : [plain]
@@ -171,14 +171,14 @@ export class Chart {
   }
 }
 
-/** The run where there are several, and the metric where the title does not tell it. */
+/** Legend label: the run if there are several, and the metric if the title does not name it. */
 function labelOf(metric: string, run: string, { metrics }: Kind): string {
   const short = run.length <= SHOWN_NAME ? run : `${run.slice(0, SHOWN_NAME - 1)}…`
   const own = metrics.length > 1 || run === '' ? metric.replace('train/', '').replace('held_out/', 'held-out ') : ''
   return `${short} ${own.replaceAll('_', ' ')}`.trim()
 }
 
-/** All series on the steps of all of them. A logarithm knows only what is above 0. */
+/** Aligns all series on the union of their steps. A log axis omits values that are not positive. */
 function aligned(lines: readonly Series[], { logAxis, smoothing }: ViewState): UPlot.AlignedData {
   const drawable = (values: (number | null)[]): (number | null)[] =>
     logAxis ? values.map(value => (value !== null && value > 0 ? value : null)) : values

@@ -1,10 +1,10 @@
-/** Smoothing, axis, zoom and theme. */
+/** Controls for smoothing, axis, zoom and theme. */
 import { element } from './dom.js'
 import type { ViewState } from './view-state.js'
 
 type Change = (changes: Partial<ViewState>, asStep?: boolean) => void
 
-const THEMES = { auto: 'light or dark', light: 'light', dark: 'dark' } as const
+const THEMES = { auto: 'system theme', light: 'light', dark: 'dark' } as const
 
 export function controls(state: ViewState, change: Change): HTMLElement[] {
   return [smoothing(state, change), logAxis(state, change), wholeRange(state, change), theme(state, change)]
@@ -30,7 +30,7 @@ function logAxis({ logAxis: pressed }: ViewState, change: Change): HTMLElement {
 
 function wholeRange({ range }: ViewState, change: Change): HTMLElement {
   const button = element('button', { type: 'button', id: 'all-steps', disabled: range === undefined }, 'All steps')
-  button.title = 'Drag over a chart to see a part of it; a double click shows all again'
+  button.title = 'Drag over a chart to zoom in; double-click to reset'
   button.addEventListener('click', () => change({ range: undefined }, true))
   return button
 }

@@ -1,4 +1,4 @@
-/** The page's own text: everything that changes is put in by `app.js`. */
+/** Static HTML of the page; `app.js` fills in everything else. */
 
 export const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect width="32" height="32" rx="7" fill="#1f5fa8"/>
@@ -33,7 +33,7 @@ export const PAGE = `<!doctype html>
   <section aria-labelledby="notes-title" id="notes-section" hidden><h2 id="notes-title">Events</h2><div id="notes"></div></section>
   <section aria-labelledby="config-title"><h2 id="config-title">Options</h2><div id="config"></div></section>
 </main>
-<noscript>This page draws its charts with JavaScript.</noscript>
+<noscript>This page requires JavaScript.</noscript>
 </body>
 </html>
 `

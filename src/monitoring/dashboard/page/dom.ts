@@ -1,4 +1,4 @@
-/** Makes elements. Text goes in as text, never as markup: names and messages come from files that nobody vouches for. */
+/** Creates elements. Strings become text nodes, never markup, because names and messages come from untrusted files. */
 
 type Child = Node | string
 type Attributes = Readonly<Record<string, string | number | boolean>>
@@ -8,7 +8,7 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   attributes: Attributes = {},
   ...children: readonly Child[]
 ): HTMLElementTagNameMap[Name] {
-  return filled(document.createElement(name), attributes, children)
+  return withContent(document.createElement(name), attributes, children)
 }
 
 export function drawing<Name extends keyof SVGElementTagNameMap>(
@@ -16,7 +16,7 @@ export function drawing<Name extends keyof SVGElementTagNameMap>(
   attributes: Attributes = {},
   ...children: readonly Child[]
 ): SVGElementTagNameMap[Name] {
-  return filled(document.createElementNS('http://www.w3.org/2000/svg', name), attributes, children)
+  return withContent(document.createElementNS('http://www.w3.org/2000/svg', name), attributes, children)
 }
 
 export function byId(id: string): HTMLElement {
@@ -25,10 +25,10 @@ export function byId(id: string): HTMLElement {
   return found
 }
 
-function filled<Made extends Element>(made: Made, attributes: Attributes, children: readonly Child[]): Made {
+function withContent<E extends Element>(created: E, attributes: Attributes, children: readonly Child[]): E {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== false) made.setAttribute(name, value === true ? '' : String(value))
+    if (value !== false) created.setAttribute(name, value === true ? '' : String(value))
   }
-  made.append(...children)
-  return made
+  created.append(...children)
+  return created
 }

@@ -1,4 +1,4 @@
-/** Numbers for people. */
+/** Formats numbers for display. */
 
 /** 1234567 -> 1.23M; 0.000012 -> 1.2e-5 */
 export function compact(value: number | null | undefined): string {

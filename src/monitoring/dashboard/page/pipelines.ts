@@ -1,4 +1,4 @@
-/** The pipelines of a run as graphs: what each stage does, how fast, and which one the others wait for. */
+/** Draws the pipelines of a run as graphs: the state and rate of each stage, and the bottleneck. */
 import type { StageFlow } from '../../flow.js'
 import { type GraphNode, type PipelineGraph, shortStageName } from '../../pipeline-graph.js'
 import type { PipelineState, RunSummary } from '../run-history.js'
@@ -13,10 +13,10 @@ const ROW = BOX_HEIGHT + GAP
 const MARGIN = 14
 const TITLE = 30
 const SHOWN_DETAIL = 22
-/** From this share of waiting on, a stage counts as held back by the next. */
-const HELD_BACK = 0.5
+/** A stage counts as waiting if it waits for more than this fraction of the time. */
+const MOSTLY_WAITING = 0.5
 
-/** @param named whether titles name the run */
+/** @param named whether titles include the name of the run */
 export function drawPipelines({ info, pipelines }: RunSummary, named: boolean): HTMLElement[] {
   return info.pipelines.map(graph => {
     const title = named ? `${info.name}: ${graph.name}` : graph.name
@@ -27,7 +27,7 @@ export function drawPipelines({ info, pipelines }: RunSummary, named: boolean): 
 function drawPipeline(graph: PipelineGraph, title: string, state: PipelineState | undefined): HTMLElement {
   const width = 2 * MARGIN + Math.max(...graph.nodes.map(node => node.layer)) * COLUMN + BOX_WIDTH
   const height = TITLE + (Math.max(...graph.nodes.map(node => node.row)) + 1) * ROW - GAP + MARGIN
-  const time = state === undefined ? 'not begun' : duration(state.snapshot.elapsedMs)
+  const time = state === undefined ? 'not started' : duration(state.snapshot.elapsedMs)
   const svg = drawing('svg', { width, height, viewBox: `0 0 ${width} ${height}`, role: 'img' })
   svg.setAttribute('aria-label', description(graph, state))
   const heading = drawing('text', { class: 'title', x: MARGIN, y: 20 }, title)
@@ -46,12 +46,12 @@ function drawPipeline(graph: PipelineGraph, title: string, state: PipelineState 
 const left = (node: GraphNode): number => MARGIN + node.layer * COLUMN
 const top = (node: GraphNode): number => TITLE + node.row * ROW
 
-/** A thick line says that items wait here. */
+/** A thick line marks an edge with queued items. */
 function edge(from: GraphNode, to: GraphNode, items: string, flow: StageFlow | undefined): SVGElement {
   const [x1, y1] = [left(from) + BOX_WIDTH, top(from) + BOX_HEIGHT / 2]
   const [x2, y2] = [left(to) - 1, top(to) + BOX_HEIGHT / 2]
   const bend = x2 - 44
-  const full = flow !== undefined && !flow.ended && flow.waitingForOutput > HELD_BACK
+  const full = flow !== undefined && !flow.ended && flow.waitingForOutput > MOSTLY_WAITING
   return drawing(
     'g',
     {},
@@ -90,16 +90,16 @@ function box(node: GraphNode, state: PipelineState | undefined): SVGElement {
 
 function activity(flow: StageFlow): string {
   if (flow.ended) return 'done'
-  if (flow.slowest) return 'all wait for it'
-  if (flow.waitingForOutput > HELD_BACK) return 'waits for output'
-  if (flow.waitingForInput > HELD_BACK) return 'waits for input'
+  if (flow.slowest) return 'bottleneck'
+  if (flow.waitingForOutput > MOSTLY_WAITING) return 'waiting for output'
+  if (flow.waitingForInput > MOSTLY_WAITING) return 'waiting for input'
   return `busy ${percent(flow.busy)}`
 }
 
 function description({ name, nodes }: PipelineGraph, state: PipelineState | undefined): string {
   const slowest = state?.flows.find(flow => flow.slowest)
   const stages = nodes.map(node => node.name).join(', ')
-  return `${name}: ${stages}${slowest === undefined ? '' : `; the others wait for ${slowest.name}`}`
+  return `${name}: ${stages}${slowest === undefined ? '' : `; bottleneck: ${slowest.name}`}`
 }
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`

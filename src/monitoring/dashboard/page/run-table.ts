@@ -1,14 +1,14 @@
-/** The runs side by side: which are shown, how they stand. */
+/** Table of runs: visibility, state and latest values. */
 import type { RunSummary } from '../run-history.js'
 import { COLOURS } from './charts.js'
 import { element } from './dom.js'
 import { compact, duration } from './numbers.js'
 import type { ViewState } from './view-state.js'
 
-const COLUMNS = ['Run', 'State', 'Begun', 'Time', 'Step', 'Loss', 'Held-out loss', 'Tokens/s', 'Tokens seen'] as const
-/** From this column on, numbers stand right. */
+const COLUMNS = ['Run', 'State', 'Started', 'Time', 'Step', 'Loss', 'Held-out loss', 'Tokens/s', 'Tokens seen'] as const
+/** First right-aligned column. */
 const FIRST_NUMBER = 3
-/** A run logs more often than this: one that does not was killed, or hangs. */
+/** A running run logs more often than this; after a longer silence it was probably killed, or hangs. */
 const SILENCE_MS = 60_000
 
 export function runTable(
@@ -50,7 +50,7 @@ function row(
   ]
   const silence = Date.now() - run.updatedAt
   const silent = outcome === 'running' && silence > SILENCE_MS
-  const stateText = silent ? `no news for ${duration(silence)}` : outcome
+  const stateText = silent ? `no update for ${duration(silence)}` : outcome
   const stateCell = element('td', { class: silent ? 'stopped' : outcome, title: message }, stateText)
   return element(
     'tr',

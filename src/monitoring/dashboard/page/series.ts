@@ -1,4 +1,4 @@
-/** The points of a metric of a run, as the server cut them down; new ones are put behind. */
+/** Downsampled points of one metric of a run, as sent by the server; live points are appended. */
 import type { ViewState } from './view-state.js'
 
 export interface Series {
@@ -8,7 +8,7 @@ export interface Series {
   values: (number | null)[]
 }
 
-/** Points asked for; past twice as many, a series is asked for anew. */
+/** Number of points to request; a series is fetched again once it has twice as many. */
 const POINTS = 1500
 
 export async function fetchSeries(run: string, metric: string, { range }: ViewState): Promise<Series> {
@@ -23,7 +23,7 @@ export async function fetchSeries(run: string, metric: string, { range }: ViewSt
   return { run, metric, steps, values }
 }
 
-/** Adds a point unless it is there already. False when the series has become long and should be asked for anew. */
+/** Appends a point unless it is already included. False if the series is too long and should be fetched again. */
 export function append(series: Series, step: number, value: number | null): boolean {
   const last = series.steps.at(-1)
   if (last !== undefined && step <= last) return true
@@ -32,7 +32,7 @@ export function append(series: Series, step: number, value: number | null): bool
   return series.steps.length < 2 * POINTS
 }
 
-/** An exponential mean, corrected for its start: `weight` of what came before. */
+/** Exponential moving average with bias correction; `weight` is the weight of the past. */
 export function smoothed(values: readonly (number | null)[], weight: number): (number | null)[] {
   let [mean, seen] = [0, 0]
   return values.map(value => {

@@ -1,4 +1,4 @@
-/** The page's style sheet. Colours of runs keep a contrast of 3 to 1 on both grounds and differ for the colour-blind. */
+/** Style sheet of the page. The run colours have a contrast of at least 3:1 in both themes and are colour-blind safe. */
 
 const LIGHT = `
   color-scheme: light;
@@ -70,7 +70,7 @@ ${Array.from({ length: 8 }, (_, run) => `.run-${run} { background: var(--run-${r
 .chart .plot { min-height: 240px; }
 .uplot { font: inherit; } .u-legend { font-size: 12px; text-align: left; color: var(--quiet); }
 .u-legend th { padding: 1px 4px; font-weight: 500; border: 0; } .u-legend td { padding: 1px 4px; border: 0; font-variant-numeric: tabular-nums; }
-.u-legend .behind { display: none; } .u-inline th, .u-inline td { white-space: normal; overflow-wrap: anywhere; }
+.u-legend .raw { display: none; } .u-inline th, .u-inline td { white-space: normal; overflow-wrap: anywhere; }
 .u-legend .u-value { color: var(--text); } .u-inline tr { margin-right: 10px; }
 .u-select { background: color-mix(in srgb, var(--accent) 18%, transparent); }
 .u-cursor-x, .u-cursor-y { border-color: var(--quiet) !important; }

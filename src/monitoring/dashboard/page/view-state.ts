@@ -1,13 +1,13 @@
-/** What the visitor chose, kept in the address: a link shows the same view, and going back undoes a zoom. */
+/** Settings of the view, stored in the URL fragment: links reproduce the view, and Back undoes a zoom. */
 
 export interface ViewState {
-  /** Weight of the past in the smoothed line, from 0 to 0.99. */
+  /** Weight of the past in the smoothed line, 0 to 0.99. */
   readonly smoothing: number
   readonly logAxis: boolean
   readonly theme: 'auto' | 'light' | 'dark'
-  /** Steps shown; undefined for all. */
+  /** Range of visible steps; undefined for all. */
   readonly range: readonly [number, number] | undefined
-  /** Ids of runs that are not shown. */
+  /** Ids of hidden runs. */
   readonly hidden: readonly string[]
 }
 
@@ -28,7 +28,7 @@ export function stateOfAddress(): ViewState {
   }
 }
 
-/** @param asStep whether going back returns to the view before */
+/** @param asStep whether to add a history entry, so that Back returns to the previous view */
 export function putInAddress(state: ViewState, asStep: boolean): void {
   const fields = new URLSearchParams()
   if (state.smoothing > 0) fields.set('smooth', String(state.smoothing))
