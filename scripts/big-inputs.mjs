@@ -1,7 +1,7 @@
-// Inputs that are large in an unkind way, packed with fused and with separate stages, each in a process of its own whose
-// peak memory the kernel tells (VmHWM, Linux). By hand: it takes some minutes and 2 GB in the temporary folder.
+// Packs unusually large inputs with fused and with separate stages, each in its own process, and checks the peak memory
+// (VmHWM, Linux). Run manually: it takes several minutes and needs 2 GB in the temporary folder.
 //
-// node scripts/big-inputs.mjs [part of a case's name] [--json FILE for scripts/reliability.mjs]
+// node scripts/big-inputs.mjs [substring of the names of cases] [--json FILE for scripts/reliability.mjs]
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 const END = '<|endoftext|>'
 const MAX_GROWTH_MIB = 40
 
-/** Writes parts one after the other; a number is a hole of so many bytes. */
+/** Writes parts in order; a number is a hole of that many bytes. */
 function write(path, parts) {
   const file = openSync(path, 'w')
   let at = 0
@@ -45,7 +45,7 @@ function* concatenated(...generators) {
   for (const generator of generators) yield* generator
 }
 
-/** What each case must come to: the counts of a run that goes on, or the code of one that must not. */
+/** Cases, each with the expected counts, or the expected error code. */
 const CASES = [
   {
     name: 'a line of 1 GB',
@@ -66,7 +66,7 @@ const CASES = [
     mib: 256,
   },
   {
-    name: '10 GB of NULs to be refused',
+    name: '10 GB of NULs, rejected',
     parts: () => [1e10],
     faulty: 'fail',
     expected: { code: 'LINE_TOO_LONG' },
@@ -76,7 +76,7 @@ const CASES = [
   { name: '10 million lines', parts: () => lines(1e7), expected: { documents: 1e7, rejected: 0 }, mib: 350 },
 ]
 
-/** In a process of its own: index and pack, then read what was packed. */
+/** Runs in a child process: index and pack, then read the packed file. */
 async function measure(folder, fuse, faulty) {
   const { checkDefinition, definitionOf, runPipeline } = await import('../dist/pipelines/index.js')
   const at = name => join(folder, name)
@@ -158,7 +158,7 @@ function runAll(filter, jsonFile) {
     if (few === undefined || many === undefined) continue
     const growth = many.MiB - few.MiB
     rows.push({ case: 'growth from 1 to 10 million lines', stages: way, passed: growth <= MAX_GROWTH_MIB })
-    console.log(`${way}: ${growth} MiB more for 10 million lines than for 1 million (limit ${MAX_GROWTH_MIB})`)
+    console.log(`${way}: 10 million lines use ${growth} MiB more than 1 million (limit ${MAX_GROWTH_MIB})`)
   }
   if (jsonFile !== undefined) {
     const counts = rows.map(row => ({ name: `${row.case}, ${row.stages}`, tried: 1, failed: row.passed ? 0 : 1 }))

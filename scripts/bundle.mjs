@@ -1,6 +1,6 @@
-// Joins what the command line loads into few files: a command would otherwise spend half of its start on finding and
-// reading 250 of them. The joined dist/cli/main.js takes the place of the compiler's; what it loads, and the workers that
-// it starts, lie in dist/shared. The modules of the library stay as they are.
+// Bundles the modules of the command line into few files: a command would otherwise spend half of its start-up time on
+// resolving and reading 250 files. The bundled dist/cli/main.js replaces the compiler's output; its chunks and the workers
+// are in dist/shared. The modules of the library are not changed.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,10 +10,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const source = join(root, 'src')
 const output = join(root, 'dist')
 const MAIN = sourceOf('cli/main')
-/** Of the packages only those that every command loads; the others are found by Node when they are asked for. */
+/** Only packages that every command loads are bundled; Node resolves the others on demand. */
 const JOINED = /^(zod|commander|msgpackr)(\/|$)/
 
-/** Modules of the data workers by file name; the trainer's own workers are not joined. */
+/** Entry modules of the data workers, by file name; the workers of the trainer are not bundled. */
 const workers = new Map(
   readdirSync(join(source, 'workers'), { recursive: true })
     .filter(name => name.endsWith('-worker.ts'))
@@ -21,8 +21,8 @@ const workers = new Map(
 )
 
 /**
- * What is loaded together lies together: the start of any command, a pass over a file, then a run. Each is given by the
- * modules that it begins with and has all that they import, but for what an earlier one has.
+ * Chunks by load order: the start of any command, a pass over a file, then a run. Each chunk is defined by its entry
+ * modules and contains everything that they import, except what an earlier chunk contains.
  */
 const STEPS = {
   start: ['cli/main'],
@@ -30,7 +30,7 @@ const STEPS = {
   run: ['pipelines/definition', 'cli/actions/run-definition'],
 }
 
-/** Lets a module find the joined workers, and its other neighbours where the compiler put it. All files lie one folder deep. */
+/** Rewrites import.meta.url so that modules find the bundled workers, and other files at their original location. */
 const places = {
   name: 'places',
   transform(code, id) {
@@ -51,7 +51,7 @@ const places = {
 rmSync(join(output, 'shared'), { recursive: true, force: true })
 const modules = new Set([
   ...(await joinModules({ 'cli/main': MAIN }, stepGroups())),
-  // Apart from the command line's files: a worker would load all that shares a file with what it needs.
+  // Bundled separately from the command line, since a worker would otherwise load entire chunks for a few modules.
   ...(await joinModules(
     Object.fromEntries([...workers].map(([name, module]) => [`shared/${name}`, sourceOf(module)])),
   )),
@@ -67,7 +67,7 @@ const licences = [...packages].toSorted().map(folder => {
 })
 writeFileSync(join(output, 'shared', 'licences.txt'), licences.join('\n\n'))
 
-/** Joins what the entries load; answers the ids of all modules. */
+/** Bundles the entries and their imports. @returns the ids of all modules */
 async function joinModules(input, groups) {
   const bundle = await rolldown({
     input,
@@ -75,7 +75,7 @@ async function joinModules(input, groups) {
     platform: 'node',
     external: id => !isAbsolute(id) && !id.startsWith('.') && !JOINED.test(id),
     plugins: [places],
-    // Some modules are loaded late by the library, but at once by a command.
+    // Some modules are lazy in the library but eager in a command.
     checks: { ineffectiveDynamicImport: false },
   })
   const { output: files } = await bundle.write({
@@ -93,7 +93,7 @@ function sourceOf(module) {
   return join(source, `${module}.ts`)
 }
 
-/** For each step the modules that it is the first to need; what only some commands load is in none. */
+/** For each step, the modules that it is the first to need. Modules that only some commands load are in none. */
 function stepGroups() {
   return Object.entries(STEPS).map(([name, firsts], index, { length }) => {
     let modules
@@ -102,7 +102,7 @@ function stepGroups() {
       priority: length - index,
       name(id, context) {
         modules ??= importedBy(firsts.map(sourceOf), context)
-        // What waits for the command to end must not be waited for by a file that the command loads.
+        // A module that awaits the end of the command must not be in a chunk that the command loads, or it would deadlock.
         return modules.has(id) && id !== MAIN ? name : null
       },
     }

@@ -1,12 +1,12 @@
 /**
- * `npm run chaos`: kills and faults at every file call of every tool, then kills at random moments of longer runs.
+ * `npm run chaos`: kills and faults at every file system call of every command, then kills longer runs at random moments.
  *
- *   --points N    try N points of the sweep, spread evenly over all (all of them when absent)
- *   --cases a,b   only these cases
- *   --kills N     rounds of random kills, 0 for none (40)
- *   --json FILE   the counts, for scripts/reliability.mjs
+ *   --points N    number of points of the sweep to try, spread evenly (default: all)
+ *   --cases a,b   run only these cases
+ *   --kills N     rounds of random kills; 0 disables them (default: 40)
+ *   --json FILE   write the counts to FILE, for scripts/reliability.mjs
  *
- * Needs Linux and a C compiler. Ends with a table and exit code 1 when a point failed.
+ * Requires Linux and a C compiler. Prints a table; exit code 1 if any point failed.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -38,19 +38,19 @@ const shim = buildShim(join(dirname(fileURLToPath(import.meta.url)), 'chaos', 'f
 const names = Object.keys(cases(inputs, root)).filter(
   name => values.cases === undefined || values.cases.split(',').includes(name),
 )
-const places = Array.from({ length: availableParallelism() }, (_, place) => ({
-  out: join(root, `out-${place}`),
+const slots = Array.from({ length: availableParallelism() }, (_, slot) => ({
+  out: join(root, `out-${slot}`),
   again: openRunner(),
 }))
-// The time of a shortened sweep goes into the undisturbed runs: each place then has cases of its own.
-const isSplit = values.points !== undefined && names.length >= places.length
-const groups = isSplit ? places.map(place => [place]) : [places]
+// A shortened sweep spends most of its time on fault-free runs, so each slot then works on different cases.
+const isSplit = values.points !== undefined && names.length >= slots.length
+const groups = isSplit ? slots.map(slot => [slot]) : [slots]
 const rows = []
-let begun = 0
+let started = 0
 await Promise.all(
   groups.map(async group => {
-    while (begun < names.length) {
-      const row = begun++
+    while (started < names.length) {
+      const row = started++
       rows[row] = await sweepCase(names[row], group)
     }
   }),
@@ -59,13 +59,13 @@ const rounds = Number(values.kills)
 if (rounds > 0) rows.push(await killAtRandom({ root, inputs, rounds }))
 report(rows, values.json)
 
-/** All points of one case, shared among places. */
+/** Tries all points of one case, distributed over the slots of a group. */
 async function sweepCase(name, group) {
-  const started = performance.now()
+  const startedAt = performance.now()
   const sweeps = group.map(
     ({ out, again }) => new Sweep({ name, command: cases(inputs, out)[name], out, inputs, root, shim, again }),
   )
-  const points = chosen((await Promise.all(sweeps.map(sweep => sweep.begin())))[0])
+  const points = sampled((await Promise.all(sweeps.map(sweep => sweep.begin())))[0])
   const failures = []
   let next = 0
   await Promise.all(
@@ -77,13 +77,13 @@ async function sweepCase(name, group) {
       }
     }),
   )
-  const seconds = Math.round((performance.now() - started) / 1000)
+  const seconds = Math.round((performance.now() - startedAt) / 1000)
   process.stderr.write(`${name}: ${points.length} points in ${seconds} s, ${failures.length} failed\n`)
   return { name, tried: points.length, failures }
 }
 
-/** An even share of a case's points, when not all are asked for. */
-function chosen(points) {
+/** The points of a case to try: all, or an evenly spaced sample with --points. */
+function sampled(points) {
   if (values.points === undefined) return points
   const count = Math.min(points.length, Math.ceil(Number(values.points) / names.length))
   return Array.from({ length: count }, (_, index) => points[Math.floor((index * points.length) / count)])

@@ -1,6 +1,9 @@
-// Proves that our ids are those of the Rust library (npm `tokenizers`) on a corpus, for vocabularies of different kinds,
-// and that decoding gives the text back, or what the Rust library gives where its format loses something. `node scripts/exactness.mjs [--megabytes N] [--processes N] [--only NAME]`, after
-// a build and scripts/make-bench-corpus.mjs; a few minutes for all of it on two free cores. Exit code 1 on any difference.
+// Verifies on a corpus, for different kinds of vocabularies, that our token ids equal those of the Rust library (npm
+// `tokenizers`), and that decoding restores the text, or the output of the Rust library where the format is lossy.
+//
+//   node scripts/exactness.mjs [--megabytes N] [--processes N] [--only NAME]
+//
+// Requires a build and scripts/make-bench-corpus.mjs; takes a few minutes on two cores. Exit code 1 on any difference.
 import { fork } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -9,9 +12,9 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const CORPUS = new URL('../data/bench/corpus.jsonl', import.meta.url)
-/** Documents that the Rust library encodes at once. */
+/** Documents per call of the Rust library. */
 const BATCH = 100
-/** Bytes of the corpus that the trained vocabularies see. */
+/** Bytes of the corpus on which vocabularies are trained. */
 const TRAINING_BYTES = 1_500_000
 
 const { values } = parseArgs({
@@ -19,14 +22,14 @@ const { values } = parseArgs({
     megabytes: { type: 'string', default: 'Infinity' },
     processes: { type: 'string', default: String(availableParallelism()) },
     only: { type: 'string' },
-    /** Set in the processes that this one starts: a file, and which documents to take. */
+    /** Set in child processes: a file, and which documents to process. */
     file: { type: 'string' },
     part: { type: 'string', default: '0' },
   },
 })
 const megabytes = Number(values.megabytes)
 const processes = Number(values.processes)
-if (!existsSync(CORPUS)) throw new Error('no corpus: run node scripts/make-bench-corpus.mjs')
+if (!existsSync(CORPUS)) throw new Error('corpus missing; run node scripts/make-bench-corpus.mjs')
 
 /** The texts of the corpus, up to the limit. */
 function* texts(limit = megabytes * 1e6) {
@@ -39,7 +42,7 @@ function* texts(limit = megabytes * 1e6) {
   }
 }
 
-/** The vocabularies by name; those of GPT-2 and of the trained ones only where their sources are. */
+/** Vocabularies by name; that of GPT-2 and the trained ones only if their sources exist. */
 async function vocabularies() {
   const { createJiti } = await import('jiti')
   const jiti = createJiti(import.meta.url)
@@ -71,7 +74,7 @@ async function vocabularies() {
   }
 }
 
-/** What a process of its own does: every `processes`th batch of the corpus. */
+/** Work of a child process: every `processes`-th batch of the corpus. */
 async function judge(file, part) {
   process.env.RAYON_NUM_THREADS = '1'
   const { Tokenizer } = await import('tokenizers')
@@ -127,7 +130,7 @@ function judgeElsewhere(file, part) {
     const options = ['--file', file, '--part', part, '--processes', processes, '--megabytes', megabytes].map(String)
     const child = fork(fileURLToPath(import.meta.url), options)
     child.once('message', resolve)
-    child.once('exit', code => reject(new Error(`a process ended with ${code} and no result`)))
+    child.once('exit', code => reject(new Error(`a child process exited with ${code} and without a result`)))
   })
 }
 
@@ -145,7 +148,7 @@ async function main() {
       process.stdout.write(
         `${name}: ${total('documents')} documents, ${(total('bytes') / 1e6).toFixed(1)} MB, ${total('tokens')} tokens, ` +
           `${total('differences')} differ, ${total('undecodable')} do not decode to the text, ` +
-          `${total('lossy')} in the Rust library neither (${parts[0].engineInfo})\n`,
+          `${total('lossy')} of them not in the Rust library either (${parts[0].engineInfo})\n`,
       )
       const first = parts.find(part => part.first !== undefined)?.first
       if (first !== undefined) process.stdout.write(`  the first: ${JSON.stringify(first.slice(0, 300))}\n`)

@@ -1,7 +1,7 @@
 /**
- * Fuzzes every parser for as long as is asked: `node scripts/fuzz.mjs [minutes, 60] [--seed N] [--json FILE]`. Each damaged input is read or
- * refused with a code, within 100 ms of CPU time and without memory of another order than its own; what is not is printed
- * with its bytes. Exit code 1 when there was any.
+ * Fuzzes every parser: `node scripts/fuzz.mjs [minutes, default 60] [--seed N] [--json FILE]`. Each damaged input must be
+ * parsed or rejected with an error code, within 100 ms of CPU time and with memory proportional to its size. Violations
+ * are printed with their bytes. Exit code 1 if there are any.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -23,12 +23,12 @@ const random = generator(Number(values.seed ?? Date.now() % 2 ** 31))
 const models = join(root, 'test/fixtures/sentencepiece')
 const all = Object.entries(targets({ sentencePiece: readFileSync(join(models, 'bpe-bytes.model')) }))
 for (const [name, { sample, parse }] of all) {
-  if (parse(sample) === false) throw new Error(`${name}: the sound sample is refused`)
+  if (parse(sample) === false) throw new Error(`${name}: the valid sample is rejected`)
 }
 const counts = new Map(all.map(([name]) => [name, { tried: 0, refused: 0, slowest: 0, failed: 0 }]))
 const end = performance.now() + minutes * 60_000
 while (performance.now() < end) for (const [name, target] of all) tryOne(name, target)
-console.log('| parser | tried | refused | slowest, ms | failed |\n| --- | --- | --- | --- | --- |')
+console.log('| parser | tried | rejected | slowest, ms | failed |\n| --- | --- | --- | --- | --- |')
 for (const [name, { tried, refused, slowest, failed }] of counts) {
   console.log(`| ${name} | ${tried} | ${refused} | ${slowest.toFixed(1)} | ${failed} |`)
   if (failed > 0) process.exitCode = 1
@@ -53,7 +53,7 @@ function tryOne(name, { sample, parse }) {
   const { user, system } = process.cpuUsage(cpu)
   const ms = (user + system) / 1000
   if (ms > MAX_MS && count.tried > 20) problem ??= `${ms.toFixed(0)} ms`
-  if (process.memoryUsage().arrayBuffers - before > MAX_EXTRA_BYTES) problem ??= 'much memory'
+  if (process.memoryUsage().arrayBuffers - before > MAX_EXTRA_BYTES) problem ??= 'excessive memory'
   count.tried++
   count.slowest = count.tried > 20 ? Math.max(count.slowest, ms) : 0
   if (problem === undefined) return
@@ -61,7 +61,7 @@ function tryOne(name, { sample, parse }) {
   console.log(`${name}: ${problem}\n${Buffer.from(bytes).toString('base64')}`)
 }
 
-/** A small generator with a seed, so that a finding can be found again. */
+/** A small seeded generator, so that findings are reproducible. */
 function generator(seed) {
   let state = seed | 0
   return () => {

@@ -1,7 +1,7 @@
-// Writes data/bench/corpus.jsonl: real text for benchmarks, made from what the installed packages bring along: manuals,
-// type declarations, sources and the sources inside source maps, cut into documents of up to 8 kB at line ends, each once, in an order drawn by hash.
-// Repeats the documents only if there are fewer than asked for, and says so.
-//   node scripts/make-bench-corpus.mjs [megabytes, by default 110] [output file]
+// Writes data/bench/corpus.jsonl: real text for benchmarks from the installed packages (manuals, type declarations,
+// sources, and sources inside source maps), split at line ends into distinct documents of up to 8 kB, ordered by hash.
+// Repeats documents only if there are too few, and reports it.
+//   node scripts/make-bench-corpus.mjs [megabytes, default 110] [output file]
 import { createHash } from 'node:crypto'
 import { createWriteStream, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -13,7 +13,7 @@ const wantedBytes = Number(process.argv[2] ?? 110) * 1e6
 const target = process.argv[3] ?? join(root, 'data/bench/corpus.jsonl')
 const DOCUMENT_BYTES = 8000
 
-/** Minified code and data are no text that anyone would train on. */
+/** Excludes minified code and data, which no one would train on. */
 function isReadable(text) {
   const lines = text.split('\n')
   return text.length / lines.length < 150 && !lines.some(line => line.length > 10_000)
@@ -31,7 +31,7 @@ function* documentsOf(text) {
   if (document.trim().length > 0) yield document
 }
 
-/** The texts of a file: its own, or those that a source map carries. */
+/** The text of a file, or the sources inside a source map. */
 function textsOf(path) {
   const content = readFileSync(path, 'utf8').replaceAll('\ufffd', '')
   if (!path.endsWith('.map')) return [content]
@@ -70,7 +70,7 @@ while (bytes < wantedBytes) {
 await new Promise(resolve => output.end(resolve))
 const repeats =
   count > order.length
-    ? `; the ${order.length} different documents repeat ${(count / order.length).toFixed(2)} times`
+    ? `; the ${order.length} distinct documents repeat ${(count / order.length).toFixed(2)} times`
     : ''
 console.log(
   `${target}: ${(bytes / 1e6).toFixed(1)} MB, ${(textBytes / 1e6).toFixed(1)} MB of text, ${count} documents${repeats}`,

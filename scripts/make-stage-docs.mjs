@@ -1,4 +1,4 @@
-// Writes docs/stages.md from the schemas that check the options of stages. A test compares the two.
+// Generates docs/stages.md from the schemas that validate the options of stages. A test compares the two.
 //
 // node scripts/make-stage-docs.mjs
 import { writeFileSync } from 'node:fs'

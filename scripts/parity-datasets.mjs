@@ -1,4 +1,4 @@
-// Samples of every dataset of the reference's registry, built from the same configuration by both.
+// Compares the samples of every dataset in Modalities' registry, built from the same configuration by both.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { encodePbinHeader } from '../dist/formats/pbin.js'
@@ -58,7 +58,7 @@ const continuous = (sequence_length, reuse_last_target) => raw_data_path => ({
 
 const combine = datasets => ({ component_key: 'dataset', variant_key: 'combined', config: { datasets } })
 
-/** What cannot train in the reference either is refused here: built there, and given to its collator. */
+/** Checks that what we reject cannot train in Modalities either: it is built there and passed to its collator. */
 function refusedChecks(root, folder, packed) {
   const text = join(folder, 'text.jsonl')
   writeFileSync(text, '{"text": "a b c"}\n')

@@ -1,4 +1,4 @@
-// Files: index and pack by both, compared byte by byte; files written here read by the reference's classes.
+// Files: compares index and pack of both byte by byte, and reads files written here with Modalities' classes.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { numberConversion } from '../dist/modalities/components/number-conversio
 import { blockGeometry, blockStart } from '../dist/sampling/block.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
 
-const reader = 'the reference accepts what Python reads as JSON; here a record has to be JSON, in UTF-8'
+const reader = 'Modalities accepts everything that Python parses as JSON; here a record must be valid JSON in UTF-8'
 
 const SIZES = { local_micro_batch_size: 3, gradient_accumulation_steps: 2 }
 
@@ -26,7 +26,7 @@ export function fileChecks({ root, folder, quick }) {
   return [...checks, ...packed.flatMap(([name, corpus]) => packChecks(name, corpus, folder, tokenizer, penstock))]
 }
 
-/** The bytes of a file, or that it was not made. */
+/** The content of a file, or that it is missing. */
 function bytesOf(path) {
   return existsSync(path) ? readFileSync(path) : 'refused'
 }
@@ -62,7 +62,7 @@ function packChecks(name, { path }, folder, tokenizer, penstock) {
   }
   const config = { pretrained_model_name_or_path: tokenizer, padding: false, truncation: false }
   const component = { component_key: 'tokenizer', variant_key: 'pretrained_hf_tokenizer', config }
-  // Packed at once: the reference is asked to read it.
+  // Packed right away, so that Modalities can read it.
   penstock(
     'pack',
     path,
@@ -104,7 +104,7 @@ function packChecks(name, { path }, folder, tokenizer, penstock) {
       ],
     },
     {
-      name: `the reference reads our ${name}.pbin`,
+      name: `Modalities reads our ${name}.pbin`,
       job: { do: 'read_packed', path: ours, sequence_length: 64 },
       ours: answer => [readPacked(ours, 64), answer.value ?? answer.error],
     },
@@ -116,7 +116,7 @@ function tokenCount(bytes) {
   return dataBytes / tokenBytes
 }
 
-/** What the reference is asked for, by our own reader of the index. */
+/** The same values as requested from Modalities, read by our reader of the index. */
 function readPacked(path, sequenceLength) {
   const bytes = readFileSync(path)
   const { dataBytes, tokenBytes } = decodePbinHeader(bytes, bytes.length)
@@ -141,14 +141,14 @@ function referenceCorpora(shared) {
   return Object.fromEntries(files.filter(([, { path }]) => existsSync(path)))
 }
 
-/** A large corpus of documents with every kind of character, and one small file for each edge of the format. */
+/** A large corpus of documents with every kind of character, and one small file per edge case of the format. */
 function madeCorpora(folder, quick) {
   const small = {
     'crlf line ends': ['{"text": "a"}\r\n{"text": "b"}\r\n'],
     'no last newline': ['{"text": "a"}\n{"text": "b"}'],
     'blank line': ['{"text": "a"}\n\n{"text": "b"}\n'],
     'trailing blank line': ['{"text": "a"}\n\n'],
-    'empty file': ['', 'an empty file has an index without entries; the reference refuses it'],
+    'empty file': ['', 'an empty file has an index without entries; Modalities rejects it'],
     'lone newline': ['\n'],
     'invalid JSON': ['{"text": "a"}\n{"text": }\n'],
     'two objects on a line': ['{"a": 1} {"b": 2}\n'],
@@ -215,7 +215,7 @@ const PIECES = [
   'ZZZZZZZZZZ',
 ]
 
-/** Reproducible text: pieces drawn by a seeded generator; every tenth record carries other keys around the text. */
+/** Reproducible text from a seeded generator; every tenth record has other keys before and after the text. */
 function madeCorpus(documents) {
   const random = pythonRandom(2024)
   const lines = Array.from({ length: documents }, (_, number) => {

@@ -1,4 +1,4 @@
-// Inputs and masked targets of a micro-batch against the reference's collators, on samples of every kind.
+// Compares inputs and masked targets of a micro-batch with Modalities' collators, on samples of every kind.
 
 import { pythonRandom } from '../dist/sampling/python-random.js'
 import { toTrainingBatch } from '../dist/training/engine.js'
@@ -6,18 +6,18 @@ import { maskTargets } from '../dist/training/loss-mask.js'
 
 const [BEGIN, END] = [1, 2]
 
-/** Samples as lists of tokens; 1 begins and 2 ends what is learnt. */
+/** Samples as lists of tokens; 1 begins and 2 ends a span that contributes to the loss. */
 const HAND_MADE = {
   'one answer': [[5, 1, 6, 7, 2, 8, 9]],
   'an answer without an end': [[5, 1, 6, 2, 8, 1, 9]],
-  'begin as the first input, which is no target': [[1, 6, 7, 2, 8, 1, 2]],
+  'begin as the first input, not a target': [[1, 6, 7, 2, 8, 1, 2]],
   'begin as the first target': [[5, 1, 6, 2, 8]],
   'begin as the last target': [[5, 1, 6, 2, 1]],
   'end as the first target': [[5, 2, 6, 1, 8]],
-  'end right behind begin': [[5, 1, 2, 6, 7]],
-  'begin right behind end': [[5, 1, 6, 2, 1, 6, 2]],
+  'end right after begin': [[5, 1, 2, 6, 7]],
+  'begin right after end': [[5, 1, 6, 2, 1, 6, 2]],
   'begin twice': [[5, 1, 6, 1, 7, 2]],
-  'begin twice, one behind the other': [[5, 1, 1, 7, 2]],
+  'begin twice in a row': [[5, 1, 1, 7, 2]],
   'end twice': [[5, 1, 6, 2, 7, 2]],
   'no begin': [[5, 6, 7, 2, 8]],
   'no end': [[5, 1, 6, 7, 8]],
@@ -62,7 +62,7 @@ function collated(samples) {
   }
 }
 
-/** Half of them conversations in order, the other half anything. */
+/** Half of the samples are well-formed conversations, the other half random tokens. */
 function randomSamples(random, at) {
   const draw = limit => Math.floor(random.random() * limit)
   const rows = 1 + draw(4)

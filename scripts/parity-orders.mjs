@@ -1,4 +1,4 @@
-// Orders and numbers: samplers, shuffles, chunks, splits and number conversions against the reference's own classes.
+// Orders and numbers: compares samplers, shuffles, chunks, splits and number conversions with Modalities' classes.
 import { createHash } from 'node:crypto'
 import { numberConversion } from '../dist/modalities/components/number-conversion.js'
 import { chunkRange, chunkSeed } from '../dist/sampling/chunk.js'
@@ -21,7 +21,7 @@ export function orderChecks() {
 const numbersFrom = (start, end) => Array.from({ length: end - start }, (_, index) => start + index)
 const valueIn = answer => answer.value ?? { refused: answer.error }
 
-/** Thirty worlds: sizes about multiples of the ranks, all seeds and epochs, early, late and complete skips. */
+/** Thirty settings: sizes near multiples of the ranks, all seeds and epochs, early, late and complete skips. */
 function samplerChecks() {
   const worlds = [
     [1, 1, 0],
@@ -55,7 +55,7 @@ function samplerChecks() {
   )
 }
 
-/** The sampler of torch itself, which the reference uses for evaluation. */
+/** torch's own sampler, which Modalities uses for evaluation. */
 function plainSamplerChecks() {
   const worlds = [
     [10, 3, true],

@@ -1,4 +1,4 @@
-// Packing with lengths and special tokens: the same configuration for both, the packed files compared byte by byte.
+// Packing with lengths and special tokens: compares the packed files of the same configuration byte by byte.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,36 +7,36 @@ import { pythonRandom } from '../dist/sampling/python-random.js'
 const END = '<|endoftext|>'
 const CHAT = { pad_token: END, additional_special_tokens: ['^', '$', '°'] }
 
-/** Tokenizer, its options, and the end-of-document token where it is another. */
+/** Tokenizer, its options, and the end-of-document token if it is not the default. */
 const CASES = {
   'the shipped chat configuration': [
     'gpt2',
     { padding: 'max_length', truncation: true, max_length: 64, special_tokens: CHAT },
   ],
-  'a length that no document has': [
+  'a length beyond that of all documents': [
     'gpt2',
     { padding: 'max_length', truncation: true, max_length: 5000, special_tokens: CHAT },
   ],
-  'filled, not cut': ['gpt2', { padding: 'max_length', max_length: 40, special_tokens: { pad_token: END } }],
-  'filled with another token': [
+  'padded, not truncated': ['gpt2', { padding: 'max_length', max_length: 40, special_tokens: { pad_token: END } }],
+  'padded with another token': [
     'gpt2',
     { padding: 'max_length', truncation: true, max_length: 40, special_tokens: { pad_token: '!' } },
   ],
-  'cut, not filled': ['gpt2', { truncation: true, max_length: 17 }],
-  'cut to one token': ['gpt2', { truncation: true, max_length: 1 }],
-  'a length alone': ['gpt2', { max_length: 10 }],
-  "cut to the tokenizer's own length": ['gpt2', { truncation: true }],
-  'filled and cut to the own length': [
+  'truncated, not padded': ['gpt2', { truncation: true, max_length: 17 }],
+  'truncated to one token': ['gpt2', { truncation: true, max_length: 1 }],
+  'only a length': ['gpt2', { max_length: 10 }],
+  "truncated to the tokenizer's own length": ['gpt2', { truncation: true }],
+  'padded and truncated to the own length': [
     'gpt2',
     { padding: 'max_length', truncation: true, special_tokens: { pad_token: END } },
   ],
-  'filled to the longest': ['gpt2', { padding: true, special_tokens: { pad_token: END } }],
-  'filled to the longest, by name': [
+  'padded to the longest': ['gpt2', { padding: true, special_tokens: { pad_token: END } }],
+  'padded to the longest, by name': [
     'gpt2',
     { padding: 'longest', truncation: true, max_length: 30, special_tokens: { pad_token: '$' } },
   ],
   do_not_pad: ['gpt2', { padding: 'do_not_pad', truncation: true, max_length: 30 }],
-  'words of the vocabulary as special tokens': [
+  'vocabulary words as special tokens': [
     'gpt2',
     { special_tokens: { additional_special_tokens: ['the', 'ing', 'Ġquick', '0'] } },
   ],
@@ -55,27 +55,27 @@ const CASES = {
     },
   ],
   'a special token as the end': ['gpt2', { special_tokens: { eos_token: '^' } }, '^'],
-  'around and left': ['around', { padding: 'max_length', truncation: true, max_length: 20 }],
-  'around and left, cut': ['around', { truncation: true, max_length: 20 }],
-  'around, no room for text': ['around', { padding: 'max_length', truncation: true, max_length: 3 }],
-  'around, no room at all': ['around', { padding: 'max_length', truncation: true, max_length: 2 }],
-  "around, the tokenizer's own length": ['around', { padding: 'max_length', truncation: true }],
-  'around, as it is': ['around', {}],
+  'template tokens, left': ['around', { padding: 'max_length', truncation: true, max_length: 20 }],
+  'template tokens, left, truncated': ['around', { truncation: true, max_length: 20 }],
+  'template tokens, no room for text': ['around', { padding: 'max_length', truncation: true, max_length: 3 }],
+  'template tokens, no room at all': ['around', { padding: 'max_length', truncation: true, max_length: 2 }],
+  "template tokens, the tokenizer's own length": ['around', { padding: 'max_length', truncation: true }],
+  'template tokens, unchanged': ['around', {}],
   'a new token of the folder': ['named', { padding: 'max_length', truncation: true, max_length: 33 }],
-  'new tokens of the folder, as they are': ['named', {}],
+  'new tokens of the folder, unchanged': ['named', {}],
   'tokens of the map of special tokens': ['mapped', { padding: 'max_length', max_length: 33 }],
-  'tokens with flags of their own made plain': [
+  'tokens with flags replaced by plain ones': [
     'mapped',
     { special_tokens: { additional_special_tokens: ['quick', 'Hello'] } },
   ],
 }
 
 const BAD = {
-  'a token that the vocabulary lacks': ['gpt2', { special_tokens: { pad_token: '[PAD]' } }],
-  'a name that no special token has': ['gpt2', { special_tokens: { other_token: END } }],
+  'a token not in the vocabulary': ['gpt2', { special_tokens: { pad_token: '[PAD]' } }],
+  'an unknown name of a special token': ['gpt2', { special_tokens: { other_token: END } }],
   'one text for several tokens': ['gpt2', { special_tokens: { additional_special_tokens: END } }],
   'a list for one token': ['gpt2', { special_tokens: { pad_token: [END] } }],
-  'an end that the vocabulary lacks': ['named', {}, 'no such token'],
+  'an end token not in the vocabulary': ['named', {}, 'no such token'],
 }
 
 const SENTENCEPIECE = Object.fromEntries(
@@ -145,7 +145,7 @@ function configFor(source, output, end, tokenizer) {
   }
 }
 
-/** GPT-2's vocabulary in folders that say more: tokens around texts, sides, lengths, tokens of their own. */
+/** GPT-2's vocabulary in folders with more settings: template tokens, padding sides, lengths, added tokens. */
 function madeTokenizers(gpt2, parent) {
   const make = (name, { json = {}, config = {}, map }) => {
     const folder = join(parent, name)
@@ -243,7 +243,7 @@ const PIECES = [
   'use',
 ]
 
-/** Texts of every length, none of them without tokens: the reference would lose the neighbours of those. */
+/** Texts of every length, but none without tokens: Modalities would lose the adjacent texts. */
 function texts(count) {
   const random = pythonRandom(77)
   const lines = Array.from({ length: count }, (_, at) => {

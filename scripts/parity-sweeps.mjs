@@ -1,5 +1,5 @@
-// Sweeps: the configurations that both systems make of one file, and which of them each finds left to run.
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations are what sweeps are made for
+// Sweeps: compares the configurations that both systems generate from one file, and those that remain to be run.
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations of configurations
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -34,7 +34,7 @@ export function sweepChecks({ root, folder: parent }) {
   return [...prepared, ...listingChecks(folder, penstock)]
 }
 
-/** Contents by name, the time of their making left out. */
+/** Content by file name, without timestamps. */
 function timelessFiles(folder) {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
   return Object.fromEntries(
@@ -64,8 +64,8 @@ function listingChecks(folder, penstock) {
   run('4/dd_2026-01-01__00-00-00', { 'error_logs_host_1.log': 'no JSON', 'c.resolved.yaml': 'a: 1\n' })
   const variants = {
     all: [],
-    'of 4 ranks': ['--world_size', '4'],
-    'without those out of memory': ['--skip_exception_types', 'OutOfMemoryError,KeyError'],
+    'with 4 ranks': ['--world_size', '4'],
+    'without out-of-memory failures': ['--skip_exception_types', 'OutOfMemoryError,KeyError'],
     'without broken logs': ['--skip_exception_types', 'ErrorFileParsingError'],
   }
   return Object.entries(variants).map(([name, more]) => {
@@ -74,7 +74,7 @@ function listingChecks(folder, penstock) {
       ...['list_remaining_runs', '--exp_root', root, '--expected_steps', '2', '--file_list_path', list, ...more],
     ]
     return {
-      name: `runs that remain: ${name}`,
+      name: `remaining runs: ${name}`,
       job: { do: 'command', args: ['benchmark', ...args(theirs)] },
       ours: () => {
         penstock(args(ours))

@@ -1,7 +1,7 @@
-// Compares Penstock with the reference system itself: the same jobs for both, results compared value by value or byte by byte.
+// Compares Penstock with Modalities: runs the same jobs in both and compares the results value by value or byte by byte.
 //   npm run parity   (or: node scripts/parity.mjs [--quick] [--only=order|configuration|file|packing|mask|dataset|command])
-// The reference runs in an environment of its own, made at the first time (5 GB). Prints every comparison that is not identical
-// and "N identical, N differ for a documented reason, N DIFFER"; exits 1 when one differs without a reason.
+// Modalities runs in a separate environment, created at the first run (5 GB). Prints every comparison that is not identical
+// and "N identical, N differ for a documented reason, N DIFFER"; exit code 1 if any differs without a documented reason.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,8 +20,8 @@ import { sweepChecks } from './parity-sweeps.mjs'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = mkdtempSync(join(tmpdir(), 'penstock-parity-'))
 
-// A check is { name, job, ours, reason? }: the reference does `job`, ours(itsAnswer) gives the pair to compare, or the pair's
-// equality; `reason` says why the two differ on purpose.
+// A check is { name, job, ours, reason? }: Modalities runs `job`; ours(itsAnswer) returns the pair to compare, or whether the
+// two are equal; `reason` explains an intended difference.
 try {
   process.stdout.write('Preparing ...\n')
   const context = { root, folder, quick: process.argv.includes('--quick') }
@@ -50,7 +50,7 @@ function askReference(jobs) {
   const jobsPath = join(folder, 'jobs.json')
   const answersPath = join(folder, 'answers.json')
   writeFileSync(jobsPath, JSON.stringify(jobs))
-  process.stdout.write(`Asking the reference for ${jobs.length} answers ...\n`)
+  process.stdout.write(`Running ${jobs.length} jobs in Modalities ...\n`)
   run(python, [join(root, 'scripts', 'parity_reference.py'), jobsPath, answersPath], 'ignore')
   return JSON.parse(readFileSync(answersPath, 'utf8'))
 }
@@ -73,7 +73,7 @@ async function compare({ name, ours, reason }, answer) {
   try {
     const [mine, theirs] = await ours(answer)
     if (isDeepStrictEqual(mine, theirs)) return { name, state: 'identical' }
-    detail = `ours ${shown(mine)}, the reference ${shown(theirs)}`
+    detail = `ours ${shown(mine)}, Modalities ${shown(theirs)}`
   } catch (error) {
     detail = `ours failed: ${error.message}`
   }

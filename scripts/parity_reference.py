@@ -1,4 +1,4 @@
-"""The reference system's side of `npm run parity`: does the jobs of a JSON file with its own classes, answers in another.
+"""Modalities' side of `npm run parity`: runs the jobs of a JSON file with its classes and writes the answers to another.
 
 python parity_reference.py jobs.json answers.json
 A job is {"do": name, ...arguments}; an answer is {"value": ...} or {"error": text}. What the classes print goes to stderr.
@@ -217,7 +217,7 @@ def answer(job):
     arguments = {name: value for name, value in job.items() if name != "do"}
     try:
         return {"value": JOBS[job["do"]](**arguments)}
-    except Exception as error:  # noqa: BLE001 - any refusal is an answer
+    except Exception as error:  # noqa: BLE001 - any error is an answer
         return {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -1,17 +1,17 @@
 /**
- * Cuts the power of a disk on which a command of Penstock runs, at random moments and right after it said that it is done,
- * and looks at what the disk holds then (scripts/power/drive.mjs tells how that is done, and what is lost).
+ * Simulates power failures of a disk on which a Penstock command runs, at random moments and right after it exits, and
+ * checks the files on the disk (scripts/power/drive.mjs explains how, and which writes are lost).
  *
  *   node scripts/power-cut.mjs [--rounds N] [--cases a,b] [--json FILE]
  *
- *   --rounds N    rounds for each case (10): a cut right after the end, and up to three at random moments; after half of
- *                 these the same command, run again, is cut again, and once more
- *   --cases a,b   only these cases
- *   --json FILE   the counts, for scripts/reliability.mjs
+ *   --rounds N    rounds per case (default: 10): one power cut right after exit and up to three at random moments; after
+ *                 half of the latter the same command is run again and cut again, up to three times in a row
+ *   --cases a,b   run only these cases
+ *   --json FILE   write the counts to FILE, for scripts/reliability.mjs
  *
- * Right after the end every output must be there with the bytes of an undisturbed run, and sound. At any other moment
- * nothing wrong may stand under a final name, and the same command run again must give these bytes. Needs Linux and root
- * for the mounts. Ends with a table; exit code 1 when a cut was not survived, 2 where it cannot run.
+ * After exit, every output must exist with the bytes of an uninterrupted run and pass verification. At any other moment,
+ * no incorrect file may exist under a final name, and the same command run again must write these bytes. Requires Linux
+ * and root, for the mounts. Prints a table; exit code 1 if a check failed, 2 if it cannot run.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,7 +30,7 @@ const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '10' }, cases: { type: 'string' }, json: { type: 'string' } },
 })
 if (process.platform !== 'linux' || process.getuid() !== 0) {
-  console.error('power-cut: needs Linux and root, to mount a disk of its own')
+  console.error('power-cut: requires Linux and root, to mount a disk image')
   process.exit(2)
 }
 
@@ -56,13 +56,13 @@ const beginning = drive.save('beginning')
 
 const rows = []
 for (const [name, { args, before, isLog, interrupted }] of Object.entries(cases(inputs, out))) {
-  // Logs tell the time, and a run that goes on is cut here anyway.
+  // Logs contain timestamps, and every case is resumed here anyway.
   if (isLog !== undefined || interrupted !== undefined) continue
   if (values.cases === undefined || values.cases.split(',').includes(name)) rows.push(await tryCase(name, args, before))
 }
 report(rows, values.json)
 
-/** @returns a row of the table */
+/** @returns the row of the case in the table */
 async function tryCase(name, args, before) {
   const started = performance.now()
   drive.load(beginning)
@@ -70,17 +70,17 @@ async function tryCase(name, args, before) {
   const old = snapshot(out)
   const ready = drive.save('ready')
   drive.load(ready)
-  // The first one reads the program from the disk.
-  await runUndisturbed(args)
+  // The first run warms the page cache with the program.
+  await runUninterrupted(args)
   drive.load(ready)
-  const { expected, begin, end } = await runUndisturbed(args)
+  const { expected, begin, end } = await runUninterrupted(args)
   const row = { name, tried: 0, failures: [] }
   for (let round = 0; round < Number(values.rounds); round++) {
     const cuts = []
     let how = drive.load(ready)
     const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
-    if (status !== 0) throw new Error(`${name} fails undisturbed: ${stderr}`)
-    cuts.push({ ...cutNow(how, 'at the end: '), isDone: true })
+    if (status !== 0) throw new Error(`${name} fails without a power cut: ${stderr}`)
+    cuts.push({ ...cutNow(how, 'after exit: '), isDone: true })
     how = drive.load(ready)
     cuts.push(...(await runAndCut(args, how, CUTS_OF_A_RUN, begin, end)))
     for (let cut = cuts.pop(); cut !== undefined; cut = cuts.pop()) {
@@ -100,8 +100,8 @@ async function tryCase(name, args, before) {
   return row
 }
 
-/** What a run writes, and from when to when, in ms, it is at it. */
-async function runUndisturbed(args) {
+/** @returns the files that a run writes, and the interval, in ms from its start, in which it writes them */
+async function runUninterrupted(args) {
   const started = performance.now()
   let begin
   const watcher = watch(out, () => {
@@ -109,18 +109,18 @@ async function runUndisturbed(args) {
   })
   const { code, err } = await start(args).ended
   watcher.close()
-  if (code !== 0) throw new Error(`fails undisturbed: ${err}`)
+  if (code !== 0) throw new Error(`the uninterrupted run fails: ${err}`)
   return { expected: snapshot(out), begin: begin ?? 0, end: performance.now() - started }
 }
 
-/** Cuts at random moments of a run, which is then killed. */
+/** Cuts the power at random moments of a run, then kills the run. */
 async function runAndCut(args, how, count, begin, end, before = { how: '', inARow: 0 }) {
   const moments = Array.from({ length: count }, () => begin + Math.random() * (end - begin)).sort((a, b) => a - b)
   const started = performance.now()
   const run = start(args)
   const cuts = []
   for (const moment of moments) {
-    // What is on its way to the disk differs: nothing asked, the names, everything.
+    // Vary what has reached the disk: no flush, a flush of metadata, or a flush of everything.
     await sleep(moment * Math.random() - (performance.now() - started))
     if (Math.random() < 0.5) drive.flush(Math.random() < 0.5)
     await sleep(moment - (performance.now() - started))
@@ -138,29 +138,29 @@ function cutNow(mounted, when) {
   return { image: drive.cut(isCacheLost), how: `${mounted}, cache ${isCacheLost ? 'lost' : 'kept'}, ${when}` }
 }
 
-/** @returns what is wrong with what a cut left; undefined when nothing is */
+/** @returns the problem with the files after a cut; undefined if there is none */
 function wrongAt(expected, old, isDone) {
   const found = snapshot(out)
   for (const [file, hash] of Object.entries(expected)) {
-    const isWhole = found[file] === hash || (!isDone && found[file] === old[file])
-    if (file in found && !isWhole) return `${file} is wrong under its final name`
-    if (!isWhole) return `${file} is lost`
+    const isCorrect = found[file] === hash || (!isDone && found[file] === old[file])
+    if (file in found && !isCorrect) return `${file} is incorrect under its final name`
+    if (!isCorrect) return `${file} is lost`
   }
   const { status, stderr, stdout } = spawnSync(process.execPath, [MAIN, 'verify', out], { encoding: 'utf8' })
-  return status === 0 || stderr.includes('[FILE_MISSING]') ? undefined : `not sound: ${stdout}${stderr}`
+  return status === 0 || stderr.includes('[FILE_MISSING]') ? undefined : `fails verification: ${stdout}${stderr}`
 }
 
 async function wrongAfterTheNextRun(args, expected) {
   const { code, err } = await start(args).ended
-  // Of a run that was done.
+  // FILE_EXISTS: the run before the cut had completed.
   if (code !== 0 && !err.includes('[FILE_EXISTS]')) return `the next run fails: ${err.trim().slice(0, 200)}`
   const found = snapshot(out)
   const names = new Set([...Object.keys(expected), ...Object.keys(found)])
   const wrong = [...names].filter(name => expected[name] !== found[name])
-  return wrong.length === 0 ? undefined : `after the next run these differ: ${wrong.join(', ')}`
+  return wrong.length === 0 ? undefined : `files differ after the next run: ${wrong.join(', ')}`
 }
 
-/** Starts a command; it ends with this process at the latest. */
+/** Starts a command, which is killed at the exit of this process. */
 function start(args) {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: LIMIT_MS })
   running.add(child)

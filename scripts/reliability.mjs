@@ -1,6 +1,6 @@
 /**
- * Writes the table of promises in docs/reliability.md from what their checks say now. Runs the tests that hold them, and
- * takes the counts of the long checks from their reports:
+ * Updates the table of guarantees in docs/reliability.md with current results. Runs the tests that check them and reads
+ * the results of the long checks from their reports:
  *
  *   npm run chaos -- --json chaos.json
  *   node scripts/big-inputs.mjs --json big.json
@@ -8,8 +8,8 @@
  *   node scripts/power-cut.mjs --json power.json
  *   node scripts/reliability.mjs --chaos chaos.json --big big.json --fuzz fuzz.json --power power.json
  *
- * `--tests report.json` takes a report of vitest's in place of running them. Exit code 1 when a check failed; a promise
- * whose report or tests are not there stands as not tried in full.
+ * `--tests report.json` reads a vitest report instead of running the tests. Exit code 1 if a check failed. A guarantee
+ * without a report or tests is marked "incomplete".
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -35,52 +35,60 @@ const sweep = name => name !== 'kills at random' && name !== 'all'
 const PROMISES = [
   [
     'R1',
-    'a kill at any file call of any tool: nothing partial under a final name, the next run gives the same bytes',
+    'kill at any file system call of any command: no partial file under a final name, the next run writes the same bytes',
     { ...chaos(sweep), also: ['test/pipelines/kill.test.ts', 'test/pipelines/resume.test.ts'] },
   ],
   ['R2', 'kills at random moments, up to five in a row', chaos(name => name === 'kills at random')],
   [
     'R3',
-    'a power cut: what was said to be done is whole, and of anything else the next run gives the same bytes',
+    'power failure: completed outputs are intact; for others, the next run writes the same bytes',
     { report: 'power', command: 'node scripts/power-cut.mjs', cases: name => name !== 'all' },
   ],
-  ['R5', 'a failing or full disk, no permission, too many open files: a clear error, sources untouched', chaos(sweep)],
-  ['R6', 'a flipped bit, a cut, an extension are found', tests('test/integrity', 'test/formats/checksum.test.ts')],
-  ['R7', 'one whole checkpoint is always there', tests('test/training/trainer.test.ts', 'test/training/kill.test.ts')],
-  ['R8', 'strict JSON and UTF-8, as JSONTestSuite has it', tests('test/formats/json-scan.test.ts')],
+  [
+    'R5',
+    'I/O errors, full disk, missing permission, too many open files: clear error, sources unchanged',
+    chaos(sweep),
+  ],
+  [
+    'R6',
+    'bit flips, truncation and appended data are detected',
+    tests('test/integrity', 'test/formats/checksum.test.ts'),
+  ],
+  ['R7', 'a complete checkpoint always exists', tests('test/training/trainer.test.ts', 'test/training/kill.test.ts')],
+  ['R8', 'strict JSON and UTF-8, according to JSONTestSuite', tests('test/formats/json-scan.test.ts')],
   [
     'R9',
-    'records in = documents + rejects + filtered',
+    'records in = documents + rejected + filtered',
     tests('test/stages/records.test.ts', 'test/pipelines/run.test.ts'),
   ],
   [
     'R10',
-    'odd line ends, and files that change while they are read',
+    'unusual line ends, and files that change while being read',
     tests('test/stages/read-file.test.ts', 'test/stages/read-lines.test.ts'),
   ],
   [
     'R11, R12',
-    'a line of 1 GB, 10 GB of NULs, 10 million lines, in bounded memory',
+    'bounded memory for a line of 1 GB, 10 GB of NULs, and 10 million lines',
     { report: 'big', command: 'node scripts/big-inputs.mjs' },
   ],
   [
     'R13',
-    'damaged files of every kind: right data or a typed error',
+    'damaged files of every format: correct data or a typed error',
     { report: 'fuzz', command: 'node scripts/fuzz.mjs', also: ['test/security/fuzz.test.ts'] },
   ],
   [
     'R14',
-    'an edited source, another tokenizer, mixed widths are refused',
+    'an edited source, another tokenizer and mixed token widths are rejected',
     tests('test/integrity/verify.test.ts', 'test/stages/stream/reorder.test.ts'),
   ],
   [
     'R16',
-    'the ids of the Rust library on adversarial text',
+    'same token ids as the Rust library on adversarial text',
     tests('test/tokenizer/rust.test.ts', 'test/tokenizer/kinds.test.ts'),
   ],
   [
     'R18, R19',
-    'hostile texts and tokenizer files take bounded time',
+    'bounded time for hostile texts and tokenizer files',
     tests(
       'test/tokenizer/hostile.test.ts',
       'test/workers/tokenizer/hostile-tokenizer.test.ts',
@@ -88,34 +96,34 @@ const PROMISES = [
       'test/cli/hostile-tokenizer.test.ts',
     ),
   ],
-  ['R20', 'crafted pickles are refused, and run nothing', tests('test/formats/pickle.test.ts')],
-  ['R21', 'hostile YAML is refused', tests('test/pipelines/definition.test.ts', 'test/modalities/yaml/yaml.test.ts')],
+  ['R20', 'crafted pickles are rejected without executing anything', tests('test/formats/pickle.test.ts')],
+  ['R21', 'hostile YAML is rejected', tests('test/pipelines/definition.test.ts', 'test/modalities/yaml/yaml.test.ts')],
   [
     'R22, R24',
-    'no path leads out, no source is an output, no secret gets out',
+    'no path traversal, no source used as output, no leaked secrets',
     tests('test/security/promises.test.ts'),
   ],
-  ['R23', "the page is its own origin's only", tests('test/monitoring/dashboard/dashboard.test.ts')],
+  ['R23', 'the dashboard rejects other origins', tests('test/monitoring/dashboard/dashboard.test.ts')],
   [
     'R25',
-    'workers that throw, end, run out of memory or loop',
+    'recovery from workers that throw, exit, run out of memory or loop',
     tests('test/workers/worker-deaths.test.ts', 'test/workers/worker-pool.test.ts'),
   ],
   [
     'R26',
-    'signals, broken pipes: a stop in order, and on from there',
+    'orderly, resumable stop on signals and broken pipes',
     tests('test/cli/training.test.ts', 'test/cli/commands.test.ts'),
   ],
-  ['R27', 'bytes in flight stay within the budget', tests('test/stages/flow.test.ts')],
-  ['R28', 'the same job twice at once', tests('test/files/output-file.test.ts')],
-  ['R29', 'any number of workers and batch size: one hash', tests('test/pipelines/fuse.test.ts')],
+  ['R27', 'bytes in flight are bounded', tests('test/stages/flow.test.ts')],
+  ['R28', 'two concurrent runs of the same job', tests('test/files/output-file.test.ts')],
+  ['R29', 'identical output for any number of workers and batch size', tests('test/pipelines/fuse.test.ts')],
   [
     'R30',
-    'training killed and resumed: every loss and the weights bit for bit',
+    'killed and resumed training: bit-identical losses and weights',
     tests('test/cli/training.test.ts', 'test/training/kill.test.ts'),
   ],
-  ['R31', 'an order of samples that does not depend on the world', tests('test/sampling/order.test.ts')],
-  ['R32', 'sinks that refuse, hang or fill the disk leave the run alone', tests('test/monitoring/run.test.ts')],
+  ['R31', 'sample order independent of the number of ranks', tests('test/sampling/order.test.ts')],
+  ['R32', 'sinks that fail, hang or fill the disk do not affect the run', tests('test/monitoring/run.test.ts')],
 ]
 
 const byFile = testCounts([...new Set(PROMISES.flatMap(([, , check]) => check.files ?? check.also ?? []))])
@@ -123,7 +131,7 @@ const rows = PROMISES.map(([id, promise, check]) => ({ id, promise, ...countsOf(
 writeTable(rows)
 if (rows.some(({ failed }) => failed > 0)) process.exitCode = 1
 
-/** Passed and failed tests of each test file. */
+/** Numbers of executed and failed tests per test file. */
 function testCounts(paths) {
   const { testResults } = JSON.parse(
     reports.tests === undefined ? runTests(paths) : readFileSync(reports.tests, 'utf8'),
@@ -158,16 +166,16 @@ function countsOf({ files = [], also = [], report, command, cases = () => true }
     commands: commands.filter(Boolean),
     tried: counted.reduce((sum, { tried }) => sum + tried, 0),
     failed: counted.reduce((sum, { failed }) => sum + failed, 0),
-    isWhole: counted.length > 0 && (report === undefined || given !== undefined),
+    isComplete: counted.length > 0 && (report === undefined || given !== undefined),
   }
 }
 
 function writeTable(rows) {
-  const lines = rows.map(({ id, promise, commands, tried, failed, isWhole }) => {
-    const result = !isWhole ? 'not tried in full' : failed === 0 ? 'held' : `**${failed} failed**`
+  const lines = rows.map(({ id, promise, commands, tried, failed, isComplete }) => {
+    const result = !isComplete ? 'incomplete' : failed === 0 ? 'passed' : `**${failed} failed**`
     return `| ${id} | ${promise} | ${commands.map(command => `\`${command}\``).join('; ')} | ${tried} | ${result} |`
   })
-  const table = ['| | promise | check | tried | result |', '| --- | --- | --- | --- | --- |', ...lines].join('\n')
+  const table = ['| | guarantee | check | tried | result |', '| --- | --- | --- | --- | --- |', ...lines].join('\n')
   const text = readFileSync(page, 'utf8')
   const [before, rest] = [text.slice(0, text.indexOf(BEGIN)), text.slice(text.indexOf(END))]
   writeFileSync(page, `${before}${BEGIN}\n\n${table}\n\n${rest}`)

@@ -1,6 +1,7 @@
-// Makes a Python environment in the user's cache folder and prints the path of its interpreter on stdout:
+// Creates a Python environment in the user's cache folder and prints the path of its interpreter to stdout:
 //   node scripts/setup-python.mjs peers|torch
-// The same as `penstock setup torch`, and the environment of the judges beside it. Needs a build (node scripts/setup.mjs).
+// `torch` is the environment of `penstock setup torch`; `peers` has the programs that the tests compare with. Requires a
+// build (node scripts/setup.mjs).
 import { fileURLToPath } from 'node:url'
 import { makeEnvironment, torchRequirements } from '../dist/training/torch/python-environment.js'
 

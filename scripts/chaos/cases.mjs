@@ -1,11 +1,11 @@
 /**
- * What the sweep runs: one command a case. A case is its arguments, or these and more:
+ * Cases of the sweep, one command each. A case is an array of arguments, or an object:
  *
- *   args         of Node
- *   before       makes what stands in the folder of the outputs before a run
- *   interrupted  a first run is killed at this share of its file calls; the sweep is over the run that goes on from it
- *   isLog        tells the files that are none of a run's results: a fault in one of them must not end the run
- *   rewritten    files that a run writes anew as it goes on, and whether what one holds on the way is right
+ *   args         arguments of Node
+ *   before       prepares the output folder before a run
+ *   interrupted  kill a first run after this fraction of its calls, and sweep over the run that resumes it
+ *   isLog        whether a file is a log; a fault in a log must not end the run
+ *   rewritten    files that a run replaces repeatedly, each with a function that validates intermediate content
  */
 import { cpSync, existsSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -15,9 +15,9 @@ import { chatConfig, END, MAIN, packConfig } from './inputs.mjs'
 const PIPELINE = join(dirname(fileURLToPath(import.meta.url)), 'run-pipeline.mjs')
 
 /**
- * @param inputs the folder of the inputs
- * @param out the folder of the outputs
- * @returns the cases by their names
+ * @param inputs folder of the inputs
+ * @param out folder of the outputs
+ * @returns the cases by name
  */
 export function cases(inputs, out) {
   const named = commands(inputs, out)
@@ -55,7 +55,7 @@ function commands(inputs, out) {
   const shuffled = ending => [
     ...['--input_data_path', from(`few${ending}`), '--output_data_path', to(`shuffled${ending}`), '--seed', '7'],
   ]
-  /** What an earlier run left under the names of this one. */
+  /** Copies inputs to the names of the outputs, like the results of an earlier run. */
   const copies = files => () => {
     for (const [name, old] of Object.entries(files)) cpSync(from(old), to(name))
   }
@@ -65,13 +65,13 @@ function commands(inputs, out) {
     'pack and index': pack('corpus.jsonl', `--index=${to('corpus.idx')}`),
     'pack .gz': pack('corpus.jsonl.gz'),
     'pack with quarantine': pack('faulty.jsonl', '--quarantine', to('bad.jsonl')),
-    'pack in 4 bytes a token': pack('few.jsonl', '-t', from('wide.json')),
+    'pack with 4 bytes per token': pack('few.jsonl', '-t', from('wide.json')),
     'pack over old files': {
       args: pack('corpus.jsonl', `--index=${to('corpus.idx')}`, '--if-exists', 'override'),
       before: copies({ 'corpus.pbin': 'few.pbin', 'corpus.idx': 'few.idx' }),
     },
     'pipeline with a journal': journaled,
-    'pipeline that goes on': { args: journaled, interrupted: 0.6 },
+    'resumed pipeline': { args: journaled, interrupted: 0.6 },
     merge: cli('merge', from('one.pbin'), from('two.pbin'), '-o', to('merged.pbin')),
     'merge over an old file': {
       args: cli('merge', from('few.pbin'), from('more.pbin'), '-o', to('merged.pbin'), '--if-exists', 'override'),
@@ -84,16 +84,16 @@ function commands(inputs, out) {
       ...['--of', '3', '--chunk', '1', '--seed', '7'],
     ),
     filter: cli('filter', from('one.pbin'), '-o', to('filtered.pbin'), '--min-tokens', '10'),
-    'repair an index': [MAIN, 'repair', from('few.idx'), '--source', from('few.jsonl'), '-o', to('mended.idx')],
+    'repair an index': [MAIN, 'repair', from('few.idx'), '--source', from('few.jsonl'), '-o', to('repaired.idx')],
     'repair a packed file': [
-      ...[MAIN, 'repair', from('damaged.pbin'), '-o', to('mended.pbin')],
+      ...[MAIN, 'repair', from('damaged.pbin'), '-o', to('repaired.pbin')],
       ...['-t', from('tokenizer.json'), '--end-of-document', END],
     ],
     'train a tokenizer': cli(
       ...['train-tokenizer', from('corpus.jsonl'), '--vocab-size', '300', '-o', to('tokenizer.json')],
     ),
     'train a model': training,
-    'train a model that goes on': { args: training, interrupted: 0.6 },
+    'resumed training': { args: training, interrupted: 0.6 },
     'train a model with sinks': {
       args: cli('train', from('sinks.yaml'), '--set', `folder=${out}`),
       isLog: file => file.startsWith('run/'),

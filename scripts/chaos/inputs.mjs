@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations of configurations
-/** What the cases of the sweep read: small, made anew, the same each time. */
+/** Small, deterministic inputs for the cases of the sweep. */
 import { execFileSync } from 'node:child_process'
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib'
 const here = dirname(fileURLToPath(import.meta.url))
 export const MAIN = join(here, '..', '..', 'dist', 'cli', 'main.js')
 export const END = '<|endoftext|>'
-/** More ids than 16 bits tell: a packed file with this one has 4 bytes a token. */
+/** A vocabulary size beyond 16 bits: a packed file then has 4 bytes per token. */
 const WIDE_ID = 70_000
 const WORDS = 'the stream brings water to a wheel and turns it under pressure day and night while people sleep'.split(
   ' ',
@@ -17,7 +17,7 @@ const WORDS = 'the stream brings water to a wheel and turns it under pressure da
 const text = line =>
   Array.from({ length: 12 }, (_, word) => WORDS[(line * 7 + word * (line % 5)) % WORDS.length]).join(' ')
 
-/** Makes the inputs of all cases in a folder. */
+/** Writes the inputs of all cases to a folder. */
 export function makeInputs(folder) {
   const at = name => join(folder, name)
   const penstock = (...args) => execFileSync(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'ignore', 2] })
@@ -34,7 +34,7 @@ export function makeInputs(folder) {
   }
   makeFew(lines.slice(0, 40))
   writeFileSync(at('wide.json'), wideTokenizer(at('tokenizer.json')))
-  // Its index is cut off: what is left tells the documents by the tokens that end them.
+  // Without its index, the documents can be recovered only from their end tokens.
   writeFileSync(at('damaged.pbin'), readFileSync(at('few.pbin')).subarray(0, -50))
   writeFileSync(at('train.yaml'), training(folder))
   writeFileSync(at('sinks.yaml'), `${SINKS}${training(folder).replace('"${folder}"', '"${folder}/checkpoints"')}`)
@@ -45,7 +45,7 @@ export function makeInputs(folder) {
   writeFileSync(at('chats.jsonl'), `${Array.from({ length: 60 }, (_, number) => chat(number)).join('\n')}\n`)
   writeFileSync(at('reference.yaml'), referenceConfig(folder))
 
-  /** Few documents: what reorders them reads each by itself. */
+  /** Few documents, because commands that reorder them read each one separately. */
   function makeFew(few) {
     writeFileSync(at('few.jsonl'), `${few.join('\n')}\n`)
     cpSync(at('few.jsonl'), at('more.jsonl'))
@@ -97,7 +97,7 @@ stages:
         - write-pbin: { path: "\${folder}/few.pbin" }
 `
 
-/** Every sink that needs nothing but files. */
+/** Every sink that only writes files. */
 const SINKS = `
 monitoring:
   folder: "\${folder}/run"
@@ -109,7 +109,7 @@ monitoring:
   results: true
 `
 
-/** A packing configuration of the reference. */
+/** A packing configuration of Modalities. */
 export function packConfig(folder, { source, output }) {
   return `settings:
   src_path: "${source}"
@@ -128,7 +128,7 @@ tokenizer:
 `
 }
 
-/** A configuration of the reference for instruction data. */
+/** A configuration of Modalities for instruction data. */
 export function chatConfig(folder, output) {
   return `settings:
   src_path: ${join(folder, 'chats.jsonl')}
@@ -143,7 +143,7 @@ jinja2_chat_template: "{% for turn in messages %}{{ turn.role }}: {{ turn.conten
 `
 }
 
-/** A training configuration of the reference: that of the tests, smaller. */
+/** A training configuration of Modalities: a smaller version of that of the tests. */
 function referenceConfig(folder) {
   const template = readFileSync(join(here, '../../test/modalities/training.yaml'), 'utf8')
   const changes = [

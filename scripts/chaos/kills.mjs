@@ -1,6 +1,6 @@
 /**
- * Kills the process group of a longer run at random moments, its next runs too, up to five in a row, then lets it end:
- * the bytes must be those of an undisturbed run.
+ * Kills the process group of a longer run at random moments, up to five times in a row, then lets a run complete: the
+ * output must be byte-identical to that of an uninterrupted run.
  */
 import { spawn } from 'node:child_process'
 import { createReadStream, createWriteStream, mkdirSync } from 'node:fs'
@@ -21,12 +21,12 @@ export async function killAtRandom({ root, inputs, rounds }) {
   mkdirSync(big)
   await makeBigInputs(inputs, big)
   const failures = []
-  const undisturbed = {}
+  const uninterrupted = {}
   for (let round = 0; round < rounds; round++) {
     const name = CASES[round % CASES.length]
     const { args } = cases(big, out)[name]
-    undisturbed[name] ??= await runUndisturbed(args, out)
-    const { files, ms } = undisturbed[name]
+    uninterrupted[name] ??= await runUninterrupted(args, out)
+    const { files, ms } = uninterrupted[name]
     empty(out)
     const kills = 1 + (round % MAX_KILLS)
     for (let kill = 0; kill < kills; kill++) await runAndKill(args, Math.random() * ms)
@@ -40,14 +40,14 @@ export async function killAtRandom({ root, inputs, rounds }) {
   return { name: 'kills at random', tried: rounds, failures }
 }
 
-/** The small inputs, many times over. */
+/** The small inputs, repeated many times. */
 async function makeBigInputs(inputs, big) {
   const repeated = async (name, to) => {
     for (let copy = 0; copy < COPIES; copy++) {
       await pipeline(createReadStream(join(inputs, name)), createWriteStream(join(big, to), { flags: 'a' }))
     }
   }
-  // Members of a gzip file one behind the other are one file.
+  // Concatenated gzip members form one valid file.
   await repeated('corpus.jsonl', 'corpus.jsonl')
   await repeated('corpus.jsonl.gz', 'corpus.jsonl.gz')
   await pipeline(createReadStream(join(inputs, 'tokenizer.json')), createWriteStream(join(big, 'tokenizer.json')))
@@ -57,11 +57,11 @@ async function makeBigInputs(inputs, big) {
   }
 }
 
-async function runUndisturbed(args, out) {
+async function runUninterrupted(args, out) {
   empty(out)
   const started = performance.now()
   const { code, err } = await runNode(args, {}, 600_000)
-  if (code !== 0) throw new Error(`fails undisturbed: ${err}`)
+  if (code !== 0) throw new Error(`the uninterrupted run fails: ${err}`)
   return { files: snapshot(out), ms: performance.now() - started }
 }
 

@@ -1,12 +1,12 @@
-/** The table of what was tried and what failed, and its counts as a file for scripts/reliability.mjs. */
+/** Prints the results as a table and writes the counts for scripts/reliability.mjs. */
 import { writeFileSync } from 'node:fs'
 
 const SHOWN_FAILURES = 20
 
 /**
- * Prints the table; the exit code is 1 when anything failed.
+ * Sets the exit code to 1 if anything failed.
  * @param {{ name: string, tried: number, failures: string[] }[]} rows
- * @param {string | undefined} json where the counts go
+ * @param {string | undefined} json file for the counts
  */
 export function report(rows, json) {
   const total = {
@@ -14,7 +14,7 @@ export function report(rows, json) {
     tried: rows.reduce((sum, { tried }) => sum + tried, 0),
     failures: rows.flatMap(({ name, failures }) => failures.map(failure => `${name}: ${failure}`)),
   }
-  console.log('| case | tried | survived | failed |\n| --- | --- | --- | --- |')
+  console.log('| case | tried | passed | failed |\n| --- | --- | --- | --- |')
   for (const { name, tried, failures } of [...rows, total]) {
     console.log(`| ${name} | ${tried} | ${tried - failures.length} | ${failures.length} |`)
   }

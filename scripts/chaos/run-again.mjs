@@ -1,6 +1,6 @@
 /**
- * Runs command lines one after the other in one process, as its parent asks for them: what a process costs to start is
- * then paid once. Each is the command as it is, from the reading of its arguments on; only the modules below it stay.
+ * Runs command lines sent by the parent, in order, in one process, which saves the start-up time of a process per command.
+ * Each command starts with fresh argument parsing; only the loaded modules are shared.
  */
 import { pathToFileURL } from 'node:url'
 
@@ -10,7 +10,7 @@ process.stderr.write = text => {
   return true
 }
 process.stdout.write = () => true
-// Each round of a command listens anew.
+// Each run of a command adds its own listeners.
 for (const emitter of [process, process.stdout, process.stderr]) emitter.setMaxListeners(0)
 
 let round = 0

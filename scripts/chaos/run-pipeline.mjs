@@ -1,4 +1,4 @@
-/** Runs a definition given as JSON, with marks in its journal every few kilobytes, so that small inputs have some. */
+/** Runs a definition given as JSON, with a journal mark every few kilobytes, so that small inputs have several. */
 import { checkDefinition, definitionOf, runPipeline } from '../../dist/pipelines/index.js'
 
 const MARK_BYTES = 4096

@@ -1,7 +1,7 @@
 /**
- * The fault sweep: for every file call of a command, the process is killed there, or the call fails as disks and systems
- * do. After each: nothing wrong under a final name, sources untouched, an error that names its place, no hang; and the
- * same command run again, without any clean-up, gives the bytes of an undisturbed run.
+ * The fault sweep: at every file system call of a command, the process is killed or the call fails with a realistic error.
+ * Then: no incorrect file under a final name, sources unchanged, an error that names the file, no hang; and the same
+ * command run again, without any cleanup, writes the bytes of a fault-free run.
  */
 import { execFileSync, fork, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -10,7 +10,7 @@ import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ERRNO = { EIO: 5, EACCES: 13, EMFILE: 24, ENOSPC: 28 }
-/** What can go wrong with each kind of call, by its letter in fault-shim.c. */
+/** Faults by kind of call; fault-shim.c lists the letters. */
 const FAULTS = {
   o: ['kill', 'EMFILE', 'EACCES'],
   r: ['kill', 'EIO'],
@@ -25,65 +25,65 @@ const FAULTS = {
 const HANG_MS = 60_000
 const LEFT_BEHIND = /\.(part|lock|journal)$|\.partial$/
 
-/** Compiles the shim. @returns its path */
+/** Compiles the shim. @returns the path of the library */
 export function buildShim(source, folder) {
   const shim = join(folder, 'fault-shim.so')
   execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, source, '-ldl'], { stdio: 'inherit' })
   return shim
 }
 
-/** Runs one command in one place again and again. */
+/** Repeatedly runs one command in one folder. */
 export class Sweep {
-  /** @param command of `cases` */
+  /** @param command a case of `cases` */
   constructor({ name, command, out, inputs, root, shim, again }) {
     Object.assign(this, { name, ...command, out, inputs, root, shim, again })
     this.sources = snapshot(inputs)
-    /** What stands there before each run. */
+    /** Initial content of the output folder. */
     this.start = `${out}.start`
-    /** States of the folder from which a second run was seen to end well. */
-    this.mended = new Set()
+    /** States of the folder from which a second run is known to succeed. */
+    this.recovered = new Set()
   }
 
-  /** The undisturbed run: what it writes, and every fault that can hit it. */
+  /** Runs without faults to get the expected files. @returns every point at which a fault can be injected */
   async begin() {
     empty(this.out)
     this.before?.()
     this.keepStart()
-    let told = await this.runUndisturbed()
+    let calls = await this.runWithoutFaults()
     this.expected = this.results()
     if (this.interrupted !== undefined) {
       this.clear()
-      await this.run({ CHAOS_AT: String(Math.floor(told.length * this.interrupted)), CHAOS_FAULT: 'kill' })
+      await this.run({ CHAOS_AT: String(Math.floor(calls.length * this.interrupted)), CHAOS_FAULT: 'kill' })
       this.keepStart()
-      if (Object.keys(this.old).length === 0) throw new Error(`${this.name}: nothing to go on from`)
-      told = await this.runUndisturbed()
-      if (!sameFiles(this.expected, this.results())) throw new Error(`${this.name}: another result than of one run`)
+      if (Object.keys(this.old).length === 0) throw new Error(`${this.name}: the killed run left nothing to resume`)
+      calls = await this.runWithoutFaults()
+      if (!sameFiles(this.expected, this.results())) throw new Error(`${this.name}: the resumed run has another result`)
     }
-    return told.flatMap((call, place) => FAULTS[call[0]].map(fault => ({ at: place + 1, call, fault })))
+    return calls.flatMap((call, index) => FAULTS[call[0]].map(fault => ({ at: index + 1, call, fault })))
   }
 
-  /** Every run begins with the folder as it is now. */
+  /** Makes the current content of the folder the initial content of every run. */
   keepStart() {
     rmSync(this.start, { recursive: true, force: true })
     renameSync(this.out, this.start)
     this.old = snapshot(this.start)
   }
 
-  /** @returns the calls that it makes */
-  async runUndisturbed() {
+  /** @returns the calls of the run */
+  async runWithoutFaults() {
     this.clear()
     const calls = `${this.out}.calls`
     const { code, err } = await this.run({ CHAOS_CALLS: calls })
-    if (code !== 0) throw new Error(`${this.name} fails undisturbed: ${err}`)
+    if (code !== 0) throw new Error(`${this.name} fails without faults: ${err}`)
     return readFileSync(calls, 'utf8').trim().split('\n')
   }
 
-  /** The files of the outputs that count. */
+  /** The output files, except logs. */
   results() {
     return Object.fromEntries(Object.entries(snapshot(this.out)).filter(([file]) => !this.isLog?.(file)))
   }
 
-  /** @returns what went wrong; undefined when nothing did */
+  /** @returns the problem; undefined if there is none */
   async tryPoint({ at, fault }) {
     this.clear()
     const started = performance.now()
@@ -97,18 +97,18 @@ export class Sweep {
     const found = this.results()
     for (const [file, hash] of Object.entries(found)) {
       if (isTemporary(file)) continue
-      // A manifest may come before its file, and checkpoints on the way are none of the last ones.
-      const isOneOfLast = file in this.expected
-      const isWhole = hash === this.expected[file] || hash === this.old[file] || this.isRewritten(file)
-      if (isOneOfLast && !isWhole) return `${file} is wrong under its final name`
+      // Intermediate files, such as older checkpoints, are not among the expected ones.
+      const isExpected = file in this.expected
+      const isCorrect = hash === this.expected[file] || hash === this.old[file] || this.isRewritten(file)
+      if (isExpected && !isCorrect) return `${file} is incorrect under its final name`
     }
     const isLost = file => !(file in found) && !isTemporary(file) && file in this.expected
     const lost = Object.keys(this.old).find(isLost)
-    if (lost !== undefined) return `${lost} is gone, and nothing in its place`
-    if (!sameFiles(this.sources, snapshot(this.inputs))) return 'a source was changed'
+    if (lost !== undefined) return `${lost} was removed without a replacement`
+    if (!sameFiles(this.sources, snapshot(this.inputs))) return 'a source was modified'
     if (fault === 'kill') return undefined
-    if (signal !== null) return `ended by ${signal}`
-    if (code === 0) return sameFiles(this.expected, found) ? undefined : 'says done, and is not'
+    if (signal !== null) return `terminated by ${signal}`
+    if (code === 0) return sameFiles(this.expected, found) ? undefined : 'exit code 0 with incorrect files'
     if (!/^penstock: .*\[[A-Z_]+\]$/m.test(err)) return `no clear error: ${err.trim().slice(0, 200)}`
     const [, named] = err.split(`${this.out}/`)
     if (named !== undefined && this.isLog?.(named.split(/[:,' ]/)[0])) return `a log ended the run: ${err.trim()}`
@@ -121,18 +121,18 @@ export class Sweep {
 
   async runAgain() {
     const state = stateOf(this.out)
-    if (this.mended.has(state)) return undefined
+    if (this.recovered.has(state)) return undefined
     const { code, err } = await this.again(this.args)
-    // Of a run that was done but for its tidying up; whether it was is seen below.
-    const isRefusal = err.includes('FILE_EXISTS')
-    if (code !== 0 && !isRefusal) return `the next run fails: ${err.trim().slice(0, 200)}`
+    // The first run may have completed everything but its cleanup; the comparison below decides.
+    const isRejection = err.includes('FILE_EXISTS')
+    if (code !== 0 && !isRejection) return `the next run fails: ${err.trim().slice(0, 200)}`
     const found = this.results()
     if (!sameFiles(this.expected, found)) {
       const files = new Set([...Object.keys(this.expected), ...Object.keys(found)])
       const wrong = [...files].filter(file => this.expected[file] !== found[file])
-      return `after the next run these differ: ${wrong.join(', ')}`
+      return `files differ after the next run: ${wrong.join(', ')}`
     }
-    this.mended.add(state)
+    this.recovered.add(state)
     return undefined
   }
 
@@ -148,8 +148,8 @@ export class Sweep {
 }
 
 /**
- * Starts a process for runs that nothing disturbs; it ends with this one.
- * @returns {(args: string[]) => Promise<{ code: number | null, err: string }>} runs a command in it, one at a time
+ * Starts a process for runs without faults; it ends with this process.
+ * @returns {(args: string[]) => Promise<{ code: number | null, err: string }>} runs one command at a time in it
  */
 export function openRunner() {
   let child
@@ -163,14 +163,14 @@ export function openRunner() {
         child?.channel?.unref()
         resolve(result)
       }
-      const giveUp = why => {
+      const abort = reason => {
         child.kill('SIGKILL')
         child = undefined
-        end({ code: null, err: why })
+        end({ code: null, err: reason })
       }
-      const timer = setTimeout(() => giveUp('hangs'), HANG_MS)
+      const timer = setTimeout(() => abort('hangs'), HANG_MS)
       child.once('message', end)
-      child.once('exit', () => giveUp('ended without a word'))
+      child.once('exit', () => abort('the process exited without a result'))
       child.unref()
       child.send(args)
     })
@@ -204,7 +204,7 @@ const filesIn = folder =>
     .map(entry => join(entry.parentPath, entry.name))
     .sort()
 
-/** The hash of each file by its name, of a link what it names. */
+/** Hash of the content of each file, or of the target of each link, by relative path. */
 export function snapshot(folder) {
   return Object.fromEntries(filesIn(folder).map(file => [relative(folder, file), sha256(contentOf(file))]))
 }
@@ -214,7 +214,7 @@ export function empty(folder) {
   mkdirSync(folder)
 }
 
-/** The folder but for who holds its locks: two states that are alike are gone on from alike. */
+/** Hash of a folder without the content of locks: runs that start from equal states behave alike. */
 function stateOf(folder) {
   const files = filesIn(folder).map(file => [file, file.endsWith('.lock') ? '' : sha256(contentOf(file))])
   return sha256(JSON.stringify(files))

@@ -1,6 +1,6 @@
 /**
- * Every parser of untrusted bytes, each with a sound sample to start from; for the tests and for the long fuzzing. What is
- * no input of its kind is refused by a PenstockError, or by the answer false where that is the parser's way.
+ * Every parser of untrusted bytes, with a valid sample to mutate; for the tests and for long fuzzing runs. Invalid input
+ * is rejected with a PenstockError, or with `false` by parsers that return it.
  */
 
 import { extractBatch } from '../../dist/formats/extract.js'
@@ -72,7 +72,7 @@ function smallTokenizer() {
   return utf8(toTokenizerJson(trainMerges(counts.data(), { vocabSize: 280 })))
 }
 
-/** @param sentencePiece bytes of a small .model */
+/** @param sentencePiece bytes of a small .model file */
 export function targets({ sentencePiece }) {
   const tokenizer = smallTokenizer()
   const tensors = [{ name: 'a', dtype: 'F32', shape: [2, 2], data: new Float32Array(4) }]
@@ -96,16 +96,16 @@ export function targets({ sentencePiece }) {
     'tokenizer.json, by the kernel': { sample: tokenizer, parse: bytes => readPlan(bytes, kernelModule()) },
     'SentencePiece .model': { sample: sentencePiece, parse: bytes => loadSentencePiece(bytes).encode('a b') },
     definition: { sample: utf8(DEFINITION), parse: bytes => checkDefinition(readDefinition(text(bytes), 'fuzz.yaml')) },
-    "the reference's YAML": { sample: utf8(CONFIGURATION), parse: bytes => parseYamlTree(text(bytes), 'fuzz.yaml') },
+    "Modalities' YAML": { sample: utf8(CONFIGURATION), parse: bytes => parseYamlTree(text(bytes), 'fuzz.yaml') },
   }
 }
 
-/** Bytes that matter to some format. */
+/** Bytes with a special meaning in some format. */
 const TELLING = [0, 1, 0x7f, 0x80, 0xff, 0x0a, 0x0d, 0x22, 0x5b, 0x5d, 0x7b, 0x7d, 0x28, 0x2e, 0x95, 0x26, 0x2a, 0x3a]
 
 /**
- * A damaged copy: some bytes turned, cut out, doubled or put in.
- * @param random numbers in [0, 1)
+ * A damaged copy: some bytes changed, removed, duplicated or inserted.
+ * @param random generator of numbers in [0, 1)
  */
 export function mutated(sample, random) {
   let bytes = Uint8Array.from(sample)

@@ -1,17 +1,17 @@
 /**
- * A disk that can lose its power: ext4 in an image, on a loop device, mounted. Three file systems, each in a file of the
- * one before:
+ * A disk that can lose power: ext4 in an image, mounted through a loop device. There are three file systems, each in a
+ * file of the previous one:
  *
- *   outer    in memory where there is /dev/shm
- *   drive    ext4 without a journal in outer/drive.img. Its page cache is the write cache of a drive: what the disk below
- *            wrote is in it, and comes into drive.img for certain only with a flush, or whenever the kernel likes
- *   disk     ext4 with a journal in drive/disk.img, where the commands run
+ *   outer    in memory, if /dev/shm exists
+ *   drive    ext4 without a journal, in outer/drive.img. Its page cache acts as the write cache of a drive: writes of the
+ *            disk are certain to reach drive.img only after a flush
+ *   disk     ext4 with a journal, in drive/disk.img, where the commands run
  *
- * A cut must hold the disk as it was at one moment; a copy takes longer than that. So the file system above is frozen
- * (FIFREEZE): a write to the image is then either whole in it or waits, and none can come while it is copied. What was
- * not yet sent to the disk, its dirty pages and its running transaction, is not in the copy: it is what a cut loses.
- * `drive` frozen and disk.img copied is a drive that keeps all that it was sent; `outer` frozen and drive.img copied is
- * one that loses, or keeps in any order, what it was sent since the last flush.
+ * A power cut must capture the disk at one instant, but a copy takes longer. So the file system that contains the image is
+ * frozen (FIFREEZE) while the image is copied: each write is then either complete in the image or blocked. Data not yet
+ * sent to the disk (dirty pages and the running transaction) is not in the copy: the cut loses it. Freezing `drive` and
+ * copying disk.img simulates a drive that keeps everything it received; freezing `outer` and copying drive.img simulates
+ * one that loses, or keeps in any order, everything it received since the last flush.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
@@ -19,12 +19,12 @@ import { join } from 'node:path'
 
 const [DISK_MIB, DRIVE_MIB, OUTER_MIB] = [32, 48, 72]
 const WITHOUT_JOURNAL = ['-O', '^has_journal']
-/** Strict ones: ext4 does not mend a rename without fsync, and names and sizes may come before the bytes. */
+/** Strict options: no implicit flush on rename (auto_da_alloc), and metadata may reach the disk before the data. */
 const WAYS_TO_MOUNT = ['data=ordered', 'data=writeback', 'data=writeback,nodelalloc'].flatMap(data =>
   [1, 5].map(seconds => `noauto_da_alloc,commit=${seconds},${data}`),
 )
 const UNMOUNT_TRIES = 50
-/** What the name of a cut tells. */
+/** Suffix of the image of a cut, by the file system that it contains. */
 const [DISK, DRIVE] = ['-disk.img', '-drive.img']
 
 const call = (command, ...args) => execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -32,7 +32,7 @@ const format = (image, mib, options = []) => {
   call('truncate', '-s', `${mib}M`, image)
   call('mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0', ...options, image)
 }
-/** All of a file written, so that no block of it is found a place later. */
+/** Copies a file without holes, so that no block is allocated later. */
 const put = (from, to) => {
   call('cp', '--sparse=never', from, to)
   sync(to)
@@ -43,19 +43,19 @@ const sync = path => {
   closeSync(file)
 }
 
-/** Owns what it mounts until `close`. */
+/** Owns its mounts until `close` is called. */
 export class Drive {
   /** @param root a new folder */
   constructor(root) {
     this.at = name => join(root, name)
     this.mounted = []
     this.cuts = 0
-    /** Where the disk is mounted, always. */
+    /** Mount point of the disk; it never changes. */
     this.folder = this.at('disk')
     for (const folder of ['outer', 'drive', 'disk', 'after']) mkdirSync(this.at(folder))
   }
 
-  /** An empty disk, mounted. */
+  /** Creates and mounts an empty disk. */
   open() {
     format(this.at('outer.img'), OUTER_MIB, WITHOUT_JOURNAL)
     this.mount(this.at('outer.img'), this.at('outer'), 'noatime')
@@ -67,8 +67,8 @@ export class Drive {
   }
 
   /**
-   * Puts what was saved or cut in place of the disk and mounts it: ext4 goes through its journal then.
-   * @returns how it is mounted
+   * Replaces the disk with a saved image or one from a cut and mounts it, upon which ext4 replays its journal.
+   * @returns the mount options
    */
   load(image) {
     if (this.mounted.includes(this.folder)) this.unmount(this.folder)
@@ -81,7 +81,7 @@ export class Drive {
     return way
   }
 
-  /** The disk as it is after an orderly end. @returns its image */
+  /** Saves the disk after a clean unmount. @returns the image */
   save(name) {
     this.unmount(this.folder)
     const image = this.at(`${name}.img`)
@@ -90,9 +90,9 @@ export class Drive {
   }
 
   /**
-   * Power is cut, at one moment of a disk that others go on using.
-   * @param isCacheLost whether the drive loses what was not flushed
-   * @returns what is found afterwards, for `load`; to be removed by the caller
+   * Simulates a power cut while processes keep using the disk.
+   * @param isCacheLost whether the drive loses unflushed writes
+   * @returns an image for `load`, which the caller must remove
    */
   cut(isCacheLost) {
     const [above, file, name] = isCacheLost ? ['outer', 'outer/drive.img', DRIVE] : ['drive', 'drive/disk.img', DISK]
@@ -107,7 +107,7 @@ export class Drive {
   }
 
   mount(image, folder, options) {
-    // First: a signal may end `mount` when it has done its work.
+    // Recorded first, because a signal may interrupt this process after `mount` succeeded.
     this.mounted.push(folder)
     call('mount', '-o', `loop,${options}`, image, folder)
   }
@@ -118,7 +118,7 @@ export class Drive {
         call('umount', folder)
         break
       } catch (error) {
-        // A process that was killed may be on its way out.
+        // A killed process may not have exited yet.
         if (left === 0) throw error
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
       }
@@ -126,19 +126,19 @@ export class Drive {
     this.mounted = this.mounted.filter(other => other !== folder)
   }
 
-  /** Sends all to the disk, or only what ext4 has in its running transaction: names, and sizes that it knows of. */
+  /** Flushes everything, or only the running transaction of ext4: names and allocated sizes. */
   flush(isAll) {
     if (isAll) call('sync', '-f', this.folder)
     else sync(this.folder)
   }
 
-  /** Unmounts everything; the loop devices go with it. */
+  /** Unmounts everything, which also detaches the loop devices. */
   close() {
     for (const above of ['outer', 'drive']) {
       try {
         call('fsfreeze', '--unfreeze', this.at(above))
       } catch {
-        // It was not frozen.
+        // Was not frozen.
       }
     }
     for (const folder of this.mounted.toReversed()) {
