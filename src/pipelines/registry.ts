@@ -10,6 +10,7 @@ import { filterDocumentsStage } from '../stages/filter-documents.js'
 import { readDocumentsStage } from '../stages/read-documents.js'
 import { readFileStage } from '../stages/read-file.js'
 import { readLinesStage } from '../stages/read-lines.js'
+import { readParquetStage } from '../stages/read-parquet.js'
 import { readPbinStage } from '../stages/read-pbin.js'
 import { shuffleDocumentsStage } from '../stages/shuffle-documents.js'
 import { shuffleLinesStage } from '../stages/shuffle-lines.js'
@@ -34,6 +35,7 @@ const stages = [
   writeIndexStage,
   extractTextStage,
   readDocumentsStage,
+  readParquetStage,
   writeJsonlStage,
   trainTokenizerStage,
   tokenizeBatchesStage,

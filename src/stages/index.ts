@@ -9,6 +9,7 @@ export { type FilterDocumentsOptions, filterDocuments } from './filter-documents
 export { type ReadDocumentsOptions, readDocuments } from './read-documents.js'
 export { type ReadFileOptions, readFile } from './read-file.js'
 export { type ReadLinesOptions, readLines } from './read-lines.js'
+export { type ReadParquetOptions, readParquet } from './read-parquet.js'
 export { type ReadPbinOptions, readPbin } from './read-pbin.js'
 export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
 export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'

@@ -1,0 +1,112 @@
+/** Pages of a text column -> documents, with a fault for each row that has no valid text. */
+import type { DocumentBatch, LineBatch } from '../batches.js'
+import type { RecordFault } from '../extract.js'
+import type { TextPage } from './text-pages.js'
+
+/** The place of a page in its file. */
+export interface PagePlace {
+  readonly file: string
+  /** As users write it, such as `.text`. */
+  readonly column: string
+  readonly group: number
+  /** Row of the file that the page begins with, from 0; messages count rows from 1, as lines. */
+  readonly firstRow: number
+}
+
+/** Texts with their rows in the file, from 0. */
+export type Documents = Pick<DocumentBatch, 'bytes' | 'offsets'> & { readonly rows: Uint32Array }
+
+/**
+ * @param isUtf8 whether bytes are valid UTF-8
+ * @returns the valid texts with their rows in the file, and the faults in the order of the rows
+ */
+export function pageDocuments(
+  page: TextPage,
+  place: PagePlace,
+  isUtf8: (bytes: Uint8Array) => boolean,
+): { readonly documents: Documents; readonly faults: readonly RecordFault[] } {
+  const { bytes, offsets, rowOf } = page
+  const rows = Uint32Array.from(
+    { length: offsets.length - 1 },
+    (_, index) => place.firstRow + (rowOf === undefined ? index : rowOf[index]!),
+  )
+  const faults = nullFaults(page, place)
+  if (areUtf8(bytes, offsets, isUtf8)) return { documents: { bytes, offsets, rows }, faults }
+  const isValid = (index: number): boolean => isUtf8(bytes.subarray(offsets[index], offsets[index + 1]))
+  const valid = [...rows.keys()].filter(isValid)
+  const invalid = [...rows.keys()].filter(index => !isValid(index))
+  faults.push(
+    ...invalid.map(index => ({
+      ...faultAt(place, rows[index]!, bytes.slice(offsets[index], offsets[index + 1])),
+      code: 'UTF8_INVALID' as const,
+      message: `${place.column} is not valid UTF-8 (row group ${place.group})`,
+    })),
+  )
+  const parts = valid.map(index => ({
+    bytes: bytes.subarray(offsets[index], offsets[index + 1]),
+    offsets: Uint32Array.of(0, offsets[index + 1]! - offsets[index]!),
+    rows: rows.subarray(index, index + 1),
+  }))
+  return { documents: joinDocuments(parts), faults: faults.toSorted((a, b) => a.line - b.line) }
+}
+
+/** Documents of several pages as one. */
+export function joinDocuments(parts: readonly Documents[]): Documents {
+  if (parts.length === 1) return parts[0]!
+  const count = parts.reduce((sum, { rows }) => sum + rows.length, 0)
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.offsets.at(-1)!, 0))
+  const offsets = new Uint32Array(count + 1)
+  const rows = new Uint32Array(count)
+  let [at, document] = [0, 0]
+  for (const part of parts) {
+    bytes.set(part.bytes.subarray(0, part.offsets.at(-1)), at)
+    rows.set(part.rows, document)
+    for (let index = 1; index < part.offsets.length; index++) offsets[++document] = at + part.offsets[index]!
+    at += part.offsets.at(-1)!
+  }
+  return { bytes, offsets, rows }
+}
+
+/** A batch whose records are the texts themselves, numbered by their rows: faults found later name those. */
+export function documentBatch({ bytes, offsets, rows }: Documents, file: string, number: number): DocumentBatch {
+  const origin: LineBatch = {
+    kind: 'lines',
+    number,
+    byteLength: bytes.byteLength,
+    byteOffset: 0,
+    source: file,
+    bytes,
+    starts: offsets.subarray(0, -1),
+    ends: offsets.subarray(1),
+    firstLine: 1,
+    lines: rows,
+  }
+  return { kind: 'documents', number, byteLength: bytes.byteLength, bytes, offsets, origin }
+}
+
+/** Texts that are valid together are valid alone where none begins inside a character. */
+function areUtf8(bytes: Uint8Array, offsets: Uint32Array, isUtf8: (bytes: Uint8Array) => boolean): boolean {
+  for (const offset of offsets) if ((bytes[offset]! & 0xc0) === 0x80) return false
+  return isUtf8(bytes.subarray(0, offsets.at(-1)))
+}
+
+function nullFaults({ rows, rowOf }: TextPage, place: PagePlace): RecordFault[] {
+  if (rowOf === undefined) return []
+  const faults: RecordFault[] = []
+  let next = 0
+  for (let row = 0; row < rows; row++) {
+    if (rowOf[next] === row) next++
+    else {
+      faults.push({
+        ...faultAt(place, place.firstRow + row, new Uint8Array(0)),
+        code: 'FIELD_MISSING',
+        message: `${place.column} is null (row group ${place.group})`,
+      })
+    }
+  }
+  return faults
+}
+
+function faultAt({ file }: PagePlace, row: number, record: Uint8Array) {
+  return { file, line: row + 1, byteOffset: 0, record }
+}

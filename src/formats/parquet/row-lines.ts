@@ -1,0 +1,51 @@
+/** Rows as lines of JSON, so that a filter sees a Parquet row as it sees a JSONL record. */
+import type { LineBatch } from '../batches.js'
+
+const encoder = new TextEncoder()
+
+/** @param firstRow row of the file that the first record is, from 0 */
+export function rowsAsLines(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  file: string,
+  firstRow: number,
+  number: number,
+): LineBatch {
+  const texts = rows.map(row => encoder.encode(toJson(row)))
+  const bytes = new Uint8Array(texts.reduce((sum, text) => sum + text.length + 1, 0)).fill(10)
+  const starts = new Uint32Array(rows.length)
+  const ends = new Uint32Array(rows.length)
+  let at = 0
+  for (const [index, text] of texts.entries()) {
+    bytes.set(text, at)
+    starts[index] = at
+    ends[index] = at + text.length
+    at += text.length + 1
+  }
+  const lines = Uint32Array.from(rows, (_, index) => index)
+  const byteLength = bytes.byteLength
+  return {
+    kind: 'lines',
+    number,
+    byteLength,
+    byteOffset: 0,
+    source: file,
+    bytes,
+    starts,
+    ends,
+    firstLine: firstRow + 1,
+    lines,
+  }
+}
+
+/** As JSON.stringify, but 64-bit integers keep all digits and bytes become base64. */
+function toJson(value: unknown): string {
+  if (typeof value === 'bigint') return value.toString()
+  if (value instanceof Uint8Array) return JSON.stringify(btoa(String.fromCharCode(...value)))
+  if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`
+  if (typeof value === 'object' && value !== null && !(value instanceof Date)) {
+    return `{${Object.entries(value)
+      .map(([key, inner]) => `${JSON.stringify(key)}:${toJson(inner)}`)
+      .join(',')}}`
+  }
+  return JSON.stringify(value) ?? 'null'
+}
