@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { Readable, Transform, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { parquetWriteBuffer } from 'hyparquet-writer'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type ItemKind, recordCount } from '#src/formats/batches'
 import { stageRegistry } from '#src/pipelines/registry'
@@ -37,6 +38,7 @@ const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'write-index': out => ({ path: join(out, 'out.idx') }),
   'extract-text': () => ({}),
   'read-documents': () => ({ path: jsonl, index: at('in.idx') }),
+  'read-parquet': () => ({ path: at('in.parquet') }),
   'write-jsonl': out => ({ path: join(out, 'out.jsonl') }),
   'tokenize-batches': () => ({ tokenizer, workers: 1 }),
   'write-pbin': out => ({ path: join(out, 'out.pbin') }),
@@ -67,6 +69,9 @@ beforeAll(async () => {
   writeFileSync(jsonl, `${lines.join('\n')}\n`)
   writeFileSync(tokenizer, JSON.stringify(byteTokenizer()))
   const bytes = () => readFile({ path: jsonl, chunk_bytes: 4096 })
+  const texts = lines.map(line => JSON.parse(line).text)
+  const columnData = [{ name: 'text', data: texts, type: 'STRING' as const }]
+  writeFileSync(at('in.parquet'), Buffer.from(parquetWriteBuffer({ columnData })))
   await pipeline(bytes(), readLines(), validateJson(), writeIndex({ path: at('in.idx') }))
   await pipeline(
     bytes(),
