@@ -1,4 +1,4 @@
-/** Source of the documents of several packed files, file after file, each in its own order: what a merge is made of. */
+/** Source: the documents of several packed files, concatenated in the order given. `penstock merge` is built on it. */
 import * as z from 'zod'
 import { openPackedFiles } from '../files/packed-file.js'
 import type { TokenBatch } from '../formats/batches.js'
@@ -8,13 +8,13 @@ import { defineStage, pathsOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const concatPbinOptions = z.strictObject({
-  paths: z.array(z.string().min(1)).min(1).describe('the .pbin files, in the order in which they come'),
+  paths: z.array(z.string().min(1)).min(1).describe('the .pbin files, in the order to concatenate them'),
 })
 export type ConcatPbinOptions = z.input<typeof concatPbinOptions>
 
 export const concatPbinStage = defineStage({
   name: 'concat-pbin',
-  summary: 'token ids of several packed files, one file after the other',
+  summary: 'token ids of several packed files, concatenated',
   emits: 'tokens',
   options: concatPbinOptions,
   resumable: true,
@@ -22,7 +22,7 @@ export const concatPbinStage = defineStage({
   reads: pathsOf,
 })
 
-/** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before anything is read */
+/** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before any token is read */
 export function concatPbin(options: ConcatPbinOptions): SourceStage<TokenBatch> {
   const { paths } = parseOptions(concatPbinOptions, options, 'concat-pbin')
   return source('concat-pbin', async function* (context) {

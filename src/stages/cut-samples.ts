@@ -1,7 +1,7 @@
 /**
- * Tokens as they come -> training samples, in the order of the documents: the same blocks that `shuffle-samples` with
- * `shuffle: none` cuts out of the packed file, but without waiting for that file. What does not fill a batch at the end
- * is dropped. A resumed training passes over the samples that it knows.
+ * Token stream -> training samples in document order: the same blocks that `shuffle-samples` with `shuffle: none` cuts
+ * from the packed file, without writing that file first. An incomplete last batch is dropped. A resumed training run
+ * skips the samples that it has already trained on.
  */
 import * as z from 'zod'
 import type { SampleBatch, TokenBatch } from '../formats/batches.js'
@@ -10,14 +10,14 @@ import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const cutSamplesOptions = z.strictObject({
-  sequence_length: z.int().min(2).describe('tokens that the model sees at once'),
-  batch_size: z.int().positive().default(8).describe('samples in a batch'),
+  sequence_length: z.int().min(2).describe('context length of the model, in tokens'),
+  batch_size: z.int().positive().default(8).describe('samples per batch'),
 })
 export type CutSamplesOptions = z.input<typeof cutSamplesOptions>
 
 export const cutSamplesStage = defineStage({
   name: 'cut-samples',
-  summary: 'training samples cut out of tokens as they come, in their order',
+  summary: 'cuts a token stream into training samples, in order',
   accepts: 'tokens',
   emits: 'samples',
   options: cutSamplesOptions,
@@ -27,7 +27,7 @@ export const cutSamplesStage = defineStage({
 export function cutSamples(options: CutSamplesOptions): TransformStage<TokenBatch, SampleBatch> {
   const { sequence_length: sequenceLength, batch_size: rows } = parseOptions(cutSamplesOptions, options, 'cut-samples')
   const block = sequenceLength + 1
-  // The last target of a block is the first input of the next, and so it is over the edges of batches.
+  // The last target of a block is the first input of the next, also across batches.
   const window = new Int32Array(rows * sequenceLength + 1)
   return transform('cut-samples', async function* (input, context) {
     context.stats.recounts = true
@@ -56,7 +56,7 @@ function sampleBatch(window: Int32Array, number: number, rows: number, block: nu
   for (let row = 0; row < rows; row++) {
     tokens.set(window.subarray(row * sequenceLength, row * sequenceLength + block), row * block)
   }
-  // How many samples there will be, and in how many bytes, is known only when the text has ended.
+  // The totals are unknown until the input ends.
   const unknown = { sampleCount: 0, dataBytes: 0, tokenBytes: 0 }
   const cursor = { version: 1, globalSamples: (number + 1) * rows, seed: 0, sequenceLength, ...unknown } as const
   return { kind: 'samples', number, byteLength: tokens.byteLength, tokens, rows, block, cursor }

@@ -1,6 +1,7 @@
 /**
- * Lines of JSON -> the text of a field of each, as UTF-8. A record without the field, or whose field is no string, is a
- * faulty record: it never costs its neighbours. Expects lines that `validate-json` let through, and says so otherwise.
+ * JSON lines -> the text of one field of each record, as UTF-8. A record whose field is missing or not a string is a
+ * faulty record and does not affect its neighbours. Invalid JSON, which `validate-json` would have rejected, is
+ * reported.
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -23,7 +24,7 @@ export const fieldOption = z
   .string()
   .min(1)
   .default('.text')
-  .describe('the field, as a jq filter such as .text or .a.b[0]')
+  .describe('field that holds the text, as a jq filter such as .text or .a.b[0]')
 const extractTextOptions = z
   .strictObject({ field: fieldOption, ...faultOptions })
   .refine(checkFaultOptions, faultOptionsMessage)
@@ -31,7 +32,7 @@ export type ExtractTextOptions = z.input<typeof extractTextOptions>
 
 export const extractTextStage = defineStage({
   name: 'extract-text',
-  summary: 'takes the text of a field out of each JSON line',
+  summary: 'extracts the text of one field from each JSON line',
   accepts: 'lines',
   emits: 'documents',
   options: extractTextOptions,
@@ -40,7 +41,10 @@ export const extractTextStage = defineStage({
   writes: quarantineOf,
 })
 
-/** @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID, WORKER_HUNG, WORKER_DIED; PEER_MISSING, OPTION_INVALID for a filter that is none */
+/**
+ * @throws FIELD_MISSING, FIELD_NOT_TEXT, JSON_INVALID, UTF8_INVALID, WORKER_HUNG, WORKER_DIED; PEER_MISSING;
+ * OPTION_INVALID for an invalid filter
+ */
 export function extractText(options: ExtractTextOptions = {}): TransformStage<LineBatch, DocumentBatch> {
   const checked = parseOptions(extractTextOptions, options, 'extract-text')
   return transform('extract-text', (input, context) =>
@@ -65,8 +69,9 @@ export interface TextExtractor {
 }
 
 /**
- * Takes the text of a field out of batches: compiled where that does, else by the whole jq language.
- * @throws PEER_MISSING, OPTION_INVALID for what is no filter
+ * Extracts the text of a field from batches, with the compiled subset of jq where it suffices and with full jq
+ * otherwise.
+ * @throws PEER_MISSING; OPTION_INVALID for an invalid filter
  */
 export async function openTextExtractor(field: string): Promise<TextExtractor> {
   const compiled = compileJq(field)
@@ -77,12 +82,12 @@ export async function openTextExtractor(field: string): Promise<TextExtractor> {
         try {
           return extractBatch(batch, compiled, field)
         } catch (error) {
-          // A filter may be compiled and still meet a record that asks for more of jq.
+          // A compiled filter can still meet a record that needs full jq.
           if (!(error instanceof PenstockError) || error.code !== 'UNSUPPORTED') throw error
         }
       }
       full ??= await FullJq.open(field)
-      return extractBatch(batch, await full.firsts(jsonLines(batch)), field)
+      return extractBatch(batch, await full.firstOutputs(jsonLines(batch)), field)
     },
     close: async () => full?.close(),
   }

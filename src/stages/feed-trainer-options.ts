@@ -1,32 +1,54 @@
 /**
- * Options of feed-trainer: the training options of both engines, plus what only a pipeline can give (tokenizer, held-out
- * file, sample texts, resume).
+ * Options of feed-trainer: the training options of both engines, plus those that only a pipeline can supply (tokenizer,
+ * held-out file, sample texts, resume).
  */
 import * as z from 'zod'
 import { lazy, trainingSchemas } from '../training/options.js'
 
 export const feedTrainerOptions = lazy(() => {
   const heldOutSchema = z.strictObject({
-    path: z.string().min(1).describe('the .pbin file'),
-    more_paths: z.array(z.string().min(1)).optional().describe('further files, whose samples come behind its own'),
-    from: z.number().min(0).max(1).default(0).describe('start of the part of the file to take, as a fraction'),
-    to: z.number().min(0).max(1).default(1).describe('end of that part'),
-    sequence_length: z.int().min(2).optional().describe("of its samples; the model's when absent"),
-    reuse_last_target: z.boolean().default(true).describe('the last target of a block is the first input of the next'),
-    loss_mask: trainingSchemas().lossMask.optional().describe('evaluate only on what stands between two tokens'),
+    path: z.string().min(1).describe('the held-out .pbin file'),
+    more_paths: z.array(z.string().min(1)).optional().describe('further .pbin files; their samples are appended'),
+    from: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0)
+      .describe('start of the range of samples to use, as a fraction of the file'),
+    to: z.number().min(0).max(1).default(1).describe('end of the range of samples to use, as a fraction of the file'),
+    sequence_length: z
+      .int()
+      .min(2)
+      .optional()
+      .describe("tokens per held-out sample; defaults to the model's sequence_length"),
+    reuse_last_target: z
+      .boolean()
+      .default(true)
+      .describe('let consecutive blocks share one token: the last target of one is the first input of the next'),
+    loss_mask: trainingSchemas()
+      .lossMask.optional()
+      .describe('compute the loss only on tokens between these two markers'),
   })
   const sampleTextsSchema = z.strictObject({
     prompt: z.string().min(1).describe('the text to continue'),
-    every_steps: z.int().positive().default(100).describe('steps between texts'),
-    max_tokens: z.int().positive().default(40).describe('tokens to add at most'),
-    temperature: z.number().nonnegative().default(0.8).describe('0 takes the likeliest token each time'),
+    every_steps: z.int().positive().default(100).describe('steps between two sample texts'),
+    max_tokens: z.int().positive().default(40).describe('maximum number of tokens to generate'),
+    temperature: z
+      .number()
+      .nonnegative()
+      .default(0.8)
+      .describe('sampling temperature; 0 always picks the most likely token'),
   })
   return trainingSchemas()
     .training.safeExtend({
-      tokenizer: z.string().min(1).optional().describe('gives the vocabulary and is named in checkpoints'),
-      held_out: heldOutSchema.optional().describe('samples to evaluate on'),
-      sample_texts: sampleTextsSchema.optional().describe('texts to write with the model while it learns'),
-      resume: z.boolean().default(true).describe('go on from the newest checkpoint of the folder, if there is one'),
+      tokenizer: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('tokenizer file or folder; sets the vocabulary size and is recorded in checkpoints'),
+      held_out: heldOutSchema.optional().describe('held-out samples for evaluation'),
+      sample_texts: sampleTextsSchema.optional().describe('sample texts to generate during training'),
+      resume: z.boolean().default(true).describe('resume from the newest checkpoint in the folder, if there is one'),
     })
     .refine(({ sample_texts, tokenizer }) => sample_texts === undefined || tokenizer !== undefined, {
       path: ['sample_texts'],

@@ -1,6 +1,6 @@
 /**
- * What `feed-trainer` does: it hands each batch to a trainer and holds the stream back while that works. It ends at the
- * last step, whatever its source still has. A stopped run has saved its last step: the same definition goes on from there.
+ * Body of `feed-trainer`: passes each batch to the trainer, with back-pressure while a step runs. Ends after the last
+ * step even if the source has more samples. A stopped run saves a checkpoint, and the same definition resumes from it.
  */
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
@@ -17,7 +17,7 @@ import type { FeedTrainerSettings, HeldOut } from './feed-trainer-options.js'
 import { shuffleSamples } from './shuffle-samples.js'
 import type { SourceStage, StageContext } from './stream/stage.js'
 
-/** Trains to the last step, or as far as the samples reach. */
+/** Trains up to the last step, or until the samples run out. */
 export async function trainOnSamples(
   { tokenizer: path, ...options }: FeedTrainerSettings,
   input: AsyncIterable<SampleBatch>,
@@ -42,7 +42,7 @@ async function trainWith(
   const training = await withBackend(given, resume, context)
   const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)
   const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
-  // Nothing more to ask it: the thread need not last as long as the training.
+  // The tokenizer is no longer needed, so its thread need not live as long as the training.
   if (texts === undefined) await tokenizer?.close()
   const engine = await openEngine(training, model)
   try {
@@ -65,11 +65,11 @@ async function trainWith(
   }
 }
 
-/** Settles the backend before anything is opened, so that checkpoints record it. */
+/** Chooses the backend before the engine is opened, so that checkpoints record it. */
 async function withBackend(training: TrainingOptions, resume: boolean, { report }: StageContext) {
   const folder = training.checkpoint?.folder
-  const mayGoOn = training.backend === 'auto' && resume && folder !== undefined
-  const checkpoint = mayGoOn ? await openLatestCheckpoint(folder, () => {}) : undefined
+  const mayResume = training.backend === 'auto' && resume && folder !== undefined
+  const checkpoint = mayResume ? await openLatestCheckpoint(folder, () => {}) : undefined
   const { backend, reason } = await settleBackend(training, checkpoint?.state.training)
   if (reason !== undefined) {
     report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
@@ -86,22 +86,22 @@ async function feed(
   const resumedAt = trainer.cursor?.globalSamples ?? 0
   try {
     for await (const batch of input) {
-      if (isSeen(batch, resumedAt)) {
+      if (isAlreadyTrained(batch, resumedAt)) {
         context.count('samples passed over', batch.rows)
         continue
       }
-      const answer = await trainer.offer(batch)
+      const outcome = await trainer.offer(batch)
       context.count('tokens', batch.rows * (batch.block - 1))
       const text = await sampler?.after(trainer.step)
       if (text !== undefined) {
         context.report(text)
       }
-      if (answer === 'done') {
+      if (outcome === 'done') {
         break
       }
     }
   } catch (error) {
-    // A destroyed stream still saves the step that it got to. A step that failed has left nothing worth saving.
+    // An aborted stream still saves its last completed step. After a failed step there is no consistent state to save.
     if (context.signal.aborted && !trainer.failed) {
       await trainer.end()
     }
@@ -110,11 +110,11 @@ async function feed(
   await trainer.end()
 }
 
-/** Whether the checkpoint knows a batch already: a source that cannot skip starts again at its first. */
-function isSeen(batch: SampleBatch, resumedAt: number): boolean {
+/** Whether the checkpoint already includes a batch: a source that cannot seek starts again at its first batch. */
+function isAlreadyTrained(batch: SampleBatch, resumedAt: number): boolean {
   const { globalSamples } = batch.cursor
   if (globalSamples > resumedAt && globalSamples - batch.rows < resumedAt) {
-    const message = `a batch straddles sample ${resumedAt}, where training stopped: set skip_num_global_samples to it`
+    const message = `training stopped at sample ${resumedAt}, in the middle of a batch: set skip_num_global_samples to ${resumedAt}`
     throw new PenstockError('WORLD_MISMATCH', message)
   }
   return globalSamples <= resumedAt
@@ -122,12 +122,12 @@ function isSeen(batch: SampleBatch, resumedAt: number): boolean {
 
 function heldOutSamples(heldOut: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
   const { loss_mask: mask, sequence_length = model.sequence_length, ...part } = heldOut
-  // What is masked together comes together.
+  // Samples that share a mask must be in the same batch.
   const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
   return shuffleSamples({ ...part, sequence_length, batch_size: rows, shuffle: 'none' })
 }
 
-/** @throws OPTION_INVALID for tokens that cannot be told apart, TOKENIZER_MISMATCH */
+/** @throws OPTION_INVALID when both markers are the same token; TOKENIZER_MISMATCH */
 async function maskOf(
   options: LossMaskOptions | undefined,
   batchSize: number,
@@ -137,12 +137,12 @@ async function maskOf(
   const idOf = async (token: string | number): Promise<number> => {
     if (typeof token === 'number') return token
     if (tokenizer !== undefined) return tokenizer.idOf(token)
-    const message = `the token ${token} needs the option tokenizer, or its id in its place`
+    const message = `token ${token} cannot be looked up without a tokenizer: set the option tokenizer, or give the token's id`
     throw new PenstockError('OPTION_INVALID', message, { path: 'loss_mask' })
   }
   const [beginId, endId] = [await idOf(options.begin), await idOf(options.end)]
   if (beginId === endId) {
-    throw new PenstockError('OPTION_INVALID', 'begin and end are the same token', { path: 'loss_mask' })
+    throw new PenstockError('OPTION_INVALID', 'begin and end must be different tokens', { path: 'loss_mask' })
   }
   return { beginId, endId, rows: options.micro_batch ?? batchSize, ranks: options.ranks }
 }

@@ -1,6 +1,6 @@
 /**
- * Samples -> a trained model. Training events are reported as `TrainingEvent`s. The body (`feed-trainer-run.ts`) is loaded
- * when a run begins, so that commands which do not train start without it.
+ * Samples -> a trained model. Emits `TrainingEvent`s as 'report' events. The body (`feed-trainer-run.ts`) is loaded
+ * when a run begins, so that commands that do not train start without it.
  */
 import type { SampleBatch } from '../formats/batches.js'
 import { type FeedTrainerOptions, feedTrainerOptions } from './feed-trainer-options.js'
@@ -12,7 +12,7 @@ export type { FeedTrainerOptions } from './feed-trainer-options.js'
 
 export const feedTrainerStage = defineStage({
   name: 'feed-trainer',
-  summary: 'trains a model on samples; ends at its last step',
+  summary: 'trains a model on samples; ends after the last step',
   accepts: 'samples',
   get options() {
     return feedTrainerOptions()

@@ -1,6 +1,6 @@
 /**
- * Lets documents through by their tokens and drops the others, which are counted. Definitions choose by length and by
- * tokens; a program may give a function of its own beside that.
+ * Keeps documents by length and by the tokens they contain; drops and counts the others. Programs can pass a predicate
+ * in addition to the options.
  */
 import * as z from 'zod'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
@@ -11,19 +11,23 @@ import { parseOptions } from './stream/stage-options.js'
 const tokenIds = z.array(z.int().nonnegative()).min(1)
 
 const filterDocumentsOptions = z.strictObject({
-  min_tokens: z.int().nonnegative().default(0).describe('drop documents of fewer tokens, end-of-document included'),
-  max_tokens: z.int().positive().optional().describe('drop documents of more tokens'),
-  with_tokens: tokenIds.optional().describe('drop documents that lack one of these token ids'),
-  without_tokens: tokenIds.optional().describe('drop documents that have one of these token ids'),
+  min_tokens: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe('drop documents with fewer tokens, end-of-document token included'),
+  max_tokens: z.int().positive().optional().describe('drop documents with more tokens, end-of-document token included'),
+  with_tokens: tokenIds.optional().describe('drop documents that contain none of these token ids'),
+  without_tokens: tokenIds.optional().describe('drop documents that contain any of these token ids'),
 })
-/** `number` counts the documents that came, from 0. */
+/** `number` is the index of the document in the input, from 0. */
 export type FilterDocumentsOptions = z.input<typeof filterDocumentsOptions> & {
   readonly keep?: (tokens: TokenArray, number: number) => boolean
 }
 
 export const filterDocumentsStage = defineStage({
   name: 'filter-documents',
-  summary: 'drops documents by their length or by tokens in them',
+  summary: 'drops documents by length or by the tokens they contain',
   accepts: 'tokens',
   emits: 'tokens',
   options: filterDocumentsOptions,
@@ -50,15 +54,15 @@ export function filterDocuments({
   return transform('filter-documents', async function* (input, context) {
     let number = 0
     for await (const batch of input) {
-      const kept = keptOf(batch, tokens => isKept(tokens, number++))
+      const kept = keepDocuments(batch, tokens => isKept(tokens, number++))
       context.count('filtered', batch.lengths.length - kept.lengths.length)
       yield kept
     }
   })
 }
 
-/** The batch without the other documents, in memory of its own. */
-function keptOf(batch: TokenBatch, isKept: (tokens: TokenArray) => boolean): TokenBatch {
+/** Copies the documents that are kept into a new batch. */
+function keepDocuments(batch: TokenBatch, isKept: (tokens: TokenArray) => boolean): TokenBatch {
   const tokens = batch.tokens.slice()
   const lengths: number[] = []
   let from = 0

@@ -1,4 +1,4 @@
-/** `penstock-ml/stages`: every stage as a Node stream, the helper to make more, and the items that travel. */
+/** `penstock-ml/stages`: every stage as a Node stream, the helpers to write more, and the item types. */
 
 export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, TokenBatch } from '../formats/batches.js'
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'

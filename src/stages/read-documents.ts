@@ -1,6 +1,6 @@
 /**
- * Source of the text of a field, from a JSONL file and its index: what `read-file`, `read-lines` and `extract-text` do,
- * for the lines that the index lists. Reads the file once, in order, in stretches of about one MiB.
+ * Source: the text of one field for each line that an index lists; equivalent to `read-file`, `read-lines` and
+ * `extract-text` on those lines. Reads the JSONL file once, in order, in segments of about one MiB.
  */
 import { type FileHandle, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
@@ -25,26 +25,30 @@ import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
-const STRETCH_BYTES = 1 << 20
+const SEGMENT_BYTES = 1 << 20
 
 const readDocumentsOptions = z
   .strictObject({
     path: z.string().min(1).describe('the JSONL file'),
-    index: z.string().min(1).optional().describe('its index; beside the file, with the ending .idx, when absent'),
+    index: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('index of the file; defaults to the same path with the extension .idx'),
     field: fieldOption,
     ...faultOptions,
   })
   .refine(checkFaultOptions, faultOptionsMessage)
 export type ReadDocumentsOptions = z.input<typeof readDocumentsOptions>
 
-/** The index that belongs to a JSONL file by its name: the last ending replaced. */
+/** Default index path of a JSONL file: the extension replaced by .idx. */
 export function indexPathOf(path: string): string {
   return `${path.slice(0, path.length - extname(path).length)}.idx`
 }
 
 export const readDocumentsStage = defineStage({
   name: 'read-documents',
-  summary: 'texts of a JSONL file by its index',
+  summary: 'texts of the lines of a JSONL file that its index lists',
   emits: 'documents',
   options: readDocumentsOptions,
   resumable: true,
@@ -76,15 +80,15 @@ export function readDocuments(options: ReadDocumentsOptions): SourceStage<Docume
   )
 }
 
-/** @param from entries of the index that are passed over */
+/** @param from number of index entries to skip */
 async function* indexedLines(path: string, indexPath: string, from: number): AsyncGenerator<LineBatch> {
   const { handle, stats } = await openSource(path)
   try {
-    await checkIndexed(path, handle, stats.size, indexPath)
+    await checkIndexMatches(path, handle, stats.size, indexPath)
     let number = 0
     let record = from
-    for await (const entries of stretches(indexPath, stats.size, from)) {
-      const batch = await readStretch(handle, path, entries, number++, record)
+    for await (const entries of segments(indexPath, stats.size, from)) {
+      const batch = await readSegment(handle, path, entries, number++, record)
       record += batch.starts.length
       yield batch
     }
@@ -94,8 +98,8 @@ async function* indexedLines(path: string, indexPath: string, from: number): Asy
   }
 }
 
-/** @throws FILE_CHANGED when the index was made of another file, or of this one before it was edited */
-async function checkIndexed(path: string, handle: FileHandle, bytes: number, indexPath: string): Promise<void> {
+/** @throws FILE_CHANGED when the index belongs to another file or to an earlier version of this one */
+async function checkIndexMatches(path: string, handle: FileHandle, bytes: number, indexPath: string): Promise<void> {
   const { size } = await stat(indexPath).catch(error => {
     throw toPenstockError(error, 'FILE_MISSING', { file: indexPath })
   })
@@ -103,7 +107,7 @@ async function checkIndexed(path: string, handle: FileHandle, bytes: number, ind
   if (indexed === undefined || isSameFingerprint(indexed, await fingerprint({ path, handle }, bytes))) return
   throw new PenstockError(
     'FILE_CHANGED',
-    `the file is not as it was when ${indexPath} was made: index it again, or remove its manifest if the index is right`,
+    `the file changed after ${indexPath} was written: index it again, or remove the manifest if the index is still valid`,
     {
       file: path,
     },
@@ -117,37 +121,37 @@ async function checkIndexed(path: string, handle: FileHandle, bytes: number, ind
 export async function indexCoversFile(path: string, indexPath: string): Promise<boolean> {
   const { handle, stats } = await openSource(path)
   try {
-    await checkIndexed(path, handle, stats.size, indexPath)
+    await checkIndexMatches(path, handle, stats.size, indexPath)
   } finally {
     await handle.close()
   }
   let next = 0
   let covers = true
-  for await (const entries of stretches(indexPath, stats.size)) {
+  for await (const entries of segments(indexPath, stats.size)) {
     for (let entry = 0; covers && entry < entries.length; entry += 2) {
       covers = entries[entry] === next
       next = entries[entry]! + entries[entry + 1]! + 1
     }
     if (!covers) return false
   }
-  // The last line may lack its line feed.
+  // The last line may have no line feed.
   return next === stats.size || next === stats.size + 1
 }
 
-/** The index's entries, cut where a stretch of the file reaches STRETCH_BYTES: [offset, length, ...]. */
-async function* stretches(indexPath: string, sourceBytes: number, from = 0): AsyncGenerator<readonly number[]> {
+/** The index entries [offset, length, ...], grouped into segments of at most SEGMENT_BYTES of the file. */
+async function* segments(indexPath: string, sourceBytes: number, from = 0): AsyncGenerator<readonly number[]> {
   const { handle } = await openSource(indexPath)
   try {
-    let toPass = from
+    let toSkip = from
     let entries: number[] = []
     let ready: number[][] = []
     const reader = createIndexReader(
       pairs => {
-        const passed = Math.min(toPass, pairs.length / 2)
-        toPass -= passed
-        for (let entry = 2 * passed; entry < pairs.length; entry += 2) {
+        const skipped = Math.min(toSkip, pairs.length / 2)
+        toSkip -= skipped
+        for (let entry = 2 * skipped; entry < pairs.length; entry += 2) {
           const end = pairs[entry]! + pairs[entry + 1]!
-          if (entries.length > 0 && end - entries[0]! > STRETCH_BYTES) {
+          if (entries.length > 0 && end - entries[0]! > SEGMENT_BYTES) {
             ready.push(entries)
             entries = []
           }
@@ -171,7 +175,7 @@ async function* stretches(indexPath: string, sourceBytes: number, from = 0): Asy
   }
 }
 
-async function readStretch(
+async function readSegment(
   handle: FileHandle,
   path: string,
   entries: readonly number[],
@@ -181,7 +185,10 @@ async function readStretch(
   const byteOffset = entries[0]!
   const bytes = Buffer.allocUnsafeSlow(entries.at(-2)! + entries.at(-1)! - byteOffset)
   if ((await readAt({ path, handle }, bytes, byteOffset)) < bytes.byteLength) {
-    throw new PenstockError('FILE_CHANGED', 'the file ends before its index does', { file: path, byteOffset })
+    throw new PenstockError('FILE_CHANGED', 'the file ends before the last line that its index lists', {
+      file: path,
+      byteOffset,
+    })
   }
   const count = entries.length / 2
   const starts = Uint32Array.from({ length: count }, (_, line) => entries[2 * line]! - byteOffset)
@@ -193,7 +200,7 @@ async function readStretch(
     byteOffset,
     starts,
     ends: starts.map((start, line) => start + entries[2 * line + 1]!),
-    // An index does not tell line numbers; they are those of its records.
+    // An index has no line numbers: lines are numbered by their entries.
     firstLine: firstRecord + 1,
     lines: Uint32Array.from({ length: count }, (_, line) => line),
     source: path,

@@ -1,6 +1,6 @@
 /**
- * Source of a file's bytes, in chunks at page-aligned offsets (reading at odd offsets costs up to a factor of four).
- * `.gz` and `.zst` are decompressed on the way. A file that changes while it is read is an error, not a silent mixture.
+ * Source: the bytes of a file, read at page-aligned offsets (unaligned reads are up to four times slower). `.gz` and
+ * `.zst` files are decompressed. A file that changes while it is read is an error.
  */
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
@@ -15,23 +15,23 @@ import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const readFileOptions = z.strictObject({
-  path: z.string().min(1).describe('the file; - reads standard input'),
+  path: z.string().min(1).describe('file to read; - for standard input'),
   compression: z
     .enum(['auto', 'none', 'gzip', 'zstd'])
     .default('auto')
-    .describe('how the bytes are packed; auto goes by the ending .gz or .zst'),
+    .describe('compression of the file; auto decides by the extension .gz or .zst'),
   chunk_bytes: z
     .int()
     .min(4096)
     .max(64 << 20)
     .default(1 << 20)
-    .describe('bytes read at once'),
+    .describe('bytes per read'),
 })
 export type ReadFileOptions = z.input<typeof readFileOptions>
 
 export const readFileStage = defineStage({
   name: 'read-file',
-  summary: 'bytes of a file, decompressed',
+  summary: 'reads the bytes of a file, decompressed',
   emits: 'bytes',
   options: readFileOptions,
   resumable: true,
@@ -48,7 +48,8 @@ export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
     const bytes = (start: number) => (path === '-' ? standardInput() : fileBytes(path, chunk_bytes, start, context))
     const packed = () => bytes(0)
     const packing = compression === 'auto' ? packingOf(path) : compression
-    // What is packed has no places to go on from: it is unpacked again up to there.
+    // Compressed files cannot be read from the middle: a resumed run decompresses from the start and discards the
+    // beginning.
     if (packing === 'gzip') {
       const unzipped = pipeline(packed, createGunzip({ chunkSize: 1 << 18 }), () => {})
       return withoutHead(unpacked(path, unzipped), from)
@@ -80,7 +81,7 @@ async function* fileBytes(
     let position = start
     for (;;) {
       const chunk = Buffer.allocUnsafeSlow(chunkBytes)
-      // A pipe has no positions: it is read where it stands.
+      // A pipe is not seekable: read from the current position.
       const { bytesRead } = await handle.read(chunk, 0, chunkBytes, stats.isFile() ? position : null)
       if (bytesRead === 0) break
       position += bytesRead
@@ -101,7 +102,7 @@ async function* standardInput(): AsyncGenerator<Uint8Array> {
 
 const packingOf = (path: string): string => (path.endsWith('.gz') ? 'gzip' : path.endsWith('.zst') ? 'zstd' : 'none')
 
-/** A damaged archive is told with the file's name. */
+/** Adds the file's name to decompression errors. */
 async function* unpacked(path: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
     yield* bytes

@@ -1,6 +1,6 @@
 /**
- * Bytes in any chunks -> batches of whole lines, byte-exact: a line is what stands before an LF, its CR included. An
- * overlong line is a faulty record; the lines after it are not touched by it. Costs one pass over the bytes.
+ * Byte chunks of any size -> batches of whole lines, byte-exact. A line ends at LF; a CR before it belongs to the line.
+ * A line over the limit is a faulty record and does not affect the lines after it. Costs one pass over the bytes.
  */
 import * as z from 'zod'
 import type { LineBatch, LineCursor } from '../formats/batches.js'
@@ -18,9 +18,13 @@ import { parseOptions } from './stream/stage-options.js'
 
 const readLinesOptions = z
   .strictObject({
-    max_line_bytes: z.int().positive().default(DEFAULT_LINE_BYTES).describe('a longer line is a faulty record'),
-    limit: z.int().positive().optional().describe('read only this many lines'),
-    source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
+    max_line_bytes: z
+      .int()
+      .positive()
+      .default(DEFAULT_LINE_BYTES)
+      .describe('maximum length of a line; longer lines are faulty records'),
+    limit: z.int().positive().optional().describe('stop after this many lines'),
+    source: z.string().default('-').describe('name of the input in messages; the runner sets it to the file'),
     ...faultOptions,
   })
   .refine(checkFaultOptions, faultOptionsMessage)
@@ -28,7 +32,7 @@ export type ReadLinesOptions = z.input<typeof readLinesOptions>
 
 export const readLinesStage = defineStage({
   name: 'read-lines',
-  summary: 'cuts bytes into batches of whole lines, byte-exact',
+  summary: 'splits bytes into batches of whole lines, byte-exact',
   accepts: 'bytes',
   emits: 'lines',
   options: readLinesOptions,

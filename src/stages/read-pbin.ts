@@ -1,4 +1,4 @@
-/** Source of the token ids of a packed file's documents, in the file's order, in batches of about one MiB. */
+/** Source: the token ids of a packed file's documents, in file order, in batches of about one MiB. */
 import * as z from 'zod'
 import { readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
@@ -10,14 +10,14 @@ import { parseOptions } from './stream/stage-options.js'
 const BATCH_TOKENS = 1 << 19
 
 const readPbinOptions = z.strictObject({
-  path: z.string().min(1).describe('the .pbin file'),
-  limit: z.int().positive().optional().describe('read only this many documents'),
+  path: z.string().min(1).describe('.pbin file to read'),
+  limit: z.int().positive().optional().describe('stop after this many documents'),
 })
 export type ReadPbinOptions = z.input<typeof readPbinOptions>
 
 export const readPbinStage = defineStage({
   name: 'read-pbin',
-  summary: 'token ids of the documents of a packed file',
+  summary: 'reads the token ids of the documents of a packed file',
   emits: 'tokens',
   options: readPbinOptions,
   resumable: true,
@@ -39,13 +39,13 @@ export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
   })
 }
 
-/** Where files of documents are to be read on. */
+/** Position at which to resume reading documents from several files. */
 interface DocumentCursor {
   readonly file: number
   readonly document: number
 }
 
-/** The documents of files, file after file, each in its own order, as `tokenBatches` gives them. */
+/** The documents of several files, concatenated, batched by `tokenBatches`. */
 export async function* documentsOf(
   files: readonly PackedFile[],
   tokenizer: TokenizerIdentity | undefined,
@@ -67,8 +67,8 @@ export async function* documentsOf(
 }
 
 /**
- * The documents of a file, in its order, in pieces of about BATCH_TOKENS tokens.
- * @param from the first of them, counted from 0
+ * The documents of a file, in file order, in batches of about BATCH_TOKENS tokens.
+ * @param from index of the first document to read, from 0
  */
 export async function* tokenBatches(
   file: PackedFile,
@@ -83,11 +83,11 @@ export async function* tokenBatches(
 interface DocumentRun {
   readonly start: number
   readonly count: number
-  /** A view of memory that is used again: valid until the next run. */
+  /** A view of reused memory: valid until the next run. */
   readonly lengths: Uint32Array
 }
 
-/** Documents that stand one behind the other, up to about BATCH_TOKENS tokens together. */
+/** Runs of adjacent documents with about BATCH_TOKENS tokens in total. */
 async function* documentRuns(file: PackedFile, limit: number | undefined, from: number): AsyncGenerator<DocumentRun> {
   let lengths = new Uint32Array(1024)
   let documents = 0

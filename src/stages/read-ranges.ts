@@ -1,7 +1,7 @@
 /**
- * What `read-file | read-lines | validate-json`, or these with `extract-text | tokenize-batches` behind them, do to a
- * plain file, done by one task a range of the file: bytes are read where they are worked on and never cross a thread.
- * The runner puts this stage in their place; lines, tokens and faults are those of the separate stages.
+ * Fused source: does the work of `read-file | read-lines | validate-json`, optionally followed by `extract-text |
+ * tokenize-batches`, on an uncompressed file. Each worker task reads and processes one range of the file, so the bytes
+ * never cross threads. The runner substitutes it for those stages; its output and faults are the same.
  */
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
@@ -14,35 +14,35 @@ import { type SourceStage, type StageContext, source, type TransformStage, trans
 
 export interface ReadRangesOptions {
   readonly work: RangeWork
-  /** Policies of the stages that this one replaces, by their names. */
+  /** Fault options of the stages that this one replaces, by stage name. */
   readonly faults: Partial<Record<ReplacedStage, FaultOptions>>
 }
 type ReplacedStage = 'read-lines' | 'validate-json' | 'extract-text' | 'tokenize-batches'
 
-/** What came of one range; the branches of a fork take the part that they are for. */
+/** Result of one range. In a fork, each branch takes its part: lines or tokens. */
 export interface RangeBatch extends Batch {
   readonly kind: 'range'
-  /** Where they were asked for. */
+  /** Present when `work.index` is set. */
   readonly lines: LinePlaces | undefined
   readonly tokens: TokenBatch | undefined
 }
 
 /**
- * @param worker the workers' module, where it is not the usual one
- * @throws what the stages throw that it stands for
+ * @param worker module of the workers; only tests pass another one
+ * @throws the codes of the stages that it replaces
  */
 export function readRanges(options: ReadRangesOptions, worker?: URL): SourceStage<RangeBatch> {
   return source('read-ranges', context => ranges(options, worker, context))
 }
 
-/** The places of the lines of ranges, for `write-index`. */
+/** Takes the line offsets of each range, for `write-index`. */
 export function linesOfRanges(): TransformStage<RangeBatch, LinePlaces> {
   return transform('lines-of-ranges', async function* (input) {
     for await (const { lines } of input) if (lines !== undefined) yield lines
   })
 }
 
-/** The tokens of ranges, for `write-pbin`. */
+/** Takes the tokens of each range, for `write-pbin`. */
 export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
   return transform('tokens-of-ranges', async function* (input) {
     for await (const { tokens } of input) if (tokens !== undefined) yield tokens
@@ -69,7 +69,7 @@ async function* ranges(
     const check = regularCheck(path, handle, stats)
     let firstLine = cursor?.line ?? 1
     for await (const { reply, range, release } of run.take(from, context.signal, end => journal?.roomFor(end))) {
-      // What looks like a faulty record may be a file that is being written.
+      // A record that seems faulty can be a sign that the file is being written to.
       await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
       const batch = batchOf(reply, range.number, path, facts?.identity, release)
@@ -88,7 +88,7 @@ async function* ranges(
   }
 }
 
-/** @param release to be called when what takes the lines and what takes the tokens are both done */
+/** @param release called once the consumers of lines and tokens are both done */
 function batchOf(
   { byteLength, byteOffset, places, documents }: RangeReply,
   number: number,
@@ -96,22 +96,22 @@ function batchOf(
   tokenizer: TokenizerIdentity | undefined,
   release: () => void,
 ): RangeBatch {
-  let users = (places === undefined ? 0 : 1) + (documents === undefined ? 0 : 1)
-  const done = (): void => {
-    if (--users === 0) release()
+  let consumers = (places === undefined ? 0 : 1) + (documents === undefined ? 0 : 1)
+  const consumed = (): void => {
+    if (--consumers === 0) release()
   }
   return {
     kind: 'range',
     number,
     byteLength,
-    lines: places && { kind: 'lines', number, byteLength, byteOffset, ...places, source, release: done },
+    lines: places && { kind: 'lines', number, byteLength, byteOffset, ...places, source, release: consumed },
     tokens: documents && {
       kind: 'tokens',
       number,
       byteLength: documents.tokens.byteLength,
       ...documents,
       tokenizer,
-      release: done,
+      release: consumed,
     },
   }
 }
@@ -120,17 +120,17 @@ function withMark({ lines, tokens, ...batch }: RangeBatch, mark: Mark): RangeBat
   return { ...batch, lines: lines && { ...lines, mark }, tokens: tokens && { ...tokens, mark }, mark }
 }
 
-/** Lines that came are delivered or reported: anything else is a defect. */
+/** Every line read must be delivered or reported as faulty; anything else is a bug. */
 function checkTotals({ lineCount, faults }: RangeReply, { lines, tokens }: RangeBatch): void {
   const delivered = tokens === undefined ? lines?.starts.length : tokens.lengths.length
   if (delivered === undefined || lineCount === delivered + faults.length) return
   throw new PenstockError(
     'TOTALS_MISMATCH',
-    `${lineCount} lines came, ${delivered} were delivered, ${faults.length} reported`,
+    `${lineCount} lines read, but ${delivered} delivered and ${faults.length} reported as faulty`,
   )
 }
 
-/** Each fault goes by the policy of the stage that would have met it. */
+/** Handles each fault by the options of the stage that would have reported it. */
 class RangeFaults {
   private readonly handlers: ReadonlyMap<string, FaultHandler>
 
@@ -141,8 +141,8 @@ class RangeFaults {
   }
 
   async handle(fault: RangeFault & { readonly file: string }): Promise<void> {
-    const handler = stagesOf(fault.code).flatMap(stage => this.handlers.get(stage) ?? [])[0]
-    if (handler === undefined) throw new PenstockError('INTERNAL', `no policy for ${fault.code}`)
+    const handler = stagesReporting(fault.code).flatMap(stage => this.handlers.get(stage) ?? [])[0]
+    if (handler === undefined) throw new PenstockError('INTERNAL', `no fault options for ${fault.code}`)
     await handler.handle(fault)
   }
 
@@ -155,8 +155,8 @@ class RangeFaults {
   }
 }
 
-/** The stages that may meet a fault; the first that the chain has does. */
-function stagesOf(code: RangeFault['code']): readonly string[] {
+/** The stages that can report a fault; the first one present in the pipeline reports it. */
+function stagesReporting(code: RangeFault['code']): readonly string[] {
   if (code === 'LINE_TOO_LONG') return ['read-lines']
   if (code === 'JSON_INVALID' || code === 'UTF8_INVALID' || code === 'LINE_BLANK') return ['validate-json']
   if (code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT') return ['extract-text']

@@ -1,6 +1,6 @@
 /**
- * Source of the documents of packed files in a shuffled order, that of the reference system for the same seed: whole
- * files, or one chunk of each. Only the documents' places are held, 16 bytes each; tokens are read where they are needed.
+ * Source: the documents of packed files, or of one chunk of each, in the order that Modalities produces for the same
+ * seed. Memory is 16 bytes per document; tokens are read on demand.
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -15,14 +15,14 @@ import { defineStage, pathsOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const shuffleDocumentsOptions = z.strictObject({
-  paths: z.array(z.string().min(1)).min(1).describe('the .pbin files'),
+  paths: z.array(z.string().min(1)).min(1).describe('.pbin files to shuffle together'),
   ...orderOptions,
 })
 export type ShuffleDocumentsOptions = z.input<typeof shuffleDocumentsOptions>
 
 export const shuffleDocumentsStage = defineStage({
   name: 'shuffle-documents',
-  summary: 'token ids of packed files, document by document in a shuffled order',
+  summary: 'token ids of packed files, documents shuffled',
   emits: 'tokens',
   options: shuffleDocumentsOptions,
   resumable: true,
@@ -71,5 +71,5 @@ function documentsOf(file: PackedFile): RecordWalk {
 
 function noDocuments(chunk: { readonly number: number; readonly of: number } | undefined): PenstockError {
   const what = chunk === undefined ? 'the files have no documents' : `chunk ${chunk.number} of ${chunk.of} is empty`
-  return new PenstockError('DATA_TOO_SMALL', `${what}${chunk === undefined ? '' : ': make fewer chunks'}`)
+  return new PenstockError('DATA_TOO_SMALL', `${what}${chunk === undefined ? '' : ': use fewer chunks'}`)
 }

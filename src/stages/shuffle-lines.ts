@@ -1,6 +1,6 @@
 /**
- * Source of the lines of JSONL files in a shuffled order, that of the reference system for the same seed: whole files, or
- * one chunk of each. Only the lines' places are held, 16 bytes each. A last line without its line feed is a line like any.
+ * Source: the lines of JSONL files, or of one chunk of each, in the order that Modalities produces for the same seed.
+ * Memory is 16 bytes per line. A last line without a line feed counts as a line.
  */
 import type { Stats } from 'node:fs'
 import * as z from 'zod'
@@ -18,7 +18,7 @@ const LF = 10
 const CHUNK_BYTES = 1 << 20
 
 const shuffleLinesOptions = z.strictObject({
-  paths: z.array(z.string().min(1)).min(1).describe('the JSONL files'),
+  paths: z.array(z.string().min(1)).min(1).describe('JSONL files to shuffle together'),
   ...orderOptions,
 })
 export type ShuffleLinesOptions = z.input<typeof shuffleLinesOptions>
@@ -29,7 +29,7 @@ interface LineFile extends OpenFile {
 
 export const shuffleLinesStage = defineStage({
   name: 'shuffle-lines',
-  summary: 'lines of JSONL files in a shuffled order',
+  summary: 'lines of JSONL files, shuffled',
   emits: 'lines',
   options: shuffleLinesOptions,
   resumable: true,
@@ -49,15 +49,15 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
       for (const { path, handle } of files)
         await table.addFile({ path, fd: handle.fd }, linesOf({ path, handle }), chunk)
       if (table.count === 0 && chunk !== undefined) {
-        throw new PenstockError('DATA_TOO_SMALL', `chunk ${chunk.number} of ${chunk.of} is empty: make fewer chunks`)
+        throw new PenstockError('DATA_TOO_SMALL', `chunk ${chunk.number} of ${chunk.of} is empty: use fewer chunks`)
       }
       const name = paths.length === 1 ? paths[0]! : '-'
       let number = 0
       const { order, from, markAfter } = await shuffleOrder(table.count, checked, context)
       let next = from
-      for await (const pieces of table.inOrder(order, context.signal, 1, from)) {
-        next += pieces.pieces.length
-        const batch = lineBatch(pieces, number++, name)
+      for await (const records of table.inOrder(order, context.signal, 1, from)) {
+        next += records.records.length
+        const batch = lineBatch(records, number++, name)
         yield { ...batch, mark: markAfter(batch.byteLength, next) }
       }
       for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)
@@ -67,7 +67,7 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
   })
 }
 
-/** Lines end at LF alone, as everywhere here; the LF is no part of them. */
+/** Lines end at LF only, as in all stages; the LF is not part of the line. */
 function linesOf(file: OpenFile): RecordWalk {
   return async visit => {
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
@@ -88,9 +88,9 @@ function linesOf(file: OpenFile): RecordWalk {
   }
 }
 
-function lineBatch({ bytes, byteLengths, pieces }: RecordBatch, number: number, source: string): LineBatch {
-  const starts = new Uint32Array(pieces.length)
-  const ends = new Uint32Array(pieces.length)
+function lineBatch({ bytes, byteLengths, records }: RecordBatch, number: number, source: string): LineBatch {
+  const starts = new Uint32Array(records.length)
+  const ends = new Uint32Array(records.length)
   let at = 0
   for (const [index, byteLength] of byteLengths.entries()) {
     starts[index] = at
@@ -107,7 +107,7 @@ function lineBatch({ bytes, byteLengths, pieces }: RecordBatch, number: number, 
     starts,
     ends,
     firstLine: 1,
-    lines: pieces,
+    lines: records,
     source,
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Source of training samples from a packed file: blocks of sequence_length + 1 tokens in a shuffled order that depends
- * on seed and epoch alone, one rank's share of it, from any position on. The file is never rearranged and the order
- * takes no memory; each block is one small read.
+ * Source: training samples of packed files, as blocks of sequence_length + 1 tokens. The shuffled order depends only on
+ * seed and epoch; it can be sharded by rank and resumed at any position. The files are not rewritten, the bijective
+ * order takes no memory, and each block is one small read.
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -18,26 +18,38 @@ import { runInSlices } from './stream/time-slices.js'
 
 export const shuffleSamplesOptions = z
   .strictObject({
-    path: z.string().min(1).describe('the .pbin file'),
-    more_paths: z.array(z.string().min(1)).default([]).describe('further files, whose samples come behind its own'),
-    sequence_length: z.int().min(2).describe('tokens that the model sees at once'),
-    batch_size: z.int().positive().default(8).describe('samples in a batch'),
+    path: z.string().min(1).describe('.pbin file to read'),
+    more_paths: z.array(z.string().min(1)).default([]).describe('further .pbin files; their samples are appended'),
+    sequence_length: z.int().min(2).describe('context length of the model, in tokens'),
+    batch_size: z.int().positive().default(8).describe('samples per batch'),
     shuffle: z
       .enum(ORDER_KINDS)
       .default('bijective')
-      .describe('order: bijective (no memory), torch (that of the reference system) or none (as in the file)'),
-    seed: z.int().nonnegative().default(0).describe('of the order; the epoch is added'),
+      .describe('order of the samples: bijective (needs no memory), torch (same as Modalities) or none (file order)'),
+    seed: z.int().nonnegative().default(0).describe('seed of the shuffle; the epoch number is added'),
     epochs: z
       .union([z.int().positive(), z.literal('endless')])
       .default(1)
-      .describe('passes over the samples, or endless'),
-    rank: z.int().nonnegative().default(0).describe('which share of the samples, from 0'),
-    world_size: z.int().positive().default(1).describe('how many shares there are'),
-    skip_num_global_samples: z.int().nonnegative().default(0).describe('samples of all ranks that are done already'),
-    reuse_last_target: z.boolean().default(true).describe('the last target of a block is the first input of the next'),
-    from: z.number().min(0).max(1).default(0).describe('start of the part of the file to take, as a fraction'),
-    to: z.number().min(0).max(1).default(1).describe('end of that part: hold the rest out for evaluation'),
-    tokenizer: z.string().min(1).optional().describe('refuse a file that was packed with another tokenizer'),
+      .describe('number of passes over the samples, or endless'),
+    rank: z.int().nonnegative().default(0).describe('rank whose share of the samples to read, from 0'),
+    world_size: z.int().positive().default(1).describe('number of ranks that share the samples'),
+    skip_num_global_samples: z
+      .int()
+      .nonnegative()
+      .default(0)
+      .describe('samples of all ranks to skip because they were already trained on'),
+    reuse_last_target: z
+      .boolean()
+      .default(true)
+      .describe('let consecutive blocks share one token: the last target of one is the first input of the next'),
+    from: z.number().min(0).max(1).default(0).describe('start of the range of samples to use, as a fraction of all'),
+    to: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(1)
+      .describe('end of the range of samples to use, as a fraction of all; the rest can be held out for evaluation'),
+    tokenizer: z.string().min(1).optional().describe('tokenizer that the file must have been packed with'),
   })
   .refine(({ rank, world_size }) => rank < world_size, 'rank must be below world_size')
   .refine(({ from, to }) => from < to, 'from must be below to')
@@ -46,7 +58,7 @@ type Checked = z.output<typeof shuffleSamplesOptions>
 
 export const shuffleSamplesStage = defineStage({
   name: 'shuffle-samples',
-  summary: 'training samples of a packed file, shuffled, sharded, resumable',
+  summary: 'training samples of packed files: shuffled, sharded, resumable',
   emits: 'samples',
   options: shuffleSamplesOptions,
   create: shuffleSamples,
@@ -74,7 +86,7 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
   })
 }
 
-/** The cursor of a run that has seen so many samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
+/** The cursor after `globalSamples` samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
 export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples: number): Promise<SampleCursor> {
   const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   const files: PackedFile[] = []
@@ -86,14 +98,14 @@ export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples
   }
 }
 
-/** The samples of a file, behind those of the files before it. */
+/** One file and the number of its first sample among all files. */
 interface FilePart {
   readonly file: PackedFile
   readonly geometry: BlockGeometry
   readonly firstSample: number
 }
 
-/** Blocks never reach from one file into the next. */
+/** Blocks never cross from one file into the next. */
 function partsOf(files: readonly PackedFile[], { sequence_length, reuse_last_target }: Checked): FilePart[] {
   let firstSample = 0
   return files.map(file => {
@@ -103,7 +115,7 @@ function partsOf(files: readonly PackedFile[], { sequence_length, reuse_last_tar
   })
 }
 
-/** The samples [first, first + count) that an option pair from/to chooses. */
+/** The samples [first, first + count) selected by the options `from` and `to`. */
 function chosenPart(parts: readonly FilePart[], { from, to }: Checked): { first: number; count: number } {
   const total = parts.reduce((sum, { geometry }) => sum + geometry.count, 0)
   const first = Math.round(from * total)
@@ -122,7 +134,7 @@ async function* samples(
   if (count < batch_size * world_size) {
     throw new PenstockError(
       'DATA_TOO_SMALL',
-      `${count} samples of ${block} tokens are fewer than a batch of ${batch_size} for each of ${world_size} ranks`,
+      `${count} samples of ${block} tokens do not fill one batch of ${batch_size} on each of ${world_size} ranks`,
       { file: options.path },
     )
   }
@@ -178,7 +190,7 @@ async function checkPackedWith(tokenizerPath: string | undefined, file: PackedFi
   if (tokenizerPath === undefined) return
   const manifest = await readPackedManifest(file.path, file.header)
   if (manifest === undefined) return
-  // Few runs get here; the others need not load the tokenizer's code.
+  // Loaded only here, since few runs need the tokenizer's code.
   const { tokenizerReference } = await import('../workers/tokenizer/load-tokenizer.js')
   checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
 }

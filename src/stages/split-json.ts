@@ -1,7 +1,7 @@
 /**
- * Bytes of one JSON document that holds many records -> lines, one a record: the elements of an array, at the top or
- * under a key, or values that stand one behind the other. Records are written anew, so byte offsets are those of the
- * lines that come out. About 15 MB/s: for what does not come as JSONL.
+ * Bytes of JSON that is not JSONL -> one line per record. Records are the elements of an array, at the top level or
+ * under a key, or concatenated values. Records are serialized again, so byte offsets refer to the output. About 15
+ * MB/s.
  */
 import { pipeline, Readable } from 'node:stream'
 import * as z from 'zod'
@@ -18,15 +18,15 @@ const splitJsonOptions = z.strictObject({
   shape: z
     .enum(['array', 'values'])
     .default('array')
-    .describe('the elements of an array, or values one behind the other'),
-  pick: z.string().min(1).optional().describe('path of the array inside the document, such as data.items'),
-  source: z.string().default('-').describe('name of the input in messages; the runner fills in the file'),
+    .describe('layout of the input: one array of records, or concatenated values'),
+  pick: z.string().min(1).optional().describe('path of the array in the document, such as data.items'),
+  source: z.string().default('-').describe('name of the input in messages; the runner sets it to the file'),
 })
 export type SplitJsonOptions = z.input<typeof splitJsonOptions>
 
 export const splitJsonStage = defineStage({
   name: 'split-json',
-  summary: 'cuts a JSON array, or values one behind the other, into lines',
+  summary: 'splits a JSON array or concatenated JSON values into lines',
   accepts: 'bytes',
   emits: 'lines',
   options: splitJsonOptions,
@@ -39,7 +39,7 @@ export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8A
   return transform('split-json', async function* (input) {
     const splitter = new LineSplitter({ source: checked.source, maxLineBytes: Number.MAX_SAFE_INTEGER })
     let text = ''
-    for await (const { value } of valuesIn(input, checked)) {
+    for await (const { value } of parseValues(input, checked)) {
       text += `${JSON.stringify(value)}\n`
       if (text.length < BATCH_CHARACTERS) continue
       yield* splitter.push(Buffer.from(text))
@@ -49,11 +49,11 @@ export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8A
   })
 }
 
-async function* valuesIn(
+async function* parseValues(
   input: AsyncIterable<Uint8Array>,
   { shape, pick: path, source }: z.output<typeof splitJsonOptions>,
 ): AsyncGenerator<{ readonly value: unknown }> {
-  // Loaded only here: most runs go without.
+  // Loaded only here, since few runs need it.
   const { parser } = await import('stream-json')
   const { pick } = await import('stream-json/filters/pick.js')
   const { streamArray } = await import('stream-json/streamers/stream-array.js')
@@ -64,7 +64,7 @@ async function* valuesIn(
     ...(path === undefined ? [] : [pick.asStream({ filter: path })]),
     shape === 'array' ? streamArray.asStream() : streamValues.asStream(),
   ]
-  // The loop below meets the error too, as the last stream's own.
+  // The loop below receives the same error from the last stream.
   const values = pipeline(steps as never, () => {}) as unknown as Readable
   try {
     yield* values

@@ -1,6 +1,6 @@
 /**
- * Documents -> token ids, in worker threads, order kept. A batch is one task; at most one more than there are workers is
- * under way, so memory is bounded by the workers' number and the size of a batch.
+ * Documents -> token ids, in worker threads, order preserved. A batch is one task; at most workers + 1 batches are in
+ * flight, so memory is bounded by the number of workers and the batch size.
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
@@ -12,7 +12,7 @@ import { inOrder } from '../workers/in-order.js'
 import { type Poison, runWithoutPoison } from '../workers/poison-records.js'
 import { lengthsIn, type SharedBatch, SharedBatchPool, tokensIn } from '../workers/tokenizer/shared-batch.js'
 import type { TokenizeReply, TokenizeTask } from '../workers/tokenizer/tokenize-worker.js'
-import { askForTokenizer, slownessNote, tokenizerSetup } from '../workers/tokenizer/tokenizer-setup.js'
+import { slownessNote, tokenizerFactsOf, tokenizerSetup } from '../workers/tokenizer/tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from '../workers/worker-pool.js'
 import {
   checkFaultOptions,
@@ -29,31 +29,43 @@ const side = z.enum(['left', 'right'])
 
 const fitLengthSchema = z
   .strictObject({
-    max_length: z.int().nonnegative().describe('tokens of a document'),
-    truncate: side.optional().describe('side on which longer documents are cut; they stay as they are when absent'),
-    pad: side.optional().describe('side on which shorter documents are filled; they stay as they are when absent'),
-    pad_token: z.string().min(1).optional().describe('what they are filled with'),
+    max_length: z.int().nonnegative().describe('maximum number of tokens of a document'),
+    truncate: side.optional().describe('side on which to cut longer documents; they are not cut by default'),
+    pad: side.optional().describe('side on which to pad shorter documents; they are not padded by default'),
+    pad_token: z.string().min(1).optional().describe('token to pad with'),
     keep_length: z
       .boolean()
       .default(false)
-      .describe('the end-of-document token takes the place of the last token, where it would make a document longer'),
+      .describe('replace the last token by the end-of-document token if appending it would exceed max_length'),
   })
-  .refine(({ pad, pad_token }) => (pad === undefined) === (pad_token === undefined), 'pad and pad_token go together')
+  .refine(
+    ({ pad, pad_token }) => (pad === undefined) === (pad_token === undefined),
+    'pad and pad_token must be given together',
+  )
 
 const tokenizeBatchesOptions = z
   .strictObject({
-    tokenizer: z.string().min(1).describe('a tokenizer.json, or the folder that holds one'),
-    end_of_document: z.string().min(1).optional().describe('token put behind each document that does not end in it'),
+    tokenizer: z.string().min(1).describe('tokenizer.json, or a folder that contains one'),
+    end_of_document: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('token to append to each document that does not already end with it'),
     special_tokens: z
       .array(z.string().min(1))
       .optional()
-      .describe('tokens to be found as a whole in texts, beside those that the tokenizer lists'),
-    fit_length: fitLengthSchema.optional().describe('cut or fill documents to one length'),
-    workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
+      .describe('further special tokens to recognize in texts, in addition to those of the tokenizer'),
+    fit_length: fitLengthSchema.optional().describe('truncate or pad documents to a fixed length'),
+    workers: z
+      .int()
+      .positive()
+      .max(1024)
+      .optional()
+      .describe('number of worker threads; defaults to the number of cores'),
     token_bytes: z
       .union([z.literal(1), z.literal(2), z.literal(4)])
       .optional()
-      .describe('bytes of a token; what the vocabulary needs when absent'),
+      .describe('bytes per token in the output; by default the smallest width that fits the vocabulary'),
     ...faultOptions,
   })
   .refine(checkFaultOptions, faultOptionsMessage)
@@ -64,7 +76,7 @@ const WORKER = new URL('../workers/tokenizer/tokenize-worker.js', import.meta.ur
 
 export const tokenizeBatchesStage = defineStage({
   name: 'tokenize-batches',
-  summary: 'turns texts into token ids, in parallel, order kept',
+  summary: 'encodes texts to token ids in parallel, order preserved',
   accepts: 'documents',
   emits: 'tokens',
   options: tokenizeBatchesOptions,
@@ -81,7 +93,7 @@ export function tokenizeBatches(
   const checked = parseOptions(tokenizeBatchesOptions, options, 'tokenize-batches')
   return transform('tokenize-batches', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'tokenize-batches', context), faults =>
-      tokenized(input, checked, worker, faults, context),
+      tokenize(input, checked, worker, faults, context),
     ),
   )
 }
@@ -93,7 +105,7 @@ interface Encoded {
   readonly poison: readonly Poison[]
 }
 
-async function* tokenized(
+async function* tokenize(
   input: AsyncIterable<DocumentBatch>,
   options: Checked,
   file: URL,
@@ -109,18 +121,18 @@ async function* tokenized(
   const slots = new SharedBatchPool()
   const { fit_length: length } = options
   try {
-    const { identity, engineInfo, padId, ...facts } = await askForTokenizer(workers, setup)
+    const { identity, engineInfo, padId, ...facts } = await tokenizerFactsOf(workers, setup)
     const note = slownessNote(engineInfo)
     if (note !== undefined) context.note(note)
     const tokenBytes = options.token_bytes ?? facts.tokenBytes
     const fit = length && lengthFit(length, padId)
     const work = (batch: DocumentBatch): Promise<Encoded> => encode(batch, fit, workers, slots)
-    const batches = length?.pad === undefined ? input : inPieces(input, documentsAtOnce(length.max_length))
+    const batches = length?.pad === undefined ? input : splitBatches(input, maxDocumentsFor(length.max_length))
     for await (const { batch, reply, slot, poison } of inOrder(batches, size + 1, work, context.signal)) {
       const tokens = tokensOf(reply, slot, tokenBytes, setup.tokenizerPath)
       const all = lengthsIn(slot).slice()
       slots.release(slot)
-      const lengths = await withoutEmpty(batch, all, poison, faults)
+      const lengths = await nonEmptyLengths(batch, all, poison, faults)
       context.count('tokens', tokens.length)
       yield {
         kind: 'tokens',
@@ -148,20 +160,24 @@ function lengthFit({ max_length, truncate, pad, keep_length }: FitLength, padId:
   }
 }
 
-/** Tokens that the documents of a batch may be filled up to. */
-const FILLED_TOKENS = 1 << 20
+/** Maximum number of tokens of a batch after padding. */
+const MAX_PADDED_TOKENS = 1 << 20
 
-const documentsAtOnce = (maxLength: number): number => Math.max(1, Math.floor(FILLED_TOKENS / Math.max(1, maxLength)))
+const maxDocumentsFor = (maxLength: number): number =>
+  Math.max(1, Math.floor(MAX_PADDED_TOKENS / Math.max(1, maxLength)))
 
-/** Batches of at most so many documents: filled, a batch of short texts would take any amount of memory. */
-async function* inPieces(input: AsyncIterable<DocumentBatch>, maxDocuments: number): AsyncGenerator<DocumentBatch> {
+/**
+ * Splits batches to at most `maxDocuments` documents, since padding a batch of short texts could take any amount of
+ * memory.
+ */
+async function* splitBatches(input: AsyncIterable<DocumentBatch>, maxDocuments: number): AsyncGenerator<DocumentBatch> {
   let number = 0
   for await (const batch of input) {
     const documents = batch.offsets.length - 1
-    // At least one: what stands behind an empty batch is a mark's matter too.
+    // At least one part, so that the mark of an empty batch is passed on.
     for (let first = 0; first === 0 || first < documents; first += maxDocuments) {
       const end = Math.min(documents, first + maxDocuments)
-      // A mark stands behind the last piece only.
+      // The mark belongs after the last part.
       const mark = end === documents ? batch.mark : undefined
       yield { ...documentsOf(batch, first, end), number: number++, mark }
     }
@@ -196,7 +212,7 @@ async function encode(
   const where = { file: batch.origin.source, line: batch.origin.firstLine }
   let slot: SharedBatch
   const { reply, poison } = await runWithoutPoison<TokenizeReply>(retry => {
-    // Never that of an attempt before: its worker may not have ended yet.
+    // Never the slot of an earlier attempt, whose worker may still be running.
     slot = slots.fill(batch)
     return workers.run('default', { slot, fit, retry } satisfies TokenizeTask)
   }, where)
@@ -205,7 +221,7 @@ async function encode(
 
 const WIDTHS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const
 
-/** Copies a reply's tokens out of its slot, at their width. */
+/** Copies a reply's tokens out of its slot, at the output width. */
 function tokensOf(
   { overflow, tokenCount, maxId }: TokenizeReply,
   slot: SharedBatch,
@@ -213,15 +229,19 @@ function tokensOf(
   file: string,
 ): TokenArray {
   if (maxId >= 2 ** (8 * width)) {
-    throw new PenstockError('TOKEN_TOO_WIDE', `token id ${maxId} does not fit into ${width} bytes (token_bytes)`, {
-      file,
-    })
+    throw new PenstockError(
+      'TOKEN_TOO_WIDE',
+      `token id ${maxId} does not fit into ${width} bytes: increase token_bytes`,
+      {
+        file,
+      },
+    )
   }
   return new WIDTHS[width](overflow ?? tokensIn(slot).subarray(0, tokenCount))
 }
 
-/** The lengths of the documents that have tokens; each of the others is a faulty record. */
-async function withoutEmpty(
+/** The lengths of non-empty documents; documents without tokens are faulty records. */
+async function nonEmptyLengths(
   batch: DocumentBatch,
   lengths: Uint32Array,
   poison: readonly Poison[],
@@ -230,7 +250,7 @@ async function withoutEmpty(
   if (!lengths.includes(0)) return lengths
   for (let document = 0; document < lengths.length; document++) {
     if (lengths[document] !== 0) continue
-    const { code, message } = poison.find(({ piece }) => piece === document) ?? EMPTY
+    const { code, message } = poison.find(({ record }) => record === document) ?? EMPTY
     await faults.handle({ code, message, ...recordAt(batch.origin, document) })
   }
   return lengths.filter(length => length > 0)

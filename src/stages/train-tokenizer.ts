@@ -1,6 +1,7 @@
 /**
- * Documents -> a byte-level BPE tokenizer.json, the one that the Rust library's trainer makes of the same texts. Words
- * are counted in worker threads; what is kept is one count a distinct word, not the texts. Whole or absent.
+ * Documents -> a byte-level BPE tokenizer.json, identical to the one that the Rust library's trainer produces from the
+ * same texts. Words are counted in worker threads; memory is one count per distinct word. The output is written
+ * atomically.
  */
 import { MessageChannel } from 'node:worker_threads'
 import * as z from 'zod'
@@ -29,16 +30,24 @@ import { parseOptions } from './stream/stage-options.js'
 
 const trainTokenizerOptions = z
   .strictObject({
-    path: z.string().min(1).describe('the tokenizer.json to write'),
+    path: z.string().min(1).describe('tokenizer.json to write'),
     vocab_size: z
       .int()
       .min(257)
       .max(1 << 24)
-      .describe('tokens in all: special ones, 256 bytes, merges'),
-    min_frequency: z.int().nonnegative().default(0).describe('pairs that occur less often are not merged'),
-    special_tokens: z.array(z.string().min(1)).default(['<|endoftext|>']).describe('tokens that get the first ids'),
-    max_token_length: z.int().positive().optional().describe('merges must stay below this many bytes'),
-    workers: z.int().positive().max(1024).optional().describe('worker threads; the number of cores when absent'),
+      .describe('size of the vocabulary: special tokens, 256 bytes and merges'),
+    min_frequency: z.int().nonnegative().default(0).describe('minimum number of occurrences for a pair to be merged'),
+    special_tokens: z
+      .array(z.string().min(1))
+      .default(['<|endoftext|>'])
+      .describe('special tokens; they get the first ids'),
+    max_token_length: z.int().positive().optional().describe('merged tokens must be shorter than this many bytes'),
+    workers: z
+      .int()
+      .positive()
+      .max(1024)
+      .optional()
+      .describe('number of worker threads; defaults to the number of cores'),
     if_exists: ifExistsOption,
     ...faultOptions,
   })
@@ -50,7 +59,7 @@ const WORKER = new URL('../workers/tokenizer/train-tokenizer-worker.js', import.
 
 export const trainTokenizerStage = defineStage({
   name: 'train-tokenizer',
-  summary: 'learns a byte-level BPE vocabulary and writes tokenizer.json',
+  summary: 'trains a byte-level BPE tokenizer and writes tokenizer.json',
   accepts: 'documents',
   options: trainTokenizerOptions,
   resumable: true,
@@ -58,7 +67,10 @@ export const trainTokenizerStage = defineStage({
   writes: options => [...fileOf(options), ...quarantineOf(options)],
 })
 
-/** @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL without any text */
+/**
+ * @throws FILE_EXISTS, FILE_UNWRITABLE, OPTION_INVALID, WORKER_DIED, WORKER_HUNG, DATA_TOO_SMALL for an input without
+ * text
+ */
 export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {
   const checked = parseOptions(trainTokenizerOptions, options, 'train-tokenizer')
   return sink('train-tokenizer', (input, context) => {
@@ -68,14 +80,14 @@ export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WOR
       const faults = new FaultHandler(checked, 'train-tokenizer', context)
       try {
         const counting = inOrder(input, size + 1, counter(workers), context.signal)
-        const words = await countedWords(counting, file, faults, context)
+        const words = await countWords(counting, file, faults, context)
         if (words.counts.length === 0) {
-          throw new PenstockError('DATA_TOO_SMALL', 'no text came: there is nothing to learn from', {
+          throw new PenstockError('DATA_TOO_SMALL', 'no text to train on', {
             file: checked.path,
           })
         }
         context.count('words', words.counts.length)
-        const { reply: trained } = await runWithoutPoison(() => merged(words, checked, workers, context))
+        const { reply: trained } = await runWithoutPoison(() => trainMerges(words, checked, workers, context))
         await file.write(Buffer.from(toTokenizerJson(trained)))
         await faults.finish()
       } finally {
@@ -103,25 +115,27 @@ function counter(workers: Workers): (batch: DocumentBatch) => Promise<CountedBat
   }
 }
 
-/** The counts since the last mark go to the scratch file: together they are all counts. */
-async function countedWords(
+/**
+ * At each mark, the counts since the previous mark are appended to the scratch file, so a resumed run can add them up.
+ */
+async function countWords(
   counting: AsyncIterable<CountedBatch>,
   file: OutputFile,
   faults: FaultHandler,
   context: StageContext,
 ): Promise<WordCountsData> {
   const scratch = await file.scratch()
-  const all = await storedCounts(scratch)
+  const all = await loadCounts(scratch)
   let recent = new WordCounts()
   for await (const { batch, reply, poison } of counting) {
-    for (const { piece, code, message } of poison) {
-      await faults.handle({ code, message, ...recordAt(batch.origin, piece) })
+    for (const { record, code, message } of poison) {
+      await faults.handle({ code, message, ...recordAt(batch.origin, record) })
     }
     recent.merge(reply)
     if (batch.mark === undefined) continue
     const data = recent.data()
     await scratch.write(encodeWordCounts(data))
-    // Nothing is handed on here, which is when the faults would be noted.
+    // A sink passes nothing on, so the fault counts are noted here.
     context.journal?.noteOut(batch, context.stats)
     await file.mark(batch.mark)
     all.merge(data)
@@ -132,8 +146,8 @@ async function countedWords(
   return all.data()
 }
 
-/** What a killed run had counted, in the order in which it counted it. */
-async function storedCounts(scratch: AppendFile): Promise<WordCounts> {
+/** The word counts of a killed run, in the order in which they were written. */
+async function loadCounts(scratch: AppendFile): Promise<WordCounts> {
   const all = new WordCounts()
   const start = new Uint8Array(8)
   for (let position = 0; position < scratch.size; ) {
@@ -146,7 +160,7 @@ async function storedCounts(scratch: AppendFile): Promise<WordCounts> {
   return all
 }
 
-async function merged(
+async function trainMerges(
   words: WordCountsData,
   options: Checked,
   workers: Workers,
@@ -168,7 +182,7 @@ async function merged(
   }
   try {
     const trained = await workers.run<TrainedBpe>('merge', task, [progress])
-    // The last message may be on its way yet.
+    // The last progress message may still be in transit.
     context.stats.counts.vocabulary = trained.vocab.length
     return trained
   } finally {

@@ -1,6 +1,6 @@
 /**
- * Lets through the lines that are exactly one JSON value (RFC 8259) in valid UTF-8; every other line is a faulty record.
- * Nothing is parsed into objects: the check is one pass over the bytes.
+ * Passes on lines that are exactly one JSON value (RFC 8259) in valid UTF-8; every other line is a faulty record. The
+ * check is one pass over the bytes and builds no objects.
  */
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
@@ -23,7 +23,7 @@ export type ValidateJsonOptions = z.input<typeof validateJsonOptions>
 
 export const validateJsonStage = defineStage({
   name: 'validate-json',
-  summary: 'lets only lines through that are one JSON value in valid UTF-8',
+  summary: 'rejects lines that are not exactly one JSON value in valid UTF-8',
   accepts: 'lines',
   emits: 'lines',
   options: validateJsonOptions,

@@ -1,6 +1,6 @@
 /**
- * Lines -> the raw index of their file, `.idx`: byte offset and length of each, byte for byte what the reference system
- * writes. Memory does not grow with the number of lines. Whole or absent, with a manifest beside it.
+ * Lines -> a raw index (`.idx`): byte offset and length of each line, byte-identical to the index that Modalities
+ * writes. Memory is constant. The index is written atomically, together with a manifest.
  */
 import * as z from 'zod'
 import { cachedFingerprint, type FileFingerprint } from '../files/file-fingerprint.js'
@@ -16,7 +16,7 @@ import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const writeIndexOptions = z.strictObject({
-  path: z.string().min(1).describe('the .idx file to write'),
+  path: z.string().min(1).describe('.idx file to write'),
   if_exists: ifExistsOption,
 })
 export type WriteIndexOptions = z.input<typeof writeIndexOptions>
@@ -40,15 +40,15 @@ export function writeIndex(options: WriteIndexOptions): SinkStage<LinePlaces> {
   })
 }
 
-/** What is written so far. */
-interface Indexed {
+/** Progress of the index. */
+interface IndexProgress {
   readonly records: number
-  /** Where the last line ends, and in what. */
+  /** End offset of the last line, and its file. */
   readonly end: number
   readonly source: string
 }
-interface IndexState extends Indexed {
-  /** Its frame is the file's tail. */
+interface IndexState extends IndexProgress {
+  /** Without the current frame, which is stored as the file's tail. */
   readonly pickler: Omit<PicklerState, 'frame'>
   readonly checksums: ChecksumState
 }
@@ -58,43 +58,43 @@ async function writeEntries(
   file: OutputFile,
   reservations: OutputReservations | undefined,
 ): Promise<void> {
-  const left = file.resumedState as IndexState | undefined
-  const writer = new IndexWriter(left && { ...left.pickler, frame: await file.resumedTail() })
-  const checksums = new BlockChecksums(left?.checksums)
+  const resumed = file.resumedState as IndexState | undefined
+  const writer = new IndexWriter(resumed && { ...resumed.pickler, frame: await file.resumedTail() })
+  const checksums = new BlockChecksums(resumed?.checksums)
   const write = async (bytes: Uint8Array): Promise<void> => {
     checksums.update(bytes)
     await file.write(bytes)
   }
-  let indexed: Indexed = left ?? { records: 0, end: 0, source: '-' }
+  let progress: IndexProgress = resumed ?? { records: 0, end: 0, source: '-' }
   for await (const batch of input) {
     const { byteOffset, starts, ends } = batch
-    // In a loop of its own: the compiler would take as long for this function as the run does.
+    // The loop is in a separate function: optimizing this large one would take V8 as long as the whole run.
     writer.pushLines(byteOffset, starts, ends)
     if (starts.length > 0) {
-      const records = indexed.records + starts.length
-      indexed = { records, end: byteOffset + ends.at(-1)!, source: batch.source }
+      const records = progress.records + starts.length
+      progress = { records, end: byteOffset + ends.at(-1)!, source: batch.source }
     }
     batch.release?.()
     await write(writer.take())
     await file.mark(batch.mark, () => {
       const { frame, ...pickler } = writer.state()
-      return { state: { ...indexed, pickler, checksums: checksums.state() } satisfies IndexState, tail: frame }
+      return { state: { ...progress, pickler, checksums: checksums.state() } satisfies IndexState, tail: frame }
     })
   }
   await write(writer.finish())
-  const source = await sourceOf(indexed)
+  const source = await sourceOf(progress)
   const manifest = {
     version: 1 as const,
     fileBytes: file.size,
     checksums: [...checksums.finish()],
-    records: indexed.records,
+    records: progress.records,
     ...(source === undefined ? {} : { source }),
   }
   await writeIndexManifest(file.path, manifest, reservations)
 }
 
-/** The file that the lines came from, where its bytes are the ones that the index counts. */
-async function sourceOf({ records, end, source }: Indexed): Promise<FileFingerprint | undefined> {
+/** Fingerprint of the source file, if the index covers exactly its bytes. */
+async function sourceOf({ records, end, source }: IndexProgress): Promise<FileFingerprint | undefined> {
   if (records === 0 || source === '-') return undefined
   const { handle, stats } = await openSource(source)
   try {

@@ -1,4 +1,4 @@
-/** Documents -> a JSONL file, one `{"text": ...}` a line; whole or absent. */
+/** Documents -> a JSONL file with one `{"text": ...}` object per line, written atomically. */
 import * as z from 'zod'
 import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { DocumentBatch } from '../formats/batches.js'
@@ -7,8 +7,8 @@ import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const writeJsonlOptions = z.strictObject({
-  path: z.string().min(1).describe('the file to write'),
-  field: z.string().min(1).default('text').describe('key under which each text stands'),
+  path: z.string().min(1).describe('JSONL file to write'),
+  field: z.string().min(1).default('text').describe('key of the text in each object'),
   if_exists: ifExistsOption,
 })
 export type WriteJsonlOptions = z.input<typeof writeJsonlOptions>

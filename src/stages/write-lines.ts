@@ -1,4 +1,4 @@
-/** Lines -> a file of lines, each ended by a line feed, otherwise byte for byte as they came; whole or absent. */
+/** Lines -> a file with the same bytes, each line terminated by a line feed; written atomically. */
 import * as z from 'zod'
 import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { LineBatch } from '../formats/batches.js'
@@ -9,14 +9,14 @@ import { parseOptions } from './stream/stage-options.js'
 const LF = 10
 
 const writeLinesOptions = z.strictObject({
-  path: z.string().min(1).describe('the file to write'),
+  path: z.string().min(1).describe('file to write'),
   if_exists: ifExistsOption,
 })
 export type WriteLinesOptions = z.input<typeof writeLinesOptions>
 
 export const writeLinesStage = defineStage({
   name: 'write-lines',
-  summary: 'writes lines to a file as they are',
+  summary: 'writes lines to a file unchanged',
   accepts: 'lines',
   options: writeLinesOptions,
   resumable: true,

@@ -1,7 +1,7 @@
 /**
- * Token ids -> one packed file, `.pbin`: header, tokens, index of documents; byte for byte what the reference system
- * writes. Its memory does not grow with the number of documents: the index waits in a second temporary file. Whole or
- * absent, with a manifest beside it.
+ * Token ids -> one packed file (`.pbin`): header, tokens, document index; byte-identical to the file that Modalities
+ * writes. Memory is constant: the index is collected in a second temporary file. The file is written atomically,
+ * together with a manifest.
  */
 import { endianness } from 'node:os'
 import * as z from 'zod'
@@ -17,12 +17,12 @@ import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
 const writePbinOptions = z.strictObject({
-  path: z.string().min(1).describe('the .pbin file to write'),
+  path: z.string().min(1).describe('.pbin file to write'),
   if_exists: ifExistsOption,
 })
 export type WritePbinOptions = z.input<typeof writePbinOptions>
 
-const INDEX_PIECE_BYTES = 256 << 10
+const INDEX_CHUNK_BYTES = 256 << 10
 
 export const writePbinStage = defineStage({
   name: 'write-pbin',
@@ -34,7 +34,7 @@ export const writePbinStage = defineStage({
   writes: fileOf,
 })
 
-/** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without a single document */
+/** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without any document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   const { path, if_exists } = parseOptions(writePbinOptions, options, 'write-pbin')
   return sink('write-pbin', (input, context) => {
@@ -43,7 +43,7 @@ export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   })
 }
 
-/** What is written so far. */
+/** Progress of the packed file. */
 interface Packed {
   readonly kind: TokenKind
   readonly documents: number
@@ -55,17 +55,17 @@ interface PackedState extends Packed {
 }
 
 async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, context: StageContext): Promise<void> {
-  const left = file.resumedState as PackedState | undefined
+  const resumed = file.resumedState as PackedState | undefined
   const index = await file.scratch()
-  const pickler = new PairListPickler(left?.pickler)
-  const checksums = new BlockChecksums(left?.checksums)
+  const pickler = new PairListPickler(resumed?.pickler)
+  const checksums = new BlockChecksums(resumed?.checksums)
   const append = async (bytes: Uint8Array): Promise<void> => {
     checksums.update(bytes)
     await file.write(bytes)
   }
-  let packed: Packed | undefined = left
-  if (left === undefined) await file.write(new Uint8Array(PBIN_HEADER_BYTES))
-  else context.count('tokens', left.dataBytes / left.kind.tokenBytes)
+  let packed: Packed | undefined = resumed
+  if (resumed === undefined) await file.write(new Uint8Array(PBIN_HEADER_BYTES))
+  else context.count('tokens', resumed.dataBytes / resumed.kind.tokenBytes)
   for await (const batch of input) {
     packed = addBatch(packed, batch, pickler, file.path)
     await append(littleEndianBytes(batch.tokens))
@@ -77,13 +77,13 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
     }))
   }
   if (packed === undefined || packed.dataBytes === 0) {
-    throw new PenstockError('DATA_TOO_SMALL', 'no document came: there is nothing to pack', { file: file.path })
+    throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: file.path })
   }
   await index.write(pickler.finish())
   await index.flush()
-  const piece = new Uint8Array(INDEX_PIECE_BYTES)
-  for (let position = 0; position < index.size; position += piece.byteLength) {
-    await append(piece.subarray(0, await index.read(piece, position)))
+  const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
+  for (let position = 0; position < index.size; position += chunk.byteLength) {
+    await append(chunk.subarray(0, await index.read(chunk, position)))
   }
   const { documents, dataBytes, kind } = packed
   const { tokenBytes, tokenizer } = kind
@@ -101,14 +101,14 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
   await writePackedManifest(file.path, manifest, context.journal?.reservations)
 }
 
-/** Files the places of a batch's documents. @throws TOKENIZER_MISMATCH */
+/** Adds the offsets and lengths of a batch's documents to the index. @throws TOKENIZER_MISMATCH */
 function addBatch(before: Packed | undefined, batch: TokenBatch, pickler: PairListPickler, file: string): Packed {
   const tokenBytes = batch.tokens.BYTES_PER_ELEMENT as TokenBytes
   const found: TokenKind = { tokenBytes, tokenizer: batch.tokenizer }
   const { kind, documents, dataBytes } = before ?? { kind: found, documents: 0, dataBytes: 0 }
-  checkAlike(file, kind, found)
+  checkSameKind(file, kind, found)
   let offset = dataBytes
-  // By index: an iterator makes an object a document.
+  // An index loop: an iterator would allocate one object per document.
   for (let document = 0; document < batch.lengths.length; document++) {
     const byteLength = batch.lengths[document]! * tokenBytes
     pickler.push(offset, byteLength)
@@ -122,14 +122,16 @@ interface TokenKind {
   readonly tokenizer: TokenizerIdentity | undefined
 }
 
-/** Streams that were merged may differ; their tokens must not stand in one file. */
-function checkAlike(file: string, first: TokenKind, next: TokenKind): void {
+/** Merged streams may differ in token width or tokenizer; one packed file must not mix them. */
+function checkSameKind(file: string, first: TokenKind, next: TokenKind): void {
   if (first.tokenBytes !== next.tokenBytes) {
-    const message = `tokens of ${first.tokenBytes} and of ${next.tokenBytes} bytes cannot stand in one file`
+    const message = `cannot write tokens of ${first.tokenBytes} and of ${next.tokenBytes} bytes to the same file`
     throw new PenstockError('TOKENIZER_MISMATCH', message, { file })
   }
   if (first.tokenizer?.sha256 !== next.tokenizer?.sha256) {
-    throw new PenstockError('TOKENIZER_MISMATCH', 'tokens of different tokenizers cannot stand in one file', { file })
+    throw new PenstockError('TOKENIZER_MISMATCH', 'cannot write tokens of different tokenizers to the same file', {
+      file,
+    })
   }
 }
 

@@ -1,14 +1,14 @@
 /**
- * What a worker shows of its work while it is at it: which piece (line, document) it has begun, and how large that is.
- * It lies in shared memory, so that the main thread knows what a dead worker died of, and how long a silent one may take.
+ * Heartbeat of a worker in shared memory: which record (line or document) it is processing, and how large it is. The
+ * main thread reads it to attribute a worker's death to a record, and to decide how long a silent worker may take.
  *
- * Layout: i32 count, one for each piece begun | i32 piece | i32 bytes
+ * Layout: i32 count of records begun | i32 record | i32 bytes
  */
 
-/** Stands for all pieces of a task together, and for getting ready. */
+/** Record number for a whole task and for a worker's start-up. */
 export const WHOLE_TASK = -1
 
-const [COUNT, PIECE, BYTES] = [0, 1, 2] as const
+const [COUNT, RECORD, BYTES] = [0, 1, 2] as const
 
 export class Heartbeat {
   readonly memory: SharedArrayBuffer
@@ -19,20 +19,23 @@ export class Heartbeat {
     this.fields = new Int32Array(memory)
   }
 
-  /** In the worker, before it begins with a piece. */
-  begin(piece: number, byteLength: number): void {
-    Atomics.store(this.fields, PIECE, piece)
+  /** Called in the worker before it begins a record. */
+  begin(record: number, byteLength: number): void {
+    Atomics.store(this.fields, RECORD, record)
     Atomics.store(this.fields, BYTES, byteLength)
     Atomics.add(this.fields, COUNT, 1)
   }
 
-  /** How often something was begun: a number that stands still may be a worker that does. 0 before the task arrived. */
+  /**
+   * Number of records begun; 0 before the worker has received the task. A count that stays the same may mean a hung
+   * worker.
+   */
   get count(): number {
     return Atomics.load(this.fields, COUNT)
   }
 
-  get piece(): number {
-    return this.count === 0 ? WHOLE_TASK : Atomics.load(this.fields, PIECE)
+  get record(): number {
+    return this.count === 0 ? WHOLE_TASK : Atomics.load(this.fields, RECORD)
   }
 
   get byteLength(): number {

@@ -1,16 +1,16 @@
 /**
- * Runs several pieces of work at once and hands the results on in the order of their input. Never more than `limit` are
- * under way or waiting: the credits that bound memory.
+ * Runs asynchronous work concurrently and yields the results in input order. At most `limit` items are in flight or
+ * waiting for earlier ones, which bounds memory.
  */
 
 import { PenstockError } from '../errors.js'
 import type { Batch } from '../formats/batches.js'
 
 /**
- * @param limit may change between items
- * @param work is given each item in turn
- * @param signal ends the waiting for work that may never end
- * @throws INTERNAL when a batch is missing: an error, never a wait.
+ * @param limit maximum number of items in flight; a function may return a different value for each item
+ * @param work called with each item in input order
+ * @param signal stops waiting for work that may never settle
+ * @throws INTERNAL when a batch number is missing
  */
 export async function* inOrder<In extends Batch, Out>(
   input: AsyncIterable<In>,
@@ -18,26 +18,26 @@ export async function* inOrder<In extends Batch, Out>(
   work: (item: In) => Promise<Out>,
   signal: AbortSignal,
 ): AsyncGenerator<Out> {
-  const underWay: Promise<Out>[] = []
-  const most = typeof limit === 'number' ? () => limit : limit
-  const next = (): Promise<Out> => unlessAborted(underWay.shift()!, signal)
+  const inFlight: Promise<Out>[] = []
+  const maxInFlight = typeof limit === 'number' ? () => limit : limit
+  const next = (): Promise<Out> => orAbort(inFlight.shift()!, signal)
   let expected = 0
   for await (const item of input) {
     if (item.number !== expected) {
-      throw new PenstockError('INTERNAL', `batch ${item.number} came where ${expected} is due`)
+      throw new PenstockError('INTERNAL', `batch ${item.number} arrived, expected batch ${expected}`)
     }
     expected++
     const result = work(item)
-    // A failure is met when its turn comes; until then it must not count as unhandled.
+    // The rejection is handled when the result is awaited; until then it must not count as unhandled.
     result.catch(() => {})
-    underWay.push(result)
-    while (underWay.length >= most()) yield await next()
+    inFlight.push(result)
+    while (inFlight.length >= maxInFlight()) yield await next()
   }
-  while (underWay.length > 0) yield await next()
+  while (inFlight.length > 0) yield await next()
 }
 
-/** The result, or a rejection on abort. No `Promise.race`: one with a promise that lives on would keep every result. */
-function unlessAborted<Out>(result: Promise<Out>, signal: AbortSignal): Promise<Out> {
+/** Settles with the result, or rejects on abort. `Promise.race` with a long-lived promise would retain every result. */
+function orAbort<Out>(result: Promise<Out>, signal: AbortSignal): Promise<Out> {
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(signal.reason)
     if (signal.aborted) abort()

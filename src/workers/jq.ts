@@ -1,7 +1,7 @@
 /**
- * The whole jq language, by the optional package jq-web (jq compiled to WebAssembly): for filters that `formats/jq` does
- * not compile. It runs in worker threads, some five thousand records a second in each, and a record at which the filter
- * loops for ever is set aside like any faulty one.
+ * Full jq, through the optional package jq-web (jq compiled to WebAssembly), for filters that `formats/jq` cannot
+ * compile. Runs in worker threads at about 5,000 records per second each. A record that makes the filter loop endlessly
+ * is a faulty record.
  */
 import type { FirstOutput } from '../formats/extract.js'
 import type { JqSetup, JqTask } from './jq-worker.js'
@@ -9,10 +9,10 @@ import { runWithoutPoison } from './poison-records.js'
 import { defaultWorkers, openWorkers, type Workers } from './worker-pool.js'
 
 const WORKER = new URL('./jq-worker.js', import.meta.url)
-/** Of the package, which each worker compiles. */
+/** Size of the package, which each worker compiles. */
 const SETUP_BYTES = 2 << 20
-/** Enough that a call costs little beside them, few enough that all workers get some of a batch. */
-const LINES_IN_TASK = 256
+/** Large enough to amortize a call, small enough to spread a batch over all workers. */
+const LINES_PER_TASK = 256
 
 export class FullJq {
   private readonly workers: Workers
@@ -21,7 +21,7 @@ export class FullJq {
     this.workers = workers
   }
 
-  /** @throws PEER_MISSING without the package; OPTION_INVALID for what is no filter */
+  /** @throws PEER_MISSING without the package; OPTION_INVALID for an invalid filter */
   static async open(filter: string): Promise<FullJq> {
     const setup: JqSetup = { filter }
     const workers = openWorkers({ file: WORKER, workers: defaultWorkers(), setup, setupBytes: SETUP_BYTES })
@@ -35,17 +35,17 @@ export class FullJq {
   }
 
   /** The first output of the filter for each line; each line is one JSON value. @throws OPTION_INVALID, WORKER_DIED */
-  async firsts(lines: readonly string[]): Promise<readonly FirstOutput[]> {
+  async firstOutputs(lines: readonly string[]): Promise<readonly FirstOutput[]> {
     const tasks: Promise<readonly FirstOutput[]>[] = []
-    for (let from = 0; from < lines.length; from += LINES_IN_TASK) {
-      tasks.push(this.firstsOf(lines.slice(from, from + LINES_IN_TASK)))
+    for (let from = 0; from < lines.length; from += LINES_PER_TASK) {
+      tasks.push(this.runOn(lines.slice(from, from + LINES_PER_TASK)))
     }
     return (await Promise.all(tasks)).flat()
   }
 
-  private async firstsOf(lines: readonly string[]): Promise<readonly FirstOutput[]> {
+  private async runOn(lines: readonly string[]): Promise<readonly FirstOutput[]> {
     const { reply } = await runWithoutPoison<readonly FirstOutput[]>(retry =>
-      this.workers.run('firsts', { lines, retry } satisfies JqTask),
+      this.workers.run('firstOutputs', { lines, retry } satisfies JqTask),
     )
     return reply
   }

@@ -1,35 +1,35 @@
 /**
- * What becomes of a task whose worker died: it is done again by a fresh one, piece by piece (line by line, document by
- * document), so that the worker's heartbeat shows what it is at. A piece at which two workers died is poison: it is left
- * out and reported, and its neighbours are done as if it were not there.
+ * Retries a task whose worker died. The retry processes one record (line or document) at a time, so that the heartbeat
+ * shows which record is being processed. A record on which two workers died is poison: it is skipped and reported, and
+ * the other records are processed as if it were absent.
  */
 import { PenstockError, type Where } from '../errors.js'
 import { WHOLE_TASK } from './heartbeat.js'
 import { WorkerDeath } from './worker-function.js'
 
-/** A piece that kills workers; what its fault says. */
+/** A record that kills workers, with the fault to report. */
 export interface Poison {
-  readonly piece: number
+  readonly record: number
   readonly code: WorkerDeath['code']
   readonly message: string
 }
 
-/** How a worker is to do a task. */
+/** How a worker should process a task. */
 export interface RetryMode {
-  /** Begin each piece by itself, and show it on the heartbeat. */
+  /** Process one record at a time and announce each on the heartbeat. */
   readonly isolateRecords: boolean
-  /** Leave these out. */
+  /** Records to skip. */
   readonly poison: readonly Poison[]
 }
 
-/** So many deaths in a row at no piece twice are no matter of a piece. */
+/** After this many consecutive deaths on different records, the cause is not a record. */
 const MAX_DEATHS = 4
 
 /**
- * Does a task until it is done; answers its reply with the pieces that were left out.
+ * Runs a task to completion; returns its reply and the records that were skipped.
  *
- * @param run gives the task to a worker; it is called again after a WorkerDeath
- * @throws WORKER_DIED, WORKER_HUNG when workers die whatever is left out
+ * @param run sends the task to a worker; called again after a WorkerDeath
+ * @throws WORKER_DIED, WORKER_HUNG when workers keep dying without a single record as the cause
  */
 export async function runWithoutPoison<Reply>(
   run: (retry: RetryMode) => Promise<Reply>,
@@ -43,16 +43,17 @@ export async function runWithoutPoison<Reply>(
       return { reply: await run(retry), poison }
     } catch (error) {
       if (!(error instanceof WorkerDeath)) throw error
-      const { code, piece, message: reason } = error
+      const { code, record, message: reason } = error
       deaths++
-      if (piece !== WHOLE_TASK && piece === suspect) {
-        const what = code === 'WORKER_DIED' ? 'two worker threads died of this record' : 'this record takes too long'
-        poison.push({ piece, code, message: `${what}: ${reason}` })
+      if (record !== WHOLE_TASK && record === suspect) {
+        const what =
+          code === 'WORKER_DIED' ? 'two worker threads crashed on this record' : 'this record takes too long to process'
+        poison.push({ record, code, message: `${what}: ${reason}` })
         deaths = 0
       } else if (deaths >= MAX_DEATHS) {
-        throw new PenstockError(code, `${deaths} worker threads in a row were lost; the last: ${reason}`, where, error)
+        throw new PenstockError(code, `${deaths} worker threads failed in a row; last failure: ${reason}`, where, error)
       }
-      suspect = piece
+      suspect = record
     }
   }
 }

@@ -1,12 +1,12 @@
 /**
- * How a worker's function ends, seen from both sides. A PenstockError arrives whole: thrown as it is, it would lose its
- * code and place. Any other error is a defect or exhausted memory, and leaves a worker that nobody can trust: it ends
- * with the worker, which is replaced.
+ * Error protocol between workers and the main thread. A PenstockError is serialized, because structured cloning would
+ * drop its code and location. Any other error is a bug or exhausted memory and leaves the worker in an unknown state,
+ * so it terminates the worker, which is then replaced.
  */
 import { type ErrorCode, PenstockError, type Where } from '../errors.js'
 import { Heartbeat } from './heartbeat.js'
 
-/** What a worker is sent. */
+/** Message to a worker. */
 export interface TaskMessage<Task> {
   readonly task: Task
   readonly heartbeat: SharedArrayBuffer
@@ -19,7 +19,7 @@ interface SentError {
   readonly where: Where
 }
 
-/** Makes what a worker's module exports of a function that does its work. */
+/** Wraps a function for export from a worker's module. */
 export function workerFunction<Task, Reply>(
   work: (task: Task, heartbeat: Heartbeat) => Reply | Promise<Reply>,
 ): (message: TaskMessage<Task>) => Promise<Reply> {
@@ -34,7 +34,7 @@ export function workerFunction<Task, Reply>(
   }
 }
 
-/** Outside of any promise the error is uncaught. */
+/** Thrown outside of any promise, the error is uncaught and ends the thread. */
 function endWorker(error: unknown): Promise<never> {
   setImmediate(() => {
     throw error
@@ -42,21 +42,21 @@ function endWorker(error: unknown): Promise<never> {
   return new Promise(() => {})
 }
 
-/** The PenstockError that a worker threw, or `undefined` when the worker ended instead. */
+/** The PenstockError that a worker threw, or `undefined` when the worker died instead. */
 export function receivedError(error: unknown): PenstockError | undefined {
   const sent = error as Partial<SentError> | null
   return sent?.isPenstockError === true ? new PenstockError(sent.code!, sent.message!, sent.where) : undefined
 }
 
-/** A worker ended, or had to be ended, in the middle of a task. */
+/** A worker died, or was terminated, in the middle of a task. */
 export class WorkerDeath extends Error {
   readonly code: 'WORKER_DIED' | 'WORKER_HUNG'
-  /** What it was at; WHOLE_TASK when that is not known. */
-  readonly piece: number
+  /** The record it was processing; WHOLE_TASK when unknown. */
+  readonly record: number
 
-  constructor(code: WorkerDeath['code'], piece: number, reason: string, cause?: unknown) {
+  constructor(code: WorkerDeath['code'], record: number, reason: string, cause?: unknown) {
     super(reason, { cause })
     this.code = code
-    this.piece = piece
+    this.record = record
   }
 }

@@ -1,9 +1,10 @@
 /**
- * Worker threads, shared by all that ask for the same ones at once, and kept for a moment when nobody does: the next run
- * finds them started, their tokenizer loaded and their caches warm. Idle threads do not keep a process alive.
+ * Pools of worker threads. Runs with the same setup share a pool, which is kept for a few seconds after the last run:
+ * the next one finds the threads started, the tokenizer loaded and the caches warm. Idle threads do not keep a process
+ * alive.
  *
- * A worker that ends in the middle of a task, or that shows no progress for longer than the piece it is at can take, is
- * replaced; whoever gave the task is told by a WorkerDeath. A task is one batch: some 40 microseconds of overhead each.
+ * A worker that dies during a task, or makes no progress for longer than its current record can take, is replaced; the
+ * task is rejected with a WorkerDeath. A task is one batch, with about 40 microseconds of overhead.
  */
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -14,34 +15,34 @@ import { Heartbeat } from './heartbeat.js'
 import { receivedError, type TaskMessage, WorkerDeath } from './worker-function.js'
 
 export interface WorkersOptions {
-  /** The workers' module. Its functions are made by `workerFunction`. */
+  /** Module of the workers. Its exports are made by `workerFunction`. */
   readonly file: URL
   readonly workers: number
-  /** What the workers are for; they find it in `workerData`, null without one. Plain data, equal for equal workers. */
+  /** Passed to the workers as `workerData` (null if absent). Plain data; pools are shared between equal setups. */
   readonly setup?: unknown
-  /** Bytes that a worker reads to set itself up. */
+  /** Bytes that a worker loads at start-up; extends its start-up timeout. */
   readonly setupBytes?: number
 }
 
-/** How long an unused pool is kept; that of another setup takes its place at once. */
+/** How long an unused pool is kept. Opening a pool with another setup closes it immediately. */
 const IDLE_MS = 5000
-/** How long a closed run's tasks may take to their end. */
-const GRACE_MS = 1000
-const WATCH_MS = 50
-/** What any piece may take, in milliseconds of work, and what each of its bytes adds: 250 kB/s, ten times less than the slowest engine. */
-const PATIENCE_MS = 500
-const PATIENCE_MS_PER_BYTE = 0.004
-/** The same for a worker's start. */
-const START_MS = 1000
-const START_MS_PER_BYTE = 0.001
-/** A worker that waits without working spends its time as much slower: it may be the disk. */
-const WAITING_FACTOR = 10
-/** More between two looks, and the process itself was stopped. */
-const LONGEST_WAIT_MS = 1000
+/** How long running tasks may take to finish after their run was closed. */
+const CLOSE_GRACE_MS = 1000
+const WATCHDOG_INTERVAL_MS = 50
+/** CPU time that any record may take, plus the time per byte: 250 kB/s, ten times slower than the slowest engine. */
+const RECORD_TIMEOUT_MS = 500
+const RECORD_TIMEOUT_MS_PER_BYTE = 0.004
+/** The same for a worker's start-up. */
+const START_TIMEOUT_MS = 1000
+const START_TIMEOUT_MS_PER_BYTE = 0.001
+/** Time without CPU use counts this many times less, since the worker may be waiting for the disk. */
+const IDLE_TIME_DIVISOR = 10
+/** Longest interval between two checks to count; if it was longer, the process itself was suspended. */
+const MAX_TICK_MS = 1000
 
 export const defaultWorkers = (): number => availableParallelism()
 
-/** Workers for one run, started at once. End them with `close`. */
+/** Workers for one run, started immediately. Release them with `close`. */
 export function openWorkers(options: WorkersOptions): Workers {
   return new Workers(SharedPool.for(options))
 }
@@ -56,23 +57,23 @@ export class Workers {
     this.pool = pool
   }
 
-  /** The same object for all that use the same threads. */
+  /** Identity of the shared threads: the same object for all runs that use them. */
   get threads(): object {
     return this.pool
   }
 
-  /** Threads, whoever uses them. */
+  /** Number of threads in the shared pool. */
   get size(): number {
     return this.pool.size
   }
 
   /**
-   * Has a worker run one of its module's functions.
+   * Runs one of the module's functions in a worker.
    *
-   * @throws what the function throws; WorkerDeath when the worker ended
+   * @throws the error that the function throws; WorkerDeath when the worker died
    */
   async run<Reply>(name: string, task: unknown, transferList: readonly Transferable[] = []): Promise<Reply> {
-    if (this.isClosed) throw stopped()
+    if (this.isClosed) throw stoppedError()
     const job = new Job(name, task, transferList)
     const reply = this.pool.run(job)
     this.jobs.set(job, reply)
@@ -84,35 +85,35 @@ export class Workers {
   }
 
   /**
-   * Ends the run's use. Its tasks under way are waited for, since they may use files and memory of the run; a task that
-   * takes longer than a second loses its worker.
+   * Releases the workers. Waits for running tasks, since they may use the run's files and memory; the worker of a task
+   * that takes longer than a second is terminated.
    */
   async close(): Promise<void> {
     if (this.isClosed) return
     this.isClosed = true
-    this.pool.forget(this.jobs)
+    this.pool.dropQueued(this.jobs)
     const timer = setTimeout(() => {
-      for (const job of this.jobs.keys()) job.end('stopped')
-    }, GRACE_MS)
+      for (const job of this.jobs.keys()) job.terminate('stopped')
+    }, CLOSE_GRACE_MS)
     await Promise.allSettled(this.jobs.values())
     clearTimeout(timer)
-    this.pool.leave()
+    this.pool.release()
   }
 }
 
 type Transferable = ArrayBuffer | MessagePort
 
-const stopped = (): PenstockError => new PenstockError('STOPPED', 'stopped before its end')
+const stoppedError = (): PenstockError => new PenstockError('STOPPED', 'the task was stopped before it finished')
 
-/** A task on its way through a pool. */
+/** A task, queued or running. */
 class Job {
   readonly name: string
   readonly message: TaskMessage<unknown>
   readonly transferList: readonly Transferable[]
   readonly heartbeat = new Heartbeat()
   readonly abort = new AbortController()
-  private ending: 'hung' | 'stopped' | undefined
-  private lost: Error | undefined
+  private terminatedAs: 'hung' | 'stopped' | undefined
+  private startFailure: Error | undefined
   private lastCount = 0
   private spentMs = 0
 
@@ -122,63 +123,65 @@ class Job {
     this.transferList = transferList
   }
 
-  /** Counts time that the job's worker had for the piece it is at; ends it when that is too much. */
-  spend(milliseconds: number, setupBytes: number): void {
+  /** Charges time to the current record; terminates the worker when the record exceeds its timeout. */
+  chargeTime(milliseconds: number, setupBytes: number): void {
     const { count, byteLength } = this.heartbeat
     this.spentMs = count === this.lastCount ? this.spentMs + milliseconds : 0
     this.lastCount = count
-    const patience =
-      count === 0 ? START_MS + START_MS_PER_BYTE * setupBytes : PATIENCE_MS + PATIENCE_MS_PER_BYTE * byteLength
-    if (this.spentMs > patience) this.end('hung')
+    const timeoutMs =
+      count === 0
+        ? START_TIMEOUT_MS + START_TIMEOUT_MS_PER_BYTE * setupBytes
+        : RECORD_TIMEOUT_MS + RECORD_TIMEOUT_MS_PER_BYTE * byteLength
+    if (this.spentMs > timeoutMs) this.terminate('hung')
   }
 
-  /** Ends the job if no worker has begun with it. */
-  lose(cause: Error): void {
+  /** Fails the job if no worker has started it. */
+  failUnstarted(cause: Error): void {
     if (this.heartbeat.count > 0) return
-    this.lost = cause
+    this.startFailure = cause
     this.abort.abort()
   }
 
-  /** Ends the job with its worker. */
-  end(why: 'hung' | 'stopped'): void {
-    this.ending = why
+  /** Terminates the job together with its worker. */
+  terminate(reason: 'hung' | 'stopped'): void {
+    this.terminatedAs = reason
     this.abort.abort()
   }
 
-  /** What a rejected run means. */
-  failure(error: unknown): Error {
+  /** The error to report for a rejected run. */
+  errorFor(error: unknown): Error {
     const sent = receivedError(error)
     if (sent !== undefined) return sent
-    if (this.ending === 'stopped') return stopped()
-    const { piece } = this.heartbeat
-    if (this.ending === 'hung')
-      return new WorkerDeath('WORKER_HUNG', piece, `no progress in ${Math.round(this.spentMs)} ms of work`)
-    const cause = this.lost ?? error
-    return new WorkerDeath('WORKER_DIED', piece, cause instanceof Error ? cause.message : String(cause), cause)
+    if (this.terminatedAs === 'stopped') return stoppedError()
+    const { record } = this.heartbeat
+    if (this.terminatedAs === 'hung')
+      return new WorkerDeath('WORKER_HUNG', record, `no progress in ${Math.round(this.spentMs)} ms of CPU time`)
+    const cause = this.startFailure ?? error
+    return new WorkerDeath('WORKER_DIED', record, cause instanceof Error ? cause.message : String(cause), cause)
   }
 }
 
-/** A pool of worker threads with all runs that use it. Tasks are given out in the order in which they came. */
+/** A pool of worker threads and the runs that use it. Tasks are started in the order in which they were submitted. */
 class SharedPool {
   private static readonly open = new Map<string, SharedPool>()
   private readonly key: string
   readonly size: number
   private readonly setupBytes: number
   private readonly threads: Piscina
-  private readonly waiting: { readonly job: Job; readonly start: () => void; readonly drop: (error: Error) => void }[] =
+  private readonly queue: { readonly job: Job; readonly start: () => void; readonly drop: (error: Error) => void }[] =
     []
   private readonly running = new Set<Job>()
-  private users = 0
+  private userCount = 0
   private idle: NodeJS.Timeout | undefined
-  private watch: NodeJS.Timeout | undefined
+  private watchdog: NodeJS.Timeout | undefined
 
-  /** The pool of these options, with one more user. */
+  /** Opens or reuses the pool for these options and counts one more user. */
   static for(options: WorkersOptions): SharedPool {
     const key = JSON.stringify([options.file.href, options.workers, options.setup])
     const pool = SharedPool.open.get(key) ?? new SharedPool(key, options)
-    for (const other of SharedPool.open.values()) if (other !== pool && other.users === 0) other.destroy()
+    for (const other of SharedPool.open.values()) if (other !== pool && other.userCount === 0) other.destroy()
     SharedPool.open.set(key, pool)
-    pool.join()
+    pool.acquire()
     return pool
   }
 
@@ -191,29 +194,30 @@ class SharedPool {
       minThreads: workers,
       maxThreads: workers,
       concurrentTasksPerWorker: 1,
-      // When to end threads is decided here.
+      // This class decides when threads end.
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: setup ?? null,
       recordTiming: false,
-      // What a task allocates is short-lived or lies outside the heap; a small nursery keeps the workers small.
+      // Tasks allocate short-lived objects or memory outside the heap; a small young generation keeps workers small.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 2048 },
     })
-    // A thread that ended without a task may have been the one that a task waits for, as when no file can be opened.
+    // A thread that fails before it has a task may be the one that a queued task waits for, such as when no file can be
+    // opened.
     this.threads.on('error', (error: Error) => {
-      for (const job of this.running) job.lose(error)
+      for (const job of this.running) job.failUnstarted(error)
     })
   }
 
-  private join(): void {
-    this.users++
+  private acquire(): void {
+    this.userCount++
     clearTimeout(this.idle)
-    this.watch ??= this.startWatch()
+    this.watchdog ??= this.startWatchdog()
   }
 
-  leave(): void {
-    if (--this.users > 0) return
-    clearInterval(this.watch)
-    this.watch = undefined
+  release(): void {
+    if (--this.userCount > 0) return
+    clearInterval(this.watchdog)
+    this.watchdog = undefined
     this.idle = setTimeout(() => this.destroy(), IDLE_MS).unref()
   }
 
@@ -225,7 +229,7 @@ class SharedPool {
 
   async run(job: Job): Promise<unknown> {
     if (this.running.size >= this.size) {
-      await new Promise<void>((start, drop) => this.waiting.push({ job, start, drop }))
+      await new Promise<void>((start, drop) => this.queue.push({ job, start, drop }))
     } else {
       this.running.add(job)
     }
@@ -233,7 +237,7 @@ class SharedPool {
     try {
       return await this.threads.run(message, { name, transferList: [...transferList], signal: abort.signal })
     } catch (error) {
-      throw job.failure(error)
+      throw job.errorFor(error)
     } finally {
       this.running.delete(job)
       this.startNext()
@@ -241,36 +245,36 @@ class SharedPool {
   }
 
   private startNext(): void {
-    const next = this.waiting.shift()
+    const next = this.queue.shift()
     if (next === undefined) return
     this.running.add(next.job)
     next.start()
   }
 
-  /** Drops those of the jobs that have no worker yet. */
-  forget(jobs: ReadonlyMap<Job, unknown>): void {
-    const dropped = this.waiting.filter(({ job }) => jobs.has(job))
-    const kept = this.waiting.filter(({ job }) => !jobs.has(job))
-    this.waiting.splice(0, this.waiting.length, ...kept)
-    for (const { drop } of dropped) drop(stopped())
+  /** Rejects those of the jobs that are still queued. */
+  dropQueued(jobs: ReadonlyMap<Job, unknown>): void {
+    const dropped = this.queue.filter(({ job }) => jobs.has(job))
+    const kept = this.queue.filter(({ job }) => !jobs.has(job))
+    this.queue.splice(0, this.queue.length, ...kept)
+    for (const { drop } of dropped) drop(stoppedError())
   }
 
   /**
-   * Takes the workers' time by what the process worked, not by the clock: on a busy machine, or after the process was
-   * stopped for a while, a piece takes no more work than otherwise.
+   * Measures workers in CPU time of the process, not in wall-clock time, so that a busy machine or a suspended process
+   * does not trigger timeouts.
    */
-  private startWatch(): NodeJS.Timeout {
+  private startWatchdog(): NodeJS.Timeout {
     let lastCpu = process.cpuUsage()
     let lastTime = performance.now()
     return setInterval(() => {
       const { user, system } = process.cpuUsage(lastCpu)
-      const passed = performance.now() - lastTime
+      const elapsedMs = performance.now() - lastTime
       lastCpu = process.cpuUsage()
       lastTime = performance.now()
-      const worked = Math.min(passed, (user + system) / 1000 / this.running.size)
-      const waited = Math.min(passed, LONGEST_WAIT_MS) / WAITING_FACTOR
-      const spent = Math.max(worked, waited)
-      for (const job of this.running) job.spend(spent, this.setupBytes)
-    }, WATCH_MS).unref()
+      const cpuMs = Math.min(elapsedMs, (user + system) / 1000 / this.running.size)
+      const idleMs = Math.min(elapsedMs, MAX_TICK_MS) / IDLE_TIME_DIVISOR
+      const chargedMs = Math.max(cpuMs, idleMs)
+      for (const job of this.running) job.chargeTime(chargedMs, this.setupBytes)
+    }, WATCHDOG_INTERVAL_MS).unref()
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What becomes of a faulty record: by the user's choice the run fails, or the record is skipped, or it is set aside in a
- * quarantine file. Always counted, always with line, byte offset and code; its neighbours never suffer.
+ * Policy for faulty records: fail the run, skip the record, or write it to a quarantine file. Faults are always counted
+ * and carry line, byte offset and error code; other records are never affected.
  */
 
 import * as z from 'zod'
@@ -9,7 +9,7 @@ import { Quarantine, type QuarantineMember } from '../../files/quarantine.js'
 import type { RecordFault } from '../../formats/extract.js'
 import type { StageContext } from './stage.js'
 
-/** Options shared by every stage that can meet a faulty record. */
+/** Options of every stage that can find a faulty record. */
 export const faultOptions = {
   faulty: z
     .enum(['fail', 'skip', 'quarantine'])
@@ -19,22 +19,23 @@ export const faultOptions = {
     .string()
     .min(1)
     .optional()
-    .describe('the quarantine file (JSONL: source, line, byte_offset, code, message, record as base64)'),
+    .describe('quarantine file to write (JSONL: source, line, byte_offset, code, message, record as base64)'),
   max_faulty: z
     .int()
     .nonnegative()
     .optional()
-    .describe('more faulty records than this fail the run; no limit when absent'),
+    .describe('maximum number of faulty records before the run fails; unlimited by default'),
 }
 export type FaultOptions = z.output<z.ZodObject<typeof faultOptions>>
 
-/** Refuses a quarantine policy without a file, and a file without the policy. */
+/** Rejects `faulty: quarantine` without a file, and a file without that policy. */
 export function checkFaultOptions(options: FaultOptions): boolean {
   return (options.faulty === 'quarantine') === (options.quarantine !== undefined)
 }
-export const faultOptionsMessage = 'faulty: quarantine and a quarantine file go together'
+export const faultOptionsMessage =
+  'faulty: quarantine requires a quarantine file, and a quarantine file requires faulty: quarantine'
 
-/** Applies one policy over a stage's life. `finish` makes the quarantine file whole, `abandon` leaves none. */
+/** Applies the policy for the lifetime of a stage. `finish` commits the quarantine file, `abandon` discards it. */
 export class FaultHandler {
   private readonly options: FaultOptions
   private readonly context: StageContext
@@ -50,14 +51,14 @@ export class FaultHandler {
     const { quarantine } = options
     this.quarantine = quarantine === undefined ? undefined : Quarantine.join(quarantine, journal?.reservations)
     const name = `faults of ${stage}`
-    this.count = journal?.noted<number>(name) ?? 0
+    this.count = journal?.restored<number>(name) ?? 0
     journal?.onMark(mark => {
       journal.note(mark, name, this.count)
       this.quarantine?.pass(mark)
     })
   }
 
-  /** @throws the fault itself under `fail`, TOO_MANY_FAULTS past the limit. */
+  /** @throws the fault itself under `fail`; TOO_MANY_FAULTS above the limit */
   async handle(fault: RecordFault): Promise<void> {
     const where = { file: fault.file, line: fault.line, byteOffset: fault.byteOffset, stage: this.stage }
     if (this.options.faulty === 'fail') throw new PenstockError(fault.code, fault.message, where)
@@ -65,7 +66,11 @@ export class FaultHandler {
     this.count++
     const limit = this.options.max_faulty
     if (limit !== undefined && this.count > limit) {
-      throw new PenstockError('TOO_MANY_FAULTS', `more than ${limit} faulty records; the last: ${fault.message}`, where)
+      throw new PenstockError(
+        'TOO_MANY_FAULTS',
+        `more than ${limit} faulty records (max_faulty); the last one: ${fault.message}`,
+        where,
+      )
     }
     await this.quarantine?.add(fault)
   }
@@ -74,7 +79,7 @@ export class FaultHandler {
     await this.leave(true)
   }
 
-  /** Harmless after `finish`. */
+  /** No-op after `finish`. */
   async abandon(): Promise<void> {
     await this.leave(false)
   }
@@ -86,7 +91,7 @@ export class FaultHandler {
   }
 }
 
-/** Runs `body` with a handler that is finished or abandoned as the body ends. */
+/** Runs `body` with a handler, which is finished when the body completes and abandoned when it fails. */
 export async function* withFaultHandler<Out>(
   handler: FaultHandler,
   body: (handler: FaultHandler) => AsyncIterable<Out>,

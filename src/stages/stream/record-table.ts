@@ -1,6 +1,6 @@
 /**
- * Pieces of files (documents, lines), each known by its place, read in any order. A piece takes 12 bytes however long it
- * is, and the table grows by blocks: ten million pieces are 120 MB and never copied into something larger.
+ * Table of records (documents or lines) of several files by position, for reading them in any order. 12 bytes per
+ * record; the table grows in blocks and is never copied: ten million records take 120 MB.
  */
 import { PenstockError } from '../../errors.js'
 import { readFullySync } from '../../files/read-at.js'
@@ -11,34 +11,34 @@ import { TimeSlices } from './time-slices.js'
 const BLOCK_RECORDS = 1 << 16
 const BATCH_BYTES = 1 << 20
 const BATCH_RECORDS = 1 << 15
-/** Pieces that are read before a look at the clock. */
+/** Records to read between two checks of the clock. */
 const RECORDS_PER_CLOCK_CHECK = 64
 
-/** A file that pieces lie in; its owner keeps it open. */
+/** A file with records; its owner keeps it open. */
 export interface RecordFile {
   readonly path: string
   readonly fd: number
 }
 
-/** Calls `visit` with start and length in bytes of each piece of a file, in the file's order. */
+/** Calls `visit` with start and length in bytes of each record of a file, in file order. */
 export type RecordWalk = (visit: (start: number, byteLength: number) => void) => Promise<void>
 
 export interface RecordBatch {
-  /** The pieces one behind the other, `gap` bytes of zero behind each. */
+  /** The records, concatenated, each followed by `gap` zero bytes. */
   readonly bytes: Uint8Array
   readonly byteLengths: Uint32Array
-  /** The number of each piece in the table. */
-  readonly pieces: Uint32Array
+  /** The number of each record in the table. */
+  readonly records: Uint32Array
 }
 
 export class RecordTable {
-  /** Pieces of all files. */
+  /** Number of records of all files. */
   count = 0
   private readonly starts: Float64Array[] = []
   private readonly byteLengths: Uint32Array[] = []
   private readonly files: { readonly file: RecordFile; readonly firstRecord: number }[] = []
 
-  /** Adds the pieces of a file, or its share of a chunk. */
+  /** Adds the records of a file, or only those in the chunk. */
   async addFile(file: RecordFile, walk: RecordWalk, chunk: ChunkOption | undefined): Promise<void> {
     this.files.push({ file, firstRecord: this.count })
     if (chunk === undefined) return walk((start, byteLength) => this.add(start, byteLength))
@@ -47,10 +47,10 @@ export class RecordTable {
       count++
     })
     const { start: first, end } = chunkRange(count, chunk.of, chunk.number)
-    let piece = 0
+    let record = 0
     await walk((start, byteLength) => {
-      if (piece >= first && piece < end) this.add(start, byteLength)
-      piece++
+      if (record >= first && record < end) this.add(start, byteLength)
+      record++
     })
   }
 
@@ -65,9 +65,9 @@ export class RecordTable {
   }
 
   /**
-   * The pieces in this order, from a place in it on, in batches of about one MiB. Reads may wait for the disk, so others
-   * have their turn between them.
-   * @throws FILE_CHANGED when a file ends before a piece of it does
+   * The records in this order, from index `start` of the order, in batches of about one MiB. Reads are synchronous and
+   * may wait for the disk, so it yields to the event loop between them.
+   * @throws FILE_CHANGED when a file ends before one of its records does
    */
   async *inOrder(order: Uint32Array, signal: AbortSignal, gap = 0, start = 0): AsyncGenerator<RecordBatch> {
     const slices = new TimeSlices(signal)
@@ -82,34 +82,34 @@ export class RecordTable {
     }
   }
 
-  private async read(pieces: Uint32Array, total: number, gap: number, slices: TimeSlices): Promise<RecordBatch> {
+  private async read(records: Uint32Array, total: number, gap: number, slices: TimeSlices): Promise<RecordBatch> {
     const bytes = new Uint8Array(total)
-    const byteLengths = new Uint32Array(pieces.length)
+    const byteLengths = new Uint32Array(records.length)
     let at = 0
-    for (const [index, piece] of pieces.entries()) {
+    for (const [index, record] of records.entries()) {
       if (index % RECORDS_PER_CLOCK_CHECK === 0 && slices.isExpired) await slices.yieldToEventLoop()
-      const byteLength = this.byteLengthOf(piece)
+      const byteLength = this.byteLengthOf(record)
       byteLengths[index] = byteLength
-      readRecord(this.fileOf(piece), bytes, at, byteLength, this.startOf(piece))
+      readRecord(this.fileOf(record), bytes, at, byteLength, this.startOf(record))
       at += byteLength + gap
     }
-    return { bytes, byteLengths, pieces }
+    return { bytes, byteLengths, records }
   }
 
-  private startOf(piece: number): number {
-    return this.starts[Math.floor(piece / BLOCK_RECORDS)]![piece % BLOCK_RECORDS]!
+  private startOf(record: number): number {
+    return this.starts[Math.floor(record / BLOCK_RECORDS)]![record % BLOCK_RECORDS]!
   }
 
-  private byteLengthOf(piece: number): number {
-    return this.byteLengths[Math.floor(piece / BLOCK_RECORDS)]![piece % BLOCK_RECORDS]!
+  private byteLengthOf(record: number): number {
+    return this.byteLengths[Math.floor(record / BLOCK_RECORDS)]![record % BLOCK_RECORDS]!
   }
 
-  /** By bisection: the last file whose first piece is not behind this one. */
-  private fileOf(piece: number): RecordFile {
+  /** Binary search for the file that contains a record. */
+  private fileOf(record: number): RecordFile {
     let [low, high] = [0, this.files.length - 1]
     while (low < high) {
       const middle = (low + high + 1) >> 1
-      if (this.files[middle]!.firstRecord <= piece) low = middle
+      if (this.files[middle]!.firstRecord <= record) low = middle
       else high = middle - 1
     }
     return this.files[low]!.file
@@ -119,7 +119,7 @@ export class RecordTable {
 function readRecord(file: RecordFile, into: Uint8Array, at: number, byteLength: number, start: number): void {
   const read = readFullySync(file, into.subarray(at, at + byteLength), start)
   if (read < byteLength) {
-    throw new PenstockError('FILE_CHANGED', 'the file ends earlier than when it was first read', {
+    throw new PenstockError('FILE_CHANGED', 'the file became shorter while it was read', {
       file: file.path,
       byteOffset: start + read,
     })

@@ -1,6 +1,6 @@
 /**
- * The order in which the reference system shuffles documents and lines: Python's generator for whole files, numpy's, with
- * a seed hashed from the global one, for chunks. Both permute a list of all of them; here a list of their numbers.
+ * The order in which Modalities shuffles documents and lines: Python's generator for whole files; numpy's generator,
+ * with a seed hashed from the global seed, for chunks. Permutes record numbers instead of the records themselves.
  */
 import { createHash, randomInt } from 'node:crypto'
 import * as z from 'zod'
@@ -13,20 +13,20 @@ import type { StageContext } from './stage.js'
 import { runInSlices } from './time-slices.js'
 
 export const orderOptions = {
-  seed: z.int().nonnegative().optional().describe('the same seed gives the same order; one is drawn when absent'),
+  seed: z.int().nonnegative().optional().describe('seed of the shuffle; actualSeed at random by default'),
   chunk: z
     .strictObject({
-      number: z.int().nonnegative().describe('which chunk, from 0'),
-      of: z.int().positive().describe('how many chunks there are'),
+      number: z.int().nonnegative().describe('number of the chunk, from 0'),
+      of: z.int().positive().describe('total number of chunks'),
     })
     .refine(({ number, of }) => number < of, 'number must be below of')
     .optional()
-    .describe('take only this share of each file'),
+    .describe('read only this chunk of each file'),
 }
 export type OrderOptions = z.output<z.ZodObject<typeof orderOptions>>
 export type ChunkOption = NonNullable<OrderOptions['chunk']>
 
-/** Where an order is to be gone on with. */
+/** Position in an order at which to resume. */
 interface OrderCursor {
   readonly seed: number
   readonly next: number
@@ -35,29 +35,30 @@ interface OrderCursor {
 export interface ShuffleOrder {
   /** A permutation of 0 to count - 1. */
   readonly order: Uint32Array
-  /** What of it was done before. */
+  /** Index in `order` at which to start: everything before it was done by the interrupted run. */
   readonly from: number
-  /** @param next what of it is done */
+  /** @param next index in `order` after the last record handed on */
   markAfter(byteLength: number, next: number): Mark | undefined
 }
 
-/** The order for this many documents. Without a seed it draws one, and notes it. */
+/** The order for `count` records. Without a seed it draws one and adds a note. */
 export async function shuffleOrder(
   count: number,
   { seed, chunk }: OrderOptions,
   context: StageContext,
 ): Promise<ShuffleOrder> {
   const { journal } = context
-  const left = journal?.cursor<OrderCursor>()
-  const chosen = seed ?? left?.seed ?? randomInt(2 ** 32)
-  if (seed === undefined) context.note(`the order has the seed ${chosen}`)
+  const resumed = journal?.cursor<OrderCursor>()
+  const actualSeed = seed ?? resumed?.seed ?? randomInt(2 ** 32)
+  if (seed === undefined) context.note(`shuffled with seed ${actualSeed}`)
   const order = await runInSlices(ascending(count), context.signal)
-  const generator = chunk === undefined ? pythonRandom(chosen) : numpyGenerator(chunkSeed(chosen, chunk.number, sha256))
+  const generator =
+    chunk === undefined ? pythonRandom(actualSeed) : numpyGenerator(chunkSeed(actualSeed, chunk.number, sha256))
   await runInSlices(generator.shuffling(order), context.signal)
   return {
     order,
-    from: left?.next ?? 0,
-    markAfter: (byteLength, next) => journal?.markAfter(byteLength, () => ({ seed: chosen, next })),
+    from: resumed?.next ?? 0,
+    markAfter: (byteLength, next) => journal?.markAfter(byteLength, () => ({ seed: actualSeed, next })),
   }
 }
 

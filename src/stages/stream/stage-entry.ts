@@ -1,33 +1,35 @@
-/** The registry entry of a stage: its name in definitions, its options, and the facts that checks need before it is opened. */
+/**
+ * Registry entry of a stage: its name in definitions, its options, and what checks need to know before it is opened.
+ */
 import type * as z from 'zod'
 import type { ItemKind } from '../../formats/batches.js'
 import type { AnyStage } from './stage.js'
 
 export interface StageEntry<Schema extends z.ZodType = z.ZodType> {
   readonly summary: string
-  /** What it takes; absent for a source. */
+  /** Kind of its input items; absent for a source. */
   readonly accepts?: ItemKind
-  /** What it gives; absent for a sink. */
+  /** Kind of its output items; absent for a sink. */
   readonly emits?: ItemKind
   readonly options: Schema
   create(options: z.input<Schema>): AnyStage
   /**
-   * Whether it can go on after a kill: it hands marks on with their batches, and needs no state from before one but what
-   * it notes on it. A run keeps a journal when all of its stages can.
+   * Whether it can resume after a kill: it passes marks on with their batches and needs no earlier state except what it
+   * notes on a mark. A run keeps a journal when all of its stages are resumable.
    */
   readonly resumable?: true
-  /** Files that its options name, so that an output can be kept apart from the inputs before anything is opened. */
+  /** Files that its options name, so that outputs can be checked against inputs before anything is opened. */
   reads?(options: z.output<Schema>): readonly string[]
   writes?(options: z.output<Schema>): readonly string[]
 }
 export type StageRegistry = Readonly<Record<string, StageEntry>>
 
 export interface NamedStage extends StageEntry {
-  /** In definitions. */
+  /** Name in definitions. */
   readonly name: string
 }
 
-/** Checks an entry against its own schema, then forgets the schema's type, so that entries of all stages fit one list. */
+/** Type-checks an entry against its own schema, then erases the schema's type so that all entries fit into one list. */
 export function defineStage<Schema extends z.ZodType>(
   entry: StageEntry<Schema> & { readonly name: string },
 ): NamedStage {

@@ -1,4 +1,4 @@
-/** A run's journal as one of its stages sees it: what the stage noted before a kill, and what it notes on marks. */
+/** One stage's view of the run's journal: the facts that it restores after a kill, and those that it notes on marks. */
 
 import type { RunJournal } from '../../files/journal/run-journal.js'
 import type { OutputReservations } from '../../files/output-file.js'
@@ -12,24 +12,24 @@ export class StageJournal {
   private readonly stage: string
   private readonly listeners: ((mark: Mark) => void)[] = []
 
-  /** @param stage tells it from the others of its run, in each run of the same work */
+  /** @param stage identifies the stage in its pipeline; the same in every run of the same work */
   constructor(run: RunJournal, stage: string) {
     this.run = run
     this.stage = stage
   }
 
-  /** The reservations of the run's outputs. */
+  /** Reservations of the run's output files. */
   get reservations(): OutputReservations {
     return this.run
   }
 
-  /** Where the source is to go on: what `markAfter` was given. Undefined at the beginning. */
+  /** Position at which the source resumes, as given to `markAfter`. Undefined in a fresh run. */
   cursor<Cursor>(): Cursor | undefined {
     return this.run.resumePoint.mark?.cursor as Cursor | undefined
   }
 
-  /** What this stage had noted where the run goes on. */
-  noted<Fact>(name: string): Fact | undefined {
+  /** The fact that this stage noted on the mark from which the run resumes. */
+  restored<Fact>(name: string): Fact | undefined {
     return this.run.resumePoint.mark?.facts[this.nameOf(name)] as Fact | undefined
   }
 
@@ -38,37 +38,38 @@ export class StageJournal {
   }
 
   /**
-   * For the stage that knows where a batch ends in the input, told of each: a mark to send with it, when one is due.
-   * @param cursor where to go on behind the batch
+   * Called for each batch by the stage that knows its position in the input. Returns a mark to send with the batch when
+   * one is due.
+   * @param cursor position from which to resume after the batch
    */
   markAfter(byteLength: number, cursor: () => unknown): Mark | undefined {
     return this.run.markAfter(byteLength, cursor)
   }
 
-  /** For the stage that reads, see RunJournal. */
+  /** Called by the stage that reads the input, see RunJournal. */
   roomFor(inputBytes: number): Promise<void> | undefined {
     return this.run.roomFor(inputBytes)
   }
 
-  /** Calls `listener` with each mark that this stage hands on, when everything before it was handed on. */
+  /** Calls `listener` with each mark that this stage passes on, after everything before the mark was passed on. */
   onMark(listener: (mark: Mark) => void): void {
     this.listeners.push(listener)
   }
 
-  /** Sets counts to where those of the killed run stood. */
+  /** Restores the counts of the killed run. */
   restore(stats: StageStats): void {
-    const { counts, ...others } = this.noted<Partial<StageStats>>('out') ?? {}
-    Object.assign(stats, this.noted<Partial<StageStats>>('in'), others)
+    const { counts, ...others } = this.restored<Partial<StageStats>>('out') ?? {}
+    Object.assign(stats, this.restored<Partial<StageStats>>('in'), others)
     Object.assign(stats.counts, counts)
   }
 
-  /** An item came, the last before a mark where it carries one. */
+  /** Records the input counts when an item with a mark arrives. */
   noteIn(item: unknown, { itemsIn, bytesIn, recordsIn }: StageStats): void {
     const mark = markOf(item)
     if (mark !== undefined) this.note(mark, 'in', { itemsIn, bytesIn, recordsIn })
   }
 
-  /** An item is handed on. Not in one with `noteIn`: a stage may have taken more than it has given. */
+  /** Records the output counts when a mark is passed on. Separate from `noteIn`: a stage may have read ahead. */
   noteOut(item: unknown, { itemsOut, bytesOut, recordsOut, rejected, counts }: StageStats): void {
     const mark = markOf(item)
     if (mark === undefined) return

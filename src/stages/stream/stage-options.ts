@@ -1,8 +1,8 @@
-/** What a stage's factory is given -> its options, complete. */
+/** Options as given to a stage's factory -> validated options with defaults. */
 import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 
-/** @throws OPTION_INVALID with the path of the first option that is wrong */
+/** @throws OPTION_INVALID with the path of the first invalid option */
 export function parseOptions<Schema extends z.ZodType>(
   schema: Schema,
   options: unknown,

@@ -1,22 +1,25 @@
-/** What a stage has done so far; read it at any time. Bytes are the items' `byteLength`. */
+/** Live statistics of a stage. Bytes are the sum of the items' `byteLength`. */
 export interface StageStats {
   itemsIn: number
   itemsOut: number
   bytesIn: number
   bytesOut: number
-  /** Lines, documents or samples; those of the input are delivered or rejected, or the run fails. */
+  /** Lines, documents or samples. Every input record must be delivered or rejected, otherwise the run fails. */
   recordsIn: number
   recordsOut: number
   rejected: number
-  /** Set by a body whose records out are other things than those in, as samples cut from documents: they need not add up. */
+  /**
+   * Set by stages whose output records differ from the input records, such as samples cut from documents: totals need
+   * not add up.
+   */
   recounts: boolean
-  /** Milliseconds spent waiting for the stage before, and for the stage after. */
+  /** Milliseconds spent waiting for the previous and for the next stage. */
   waitedForInputMs: number
   waitedForOutputMs: number
-  /** What it is doing now. */
+  /** Current activity. */
   state: 'idle' | 'working' | 'waiting for input' | 'waiting for output' | 'ended'
-  /** Counts that the stage itself keeps, such as tokens. */
+  /** Counters of the stage itself, such as tokens. */
   readonly counts: Record<string, number>
-  /** What the user should know although nothing failed. */
+  /** Notices for the user that are not errors. */
   readonly notes: string[]
 }

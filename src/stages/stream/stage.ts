@@ -1,12 +1,11 @@
 /**
- * TimeSlices an async generator into a real Node stream: the one helper behind every stage. Streams outside, generators
- * inside: the body reads `for await (const item of input)` and yields, so back-pressure, order and clean-up in `finally`
- * come from the language. Node's own `Duplex.from(generator)` and `compose(generator)` hang on Node 20 when a stage ends
- * early; these do not.
+ * Turns an async generator into a Node stream; every stage is built with it. The body reads `for await (const item of
+ * input)` and yields, so back-pressure, order and cleanup in `finally` come from the language. Node's own
+ * `Duplex.from(generator)` and `compose(generator)` hang on Node 20 when a stage ends early; these do not.
  *
- * Each stage holds at most the item that its body works on and one finished item. A body that ends before its input
- * does asks the stages before it to stop, which end normally: nothing is read only to be dropped. (A source that is no
- * stage cannot be asked; it is read to its end.)
+ * A stage buffers at most the item its body is working on and one finished item. A body that ends before its input
+ * stops the stages before it, which end normally, so no input is read just to be dropped. (A source that is not a stage
+ * cannot be stopped; it is read to its end.)
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../../errors.js'
@@ -16,18 +15,18 @@ import type { StageStats } from './stage-stats.js'
 
 export type { StageStats } from './stage-stats.js'
 
-/** What a body is given beside its input. */
+/** Context passed to a stage's body, in addition to its input. */
 export interface StageContext {
   readonly stats: StageStats
-  /** Aborted when the stream is destroyed: a body that waits for anything but its input listens to it. */
+  /** Aborted when the stream is destroyed. A body that waits for anything other than its input must observe it. */
   readonly signal: AbortSignal
-  /** Of a run that can go on when it was killed; undefined elsewhere. */
+  /** Present in a run that can be resumed after a kill. */
   readonly journal: StageJournal | undefined
   /** Adds to one of `stats.counts`. */
   count(name: string, amount: number): void
   /** Adds to `stats.notes`. */
   note(message: string): void
-  /** Tells what listeners of the stream's 'report' event may want to know, such as a training step. */
+  /** Emits a 'report' event on the stream, such as a training step. */
   report(event: unknown): void
 }
 
@@ -38,9 +37,9 @@ export type SinkBody<In> = (input: AsyncIterable<In>, context: StageContext) => 
 interface StageControls {
   readonly stageName: string
   readonly stats: StageStats
-  /** Ends the stream early and normally: what is under way is delivered, then the stream ends. */
+  /** Ends the stream early but normally, after delivering the items in flight. */
   stop(): void
-  /** Makes it a part of a run with a journal; to be called before anything comes to it. */
+  /** Attaches the run's journal; must be called before the first item. */
   keepJournal(journal: StageJournal): void
 }
 export interface SourceStage<Out> extends Readable, StageControls {
@@ -55,7 +54,7 @@ export interface SinkStage<In> extends Writable, StageControls {
 }
 export type AnyStage = SourceStage<unknown> | TransformStage<never, unknown> | SinkStage<never>
 
-/** A stream that delivers what `body` yields. Nothing is opened before the stream is read. */
+/** A Readable that delivers the items yielded by `body`, which starts at the first read. */
 export function source<Out>(name: string, body: SourceBody<Out>): SourceStage<Out> {
   const core = new StageCore<never, Out>(name)
   const stream = new Readable({
@@ -67,7 +66,7 @@ export function source<Out>(name: string, body: SourceBody<Out>): SourceStage<Ou
   return core.attachTo(stream)
 }
 
-/** A stream that hands its input to `body` and delivers what that yields. */
+/** A Duplex that passes its input to `body` and delivers the items that it yields. */
 export function transform<In, Out>(name: string, body: TransformBody<In, Out>): TransformStage<In, Out> {
   const core = new StageCore<In, Out>(name)
   const stream = new Duplex({
@@ -75,7 +74,7 @@ export function transform<In, Out>(name: string, body: TransformBody<In, Out>): 
     highWaterMark: 1,
     construct: done => {
       done()
-      // Not only when read: a transform works ahead by the one item that its output may hold.
+      // Started eagerly: a transform works ahead by the one item that its output may buffer.
       core.deliver(stream, () => body(core.input(), core.context))
     },
     write: (item: In, _encoding, taken) => core.accept(item, taken),
@@ -86,7 +85,7 @@ export function transform<In, Out>(name: string, body: TransformBody<In, Out>): 
   return core.attachTo(stream)
 }
 
-/** A stream that hands its input to `body` and finishes when that resolves. */
+/** A Writable that passes its input to `body` and finishes when `body` resolves. */
 export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
   const core = new StageCore<In, never>(name)
   const stream = new Writable({
@@ -108,7 +107,7 @@ export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
 
 const byteLengthOf = (item: unknown): number => (item as { byteLength?: number } | null)?.byteLength ?? 0
 
-/** The state shared by the three shapes: one slot for an item on its way in, one waiter for room on the way out. */
+/** State shared by source, transform and sink: one slot for the incoming item, one waiter for room in the output. */
 class StageCore<In, Out> {
   readonly name: string
   readonly stats: StageStats = {
@@ -127,7 +126,7 @@ class StageCore<In, Out> {
     notes: [],
   }
   readonly context: StageContext & { journal: StageJournal | undefined }
-  /** Settles when the body is done and cleaned up. */
+  /** Settles when the body has ended and its `finally` blocks have run. */
   finished: Promise<void> = Promise.resolve()
 
   private readonly abort = new AbortController()
@@ -172,7 +171,7 @@ class StageCore<In, Out> {
     })
   }
 
-  /** Runs the body once and pushes what it yields; later calls only say that there is room again. */
+  /** The first call starts the body and pushes its items; later calls signal that there is room again. */
   deliver(stream: Readable, start: () => AsyncIterable<Out>): void {
     this.wakeOutput?.()
     if (this.started) return
@@ -203,7 +202,10 @@ class StageCore<In, Out> {
     this.finished.catch(error => void stream.destroy(error))
   }
 
-  /** The body's input; throws inside the body when the stream is destroyed, so that an abort is never taken for an end. */
+  /**
+   * The body's input. Throws inside the body when the stream is destroyed, so that an abort is never mistaken for the
+   * end.
+   */
   async *input(): AsyncGenerator<In> {
     for (;;) {
       if (this.abort.signal.aborted) throw this.abort.signal.reason
@@ -214,7 +216,7 @@ class StageCore<In, Out> {
         this.stats.recordsIn += recordCount(item)
         this.context.journal?.noteIn(item, this.stats)
         yield item
-        // Room for the next item only now that the body is done with this one.
+        // Accept the next item only after the body is done with this one.
         this.slot = undefined
         taken()
       } else if (this.inputEnded) {
@@ -257,7 +259,7 @@ class StageCore<In, Out> {
     this.abort.abort(error ?? new PenstockError('STOPPED', 'the stream was destroyed', { stage: this.name }))
     this.wakeInput?.()
     this.wakeOutput?.()
-    // 'close' comes after the body's `finally`: who waits for it finds every handle closed.
+    // 'close' is emitted after the body's `finally` blocks, when every handle is closed.
     this.finished.catch(() => {}).then(() => done(error))
   }
 

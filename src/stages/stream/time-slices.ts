@@ -1,6 +1,6 @@
 /**
- * Long work on the main thread, in slices with everything else there: progress lines, signals, other streams. Nothing
- * waits for it longer than a turn and the shortest piece of the work.
+ * Runs long computations on the main thread in time slices, so that progress lines, signals and other streams are
+ * served in between. Nothing waits longer than one slice and the smallest step of the work.
  */
 import { setImmediate } from 'node:timers/promises'
 import type { Sliced } from '../../sampling/slices.js'
@@ -15,12 +15,12 @@ export class TimeSlices {
     this.signal = signal
   }
 
-  /** Whether the others should have their turn now. */
+  /** Whether it is time to yield to the event loop. */
   get isExpired(): boolean {
     return performance.now() - this.started >= SLICE_MS
   }
 
-  /** Lets them have it. @throws the reason of the abort, when there was one */
+  /** Waits one turn of the event loop, then starts a new slice. @throws the reason of an abort */
   async yieldToEventLoop(): Promise<void> {
     await setImmediate()
     if (this.signal.aborted) throw this.signal.reason
@@ -28,7 +28,7 @@ export class TimeSlices {
   }
 }
 
-/** Runs a sliced computation in slices. @throws the reason of the abort */
+/** Runs a sliced computation to its end. @throws the reason of an abort */
 export async function runInSlices<Result>(work: Sliced<Result>, signal: AbortSignal): Promise<Result> {
   const slices = new TimeSlices(signal)
   for (;;) {

@@ -1,6 +1,6 @@
 /**
- * The lines of a range, each given to a kernel by itself: for a task at which a worker died, and for tokenizers whose
- * time for a line nobody can tell. The heartbeat shows each line before it is begun; the poisoned are left out.
+ * Processes the lines of a range one at a time: used to retry a task after a worker died, and for tokenizers whose time
+ * per line is unbounded. Announces each line on the heartbeat and skips poison lines.
  */
 import type { ErrorCode } from '../../errors.js'
 import { scanLine } from '../../formats/json-scan.js'
@@ -10,48 +10,48 @@ import type { Heartbeat } from '../heartbeat.js'
 import type { RetryMode } from '../poison-records.js'
 import type { LoadedRange } from './load-range.js'
 
-/** Status of a line that was left out although it is valid JSON. */
+/** Status of a valid line that was skipped because it kills workers. */
 export const POISONED = 0xff
 
 const LF = 0x0a
 const NO_TOKENS = new Uint8Array(0)
 
-/** What a worker does to the ranges of its file. */
+/** Processing of one range: validate, or validate and tokenize. */
 export interface RangeKernel {
   readonly lines: LineKernel
   work(range: LoadedRange, retry: RetryMode, heartbeat: Heartbeat): WorkedRange
 }
 
-/** The lines of a range, valid until the kernel's next call, and where its bytes lie now. */
+/** The processed lines, valid until the kernel's next call, and the range with its current buffer. */
 export interface WorkedRange {
   readonly range: LoadedRange
   readonly lines: ScannedLines | PackedLines
 }
 
-/** Out of the kernel's memory, which is used for single lines then. */
-export const copied = (range: LoadedRange): LoadedRange => ({ ...range, bytes: range.bytes.slice() })
+/** Copies a range out of the kernel's memory, which is then used for single lines. */
+export const copyRange = (range: LoadedRange): LoadedRange => ({ ...range, bytes: range.bytes.slice() })
 
-/** For longer than to the kernel's next call. */
-export function kept({ lineStarts, lineEnds, statuses }: ScannedLines): ScannedLines {
+/** Copies results so that they outlive the kernel's next call. */
+export function copyLines({ lineStarts, lineEnds, statuses }: ScannedLines): ScannedLines {
   return { lineStarts: lineStarts.slice(), lineEnds: lineEnds.slice(), statuses: statuses.slice() }
 }
 
-/** @param work is given bytes [start, end): one line with its line feed; its reply must outlive the next call */
-export function lineByLine<Lines extends ScannedLines>(
+/** @param work called with bytes [start, end), one line with its line feed; its result must outlive the next call */
+export function processLineByLine<Lines extends ScannedLines>(
   range: LoadedRange,
   { poison }: RetryMode,
   heartbeat: Heartbeat,
   work: (bytes: Uint8Array, start: number, end: number) => Lines,
 ): Lines[] {
   const { bytes, first, stop } = range
-  const leftOut = new Set(poison.map(({ piece }) => piece))
+  const skipped = new Set(poison.map(({ record }) => record))
   const parts: Lines[] = []
   for (let start = first; start < stop; ) {
     const line = parts.length
     const feed = bytes.indexOf(LF, start)
     const end = feed < 0 || feed >= stop ? stop : feed + 1
-    if (leftOut.has(line)) {
-      parts.push(leftOutLine(bytes, start, feed < 0 || feed >= stop ? stop : feed) as PackedLines & Lines)
+    if (skipped.has(line)) {
+      parts.push(skippedLine(bytes, start, feed < 0 || feed >= stop ? stop : feed) as PackedLines & Lines)
     } else {
       heartbeat.begin(line, end - start)
       parts.push(work(bytes, start, end))
@@ -61,7 +61,7 @@ export function lineByLine<Lines extends ScannedLines>(
   return parts
 }
 
-function leftOutLine(bytes: Uint8Array, start: number, end: number): PackedLines {
+function skippedLine(bytes: Uint8Array, start: number, end: number): PackedLines {
   const result = scanLine(bytes, start, end)
   const codes: readonly (ErrorCode | undefined)[] = LINE_STATUSES
   return {

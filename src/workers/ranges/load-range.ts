@@ -1,4 +1,4 @@
-/** The lines that start in a range of a file, read into a kernel's memory. */
+/** Reads the lines that start in a range of a file into a kernel's memory. */
 import { PenstockError } from '../../errors.js'
 import { readFullySync } from '../../files/read-at.js'
 import { PAGE_BYTES } from '../../files/source-file.js'
@@ -16,24 +16,24 @@ export interface FileRange {
 
 export interface LoadedRange {
   readonly bytes: Uint8Array
-  /** Where bytes[0] stands in the file. */
+  /** Offset of bytes[0] in the file. */
   readonly origin: number
   /** The range's lines are bytes[first, stop). */
   readonly first: number
   readonly stop: number
-  /** The line behind them starts in the range too, but is longer than the limit: its first bytes are at bytes[stop]. */
+  /** Whether the next line also starts in the range but exceeds the limit; its first bytes are at bytes[stop]. */
   readonly overlong: boolean
 }
 
 const LF = 0x0a
-/** What is read behind a range at first, for its last line. */
+/** Bytes to read beyond the end of a range in the first read, for its last line. */
 export const LOOK_AHEAD_BYTES = 64 << 10
 const SEARCH_BYTES = 1 << 20
 
 /**
- * Reads the lines that start in a range, and as much of what follows as its last line takes. Reading starts at a page:
- * at odd offsets it is up to four times slower. A line of which the end is not near is searched before it is loaded: one
- * over the limit takes no memory.
+ * Reads the lines that start in a range, including the part of the last line beyond the range. Reads are page-aligned:
+ * unaligned reads are up to four times slower. The end of a long last line is located before the line is loaded, so
+ * that a line over the limit takes no memory.
  */
 export function loadRange(kernel: LineKernel, range: FileRange): LoadedRange {
   const { start, end, fileBytes, maxLineBytes } = range
@@ -41,7 +41,7 @@ export function loadRange(kernel: LineKernel, range: FileRange): LoadedRange {
   let bytes = load(kernel, range, origin, Math.min(fileBytes, end + LOOK_AHEAD_BYTES))
   const first = start === 0 ? 0 : bytes.indexOf(LF, PAGE_BYTES - 1) + 1
   const limit = end - origin
-  // The range lies inside a line that began before it.
+  // No line starts in this range.
   if ((start > 0 && first === 0) || first >= limit) return { bytes, origin, first: limit, stop: limit, overlong: false }
   const lastStart = Math.max(first, bytes.lastIndexOf(LF, limit - 2) + 1)
   const feed = bytes.indexOf(LF, limit - 1)
@@ -62,7 +62,7 @@ function load(kernel: LineKernel, range: FileRange, from: number, to: number): U
   return bytes
 }
 
-/** Offset in the file of the first line feed in [from, to]; where there is none, `to` or the file's end. */
+/** File offset of the first line feed in [from, to]; without one, `to` or the last byte of the file. */
 function findLineFeed(range: FileRange, from: number, to: number): number {
   const end = Math.min(range.fileBytes, to + 1)
   const part = new Uint8Array(Math.min(SEARCH_BYTES, end - from))
@@ -79,5 +79,8 @@ function findLineFeed(range: FileRange, from: number, to: number): number {
 export function readFully({ descriptor, file }: FileRange, bytes: Uint8Array, position: number): void {
   const read = readFullySync({ path: file, fd: descriptor }, bytes, position)
   if (read === bytes.length) return
-  throw new PenstockError('FILE_CHANGED', 'the file shrank while it was read', { file, byteOffset: position + read })
+  throw new PenstockError('FILE_CHANGED', 'the file became shorter while it was read', {
+    file,
+    byteOffset: position + read,
+  })
 }

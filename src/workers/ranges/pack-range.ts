@@ -1,8 +1,8 @@
-/** What a worker of `read-ranges` does to pack lines: the only part of it that needs a tokenizer's code. */
+/** Tokenizing part of the `read-ranges` worker: the only part that loads the tokenizer's code. */
 import { createPackKernel, type PackedLines } from '../../tokenizer/pack-lines.js'
 import type { Heartbeat } from '../heartbeat.js'
 import { tokenBytesOf, workerTokenizer } from '../tokenizer/worker-tokenizer.js'
-import { copied, joinPacked, kept, lineByLine, type RangeKernel } from './line-by-line.js'
+import { copyLines, copyRange, joinPacked, processLineByLine, type RangeKernel } from './line-by-line.js'
 import type { RangePacking } from './range-task.js'
 
 /** @throws TOKENIZER_INVALID, TOKEN_TOO_WIDE */
@@ -13,17 +13,17 @@ export async function packingKernel({ path, tokenBytes }: RangePacking, heartbea
   const lines = createPackKernel({ tokenizer, field: path, eodId: endOfDocumentId, width })
   const packOne = (bytes: Uint8Array, start: number, end: number): PackedLines => {
     const packed = lines.pack(bytes, start, end)
-    return { ...kept(packed), tokens: packed.tokens.slice(), lengths: packed.lengths.slice() }
+    return { ...copyLines(packed), tokens: packed.tokens.slice(), lengths: packed.lengths.slice() }
   }
   return {
     lines,
     work(range, retry, heartbeat) {
-      // A tokenizer that is slow anyway loses nothing by showing each line.
+      // For a slow tokenizer, announcing each line costs nothing measurable.
       if (tokenizer.engineInfo.fast && !retry.isolateRecords) {
         return { range, lines: lines.pack(range.bytes, range.first, range.stop) }
       }
-      const copy = copied(range)
-      return { range: copy, lines: joinPacked(lineByLine(copy, retry, heartbeat, packOne), width) }
+      const copy = copyRange(range)
+      return { range: copy, lines: joinPacked(processLineByLine(copy, retry, heartbeat, packOne), width) }
     },
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The ranges of a file on their way through the workers. Apart from the stage `read-ranges`, so that a command can start
- * a run and load the rest of its code while the workers load theirs and do the first ranges: the stage finds them done.
+ * Schedules the ranges of a file over the workers. Separate from the stage `read-ranges`, so that a command can start a
+ * run before it loads the rest of its code: the workers start and process the first ranges in the meantime.
  */
 import type { Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
@@ -11,36 +11,38 @@ import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
 import { inOrder } from '../in-order.js'
 import { runWithoutPoison } from '../poison-records.js'
-import { askForTokenizer, type TokenizerFacts, tokenizerSetup } from '../tokenizer/tokenizer-setup.js'
+import { type TokenizerFacts, tokenizerFactsOf, tokenizerSetup } from '../tokenizer/tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from '../worker-pool.js'
 import type { FileRange } from './load-range.js'
 import type { RangePacking, RangeReply, RangeTask } from './range-task.js'
 
 const RANGE_WORKER = new URL('./range-worker.js', import.meta.url)
-/** The limit of a line's length must not be below this: a range of which lines are packed must hold a longest one. */
+/** Maximum size of a range when lines are tokenized. `maxLineBytes` must not be smaller. */
 export const RANGE_BYTES = 2 << 20
-/** Lines that are only checked are done twenty times as fast: a task's overhead counts. */
-const CHECKED_RANGE_BYTES = 8 << 20
-const SMALLEST_RANGE_BYTES = 256 << 10
+/** Validation alone is twenty times as fast as tokenizing, so larger ranges amortize the overhead of a task. */
+const VALIDATION_RANGE_BYTES = 8 << 20
+const MIN_RANGE_BYTES = 256 << 10
 const RANGES_PER_WORKER = 4
-/** What all workers together may have under way. */
-const MAX_UNDER_WAY_BYTES = 32 << 20
-/** So much of lines that are only checked may be done ahead, more while nobody asks: nothing is on record then. */
-const CHECKED_AHEAD_BYTES = 24 << 20
-const FIRST_AHEAD_BYTES = 56 << 20
-/** Memory for what comes of a range, in its bytes: enough for tokens and tables of any but the shortest lines. */
-const SLOT_SHARE = 2
-/** The same where there are only tables, of lines of 32 bytes or more. */
-const CHECKED_SLOT_SHARE = 1 / 4
+/** Maximum number of bytes in flight over all workers. */
+const MAX_IN_FLIGHT_BYTES = 32 << 20
+/**
+ * Read-ahead when lines are only validated; larger before the stage takes over, when nothing has been journalled yet.
+ */
+const READ_AHEAD_BYTES = 24 << 20
+const EARLY_READ_AHEAD_BYTES = 56 << 20
+/** Result memory per byte of a range: enough for the tokens and offsets of all but very short lines. */
+const SLOT_BYTES_PER_BYTE = 2
+/** The same without tokens: enough for the offsets of lines of at least 32 bytes. */
+const VALIDATION_SLOT_BYTES_PER_BYTE = 1 / 4
 
 export interface RangeWork {
   readonly path: string
   readonly maxLineBytes: number
-  /** The number of cores when undefined. */
+  /** Defaults to the number of cores. */
   readonly workers?: number | undefined
-  /** Whether the places of the lines are asked for. */
+  /** Whether to return the offsets of the lines. */
   readonly index: boolean
-  /** Left out, lines are only checked. */
+  /** Tokenization; without it, lines are only validated. */
   readonly pack?:
     | {
         readonly field: FieldPath
@@ -51,33 +53,33 @@ export interface RangeWork {
     | undefined
 }
 
-/** What to wait for before the range up to `end` is begun; undefined when it may be begun now. */
+/** Resolves when the range up to `end` may be started; undefined when it may be started now. */
 export type RoomFor = (end: number) => Promise<void> | undefined
 
-/** What came of a range. */
+/** Result of one range. */
 export interface RangeResult {
   readonly reply: RangeReply
   readonly range: Batch & FileRange
-  /** Gives the memory of the reply's arrays back. */
+  /** Returns the memory of the reply's arrays for reuse. */
   readonly release: () => void
 }
 
-/** One pass over a file. End it with `close`. */
+/** One pass over a file. Release it with `close`. */
 export class RangeRun {
   readonly handle: FileHandle
   readonly stats: Stats
-  /** What the workers say of their tokenizer, where they have one. */
+  /** Properties of the workers' tokenizer, if they have one. */
   readonly facts: Promise<TokenizerFacts | undefined>
   private readonly work: RangeWork
   private readonly workers: Workers
   private readonly sizes: RangeSizes
   private readonly stop = new AbortController()
-  private isTaken = false
+  private isTakenOver = false
   private roomFor: RoomFor = () => undefined
   private readonly freeSlots: SharedArrayBuffer[] = []
-  /** Where in the file it began. */
+  /** File offset at which the run started. */
   private readonly from: number
-  /** The results from there on, and the first of them on its way. */
+  /** Results from that offset on; the first one is already requested. */
   private readonly results: AsyncGenerator<RangeResult>
   private readonly first: Promise<IteratorResult<RangeResult>>
 
@@ -96,22 +98,22 @@ export class RangeRun {
     this.facts = opened.facts
     this.results = this.resultsFrom(from)
     this.first = this.results.next()
-    // Whoever asks for them meets their failure.
+    // Rejections are handled by the consumer of these promises.
     this.first.catch(() => {})
     this.facts.catch(() => {})
   }
 
   /**
-   * Opens the file, starts the workers and has them begin.
+   * Opens the file, starts the workers and submits the first ranges.
    *
-   * @param from where in the file
-   * @param worker their module
+   * @param from file offset of the first range
+   * @param worker module of the workers
    * @throws FILE_MISSING, FILE_UNREADABLE
    */
   static async start(work: RangeWork, from: number, worker: URL = RANGE_WORKER): Promise<RangeRun> {
     const file = await openSource(work.path)
     try {
-      return new RangeRun(work, file, await openedWorkers(work, file.stats.size, worker), from)
+      return new RangeRun(work, file, await openRangeWorkers(work, file.stats.size, worker), from)
     } catch (error) {
       await file.handle.close()
       throw error
@@ -119,14 +121,14 @@ export class RangeRun {
   }
 
   /**
-   * What comes of the ranges, in their order; to be asked for once.
+   * The results of the ranges, in file order. May be called once.
    *
-   * @param from where in the file; what was begun elsewhere is dropped
-   * @param roomFor asked before a range is begun, but for those begun already
-   * @throws what its workers throw; the signal's reason
+   * @param from file offset; if it differs from the offset at start, the ranges already started are discarded
+   * @param roomFor called before a range is started, except for those already started
+   * @throws errors of the workers; the signal's reason
    */
   async *take(from: number, signal: AbortSignal, roomFor: RoomFor): AsyncGenerator<RangeResult> {
-    this.isTaken = true
+    this.isTakenOver = true
     this.roomFor = roomFor
     const abort = (): void => this.stop.abort(signal.reason)
     if (signal.aborted) abort()
@@ -147,8 +149,8 @@ export class RangeRun {
   }
 
   private resultsFrom(start: number): AsyncGenerator<RangeResult> {
-    const { firstUnderWay, underWay } = this.sizes
-    const limit = (): number => (this.isTaken ? underWay : firstUnderWay)
+    const { earlyInFlight, inFlight } = this.sizes
+    const limit = (): number => (this.isTakenOver ? inFlight : earlyInFlight)
     return inOrder(this.rangesFrom(start), limit, range => this.run(range), this.stop.signal)
   }
 
@@ -168,7 +170,7 @@ export class RangeRun {
     let slot: SharedArrayBuffer
     const { reply } = await runWithoutPoison<RangeReply>(
       retry => {
-        // Never that of an attempt before: its worker may not have ended yet.
+        // Never the slot of an earlier attempt, whose worker may still be running.
         slot = this.freeSlots.pop() ?? new SharedArrayBuffer(this.sizes.slotBytes)
         return this.workers.run('default', { ...place, index, slot, retry } satisfies RangeTask)
       },
@@ -184,8 +186,8 @@ interface OpenedWorkers {
   readonly facts: Promise<TokenizerFacts | undefined>
 }
 
-/** @throws FILE_MISSING when there is no such tokenizer */
-async function openedWorkers(work: RangeWork, fileBytes: number, file: URL): Promise<OpenedWorkers> {
+/** @throws FILE_MISSING when the tokenizer does not exist */
+async function openRangeWorkers(work: RangeWork, fileBytes: number, file: URL): Promise<OpenedWorkers> {
   const { pack } = work
   const sizes = sizesFor(work, fileBytes)
   if (pack === undefined) {
@@ -194,7 +196,7 @@ async function openedWorkers(work: RangeWork, fileBytes: number, file: URL): Pro
   const tokenizer = await tokenizerSetup(pack.tokenizer, pack.end_of_document)
   const setup: RangePacking = { ...tokenizer, path: pack.field, tokenBytes: pack.token_bytes }
   const workers = openWorkers({ file, workers: sizes.workers, setup })
-  return { workers, sizes, facts: askForTokenizer(workers, setup) }
+  return { workers, sizes, facts: tokenizerFactsOf(workers, setup) }
 }
 
 interface RangeSizes {
@@ -202,28 +204,34 @@ interface RangeSizes {
   readonly slotBytes: number
   readonly workers: number
   /** Ranges that may be under way or done and not taken: before the first is asked for, and then. */
-  readonly firstUnderWay: number
-  readonly underWay: number
+  readonly earlyInFlight: number
+  readonly inFlight: number
 }
 
 /** Smaller ranges for many workers, and where a file is too small to keep all of them busy. */
 function sizesFor({ workers: asked = defaultWorkers(), maxLineBytes, pack }: RangeWork, fileBytes: number): RangeSizes {
   const share = Math.ceil(fileBytes / (asked * RANGES_PER_WORKER) / PAGE_BYTES) * PAGE_BYTES
-  const limits = [pack ? RANGE_BYTES : CHECKED_RANGE_BYTES, MAX_UNDER_WAY_BYTES / (asked + 1), maxLineBytes]
+  const limits = [pack ? RANGE_BYTES : VALIDATION_RANGE_BYTES, MAX_IN_FLIGHT_BYTES / (asked + 1), maxLineBytes]
   const maxBytes = Math.floor(Math.min(...limits) / PAGE_BYTES) * PAGE_BYTES
-  const bytes = Math.max(SMALLEST_RANGE_BYTES, Math.min(maxBytes, share))
+  const bytes = Math.max(MIN_RANGE_BYTES, Math.min(maxBytes, share))
   const workers = Math.max(1, Math.min(asked, Math.ceil(fileBytes / bytes)))
-  const slotBytes = bytes * (pack ? SLOT_SHARE : CHECKED_SLOT_SHARE)
+  const slotBytes = bytes * (pack ? SLOT_BYTES_PER_BYTE : VALIDATION_SLOT_BYTES_PER_BYTE)
   const minRanges = workers + 1
-  if (pack) return { bytes, slotBytes, workers, firstUnderWay: minRanges, underWay: minRanges }
+  if (pack) return { bytes, slotBytes, workers, earlyInFlight: minRanges, inFlight: minRanges }
   const ranges = (maxBytes: number): number => Math.max(minRanges, Math.floor(maxBytes / bytes))
-  return { bytes, slotBytes, workers, firstUnderWay: ranges(FIRST_AHEAD_BYTES), underWay: ranges(CHECKED_AHEAD_BYTES) }
+  return {
+    bytes,
+    slotBytes,
+    workers,
+    earlyInFlight: ranges(EARLY_READ_AHEAD_BYTES),
+    inFlight: ranges(READ_AHEAD_BYTES),
+  }
 }
 
-/** Runs that no stage has asked for yet. */
+/** Runs that were started early and not yet taken over by a stage. */
 const started = new Map<string, RangeRun>()
 
-/** The run of this work that was started before, or a new one. @throws as `RangeRun.start` does */
+/** The run of this work that was started early, or a new one. @throws the codes of `RangeRun.start` */
 export async function rangeRunOf(work: RangeWork, from: number, worker?: URL): Promise<RangeRun> {
   const key = keyOf(work)
   const run = started.get(key)
@@ -232,7 +240,10 @@ export async function rangeRunOf(work: RangeWork, from: number, worker?: URL): P
   return run
 }
 
-/** Starts the run that `load` will ask for. Problems of the file or the tokenizer are left for `load` to report. */
+/**
+ * Starts a run early, for a stage that `load` will create. Errors of the file or the tokenizer are left for `load` to
+ * report.
+ */
 export async function withStartedRun(work: RangeWork, load: () => Promise<void>): Promise<void> {
   const run = await RangeRun.start(work, 0).catch(() => undefined)
   const key = keyOf(work)

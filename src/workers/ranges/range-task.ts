@@ -1,4 +1,4 @@
-/** Messages between `read-ranges` and its workers: how a worker is set up, one task, and its reply. */
+/** Messages between `read-ranges` and its workers: setup, task and reply. */
 import type { TokenArray } from '../../formats/batches.js'
 import type { RecordFault } from '../../formats/extract.js'
 import type { FieldPath } from '../../formats/json-scan.js'
@@ -7,36 +7,36 @@ import type { RetryMode } from '../poison-records.js'
 import type { TokenizerSetup } from '../tokenizer/tokenizer-setup.js'
 import type { FileRange } from './load-range.js'
 
-/** What to do with the lines beside checking them. */
+/** Setup for workers that tokenize. Without it, lines are only validated. */
 export interface RangePacking extends TokenizerSetup {
   readonly path: FieldPath
-  /** What the vocabulary needs when undefined. */
+  /** Defaults to the smallest width that fits the vocabulary. */
   readonly tokenBytes: TokenBytes | undefined
 }
 
-/** The lines that start in the range are the task's. */
+/** Process the lines that start in the range. */
 export interface RangeTask extends FileRange {
-  /** Whether the places of the lines are asked for. */
+  /** Whether to return the offsets of the lines. */
   readonly index: boolean
-  /** Where the reply's arrays go if they fit: memory that is used again needs no garbage collector. */
+  /** Memory for the reply's arrays, used if they fit. Reused, so that no garbage is created. */
   readonly slot: SharedArrayBuffer
-  /** Pieces are the range's lines, from 0. */
+  /** Records are the lines of the range, from 0. */
   readonly retry: RetryMode
 }
 
-/** A fault's line is counted from the range's first, which is 0. */
+/** `line` is relative to the range: its first line is 0. */
 export type RangeFault = Omit<RecordFault, 'file'>
 
 export interface RangeReply {
-  /** What `places` are counted from: an offset in the file. */
+  /** File offset to which `places` are relative. */
   readonly byteOffset: number
-  /** Of the range's lines. */
+  /** Total size of the range's lines. */
   readonly byteLength: number
-  /** Lines that start in the range, faulty ones included. */
+  /** Number of lines that start in the range, including faulty ones. */
   readonly lineCount: number
-  /** Of the valid lines, where they are asked for. */
+  /** Offsets of the valid lines, if requested. */
   readonly places: { readonly starts: Uint32Array; readonly ends: Uint32Array } | undefined
   readonly faults: readonly RangeFault[]
-  /** Of the lines that are documents; undefined when nothing is packed. */
+  /** Tokens of the valid documents; undefined when lines are only validated. */
   readonly documents: { readonly tokens: TokenArray; readonly lengths: Uint32Array } | undefined
 }

@@ -1,6 +1,6 @@
 /**
- * The workers' side of `read-ranges`: read one range of a file, check its lines, take the field's text and encode it, all
- * inside the kernel's memory; reply with tokens, the places of lines, and what is wrong with those that are faulty.
+ * Worker of `read-ranges`: reads one range of a file, validates its lines, extracts the text field and encodes it, all
+ * in the kernel's memory. Replies with tokens, line offsets and faults.
  */
 import { workerData } from 'node:worker_threads'
 import type { TokenArray } from '../../formats/batches.js'
@@ -18,33 +18,41 @@ import type { RetryMode } from '../poison-records.js'
 import { kernelModule } from '../tokenizer/kernel-module.js'
 import type { TokenizerFacts } from '../tokenizer/tokenizer-setup.js'
 import { type TaskMessage, workerFunction } from '../worker-function.js'
-import { copied, joinScanned, kept, lineByLine, POISONED, type RangeKernel, type WorkedRange } from './line-by-line.js'
+import {
+  copyLines,
+  copyRange,
+  joinScanned,
+  POISONED,
+  processLineByLine,
+  type RangeKernel,
+  type WorkedRange,
+} from './line-by-line.js'
 import { type LoadedRange, loadRange } from './load-range.js'
 import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-task.js'
 import { scanRangeFast } from './scan-range.js'
 
 const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
 
-/** What the worker is set up for; without it, lines are only checked. */
+/** Setup of the worker; null if lines are only validated. */
 const packing = workerData as RangePacking | null
 let openedKernel: Promise<RangeKernel> | undefined
-/** Ranges that are not tried in pieces: where one was out of the ordinary, those behind it may well be. */
-const LOADED_WHOLE = 16
-let toLoadWhole = 0
+/** Number of ranges to load whole after the fast path failed on one: the following ones are likely to fail too. */
+const WHOLE_LOADS = 16
+let wholeLoadsLeft = 0
 
 async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeReply> {
   openedKernel ??= openKernel(heartbeat)
   const kernel = await openedKernel
   heartbeat.begin(WHOLE_TASK, task.end - task.start)
-  const isTried = packing === null && !task.retry.isolateRecords && toLoadWhole === 0
-  const reply = isTried ? replyForOrdinary(kernel.lines, task) : undefined
+  const tryFastPath = packing === null && !task.retry.isolateRecords && wholeLoadsLeft === 0
+  const reply = tryFastPath ? fastReply(kernel.lines, task) : undefined
   if (reply !== undefined) return reply
-  toLoadWhole = isTried ? LOADED_WHOLE : Math.max(0, toLoadWhole - 1)
-  return replyForAny(kernel, task, heartbeat)
+  wholeLoadsLeft = tryFastPath ? WHOLE_LOADS : Math.max(0, wholeLoadsLeft - 1)
+  return fullReply(kernel, task, heartbeat)
 }
 export default workerFunction(readRange)
 
-/** What worker-tokenizer.js exports: its code is loaded only to pack. */
+/** Re-export of worker-tokenizer.js, which is loaded only for tokenizing. */
 export async function describeTokenizer(message: TaskMessage<undefined>): Promise<TokenizerFacts> {
   return (await import('../tokenizer/worker-tokenizer.js')).describeTokenizer(message)
 }
@@ -57,19 +65,20 @@ async function openKernel(heartbeat: Heartbeat): Promise<RangeKernel> {
 
 function checkingKernel(): RangeKernel {
   const lines = createLineKernel({ wasm: kernelModule() })
-  const scanOne = (bytes: Uint8Array, start: number, end: number): ScannedLines => kept(lines.scan(bytes, start, end))
+  const scanOne = (bytes: Uint8Array, start: number, end: number): ScannedLines =>
+    copyLines(lines.scan(bytes, start, end))
   return {
     lines,
     work(range, retry, heartbeat) {
       if (!retry.isolateRecords) return { range, lines: lines.scan(range.bytes, range.first, range.stop) }
-      const copy = copied(range)
-      return { range: copy, lines: joinScanned(lineByLine(copy, retry, heartbeat, scanOne)) }
+      const copy = copyRange(range)
+      return { range: copy, lines: joinScanned(processLineByLine(copy, retry, heartbeat, scanOne)) }
     },
   }
 }
 
-/** Undefined where the range is out of the ordinary, see check-range.ts. */
-function replyForOrdinary(lines: LineKernel, task: RangeTask): RangeReply | undefined {
+/** Fast path; undefined when it does not apply, see scan-range.ts. */
+function fastReply(lines: LineKernel, task: RangeTask): RangeReply | undefined {
   const maxLines = task.slot.byteLength >> 3
   const starts = new Uint32Array(task.slot, 0, maxLines)
   const ends = new Uint32Array(task.slot, maxLines * 4, maxLines)
@@ -80,7 +89,7 @@ function replyForOrdinary(lines: LineKernel, task: RangeTask): RangeReply | unde
   return { byteOffset, byteLength, lineCount, places, faults: [], documents: undefined }
 }
 
-function replyForAny(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): RangeReply {
+function fullReply(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): RangeReply {
   const range = loadRange(kernel.lines, task)
   heartbeat.begin(WHOLE_TASK, range.bytes.length)
   return replyFor(task, kernel.work(range, task.retry, heartbeat))
@@ -90,7 +99,7 @@ function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
   const { lineStarts, lineEnds, statuses } = lines
   const path = packing?.path ?? []
   const slot = new Slot(task.slot)
-  // A line that kills the tokenizer's worker stays a line of the index; one that kills the check itself does not.
+  // A line that kills the tokenizer still belongs in the index; one that kills the validation does not.
   const isValid = (status: number): boolean =>
     status === 0 || (status === POISONED ? packing !== null : status >= FIRST_FIELD_STATUS)
   const allValid = task.index && statuses.every(isValid)
@@ -127,7 +136,7 @@ function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
 
 const TOKEN_FAULTS: Partial<Record<RangeFault['code'], string>> = {
   DOCUMENT_EMPTY: 'the document has no tokens',
-  TOKEN_TOO_WIDE: 'a token id of the document does not fit (token_bytes)',
+  TOKEN_TOO_WIDE: 'a token id of the document does not fit: increase token_bytes',
 }
 
 function faultOf(
@@ -158,19 +167,19 @@ function poisonFault(
   line: number,
   retry: RetryMode,
 ): RangeFault {
-  const { code, message } = retry.poison.find(({ piece }) => piece === line)!
+  const { code, message } = retry.poison.find(({ record }) => record === line)!
   return { code, message, line, byteOffset: origin + start, record: bytes.slice(start, end) }
 }
 
 function documentsOf({ tokens, lengths, statuses }: PackedLines, slot: Slot): RangeReply['documents'] {
-  const areAll = statuses.every(status => status === 0)
+  const allValid = statuses.every(status => status === 0)
   return {
     tokens: slot.put(tokens),
-    lengths: slot.put(areAll ? lengths : lengths.filter((_, line) => statuses[line] === 0)),
+    lengths: slot.put(allValid ? lengths : lengths.filter((_, line) => statuses[line] === 0)),
   }
 }
 
-/** Copies out of the kernel's memory, which is used again, into a task's. */
+/** Copies results out of the kernel's memory, which is reused, into the memory of a task. */
 class Slot {
   private readonly memory: SharedArrayBuffer
   private end = 0

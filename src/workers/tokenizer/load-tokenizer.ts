@@ -1,4 +1,4 @@
-/** Loads a tokenizer from a file, or from the folder that holds one, with its identity. */
+/** Loads a tokenizer and its checksum from a file or from a folder that contains one. */
 import { createHash } from 'node:crypto'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { readWhole } from '../../files/read-at.js'
@@ -15,7 +15,7 @@ export interface TokenizerFile {
 }
 
 interface OpenTokenizerOptions extends LoadOptions {
-  /** Tokens to be found as a whole in texts, beside those that the file lists. */
+  /** Further special tokens to recognize in texts, in addition to those in the file. */
   readonly specialTokens?: readonly string[] | undefined
 }
 
@@ -29,14 +29,14 @@ export async function openTokenizer(path: string, options: OpenTokenizerOptions 
   try {
     const tokenizer = file.endsWith('.model')
       ? loadSentencePiece(bytes)
-      : await loadAnyTokenizer(withTokens(bytes, options.specialTokens), options)
+      : await loadAnyTokenizer(sourceWithTokens(bytes, options.specialTokens), options)
     return { path: file, sha256: sha256Of(bytes), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })
   }
 }
 
-/** What the tokenizer at a path is known by; it is not loaded. @throws FILE_MISSING */
+/** Path and checksum of a tokenizer, without loading it. @throws FILE_MISSING */
 export async function tokenizerReference(path: string): Promise<TokenizerReference> {
   const file = await tokenizerFileAt(path)
   return { path: file, sha256: sha256Of(await readWhole(file)) }
@@ -44,12 +44,12 @@ export async function tokenizerReference(path: string): Promise<TokenizerReferen
 
 const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-function withTokens(json: Uint8Array, tokens: readonly string[] = []): Uint8Array | object {
+function sourceWithTokens(json: Uint8Array, tokens: readonly string[] = []): Uint8Array | object {
   if (tokens.length === 0) return json
   return withSpecialTokens(parsedSource(json), tokens)
 }
 
-/** The id of a token that the user named. @throws TOKENIZER_MISMATCH when the tokenizer has no such token */
+/** The id of a token given by the user. @throws TOKENIZER_MISMATCH when the tokenizer does not have it */
 export function tokenIdOf({ tokenizer, path }: TokenizerFile, token: string): number {
   const id = tokenizer.idOf(token)
   if (id !== undefined) return id

@@ -1,9 +1,9 @@
 /**
- * A piece of shared memory through which a batch goes to a worker and its tokens come back: nothing but its description
- * is sent. Slots are used again; their number is the number of batches that may be under way.
+ * Slot of shared memory that carries a batch to a worker and its tokens back; only the slot's description is sent as a
+ * message. Slots are reused; there are as many as batches in flight.
  *
  * Layout: (documents + 1) u32 offsets | text | padding to 4 | room for tokens, u32
- * When the tokens are there, their number in each document stands in the place of the offsets.
+ * The reply overwrites the offsets with the number of tokens of each document.
  */
 import type { DocumentBatch } from '../../formats/batches.js'
 
@@ -13,7 +13,7 @@ export interface SharedBatch {
   readonly textBytes: number
 }
 
-/** Room for a token a byte and two more a document: what byte-level vocabularies need at most. */
+/** Room for one token per byte and two more per document: the maximum for byte-level vocabularies. */
 function bytesFor(documents: number, textBytes: number): number {
   return 4 * (documents + 1) + alignedTo4(textBytes) + 4 * (textBytes + 2 * documents)
 }
@@ -21,7 +21,7 @@ function bytesFor(documents: number, textBytes: number): number {
 const alignedTo4 = (bytes: number): number => (bytes + 3) & ~3
 const GROWTH = 1.25
 
-/** Keeps the memory of slots between their uses. */
+/** Pool of slot memory. */
 export class SharedBatchPool {
   private readonly free: SharedArrayBuffer[] = []
 
@@ -51,12 +51,12 @@ export function documentsIn(slot: SharedBatch): { bytes: Uint8Array; offsets: Ui
   }
 }
 
-/** The slot's room for the number of tokens of each document. */
+/** The part of the slot that receives the number of tokens of each document. */
 export function lengthsIn(slot: SharedBatch): Uint32Array {
   return new Uint32Array(slot.memory, 0, slot.documents)
 }
 
-/** The slot's room for tokens. */
+/** The part of the slot that receives the tokens. */
 export function tokensIn(slot: SharedBatch): Uint32Array {
   return new Uint32Array(slot.memory, 4 * (slot.documents + 1) + alignedTo4(slot.textBytes))
 }

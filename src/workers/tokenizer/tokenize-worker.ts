@@ -1,6 +1,6 @@
 /**
- * The worker's side of `tokenize-batches`: receive a slot of shared memory, encode its documents, reply. A tokenizer is
- * loaded once per worker.
+ * Worker of `tokenize-batches`: receives a slot of shared memory, encodes its documents, and replies. Each worker loads
+ * the tokenizer once.
  */
 import type { TokenArray } from '../../formats/batches.js'
 import { fittedLength, type LengthFit, type TemplateTokens, writeFitted } from '../../tokenizer/fit-length.js'
@@ -15,18 +15,18 @@ export { describeTokenizer } from './worker-tokenizer.js'
 
 export interface TokenizeTask {
   readonly slot: SharedBatch
-  /** Documents are cut or filled to this length, before the end-of-document token. */
+  /** Truncation and padding of documents, applied before the end-of-document token. */
   readonly fit: LengthFit | undefined
-  /** Pieces are the documents. */
+  /** Records are the documents. */
   readonly retry: RetryMode
 }
 
-/** What does not stand in the slot. */
+/** The part of the reply that is not in the slot. */
 export interface TokenizeReply {
   readonly tokenCount: number
-  /** The largest id, to be checked against the width. */
+  /** The largest token id, to be checked against the output width. */
   readonly maxId: number
-  /** The tokens themselves, only when they did not fit into the slot. */
+  /** The tokens, if they did not fit into the slot. */
   readonly overflow: Uint32Array | undefined
 }
 
@@ -34,34 +34,34 @@ async function tokenizeSlot({ slot, fit, retry }: TokenizeTask, heartbeat: Heart
   const { file, endOfDocumentId } = await workerTokenizer(heartbeat)
   const { tokenizer } = file
   heartbeat.begin(WHOLE_TASK, slot.textBytes)
-  const isWhole = tokenizer instanceof FastTokenizer && !retry.isolateRecords
-  const encoded = isWhole ? encodeWhole(tokenizer, slot) : encodeOneByOne(tokenizer, slot, retry, heartbeat)
-  const { tokens, lengths } = fit === undefined ? encoded : fitted(encoded, fit, tokenizer.templateTokens)
-  return intoSlot(slot, tokens, lengths, { id: endOfDocumentId, mostTokens: mostTokens(fit) })
+  const atOnce = tokenizer instanceof FastTokenizer && !retry.isolateRecords
+  const encoded = atOnce ? encodeAtOnce(tokenizer, slot) : encodeOneByOne(tokenizer, slot, retry, heartbeat)
+  const { tokens, lengths } = fit === undefined ? encoded : fitDocuments(encoded, fit, tokenizer.templateTokens)
+  return writeToSlot(slot, tokens, lengths, { id: endOfDocumentId, maxTokens: maxTokens(fit) })
 }
 
 export default workerFunction(tokenizeSlot)
 
-/** Used again for each task: a worker that makes no garbage needs no memory for it. */
-let wholeLengths = new Uint32Array(0)
+/** Reused for each task, so that the worker creates no garbage. */
+let reusedLengths = new Uint32Array(0)
 
 /** Valid until the next call. */
-function encodeWhole(tokenizer: FastTokenizer, slot: SharedBatch): Encoded {
-  if (wholeLengths.length < slot.documents) wholeLengths = new Uint32Array(2 * slot.documents)
+function encodeAtOnce(tokenizer: FastTokenizer, slot: SharedBatch): Encoded {
+  if (reusedLengths.length < slot.documents) reusedLengths = new Uint32Array(2 * slot.documents)
   const { bytes, offsets } = documentsIn(slot)
-  const tokens = tokenizer.encodeInPlace(bytes, offsets, wholeLengths)
-  return { tokens, lengths: wholeLengths.subarray(0, slot.documents) }
+  const tokens = tokenizer.encodeInPlace(bytes, offsets, reusedLengths)
+  return { tokens, lengths: reusedLengths.subarray(0, slot.documents) }
 }
 
-/** A poisoned document gets no tokens. */
+/** A poison document gets no tokens. */
 function encodeOneByOne(tokenizer: Tokenizer, slot: SharedBatch, { poison }: RetryMode, heartbeat: Heartbeat): Encoded {
   const { offsets, bytes: shared } = documentsIn(slot)
-  // Decoders refuse shared memory.
+  // TextDecoder rejects shared memory.
   const bytes = shared.slice()
-  const leftOut = new Set(poison.map(({ piece }) => piece))
+  const skipped = new Set(poison.map(({ record }) => record))
   const documents = Array.from({ length: offsets.length - 1 }, (_, document) => {
     const [start, end] = [offsets[document]!, offsets[document + 1]!]
-    if (leftOut.has(document)) return new Uint32Array(0)
+    if (skipped.has(document)) return new Uint32Array(0)
     heartbeat.begin(document, end - start)
     return tokenizer.encodeBytes(bytes, start, end)
   })
@@ -80,33 +80,33 @@ interface Encoded {
   readonly lengths: Uint32Array
 }
 
-function fitted({ tokens, lengths }: Encoded, fit: LengthFit, around: TemplateTokens): Encoded {
-  const newLengths = lengths.map(count => fittedLength(count, fit, around))
+function fitDocuments({ tokens, lengths }: Encoded, fit: LengthFit, template: TemplateTokens): Encoded {
+  const newLengths = lengths.map(count => fittedLength(count, fit, template))
   const result = new Uint32Array(newLengths.reduce((sum, count) => sum + count, 0))
   let [from, to] = [0, 0]
   for (const count of lengths) {
-    to = writeFitted(tokens.subarray(from, from + count), result, to, fit, around)
+    to = writeFitted(tokens.subarray(from, from + count), result, to, fit, template)
     from += count
   }
   return { tokens: result, lengths: newLengths }
 }
 
-/** Of a document with its end-of-document token. */
-function mostTokens(fit: LengthFit | undefined): number {
+/** Maximum length of a document including its end-of-document token. */
+function maxTokens(fit: LengthFit | undefined): number {
   return fit?.keepLength ? fit.maxLength : Number.POSITIVE_INFINITY
 }
 
-interface End {
+interface EndOfDocument {
   readonly id: number | undefined
-  readonly mostTokens: number
+  readonly maxTokens: number
 }
 
-/** Copies the tokens into the slot, an end-of-document token behind each document that does not end in one. */
-function intoSlot(
+/** Copies the tokens into the slot and appends an end-of-document token to each document that does not end with one. */
+function writeToSlot(
   slot: SharedBatch,
   tokens: TokenArray,
   counts: Uint32Array,
-  { id: end, mostTokens }: End,
+  { id: end, maxTokens }: EndOfDocument,
 ): TokenizeReply {
   const room = tokensIn(slot)
   const lengths = lengthsIn(slot)
@@ -126,7 +126,7 @@ function intoSlot(
       if (id > maxId) maxId = id
     }
     if (end !== undefined && target[to - 1] !== end) {
-      if (to - start >= mostTokens) to--
+      if (to - start >= maxTokens) to--
       target[to++] = end
     }
     lengths[document] = to - start

@@ -1,6 +1,6 @@
 /**
- * The main thread's side of the tokenizer that workers are set up for: where its file is, and what they say about it, so
- * that this thread need not load one itself, and is not held up by a file that takes long or for ever.
+ * Main-thread side of the workers' tokenizer: locates its file and asks the workers for its properties. The main thread
+ * does not load the tokenizer, so a file that loads slowly or never cannot block it.
  */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,20 +14,20 @@ import type { Workers } from '../worker-pool.js'
 
 const NAMES_IN_FOLDER = ['tokenizer.json', 'tokenizer.model']
 
-/** What workers that tokenize are set up for. */
+/** Setup of workers that tokenize. */
 export interface TokenizerSetup {
   readonly tokenizerPath: string
-  /** The state of the file: another one is another setup. */
+  /** Device, inode, size and mtime of the file: a changed file needs new workers. */
   readonly tokenizerState: string
   readonly tokenizerBytes: number
   readonly endOfDocument: string | undefined
-  /** Tokens to be found in texts beside those of the file. */
+  /** Further special tokens, in addition to those in the file. */
   readonly specialTokens: readonly string[]
-  /** What documents are filled with. */
+  /** Token to pad documents with. */
   readonly padToken: string | undefined
 }
 
-/** In the main thread. @throws FILE_MISSING */
+/** Called in the main thread. @throws FILE_MISSING */
 export async function tokenizerSetup(
   path: string,
   endOfDocument: string | undefined,
@@ -39,7 +39,7 @@ export async function tokenizerSetup(
   return { tokenizerPath, tokenizerState, tokenizerBytes: size, endOfDocument, specialTokens, padToken }
 }
 
-/** The file that a path or a folder stands for. @throws FILE_MISSING */
+/** The tokenizer file at a path, or in the folder at a path. @throws FILE_MISSING */
 export async function tokenizerFileAt(path: string): Promise<string> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
@@ -48,7 +48,7 @@ export async function tokenizerFileAt(path: string): Promise<string> {
     const file = join(path, name)
     if ((await stat(file).catch(() => undefined))?.isFile()) return file
   }
-  throw new PenstockError('FILE_MISSING', `the folder holds no ${NAMES_IN_FOLDER.join(' or ')}`, { file: path })
+  throw new PenstockError('FILE_MISSING', `the folder contains no ${NAMES_IN_FOLDER.join(' or ')}`, { file: path })
 }
 
 export interface TokenizerFacts {
@@ -58,22 +58,22 @@ export interface TokenizerFacts {
   readonly padId: number | undefined
 }
 
-/** What the workers of a pool said; none is asked twice. */
-const answers = new WeakMap<object, Promise<TokenizerFacts>>()
+/** Replies by pool: each pool is asked only once. */
+const descriptions = new WeakMap<object, Promise<TokenizerFacts>>()
 
 /**
- * In the main thread: has each worker load the tokenizer, and tells what the first says about it.
+ * Called in the main thread: makes every worker load the tokenizer and returns the first worker's description of it.
  *
  * @throws TOKENIZER_INVALID, TOKENIZER_MISMATCH; WORKER_HUNG for a file that takes too long
  */
-export function askForTokenizer(workers: Workers, setup: TokenizerSetup): Promise<TokenizerFacts> {
+export function tokenizerFactsOf(workers: Workers, setup: TokenizerSetup): Promise<TokenizerFacts> {
   const { threads } = workers
-  const known = answers.get(threads)
+  const known = descriptions.get(threads)
   if (known !== undefined) return known
-  const answer = ask(workers, setup)
-  answers.set(threads, answer)
-  answer.catch(() => answers.delete(threads))
-  return answer
+  const description = ask(workers, setup)
+  descriptions.set(threads, description)
+  description.catch(() => descriptions.delete(threads))
+  return description
 }
 
 async function ask(workers: Workers, { tokenizerPath }: TokenizerSetup): Promise<TokenizerFacts> {
@@ -81,21 +81,22 @@ async function ask(workers: Workers, { tokenizerPath }: TokenizerSetup): Promise
     try {
       return await workers.run('describeTokenizer', undefined)
     } catch (error) {
-      // Another worker would take as long for the same file.
-      throw error instanceof WorkerDeath && error.code === 'WORKER_HUNG' ? stoppedAt(tokenizerPath, error) : error
+      // No retry: another worker would take as long for the same file.
+      throw error instanceof WorkerDeath && error.code === 'WORKER_HUNG' ? terminatedError(tokenizerPath, error) : error
     }
   }
-  // Each worker loads its own meanwhile; what is wrong with it is told to the first, or with its first batch.
+  // The other workers load theirs concurrently. Their errors are reported by the first worker, or with their first
+  // batch.
   for (let other = 1; other < workers.size; other++) describe().catch(() => {})
   return (await runWithoutPoison(describe, { file: tokenizerPath })).reply
 }
 
-/** What a user is told of a worker that a tokenizer file was too much for. */
-export function stoppedAt(file: string, death: WorkerDeath): PenstockError {
-  return new PenstockError(death.code, `the tokenizer was stopped: ${death.message}`, { file }, death)
+/** Error for a worker that died or hung while loading or using a tokenizer file. */
+export function terminatedError(file: string, death: WorkerDeath): PenstockError {
+  return new PenstockError(death.code, `the tokenizer was terminated: ${death.message}`, { file }, death)
 }
 
-/** One line for users whose tokenizer our own engines cannot follow exactly. */
+/** Notice for users whose tokenizer the fast engines cannot reproduce exactly. */
 export function slownessNote(engineInfo: EngineInfo): string | undefined {
   return engineInfo.fast ? undefined : `tokenizing without the fast kernel: ${engineInfo.why}`
 }

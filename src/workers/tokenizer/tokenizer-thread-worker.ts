@@ -1,4 +1,4 @@
-/** The worker's side of `tokenizer-thread.ts`: one tokenizer, loaded when it is first asked for, and what it is asked. */
+/** Worker of `tokenizer-thread.ts`: one tokenizer, loaded on first use, and the calls that it serves. */
 import { WHOLE_TASK } from '../heartbeat.js'
 import { workerFunction } from '../worker-function.js'
 import { tokenIdOf } from './load-tokenizer.js'

@@ -1,15 +1,15 @@
 /**
- * A tokenizer in a thread of its own, for whoever needs one beside a stream: a tokenizer file is foreign, and may hold a
- * regular expression or a replacement that takes for ever, as it is loaded or later. The thread of the caller stays free,
- * and what makes no progress for half a second, and some more for each MB, is stopped.
+ * A tokenizer in a separate thread. A tokenizer file is untrusted: it may contain a regular expression or a replacement
+ * that never terminates, at load time or later. The caller's thread is not blocked, and a call without progress for
+ * half a second, plus some time per MB, is terminated.
  */
 
 import { WorkerDeath } from '../worker-function.js'
 import { openWorkers, type Workers } from '../worker-pool.js'
-import { stoppedAt, tokenizerSetup } from './tokenizer-setup.js'
+import { terminatedError, tokenizerSetup } from './tokenizer-setup.js'
 import type { DecodeTask, FileFacts } from './tokenizer-thread-worker.js'
 
-/** Opens the tokenizer at a path, asks it, and closes it. @throws what `TokenizerThread.open` throws */
+/** Opens the tokenizer at a path, passes it to `ask`, and closes it. @throws the codes of `TokenizerThread.open` */
 export async function askTokenizer<Answer>(
   path: string,
   ask: (tokenizer: TokenizerThread) => Answer | Promise<Answer>,
@@ -23,7 +23,7 @@ export async function askTokenizer<Answer>(
   }
 }
 
-/** Owns its use of the thread until `close`. Every question can end with WORKER_HUNG or WORKER_DIED. */
+/** Holds the thread until `close`. Every method can fail with WORKER_HUNG or WORKER_DIED. */
 export class TokenizerThread {
   readonly path: string
   readonly sha256: string
@@ -41,8 +41,8 @@ export class TokenizerThread {
   }
 
   /**
-   * @param specialTokens tokens to be found as a whole in texts, beside those that the file lists
-   * @throws FILE_MISSING, TOKENIZER_INVALID, UNSUPPORTED; WORKER_HUNG, WORKER_DIED for a file that cannot be loaded in time or memory
+   * @param specialTokens further special tokens, in addition to those in the file
+   * @throws FILE_MISSING, TOKENIZER_INVALID, UNSUPPORTED; WORKER_HUNG, WORKER_DIED for a file that takes too long or too much memory to load
    */
   static async open(path: string, specialTokens: readonly string[] = []): Promise<TokenizerThread> {
     const setup = await tokenizerSetup(path, undefined, { specialTokens })
@@ -56,12 +56,12 @@ export class TokenizerThread {
     }
   }
 
-  /** The ids of tokens, undefined for those that it has not. */
+  /** The ids of tokens; undefined for unknown ones. */
   idsOf(tokens: readonly string[]): Promise<(number | undefined)[]> {
     return ask(this.workers, this.path, 'idsOf', tokens)
   }
 
-  /** The id of a token that the user named. @throws TOKENIZER_MISMATCH when the tokenizer has no such token */
+  /** The id of a token given by the user. @throws TOKENIZER_MISMATCH when the tokenizer does not have it */
   idOf(token: string): Promise<number> {
     return ask(this.workers, this.path, 'idOf', token)
   }
@@ -88,6 +88,6 @@ async function ask<Answer>(workers: Workers, file: string, question: string, abo
   try {
     return await workers.run(question, about)
   } catch (error) {
-    throw error instanceof WorkerDeath ? stoppedAt(file, error) : error
+    throw error instanceof WorkerDeath ? terminatedError(file, error) : error
   }
 }

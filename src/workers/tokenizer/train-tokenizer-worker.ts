@@ -1,4 +1,4 @@
-/** The workers' side of `train-tokenizer`: count the words of a batch; merge pairs over the counts of all. */
+/** Worker of `train-tokenizer`: counts the words of a batch; computes the merges from the counts of all batches. */
 import type { MessagePort } from 'node:worker_threads'
 import { GPT2_PATTERN, patternRule, splitterFor } from '../../tokenizer/patterns/pretokenize.js'
 import {
@@ -17,17 +17,19 @@ import { workerFunction } from '../worker-function.js'
 export interface CountTask {
   readonly bytes: Uint8Array
   readonly offsets: Uint32Array
-  /** Pieces are the documents. */
+  /** Records are the documents. */
   readonly retry: RetryMode
 }
 export interface MergeTask {
   readonly words: WordCountsData
   readonly options: TrainOptions
-  /** Is told the number of tokens now and then. */
+  /** Receives the current vocabulary size from time to time. */
   readonly progress: MessagePort
 }
 
-/** The first pairs are counted over all words before there is progress: up to so many times the work of a tokenizer. */
+/**
+ * Cost of counting the initial pairs over all words, before the first progress, relative to tokenizing the same bytes.
+ */
 const MERGE_COST = 4
 
 const split = splitterFor([patternRule(GPT2_PATTERN)])
@@ -48,9 +50,9 @@ function countOneByOne(
   heartbeat: Heartbeat,
   counts: WordCounts,
 ): void {
-  const leftOut = new Set(poison.map(({ piece }) => piece))
+  const skipped = new Set(poison.map(({ record }) => record))
   for (let document = 0; document + 1 < offsets.length; document++) {
-    if (leftOut.has(document)) continue
+    if (skipped.has(document)) continue
     const ends = offsets.subarray(document, document + 2)
     heartbeat.begin(document, ends[1]! - ends[0]!)
     countWords(split, bytes, ends, counts)

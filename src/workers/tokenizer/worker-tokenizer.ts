@@ -1,4 +1,4 @@
-/** The workers' side of the tokenizer that they are set up for: each loads it as it is first asked, all at once. */
+/** Worker side of the tokenizer: each worker loads the tokenizer of its setup on first use. */
 import { workerData } from 'node:worker_threads'
 import { type TokenBytes, tokenBytesFor } from '../../formats/pbin.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
@@ -8,7 +8,7 @@ import { kernelModule } from './kernel-module.js'
 import { openTokenizer, type TokenizerFile, tokenIdOf } from './load-tokenizer.js'
 import type { TokenizerFacts, TokenizerSetup } from './tokenizer-setup.js'
 
-/** Files load at 10 MB/s and more, so many times as fast as the slowest engine encodes texts. */
+/** Loading runs at 10 MB/s or more, this many times faster than the slowest engine encodes. */
 const LOADING_SPEED = 4
 
 export interface WorkerTokenizer {
@@ -20,8 +20,8 @@ export interface WorkerTokenizer {
 let opened: Promise<WorkerTokenizer> | undefined
 
 /**
- * In a worker: the tokenizer that it is set up for, on the kernel where that can run it. It is loaded by the first task
- * and not as the thread starts, so that it has its own time, and a thread that is replaced does not hang of it again.
+ * Called in a worker: the tokenizer of its setup, with the kernel if supported. It is loaded by the first task and not
+ * when the thread starts, so that loading has its own timeout and a replaced thread does not hang on it again.
  */
 export function workerTokenizer(heartbeat: Heartbeat): Promise<WorkerTokenizer> {
   if (opened === undefined) {
@@ -39,7 +39,7 @@ async function open(setup: TokenizerSetup): Promise<WorkerTokenizer> {
   return { file, endOfDocumentId: idOf(endOfDocument), padId: idOf(padToken) }
 }
 
-/** In a worker, which exports it under this name. */
+/** Exported under this name by every worker module that tokenizes. */
 export const describeTokenizer = workerFunction(async (_: undefined, heartbeat): Promise<TokenizerFacts> => {
   const { file, endOfDocumentId, padId } = await workerTokenizer(heartbeat)
   const { vocabSize, engineInfo } = file.tokenizer
@@ -51,7 +51,7 @@ export const describeTokenizer = workerFunction(async (_: undefined, heartbeat):
   }
 })
 
-/** What a token takes when the user does not say. */
+/** Default token width: the smallest that fits the vocabulary. */
 export function tokenBytesOf({ vocabSize, totalSize }: Tokenizer): TokenBytes {
   return tokenBytesFor(Math.max(vocabSize, totalSize))
 }
