@@ -1,4 +1,4 @@
-/** The smallest byte-level tokenizer.json: 256 bytes, a few merges, one special token. */
+/** A minimal byte-level tokenizer.json: 256 bytes, three merges, one special token. */
 const byteCharacters = (): string[] => {
   const shown = (byte: number): boolean => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174
   let next = 256

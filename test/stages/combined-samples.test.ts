@@ -1,4 +1,6 @@
-/** Samples of several packed files: those of each alone, one file behind the other, in any order that one file can have. */
+/**
+ * Samples of several packed files are the concatenated samples of the single files, in every order of a single file.
+ */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -25,13 +27,13 @@ async function samples(options: Partial<ShuffleSamplesOptions>): Promise<number[
   return (await gather<SampleBatch>(source)).map(({ tokens }) => [...tokens])
 }
 
-test.each([true, false])('no sample reaches from one file into the next (reuse_last_target %s)', async reuse => {
+test.each([true, false])('no sample crosses a file boundary (reuse_last_target %s)', async reuse => {
   const options = { reuse_last_target: reuse }
   const both = await samples({ ...options, more_paths: [second] })
   expect(both).toEqual([...(await samples(options)), ...(await samples({ ...options, path: second }))])
 })
 
-test('a shuffle mixes the files, a part is a part of all, a cursor counts all of the data', async () => {
+test('shuffling, from/to and the cursor cover the samples of all files', async () => {
   const more_paths = [second]
   const inOrder = await samples({ more_paths })
   const shuffled = await samples({ more_paths, shuffle: 'torch', seed: 3 })

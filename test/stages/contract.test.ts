@@ -1,8 +1,8 @@
 /**
- * What every stage owes, run over every entry of the registry: it completes; an error or an abort on either side closes
- * it and leaves no output; a slow stage after it holds it back; afterwards no file is open.
+ * Contract of all stages, run on every registry entry: it completes; an error or abort on either side closes it and
+ * leaves no output; a slow consumer throttles it; afterwards no file is open.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable, Transform, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -29,7 +29,7 @@ const tokenizer = at('tokenizer.json')
 const packed = at('in.pbin')
 const model = { layers: 1, heads: 2, width: 16, sequence_length: 8 }
 
-/** Options of each stage for these tests; outputs go to a folder that is made anew for each case. */
+/** Options of each stage for these tests; outputs go to a new folder for each case. */
 const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'read-file': () => ({ path: jsonl, chunk_bytes: 4096 }),
   'read-lines': () => ({}),
@@ -61,7 +61,7 @@ const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
   'train-tokenizer': out => ({ path: join(out, 'tokenizer.json'), vocab_size: 300 }),
 }
 
-/** Items that a stage with this input understands: many small batches. */
+/** Input items by kind: many small batches. */
 const items: Partial<Record<ItemKind, unknown[]>> = {}
 
 beforeAll(async () => {
@@ -100,25 +100,21 @@ function freshFolder(): string {
   return out
 }
 
-/** Files under their final names: what a failed run must not leave. A trainer's checkpoints are its own matter. */
+/** Output files under their final names, which a failed run must not leave. A trainer may keep its checkpoints. */
 const outputsIn = (out: string): string[] => readdirSync(out).filter(name => name !== 'checkpoints')
 
-/** Regular files of this process that are open under the test's folder. */
+/** Files in the test's folder that this process has open. */
 function openFiles(): string[] {
   if (!existsSync('/proc/self/fd')) return []
   return readdirSync('/proc/self/fd').flatMap(descriptor => {
     try {
-      const target = readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8') && linkOf(descriptor)
+      const target = readlinkSync(`/proc/self/fd/${descriptor}`)
       return target.startsWith(folder) ? [target] : []
     } catch {
       return []
     }
   })
 }
-
-import { readlinkSync } from 'node:fs'
-
-const linkOf = (descriptor: string): string => readlinkSync(`/proc/self/fd/${descriptor}`)
 
 const closed = (stream: Readable | Writable): Promise<void> =>
   new Promise(resolve => (stream.closed ? resolve() : void stream.once('close', resolve)))
@@ -141,7 +137,7 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
   const create = (out: string) =>
     entry.create(OPTIONS[name]!(out)) as Readable & Writable & ReturnType<typeof entry.create>
 
-  it('refuses a wrong option in its factory, with the names of both', () => {
+  it('rejects an invalid option in its factory, naming the stage', () => {
     const options = { ...(OPTIONS[name]!('out') as object), faulty: 'perhaps', path: 7 }
     expect(() => entry.create(options)).toThrow(
       expect.objectContaining({ code: 'OPTION_INVALID', where: expect.objectContaining({ stage: name }) }),
@@ -153,7 +149,7 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
     expect(Object.keys(OPTIONS)).toContain(name)
   })
 
-  it('completes, and opens nothing before it is used', async () => {
+  it('completes, and opens no file before it is read', async () => {
     const out = freshFolder()
     const before = openFiles()
     const stage = create(out)
@@ -171,7 +167,7 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
     }
   })
 
-  it.runIf(entry.accepts !== undefined)('passes an error of its source on and leaves no output', async () => {
+  it.runIf(entry.accepts !== undefined)('propagates an error of its source and leaves no output', async () => {
     const out = freshFolder()
     const stage = create(out)
     const chain: unknown[] = [failingAfter(input(), 2), passing(), stage]
@@ -182,7 +178,7 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
     expect(openFiles()).toEqual([])
   })
 
-  it.runIf(entry.emits !== undefined)('closes when the stage after it fails', async () => {
+  it.runIf(entry.emits !== undefined)('closes when the next stage fails', async () => {
     const stage = create(freshFolder())
     const failing = new Writable({
       objectMode: true,
@@ -195,7 +191,7 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
     expect(openFiles()).toEqual([])
   })
 
-  it('closes on an abort and leaves no output', async () => {
+  it('closes on abort and leaves no output', async () => {
     const out = freshFolder()
     const stage = create(out)
     const abort = new AbortController()
@@ -213,9 +209,9 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
     expect(openFiles()).toEqual([])
   })
 
-  it.runIf(entry.emits !== undefined)('waits for a slow stage after it', async () => {
+  it.runIf(entry.emits !== undefined)('is throttled by a slow consumer', async () => {
     const stage = create(freshFolder())
-    let most = 0
+    let maxAhead = 0
     let taken = 0
     const slow = new Writable({
       objectMode: true,
@@ -223,7 +219,7 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
       write: (_item, _encoding, done) => {
         taken++
         setTimeout(() => {
-          most = Math.max(most, stage.stats.itemsOut - taken)
+          maxAhead = Math.max(maxAhead, stage.stats.itemsOut - taken)
           done()
         }, 2)
       },
@@ -231,8 +227,8 @@ describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
     const chain: unknown[] = [stage, slow]
     if (entry.accepts !== undefined) chain.unshift(Readable.from(input().slice(0, 12)))
     await pipeline(chain as [Readable, Writable])
-    // One item waits in the stage, one in the slow sink's buffer.
-    expect(most).toBeLessThanOrEqual(2)
+    // One item is buffered in the stage, one in the slow sink.
+    expect(maxAhead).toBeLessThanOrEqual(2)
     expect(taken).toBe(stage.stats.itemsOut)
   })
 })

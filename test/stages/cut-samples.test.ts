@@ -12,7 +12,7 @@ import { gather, temporaryFolder } from './support.js'
 const folder = temporaryFolder()
 const tokens = Uint16Array.from({ length: 1003 }, (_, index) => (index * 31) % 997)
 
-it.each([1, 2, 3, 7, 64, 1003])('cuts the blocks that the packed file has, from batches of %i tokens', async size => {
+it.each([1, 2, 3, 7, 64, 1003])('produces the same blocks as the packed file from batches of %i tokens', async size => {
   const path = join(folder, 'data.pbin')
   const header = encodePbinHeader({ dataBytes: tokens.byteLength, tokenBytes: 2 })
   writeFileSync(path, Buffer.concat([header, new Uint8Array(tokens.buffer), writePairList([[0, tokens.byteLength]])]))

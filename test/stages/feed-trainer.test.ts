@@ -45,7 +45,7 @@ async function train(
 const lossesOf = (events: readonly TrainingEvent[]) =>
   events.flatMap(event => (event.kind === 'step' ? [event.loss] : []))
 
-test('learns from a packed file and ends at its last step although its source is endless', async () => {
+test('trains on a packed file and ends after the last step of an endless source', async () => {
   const options = { optimizer: { learning_rate: 0.02 }, evaluation: { every_steps: 20, batches: 2 } }
   const { events, stage } = await train({ ...options, steps: 60, held_out: { path: packed, from: 0.9 } })
   expect(events.at(-1)).toMatchObject({ kind: 'end', reason: 'completed', step: 60 })
@@ -55,7 +55,7 @@ test('learns from a packed file and ends at its last step although its source is
   expect(stage.stats.counts.tokens).toBe(60 * 4 * 8)
 })
 
-test('an aborted run has saved its last step; the next one goes on with the same losses', async () => {
+test('an aborted run resumes with the losses of an uninterrupted run', async () => {
   const whole = await train({ steps: 8 })
   const options = { steps: 8, checkpoint: { folder: join(folder, 'checkpoints'), every_steps: 100 } }
   const stop = new AbortController()
@@ -73,7 +73,7 @@ test('an aborted run has saved its last step; the next one goes on with the same
   expect(stage.stats.counts['samples passed over']).toBe(12)
 })
 
-test('backend auto says what it took; a run that goes on keeps the backend that its checkpoint records', async () => {
+test('backend auto reports its choice, and a resumed run keeps the backend of its checkpoint', async () => {
   const options = { checkpoint: { folder: join(folder, 'checkpoints') } }
   const recorded = async () =>
     (await openCheckpoint((await listCheckpoints(options.checkpoint.folder))[0]!)).state.training
@@ -86,7 +86,7 @@ test('backend auto says what it took; a run that goes on keeps the backend that 
   expect((await recorded()).backend).toBe('cpu')
 })
 
-test('says what is wrong with its options and its samples', async () => {
+test('rejects invalid options, unsuitable samples and a missing torch', async () => {
   expect(() => feedTrainer({ stepz: 3 } as FeedTrainerOptions)).toThrow()
   await expect(train({ steps: 2, model: { ...model, vocab_size: 11 } })).rejects.toMatchObject({
     code: 'TOKENIZER_MISMATCH',

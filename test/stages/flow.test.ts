@@ -1,4 +1,4 @@
-/** A slow end holds a fast start: bytes in flight are counted over a whole chain. */
+/** A slow sink throttles a fast source: counts the bytes in flight over a whole pipeline. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -15,7 +15,7 @@ import { temporaryFolder } from './support.js'
 
 const CHUNK = 64 << 10
 
-it('keeps a bounded number of bytes in flight between a file and a slow sink', async () => {
+it('bounds the bytes in flight between a file and a slow sink', async () => {
   const folder = temporaryFolder()
   const jsonl = join(folder, 'in.jsonl')
   const tokenizer = join(folder, 'tokenizer.json')
@@ -38,7 +38,7 @@ it('keeps a bounded number of bytes in flight between a file and a slow sink', a
   await pipeline(source, readLines(), validateJson(), extractText(), tokenizeBatches({ tokenizer, workers }), slow)
 
   expect(taken).toBe(lines)
-  // Each of the six streams may hold two chunks, the workers one more than their number; the file has over a hundred.
+  // Each of the six streams may buffer two chunks, the workers one more than their number; the file has over a hundred.
   const bound = (2 * 6 + workers + 1) * CHUNK
   expect(largest).toBeLessThanOrEqual(bound)
   expect(largest).toBeGreaterThan(CHUNK)

@@ -13,20 +13,20 @@ const read = async (path: string, options = {}): Promise<Buffer> =>
   Buffer.concat(await gather<Uint8Array>(readFile({ path, chunk_bytes: 4096, ...options }) as never))
 
 describe('read-file', () => {
-  it('gives the bytes of a file', async () => {
+  it('reads the bytes of a file', async () => {
     writeFileSync(at('plain'), content)
     expect((await read(at('plain'))).equals(content)).toBe(true)
     writeFileSync(at('empty'), '')
     expect(await read(at('empty'))).toHaveLength(0)
   })
 
-  it('decompresses by the ending, or as it is told', async () => {
+  it('decompresses by extension or by option', async () => {
     writeFileSync(at('packed.gz'), gzipSync(content))
     expect((await read(at('packed.gz'))).equals(content)).toBe(true)
     expect((await read(at('packed.gz'), { compression: 'none' })).equals(content)).toBe(false)
   })
 
-  it('tells a damaged archive by its name', async () => {
+  it('names the file when an archive is damaged', async () => {
     writeFileSync(at('damaged.gz'), gzipSync(content).subarray(0, 60))
     await expect(read(at('damaged.gz'))).rejects.toMatchObject({
       code: 'FILE_UNREADABLE',
@@ -50,7 +50,7 @@ describe('read-file', () => {
         renameSync(`${path}.new`, path)
       },
     ],
-  ])('refuses a file that %s while it is read', async (_what, change) => {
+  ])('fails when the file %s while it is read', async (_what, change) => {
     const path = at('changing')
     writeFileSync(path, content)
     const stream = readFile({ path, chunk_bytes: 4096 })
@@ -62,9 +62,9 @@ describe('read-file', () => {
   })
 
   it.each([
-    ['no file', () => at('none'), 'FILE_MISSING'],
+    ['a missing file', () => at('none'), 'FILE_MISSING'],
     ['a folder', () => folder, 'FILE_UNREADABLE'],
-  ])('refuses %s', async (_what, path, code) => {
+  ])('fails on %s', async (_what, path, code) => {
     await expect(read(path())).rejects.toMatchObject({ code })
   })
 })

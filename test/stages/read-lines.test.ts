@@ -8,7 +8,7 @@ import { chunked, gather, textOfLines, utf8 } from './support.js'
 const read = (bytes: Uint8Array, size: number, options = {}) =>
   gather<LineBatch>(chunked(bytes, size), readLines({ source: 'x', ...options }) as never)
 
-/** Offset and length of each line, straight from the definition: what stands between line feeds. */
+/** Offset and length of each line, computed from the definition: the bytes between line feeds. */
 function expectedEntries(bytes: Uint8Array): [number, number][] {
   const entries: [number, number][] = []
   let start = 0
@@ -28,14 +28,14 @@ const entriesOf = (batches: readonly LineBatch[]): [number, number][] =>
 describe('read-lines', () => {
   const texts = ['a\nbc\n', 'a\nbc', '', '\n', '\n\n', 'a\r\nb\r\n', 'ä\u2028ö\n€\n😀', 'x\0y\nz', 'no end']
 
-  it.each(texts)('gives the same lines of %j whatever the chunks', async text => {
+  it.each(texts)('splits %j into the same lines for every chunk size', async text => {
     const bytes = utf8(text)
     for (const size of [1, 2, 3, 7, Math.max(1, bytes.length)]) {
       expect(entriesOf(await read(bytes, size))).toEqual(expectedEntries(bytes))
     }
   })
 
-  it('gives the same lines of any bytes in any chunks', async () => {
+  it('splits arbitrary bytes into the same lines for every chunk size', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.constantFrom(10, 13, 65, 195, 182), { maxLength: 200 }),
@@ -50,7 +50,7 @@ describe('read-lines', () => {
     )
   })
 
-  it('numbers lines from 1 through all batches', async () => {
+  it('numbers lines from 1 across batches', async () => {
     const batches = await read(utf8('a\nb\nc\nd\n'), 3)
     const numbers = batches.flatMap(batch => [...batch.lines].map(line => batch.firstLine + line))
     expect(numbers).toEqual([1, 2, 3, 4])
@@ -69,12 +69,12 @@ describe('read-lines', () => {
     const text = `ok\n${'x'.repeat(100)}\nalso ok\n${'y'.repeat(99)}`
     const options = { max_line_bytes: 20 }
 
-    it.each([1, 2, 3, 7, 50, 1000])('fails with its place in chunks of %i', async size => {
+    it.each([1, 2, 3, 7, 50, 1000])('fails with line and byte offset, in chunks of %i', async size => {
       const failure = await read(utf8(text), size, options).catch(error => error)
       expect(failure).toMatchObject({ code: 'LINE_TOO_LONG', where: { line: 2, byteOffset: 3 } })
     })
 
-    it.each([1, 2, 3, 7, 50, 1000])('passes it over when asked to, in chunks of %i', async size => {
+    it.each([1, 2, 3, 7, 50, 1000])('skips it with faulty: skip, in chunks of %i', async size => {
       const batches = await read(utf8(text), size, { ...options, faulty: 'skip' })
       expect(textOfLines(batches)).toEqual(['ok', 'also ok'])
       expect(batches.flatMap(batch => [...batch.lines].map(line => batch.firstLine + line))).toEqual([1, 3])

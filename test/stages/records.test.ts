@@ -1,4 +1,4 @@
-/** From bytes to documents: which records pass, which are faulty, and what becomes of those. */
+/** From bytes to documents: which records are valid, which are faulty, and how faulty ones are handled. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -30,17 +30,17 @@ const bytesOf = (...parts: (string | number[])[]): Uint8Array =>
   Buffer.concat(parts.map(part => (typeof part === 'string' ? Buffer.from(part) : Buffer.from(part))))
 
 const GOOD = '{"text":"good"}\n'
-/** Each with the code of its fault and the offset, in the file, that the message names. */
+/** Faulty records with the expected error code. */
 const FAULTS: [name: string, record: Uint8Array, code: string][] = [
-  ['no JSON', utf8('{"text":'), 'JSON_INVALID'],
+  ['incomplete JSON', utf8('{"text":'), 'JSON_INVALID'],
   ['two values', utf8('{"text":"a"}{"text":"b"}'), 'JSON_INVALID'],
   ['NaN', utf8('{"text":NaN}'), 'JSON_INVALID'],
   ['a blank line', utf8(''), 'LINE_BLANK'],
   ['bytes that are not UTF-8', bytesOf('{"text":"', [0xff], '"}'), 'UTF8_INVALID'],
   ['a byte order mark', bytesOf([0xef, 0xbb, 0xbf], '{"text":"a"}'), 'JSON_INVALID'],
-  ['no such field', utf8('{"body":"a"}'), 'FIELD_MISSING'],
+  ['a missing field', utf8('{"body":"a"}'), 'FIELD_MISSING'],
   ['a number', utf8('{"text":1}'), 'FIELD_NOT_TEXT'],
-  ['an array for a record', utf8('["text"]'), 'FIELD_MISSING'],
+  ['an array instead of an object', utf8('["text"]'), 'FIELD_MISSING'],
 ]
 
 describe('faulty records', () => {
@@ -51,12 +51,12 @@ describe('faulty records', () => {
     expect(failure.where.byteOffset).toBeLessThanOrEqual(GOOD.length + record.length)
   })
 
-  it.each(FAULTS)('%s: is skipped without harm to its neighbours', async (_name, record) => {
+  it.each(FAULTS)('%s: is skipped without affecting other records', async (_name, record) => {
     const got = await documents(bytesOf(GOOD, [...record], '\n', GOOD), { faulty: 'skip' })
     expect(texts(got)).toEqual(['good', 'good'])
   })
 
-  it('are all set aside in one quarantine file, with place, code and bytes', async () => {
+  it('are all written to one quarantine file with line, code and bytes', async () => {
     const quarantine = join(folder, 'faulty.jsonl')
     const all = bytesOf(...FAULTS.flatMap(([, record]) => [[...record], '\n', GOOD]))
     const got = await documents(all, { faulty: 'quarantine', quarantine })
@@ -73,14 +73,14 @@ describe('faulty records', () => {
     )
   })
 
-  it('fail the run when there are more than the limit', async () => {
+  it('fail the run above max_faulty', async () => {
     const bad = '{\n'
     const options = { faulty: 'skip', max_faulty: 2 }
     expect(texts(await documents(utf8(GOOD + bad + bad), options))).toEqual(['good'])
     expect(await documents(utf8(GOOD + bad + bad + bad), options).catch(error => error.code)).toBe('TOO_MANY_FAULTS')
   })
 
-  it('need a quarantine file and the policy together', () => {
+  it('require a quarantine file and the quarantine policy together', () => {
     expect(() => validateJson({ faulty: 'quarantine' })).toThrow('quarantine')
     expect(() => validateJson({ quarantine: 'x' })).toThrow('quarantine')
   })

@@ -1,4 +1,4 @@
-/** What the tests of stages share: folders that go away, streams from values, all that a stream gives. */
+/** Shared by tests of stages: temporary folders, streams from values, collected output of streams. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ export function temporaryFolder(): string {
   return folder
 }
 
-/** Runs the streams to their end and answers what came out of the last. */
+/** Runs the streams to the end and returns the output of the last one. */
 export async function gather<Out>(...streams: NodeJS.ReadWriteStream[] | NodeJS.ReadableStream[]): Promise<Out[]> {
   const got: Out[] = []
   const end = sink<Out>('gather', async input => {
@@ -24,7 +24,7 @@ export async function gather<Out>(...streams: NodeJS.ReadWriteStream[] | NodeJS.
   return got
 }
 
-/** The bytes in chunks of `size`. */
+/** A stream of the bytes in chunks of `size`. */
 export function chunked(bytes: Uint8Array, size: number): Readable {
   const chunks: Uint8Array[] = []
   for (let start = 0; start < bytes.length; start += size) chunks.push(bytes.subarray(start, start + size))
@@ -33,8 +33,7 @@ export function chunked(bytes: Uint8Array, size: number): Readable {
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-/** The batches of lines that a text is cut into. */
-/** Each line of batches as text. */
+/** The lines of batches as strings. */
 export function textOfLines(batches: readonly LineBatch[]): string[] {
   return batches.flatMap(batch =>
     [...batch.starts].map((start, index) =>

@@ -16,7 +16,7 @@ async function all<T>(results: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('inOrder', () => {
-  it('hands results on in the order of the input, however long each takes', async () => {
+  it('yields results in input order, however long each takes', async () => {
     const work = async ({ number }: { number: number }) => {
       await later(number % 3 === 0 ? 6 : 1)
       return number
@@ -24,40 +24,40 @@ describe('inOrder', () => {
     expect(await all(inOrder(items([0, 1, 2, 3, 4, 5, 6]), 3, work, never))).toEqual([0, 1, 2, 3, 4, 5, 6])
   })
 
-  it('never has more under way than the limit', async () => {
-    let underWay = 0
-    let most = 0
+  it('never has more items in flight than the limit', async () => {
+    let inFlight = 0
+    let maxInFlight = 0
     const work = async () => {
-      most = Math.max(most, ++underWay)
+      maxInFlight = Math.max(maxInFlight, ++inFlight)
       await later(1)
-      underWay--
+      inFlight--
     }
     await all(inOrder(items(Array.from({ length: 20 }, (_, number) => number)), 3, work, never))
-    expect(most).toBe(3)
+    expect(maxInFlight).toBe(3)
   })
 
-  it('takes a missing batch for an error, not for a reason to wait', async () => {
+  it('fails on a missing batch instead of waiting for it', async () => {
     await expect(all(inOrder(items([0, 2]), 2, async () => 1, never))).rejects.toMatchObject({ code: 'INTERNAL' })
   })
 
-  it('keeps no result that was handed on', async () => {
+  it('does not retain results that were yielded', async () => {
     setFlagsFromString('--expose_gc')
     const collectGarbage = runInNewContext('gc') as () => void
-    const handedOn: WeakRef<object>[] = []
+    const yielded: WeakRef<object>[] = []
     const work = async ({ number }: { number: number }) => ({ number, bytes: new Uint8Array(1000) })
     const numbers = Array.from({ length: 100 }, (_, number) => number)
     for await (const result of inOrder(items(numbers), 3, work, never)) {
-      handedOn.push(new WeakRef(result))
+      yielded.push(new WeakRef(result))
       if (result.number < 90) continue
       await later(1)
       collectGarbage()
-      expect(handedOn.slice(0, 80).filter(reference => reference.deref() !== undefined)).toEqual([])
+      expect(yielded.slice(0, 80).filter(reference => reference.deref() !== undefined)).toEqual([])
       break
     }
-    expect(handedOn).toHaveLength(91)
+    expect(yielded).toHaveLength(91)
   })
 
-  it('ends on an abort although work hangs', async () => {
+  it('rejects on abort even if work never settles', async () => {
     const abort = new AbortController()
     const hanging = all(inOrder(items([0]), 2, () => new Promise<number>(() => {}), abort.signal))
     abort.abort(new Error('enough'))

@@ -1,4 +1,4 @@
-/** Filters beyond the compiled part of jq, in the stage that extracts text. */
+/** extract-text with filters that need full jq. */
 import { describe, expect, it } from 'vitest'
 import type { DocumentBatch } from '#src/formats/batches'
 import { extractText } from '#src/stages/extract-text'
@@ -15,18 +15,18 @@ async function textsOf(field: string, lines: string) {
   return { texts, rejected: stage.stats.rejected }
 }
 
-describe('a filter that is not compiled', () => {
+describe('a filter that needs full jq', () => {
   it.each([
     ['.text | gsub("[0-9]+"; "#")', ['a#', 'ü #']],
     ['def twice: . + .; .text | twice', ['a1a1', 'ü 22ü 22']],
     ['reduce .text as $x (""; . + $x) # a remark', ['a1', 'ü 22']],
     ['.text | @base64', ['YTE=', 'w7wgMjI=']],
-  ])('%s is run by the whole language', async (field, expected) => {
+  ])('runs %s', async (field, expected) => {
     const lines = '{"text":"a1"}\n{"text":"ü 22"}\n'
     expect(await textsOf(field, lines)).toEqual({ texts: expected, rejected: 0 })
   })
 
-  it('rejects the records that it fails on, and no others', async () => {
+  it('rejects only the records on which it fails', async () => {
     const lines = '{"text":"a1"}\n{"text":7}\n{"text":"\\ud800"}\n{"other":1}\nno JSON\n{"text":"z9"}\n'
     expect(await textsOf('.text | sub("[0-9]"; "")', lines)).toEqual({ texts: ['a', 'z'], rejected: 4 })
     expect(await textsOf('if .text == 7 then halt_error else .text | @text end | sub("1"; "")', lines)).toMatchObject({
@@ -34,7 +34,7 @@ describe('a filter that is not compiled', () => {
     })
   })
 
-  it('that loops for ever is a fault of the record that it loops at', async () => {
+  it('that loops endlessly makes the record faulty', async () => {
     const lines = '{"text":"a1"}\n{"text":"loop"}\n{"text":"z9"}\n'
     const field = 'def f: if . == "loop" then f else . end; .text | f'
     expect(await textsOf(field, lines)).toEqual({ texts: ['a1', 'z9'], rejected: 1 })
@@ -42,18 +42,18 @@ describe('a filter that is not compiled', () => {
     await expect(failing).rejects.toMatchObject({ code: 'WORKER_HUNG', where: { line: 2 } })
   }, 120_000)
 
-  it('that is compiled and loops for long is stopped in the same way', async () => {
+  it('that is compiled and loops too long makes the record faulty', async () => {
     const field = 'if .text == "loop" then last(range(1e12) | range(1e12)) else .text end'
     expect(await textsOf(field, '{"text":"a1"}\n{"text":"loop"}\n')).toEqual({ texts: ['a1'], rejected: 1 })
   }, 120_000)
 
-  it('that exhausts the memory of jq costs its own record alone', async () => {
+  it('that exhausts the memory of jq makes only its record faulty', async () => {
     const lines = '{"text":"a1"}\n{"text":"big"}\n{"text":"z9"}\n'
     const field = 'def g: . + .; def f: g | f; if .text == "big" then "xxxxxxxxxxxxxxxx" | f else .text end'
     expect(await textsOf(field, lines)).toEqual({ texts: ['a1', 'z9'], rejected: 1 })
   }, 120_000)
 
-  it('is refused when it is none, or reads on by itself', async () => {
+  it('is rejected when it is invalid or reads further inputs', async () => {
     await expect(FullJq.open('def f: ; f')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     await expect(FullJq.open('nothing_like_it')).rejects.toMatchObject({ code: 'OPTION_INVALID' })
     await expect(textsOf('input | @text', '1\n2\n')).rejects.toMatchObject({ code: 'OPTION_INVALID' })

@@ -1,6 +1,6 @@
 /**
- * Workers that exit, throw, trap, run out of heap or loop: what they were at is done again and comes out the same; a
- * record that kills them twice is a faulty record like any other. The workers are the product's own with broken engines.
+ * Workers that exit, throw, trap, run out of heap or loop: their task is retried with the same result, and a record
+ * that kills two workers is a faulty record. The workers are the real ones with sabotaged engines.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -31,7 +31,7 @@ const LINES = 3000
 const lineOf = (text: string): string => `${JSON.stringify({ text })}\n`
 const goodLine = (line: number): string => lineOf(`line ${line} `.repeat((line % 13) + 1))
 
-/** A file of good lines, with these in the place of some. */
+/** Writes a file of valid lines, some of them replaced. */
 function corpus(name: string, instead: Readonly<Record<number, string>>): string {
   const path = at(`${name}.jsonl`)
   writeFileSync(path, Array.from({ length: LINES }, (_, index) => instead[index + 1] ?? goodLine(index + 1)).join(''))
@@ -40,7 +40,7 @@ function corpus(name: string, instead: Readonly<Record<number, string>>): string
 
 type Faults = { readonly faulty?: 'fail' | 'skip' | 'quarantine'; readonly quarantine?: string }
 
-/** Each way to pack a file; answers the packed bytes. */
+/** Two ways to pack a file: fused and with separate stages. Each returns the packed bytes. */
 const PACKERS: Record<string, (path: string, out: string, faults: Faults, worker?: URL) => Promise<Buffer>> = {
   async fused(path, out, faults, worker = sabotaged('range')) {
     const pack = { field: ['text'], tokenizer, end_of_document: END }
@@ -52,7 +52,7 @@ const PACKERS: Record<string, (path: string, out: string, faults: Faults, worker
     await pipeline(readRanges(options, worker), tokensOfRanges(), writePbin({ path: out }))
     return readFileSync(out)
   },
-  async apart(path, out, faults, worker = sabotaged('tokenize')) {
+  async separate(path, out, faults, worker = sabotaged('tokenize')) {
     await pipeline(
       readFile({ path, chunk_bytes: 16 << 10 }),
       readLines({ source: path }),
@@ -66,7 +66,7 @@ const PACKERS: Record<string, (path: string, out: string, faults: Faults, worker
 }
 
 const withoutLine = (name: string, line: number): Promise<Buffer> =>
-  PACKERS.apart!(
+  PACKERS.separate!(
     corpus(name, { [line]: '' }),
     at(`${name}.pbin`),
     {},
@@ -77,22 +77,22 @@ beforeEach(() => {
   for (const way of WAYS) rmSync(join(tmpdir(), `penstock-death-${process.pid}-${way}`), { force: true })
 })
 
-describe.each(Object.keys(PACKERS))('packing with stages %s', kind => {
+describe.each(Object.keys(PACKERS))('packing with %s stages', kind => {
   const pack = PACKERS[kind]!
 
-  it.each(WAYS)('gives the same file when a worker meets its end by %s once', async way => {
+  it.each(WAYS)('writes the same file when one worker dies by %s', async way => {
     const text = `a text DEATHby${way}once of a worker`
     const path = corpus(`${kind}-once-${way}`, { 1234: lineOf(text) })
     const before = process.cpuUsage()
     const got = await pack(path, at(`${kind}-once-${way}.pbin`), {})
     const { user, system } = process.cpuUsage(before)
-    // The flag of the first death is there now: nothing happens.
+    // The flag of the first death exists now, so no worker dies.
     expect(got.equals(await pack(path, at(`${kind}-again-${way}.pbin`), {}))).toBe(true)
-    // Work, not the clock, since other programs take their share of that: the run, what was lost, and filling a heap.
+    // CPU time, which is independent of other programs: the run, the lost work, and filling a heap.
     expect((user + system) / 1e6).toBeLessThan(8)
   })
 
-  it.each(WAYS)('sets aside a record of which workers die by %s', async way => {
+  it.each(WAYS)('quarantines a record that kills workers by %s', async way => {
     const name = `${kind}-${way}`
     const poison = lineOf(`a text DEATHby${way} of workers`)
     const path = corpus(name, { 1234: poison })
@@ -106,14 +106,14 @@ describe.each(Object.keys(PACKERS))('packing with stages %s', kind => {
       source: path,
       line: 1234,
       byte_offset: readFileSync(path).indexOf(poison),
-      // A heap takes time to fill: a slow machine ends the worker before that.
+      // Filling a heap takes time: on a slow machine the timeout may come first.
       code:
         { LOOP: 'WORKER_HUNG', HEAP: expect.stringMatching(/^WORKER_(DIED|HUNG)$/) }[way as string] ?? 'WORKER_DIED',
     })
     expect(Buffer.from(entry.record, 'base64').toString()).toBe(poison.trimEnd())
   })
 
-  it('finds every one of several such records', async () => {
+  it('quarantines each of several poison records', async () => {
     const lines = [1, 2, 1500, LINES]
     const poisoned = (line: number): [number, string] => [line, lineOf(`${line} DEATHbyEXIT`)]
     const path = corpus(`${kind}-several`, Object.fromEntries(lines.map(poisoned)))
@@ -123,7 +123,7 @@ describe.each(Object.keys(PACKERS))('packing with stages %s', kind => {
     expect(entries.map(entry => JSON.parse(entry).line)).toEqual(lines)
   })
 
-  it('fails with its place when faulty records are to fail', async () => {
+  it('fails with file and line under faulty: fail', async () => {
     const path = corpus(`${kind}-fail`, { 1234: lineOf('DEATHbyTHROW') })
     const out = at(`${kind}-fail.pbin`)
     await expect(pack(path, out, {})).rejects.toMatchObject({ code: 'WORKER_DIED', where: { file: path, line: 1234 } })
@@ -132,7 +132,7 @@ describe.each(Object.keys(PACKERS))('packing with stages %s', kind => {
 })
 
 describe('indexing', () => {
-  it('leaves out a line that kills the check itself', async () => {
+  it('omits a line that kills the validation', async () => {
     const path = corpus('index', { 77: lineOf('DEATHbyTRAP') })
     const policy = { faulty: 'skip' as const, quarantine: undefined, max_faulty: undefined }
     const work = { path, maxLineBytes: RANGE_BYTES, workers: 2, index: true }
@@ -157,7 +157,7 @@ describe('training a tokenizer', () => {
     return readFileSync(out, 'utf8')
   }
 
-  it.each(WAYS)('counts on without a record of which workers die by %s', async way => {
+  it.each(WAYS)('skips a record that kills workers by %s', async way => {
     const path = corpus(`train-${way}`, { 99: lineOf(`DEATHby${way}`) })
     const trained = await train(path, at(`train-${way}.json`), { faulty: 'skip' })
     expect(trained).toBe(await train(corpus(`train-${way}-expected`, { 99: '' }), at(`train-${way}-2.json`), {}))

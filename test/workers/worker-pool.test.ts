@@ -1,4 +1,4 @@
-/** Pools that outlive a run: shared, fair, started at once, gone soon, and no reason for a process to stay. */
+/** Worker pools: shared between runs, fair, started immediately, closed soon, and not keeping a process alive. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,13 +24,13 @@ function use(options: { workers: number; setup: unknown }): Workers {
 afterEach(() => Promise.all(open.map(workers => workers.close())))
 
 describe('a pool of workers', () => {
-  it('starts all of them before there is a task', async () => {
+  it('starts all workers before the first task', async () => {
     const options = { workers: 3, setup: setup() }
     use(options)
     await vi.waitFor(() => expect(started(options.setup)).toBe(3), 10_000)
   })
 
-  it('is found again by the next run with the same setup, and by no other', async () => {
+  it('is reused only by runs with the same setup', async () => {
     const options = { workers: 1, setup: setup() }
     const first = use(options)
     const thread = await first.run('thread', undefined)
@@ -41,23 +41,23 @@ describe('a pool of workers', () => {
     expect(started(options.setup)).toBe(1)
   })
 
-  it('serves two runs at once in turns', async () => {
+  it('alternates between two concurrent runs', async () => {
     const options = { workers: 1, setup: setup() }
     const [first, second] = [use(options), use(options)]
     const order: string[] = []
-    const task = (who: string, workers: Workers) => workers.run('pause', 5).then(() => order.push(who))
+    const task = (name: string, workers: Workers) => workers.run('pause', 5).then(() => order.push(name))
     await Promise.all([task('a', first), task('b', second), task('a', first), task('b', second)])
     expect(order).toEqual(['a', 'b', 'a', 'b'])
   })
 
-  it('replaces a worker that loops, within its patience', async () => {
+  it('replaces a worker that loops, after the timeout', async () => {
     const workers = use({ workers: 1, setup: setup() })
     const thread = await workers.run('thread', undefined)
     await expect(workers.run('loop', undefined)).rejects.toMatchObject({ code: 'WORKER_HUNG' })
     expect(await workers.run('thread', undefined)).not.toBe(thread)
   })
 
-  it('is left at once by a run without tasks, and soon by one whose worker loops', async () => {
+  it('closes soon even if a worker loops, and rejects queued tasks', async () => {
     const workers = use({ workers: 1, setup: setup() })
     await workers.run('thread', undefined)
     const stuck = workers.run<never>('loop', undefined).catch((error: PenstockError) => error)
@@ -70,7 +70,7 @@ describe('a pool of workers', () => {
     await expect(workers.run('thread', undefined)).rejects.toMatchObject({ code: 'STOPPED' })
   })
 
-  it.runIf(process.platform === 'linux')('keeps no process alive when it is idle', () => {
+  it.runIf(process.platform === 'linux')('does not keep a process alive when idle', () => {
     const pool = fileURLToPath(new URL('../../dist/workers/worker-pool.js', import.meta.url))
     const script = join(folder, 'run.mjs')
     writeFileSync(
@@ -85,7 +85,7 @@ describe('a pool of workers', () => {
     expect(Number(execFileSync(process.execPath, [script], { encoding: 'utf8' }))).toBeLessThan(1000)
   })
 
-  it.runIf(process.platform === 'linux')('fails soon, with the reason, where threads cannot start', () => {
+  it.runIf(process.platform === 'linux')('fails soon with the cause when threads cannot start', () => {
     const from = (name: string): string =>
       JSON.stringify(fileURLToPath(new URL(`../../dist/workers/${name}.js`, import.meta.url)))
     const script = join(folder, 'crowded.mjs')
@@ -103,7 +103,7 @@ describe('a pool of workers', () => {
        console.log(outcome)`,
     )
     const out = execFileSync('sh', ['-c', `ulimit -n 80; exec '${process.execPath}' '${script}'`], { encoding: 'utf8' })
-    // A thread may come as far as opening its module.
+    // A thread may get as far as opening its module.
     expect(out).toMatch(/EMFILE(: too many open files, open '.*')? \[WORKER_DIED\]/)
   })
 })

@@ -1,4 +1,4 @@
-/** Merging, shuffling, chunking and filtering; the orders are those of Python's random and of numpy. */
+/** Merging, shuffling, chunking and filtering; expected orders were computed with Python's random and numpy. */
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -17,13 +17,13 @@ import { writeLines } from '#src/stages/write-lines'
 import { writePbin } from '#src/stages/write-pbin'
 import { gather, temporaryFolder } from '../support.js'
 
-/** Chunk 1 of 2 of files with 10 and 5 documents, 0 to 9 and 100 to 104, by numpy with seed 3240006108. */
+/** numpy's order for seed 3240006108 of chunk 1 of 2 of two files with documents 0 to 9 and 100 to 104. */
 const CHUNK_1 = [6, 104, 5, 9, 103, 8, 7]
 
 const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
 
-/** A packed file whose document i has i + 1 tokens `first + i`. */
+/** Writes a packed file whose document i consists of i + 1 tokens `first + i`. */
 function packed(name: string, documents: number, first = 0, tokenBytes: 1 | 2 = 1): string {
   const pairs: [number, number][] = []
   const tokens: number[] = []
@@ -37,7 +37,7 @@ function packed(name: string, documents: number, first = 0, tokenBytes: 1 | 2 = 
   return at(name)
 }
 
-/** The first token of each document, and that its length fits. */
+/** The token of each document; checks the document's contents and length. */
 function documentsOf(batches: readonly TokenBatch[]): number[] {
   return batches.flatMap(({ tokens, lengths }) => {
     let start = 0
@@ -69,14 +69,14 @@ describe('shuffle-documents', () => {
     expect(documentsOf(await tokensOf(shuffleDocuments(options)))).toEqual(expected)
   })
 
-  it('draws a seed where none is given, and says which', async () => {
+  it('draws a seed if none is given, and reports it', async () => {
     const stage = shuffleDocuments({ paths: [packed('ten.pbin', 10)] })
     const order = documentsOf(await tokensOf(stage))
     const seed = Number(/(\d+)$/.exec(stage.stats.notes[0]!)![1])
     expect(documentsOf(await tokensOf(shuffleDocuments({ paths: [at('ten.pbin')], seed })))).toEqual(order)
   })
 
-  it('refuses a chunk without documents, and files of two token widths', async () => {
+  it('rejects an empty chunk and files of different token widths', async () => {
     const two = packed('two.pbin', 2)
     await expect(
       tokensOf(shuffleDocuments({ paths: [two], seed: 1, chunk: { number: 2, of: 3 } })),
@@ -90,13 +90,13 @@ describe('shuffle-documents', () => {
 })
 
 describe('concat-pbin', () => {
-  it('gives the documents of each file in turn', async () => {
+  it('emits the documents of each file in turn', async () => {
     const paths = [packed('a.pbin', 10), packed('b.pbin', 5, 100)]
     const numbers = documentsOf(await tokensOf(concatPbin({ paths })))
     expect(numbers).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 100, 101, 102, 103, 104])
   })
 
-  it('knows the tokenizer of its tokens only when all files tell the same', async () => {
+  it('reports a tokenizer only if all manifests name the same one', async () => {
     const paths = ['x', 'y', 'z'].map(name => packed(`${name}.pbin`, 2))
     const manifest = (sha256: string) =>
       ({
@@ -128,14 +128,14 @@ describe('filter-documents', () => {
     return documents
   }
 
-  it('chooses by length, by tokens, and by a function', async () => {
+  it('selects by length, by tokens and by a predicate', async () => {
     expect(await kept({ min_tokens: 3, max_tokens: 5 })).toEqual([2, 3, 4])
     expect(await kept({ with_tokens: [7] })).toEqual([7])
     expect(await kept({ without_tokens: [0, 9] })).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
     expect(await kept({ keep: (_tokens, number) => number % 4 === 1 })).toEqual([1, 5, 9])
   })
 
-  it('writes a packed file of what is left', async () => {
+  it('writes a packed file of the remaining documents', async () => {
     await pipeline(
       readPbin({ path: packed('ten.pbin', 10) }),
       filterDocuments({ min_tokens: 9 }),
@@ -157,12 +157,12 @@ describe('shuffle-lines', () => {
     expect(await shuffled([at('ten.txt')], { seed: 42 })).toBe('7\n3\r\n2\n8\n5\n6\n9\n4\n0\n\n')
   })
 
-  it('never glues a last line without its line feed to another', async () => {
+  it('never joins a last line without line feed to another line', async () => {
     writeFileSync(at('ten.txt'), '0\n1\n2\n3\n4\n5\n6\n7\n8\n9')
     expect(await shuffled([at('ten.txt')], { seed: 42 })).toBe('7\n3\n2\n8\n5\n6\n9\n4\n0\n1\n')
   })
 
-  it('takes chunks of several files', async () => {
+  it('reads a chunk of several files', async () => {
     mkdirSync(at('deep'))
     writeFileSync(at('a.txt'), '0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n')
     writeFileSync(at('deep/b.txt'), '100\n101\n102\n103\n104')
@@ -170,7 +170,7 @@ describe('shuffle-lines', () => {
     expect(text.trimEnd().split('\n').map(Number)).toEqual(CHUNK_1)
   })
 
-  it('finds lines wherever the pieces that are read are cut', async () => {
+  it('finds lines that cross the boundaries of reads', async () => {
     const line = 'x'.repeat(99_999)
     writeFileSync(at('long.txt'), Array.from({ length: 50 }, (_, number) => `${number}${line}\n`).join(''))
     const text = await shuffled([at('long.txt')], { seed: 1 })
@@ -183,14 +183,14 @@ describe('shuffle-lines', () => {
   })
 })
 
-describe('a table of pieces', () => {
-  it('says so when a file became shorter', async () => {
+describe('RecordTable', () => {
+  it('fails when a file became shorter', async () => {
     writeFileSync(at('short'), 'abc')
     const fd = openSync(at('short'), 'r')
     const table = new RecordTable()
     await table.addFile({ path: at('short'), fd }, async visit => visit(1, 5), undefined)
-    const pieces = table.inOrder(Uint32Array.of(0), new AbortController().signal)
-    await expect(pieces.next()).rejects.toMatchObject({ code: 'FILE_CHANGED' })
+    const batches = table.inOrder(Uint32Array.of(0), new AbortController().signal)
+    await expect(batches.next()).rejects.toMatchObject({ code: 'FILE_CHANGED' })
     closeSync(fd)
   })
 })

@@ -7,7 +7,7 @@ const numbers = (from = 0, to = Number.POSITIVE_INFINITY, log: string[] = []) =>
   source<number>('numbers', async function* () {
     try {
       for (let value = from; value < to; value++) yield value
-      log.push('source ran out')
+      log.push('source completed')
     } finally {
       log.push('source closed')
     }
@@ -17,7 +17,7 @@ const double = (log: string[] = []) =>
   transform<number, number>('double', async function* (input) {
     try {
       for await (const value of input) yield 2 * value
-      log.push('transform ran out')
+      log.push('transform completed')
     } finally {
       log.push('transform closed')
     }
@@ -35,7 +35,7 @@ describe('stage', () => {
     expect(got).toEqual(Array.from({ length: 1000 }, (_, value) => 4 * value))
   })
 
-  it('lets a sink that has enough end an endless source without an error', async () => {
+  it('ends an endless source without error when the sink returns early', async () => {
     const log: string[] = []
     const got: number[] = []
     const first5 = sink<number>('first5', async input => {
@@ -44,11 +44,11 @@ describe('stage', () => {
     await pipeline(numbers(0, undefined, log), double(log), first5)
     expect(got).toEqual([0, 2, 4, 6, 8])
     expect(log).toContain('source closed')
-    expect(log).not.toContain('source ran out')
+    expect(log).not.toContain('source completed')
     expect(log).toContain('transform closed')
   })
 
-  it('lets a transform that has enough end an endless source', async () => {
+  it('ends an endless source when a transform returns early', async () => {
     const got: unknown[] = []
     const first3 = transform<number, number>('first3', async function* (input) {
       let count = 0
@@ -65,41 +65,44 @@ describe('stage', () => {
     ['source', [(): never => raise(), undefined, undefined]],
     ['transform', [undefined, (): never => raise(), undefined]],
     ['sink', [undefined, undefined, (): never => raise()]],
-  ] as const)('passes an error of the %s on and closes the others', async (_where, [inSource, inTransform, inSink]) => {
-    const log: string[] = []
-    const faulty = source<number>('faulty', async function* () {
-      try {
-        for (let value = 0; ; value++) {
-          if (value === 3) inSource?.()
-          yield value
+  ] as const)(
+    'propagates an error of the %s and closes the other stages',
+    async (_where, [inSource, inTransform, inSink]) => {
+      const log: string[] = []
+      const faulty = source<number>('faulty', async function* () {
+        try {
+          for (let value = 0; ; value++) {
+            if (value === 3) inSource?.()
+            yield value
+          }
+        } finally {
+          log.push('source closed')
         }
-      } finally {
-        log.push('source closed')
-      }
-    })
-    const middle = transform<number, number>('middle', async function* (input) {
-      try {
-        for await (const value of input) {
-          if (value === 2) inTransform?.()
-          yield value
+      })
+      const middle = transform<number, number>('middle', async function* (input) {
+        try {
+          for await (const value of input) {
+            if (value === 2) inTransform?.()
+            yield value
+          }
+        } finally {
+          log.push('transform closed')
         }
-      } finally {
-        log.push('transform closed')
-      }
-    })
-    const end = sink<number>('end', async input => {
-      try {
-        for await (const value of input) if (value === 2) inSink?.()
-      } finally {
-        log.push('sink closed')
-      }
-    })
-    await expect(pipeline(faulty, middle, end)).rejects.toThrow('raised')
-    await Promise.all([faulty, middle, end].map(closed))
-    expect(log.toSorted()).toEqual(['sink closed', 'source closed', 'transform closed'])
-  })
+      })
+      const end = sink<number>('end', async input => {
+        try {
+          for await (const value of input) if (value === 2) inSink?.()
+        } finally {
+          log.push('sink closed')
+        }
+      })
+      await expect(pipeline(faulty, middle, end)).rejects.toThrow('raised')
+      await Promise.all([faulty, middle, end].map(closed))
+      expect(log.toSorted()).toEqual(['sink closed', 'source closed', 'transform closed'])
+    },
+  )
 
-  it('does not take an abort for the end of the input', async () => {
+  it('does not mistake an abort for the end of the input', async () => {
     const log: string[] = []
     const abort = new AbortController()
     const trailer = sink<number>('trailer', async input => {
@@ -111,7 +114,7 @@ describe('stage', () => {
     expect(log).toEqual([])
   })
 
-  it('holds a fast source while the sink works on its first item', async () => {
+  it('throttles a fast source while the sink works on an item', async () => {
     let made = 0
     let release = (): void => {}
     const counted = source<number>('counted', async function* () {
@@ -134,7 +137,7 @@ describe('stage', () => {
     expect(Math.max(...seen)).toBeLessThanOrEqual(5)
   })
 
-  it('works between streams that are not ours', async () => {
+  it('works between plain Node streams', async () => {
     const got: number[] = []
     const foreign = new Writable({
       objectMode: true,

@@ -1,4 +1,4 @@
-/** Long work on the main thread: others have their turn, and an abort ends it in the middle. */
+/** Long computations on the main thread yield to the event loop and stop on abort. */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { describe, expect, it } from 'vitest'
 import { numpyGenerator } from '#src/sampling/numpy-pcg64'
@@ -15,7 +15,7 @@ describe('runInSlices', () => {
     ['of Python', () => pythonRandom(1).shuffling(finish(ascending(ITEMS)))],
     ['of numpy', () => numpyGenerator(1).shuffling(finish(ascending(ITEMS)))],
     ['of torch', () => torchRandpermSlices(ITEMS, 1)],
-  ])('a long shuffle %s never keeps others waiting for long', async (_, shuffle) => {
+  ])('a long shuffle %s does not block the event loop', async (_, shuffle) => {
     const work = shuffle()
     const delay = monitorEventLoopDelay({ resolution: 1 })
     let slices = 0
@@ -25,11 +25,11 @@ describe('runInSlices', () => {
     delay.disable()
     clearInterval(timer)
     expect(slices).toBeGreaterThan(2)
-    // TimeSlices are of 20 ms; the rest is for machines that are busy with something else.
+    // A slice takes 20 ms; the rest is a margin for busy machines.
     expect(delay.percentile(50) / 1e6).toBeLessThan(60)
   })
 
-  it('ends at an abort, with its reason', async () => {
+  it('rejects with the reason of an abort', async () => {
     const abort = new AbortController()
     let slices = 0
     function* endless() {

@@ -8,7 +8,7 @@ const path = join(temporaryFolder(), 'lines.jsonl')
 const never = new AbortController().signal
 const later = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
-it('begins no range before there is room for it, and takes them all in their order', async () => {
+it('starts no range before roomFor allows it, and returns all ranges in order', async () => {
   writeFileSync(path, '{"text":"a line"}\n'.repeat(1_000_000))
   const run = await RangeRun.start({ path, maxLineBytes: 8 << 20, workers: 1, index: true }, 0)
   const asked: number[] = []

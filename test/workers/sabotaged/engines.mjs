@@ -1,6 +1,6 @@
 /**
- * Breaks the engines inside a worker, for tests: a text that has the word `DEATHbyEXIT` ends its worker in that way when
- * an engine meets it, as a trap of the kernel or a loop without end would; `DEATHbyEXITonce` only the first time.
+ * Sabotages the engines in a worker, for tests: a text that contains `DEATHbyEXIT` makes the worker die in that way
+ * when an engine processes it; `DEATHbyEXITonce` only the first time.
  */
 import { existsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -30,7 +30,7 @@ const TRAPPING = Uint8Array.from([
   ...[7, 8, 1, 4, 116, 114, 97, 112, 0, 0, 10, 5, 1, 3, 0, 0, 11],
 ])
 
-function meet(bytes, start = 0, end = bytes.length) {
+function dieIfAsked(bytes, start = 0, end = bytes.length) {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1')
   for (const [, way, once] of text.matchAll(/DEATHby(EXIT|THROW|HEAP|TRAP|LOOP)(once)?/g)) {
     const flag = join(tmpdir(), `penstock-death-${process.pid}-${way}`)
@@ -40,12 +40,12 @@ function meet(bytes, start = 0, end = bytes.length) {
   }
 }
 
-/** Has a method meet the bytes that it is given, before it does its work. */
+/** Makes a method check its bytes before it runs. */
 function sabotage(prototype, method, rangeOf) {
   const original = prototype[method]
-  prototype[method] = function (...given) {
-    meet(...rangeOf(...given))
-    return original.apply(this, given)
+  prototype[method] = function (...args) {
+    dieIfAsked(...rangeOf(...args))
+    return original.apply(this, args)
   }
 }
 

@@ -1,4 +1,4 @@
-/** Functions that show which thread runs them, and when. Its setup names a file that tells of each start. */
+/** Worker functions that return their thread's id. Each started thread appends a line to the file in its setup. */
 import { appendFileSync } from 'node:fs'
 import { threadId, workerData } from 'node:worker_threads'
 import { workerFunction } from '#src/workers/worker-function'

@@ -1,9 +1,9 @@
-/** Tokenizer files that take for ever as they are loaded. */
+/** Tokenizer files that never finish loading. */
 import { byteTokenizer } from '../../stages/byte-tokenizer.js'
 
 type Base = { added_tokens: object[] }
 
-/** Added tokens are normalized as the file is loaded, here by an expression that backtracks. */
+/** Added tokens are normalized at load time, here with an expression that backtracks. */
 export function hangsAtLoad(): object {
   const base = byteTokenizer() as Base
   const token = { id: 300, content: 'a'.repeat(40), single_word: false, lstrip: false, rstrip: false, special: true }
@@ -14,7 +14,7 @@ export function hangsAtLoad(): object {
   }
 }
 
-/** The added token grows by every one of the normalizers. */
+/** Every normalizer doubles the added token. */
 export function growsAtLoad(): object {
   const base = hangsAtLoad() as Base
   const double = { type: 'Replace', pattern: { String: 'a' }, content: 'aa' }

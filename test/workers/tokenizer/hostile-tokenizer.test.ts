@@ -1,4 +1,4 @@
-/** Tokenizer files made to hang or to blow up: refused as they are loaded, or stopped in their worker, by work time. */
+/** Malicious tokenizer files that hang or exhaust memory: rejected at load time, or terminated in their worker. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -31,28 +31,28 @@ const replacing = (pattern: object, content: string, times = 1): object => ({
 const addedTokens = Array.from({ length: 50_000 }, (_, id) => ({ id: 300 + id, content: `<${id}>`, special: true }))
 const nested = `${'{"type":"Sequence","normalizers":['.repeat(50_000)}{"type":"NFC"}${']}'.repeat(50_000)}`
 
-/** What becomes of a document: some tokens, or one of these codes. */
+/** Expected outcome for a document: some tokens, or an error code. */
 const HOSTILE: Record<string, [file: string, outcome: RegExp]> = {
   'a look-behind that backtracks': [JSON.stringify(splitBy('(?<!z)(a+)+$')), /WORKER_HUNG/],
   'a back-reference that backtracks': [JSON.stringify(splitBy('(a+)+\\1b')), /WORKER_HUNG/],
   'a replacement that backtracks': [JSON.stringify(replacing({ Regex: '(a+)+b' }, 'x')), /WORKER_HUNG/],
   'replacements that double the text': [JSON.stringify(replacing({ String: 'a' }, 'aa', 60)), /WORKER_(HUNG|DIED)/],
-  'repeats that multiply': [JSON.stringify(splitBy('((((a{64}){64}){64}){64}){64}|.')), /TOKENIZER_INVALID|tokens/],
+  'nested repetitions': [JSON.stringify(splitBy('((((a{64}){64}){64}){64}){64}|.')), /TOKENIZER_INVALID|tokens/],
   'an automaton with too many states': [JSON.stringify(splitBy('(a|b)*a(a|b){20}|.')), /tokens/],
   'many alternatives': [JSON.stringify(splitBy(Array.from({ length: 20_000 }, (_, i) => `x${i}`).join('|'))), /tokens/],
   'many added tokens': [JSON.stringify({ ...base, added_tokens: addedTokens }), /tokens/],
-  'steps nested deeply': [
+  'deeply nested steps': [
     JSON.stringify({ ...base, normalizer: 0 }).replace('"normalizer":0', `"normalizer":${nested}`),
     /TOKENIZER_INVALID/,
   ],
-  'brackets nested deeply': ['['.repeat(1_000_000), /TOKENIZER_INVALID/],
+  'deeply nested brackets': ['['.repeat(1_000_000), /TOKENIZER_INVALID/],
   'an added token that hangs its normalizer': [JSON.stringify(hangsAtLoad()), /WORKER_HUNG/],
   'an added token that its normalizers double': [JSON.stringify(growsAtLoad()), /TOKENIZER_INVALID/],
-  'more steps than any': [JSON.stringify(replacing({ String: 'a' }, 'b', 1000)), /TOKENIZER_INVALID/],
+  'too many steps': [JSON.stringify(replacing({ String: 'a' }, 'b', 1000)), /TOKENIZER_INVALID/],
 }
 
 describe('a hostile tokenizer file', () => {
-  it.each(Object.entries(HOSTILE))('with %s is refused or stopped', async (name, [json, outcome]) => {
+  it.each(Object.entries(HOSTILE))('with %s is rejected or terminated', async (name, [json, outcome]) => {
     const tokenizer = join(folder, `${name}.json`)
     writeFileSync(tokenizer, json)
     const before = process.cpuUsage()
@@ -64,7 +64,7 @@ describe('a hostile tokenizer file', () => {
     )
     const { user, system } = process.cpuUsage(before)
     expect(got).toMatch(outcome)
-    // Up to three workers start, and two are stopped after half a second or a second of work.
+    // Up to three workers start, and two are terminated after up to a second of CPU time.
     expect((user + system) / 1e6).toBeLessThan(6)
   })
 })

@@ -20,7 +20,7 @@ describe('a tokenizer in a thread', async () => {
   const thread = await TokenizerThread.open(path)
   afterAll(() => thread.close())
 
-  it('answers as one in this thread', async () => {
+  it('gives the same results as in the main thread', async () => {
     const { tokenizer, sha256 } = await openTokenizer(path)
     const { vocabSize, totalSize } = tokenizer
     expect(thread).toMatchObject({ path, sha256, vocabSize, totalSize })
@@ -31,14 +31,14 @@ describe('a tokenizer in a thread', async () => {
     expect(await thread.idsOf([END, 'no such token'])).toEqual([tokenizer.idOf(END), undefined])
   })
 
-  it('refuses a token that it has not', async () => {
+  it('rejects an unknown token', async () => {
     await expect(thread.idOf('no such token')).rejects.toMatchObject({
       code: 'TOKENIZER_MISMATCH',
       where: { file: path },
     })
   })
 
-  it('finds tokens that it was given beside those of the file', async () => {
+  it('recognizes special tokens given in addition to those in the file', async () => {
     const json = byteTokenizer() as { model: { vocab: object } }
     const asked = askTokenizer(put('with-line.json', json), tokenizer => tokenizer.encode('xlinex'), ['line'])
     expect(await asked).toHaveLength(3)
@@ -46,7 +46,7 @@ describe('a tokenizer in a thread', async () => {
 })
 
 describe('a tokenizer file that hangs', () => {
-  it('as it is loaded, is stopped while this thread goes on', async () => {
+  it('while loading is terminated without blocking the main thread', async () => {
     const hostile = put('at-load.json', hangsAtLoad())
     let turns = 0
     const timer = setInterval(() => turns++, 10)
@@ -55,7 +55,7 @@ describe('a tokenizer file that hangs', () => {
     expect(turns).toBeGreaterThan(5)
   })
 
-  it('of a text, is stopped, and answers the next', async () => {
+  it('on a text is terminated and encodes the next text', async () => {
     const Regex = '(?<!z)(a+)+$'
     const split = { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }
     const json = byteTokenizer() as { pre_tokenizer: object }
