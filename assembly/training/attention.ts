@@ -1,16 +1,14 @@
-/** Causal attention and its gradient, and the way between rows and heads with its rotation. */
+/** Causal attention and its gradient; conversion between rows and heads with rotary positions. */
 import { multiplyPacked, packColumns, roundUp, TILE_COLUMNS, TILE_ROWS } from './product'
 import { at, exponential, maximumOf, sumOf } from './vectors'
 
 @external("env", "log")
 declare function logarithm(value: f64): f64
 
-/** Query rows that attention treats together; the fewer, the less above the diagonal is computed in vain. */
+/** Query rows per block; fewer rows waste less work above the diagonal. */
 const ATTENTION_ROWS: i32 = 48
 
-/**
- * Causal attention of one head and its gradient need these: packed k, v, q and output gradient, and two blocks of scores.
- */
+/** Scratch memory of one head: packed k, v, q and output gradient, and two blocks of scores. */
 export function attentionScratchBytes(time: i32, headWidth: i32): i32 {
   const stride = roundUp(time)
   const packed = roundUp(headWidth) * time
@@ -19,9 +17,9 @@ export function attentionScratchBytes(time: i32, headWidth: i32): i32 {
 }
 
 /**
- * Causal attention. q, out: [batch, heads, time, headWidth]; k, v: [batch, keyHeads, time, headWidth]. Of the
- * probabilities only the logarithm of each row's sum is kept, `logSums` [batch, heads, time]: the gradient computes them
- * again, and memory grows with time, not with its square.
+ * Causal attention. q, out: [batch, heads, time, headWidth]; k, v: [batch, keyHeads, time, headWidth]. Stores only the
+ * logarithm of each row's sum, `logSums` [batch, heads, time], from which the gradient recomputes the probabilities, so
+ * memory is linear in time.
  */
 export function attention(
   batch: i32,
@@ -54,7 +52,7 @@ export function attention(
       multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, keys, headWidth, scores, stride, false, tiles)
       for (let row = 0; row < rows; row++) {
         const line = at(scores, row * stride)
-        hideFuture(line, top + row + 1, seen)
+        maskFuture(line, top + row + 1, seen)
         const sum = softmaxRow(line, top + row + 1, scale)
         store<f32>(at(logSums, head * time + top + row), sum)
       }
@@ -63,7 +61,7 @@ export function attention(
   }
 }
 
-/** Gradients of `attention` from that of its output, `dOut`; dk and dv are summed over the heads that share them. */
+/** Gradients of `attention` from the gradient of its output, `dOut`; dk and dv are summed over the heads that share them. */
 export function attentionGradient(
   batch: i32,
   heads: i32,
@@ -106,8 +104,8 @@ export function attentionGradient(
       multiplyPacked(rows, seen, headWidth, at(dOut, place), headWidth, 1, valuesAcross, headWidth, slopes, stride, false, tiles)
       for (let row = 0; row < rows; row++) {
         const line = row * stride
-        hideFuture(at(scores, line), top + row + 1, seen)
-        hideFuture(at(slopes, line), top + row + 1, seen)
+        maskFuture(at(scores, line), top + row + 1, seen)
+        maskFuture(at(slopes, line), top + row + 1, seen)
         softmaxRowGradient(at(scores, line), at(slopes, line), top + row + 1, scale, load<f32>(at(logSums, head * time + top + row)))
       }
       packColumns(at(q, place), headWidth, 1, rows, headWidth, queryRows)
@@ -119,14 +117,14 @@ export function attentionGradient(
   }
 }
 
-/** Lines of scores are padded to whole vectors: what lies beyond `count` becomes 0 behind the last vector, and a score without weight inside it. */
-function hideFuture(line: usize, count: i32, end: i32): void {
+/** Masks the scores from `count` on: -1e30 up to the end of the vector, 0 after it. */
+function maskFuture(line: usize, count: i32, end: i32): void {
   const vectors = (count + 3) & ~3
   for (let j = count; j < vectors; j++) store<f32>(at(line, j), -1e30)
   if (end > vectors) memory.fill(at(line, vectors), 0, (end - vectors) << 2)
 }
 
-/** TimeSlices scores into probabilities; returns the logarithm of the sum of exp(scale * score). */
+/** Converts scores to probabilities in place; returns the logarithm of the sum of exp(scale * score). */
 function softmaxRow(line: usize, count: i32, scale: f32): f32 {
   const top = maximumOf(line, (count + 3) & ~3)
   const scales = f32x4.splat(scale)
@@ -143,7 +141,7 @@ function softmaxRow(line: usize, count: i32, scale: f32): f32 {
   return top * scale + <f32>logarithm(sum)
 }
 
-/** Scores become probabilities, and the gradient of those becomes that of the scores. */
+/** Converts scores to probabilities, and the gradient of the probabilities to the gradient of the scores, in place. */
 function softmaxRowGradient(line: usize, slopes: usize, count: i32, scale: f32, logSum: f32): void {
   const scales = f32x4.splat(scale)
   const logSums = f32x4.splat(logSum)
@@ -151,7 +149,7 @@ function softmaxRowGradient(line: usize, slopes: usize, count: i32, scale: f32, 
   for (let j = 0; j < count; j += 4) {
     const probability = exponential(f32x4.sub(f32x4.mul(v128.load(at(line, j)), scales), logSums))
     v128.store(at(line, j), probability)
-    // Beyond the count the probability is 0 and the slope -1e30.
+    // From `count` on the probability is 0 and the gradient -1e30.
     sums = f32x4.add(sums, f32x4.mul(probability, v128.load(at(slopes, j))))
   }
   const sum = f32x4.splat(sumOf(sums))
@@ -162,9 +160,9 @@ function softmaxRowGradient(line: usize, slopes: usize, count: i32, scale: f32, 
 }
 
 /**
- * [batch, time, heads, headWidth] -> [batch, heads, time, headWidth], or back, turning the halves of each head's width
- * by the angles whose cosines and sines are [time, headWidth / 2]; `cosines` 0 slices nothing. Turned forward on the way
- * to heads, backward on the way from them.
+ * [batch, time, heads, headWidth] -> [batch, heads, time, headWidth], or back, with rotary positions: rotates the halves
+ * of each head by the angles with the given cosines and sines, [time, headWidth / 2]; no rotation if `cosines` is 0.
+ * Rotates forward in the conversion to heads, backward in the conversion from heads.
  */
 export function exchangeHeads(
   batch: i32,
@@ -189,14 +187,14 @@ export function exchangeHeads(
         if (cosines == 0) {
           memory.copy(to, from, headWidth << 2)
         } else {
-          turn(from, to, half, at(cosines, position * half), at(sines, position * half), direction)
+          rotate(from, to, half, at(cosines, position * half), at(sines, position * half), direction)
         }
       }
     }
   }
 }
 
-function turn(from: usize, to: usize, half: i32, cosines: usize, sines: usize, direction: f32): void {
+function rotate(from: usize, to: usize, half: i32, cosines: usize, sines: usize, direction: f32): void {
   const directions = f32x4.splat(direction)
   for (let pair = 0; pair < half; pair += 4) {
     const first = v128.load(at(from, pair))

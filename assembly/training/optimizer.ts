@@ -1,10 +1,10 @@
 /**
- * The update of the weights. Compiled twice: with the other kernels, for tensors, and by itself for memory that threads
- * share.
+ * AdamW update of the weights. Compiled twice: with the other kernels, for tensors, and separately, for memory shared by
+ * threads.
  */
 import { addTo, at, spread } from './vectors'
 
-/** Sum of squares, each 1,024 in f32 and those in f64. `count` may be anything. */
+/** Sum of squares, accumulated in f32 per 1,024 values and in f64 over those. Any `count`. */
 export function squaredNorm(values: usize, count: i32): f64 {
   let sum: f64 = 0
   const whole = count & ~3
@@ -17,8 +17,8 @@ export function squaredNorm(values: usize, count: i32): f64 {
 }
 
 /**
- * One AdamW update in place, of a gradient times `gradientScale`. `stepSize` and `deviationScale` carry the bias
- * corrections: learning rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t). `count` may be anything.
+ * One AdamW update in place, of a gradient times `gradientScale`. `stepSize` and `deviationScale` include the
+ * bias corrections: learning rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t). Any `count`.
  */
 export function adamW(
   weight: usize,

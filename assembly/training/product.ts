@@ -1,10 +1,10 @@
-/** Products of matrices in any transposition: both sides are packed for a tile that fills the registers. */
+/** Matrix products with any transposition: both operands are packed for a tile that fills the registers. */
 import { at, multiplyAdd } from './vectors'
 
-/** Rows and columns of the tile that one pass over the depth computes: 12 accumulators fill the 16 registers. */
+/** Size of the tile computed per pass over the depth: its 12 accumulators fill the 16 registers. */
 export const TILE_ROWS: i32 = 6
 export const TILE_COLUMNS: i32 = 8
-/** Depth and columns of the right matrix that are packed at once: they stay in the second-level cache. */
+/** Depth and columns of the packed block of the right matrix, which stays in the L2 cache. */
 const BLOCK_DEPTH: i32 = 256
 const BLOCK_COLUMNS: i32 = 512
 
@@ -13,7 +13,7 @@ export function productScratchBytes(): i32 {
   return (BLOCK_DEPTH * (BLOCK_COLUMNS + TILE_ROWS) + TILE_ROWS * TILE_COLUMNS) << 2
 }
 
-/** c = a b, where element (i, k) of a stands at a + i * aRow + k * aDepth, and (k, j) of b likewise: any transposition. */
+/** c = a b. Element (i, k) of a is at a + i * aRow + k * aDepth, and (k, j) of b likewise, for any transposition. */
 export function product(
   rows: i32,
   columns: i32,
@@ -39,7 +39,7 @@ export function product(
   }
 }
 
-/** Copies b into panels of 8 columns, each [depth, 8], the last filled up with zeros. */
+/** Copies b into panels of 8 columns, each [depth, 8], the last padded with zeros. */
 export function packColumns(b: usize, bDepth: i32, bColumn: i32, depth: i32, columns: i32, panels: usize): void {
   for (let left = 0; left < columns; left += TILE_COLUMNS) {
     const width = min(TILE_COLUMNS, columns - left)
@@ -68,7 +68,7 @@ export function packColumns(b: usize, bDepth: i32, bColumn: i32, depth: i32, col
   }
 }
 
-/** Copies 6 rows of a as [depth, 6]; rows that are not there are zeros. */
+/** Copies 6 rows of a as [depth, 6]; missing rows are zeros. */
 function packRows(a: usize, aRow: i32, aDepth: i32, depth: i32, rows: i32, panel: usize): void {
   let k = 0
   if (rows == TILE_ROWS && aRow == 1) {
@@ -101,7 +101,7 @@ function packRows(a: usize, aRow: i32, aDepth: i32, depth: i32, rows: i32, panel
   }
 }
 
-/** Stores four lines of four as columns: element j of line i goes to place i of the target's line j. */
+/** Transposes a 4 x 4 block. */
 @inline
 function storeTransposed(from: usize, fromStride: i32, to: usize, toStride: i32): void {
   const a = v128.load(from)
@@ -118,7 +118,7 @@ function storeTransposed(from: usize, fromStride: i32, to: usize, toStride: i32)
   v128.store(at(to, 3 * toStride), v128.shuffle<f32>(abHigh, cdHigh, 2, 3, 6, 7))
 }
 
-/** c = a b, or c += a b, with b as `packColumns` left it; `panelDepth` is the depth it was packed with. */
+/** c = a b, or c += a b, with b packed by `packColumns`; `panelDepth` is the depth it was packed with. */
 export function multiplyPacked(
   rows: i32,
   columns: i32,
@@ -205,7 +205,7 @@ function storeRow(c: usize, first: v128, second: v128, accumulate: bool): void {
   }
 }
 
-/** The next multiple of a tile's columns. */
+/** Rounds up to a multiple of a tile's columns. */
 @inline
 export function roundUp(columns: i32): i32 {
   return (columns + TILE_COLUMNS - 1) & -TILE_COLUMNS

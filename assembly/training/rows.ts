@@ -1,4 +1,4 @@
-/** Kernels whose rows or elements do not meet: embeddings, norms, activations, cross-entropy. */
+/** Row-wise and element-wise kernels: embeddings, norms, activations, cross-entropy. */
 import { addTo, at, exponential, maximumOf, normalDistribution, sigmoid, spread, sumOf, sumOfLine } from './vectors'
 
 @external("env", "log")
@@ -24,8 +24,8 @@ export function sumRows(input: usize, out: usize, rows: i32, width: i32): void {
 }
 
 /**
- * (x - center) / deviation * weight + bias, by rows; the center is the mean, or 0 when not `centered`; `bias` may be 0.
- * `statistics` [rows, 2] gets center and inverse deviation.
+ * (x - center) / deviation * weight + bias, by rows; the center is the mean, or 0 unless `centered`; `bias` 0 means none.
+ * Stores center and inverse deviation in `statistics` [rows, 2].
  */
 export function normalize(
   input: usize,
@@ -55,7 +55,7 @@ export function normalize(
   }
 }
 
-/** Gradients of `normalize`; that of the bias is the sum of the rows. */
+/** Gradients of `normalize` except that of the bias, which is the sum of the rows. */
 export function normalizeGradient(
   gradient: usize,
   input: usize,
@@ -135,8 +135,8 @@ export function geluGradient(gradient: usize, input: usize, out: usize, count: i
 }
 
 /**
- * Sum of -log softmax(logits)[target] over the rows whose target is not negative. Unless `gradient` is 0 it gets the
- * gradient with respect to the logits, times `scale`.
+ * Sum of -log softmax(logits)[target] over the rows with a nonnegative target. Stores the gradient with respect to the
+ * logits, times `scale`, in `gradient` unless that is 0.
  */
 export function crossEntropy(logits: usize, targets: usize, gradient: usize, rows: i32, width: i32, scale: f32): f64 {
   let loss: f64 = 0
@@ -171,7 +171,7 @@ function crossEntropyRow(line: usize, target: i32, to: usize, width: i32, scale:
   return logarithm(sum) + <f64>top - <f64>load<f32>(at(line, target))
 }
 
-/** out = a + b; out may be one of them. */
+/** out = a + b; out may alias a or b. */
 export function add(a: usize, b: usize, out: usize, count: i32): void {
   for (let j = 0; j < count; j += 4) v128.store(at(out, j), f32x4.add(v128.load(at(a, j)), v128.load(at(b, j))))
 }

@@ -1,15 +1,15 @@
-/** What the kernels share: addresses, sums over vectors, and functions of four numbers at once. */
+/** Shared by the kernels: addresses, vector sums, and SIMD functions of four numbers. */
 
-/** Address of the element `index` places after `base`. */
+/** Address of element `index` of the array at `base`. */
 @inline
 export function at(base: usize, index: i32): usize {
   return base + (<usize>index << 2)
 }
 
-/** Fused where the module was compiled for relaxed SIMD. */
+/** Fused if the module was compiled for relaxed SIMD. */
 @inline
 export function multiplyAdd(a: v128, b: v128, c: v128): v128 {
-  // @ts-ignore: a name that only the compiler's command line defines
+  // @ts-ignore: defined only on the compiler's command line
   if (isDefined(RELAXED)) return f32x4.relaxed_madd(a, b, c)
   return f32x4.add(f32x4.mul(a, b), c)
 }
@@ -54,8 +54,8 @@ export function spread(line: usize, center: f32, width: i32): f32 {
 
 /**
  * e^x to about one unit in the last place, 0 below -87.33, where f32 ends: x = n log 2 + r, a polynomial of degree 6 for
- * r, and n put into the exponent. Adding 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
- * Coefficients: Cephes, expf.c. A NaN goes through: pmin and pmax, each one instruction, keep their first operand then.
+ * r, and n added to the exponent. Adding 1.5 * 2^23 rounds to an integer, in the lowest bits of the sum. Coefficients:
+ * Cephes, expf.c. NaN propagates, because pmin and pmax (one instruction each) then keep their first operand.
  */
 @inline
 export function exponential(x: v128): v128 {

@@ -7,7 +7,7 @@ import type { SampleBatch } from '../formats/batches.js'
 import { openLatestCheckpoint } from '../training/checkpoint.js'
 import { requireHeldOut } from '../training/held-out.js'
 import type { LossMask } from '../training/loss-mask.js'
-import { openEngine, settleBackend } from '../training/open-engine.js'
+import { openEngine, resolveBackend } from '../training/open-engine.js'
 import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../training/options.js'
 import { TextSampler } from '../training/sample-texts.js'
 import { openTrainer, type Trainer } from '../training/trainer.js'
@@ -70,7 +70,7 @@ async function withBackend(training: TrainingOptions, resume: boolean, { report 
   const folder = training.checkpoint?.folder
   const mayResume = training.backend === 'auto' && resume && folder !== undefined
   const checkpoint = mayResume ? await openLatestCheckpoint(folder, () => {}) : undefined
-  const { backend, reason } = await settleBackend(training, checkpoint?.state.training)
+  const { backend, reason } = await resolveBackend(training, checkpoint?.state.training)
   if (reason !== undefined) {
     report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
   }

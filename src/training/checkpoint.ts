@@ -1,11 +1,11 @@
 /**
- * Checkpoints: one folder each, `step-000123`, whole or not there. A checkpoint is written under a hidden name beside its
- * final one, synced and renamed; older ones go only after that. It carries the hashes of its files, so that damage is
- * found before anything is trained on it, and the newest whole one is found by looking, without a link or an index.
+ * Checkpoints: one folder each, `step-000123`, written atomically: first under a hidden name in the same parent folder,
+ * then synced and renamed; only then are older ones removed. The state lists the hashes of the files, so that damage is
+ * detected before training starts. The newest valid checkpoint is found by listing the folder; no link or index is needed.
  *
  *   step-000123/model.safetensors       weights
  *   step-000123/optimizer.safetensors   moments, steps taken
- *   step-000123/optimizer/              the same of the torch engine: a distributed checkpoint of its own kind
+ *   step-000123/optimizer/              the same from the torch engine, as a torch distributed checkpoint
  *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
  */
 import { createHash } from 'node:crypto'
@@ -45,7 +45,7 @@ const stateSchema = z.strictObject({
   /** Length of the run that wrote the checkpoint; the schedule of the learning rate depends on it. */
   totalSteps: count,
   consumedTokens: count,
-  /** Where the stream of samples stood after the last batch trained on. */
+  /** Position in the stream of samples after the last batch trained on. */
   cursor: cursorSchema,
   model: trainingSchemas().model,
   training: trainingSchemas().training,
@@ -60,12 +60,12 @@ export interface Checkpoint {
   readonly state: CheckpointState
 }
 
-/** 'latest': go on from the newest whole checkpoint of the folder, or start when there is none; else a checkpoint's path. */
+/** 'latest': resume from the newest valid checkpoint of the folder, or start when it is empty; else a checkpoint's path. */
 export type Resume = 'latest' | { readonly path: string }
 
 /**
- * Saves a checkpoint and removes what is older than the newest `keep`. Where several processes train together, all of
- * them come here, and one of them makes the folder and names it.
+ * Saves a checkpoint and removes all but the newest `keep`. In a run of several processes every process calls this; the
+ * primary one creates and renames the folder.
  * @returns the path of the checkpoint
  * @throws FILE_UNWRITABLE
  */
@@ -101,7 +101,7 @@ export async function saveCheckpoint(
     await syncFolder(folder)
     await removeOld(folder, keep, name)
   } catch (error) {
-    // Room for others, when it was room that lacked; the error is the first one.
+    // Frees space, in case the disk is full; a failure here must not replace the original error.
     await rm(partial, { recursive: true, force: true }).catch(() => {})
     if (error instanceof PenstockError) {
       throw error
@@ -117,24 +117,24 @@ export async function saveCheckpoint(
 }
 
 /**
- * Does what a run that ended behind its last save had left to do: nothing comes after it that would. Where the newest
- * checkpoint is damaged, the older ones stay.
+ * Removes old checkpoints that a run killed right after its last save could not remove. Keeps them while the newest
+ * checkpoint is damaged.
  * @throws FILE_UNWRITABLE
  */
-export async function tidyUp(folder: string, keep: number | null, opened: Checkpoint): Promise<void> {
+export async function removeSurplus(folder: string, keep: number | null, opened: Checkpoint): Promise<void> {
   const [newest] = await listCheckpoints(folder)
   if (newest !== opened.path) return
   await removeOld(folder, keep, basename(newest))
 }
 
-/** Paths of the checkpoints in a folder, newest first; none when the folder is not there. */
+/** Paths of the checkpoints in a folder, newest first; none when the folder does not exist. */
 export async function listCheckpoints(folder: string): Promise<readonly string[]> {
   return (await stepsIn(folder)).map(({ name }) => join(folder, name))
 }
 
 /**
- * The checkpoint that a run starts from; undefined: none, it starts anew.
- * @param folder of the run's own checkpoints
+ * The checkpoint that a run starts from; undefined for a new run.
+ * @param folder the run's own checkpoint folder
  * @throws CHECKPOINT_INVALID, FILE_EXISTS when a new run would write among the checkpoints of an older one
  */
 export async function findStart(
@@ -152,17 +152,17 @@ export async function findStart(
     return openLatestCheckpoint(folder, onDamaged)
   }
   if ((await listCheckpoints(folder)).length > 0) {
-    const message = 'the folder holds checkpoints of an earlier run: resume it, or choose another folder'
+    const message = 'the folder contains checkpoints of an earlier run: resume it, or choose another folder'
     throw new PenstockError('FILE_EXISTS', message, { file: folder, path: 'checkpoint.folder' })
   }
   return undefined
 }
 
 /**
- * Opens the newest whole checkpoint of a folder.
- * @param onDamaged is told of each newer checkpoint that is not whole
+ * Opens the newest valid checkpoint of a folder.
+ * @param onDamaged called for each newer checkpoint that is damaged
  * @returns undefined when the folder has no checkpoints
- * @throws CHECKPOINT_INVALID when it has some and none is whole
+ * @throws CHECKPOINT_INVALID when all of them are damaged
  */
 export async function openLatestCheckpoint(
   folder: string,
@@ -180,13 +180,13 @@ export async function openLatestCheckpoint(
     }
   }
   if (paths.length > 0) {
-    throw new PenstockError('CHECKPOINT_INVALID', `none of the ${paths.length} checkpoints is whole`, { file: folder })
+    throw new PenstockError('CHECKPOINT_INVALID', `all ${paths.length} checkpoints are damaged`, { file: folder })
   }
   return undefined
 }
 
 /**
- * Reads a checkpoint's state and proves that its files are the ones that were written.
+ * Reads a checkpoint's state and verifies the hashes of its files.
  * @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
@@ -194,26 +194,29 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   for (const [name, expected] of Object.entries(state.files)) {
     const file = join(path, name)
     if (!isInside(name)) {
-      throw new PenstockError('CHECKPOINT_INVALID', `a checkpoint's file cannot be called '${name}'`, { file: path })
+      throw new PenstockError('CHECKPOINT_INVALID', `the checkpoint lists a file outside its folder: '${name}'`, {
+        file: path,
+      })
     }
     const found = await fingerprint(file).catch(error => {
       if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
       throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is missing: ${reasonOf(error)}`, { file })
     })
     if (found.bytes !== expected.bytes || found.sha256 !== expected.sha256) {
-      const how = found.bytes === expected.bytes ? 'other content' : `${found.bytes} bytes, expected ${expected.bytes}`
+      const how =
+        found.bytes === expected.bytes ? 'its hash differs' : `${found.bytes} bytes, expected ${expected.bytes}`
       throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is damaged: ${how}`, { file })
     }
   }
   return { path, state }
 }
 
-/** Whether a file's name stays in the checkpoint: `model.safetensors`, `optimizer/.metadata`. */
+/** Whether a listed file is inside the checkpoint's folder: `model.safetensors`, `optimizer/.metadata`. */
 function isInside(name: string): boolean {
   return !name.includes('\\') && name.split('/').every(part => !['', '.', '..'].includes(part))
 }
 
-/** The state as text; its digest stands last. */
+/** The state as JSON, with its digest as the last key. */
 function withDigest(state: object): string {
   return `${JSON.stringify({ ...state, digest: sha256(JSON.stringify(state)) }, null, 2)}\n`
 }
@@ -229,16 +232,16 @@ async function readState(file: string): Promise<CheckpointState> {
   try {
     content = JSON.parse(text)
   } catch (error) {
-    throw invalid('the state is not JSON', error)
+    throw invalid('state.json is not JSON', error)
   }
   const { digest: _, ...rest } = (content ?? {}) as Record<string, unknown>
   if (text !== withDigest(rest)) {
-    throw invalid('the state does not match its digest')
+    throw invalid('state.json does not match its digest')
   }
   const parsed = stateSchema.safeParse(rest)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!
-    throw invalid(`the state is not understood: ${issue.path.join('.')}: ${issue.message}`, parsed.error)
+    throw invalid(`state.json is invalid: ${issue.path.join('.')}: ${issue.message}`, parsed.error)
   }
   return parsed.data
 }
@@ -253,7 +256,7 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** None where the folder is not there. */
+/** Empty when the folder does not exist. */
 async function namesIn(folder: string): Promise<readonly string[]> {
   return readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') {
@@ -277,7 +280,7 @@ async function stepsIn(folder: string): Promise<readonly { name: string; step: n
     .sort((a, b) => b.step - a.step)
 }
 
-/** Frees a final name by renaming what is there: at no moment is there half a folder under it. */
+/** Frees a final name by renaming its folder, so that a partly removed folder never has a final name. */
 async function moveAside(folder: string, name: string): Promise<void> {
   const aside = join(folder, `.${name}.old`)
   await removeFolder(aside)
@@ -290,7 +293,7 @@ async function moveAside(folder: string, name: string): Promise<void> {
   )
 }
 
-/** Removes all but the newest `keep`, never the one just written, and what killed runs left behind. */
+/** Removes all but the newest `keep`, never the one just written, and the hidden folders of killed runs. */
 async function removeOld(folder: string, keep: number | null, justWritten: string): Promise<void> {
   const steps = await stepsIn(folder)
   for (const { name } of keep === null ? [] : steps.slice(keep)) {

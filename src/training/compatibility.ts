@@ -1,6 +1,6 @@
 /**
- * What must agree before anything is learnt: a checkpoint with the model, samples with the options, the data of a resumed
- * run with that of before, and what each of several processes was told.
+ * Compatibility checks before training: checkpoint and model, samples and options, data of a resumed run and data of the
+ * original run, definitions of the processes that train together.
  */
 import { createHash } from 'node:crypto'
 import { PenstockError } from '../errors.js'
@@ -8,7 +8,7 @@ import type { SampleBatch, SampleCursor } from '../formats/batches.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 
-/** Everything but the seed of the first weights must agree. @throws WORLD_MISMATCH */
+/** All options must match except those of the initialization. @throws WORLD_MISMATCH */
 export function requireSameModel(model: ModelOptions, { path, state }: Checkpoint): void {
   for (const key of Object.keys(model) as (keyof ModelOptions)[]) {
     if (key !== 'seed' && key !== 'init_std' && model[key] !== state.model[key]) {
@@ -24,7 +24,7 @@ export function requireSamplesFit(
   { batch_size }: Pick<TrainingOptions, 'batch_size'>,
   { sequence_length }: Pick<ModelOptions, 'sequence_length'>,
 ): void {
-  // Without the last target of the sample before, the model sees one position less.
+  // Without the previous sample's last target, the model gets one position less.
   if (block !== sequence_length + 1 && block !== sequence_length) {
     const message = `the samples have ${block} tokens; sequence_length ${sequence_length} needs one more than that`
     throw new PenstockError('OPTION_INVALID', message, { path: 'model.sequence_length' })
@@ -35,22 +35,24 @@ export function requireSamplesFit(
   }
 }
 
-/** @throws WORLD_MISMATCH when batches come from other data, or do not go on behind those before */
+/** @throws WORLD_MISMATCH when batches come from other data, or do not follow the previous ones */
 export function requireSameData(before: SampleCursor, now: SampleCursor): void {
   for (const key of ['version', 'seed', 'sampleCount', 'sequenceLength', 'dataBytes', 'tokenBytes'] as const) {
     if (before[key] !== now[key]) {
-      const message = `the batches come from other data: ${key} is ${now[key]}, it was ${before[key]}`
+      const message = `the batches come from different data: ${key} is ${now[key]}, was ${before[key]}`
       throw new PenstockError('WORLD_MISMATCH', message)
     }
   }
   if (now.globalSamples <= before.globalSamples) {
-    const message = `the batches do not go on where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
+    const message = `the batches do not continue where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
     throw new PenstockError('WORLD_MISMATCH', message)
   }
 }
 
-/** One short text for all that decides what is learnt; where the work is done and saved does not. */
+/** Digest of all options that affect the trained weights; where the run computes and saves does not count. */
 export function digestOfDefinition(training: TrainingOptions, model: ModelOptions): string {
-  const { torch: _, checkpoint: __, ...learning } = training
-  return createHash('sha256').update(JSON.stringify({ learning, model })).digest('hex')
+  const { torch: _, checkpoint: __, ...relevant } = training
+  return createHash('sha256')
+    .update(JSON.stringify({ learning: relevant, model }))
+    .digest('hex')
 }

@@ -1,23 +1,23 @@
 /**
- * What does the arithmetic of training, behind one interface: TensorFlow.js in this process, or another program that is
- * fed from here. The trainer decides what is learnt when; an engine knows nothing of data, schedules or intervals.
+ * Interface of the engines that compute training steps: TensorFlow.js in this process, or PyTorch in processes that are
+ * fed from here. The trainer owns data, schedules and intervals; an engine knows nothing of them.
  */
 
 import { PenstockError } from '../errors.js'
 import type { ModelOptions } from './options.js'
 
-/** Targets with this value do not count, as in torch. */
+/** Targets with this value are ignored, as in torch. */
 export const ignoredTarget = -100
 
-/** One micro batch: row-major token ids, the target of each position being the token after it. */
+/** One micro batch: row-major token ids; the target of each position is the next token. */
 export interface TrainingBatch {
   /** Shape [rows, columns]. */
   readonly inputs: Int32Array
-  /** Shape [rows, columns]; `ignoredTarget` where nothing is to be learnt. */
+  /** Shape [rows, columns]; `ignoredTarget` where the loss is masked. */
   readonly targets: Int32Array
   readonly rows: number
   readonly columns: number
-  /** What a counted target of each row weighs in the loss of a step; absent: all weigh the same, and 1 together. */
+  /** Weight of each row's counted targets in the loss of a step; absent: the mean over all counted targets. */
   readonly weights?: Float64Array
 }
 
@@ -26,16 +26,16 @@ export interface StepResult {
   readonly loss: number
   /** Global norm before clipping. */
   readonly gradientNorm: number
-  /** Most memory that rank 0 has held so far, where that is not this process. */
+  /** Peak memory of rank 0 so far, where that is another process. */
   readonly peakMemoryBytes?: number
-  /** How long the devices waited for this step's data, where that is not this process. */
+  /** How long the devices waited for this step's data, where they belong to another process. */
   readonly dataWaitMs?: number
-  /** The step was not taken, because another process of the run wants to save and stop; so are those under way. */
+  /** The step was not taken because another process of the run wants to save and stop; steps in flight are skipped too. */
   readonly skipped?: boolean
 }
 
 export interface EvaluationResult {
-  /** Natural logarithm, summed over the counted targets: means over several batches stay exact. */
+  /** Cross-entropy in nats, summed over the counted targets, so that means over several batches are exact. */
   readonly lossSum: number
   readonly tokens: number
 }
@@ -48,19 +48,19 @@ export interface EngineMemory {
 export interface Engine {
   /** Steps taken so far, those before a restored state included. */
   readonly stepsTaken: number
-  /** Steps that may be under way at once: an engine that works elsewhere gets the next batch while it has one. */
+  /** Steps that may be in flight: an engine in another process gets the next batch while it computes one. */
   readonly maxStepsInFlight: number
-  /** Floating-point operations a second that the devices can do together; undefined where that is not known. */
+  /** Peak floating-point operations per second of all devices; undefined where unknown. */
   readonly peakFlops?: number | undefined
-  /** Whether this process writes the files of the run; others only take part in the engine's own writing. */
+  /** Whether this process writes the files of the run; others only take part in the engine's own writes. */
   readonly isPrimary: boolean
   /**
-   * Ends the run of all processes that train together, after the steps under way: the next one is skipped. Undefined
+   * Ends the run of all processes that train together, after the steps in flight: the next one is skipped. Undefined
    * where this process trains alone.
    */
   readonly stopTogether?: (() => Promise<void>) | undefined
   /**
-   * Proves that all processes that train together were told the same.
+   * Verifies that all processes that train together have the same facts.
    * @throws WORLD_MISMATCH
    */
   assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void>
@@ -81,7 +81,7 @@ export interface Engine {
    * @throws CHECKPOINT_INVALID when the files are damaged, WORLD_MISMATCH when they belong to another model
    */
   loadState(folder: string): Promise<void>
-  /** Weights only, for a model that is used and not trained on; moments start anew. @throws as `loadState` */
+  /** Weights only, for inference; the moments are reset. @throws as `loadState` */
   loadWeights(folder: string): Promise<void>
   memory(): EngineMemory
   close(): Promise<void>
@@ -100,15 +100,15 @@ export function toTrainingBatch(tokens: Int32Array, rows: number, block: number)
 }
 
 /**
- * Proves that a batch lies inside the model: kernels do not look.
- * @throws ARGUMENT_INVALID for a wrong shape, TOKENIZER_MISMATCH for an id that the model does not know
+ * Checks shape and token ids of a batch against the model; the kernels have no bounds checks.
+ * @throws ARGUMENT_INVALID for a wrong shape, TOKENIZER_MISMATCH for an id outside the model's vocabulary
  */
 export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, model: ModelOptions): void {
   const size = rows * columns
   if (inputs.length !== size || targets.length !== size || columns < 1 || columns > model.sequence_length) {
     throw new PenstockError(
       'ARGUMENT_INVALID',
-      `a batch of [${rows}, ${columns}] has ${inputs.length} inputs and ${targets.length} targets; the model sees ${model.sequence_length} positions`,
+      `a batch of [${rows}, ${columns}] has ${inputs.length} inputs and ${targets.length} targets; the model has ${model.sequence_length} positions`,
     )
   }
   const isUnknown = (id: number) => !(id >= 0 && id < model.vocab_size)
@@ -116,7 +116,7 @@ export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, mo
   if (unknown !== undefined) {
     throw new PenstockError(
       'TOKENIZER_MISMATCH',
-      `a sample has the token ${unknown}; the model knows ${model.vocab_size}`,
+      `a sample contains token ${unknown}; the model's vocab_size is ${model.vocab_size}`,
       {
         path: 'model.vocab_size',
       },
@@ -140,10 +140,10 @@ export interface WeightedRows {
   readonly batches: readonly TrainingBatch[]
 }
 
-/** The rows of a step by what their targets weigh; without weights of their own, all together. */
+/** Groups the rows of a step by weight; batches without weights form one group. */
 export function rowsByWeight(microBatches: readonly TrainingBatch[]): WeightedRows[] {
   if (microBatches.every(({ weights }) => weights === undefined)) {
-    // A step without a single target leaves a gradient of zero, not of NaN.
+    // A step without a counted target has a gradient of zero, not NaN.
     const counted = microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
     return [{ weight: 1 / Math.max(1, counted), batches: microBatches }]
   }
@@ -168,7 +168,7 @@ function pickRows(batch: TrainingBatch, rows: readonly number[]): TrainingBatch 
   return { inputs: pick(batch.inputs), targets: pick(batch.targets), rows: rows.length, columns }
 }
 
-/** Parts of at most so many rows; views of the same memory. */
+/** Splits a batch into parts of at most `maxRows` rows, views of the same memory. */
 export function cutRows(batch: TrainingBatch, maxRows: number): TrainingBatch[] {
   const { inputs, targets, rows, columns } = batch
   if (rows <= maxRows) return [batch]

@@ -1,22 +1,22 @@
-/** Continues a text, token by token: what a trained model is for. Ids in, ids out; the caller decodes and prints. */
+/** Autoregressive generation: prompt ids in, new ids out; the caller decodes and prints. */
 import { PenstockError } from '../errors.js'
 import type { Engine } from './engine.js'
 import { uniformGenerator } from './weights.js'
 
 export interface GenerateOptions {
-  /** Tokens to add at most. */
+  /** Maximum number of new tokens. */
   readonly maxTokens: number
-  /** Positions that the model sees: its sequence_length. */
+  /** Context window of the model: its sequence_length. */
   readonly sequenceLength: number
-  /** 0 always takes the likeliest token. Default 1. */
+  /** 0 always takes the most probable token. Default 1. */
   readonly temperature?: number
-  /** Draws from the k likeliest tokens only. Default: all. */
+  /** Samples from the k most probable tokens only. Default: all. */
   readonly topK?: number
   /** The same seed gives the same text. Default 0. */
   readonly seed?: number
-  /** Ids from here on are padding of the vocabulary and never drawn. Default: none. */
+  /** Ids from this one on are vocabulary padding and never sampled. Default: none. */
   readonly vocabSize?: number
-  /** Ends before this token. */
+  /** Generation ends before this token. */
   readonly endToken?: number
 }
 
@@ -30,7 +30,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<number> {
   if (prompt.length === 0) {
-    throw new PenstockError('ARGUMENT_INVALID', 'there is nothing to continue: the prompt has no tokens')
+    throw new PenstockError('ARGUMENT_INVALID', 'the prompt has no tokens')
   }
   const draw = uniformGenerator(`generate:${options.seed ?? 0}`)
   const ids = Array.from(prompt)
@@ -45,7 +45,7 @@ export async function* generate(
   }
 }
 
-/** Draws a token by softmax(logits / temperature) among the top k. */
+/** Samples a token from softmax(logits / temperature) among the top k. */
 export function sample(
   logits: Float32Array,
   { temperature = 1, topK }: Pick<GenerateOptions, 'temperature' | 'topK'>,

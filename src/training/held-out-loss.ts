@@ -1,4 +1,4 @@
-/** How well a model does on samples that it does not learn: their mean loss, exact whatever the batches they come in. */
+/** Mean loss on held-out samples, independent of how they are split into batches. */
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
 import { cutRows, type Engine, rowsByWeight, type TrainingBatch, toTrainingBatch, type WeightedRows } from './engine.js'
@@ -12,8 +12,8 @@ export interface HeldOutLoss {
 
 /**
  * Mean loss over the first held-out batches.
- * @param limit.batches how many of them
- * @param limit.rows the most that the engine gets at once
+ * @param limit.batches number of batches
+ * @param limit.rows maximum rows per call of the engine
  * @throws DATA_TOO_SMALL when no target counts
  */
 export async function heldOutLoss(
@@ -24,7 +24,7 @@ export async function heldOutLoss(
 ): Promise<HeldOutLoss> {
   let [lossSum, weightSum, tokens, batches] = [0, 0, 0, 0]
   for await (const batch of heldOut) {
-    for (const { weight, rows } of piecesOf(batch, limit.rows, mask)) {
+    for (const { weight, rows } of weightedParts(batch, limit.rows, mask)) {
       const result = await engine.evaluate(rows)
       lossSum += result.lossSum * weight
       weightSum += result.tokens * weight
@@ -36,22 +36,22 @@ export async function heldOutLoss(
     }
   }
   if (tokens === 0) {
-    throw new PenstockError('DATA_TOO_SMALL', 'there is no held-out target to evaluate on')
+    throw new PenstockError('DATA_TOO_SMALL', 'the held-out samples have no counted target')
   }
   return { loss: lossSum / weightSum, tokens }
 }
 
-function piecesOf(
+function weightedParts(
   { tokens, rows, block }: SampleBatch,
-  mostRows: number,
+  maxRows: number,
   mask: LossMask | undefined,
 ): { readonly weight: number; readonly rows: TrainingBatch }[] {
   return weighted(toTrainingBatch(tokens, rows, block), mask).flatMap(({ weight, batches }) =>
-    batches.flatMap(batch => cutRows(batch, mostRows)).map(piece => ({ weight, rows: piece })),
+    batches.flatMap(batch => cutRows(batch, maxRows)).map(piece => ({ weight, rows: piece })),
   )
 }
 
-/** Every target counts alike; masked, every micro-batch does, as in a step. */
+/** Without a mask every target has the same weight; with one every micro batch has, as in a step. */
 function weighted(batch: TrainingBatch, mask: LossMask | undefined): readonly WeightedRows[] {
   return mask === undefined ? [{ weight: 1, batches: [batch] }] : rowsByWeight(maskStep([batch], mask))
 }

@@ -1,6 +1,6 @@
 /**
- * The part of a packed file that a training evaluates on. That it holds at least one batch is proved before anything is
- * trained, not at the first evaluation, which may be hours away.
+ * The held-out part of a packed file. Its size is checked before training starts, because the first evaluation may be
+ * hours later.
  */
 import { PenstockError } from '../errors.js'
 import { openPackedFile } from '../files/packed-file.js'
@@ -13,13 +13,13 @@ export interface HeldOutPart {
   readonly to: number
 }
 
-interface Needs {
+interface Requirements {
   readonly batch_size: number
   readonly model: { readonly sequence_length: number }
 }
 
-/** @throws DATA_TOO_SMALL with what would help; FILE_MISSING, PBIN_INVALID */
-export async function requireHeldOut(part: HeldOutPart, { batch_size, model }: Needs): Promise<void> {
+/** @throws DATA_TOO_SMALL with the remedy; FILE_MISSING, PBIN_INVALID */
+export async function requireHeldOut(part: HeldOutPart, { batch_size, model }: Requirements): Promise<void> {
   const file = await openPackedFile(part.path)
   try {
     const problem = heldOutProblem(samplesIn(part, file.tokenCount, model.sequence_length), batch_size)
@@ -29,17 +29,17 @@ export async function requireHeldOut(part: HeldOutPart, { batch_size, model }: N
   }
 }
 
-/** Samples of the part of a file of so many tokens. @throws DATA_TOO_SMALL for a file without one */
+/** Number of samples in the part of a file of `tokens` tokens. @throws DATA_TOO_SMALL for a file without any */
 export function samplesIn({ from, to }: HeldOutPart, tokens: number, sequenceLength: number): number {
   const { count } = blockGeometry(tokens, sequenceLength, true)
   return Math.round(to * count) - Math.round(from * count)
 }
 
-/** What is wrong with a held-out part of so many samples, if anything. */
+/** Error message for a held-out part that is too small; undefined when it is large enough. */
 export function heldOutProblem(samples: number, batchSize: number): string | undefined {
   if (samples >= batchSize) return undefined
   return (
-    `the held-out part has ${samples} samples, fewer than one batch of ${batchSize}: hold more out (held_out.from, and ` +
-    `shuffle-samples' to), or make batch_size or sequence_length smaller`
+    `the held-out part has ${samples} samples, fewer than one batch of ${batchSize}: hold out more (held_out.from, and ` +
+    `shuffle-samples' to), or reduce batch_size or sequence_length`
   )
 }

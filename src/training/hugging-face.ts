@@ -1,7 +1,7 @@
 /**
- * A model as a folder that Hugging Face's transformers opens, and back. The options of a model decide the layout: Llama's
- * for rotary positions, RMS norms and swiglu; GPT-2's for learned positions, layer norms, gelu and biases. Our names are
- * Llama's, so there only the configuration is added; GPT-2 keeps matrices as [in, out] and joins query, key and value.
+ * Converts between a checkpoint and a folder that Hugging Face transformers opens. The model's options decide the layout:
+ * Llama for rotary positions, RMS norms and swiglu; GPT-2 for learned positions, layer norms, gelu and biases. Weights are
+ * named as in Llama, so that layout only needs a configuration; GPT-2 stores matrices as [in, out] and fuses q, k and v.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,7 +1,7 @@
 /**
- * Which targets are learnt of a conversation: those between a begin and an end token, neither of the two themselves. The
- * rule is that of the reference's `LossMaskingCollateFnWrapper`, which looks at one micro-batch of one rank at a time.
- * Losses are then averaged as there: over the targets of a micro-batch first, over micro-batches and ranks afterwards.
+ * Loss mask for conversations: only targets between a begin and an end token count, excluding both tokens. Same rule as
+ * Modalities' `LossMaskingCollateFnWrapper`, which masks each micro batch of each rank separately. Losses are averaged in
+ * the same order: over the targets of a micro batch, then over micro batches and ranks.
  */
 import { PenstockError } from '../errors.js'
 import { countTargets, ignoredTarget, type TrainingBatch } from './engine.js'
@@ -9,14 +9,14 @@ import { countTargets, ignoredTarget, type TrainingBatch } from './engine.js'
 export interface LossMask {
   readonly beginId: number
   readonly endId: number
-  /** Samples of a micro-batch of one rank. */
+  /** Samples in a micro batch of one rank. */
   readonly rows: number
-  /** Ranks that the rows of a step are dealt to in turn. */
+  /** Number of ranks that the rows of a step are distributed to, round-robin. */
   readonly ranks: number
 }
 
 /**
- * The micro-batches of a step with the targets that do not count ignored, and with weights for the rows.
+ * Masks the micro batches of a step and adds a weight to each row.
  * @throws OPTION_INVALID for an end token without a begin token before it in its sample, or two of a kind in a row
  */
 export function maskStep(batches: readonly TrainingBatch[], mask: LossMask): TrainingBatch[] {
@@ -43,7 +43,7 @@ export function maskStep(batches: readonly TrainingBatch[], mask: LossMask): Tra
   return masked
 }
 
-/** Masks the rows of one micro-batch in place. Without both tokens somewhere in them, none of their targets counts. */
+/** Masks the rows of one micro batch in place. If either token is missing from all of them, every target is ignored. */
 export function maskTargets(
   rows: readonly Int32Array[],
   { beginId, endId }: Pick<LossMask, 'beginId' | 'endId'>,
@@ -60,7 +60,7 @@ function maskRow(targets: Int32Array, beginId: number, endId: number): void {
   let before = -1
   for (let at = 0; at < targets.length; at++) {
     const target = targets[at]!
-    // What follows a begin token counts; an end token itself does not.
+    // Targets after a begin token count; the end token itself does not.
     isOpen += Number(before === beginId) - Number(target === endId)
     if (isOpen !== 0 && isOpen !== 1) {
       const what = isOpen < 0 ? `the end token ${endId} without a begin token` : `the begin token ${beginId} twice`

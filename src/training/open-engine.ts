@@ -1,4 +1,4 @@
-/** Opens the engine that a training definition names. The engines' own code is loaded only then: it is big. */
+/** Opens the engine that a training definition names. Engines are large, so their code is loaded on demand. */
 import { availableParallelism } from 'node:os'
 import type { TokenizerReference } from '../formats/batches.js'
 import { openCheckpoint } from './checkpoint.js'
@@ -14,16 +14,16 @@ export async function openEngine(training: TrainingOptions, model: ModelOptions)
     return openTorchEngine({ model, optimizer, gradientClip, torch })
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
-  const { backend } = await settleBackend(training)
+  const { backend } = await resolveBackend(training)
   return openTfjsEngine({ model, optimizer, gradientClip, backend, threads: threadsFor(training, model) })
 }
 
 /**
- * Settles `backend: auto`. A run that goes on from a checkpoint stays with the backend that this records, because another
- * would change the last bits of everything after it.
- * @returns a reason where there was a choice
+ * Resolves `backend: auto`. A resumed run keeps the backend recorded in its checkpoint, because another backend would
+ * change the last bits of all later weights.
+ * @returns the backend, with a reason if it was chosen here
  */
-export async function settleBackend(
+export async function resolveBackend(
   { engine, backend }: Pick<TrainingOptions, 'engine' | 'backend'>,
   recorded?: Pick<TrainingOptions, 'engine' | 'backend'>,
 ): Promise<{ readonly backend: BackendName; readonly reason?: string }> {
@@ -34,14 +34,14 @@ export async function settleBackend(
     return { backend: 'wasm' }
   }
   if (recorded?.engine === 'tfjs' && recorded.backend !== 'auto') {
-    return { backend: recorded.backend, reason: 'the checkpoint was made with it' }
+    return { backend: recorded.backend, reason: 'the checkpoint was written by it' }
   }
   const { chooseBackend } = await import('./tfjs/choose-backend.js')
   return chooseBackend()
 }
 
 /**
- * Opens an engine with the weights of a checkpoint, to generate or to evaluate.
+ * Opens an engine with the weights of a checkpoint, for generation or evaluation.
  * @throws CHECKPOINT_INVALID, FILE_MISSING, PEER_MISSING, BACKEND_UNAVAILABLE
  */
 export async function openTrained(
@@ -55,14 +55,14 @@ export async function openTrained(
   return { engine, model, tokenizer: state.tokenizer }
 }
 
-/** Below this many multiplications a step the threads' messages and copies cost more than they gain. */
-const worthThreads = 1e8
+/** Below this many multiplications per step, messages and copies between threads cost more than the threads gain. */
+const minThreadedWork = 1e8
 
-/** All cores that the rows can feed, when the model is big enough to gain from them. */
+/** One thread per core, at most one per row; a single thread for a small model. */
 function threadsFor({ threads, batch_size }: TrainingOptions, model: ModelOptions): number {
   if (threads !== 'auto') {
     return threads
   }
   const work = parameterCount(model) * model.sequence_length * batch_size
-  return work < worthThreads ? 1 : Math.min(availableParallelism(), batch_size)
+  return work < minThreadedWork ? 1 : Math.min(availableParallelism(), batch_size)
 }

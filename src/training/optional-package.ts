@@ -1,20 +1,20 @@
 /**
- * Optional packages: looked for beside this one, as a project installs them, then in the project that the user stands in
- * and in the folder that PENSTOCK_PEERS names, so that a program installed for the whole machine finds them too.
+ * Resolves optional packages: first as a dependency of the project that installed this package, then from the working
+ * directory, then from the folder in PENSTOCK_PEERS, so that a globally installed command finds them too.
  */
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { PenstockError } from '../errors.js'
 
-/** A version is given where no other will do. */
+/** The version is set where only that version works. */
 export interface Peer {
   readonly name: string
   readonly version?: string
 }
 
 /**
- * The file that a package starts with.
- * @throws PEER_MISSING with the command that installs all of them
+ * Path of a package's entry file.
+ * @throws PEER_MISSING with the command that installs all packages in `all`
  */
 export function resolveOptionalPackage({ name }: Peer, all: readonly Peer[]): string {
   const folders = [process.cwd(), process.env.PENSTOCK_PEERS].filter(folder => folder !== undefined)
@@ -23,7 +23,7 @@ export function resolveOptionalPackage({ name }: Peer, all: readonly Peer[]): st
     try {
       return createRequire(place).resolve(name)
     } catch {
-      // Not here; the last place decides.
+      // Try the next place.
     }
   }
   const wanted = all.map(peer => (peer.version === undefined ? peer.name : `${peer.name}@${peer.version}`))

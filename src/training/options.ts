@@ -1,11 +1,11 @@
 /**
- * What a training run is told: model, optimizer, schedule, lengths, intervals. The one place where defaults live.
- * Keys are snake_case, as users write them in YAML and as the reference system names them; an unknown key is refused.
+ * Options of a training run: model, optimizer, schedule, length, intervals. The only place that defines defaults. Keys are
+ * snake_case, as in the YAML files and in Modalities; an unknown key is rejected.
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 
-/** A value made on first use: commands that do not need it start without it. */
+/** Creates a value on first use, to keep the start of commands that do not need it fast. */
 export function lazy<Value>(make: () => Value): () => Value {
   let made: { readonly value: Value } | undefined
   return () => {
@@ -17,39 +17,48 @@ export function lazy<Value>(make: () => Value): () => Value {
 const parameterGroups = ['embedding', 'norm', 'bias', 'linear'] as const
 export type ParameterGroup = (typeof parameterGroups)[number]
 
-/** Made when they are first asked for: commands that do not train have no use for hundreds of schemas. */
+/** Created on first use: commands that do not train should not build hundreds of schemas. */
 export const trainingSchemas = lazy(() => {
   const positive = z.int().positive()
   const share = z.number().min(0).max(1)
 
-  /** The model's widths; those left out are derived by `resolveModel`. */
+  /** Model options; `resolveModel` derives the widths that are not set. */
   const modelSchema = z
     .strictObject({
       vocab_size: positive
         .optional()
         .describe("rows of the embedding; by default the tokenizer's size, padded to a multiple of 128"),
-      sequence_length: z.int().min(2).default(128).describe('tokens that the model sees at once'),
-      layers: positive.default(2).describe('blocks of attention and feed-forward'),
-      heads: positive.default(4).describe('query heads'),
-      kv_heads: positive.optional().describe('key and value heads, shared by groups of query heads; default: heads'),
+      sequence_length: z.int().min(2).default(128).describe('length of the context window in tokens'),
+      layers: positive.default(2).describe('number of transformer layers'),
+      heads: positive.default(4).describe('number of query heads'),
+      kv_heads: positive
+        .optional()
+        .describe('number of key and value heads, for grouped-query attention; default: heads'),
       width: positive.default(128).describe('width of the residual stream'),
       ffn_width: positive
         .optional()
-        .describe('inner width of the feed-forward part; by default 4 widths with gelu, about 8/3 with swiglu'),
-      position: z.enum(['rotary', 'learned', 'none']).default('rotary').describe('how positions are told apart'),
-      rotary_base: z.number().positive().default(10_000).describe('base of the rotary angles'),
-      norm: z.enum(['rms', 'layer']).default('rms').describe('normalization before each part'),
-      norm_eps: z.number().positive().default(1e-5).describe('added to the variance'),
-      activation: z.enum(['gelu', 'swiglu']).default('swiglu').describe('of the feed-forward part'),
-      bias: z.boolean().default(false).describe('biases in linear maps and norms'),
-      tie_weights: z.boolean().default(false).describe('use the token embedding as the output map too'),
-      dropout: z.literal(0).default(0).describe('only 0: without it a run can be repeated in any engine'),
+        .describe(
+          'inner width of the feed-forward network; by default 4 times width with gelu, about 8/3 times with swiglu',
+        ),
+      position: z.enum(['rotary', 'learned', 'none']).default('rotary').describe('position encoding'),
+      rotary_base: z.number().positive().default(10_000).describe('base of the rotary frequencies (rope_theta)'),
+      norm: z
+        .enum(['rms', 'layer'])
+        .default('rms')
+        .describe('normalization before attention and feed-forward: RMSNorm or LayerNorm'),
+      norm_eps: z.number().positive().default(1e-5).describe('epsilon added to the variance in norms'),
+      activation: z.enum(['gelu', 'swiglu']).default('swiglu').describe('activation of the feed-forward network'),
+      bias: z.boolean().default(false).describe('biases in linear layers and norms'),
+      tie_weights: z.boolean().default(false).describe('share the token embedding with the output layer'),
+      dropout: z.literal(0).default(0).describe('only 0 is supported: dropout would make runs differ between engines'),
       init_std: z
         .number()
         .positive()
         .default(0.02)
-        .describe('deviation of first weights; divided by sqrt(2 layers) in maps that end in the residual stream'),
-      seed: z.int().nonnegative().default(0).describe('of the first weights'),
+        .describe(
+          'standard deviation of the initial weights; divided by sqrt(2 layers) in projections onto the residual stream',
+        ),
+      seed: z.int().nonnegative().default(0).describe('seed of the weight initialization'),
     })
     .superRefine((model, context) => {
       const fail = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
@@ -65,18 +74,18 @@ export const trainingSchemas = lazy(() => {
 
   /** AdamW with decoupled weight decay. */
   const optimizerSchema = z.strictObject({
-    learning_rate: z.number().positive().default(1e-3).describe('the highest rate of the schedule'),
-    betas: z.tuple([share, share]).default([0.9, 0.95]).describe('decay of the first and second moment'),
-    eps: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
-    weight_decay: z.number().nonnegative().default(0.1).describe('decoupled decay'),
+    learning_rate: z.number().positive().default(1e-3).describe('peak learning rate of the schedule'),
+    betas: z.tuple([share, share]).default([0.9, 0.95]).describe('decay rates of the first and second moment'),
+    eps: z.number().positive().default(1e-8).describe('epsilon added to the square root of the second moment'),
+    weight_decay: z.number().nonnegative().default(0.1).describe('decoupled weight decay'),
     weight_decay_groups_excluded: z
       .array(z.enum(parameterGroups))
       .default(['embedding', 'norm', 'bias'])
-      .describe('weights that do not decay'),
+      .describe('parameter groups without weight decay'),
   })
 
-  const warmupSteps = z.int().nonnegative().default(0).describe('steps of linear growth at the start')
-  const minRatio = share.default(0.1).describe('lowest rate as a share of the highest')
+  const warmupSteps = z.int().nonnegative().default(0).describe('steps of linear warm-up')
+  const minRatio = share.default(0.1).describe('final learning rate as a fraction of the peak')
 
   /** The learning rate over the steps; `onecycle` is torch's OneCycleLR with cosine annealing. */
   const scheduleSchema = z.discriminatedUnion('decay', [
@@ -85,93 +94,102 @@ export const trainingSchemas = lazy(() => {
     z.strictObject({ decay: z.literal('constant'), warmup_steps: warmupSteps }),
     z.strictObject({
       decay: z.literal('onecycle'),
-      pct_start: share.default(0.3).describe('share of the steps that grow'),
-      div_factor: z.number().positive().default(25).describe('highest rate over first rate'),
-      final_div_factor: z.number().positive().default(1e4).describe('first rate over last rate'),
+      pct_start: share.default(0.3).describe('fraction of the steps in which the learning rate rises'),
+      div_factor: z.number().positive().default(25).describe('peak learning rate divided by the initial one'),
+      final_div_factor: z.number().positive().default(1e4).describe('initial learning rate divided by the final one'),
     }),
   ])
 
-  /** Which targets count, in data of conversations. */
+  /** Selects the targets that count, in conversations. */
   const lossMaskSchema = z.strictObject({
-    begin: z.union([z.string().min(1), z.int().nonnegative()]).describe('token, or id, behind which targets count'),
-    end: z.union([z.string().min(1), z.int().nonnegative()]).describe('token, or id, from which on they do not'),
-    micro_batch: positive.optional().describe('samples that are masked and averaged together; batch_size when absent'),
-    ranks: positive.default(1).describe('ranks that the samples of a step are dealt to, micro batch by micro batch'),
+    begin: z.union([z.string().min(1), z.int().nonnegative()]).describe('token or id after which targets count'),
+    end: z
+      .union([z.string().min(1), z.int().nonnegative()])
+      .describe('token or id from which on targets are ignored again'),
+    micro_batch: positive.optional().describe('samples that are masked and averaged together; default: batch_size'),
+    ranks: positive.default(1).describe('number of ranks that the samples of a step are distributed to'),
   })
 
   const evaluationSchema = z.strictObject({
     every_steps: positive.default(100).describe('steps between evaluations'),
-    batches: positive.default(8).describe('held-out batches of each evaluation'),
-    at_start: z.boolean().default(false).describe('evaluate the untrained model too'),
+    batches: positive.default(8).describe('held-out batches per evaluation'),
+    at_start: z.boolean().default(false).describe('also evaluate the untrained model'),
   })
 
   const checkpointSchema = z.strictObject({
-    folder: z.string().min(1).describe('where the checkpoints of the run stand'),
+    folder: z.string().min(1).describe('folder of the checkpoints of this run'),
     every_steps: positive.default(100).describe('steps between checkpoints'),
-    keep: positive.nullable().default(2).describe('newest checkpoints kept; null keeps all'),
+    keep: positive.nullable().default(2).describe('number of newest checkpoints to keep; null keeps all'),
   })
 
-  /** How the torch engine spreads a run over processes and devices. The batch of a step stays the same, however many. */
+  /** How the torch engine distributes a run over processes and devices. The batch of a step does not depend on it. */
   const torchSchema = z.strictObject({
-    nproc: positive.default(1).describe('processes (ranks) on this machine: one for each GPU'),
-    device: z.enum(['auto', 'cpu', 'cuda']).default('auto').describe('auto: GPUs where there are any'),
+    nproc: positive.default(1).describe('number of processes (ranks) on this machine: one per GPU'),
+    device: z.enum(['auto', 'cpu', 'cuda']).default('auto').describe('device type; auto uses GPUs if there are any'),
     mixed_precision: z
       .enum(['auto', 'none', 'bf16'])
       .default('auto')
-      .describe('type of forward and backward; weights and moments stay float32. auto: bf16 on GPUs'),
-    compile: z.boolean().default(false).describe('run the layers through torch.compile'),
-    activation_checkpointing: z.boolean().default(false).describe('compute activations again instead of keeping them'),
-    replicate_degree: positive.default(1).describe('copies of the whole model'),
-    shard_degree: positive.optional().describe('ranks that share one copy; by default what the other degrees leave'),
+      .describe('precision of forward and backward; weights and moments stay float32. auto: bf16 on GPUs'),
+    compile: z.boolean().default(false).describe('compile the layers with torch.compile'),
+    activation_checkpointing: z
+      .boolean()
+      .default(false)
+      .describe('recompute activations in the backward pass instead of storing them'),
+    replicate_degree: positive.default(1).describe('number of replicas of the model'),
+    shard_degree: positive
+      .optional()
+      .describe('number of ranks that a replica is sharded over; default: the world size divided by the other degrees'),
     tensor_parallel: positive
       .default(1)
-      .describe('neighbouring ranks that share the products of a layer and see the same rows'),
+      .describe('number of neighbouring ranks that split the matrices of each layer and get the same rows'),
     python: z
       .string()
       .min(1)
       .optional()
-      .describe('the interpreter; default: PENSTOCK_PYTHON, then penstock setup torch'),
+      .describe('Python interpreter; default: PENSTOCK_PYTHON, then the environment of penstock setup torch'),
     max_restarts: z
       .int()
       .nonnegative()
       .default(0)
-      .describe('go on from the newest checkpoint when ranks die, so often'),
+      .describe('how many times to restart from the newest checkpoint after a rank dies'),
   })
 
   const trainingSchema = z
     .strictObject({
-      model: modelSchema.prefault({}).describe('the model'),
-      optimizer: optimizerSchema.prefault({}).describe('AdamW'),
-      schedule: scheduleSchema.prefault({ decay: 'cosine' }).describe('the learning rate over the steps'),
+      model: modelSchema.prefault({}).describe('architecture of the model'),
+      optimizer: optimizerSchema.prefault({}).describe('options of the AdamW optimizer'),
+      schedule: scheduleSchema.prefault({ decay: 'cosine' }).describe('learning rate schedule'),
       gradient_clip: z
         .number()
         .positive()
         .nullable()
         .default(1)
-        .describe('largest global norm of the gradient, or null'),
-      batch_size: positive.default(8).describe('samples of a micro batch'),
-      accumulation_steps: positive.default(1).describe('micro batches of a step'),
-      steps: positive.optional().describe('length of the run; or give tokens, or epochs'),
+        .describe('maximum global norm of the gradient; null disables clipping'),
+      batch_size: positive.default(8).describe('samples per micro batch'),
+      accumulation_steps: positive.default(1).describe('micro batches per step'),
+      steps: positive.optional().describe('length of the run in steps; alternatives: tokens, epochs'),
       tokens: positive.optional().describe('length of the run in tokens'),
-      epochs: positive.optional().describe('length of the run in passes over the samples; 1 when no length is given'),
+      epochs: positive.optional().describe('length of the run in passes over the samples; default: 1'),
       evaluation: evaluationSchema.optional().describe('when to evaluate on held-out samples'),
       checkpoint: checkpointSchema.optional().describe('when and where to save'),
       loss_mask: lossMaskSchema
         .optional()
-        .describe('learn only what stands between two tokens: answers in conversations'),
-      log_every_steps: positive.default(10).describe('steps between reports'),
+        .describe('train only on the targets between two tokens, such as the answers in conversations'),
+      log_every_steps: positive.default(10).describe('steps between log events'),
       backend: z
         .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'])
         .default('wasm')
         .describe(
-          'of TensorFlow.js; all but wasm and cpu are installed apart. auto: the first that loads of node-gpu, node, webgpu, wasm; a resumed run stays with its own',
+          'TensorFlow.js backend; all but wasm and cpu are installed separately. auto: the first of node-gpu, node, webgpu, wasm that loads; a resumed run keeps its backend',
         ),
       threads: z
         .union([positive, z.literal('auto')])
         .default('auto')
-        .describe('of the wasm backend, which share the samples of a batch; their number decides the last bits'),
-      engine: z.enum(['tfjs', 'torch']).default('tfjs').describe('what does the arithmetic'),
-      torch: torchSchema.prefault({}).describe('how the torch engine runs'),
+        .describe(
+          'threads of the wasm backend, which split the samples of a batch; their number affects the last bits',
+        ),
+      engine: z.enum(['tfjs', 'torch']).default('tfjs').describe('library that computes the training steps'),
+      torch: torchSchema.prefault({}).describe('options of the torch engine'),
     })
     .superRefine((training, context) => {
       const lengths = (['steps', 'tokens', 'epochs'] as const).filter(key => training[key] !== undefined)
@@ -200,14 +218,14 @@ export type TorchOptions = z.output<Schemas['torch']>
 export type LossMaskOptions = z.output<Schemas['lossMask']>
 export type BackendName = Exclude<TrainingOptions['backend'], 'auto'>
 
-/** A model with every width known. */
+/** Model options with all widths set. */
 export interface ModelOptions extends z.output<Schemas['model']> {
   vocab_size: number
   kv_heads: number
   ffn_width: number
 }
 
-/** Vocabularies are padded to a multiple of this, as the reference system demands. */
+/** Vocabularies are padded to a multiple of this, as Modalities requires. */
 const vocabMultiple = 128
 
 function paddedVocabSize(tokenizerSize: number): number {
@@ -215,23 +233,23 @@ function paddedVocabSize(tokenizerSize: number): number {
 }
 
 /**
- * Checks a training definition and fills in its defaults.
- * @throws OPTION_INVALID naming the option and what was expected
+ * Validates a training definition and fills in the defaults.
+ * @throws OPTION_INVALID with the option and the expected value
  */
 export function parseTraining(input: unknown): TrainingOptions {
   return parse(trainingSchemas().training, input)
 }
 
 /**
- * Checks a model and derives the widths that were left out.
- * @param tokenizerSize number of ids of the tokenizer: gives or bounds `vocab_size`
+ * Validates model options and derives the widths that are not set.
+ * @param tokenizerSize number of ids of the tokenizer: default and lower bound of `vocab_size`
  * @throws OPTION_INVALID, TOKENIZER_MISMATCH
  */
 export function resolveModel(input: ModelInput, tokenizerSize?: number): ModelOptions {
   const model = parse(trainingSchemas().model, input)
   const vocabSize = model.vocab_size ?? (tokenizerSize === undefined ? undefined : paddedVocabSize(tokenizerSize))
   if (vocabSize === undefined) {
-    throw new PenstockError('OPTION_INVALID', 'the model has no vocab_size and there is no tokenizer to take it from', {
+    throw new PenstockError('OPTION_INVALID', 'the model has no vocab_size and no tokenizer to derive it from', {
       path: 'model.vocab_size',
     })
   }
@@ -252,8 +270,8 @@ export function resolveModel(input: ModelInput, tokenizerSize?: number): ModelOp
 }
 
 /**
- * Proves that every rank of a tensor-parallel group gets as much of the model as the others.
- * @throws OPTION_INVALID naming the width that does not divide
+ * Checks that tensor parallelism splits the model evenly.
+ * @throws OPTION_INVALID with the width that is not divisible
  */
 export function requireDivisible(
   model: ModelOptions,

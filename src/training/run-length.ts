@@ -1,11 +1,11 @@
-/** How long a run is, as plain arithmetic: trainer and plan get the same number. */
+/** Length of a run, as plain arithmetic shared by trainer and plan. */
 import { PenstockError } from '../errors.js'
 import type { TrainingOptions } from './options.js'
 
 /**
- * The length of a run in steps, however it was given.
- * @param sequenceLength what a sample counts for when the length is given in tokens
- * @param sampleCount of one epoch
+ * Length of a run in steps, from steps, tokens or epochs.
+ * @param sequenceLength tokens per sample
+ * @param sampleCount samples per epoch
  * @throws DATA_TOO_SMALL
  */
 export function stepsOf(
@@ -20,7 +20,10 @@ export function stepsOf(
   const samples = tokens === undefined ? sampleCount * (epochs ?? 1) : Math.floor(tokens / sequenceLength)
   const wholeSteps = Math.floor(samples / samplesPerStep)
   if (wholeSteps === 0) {
-    throw new PenstockError('DATA_TOO_SMALL', `${samples} samples do not make one step of ${samplesPerStep}`)
+    throw new PenstockError(
+      'DATA_TOO_SMALL',
+      `${samples} samples are fewer than one step of ${samplesPerStep}: add data, or reduce batch_size or accumulation_steps`,
+    )
   }
   return wholeSteps
 }

@@ -1,6 +1,6 @@
 /**
- * Texts that a model writes while it learns: every so many steps a prompt is continued, with the same seed each time, so
- * that what changes is the model. The weights and the order of the samples are not touched by it.
+ * Sample texts during training: at a fixed interval of steps the model continues a prompt, always with the same seed, so
+ * that differences come from the model alone. Generation does not affect the weights or the order of the samples.
  */
 import type { Engine } from './engine.js'
 import { generate } from './generate.js'
@@ -20,11 +20,11 @@ export interface TextCodec {
   decode(ids: readonly number[]): Promise<string>
 }
 
-/** What a stage reports for each text. */
+/** Reported by the stage for each text. */
 export interface SampleTextEvent {
   readonly kind: 'sample-text'
   readonly step: number
-  /** The prompt and what follows. */
+  /** Prompt and continuation. */
   readonly text: string
 }
 
@@ -35,7 +35,7 @@ export class TextSampler {
   private readonly sequenceLength: number
   private lastStep: number
 
-  /** @param step the steps that a resumed run has behind it: no text is due for them */
+  /** @param step steps already taken in a resumed run; no text is due for them */
   constructor(options: SampleTextOptions, engine: Engine, tokenizer: TextCodec, sequenceLength: number, step: number) {
     this.options = options
     this.engine = engine
@@ -44,7 +44,7 @@ export class TextSampler {
     this.lastStep = step
   }
 
-  /** A text when one is due after a step; call it between steps. */
+  /** The text due after a step, if any; call it between steps. */
   async after(step: number): Promise<SampleTextEvent | undefined> {
     const { prompt, every_steps, max_tokens, temperature } = this.options
     if (step === this.lastStep || step % every_steps !== 0) return undefined

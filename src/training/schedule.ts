@@ -1,11 +1,11 @@
-/** The learning rate of each step, as plain arithmetic, so that every engine and a resumed run get the same number. */
+/** Learning rate schedules, as plain arithmetic: every engine and every resumed run gets the same rate. */
 import type { ScheduleOptions } from './options.js'
 
 /**
- * Rate of a step.
+ * Learning rate of a step.
  * @param step counted from 0
- * @param totalSteps length of the whole run, also when it was resumed
- * @param peak the highest rate
+ * @param totalSteps length of the whole run, resumed or not
+ * @param peak peak learning rate
  */
 export function learningRateAt(schedule: ScheduleOptions, step: number, totalSteps: number, peak: number): number {
   if (schedule.decay === 'onecycle') {

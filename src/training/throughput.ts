@@ -1,7 +1,7 @@
-/** The pace of a run: how long a step took, and loss and tokens a second over the steps between two reports. */
+/** Throughput of a run: duration of each step; mean loss and tokens per second between two reports. */
 
 export interface ThroughputReport {
-  /** Mean over the steps since the report before. */
+  /** Mean over the steps since the previous report. */
   readonly averageLoss: number
   readonly tokensPerSecond: number
 }
@@ -14,7 +14,7 @@ export class Throughput {
 
   /**
    * Counts a step that has just ended.
-   * @returns how long it took, in ms; steps in flight overlap, so not before the one before it ended
+   * @returns its duration in ms; because steps in flight overlap, measured from the end of the previous step
    */
   add(step: { readonly loss: number; readonly tokens: number; readonly startedAt: number }): number {
     const now = performance.now()
@@ -25,7 +25,7 @@ export class Throughput {
     return stepMs
   }
 
-  /** Over the steps since the last report; at least one. */
+  /** Figures since the last report; at least one step must have been added. */
   report(): ThroughputReport {
     const now = performance.now()
     const averageLoss = this.#losses.reduce((sum, loss) => sum + loss, 0) / this.#losses.length
@@ -36,7 +36,7 @@ export class Throughput {
     return { averageLoss, tokensPerSecond }
   }
 
-  /** Takes a pause that ends now out of the rate of tokens. */
+  /** Excludes a pause that ends now from the tokens per second. */
   exclude(pausedAt: number): void {
     this.#reportedAt += performance.now() - pausedAt
   }

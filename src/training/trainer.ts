@@ -1,11 +1,11 @@
 /**
- * The training loop. It is driven from outside: whoever has batches offers them one by one and stops at 'done'. Each
- * `accumulation_steps` batches make a step; between steps the trainer logs, evaluates, saves, and heeds a wish to stop.
- * A checkpoint holds the cursor of the last batch trained on, so a resumed run sees exactly the batches that are left.
+ * The training loop, driven by its caller, which offers batches one by one until it gets 'done'. Each
+ * `accumulation_steps` batches form a step; between steps the trainer logs, evaluates, saves and checks for a stop request.
+ * A checkpoint holds the cursor of the last batch trained on, so a resumed run gets exactly the remaining batches.
  */
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
-import { type Checkpoint, findStart, type Resume, saveCheckpoint, tidyUp } from './checkpoint.js'
+import { type Checkpoint, findStart, type Resume, removeSurplus, saveCheckpoint } from './checkpoint.js'
 import { digestOfDefinition, requireSameData, requireSameModel, requireSamplesFit } from './compatibility.js'
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import { heldOutLoss } from './held-out-loss.js'
@@ -26,15 +26,15 @@ export interface TrainerSetup {
   /** Opens the held-out batches; each evaluation starts from the first. */
   readonly heldOut?: () => AsyncIterable<SampleBatch>
   readonly lossMask?: LossMask
-  /** Of the held-out samples. */
+  /** Loss mask of the held-out samples. */
   readonly heldOutMask?: LossMask
-  /** Aborting asks for a checkpoint after the step in progress, and the end. */
+  /** Aborting ends the run after the step in progress, with a checkpoint. */
   readonly signal?: AbortSignal
   readonly resume?: Resume
 }
 
 /**
- * Opens a trainer, resumed when asked for.
+ * Opens a trainer, resumed from a checkpoint if requested.
  * @throws CHECKPOINT_INVALID, WORLD_MISMATCH for a checkpoint of another model, FILE_EXISTS when a new run would write
  *   among the checkpoints of an older one
  */
@@ -47,17 +47,17 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
     requireSameModel(setup.model, checkpoint)
     await setup.engine.loadState(checkpoint.path)
     if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.isPrimary) {
-      await tidyUp(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
+      await removeSurplus(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
     }
     onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
   }
   return new Trainer(setup, checkpoint)
 }
 
-/** A step that the engine was asked for and that is not accounted for yet. */
+/** A step that was handed to the engine and whose result has not been processed. */
 interface StepInFlight {
   readonly result: Promise<StepResult>
-  /** Where the batches stand after it. */
+  /** Position in the batches after this step. */
   readonly cursor: SampleCursor
   readonly learningRate: number
   readonly tokens: number
@@ -74,8 +74,8 @@ export class Trainer {
   #pending: TrainingBatch[] = []
   #inFlight: StepInFlight[] = []
   #failed = false
-  /** By another process that trains with this one. */
-  #toldToStop = false
+  /** Whether another process of this run requested the stop. */
+  #stoppedByPeer = false
   #summary: TrainingSummary | undefined
   #loss: number | undefined
   #heldOut: { step: number; loss: number } | undefined
@@ -94,19 +94,19 @@ export class Trainer {
     return this.#step
   }
 
-  /** Where the source of batches must go on; undefined: at its start. */
+  /** Position from which the source must continue; undefined for its start. */
   get cursor(): SampleCursor | undefined {
     return this.#cursor
   }
 
-  /** Whether a step went wrong: the engine's state may be anything. */
+  /** Whether a step failed: the engine's state is undefined then. */
   get failed(): boolean {
     return this.#failed
   }
 
   /**
    * Trains on a batch. The caller may reuse its memory afterwards.
-   * @returns 'done' after the last step: the batch after it is not wanted
+   * @returns 'done' after the last step: no further batch is needed
    * @throws OPTION_INVALID, WORLD_MISMATCH, DATA_TOO_SMALL, ENGINE_FAILED
    */
   async offer(batch: SampleBatch): Promise<'more' | 'done'> {
@@ -133,7 +133,7 @@ export class Trainer {
     if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
-    if (this.#stops && !this.#stopsTogether) {
+    if (this.#stops && !this.#mustAnnounceStop) {
       return this.#finish('stopped')
     }
     if (pauses) {
@@ -142,7 +142,7 @@ export class Trainer {
     return 'more'
   }
 
-  /** Ends the run when the batches end, or when they cannot be waited for; batches short of a step are not trained on. */
+  /** Ends the run early, when the batches end or the caller stops; the batches of an incomplete step are dropped. */
   async end(): Promise<TrainingSummary> {
     if (this.#summary === undefined) {
       await this.#finish(this.#stops ? 'stopped' : 'data-ended')
@@ -151,12 +151,12 @@ export class Trainer {
   }
 
   get #stops(): boolean {
-    return this.#toldToStop || this.#setup.signal?.aborted === true
+    return this.#stoppedByPeer || this.#setup.signal?.aborted === true
   }
 
-  /** Whether the others have yet to be told: until then this process must do all that they do. */
-  get #stopsTogether(): boolean {
-    return !this.#toldToStop && this.#setup.engine.stopTogether !== undefined
+  /** Whether a stop must still be announced to the other processes: until then this one must do all that they do. */
+  get #mustAnnounceStop(): boolean {
+    return !this.#stoppedByPeer && this.#setup.engine.stopTogether !== undefined
   }
 
   #requireAgrees(batch: SampleBatch): void {
@@ -167,7 +167,7 @@ export class Trainer {
     }
   }
 
-  /** Settles the length of the run and that all who take part in it are told the same; evaluates the untrained model if asked. */
+  /** Computes the length of the run, compares the definitions of all processes and evaluates the untrained model if requested. */
   async #begin(cursor: SampleCursor): Promise<number> {
     const { training, engine, model } = this.#setup
     const totalSteps = stepsOf(training, model.sequence_length, cursor.sampleCount)
@@ -190,14 +190,14 @@ export class Trainer {
     const { lossMask } = this.#setup
     const batches = lossMask === undefined ? this.#pending : maskStep(this.#pending, lossMask)
     const result = engine.step(batches, learningRate)
-    // It is awaited later; until then a failure is no unhandled one.
+    // Awaited later: avoids an unhandled rejection until then.
     result.catch(() => {})
     this.#inFlight.push({ result, cursor, learningRate, tokens, startedAt })
     this.#pending = []
     return before + 1
   }
 
-  /** Waits until no more than `left` steps are under way, and accounts for those that ended. */
+  /** Waits until at most `left` steps are in flight, and processes the results of the others. */
   async #finishSteps(left: number): Promise<void> {
     while (this.#inFlight.length > left) {
       const step = this.#inFlight[0]!
@@ -205,14 +205,14 @@ export class Trainer {
       const result = await step.result
       if (result.skipped) {
         this.#failed = false
-        this.#toldToStop = true
+        this.#stoppedByPeer = true
         this.#inFlight.shift()
         continue
       }
       if (!Number.isFinite(result.loss)) {
         throw new PenstockError(
           'ENGINE_FAILED',
-          `the loss of step ${this.#step + 1} is ${result.loss}: a lower learning_rate may help`,
+          `the loss of step ${this.#step + 1} is ${result.loss}: try a lower learning_rate`,
         )
       }
       this.#failed = false
@@ -264,7 +264,7 @@ export class Trainer {
   async #finish(reason: EndReason): Promise<'done'> {
     this.#pending = []
     await this.#finishSteps(0)
-    if (this.#toldToStop) {
+    if (this.#stoppedByPeer) {
       reason = 'stopped'
     } else if (reason === 'stopped') {
       await this.#setup.engine.stopTogether?.()

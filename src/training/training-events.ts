@@ -1,4 +1,4 @@
-/** What a trainer tells of a run: each event says all that a log, a table or a chart needs, with its unit in its name. */
+/** Events of a trainer. Each event is complete in itself, for logs, tables and charts; names include units. */
 import type { PenstockError } from '../errors.js'
 import type { BackendName } from './options.js'
 
@@ -13,10 +13,10 @@ export interface StepEvent {
   readonly learningRate: number
   readonly gradientNorm: number
   readonly tokensPerSecond: number
-  /** Since the start of the run, those before a resume included. */
+  /** Since the start of the run, including the steps before a resume. */
   readonly consumedTokens: number
   readonly stepMs: number
-  /** Share of what the devices could compute that the model needed (MFU); where the devices are known. */
+  /** Model FLOPs utilization (MFU); only for known devices. */
   readonly utilization?: number
   readonly peakMemoryBytes?: number
   /** How long the devices waited for the data of this step. */
@@ -34,21 +34,21 @@ export type TrainingEvent =
     }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string; readonly durationMs: number }
   | { readonly kind: 'resumed'; readonly step: number; readonly path: string }
-  /** What `backend: auto` has taken. */
+  /** The backend that `backend: auto` resolved to. */
   | { readonly kind: 'backend'; readonly backend: BackendName; readonly reason: string }
   | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }
   | ({ readonly kind: 'end' } & TrainingSummary)
 
-/** Why a run ended: its last step was taken, it was asked to stop, or there were no more batches. */
+/** Why a run ended: its last step was taken, a stop was requested, or the batches ended. */
 export type EndReason = 'completed' | 'stopped' | 'data-ended'
 
 export interface TrainingSummary {
   readonly reason: EndReason
   readonly step: number
-  /** Undefined when no batch ever came and the length was given in epochs. */
+  /** Undefined when there was no batch and the length was given in epochs. */
   readonly totalSteps: number | undefined
   readonly consumedTokens: number
-  /** Of the last step taken by this trainer. */
+  /** Loss of the last step of this trainer. */
   readonly loss: number | undefined
   readonly heldOutLoss: number | undefined
   /** The last checkpoint written or resumed from. */

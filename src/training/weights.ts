@@ -1,20 +1,20 @@
 /**
- * The model's weights: their names, shapes, groups and first values. Names are those of Llama in Hugging Face's library
- * (learned positions, biases and the gelu form added in kind), matrices lie as torch's nn.Linear keeps them, [out, in],
- * so that a safetensors file serves every engine.
+ * Names, shapes, parameter groups and initial values of the model's weights. Names are those of Llama in Hugging Face
+ * transformers (extended by learned positions, biases and gelu) and matrices have the layout of torch's nn.Linear,
+ * [out, in], so that every engine can load the same safetensors file.
  *
- *   model.embed_tokens.weight                         [vocab, width]     embedding; also the output map when tied
+ *   model.embed_tokens.weight                         [vocab, width]     embedding; also the output layer when tied
  *   model.embed_positions.weight                      [sequence, width]  with learned positions
  *   model.layers.N.input_layernorm.weight             [width]            before attention
  *   model.layers.N.self_attn.{q,k,v}_proj.weight      [heads x head width, width]; k and v: kv_heads
  *   model.layers.N.self_attn.o_proj.weight            [width, width]
- *   model.layers.N.post_attention_layernorm.weight    [width]            before the feed-forward part
+ *   model.layers.N.post_attention_layernorm.weight    [width]            before the feed-forward network
  *   model.layers.N.mlp.gate_proj.weight               [ffn, width]       with swiglu
  *   model.layers.N.mlp.up_proj.weight                 [ffn, width]
  *   model.layers.N.mlp.down_proj.weight               [width, ffn]
  *   model.norm.weight                                 [width]
  *   lm_head.weight                                    [vocab, width]     unless tied
- *   ... .bias                                         [out]              beside each but embeddings and lm_head
+ *   ... .bias                                         [out]              of all weights but embeddings and lm_head
  */
 import type { ModelOptions, ParameterGroup } from './options.js'
 
@@ -22,7 +22,7 @@ export interface WeightSpec {
   readonly name: string
   readonly shape: readonly number[]
   readonly group: ParameterGroup
-  /** Standard deviation of the first values; 0 means that all are `fill`. */
+  /** Standard deviation of the initial values; 0 means that all are `fill`. */
   readonly std: number
   readonly fill: number
 }
@@ -75,7 +75,7 @@ export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
   return specs
 }
 
-/** Floating-point operations of a training step for each token, as the reference system counts them. */
+/** Floating-point operations of a training step per token, as Modalities counts them. */
 export function flopsPerToken(model: ModelOptions): number {
   return 6 * parameterCount(model) + 12 * model.layers * model.sequence_length * model.width
 }
@@ -89,8 +89,8 @@ function elementCount(shape: readonly number[]): number {
 }
 
 /**
- * First values of a weight. Each weight has a generator of its own, seeded by the run's seed and the weight's name, so
- * that adding a weight leaves the others as they were: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.
+ * Initial values of a weight. Each weight has a separate generator, seeded by the run's seed and the weight's name, so
+ * that adding a weight does not change the others: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.
  */
 export function initialValues(spec: WeightSpec, seed: number): Float32Array {
   const values = new Float32Array(elementCount(spec.shape)).fill(spec.fill)
@@ -109,7 +109,7 @@ export function initialValues(spec: WeightSpec, seed: number): Float32Array {
   return values
 }
 
-/** Uniform numbers in [0, 1) from sfc32, seeded by a text. */
+/** Uniform numbers in [0, 1) from sfc32, seeded by a string. */
 export function uniformGenerator(seed: string): () => number {
   let hash = 0x811c9dc5
   for (const byte of new TextEncoder().encode(seed)) {

@@ -11,14 +11,14 @@ describe('the learning rate', () => {
       learningRateAt(trainingSchemas().schedule.parse(schedule), step, steps, 1),
     )
 
-  test('warms up linearly and falls to its floor by a cosine', () => {
+  test('warms up linearly and decays to its minimum along a cosine', () => {
     const cosine = rates({ decay: 'cosine', warmup_steps: 4, min_ratio: 0.1 }, 104)
     expect(cosine.slice(0, 5)).toEqual([0.25, 0.5, 0.75, 1, 1])
     expect(cosine[54]).toBeCloseTo(0.55)
     expect(cosine[103]).toBeCloseTo(0.1, 3)
   })
 
-  test('falls linearly, or not at all', () => {
+  test('decays linearly, or stays constant', () => {
     expect(rates({ decay: 'linear', min_ratio: 0 }, 4)).toEqual([1, 0.75, 0.5, 0.25])
     expect(rates({ decay: 'constant', warmup_steps: 2 }, 4)).toEqual([0.5, 1, 1, 1])
   })
@@ -36,7 +36,7 @@ describe('the learning rate', () => {
 })
 
 describe('options', () => {
-  test('have defaults for everything but the vocabulary', () => {
+  test('have defaults, except for the vocabulary', () => {
     const training = parseTraining({})
     expect(training).toMatchObject({ backend: 'wasm', batch_size: 8, gradient_clip: 1 })
     expect(resolveModel(training.model, 50_257)).toMatchObject({ vocab_size: 50_304, kv_heads: 4, ffn_width: 352 })
@@ -52,13 +52,13 @@ describe('options', () => {
     [{ schedule: { decay: 'onecycle', warmup_steps: 3 } }, 'schedule'],
     [{ steps: 3, epochs: 1 }, 'epochs'],
     [{ steps: 1.5 }, 'steps'],
-  ])('are refused with their place: %j', (input, path) => {
+  ])('with an error are rejected with their path: %j', (input, path) => {
     expect(() => parseTraining(input)).toThrow(
       expect.objectContaining({ code: 'OPTION_INVALID', where: { path } }) as Error,
     )
   })
 
-  test('a model smaller than its tokenizer, or without any vocabulary, is refused', () => {
+  test('a model with a vocabulary smaller than the tokenizer, or without one, is rejected', () => {
     expect(() => resolveModel({ vocab_size: 100 }, 101)).toThrow(
       expect.objectContaining({ code: 'TOKENIZER_MISMATCH' }) as Error,
     )
@@ -66,8 +66,8 @@ describe('options', () => {
   })
 })
 
-describe('first weights', () => {
-  test('are the same for the same seed and name, and differ otherwise', () => {
+describe('initial weights', () => {
+  test('depend on seed and name only', () => {
     const [embedding, norm, query] = weightSpecs(tiny())
     expect(initialValues(embedding!, 1)).toEqual(initialValues(embedding!, 1))
     expect(initialValues(embedding!, 1)).not.toEqual(initialValues(embedding!, 2))
@@ -75,7 +75,7 @@ describe('first weights', () => {
     expect([...initialValues(query!, 1).slice(0, 4)]).not.toEqual([...initialValues(embedding!, 1).slice(0, 4)])
   })
 
-  test('are normal with the deviation asked for', () => {
+  test('are normally distributed with the given standard deviation', () => {
     const spec = { name: 'x', shape: [100, 1000], group: 'linear', std: 0.02, fill: 0 } as const
     const values = initialValues(spec, 0)
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length
@@ -86,12 +86,12 @@ describe('first weights', () => {
     expect(inside).toBeCloseTo(0.6827, 2)
   })
 
-  test('do not change between versions: a changed value breaks every repeated experiment', () => {
+  test('do not change between versions, so that experiments stay reproducible', () => {
     const draw = uniformGenerator('golden')
     expect([draw(), draw(), draw()]).toEqual([0.6016139404382557, 0.932786718243733, 0.3596771319862455])
   })
 
-  test('are as many as the widths say', () => {
+  test('match the parameter count derived from the widths', () => {
     const model = resolveModel({ vocab_size: 512, sequence_length: 128, width: 128, ffn_width: 256, layers: 2 })
     expect(parameterCount(model)).toBe(2 * 512 * 128 + 2 * (4 * 128 * 128 + 3 * 128 * 256 + 2 * 128) + 128)
   })
@@ -108,14 +108,14 @@ async function collect(ids: AsyncIterable<number>): Promise<number[]> {
 describe('generation', () => {
   const logits = Float32Array.of(0, 3, 1, 2)
 
-  test('takes the likeliest token at temperature 0 and only likely ones with top-k', () => {
+  test('takes the most probable token at temperature 0 and only the k most probable with top-k', () => {
     const draw = uniformGenerator('draws')
     expect(sample(logits, { temperature: 0 }, draw)).toBe(1)
     const seen = new Set(Array.from({ length: 200 }, () => sample(logits, { topK: 2 }, draw)))
     expect(seen).toEqual(new Set([1, 3]))
   })
 
-  test('draws by the softmax of logits over temperature', () => {
+  test('samples from the softmax of logits over temperature', () => {
     const draw = uniformGenerator('draws')
     for (const temperature of [0.7, 1, 2]) {
       const counts = [0, 0, 0, 0]
@@ -130,7 +130,7 @@ describe('generation', () => {
     }
   })
 
-  test('slides its window, stops at the end token, and never leaves the vocabulary', async () => {
+  test('slides its context window, stops at the end token and stays within the vocabulary', async () => {
     const windows: number[][] = []
     const counting = {
       nextTokenLogits: async (ids: Int32Array) => {

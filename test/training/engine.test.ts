@@ -18,8 +18,8 @@ function allValues(state: EngineState): number[] {
   )
 }
 
-describe('learning', () => {
-  test('the loss of a learnable sequence falls near its entropy', async () => {
+describe('training', () => {
+  test('reduces the loss of a predictable sequence nearly to its entropy', async () => {
     const engine = await openTiny()
     const before = await engine.evaluate(countingTrainingBatch(500, 32))
     for (let step = 0; step < 80; step++) {
@@ -27,7 +27,7 @@ describe('learning', () => {
     }
     const after = await engine.evaluate(countingTrainingBatch(500, 32))
     expect(before.lossSum / before.tokens).toBeCloseTo(Math.log(12), 1)
-    // The entropy of a step of 1 (90 %) or 3 (10 %) is 0.325.
+    // Entropy of an increment of 1 (90 %) or 3 (10 %): 0.325.
     expect(after.lossSum / after.tokens).toBeLessThan(0.45)
     await engine.close()
   })
@@ -46,7 +46,7 @@ describe('learning', () => {
     expect(runs[0]).toEqual(runs[1])
   })
 
-  test('two micro batches of B rows weigh as much as one of 2 B, ignored targets included', async () => {
+  test('two micro batches of B rows give the step of one with 2 B rows, also with ignored targets', async () => {
     const [accumulated, whole] = [await openTiny(), await openTiny()]
     const [first, second] = [countingTrainingBatch(0, 4), countingTrainingBatch(1, 4)]
     first.targets.fill(-100, 3, 20)
@@ -66,7 +66,7 @@ describe('learning', () => {
     await whole.close()
   })
 
-  test('a tied model has one matrix for input and output', async () => {
+  test('a tied model has a single matrix for input and output', async () => {
     const engine = await openTiny({ tie_weights: true })
     const { weights } = await engine.exportState()
     expect(weights.has('lm_head.weight')).toBe(false)
@@ -74,7 +74,7 @@ describe('learning', () => {
     await engine.close()
   })
 
-  test('a step without any counted target leaves the loss at 0 and the weights finite', async () => {
+  test('a step without counted targets has loss 0 and keeps the weights finite', async () => {
     const engine = await openTiny()
     const batch = countingTrainingBatch(0, 2)
     batch.targets.fill(-100)
@@ -83,7 +83,7 @@ describe('learning', () => {
     await engine.close()
   })
 
-  test('steps, evaluations and generation leave no tensors behind', async () => {
+  test('steps, evaluations and generation leak no tensors', async () => {
     const before = tf.memory().numTensors
     const engine = await openTiny({ bias: true, position: 'learned' })
     const work = async (step: number) => {
@@ -116,7 +116,7 @@ describe('threads', () => {
     return { losses, values }
   }
 
-  test('share the rows without changing what is learnt, and repeat it to the bit', async () => {
+  test('split the rows without changing the losses, and are deterministic', async () => {
     const [alone, three, again] = [await run(1), await run(3), await run(3)]
     expect(again).toEqual(three)
     alone.losses.forEach((loss, step) => {
@@ -124,7 +124,7 @@ describe('threads', () => {
     })
   })
 
-  test('more threads than rows leave some idle', async () => {
+  test('without rows stay idle', async () => {
     const engine = await openTiny({}, { threads: 4 })
     const batch = countingTrainingBatch(0, 2)
     const { loss } = await engine.step([batch], 1e-2)
@@ -132,18 +132,18 @@ describe('threads', () => {
     await engine.close()
   })
 
-  test('a thread that fails says so', async () => {
+  test('report their failures', async () => {
     const setup = { model: tiny(), optimizer: parseTraining({}).optimizer, threads: 2 }
     const { memory } = await SharedState.open(setup)
     const threads = new TrainingThreads({ ...setup, memory })
-    const broken = { ...countingTrainingBatch(0, 2), inputs: 'no ids' as unknown as Int32Array<ArrayBuffer> }
-    const answer = threads.ask(1, { kind: 'learn', groups: [{ weight: 1, batches: [broken] }] })
+    const broken = { ...countingTrainingBatch(0, 2), inputs: 'not ids' as unknown as Int32Array<ArrayBuffer> }
+    const answer = threads.ask(1, { kind: 'gradients', groups: [{ weight: 1, batches: [broken] }] })
     await expect(answer).rejects.toMatchObject({ code: 'WORKER_FAILED' })
     await threads.close()
   })
 })
 
-test('what would read or write outside the model is refused', async () => {
+test('batches with ids or shapes outside the model are rejected', async () => {
   const engine = await openTiny()
   const good = countingTrainingBatch(0, 2)
   const bad = [
@@ -163,8 +163,8 @@ test('what would read or write outside the model is refused', async () => {
 })
 
 describe('AdamW', () => {
-  /** The textbook in double precision, on gradients that the engine's own first moments reveal. */
-  test('updates, decays and clips as torch describes it', async () => {
+  /** Textbook formula in double precision, with gradients derived from the engine's first moments. */
+  test('updates, decays and clips as documented by torch', async () => {
     const optimizer = { betas: [0.8, 0.9] as [number, number], eps: 1e-8, weight_decay: 0.3 }
     const engine = await openTiny({}, { optimizer, gradient_clip: 0.01 })
     const before = await engine.exportState()
@@ -180,7 +180,7 @@ describe('AdamW', () => {
         const old = before.weights.get(name)!.values[index]!
         const step = (0.05 * gradient) / (Math.abs(gradient) + 1e-8)
         const expected = old * (decays ? 1 - 0.05 * 0.3 : 1) - step
-        // Where the gradient is no larger than eps, the rounding of both decides.
+        // With a gradient around eps, rounding dominates the result.
         if (Math.abs(gradient) > 1e-6) {
           expect(after.weights.get(name)!.values[index]!).toBeCloseTo(expected, 5)
         }
@@ -203,7 +203,7 @@ describe('the replaced wasm kernels', () => {
     [[3, 5, 7], [1, 7, 4], false, false],
   ]
 
-  test('multiply to the same bits as the stock kernel', () => {
+  test('multiply with the same bits as the stock kernel', () => {
     const fast = products()
     registerWasmKernels()()
     const stock = products()
@@ -228,7 +228,7 @@ describe('the replaced wasm kernels', () => {
     }
   })
 
-  test('add up segments', () => {
+  test('sum segments', () => {
     const sums = tf.tidy(() =>
       tf.unsortedSegmentSum(tf.tensor2d([1, 2, 3, 4, 5, 6], [3, 2]), tf.tensor1d([2, 0, 2], 'int32'), 4).arraySync(),
     )
@@ -241,18 +241,18 @@ describe('the replaced wasm kernels', () => {
   })
 })
 
-test('what the heap has no room for is an error, and the backend still works', () => {
+test('an allocation beyond the heap fails, and the backend still works', () => {
   const tooBig = () => tf.fill([2 ** 30 + 1], 1)
   expect(tooBig).toThrow(expect.objectContaining({ code: 'ENGINE_FAILED' }) as Error)
   expect(tf.tidy(() => tf.add(1, 2).dataSync()[0])).toBe(3)
 })
 
-test('the wasm backend leaves the handlers of uncaught errors alone', () => {
-  const ours = process.listeners('uncaughtException').filter(listener => String(listener).includes('ExitStatus'))
-  expect(ours).toEqual([])
+test('the wasm backend leaves no handlers for uncaught errors', () => {
+  const installed = process.listeners('uncaughtException').filter(listener => String(listener).includes('ExitStatus'))
+  expect(installed).toEqual([])
 })
 
-test('batches are cut into inputs and targets one token apart', () => {
+test('batches are split into inputs and targets shifted by one token', () => {
   const { tokens } = countingBatch(0, 2)
   const { inputs, targets } = countingTrainingBatch(0, 2)
   expect([...inputs.subarray(1, 8)]).toEqual([...targets.subarray(0, 7)])

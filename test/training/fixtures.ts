@@ -35,7 +35,7 @@ export async function openTiny(
   return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, backend, threads })
 }
 
-/** Samples in which each token is the one before plus 1 or plus 3, starting anywhere: half a bit to guess per token. */
+/** Samples in which each token is the previous plus 1 or plus 3, from a random start: 0.325 nats per token. */
 export function countingBatch(number: number, rows: number, block = 9, vocabSize = 12): SampleBatch {
   const tokens = new Int32Array(rows * block)
   for (let row = 0; row < rows; row++) {

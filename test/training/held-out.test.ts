@@ -11,7 +11,7 @@ import { temporaryFolder } from '../stages/support.js'
 const path = join(temporaryFolder(), 'data.pbin')
 const [sequence_length, batch_size] = [8, 4]
 
-/** Trains on 40 samples, of which the last ones are held out. */
+/** Trains on 40 samples, of which the last are held out. */
 async function train(heldOutFrom: number): Promise<string[]> {
   const tokens = new Uint8Array(40 * sequence_length + 1)
   const header = encodePbinHeader({ dataBytes: tokens.length, tokenBytes: 1 })
@@ -31,7 +31,7 @@ async function train(heldOutFrom: number): Promise<string[]> {
   return kinds
 }
 
-test('a held-out part that is no batch is refused before the first step', async () => {
+test('a held-out part smaller than a batch is rejected before the first step', async () => {
   expect(await train(0.925)).toEqual(['DATA_TOO_SMALL'])
   expect(await train(0.9)).toEqual(['step', 'step', 'evaluation', 'end'])
 })

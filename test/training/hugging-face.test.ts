@@ -1,4 +1,4 @@
-/** Conversion, judged by transformers itself: skipped where `node scripts/setup-python.mjs peers` was not run. */
+/** Conversion, verified with transformers; skipped unless `node scripts/setup-python.mjs peers` was run. */
 import { spawnSync } from 'node:child_process'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ const python = peersPython()
 const folder = temporaryFolder()
 const ids = [3, 1, 4, 1, 5, 9, 2, 6]
 
-/** Prints the logits of the token after `ids` for each folder, and saves the model again as transformers would. */
+/** Prints the logits of the token after `ids` for each folder, and saves the model again with transformers. */
 const program = `
 import json, sys, torch
 from transformers import AutoModelForCausalLM
@@ -27,7 +27,7 @@ for folder in sys.argv[2:]:
     model, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     found.append(model(ids).logits[0, -1].tolist())
-    model.save_pretrained(folder + "-theirs")
+    model.save_pretrained(folder + "-resaved")
 print(json.dumps(found))
 `
 
@@ -38,7 +38,7 @@ const variants: readonly [string, 'llama' | 'gpt2', ModelInput][] = [
   ['gpt2-untied', 'gpt2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true }],
 ]
 
-/** Trains a few steps, so that norms and biases are no longer ones and zeros. */
+/** Trains a few steps, so that norms and biases differ from ones and zeros. */
 async function trained(name: string, changes: ModelInput): Promise<{ path: string; logits: Float32Array }> {
   const path = join(folder, `${name}-checkpoints`)
   const training = parseTraining({ batch_size: 4, steps: 3, checkpoint: { folder: path, every_steps: 100 } })
@@ -54,7 +54,7 @@ const worst = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Math.max(...Array.from(a, (value, index) => Math.abs(value - b[index]!)))
 
 test.skipIf(python === undefined)(
-  'transformers opens what is written and computes the same logits; what it saves comes back the same',
+  'transformers computes the same logits, and its saved model converts back to the same weights',
   async () => {
     const ours = new Map<string, Float32Array>()
     for (const [name, layout, changes] of variants) {
@@ -67,11 +67,11 @@ test.skipIf(python === undefined)(
       encoding: 'utf8',
     })
     expect(status, stderr).toBe(0)
-    const theirs: number[][] = JSON.parse(stdout.trim().split('\n').at(-1)!)
+    const judged: number[][] = JSON.parse(stdout.trim().split('\n').at(-1)!)
     for (const [index, [name]] of variants.entries()) {
-      expect(worst(theirs[index]!, ours.get(name)!), name).toBeLessThan(1e-5)
+      expect(worst(judged[index]!, ours.get(name)!), name).toBeLessThan(1e-5)
       const back = join(folder, `${name}-back`)
-      await convertBack(join(folder, `${name}-theirs`), back, undefined)
+      await convertBack(join(folder, `${name}-resaved`), back, undefined)
       const { engine } = await openTrained(join(back, (await readdir(back))[0]!))
       expect(worst(await engine.nextTokenLogits(Int32Array.from(ids)), ours.get(name)!), name).toBeLessThan(1e-6)
       await engine.close()
@@ -80,7 +80,7 @@ test.skipIf(python === undefined)(
   180_000,
 )
 
-test('a model that fits neither layout is refused with what differs, and so is a folder of another kind', async () => {
+test('a model that fits neither layout is rejected with the differing options', async () => {
   const model = tiny({ norm: 'layer', activation: 'swiglu' })
   await expect(writeHuggingFace(join(folder, 'none'), { model, weights: new Map() })).rejects.toMatchObject({
     code: 'UNSUPPORTED',
@@ -89,7 +89,7 @@ test('a model that fits neither layout is refused with what differs, and so is a
   await expect(readHuggingFace(folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
 })
 
-test.each(['{', 'null', '"text"'])('a configuration that is %s is refused by its name', async text => {
+test.each(['{', 'null', '"text"'])('the configuration %s is rejected with its path', async text => {
   const broken = join(folder, 'broken')
   const file = join(broken, 'config.json')
   await mkdir(broken, { recursive: true })

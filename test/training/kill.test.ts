@@ -13,7 +13,7 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-/** A run of 60 steps that saves after each, so that most kills hit a save; it prints a line a step. */
+/** A run of 60 steps that saves after each, so that most kills hit a save; prints a line per step. */
 const program = `
   import { parseTraining, resolveModel } from '#src/training/options'
   import { openEngine } from '#src/training/open-engine'
@@ -31,7 +31,7 @@ const program = `
   }
 `
 
-/** Runs the program; kills it some milliseconds after its n-th save, when told so. */
+/** Runs the program, and optionally kills it some milliseconds after its n-th save. */
 async function train(
   into: string,
   killAfter?: { readonly saves: number; readonly ms: number },
@@ -54,7 +54,7 @@ async function hashOfResult(path: string): Promise<string> {
     .digest('hex')
 }
 
-test('killed again and again, inside saves too, a run ends with the weights of an undisturbed one', async () => {
+test('a run killed repeatedly, also during saves, ends with the weights of an uninterrupted one', async () => {
   const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')]
   expect(await train(whole)).toBe(0)
   for (const ms of [0, 1, 2, 3, 5]) {

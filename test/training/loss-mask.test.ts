@@ -15,13 +15,13 @@ const masked = (...rows: number[][]): number[][] => {
 }
 
 describe('a mask', () => {
-  test('keeps what stands between the tokens, and neither of them', () => {
+  test('keeps the targets between the tokens, without the tokens', () => {
     expect(masked([5, 1, 6, 7, 2, 8])).toEqual([[none, none, 6, 7, none, none]])
     expect(masked([1, 6, 2, 1, 7, 8])).toEqual([[none, 6, none, none, 7, 8]])
     expect(masked([5, 1, 2, 6])).toEqual([[none, none, none, none]])
   })
 
-  test('drops a micro-batch in which one of the tokens is nowhere, and only then', () => {
+  test('ignores a micro batch only if one of the tokens is missing from it', () => {
     expect(masked([5, 1, 6, 7])).toEqual([[none, none, none, none]])
     expect(masked([5, 6, 1, 2])).toEqual([[none, none, none, none]])
     expect(masked([5, 1, 6, 7], [5, 1, 6, 2])).toEqual([
@@ -34,7 +34,7 @@ describe('a mask', () => {
     ['an end before its begin', [5, 2, 6, 1]],
     ['two ends', [1, 6, 2, 2]],
     ['two begins', [1, 6, 1, 7, 2]],
-  ])('refuses %s', (_, row) => {
+  ])('rejects %s', (_, row) => {
     expect(() => masked(row)).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }))
   })
 })
@@ -51,20 +51,20 @@ function conversations(answers: readonly number[]): TrainingBatch {
 
 const weightsOf = (batches: readonly TrainingBatch[]): number[] => batches.flatMap(({ weights }) => [...weights!])
 
-describe('the micro-batches of a step', () => {
+describe('the micro batches of a step', () => {
   const mask = (rows: number, ranks: number): LossMask => ({ ...tokens, rows, ranks })
 
-  test('weigh alike, whatever they have of targets', () => {
+  test('have equal weights regardless of their number of targets', () => {
     const batches = [conversations([1, 3]), conversations([5, 5])]
     expect(weightsOf(maskStep(batches, mask(2, 1)))).toEqual([1 / 8, 1 / 8, 1 / 20, 1 / 20])
     expect(weightsOf(maskStep(batches, mask(1, 1)))).toEqual([1 / 4, 1 / 12, 1 / 20, 1 / 20])
     expect(weightsOf(maskStep(batches, mask(4, 1)))).toEqual([1 / 14, 1 / 14, 1 / 14, 1 / 14])
-    // Two ranks take the rows in turn.
+    // Two ranks get the rows round-robin.
     expect(weightsOf(maskStep(batches, mask(2, 2)))).toEqual([1 / 12, 1 / 16, 1 / 12, 1 / 16])
     expect(weightsOf(maskStep(batches, mask(1, 2)))).toEqual([1 / 4, 1 / 12, 1 / 20, 1 / 20])
   })
 
-  test('are the same however the rows were cut for memory', () => {
+  test('do not depend on how the rows were split for memory', () => {
     const answers = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 8, maxLength: 8 })
     fc.assert(
       fc.property(answers, fc.constantFrom(1, 2, 4), fc.constantFrom(1, 2), (lengths, rows, ranks) => {
@@ -78,14 +78,14 @@ describe('the micro-batches of a step', () => {
     )
   })
 
-  test('leave the batches that they are made of as they were', () => {
+  test('do not modify the input batches', () => {
     const batch = conversations([2])
     const before = [...batch.targets]
     maskStep([batch], mask(1, 1))
     expect([...batch.targets]).toEqual(before)
   })
 
-  test('give the mean of their means as the loss of a step, and nothing to learn where all is masked', async () => {
+  test('give the mean of their means as the loss, and a zero gradient if all targets are masked', async () => {
     const batches = [conversations([1, 3]), conversations([6, 2])]
     const engine = await openTiny()
     try {
@@ -105,7 +105,7 @@ describe('the micro-batches of a step', () => {
     }
   })
 
-  test('change no bit of an ordinary step', async () => {
+  test('without a mask give the same bits as before', async () => {
     const batch = conversations([4, 4])
     const run = async (weights?: Float64Array) => {
       const engine = await openTiny()

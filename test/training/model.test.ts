@@ -7,7 +7,7 @@ import { composedOperations } from '#src/training/tfjs/operations'
 import { initialValues, uniformGenerator, weightSpecs } from '#src/training/weights'
 import { countingTrainingBatch, openTiny, tiny } from './fixtures.js'
 
-/** Every choice of the schema at least once, and those that meet each other in the code together. */
+/** Covers every choice of the schema, and the combinations that interact in the code. */
 const variants: Record<string, ModelInput> = {
   default: {},
   'layer norm': { norm: 'layer' },
@@ -23,43 +23,46 @@ const variants: Record<string, ModelInput> = {
 afterAll(() => tf.disposeVariables())
 
 describe.each(['cpu', 'wasm', 'wasm, stock kernels'] as const)('on the %s backend', backendName => {
-  test.each(Object.entries(variants))('the gradient is the slope of the loss: %s', async (_name, changes) => {
-    const model = tiny({ ...changes, init_std: 0.3 })
-    const backend = await openBackend(backendName === 'cpu' ? 'cpu' : 'wasm')
-    const operations = backendName === 'wasm' ? backend.operationsFor(model) : composedOperations
-    const batch = countingTrainingBatch(0, 3)
-    batch.targets[5] = -100
-    const weights = new Map(
-      weightSpecs(model).map(spec => [spec.name, tf.tensor(initialValues(spec, 1), [...spec.shape])]),
-    )
-    const gradients = new Gradients()
-    tf.tidy(() => learn(model, weights, operations, batch, 1, gradients))
-    expect([...gradients.byName.keys()].sort()).toEqual([...weights.keys()].sort())
-    for (const [name, weight] of weights) {
-      const draw = uniformGenerator(name)
-      const direction = tf.tensor(
-        Float32Array.from({ length: weight.size }, () => draw() * 2 - 1),
-        weight.shape,
+  test.each(Object.entries(variants))(
+    'the gradient matches finite differences of the loss: %s',
+    async (_name, changes) => {
+      const model = tiny({ ...changes, init_std: 0.3 })
+      const backend = await openBackend(backendName === 'cpu' ? 'cpu' : 'wasm')
+      const operations = backendName === 'wasm' ? backend.operationsFor(model) : composedOperations
+      const batch = countingTrainingBatch(0, 3)
+      batch.targets[5] = -100
+      const weights = new Map(
+        weightSpecs(model).map(spec => [spec.name, tf.tensor(initialValues(spec, 1), [...spec.shape])]),
       )
-      const lossAt = (distance: number) =>
-        tf.tidy(() => {
-          const moved = new Map(weights).set(name, tf.add(weight, tf.mul(direction, distance)))
-          return lossOf(model, moved, operations, batch).dataSync()[0]!
-        })
-      const distance = 2e-3
-      // Richardson's combination of two central differences: its error falls with the fourth power of the distance.
-      const near = (lossAt(distance) - lossAt(-distance)) / (2 * distance)
-      const far = (lossAt(2 * distance) - lossAt(-2 * distance)) / (4 * distance)
-      const slope = (4 * near - far) / 3
-      const predicted = tf.tidy(() => tf.sum(tf.mul(gradients.byName.get(name)!, direction)).dataSync()[0]!)
-      expect(Math.abs(predicted - slope), `${name}: ${predicted} against ${slope}`).toBeLessThan(
-        0.02 + 0.01 * Math.abs(slope),
-      )
-    }
-  })
+      const gradients = new Gradients()
+      tf.tidy(() => learn(model, weights, operations, batch, 1, gradients))
+      expect([...gradients.byName.keys()].sort()).toEqual([...weights.keys()].sort())
+      for (const [name, weight] of weights) {
+        const draw = uniformGenerator(name)
+        const direction = tf.tensor(
+          Float32Array.from({ length: weight.size }, () => draw() * 2 - 1),
+          weight.shape,
+        )
+        const lossAt = (distance: number) =>
+          tf.tidy(() => {
+            const moved = new Map(weights).set(name, tf.add(weight, tf.mul(direction, distance)))
+            return lossOf(model, moved, operations, batch).dataSync()[0]!
+          })
+        const distance = 2e-3
+        // Richardson extrapolation of two central differences: a fourth-order error.
+        const near = (lossAt(distance) - lossAt(-distance)) / (2 * distance)
+        const far = (lossAt(2 * distance) - lossAt(-2 * distance)) / (4 * distance)
+        const slope = (4 * near - far) / 3
+        const predicted = tf.tidy(() => tf.sum(tf.mul(gradients.byName.get(name)!, direction)).dataSync()[0]!)
+        expect(Math.abs(predicted - slope), `${name}: ${predicted} against ${slope}`).toBeLessThan(
+          0.02 + 0.01 * Math.abs(slope),
+        )
+      }
+    },
+  )
 })
 
-test.each(Object.entries(variants))('wasm and cpu learn alike: %s', async (_name, changes) => {
+test.each(Object.entries(variants))('wasm and cpu give the same losses: %s', async (_name, changes) => {
   const losses = []
   for (const backend of ['cpu', 'wasm'] as const) {
     const engine = await openTiny(changes, {}, backend)

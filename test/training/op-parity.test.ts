@@ -7,7 +7,7 @@ import { tiny } from './fixtures.js'
 import * as reference from './reference.js'
 import { operationSets } from './tfjs/backends.js'
 
-/** Of the largest value of a result, or of 1: sums of a few dozen products in f32. */
+/** Relative to the largest value of a result, or to 1: sums of a few dozen products in f32. */
 const tolerance = 5e-6
 
 interface Operation {
@@ -100,7 +100,7 @@ const operations: Record<string, Operation> = {
     compute: (ops, { logits }, upstream) => {
       const { loss, gradient } = ops.crossEntropyGradient(as2D(logits), tf.tensor1d(targets, 'int32'), 1)
       const value = ops.crossEntropy(as2D(logits), tf.tensor1d(targets, 'int32'))
-      // Both tell the same loss; the gradient is that of a loss of weight 1.
+      // Both return the same loss; the gradient is that of a loss with weight 1.
       return { value: tf.mul(tf.add(loss, value), 0.5), gradients: { logits: tf.mul(gradient, upstream) } }
     },
   },
@@ -161,7 +161,7 @@ const as1D = (tensor: Tensor | undefined) => tensor as Tensor<Rank.R1>
 const as2D = (tensor: Tensor | undefined) => tensor as Tensor<Rank.R2>
 const as4D = (tensor: Tensor | undefined) => tensor as Tensor<Rank.R4>
 
-/** Values that f32 holds exactly: both sides start from the same numbers. */
+/** Values that f32 represents exactly, so that both sides start from the same numbers. */
 function random(name: string, shape: readonly number[]): reference.Matrix {
   const draw = uniformGenerator(name)
   const size = shape.reduce((product, length) => product * length, 1)
@@ -183,7 +183,7 @@ async function expectClose(what: string, found: Tensor, expected: Float64Array):
 
 const model = tiny()
 
-/** A device in software compiles each program for seconds. */
+/** A software device takes seconds to compile each program. */
 const timeout = 180_000
 
 describe.each(await operationSets(model))('$label', { timeout }, ({ backend, operations: ops }) => {

@@ -15,7 +15,7 @@ beforeAll(async () => {
   expect(operationsFor(tiny({ ffn_width: 21 }))).toBe(composedOperations)
 })
 
-/** Runs the same calls on both sets of operations and compares every tensor that comes back. */
+/** Runs the same calls on both sets of operations and compares all returned tensors. */
 function expectAlike(run: (operations: Operations) => Tensor | readonly Tensor[], tolerance = 2e-5): void {
   const values = [fused, composedOperations].map(operations => {
     const results = tf.tidy(() => [run(operations)].flat())
@@ -50,12 +50,12 @@ function randomIds(count: number, below: number): tf.Tensor1D {
   )
 }
 
-describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stock kernels do', kinds => {
+describe.each(['any', 'plain'] as const)('the fused kernels (%s) have the results of the stock kernels', kinds => {
   beforeAll(async () => {
     fused = (await openWasmOperations(kinds))!
   })
 
-  // Rows short of a tile, columns short of a panel, depths and columns beyond a block, and single ones.
+  // Rows below a tile, columns below a panel, depths and columns beyond a block, and sizes of 1.
   test.each([
     [1, 4, 4],
     [7, 12, 20],
@@ -64,7 +64,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     [5, 1036, 8],
     [600, 16, 12],
     [49, 516, 516],
-  ])('products of [%i, %i] with depth %i, in three transpositions', (rows, out, into) => {
+  ])('products of [%i, %i] with depth %i, with three transpositions', (rows, out, into) => {
     const [input, weight] = [random<tf.Tensor2D>('x', rows, into), random<tf.Tensor2D>('w', out, into)]
     const [gradient, bias] = [random<tf.Tensor2D>('g', rows, out), random<tf.Tensor1D>('b', out)]
     expectAlike(operations => [
@@ -75,7 +75,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     ])
   })
 
-  // Times short of, at and beyond a block of rows; widths of one and of several panels; shared key heads.
+  // Times below, at and beyond a block of rows; one and several panels; shared key heads.
   test.each([
     [2, 4, 4, 5, 8],
     [1, 2, 1, 48, 16],
@@ -95,7 +95,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     })
   })
 
-  test('heads, turned and straight, there and back', () => {
+  test('conversion to and from heads, with and without rotation', () => {
     const [input, cos, sin] = [random<tf.Tensor2D>('x', 2 * 7, 3 * 16), random('c', 7, 8), random('s', 7, 8)]
     const rotary = { cos, sin } as { cos: tf.Tensor2D; sin: tf.Tensor2D }
     expectAlike(operations => {
@@ -115,7 +115,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     })
   })
 
-  test('activations, far from zero too', () => {
+  test('activations, also of large inputs', () => {
     const wide = tf.tidy(() => tf.mul<tf.Tensor2D>(random('x', 9, 12), 40))
     for (const input of [wide, random<tf.Tensor2D>('y', 9, 12)]) {
       const [up, gradient] = [random<tf.Tensor2D>('u', 9, 12), random<tf.Tensor2D>('g', 9, 12)]
@@ -127,7 +127,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     }
   })
 
-  test('cross-entropy, with far logits and ignored targets', () => {
+  test('cross-entropy, with large logits and ignored targets', () => {
     const logits = tf.tidy(() => tf.mul<tf.Tensor2D>(random('x', 40, 24), 30))
     const targets = tf.tidy(() => tf.where(tf.less(tf.range(0, 40, 1, 'int32'), 5), -100, randomIds(40, 24)))
     const ids = tf.cast(targets, 'int32') as tf.Tensor1D
@@ -137,7 +137,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     })
   })
 
-  test('embeddings, sums and a step of AdamW', () => {
+  test('embeddings, sums and an AdamW step', () => {
     const [table, gradient, ids] = [
       random<tf.Tensor2D>('t', 11, 12),
       random<tf.Tensor2D>('g', 30, 12),
@@ -168,7 +168,7 @@ describe.each(['any', 'plain'] as const)('our kernels (%s) compute what the stoc
     }
   })
 
-  test('a number that is none stays visible', () => {
+  test('NaN propagates', () => {
     const logits = random<tf.Tensor2D>('x', 2, 8)
     const broken = tf.tidy(() => tf.mul<tf.Tensor2D>(logits, Number.NaN))
     const loss = tf.tidy(() => fused.crossEntropy(broken, tf.tensor1d([1, 2], 'int32')).dataSync()[0])

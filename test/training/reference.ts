@@ -1,6 +1,6 @@
 /**
- * The operations of the model as their textbooks define them, in double precision, one loop after the other: what every
- * backend is compared with. Gradients are central differences of these, so that no formula of ours is trusted.
+ * Reference operations of the model: textbook definitions as plain loops in double precision. Gradients are central
+ * differences of them, so that the tests do not depend on derived formulas.
  */
 
 /** Row-major. */

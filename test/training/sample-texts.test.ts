@@ -55,8 +55,8 @@ async function train(folder: string, changes: object): Promise<Told[]> {
 const textsOf = (told: readonly Told[]) => told.filter(event => event.kind === 'sample-text')
 const lossesOf = (told: readonly Told[]) => told.filter(event => event.kind === 'step').map(event => event.loss)
 
-describe('texts of a model that learns', () => {
-  it('come when they are due, begin with the prompt, and change nothing that is learnt', async () => {
+describe('sample texts', () => {
+  it('are generated at their interval, begin with the prompt and do not affect training', async () => {
     const [folder, other] = [temporaryFolder(), temporaryFolder()]
     await packed(folder)
     await packed(other)
@@ -64,12 +64,12 @@ describe('texts of a model that learns', () => {
     expect(textsOf(told).map(event => event.step)).toEqual([5, 10])
     for (const { text } of textsOf(told)) expect(text).toMatch(/^one.+/s)
     expect(lossesOf(told)).toEqual(lossesOf(await train(other, {})))
-    // A run that goes on writes none for the steps before it.
+    // A resumed run generates none for earlier steps.
     const more = await train(folder, { steps: 15, sample_texts: { prompt: 'one', every_steps: 1, max_tokens: 2 } })
     expect(textsOf(more).map(event => event.step)).toEqual([13, 14, 15])
   })
 
-  it('need a tokenizer, which is said before anything runs', () => {
+  it('require a tokenizer, checked before the run', () => {
     const options = { sample_texts: { prompt: 'one' }, model: { vocab_size: 12 } }
     const stages = [{ 'shuffle-samples': { path: 'a.pbin', sequence_length: 8 } }, { 'feed-trainer': options }]
     expect(() => checkDefinition(definitionOf({ stages }))).toThrow('needs the option tokenizer')

@@ -25,7 +25,7 @@ interface Run {
   readonly weights: string
 }
 
-/** Trains as a stage would: batches from where the trainer stands, until it has enough or `until` batches were offered. */
+/** Trains as a stage would: offers batches from the trainer's position until it is done or `until` batches were offered. */
 async function run(
   training: TrainingInput,
   more: Partial<Omit<TrainerSetup, 'model'>> & { readonly until?: number; readonly model?: ModelInput } = {},
@@ -62,7 +62,7 @@ async function run(
 }
 
 describe('the loop', () => {
-  test('trains for the steps asked for, accumulating, and says how it went', async () => {
+  test('trains for the given steps with accumulation and reports the result', async () => {
     const { events } = await run({ steps: 3, accumulation_steps: 2 })
     expect(events.map(event => event.kind)).toEqual(['step', 'step', 'step', 'end'])
     expect(events[2]).toMatchObject({ step: 3, totalSteps: 3, consumedTokens: 3 * 2 * 4 * 8 })
@@ -73,13 +73,13 @@ describe('the loop', () => {
     [{ tokens: 4 * 8 * 5 + 3 }, 5],
     [{ tokens: 4 * 8 * 6, accumulation_steps: 2 }, 3],
     [{ epochs: 1, steps: undefined }, 2500],
-  ])('knows its length in steps: %j', async (length, steps) => {
+  ])('computes its length in steps: %j', async (length, steps) => {
     const { events } = await run(length as TrainingInput, { until: 2 })
     const step = events.find(event => event.kind === 'step')
     expect(step).toMatchObject({ totalSteps: steps })
   })
 
-  test('evaluates at its intervals and at the end, on the same batches each time', async () => {
+  test('evaluates at its interval and at the end, on the same batches', async () => {
     const heldOut = async function* () {
       for (let number = 900; ; number++) {
         yield countingBatch(number, 4)
@@ -92,7 +92,7 @@ describe('the loop', () => {
     expect(events.at(-1)).toMatchObject({ kind: 'end', heldOutLoss: evaluations[2]!.loss })
   })
 
-  test('refuses samples of another length, bigger batches, unknown tokens and a loss that is no number', async () => {
+  test('rejects samples of another length, larger batches, unknown tokens and a NaN loss', async () => {
     const engine = await openTiny()
     const trainer = await openTrainer({ training: parseTraining({ batch_size: 4, steps: 2 }), model: tiny(), engine })
     await expect(trainer.offer(countingBatch(0, 4, 10))).rejects.toMatchObject({ code: 'OPTION_INVALID' })
@@ -116,7 +116,7 @@ describe('a resumed run', () => {
     checkpoint: { folder, every_steps: every, keep: 2 },
   })
 
-  test('has the losses and weights of the undisturbed one, wherever it was cut', async () => {
+  test('has the losses and weights of an uninterrupted run, wherever it was interrupted', async () => {
     const whole = await run({ ...training(), checkpoint: undefined })
     for (let cut = 1; cut <= 12; cut++) {
       await rm(folder, { recursive: true, force: true })
@@ -127,7 +127,7 @@ describe('a resumed run', () => {
     }
   })
 
-  test('goes on after a wish to stop, which ends the step and saves it', async () => {
+  test('continues after a stop request, which finishes and saves the step', async () => {
     const whole = await run({ ...training(), checkpoint: undefined })
     const stop = new AbortController()
     const stopped = await run(training(100), {
@@ -141,7 +141,7 @@ describe('a resumed run', () => {
     expect(after.weights).toBe(whole.weights)
   })
 
-  test('refuses another model, other data, and batches that were seen already', async () => {
+  test('rejects another model, different data, and batches already trained on', async () => {
     await run(training(), { until: 4 })
     await expect(run(training(), { resume: 'latest', model: { layers: 1 } })).rejects.toMatchObject({
       code: 'WORLD_MISMATCH',
@@ -158,7 +158,7 @@ describe('a resumed run', () => {
     await engine.close()
   })
 
-  test('is asked for: a new run does not write among the checkpoints of an older one', async () => {
+  test('must be requested: a new run rejects a folder with checkpoints', async () => {
     await run(training(), { until: 4 })
     await expect(run(training())).rejects.toMatchObject({ code: 'FILE_EXISTS' })
   })
@@ -168,7 +168,7 @@ describe('checkpoints', () => {
   const continuation = { maxTokens: 10, temperature: 0 }
   const training = (): TrainingInput => ({ steps: 4, checkpoint: { folder, every_steps: 1, keep: 2 } })
 
-  test('keep the newest, carry cursor, definition and tokenizer, and leave nothing half-written', async () => {
+  test('keep the newest, contain cursor, definition and tokenizer, and leave no partial folders', async () => {
     await run(training(), { tokenizer: { path: 'tokenizer.json', sha256: 'a'.repeat(64) } })
     expect((await readdir(folder)).sort()).toEqual(['step-000003', 'step-000004'])
     const { state } = await openCheckpoint(join(folder, 'step-000004'))
@@ -181,7 +181,7 @@ describe('checkpoints', () => {
     })
   })
 
-  test('open as a trained model, which continues what it was taught', async () => {
+  test('open as a trained model that continues a learned sequence', async () => {
     await run({ ...training(), steps: 60, optimizer: { learning_rate: 0.01 } })
     const [newest] = await listCheckpoints(folder)
     const { engine, model } = await openTrained(newest!, { backend: 'cpu' })
@@ -193,7 +193,7 @@ describe('checkpoints', () => {
     await engine.close()
   })
 
-  test('that cannot be written fail the run and leave the earlier ones', async () => {
+  test('that cannot be written fail the run and keep the earlier ones', async () => {
     const engine = await openTiny()
     const state = { step: 2, totalSteps: 4, consumedTokens: 0, cursor: countingBatch(0, 4).cursor }
     const definition = { model: tiny(), training: parseTraining(training()) }
@@ -212,7 +212,7 @@ describe('checkpoints', () => {
     await engine.close()
   })
 
-  test('too old ones that a kill behind the last save had left go with the next run, but not while the newest is damaged', async () => {
+  test('left over by a kill after the last save are removed by the next run, unless the newest is damaged', async () => {
     await run({ ...training(), checkpoint: { folder, every_steps: 1, keep: 4 } })
     const newest = join(folder, 'step-000004', 'state.json')
     const state = await readFile(newest)
@@ -225,7 +225,7 @@ describe('checkpoints', () => {
     expect((await readdir(folder)).sort()).toEqual(['step-000003', 'step-000004'])
   })
 
-  test('an earlier kill in the middle of a save leaves no trace and no half checkpoint', async () => {
+  test('partly written by a killed run are removed', async () => {
     await run(training(), { until: 2 })
     await cp(join(folder, 'step-000002'), join(folder, '.step-000003.partial'), { recursive: true })
     await rm(join(folder, '.step-000003.partial', 'state.json'))
@@ -235,7 +235,7 @@ describe('checkpoints', () => {
   })
 
   test.each(['model.safetensors', 'optimizer.safetensors', 'state.json'])(
-    'any flipped bit and any cut of %s is found; the one before is used instead',
+    'with a flipped bit or a truncated %s are detected, and the previous one is used',
     async name => {
       const whole = await run(training())
       const file = join(folder, 'step-000004', name)
@@ -261,7 +261,7 @@ describe('checkpoints', () => {
     },
   )
 
-  test('a folder in which none is whole is an error, an empty one is a start', async () => {
+  test('that are all damaged are an error; an empty folder starts a new run', async () => {
     await run({ ...training(), steps: 1 })
     await rm(join(folder, 'step-000001', 'model.safetensors'))
     await expect(run(training(), { resume: 'latest' })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })

@@ -1,6 +1,6 @@
 /**
- * The model and its optimizer against code that is not ours: Llama and GPT-2 of Hugging Face's transformers and torch's
- * AdamW, from the same weights file and the same batches. Skipped where `setup-python.mjs peers` was not run.
+ * Compares model and optimizer with an independent implementation: Llama and GPT-2 of Hugging Face transformers and torch's
+ * AdamW, from the same weights and batches. Skipped unless `setup-python.mjs peers` was run.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -19,8 +19,8 @@ const steps = 20
 const learningRate = 3e-3
 
 /**
- * Trains as task.json in each folder says, from its model.safetensors, and prints the losses, the norms and the largest
- * difference of the weights from those in trained.safetensors.
+ * Trains by task.json in each folder, starting from model.safetensors; prints the losses, the gradient norms and the
+ * largest difference between the weights and trained.safetensors.
  */
 const program = `
 import json, sys, torch
@@ -33,16 +33,16 @@ def gpt2_names(m):
              "model.norm.weight": "transformer.ln_f.weight", "model.norm.bias": "transformer.ln_f.bias"}
     for n in range(m["layers"]):
         for ending in ("weight", "bias"):
-            for mine, theirs in (("input_layernorm", "ln_1"), ("post_attention_layernorm", "ln_2"), ("self_attn.o_proj", "attn.c_proj"),
+            for name, gpt2_name in (("input_layernorm", "ln_1"), ("post_attention_layernorm", "ln_2"), ("self_attn.o_proj", "attn.c_proj"),
                                  ("mlp.up_proj", "mlp.c_fc"), ("mlp.down_proj", "mlp.c_proj")):
-                names[f"model.layers.{n}.{mine}.{ending}"] = f"transformer.h.{n}.{theirs}.{ending}"
+                names[f"model.layers.{n}.{name}.{ending}"] = f"transformer.h.{n}.{gpt2_name}.{ending}"
     return names
 
 def to_gpt2(ours, m):
     out = {}
-    for mine, theirs in gpt2_names(m).items():
-        turned = theirs.endswith("weight") and ".c_" in theirs
-        out[theirs] = ours[mine].T.contiguous() if turned else ours[mine]
+    for name, gpt2_name in gpt2_names(m).items():
+        is_matrix = gpt2_name.endswith("weight") and ".c_" in gpt2_name
+        out[gpt2_name] = ours[name].T.contiguous() if is_matrix else ours[name]
     for n in range(m["layers"]):
         parts = [f"model.layers.{n}.self_attn.{p}_proj" for p in "qkv"]
         out[f"transformer.h.{n}.attn.c_attn.weight"] = torch.cat([ours[p + ".weight"] for p in parts]).T.contiguous()
@@ -58,14 +58,14 @@ def run(folder):
             num_attention_heads=m["heads"], num_key_value_heads=m["kv_heads"], max_position_embeddings=m["sequence_length"],
             rms_norm_eps=m["norm_eps"], rope_theta=m["rotary_base"], tie_word_embeddings=m["tie_weights"], attention_bias=False)
         model = LlamaForCausalLM(config)
-        theirs = ours
+        state = ours
     else:
         config = GPT2Config(vocab_size=m["vocab_size"], n_embd=m["width"], n_inner=m["ffn_width"], n_layer=m["layers"], n_head=m["heads"],
             n_positions=m["sequence_length"], layer_norm_epsilon=m["norm_eps"], activation_function="gelu",
             resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
         model = GPT2LMHeadModel(config)
-        theirs = to_gpt2(ours, m)
-    missing, unexpected = model.load_state_dict(theirs, strict=False)
+        state = to_gpt2(ours, m)
+    missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name == "lm_head.weight" for name in missing), (missing, unexpected)
     model.tie_weights()
     model.train()
@@ -104,7 +104,7 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-/** Trains with our engine and leaves everything that the program needs in a folder. */
+/** Trains with the engine under test and writes the inputs of the program to a folder. */
 async function train(family: 'llama' | 'gpt2', changes: ModelInput, into: string): Promise<StepResult[]> {
   await mkdir(into)
   const engine = await openTiny(changes)
@@ -137,7 +137,7 @@ const families: readonly [string, 'llama' | 'gpt2', ModelInput][] = [
 ]
 
 test.skipIf(python === undefined)(
-  'losses, norms and weights of 20 steps are those of transformers and torch',
+  '20 steps have the losses, norms and weights of transformers and torch',
   async () => {
     const folders = families.map((_, index) => join(folder, String(index)))
     const ours = []
@@ -146,9 +146,11 @@ test.skipIf(python === undefined)(
     }
     const { status, stdout, stderr } = spawnSync(python!, ['-c', program, ...folders], { encoding: 'utf8' })
     expect(status, stderr).toBe(0)
-    const theirs: { losses: number[]; norms: number[]; worst: number }[] = JSON.parse(stdout.trim().split('\n').at(-1)!)
+    const expected: { losses: number[]; norms: number[]; worst: number }[] = JSON.parse(
+      stdout.trim().split('\n').at(-1)!,
+    )
     for (const [index, [name]] of families.entries()) {
-      const { losses, norms, worst } = theirs[index]!
+      const { losses, norms, worst } = expected[index]!
       ours[index]!.forEach(({ loss, gradientNorm }, step) => {
         expect(Math.abs(loss - losses[step]!), `${name}: loss of step ${step}`).toBeLessThan(2e-5)
         expect(Math.abs(gradientNorm / norms[step]! - 1), `${name}: norm of step ${step}`).toBeLessThan(1e-4)

@@ -1,1 +1,1 @@
-"""The ranks of Penstock's torch engine: torchrun starts them, Node feeds them. See docs/distributed.md."""
+"""The ranks of Penstock's torch engine, started by torchrun and fed by Node. See docs/distributed.md."""

@@ -1,4 +1,4 @@
-"""One rank: `torchrun ... -m penstock_torch --feed SOCKET`. Joins the world, then does what the feeder asks."""
+"""One rank: `torchrun ... -m penstock_torch --feed SOCKET`. Joins the process group, then executes the feeder's commands."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ from .feeder import Feeder
 
 @dataclass
 class PendingResult:
-    """Figures of a step on their way from the device."""
+    """Result of a step that is being copied from the device."""
 
     figures: Tensor
     ready: "torch.cuda.Event | None"
@@ -32,8 +32,8 @@ class PendingResult:
 
 
 class Rank:
-    """Answers the feeder's commands in order. The answer to a step may follow the start of the next one, so that a
-    GPU has work queued whenever it finishes a step."""
+    """Executes the feeder's commands in order. A step may be answered after the next one has started, so that a GPU
+    always has work queued when it finishes a step."""
 
     def __init__(self, feed: Feed, device: torch.device):
         self._feed = feed
@@ -51,12 +51,12 @@ class Rank:
         while True:
             frame = self._next_frame()
             kind = frame.header["kind"]
-            wanted = self._consensus.agree(frame)
-            if kind == "step" and wanted:
+            accepted = self._consensus.agree(frame)
+            if kind == "step" and accepted:
                 self._step(frame)
                 continue
             self._answer_step()
-            if not wanted:
+            if not accepted:
                 self._feed.send({"kind": "done", "skipped": True})
                 continue
             if kind == "close":
@@ -72,7 +72,7 @@ class Rank:
                 time.sleep(0.0002)
         started = time.perf_counter()
         frame = self._feed.next()
-        # With a step on the device, a frame was there already: what was waited for here, the device waited for too.
+        # The device is idle here: with a step in progress there would already be a frame.
         self._waited += time.perf_counter() - started
         return frame
 
@@ -105,7 +105,7 @@ class Rank:
         self._waited = 0.0
 
     def _batches(self, frame: Frame) -> list[MicroBatch]:
-        """Inputs, then targets of each micro batch, [rows, columns] as the header says, with the weights of its rows."""
+        """Micro batches of a frame: inputs, then targets of each, with shapes and row weights from the header."""
         numbers = frame.numbers.to(self._device, non_blocking=True).long()
         weights = frame.header.get("weights")
         batches, at = [], 0
@@ -114,7 +114,7 @@ class Rank:
             inputs, targets = numbers[at : at + 2 * size].view(2, rows, columns)
             of_rows = None
             if weights is not None:
-                # From page-locked memory, as the numbers: to copy from other memory waits for the step before.
+                # Page-locked, because copies from pageable memory wait for the previous step.
                 here = torch.tensor(weights[index], dtype=torch.float32, pin_memory=self._device.type == "cuda")
                 of_rows = here.to(self._device, non_blocking=True)
             batches.append((inputs, targets, of_rows))
@@ -123,7 +123,7 @@ class Rank:
 
     def _open(self, frame: Frame):
         header = frame.header
-        # Ranks with other meshes would wait for each other for ever.
+        # Ranks with different meshes would deadlock.
         parallel.require_agreement({key: header["torch"][key] for key in parallel.SHARED_OPTIONS})
         self._engine = Engine(
             header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
@@ -161,12 +161,12 @@ class Rank:
 def main():
     parser = argparse.ArgumentParser(
         prog="torchrun ... -m penstock_torch",
-        description="One rank. Without --feed, the other arguments are those of `penstock train`, which it starts.",
+        description="One rank. Without --feed it starts `penstock train` with the remaining arguments.",
     )
-    parser.add_argument("--feed", help="the socket of this machine's feeder, where it runs already")
+    parser.add_argument("--feed", help="socket of the feeder on this machine, if it already runs")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments, others = parser.parse_known_args()
-    # Whether to stop, and what to save before, is the feeder's to decide: it closes the socket.
+    # Stopping is the feeder's decision: it saves a checkpoint first, then closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     feed = feeder = None
@@ -191,8 +191,8 @@ def main():
             feed.send({"kind": "failed", "code": fault.code, "message": str(fault)})
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not through the interpreter's own end: it takes longer than a small run, and a process group whose peers are gone
-    # may keep it waiting.
+    # Skips the interpreter's shutdown, which takes longer than a small run and may hang in a process group whose peers
+    # are gone.
     os._exit(code)
 
 

@@ -1,7 +1,7 @@
-"""A checkpoint's files as the ranks write and read them, inside a folder that Node makes and gives its final name.
+"""Reads and writes the files of a checkpoint, in a folder that Node creates and renames.
 
-    model.safetensors     all weights, gathered one by one at rank 0; the same bytes as the tfjs engine's file
-    optimizer/            AdamW's moments as a distributed checkpoint: every rank writes its shards, any world reads them
+    model.safetensors     all weights, gathered one by one at rank 0; same format as the tfjs engine's file
+    optimizer/            AdamW's moments as a distributed checkpoint: every rank writes its shards, any world size can read them
     optimizer.safetensors the tfjs engine's moments; read, never written
 """
 
@@ -35,7 +35,7 @@ def save(engine: Engine, folder: str) -> list[str]:
     _write_weights(engine, at / _MODEL)
     dcp.save(_moments(engine), checkpoint_id=at / _MOMENTS)
     if dist.get_rank() != 0:
-        # The first rank's machine may have given the folder its final name by now.
+        # Rank 0's machine may already have renamed the folder.
         return []
     return [_MODEL] + [f"{_MOMENTS}/{name}" for name in sorted(os.listdir(at / _MOMENTS))]
 
@@ -60,12 +60,12 @@ def load_weights(engine: Engine, file: Path):
     for name, parameter in engine.parameters.items():
         _fill(parameter, tensors[name], name, file)
     if isinstance(engine.model, FSDPModule):
-        # An evaluation leaves the outermost weights gathered: the next pass would use those instead of the ones read.
+        # An evaluation leaves the root's weights gathered: the next pass would use them instead of the loaded ones.
         engine.model.reshard()
 
 
 def _moments(engine: Engine) -> dict[str, Tensor]:
-    """The tensors of the optimizer by name; loading fills them in place."""
+    """Optimizer tensors by name; loading fills them in place."""
     state = engine.optimizer.state
     moments = {
         f"{key}.{name}": state[parameter][key]
@@ -87,7 +87,7 @@ def _load_tfjs_moments(engine: Engine, file: Path) -> int:
 
 @torch.no_grad()
 def _fill(target: Tensor, whole: Tensor, name: str, file: Path):
-    """Copies a rank's part of a whole tensor; each rank reads only the pages of the file that it needs."""
+    """Copies this rank's shard of a tensor; each rank reads only the pages of the file that it needs."""
     if whole.shape != target.shape:
         message = f"{file}: {name} has shape {list(whole.shape)}, expected {list(target.shape)}"
         raise Fault("WORLD_MISMATCH", message)
@@ -98,10 +98,10 @@ def _fill(target: Tensor, whole: Tensor, name: str, file: Path):
 
 
 def _part(whole: Tensor, target: DTensor) -> Tensor:
-    """This rank's part. The innermost dimension of the mesh splits first: FSDP shards what tensor parallelism left."""
+    """This rank's shard. The innermost mesh dimension splits first: FSDP shards the result of tensor parallelism."""
     mesh = target.device_mesh
     for dimension in reversed(range(mesh.ndim)):
-        # Only placements that split have a `dim`; not all of them call themselves shards.
+        # Only sharding placements have a `dim`; not all of them are instances of Shard.
         split = getattr(target.placements[dimension], "dim", None)
         if split is None:
             continue
@@ -115,11 +115,11 @@ def _part(whole: Tensor, target: DTensor) -> Tensor:
 def _require_names(expected: Iterable[str], found: Iterable[str], file: Path):
     different = sorted(set(expected) ^ set(found))
     if different:
-        raise Fault("WORLD_MISMATCH", f"{file}: the state belongs to another model: {different[0]} is not in both")
+        raise Fault("WORLD_MISMATCH", f"{file}: the state belongs to another model: {different[0]} is in only one of them")
 
 
 def _write_weights(engine: Engine, file: Path):
-    """Gathers one weight at a time: no rank ever holds more than its shards and the largest weight."""
+    """Gathers one weight at a time: a rank holds at most its shards and the largest weight."""
     names = sorted(engine.parameters)
     out = open(file, "wb") if dist.get_rank() == 0 else None
     try:
@@ -149,7 +149,7 @@ def _safetensors_header(tensors: list[tuple[str, Tensor]]) -> bytes:
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """float32 tensors as views of the mapped file. Sizes are checked before anything is mapped."""
+    """float32 tensors as views of the memory-mapped file. Sizes are validated before mapping."""
     try:
         size = os.path.getsize(file)
         with open(file, "rb") as source:
@@ -161,23 +161,23 @@ def read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         metadata = header.pop("__metadata__", {})
         return {name: _view(mapped, 8 + length, entry) for name, entry in header.items()}, metadata
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise Fault("CHECKPOINT_INVALID", f"{file}: no safetensors file of float32: {error!r}") from error
+        raise Fault("CHECKPOINT_INVALID", f"{file}: not a valid float32 safetensors file: {error!r}") from error
 
 
 def _view(mapped: Tensor, data_offset: int, entry: dict) -> Tensor:
     start, end = entry["data_offsets"]
     if entry["dtype"] != "F32" or end - start != 4 * math.prod(entry["shape"]):
-        raise ValueError(f"{entry}: only F32 is read")
+        raise ValueError(f"{entry}: only F32 is supported")
     content = mapped[data_offset + start : data_offset + end]
     if content.numel() != end - start:
-        raise ValueError(f"{entry}: the file ends before")
-    # Files of other programs may start their data anywhere; a view of floats must start at a multiple of 4.
+        raise ValueError(f"{entry}: the file is truncated")
+    # Other programs may write data at any offset; a float view must start at a multiple of 4.
     aligned = content if (data_offset + start) % 4 == 0 else content.clone()
     return aligned.view(torch.float32).reshape(entry["shape"])
 
 
 class _SafeReader(dcp.FileSystemReader):
-    """Reads the checkpoint's index, a pickle, without letting it name anything but the index's own types."""
+    """Reads the checkpoint's index, a pickle, restricted to the types of an index."""
 
     def read_metadata(self, *args, **kwargs):
         with open(Path(self.path) / ".metadata", "rb") as source:
@@ -196,7 +196,7 @@ class _IndexUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str):
-        # Without a dot: a dotted name could reach out of an allowed module.
+        # A dotted name could reach outside an allowed module.
         if "." not in name and (module in self._MODULES or (module, name) in self._NAMES):
             return super().find_class(module, name)
-        raise Fault("CHECKPOINT_INVALID", f"the optimizer's index names {module}.{name}")
+        raise Fault("CHECKPOINT_INVALID", f"the optimizer's index contains the forbidden type {module}.{name}")

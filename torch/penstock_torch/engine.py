@@ -1,4 +1,4 @@
-"""The arithmetic of one rank: forward, backward, clipping, AdamW. What `Engine` in src/training/engine.ts promises."""
+"""Computation of one rank: forward, backward, clipping, AdamW. Implements `Engine` of src/training/engine.ts."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -13,9 +13,9 @@ from torch.distributed.tensor import DTensor
 from .faults import Fault
 from .loss import loss_sum
 from .model import Gpt
-from .parallel import lay_out, open_mesh
+from .parallel import distribute, open_mesh
 
-# Inputs, targets, and what a counted target of each row weighs, where they differ.
+# Inputs, targets, and the weight of each row's counted targets, if any.
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -33,22 +33,22 @@ class OptimizerOptions:
 class Engine:
     def __init__(self, model: dict, optimizer: dict, gradient_clip: float | None, torch_options: dict,
                  weights: list, device: torch.device):
-        """`weights`: [name, shape, decays] of every weight, as Node knows them."""
+        """`weights`: [name, shape, decays] of every weight in Node's model."""
         self.device = device
         self.steps_taken = 0
         self._clip = gradient_clip
         options = SimpleNamespace(**torch_options)
         mesh = open_mesh(device, options)
         self._tensor_degree = mesh["tensor"].size()
-        # Ranks that see different rows.
+        # Number of ranks with different rows.
         self._data_degree = mesh.size() // self._tensor_degree
         with torch.device("meta"):
             gpt = Gpt(SimpleNamespace(**model), options.activation_checkpointing)
         _require_same_weights(gpt, weights)
-        self.model = lay_out(gpt, device, options, mesh)
+        self.model = distribute(gpt, device, options, mesh)
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = self._open_optimizer(weights, OptimizerOptions(**optimizer))
-        # Sharded gradients are reduced at every micro batch, which bounds memory; whole ones once a step.
+        # Sharded gradients are reduced at every micro batch, which bounds memory; replicated ones once per step.
         self._reduce_once = mesh["shard"].size() == 1
 
     def _open_optimizer(self, weights: list, options: OptimizerOptions) -> torch.optim.AdamW:
@@ -71,10 +71,11 @@ class Engine:
         return optimizer
 
     def step(self, batches: list[MicroBatch], counted: int, learning_rate: float) -> Tensor:
-        """One update from the gradient averaged over the `counted` targets of all ranks, or from weighted rows with `counted` 1: [loss, gradient norm]."""
+        """One update; returns [loss, gradient norm]. The loss is averaged over the `counted` targets of all ranks, or, with
+        `counted` 1, summed over weighted rows."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        # FSDP averages over ranks that see different rows; what is wanted is the sum over them, by targets.
+        # FSDP averages over the data-parallel ranks; multiplying by their number gives the sum over all targets.
         scale = self._data_degree / max(1, counted)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         for index, (inputs, targets, weights) in enumerate(batches):
@@ -90,7 +91,7 @@ class Engine:
         return torch.stack((self._sum_of_ranks(total) / max(1, counted), norm))
 
     def _sum_of_ranks(self, figure: Tensor) -> Tensor:
-        """The ranks of a tensor-parallel group each have the figure of the whole group."""
+        """Sums over the data-parallel ranks; each rank of a tensor-parallel group has the figure of the whole group."""
         dist.all_reduce(figure)
         return figure / self._tensor_degree
 
@@ -109,16 +110,16 @@ class Engine:
 
     @torch.no_grad()
     def logits(self, ids: Tensor) -> Tensor:
-        """Of the token after ids [1, columns]: [vocab_size]. Every rank takes part and has the whole result."""
+        """Logits [vocab_size] of the token after ids [1, columns]. Every rank takes part and gets the full result."""
         last = ids.shape[1] - 1
-        # Columns must divide evenly among the ranks of a tensor-parallel group; what stands behind the last changes nothing.
+        # Padded to a multiple of the tensor-parallel degree; causal attention ignores the padding.
         ids = F.pad(ids, (0, -ids.shape[1] % self._tensor_degree))
         return self.model(ids)[0, last].float()
 
 
 def _require_same_weights(gpt: Gpt, weights: list):
     own = {name: list(parameter.shape) for name, parameter in gpt.named_parameters()}
-    told = {name: shape for name, shape, _ in weights}
-    different = sorted(name for name in own.keys() | told.keys() if own.get(name) != told.get(name))
+    expected = {name: shape for name, shape, _ in weights}
+    different = sorted(name for name in own.keys() | expected.keys() if own.get(name) != expected.get(name))
     if different:
-        raise Fault("INTERNAL", f"Node and Python see different models: {different}")
+        raise Fault("INTERNAL", f"the models of Node and Python differ: {different}")

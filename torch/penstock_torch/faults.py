@@ -1,4 +1,4 @@
-"""The one error that a rank reports by code; codes are those of src/errors.ts."""
+"""Error that a rank reports to Node, with a code of src/errors.ts."""
 
 
 class Fault(Exception):

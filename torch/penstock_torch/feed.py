@@ -5,9 +5,9 @@
 | H     | header: a MessagePack map; `bytes` = P, 0 if missing |
 | P     | payload: raw little-endian numbers                   |
 
-A thread reads ahead while the device works, into memory that the device can copy from by itself. The sender never has
-more than two payloads on the way that are not answered, so two buffers, used in turn, are enough. When the socket
-closes, the feeder is gone and nobody is left to train for: the process ends at once, whatever else it waits for.
+A thread reads ahead while the device works, into page-locked memory. The sender has at most two unanswered payloads in
+flight, so two alternating buffers are enough. When the socket closes, the feeder is gone, and the process exits
+immediately.
 """
 
 import ctypes
@@ -40,7 +40,7 @@ class Feed:
         self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
 
     def start(self, device: torch.device):
-        """Starts reading ahead; for a GPU into page-locked memory, so that copies to it do not block."""
+        """Starts reading ahead; for a GPU into page-locked memory, so that copies to it are asynchronous."""
         pinned = device.type == "cuda"
         self._buffers = [_Buffer(pinned), _Buffer(pinned)]
         threading.Thread(target=self._read, args=(device,), name="feed", daemon=True).start()
@@ -61,7 +61,7 @@ class Feed:
     def _read(self, device: torch.device):
         try:
             if device.type == "cuda":
-                # A thread starts at the first GPU; page-locking there would take memory of another rank's device.
+                # A new thread uses the first GPU; page-locking would allocate memory on another rank's device.
                 torch.cuda.set_device(device)
             while True:
                 (length,) = struct.unpack("<I", self._exactly(4))
@@ -77,7 +77,7 @@ class Feed:
                     return
         except EOFError:
             os._exit(70)
-        except BaseException as error:  # A thread's failure must not leave the process waiting for frames.
+        except BaseException as error:  # A failed thread must not leave the process waiting for frames.
             print(f"penstock_torch: the feed cannot be read: {error!r}", file=sys.stderr, flush=True)
             os._exit(70)
 
@@ -88,7 +88,7 @@ class Feed:
 
 
 class _Buffer:
-    """Memory for one payload; grows to the largest that came."""
+    """Memory for one payload; grows to the largest one received."""
 
     def __init__(self, pinned: bool):
         self._pinned = pinned
@@ -106,7 +106,7 @@ class _Buffer:
 
 
 def memory_of(tensor: torch.Tensor) -> memoryview:
-    """The bytes of a contiguous tensor in main memory, which must outlive the view. Works without NumPy."""
+    """Bytes of a contiguous CPU tensor, which must outlive the view. Works without NumPy."""
     length = tensor.numel() * tensor.element_size()
     return memoryview((ctypes.c_uint8 * length).from_address(tensor.data_ptr())).cast("B")
 

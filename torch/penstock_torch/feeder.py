@@ -1,7 +1,7 @@
-"""Starts Node from the ranks: for schedulers that start torchrun themselves, on one machine or on many.
+"""Starts Node from the ranks, for schedulers that start torchrun themselves, on one or several machines.
 
-The first rank of each machine starts `penstock train` with the arguments it was given and tells the others where its
-socket is. When the ranks start anew, so does Node, which goes on from the newest checkpoint.
+The first rank of each machine starts `penstock train` with its own arguments and sends the others the socket's path. When
+the ranks are restarted, so is Node, which resumes from the newest checkpoint.
 """
 
 import os
@@ -21,7 +21,7 @@ _START_SECONDS = 120
 
 class Feeder:
     def __init__(self, arguments: list[str]):
-        """Every rank of the world must come here: they tell each other where the sockets are."""
+        """Collective: the ranks exchange the paths of the sockets."""
         self._process: subprocess.Popen | None = None
         self._folder: str | None = None
         if os.environ["LOCAL_RANK"] == "0":
@@ -37,7 +37,7 @@ class Feeder:
     def _start(self, arguments: list[str]):
         command = [*_penstock(), "train", *arguments, "--engine", "torch"]
         self._process = subprocess.Popen(command, env={**os.environ, "PENSTOCK_FEED": self.path})
-        # The scheduler's wish to end is Node's to answer: it saves a checkpoint first.
+        # Forwards SIGTERM to Node, which saves a checkpoint first.
         signal.signal(signal.SIGTERM, lambda *_: self._process.terminate())
 
     def _wait_for_socket(self):
@@ -50,7 +50,7 @@ class Feeder:
             time.sleep(0.05)
 
     def end(self) -> int:
-        """Waits for Node and gives its exit code. To have been stopped in order is no failure: torchrun would start again,
+        """Waits for Node and returns its exit code; 0 if Node was stopped by a signal: otherwise torchrun would restart,
         and the agents of other machines would wait for this one."""
         code = 0 if self._process is None else self._process.wait()
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
@@ -61,6 +61,6 @@ class Feeder:
 
 
 def _penstock() -> list[str]:
-    """The command beside this package, or the one on the path."""
-    beside = Path(__file__).parents[2] / "dist" / "cli" / "main.js"
-    return ["node", str(beside)] if beside.exists() else ["penstock"]
+    """The command of this installation, or the one on PATH."""
+    installed = Path(__file__).parents[2] / "dist" / "cli" / "main.js"
+    return ["node", str(installed)] if installed.exists() else ["penstock"]

@@ -1,8 +1,8 @@
-"""Cross-entropy over the targets that count.
+"""Cross-entropy over the counted targets.
 
-On a CPU the logits of a large vocabulary are far larger than its caches, and torch's own function passes over them some
-eight times. Ours looks at a few rows at a time and makes the gradient in the place of the logits: for 50,304 tokens a
-vocabulary it halves the time of what follows the head's product, and keeps one array of that size in memory, not three.
+On a CPU the logits of a large vocabulary exceed the caches, and torch's function makes about eight passes over them. This
+one processes a few rows at a time and writes the gradient over the logits: with a vocabulary of 50,304 it halves the time
+after the output layer's product and needs one array of that size instead of three.
 """
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 
 IGNORED_TARGET = -100
 
-# Of the logits looked at together: about what a core's own cache holds.
-_BYTES_AT_ONCE = 1 << 21
+# Logits processed at once: about the size of a core's L2 cache.
+_BLOCK_BYTES = 1 << 21
 
 
 def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of logits [rows, columns, vocabulary] summed over the targets [rows, columns] that count, times the
-    weights [rows] of their rows. The backward pass may write over the logits."""
+    """Cross-entropy of logits [rows, columns, vocabulary] summed over the counted targets [rows, columns], times the
+    weights [rows] of their rows. The backward pass may overwrite the logits."""
     flat = logits.flatten(0, 1).float()
     if flat.device.type == "cpu":
         counts = (targets != IGNORED_TARGET).float()
@@ -30,13 +30,13 @@ def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> 
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Logits [targets, vocabulary], targets [targets], weights [targets]; a weight of 0 makes any target valid."""
+    """Logits [targets, vocabulary], targets [targets], weights [targets]; a target with weight 0 may be invalid."""
 
     @staticmethod
     def forward(ctx, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        ctx.at_once = max(1, _BYTES_AT_ONCE // (logits.element_size() * logits.shape[1]))
+        ctx.block_rows = max(1, _BLOCK_BYTES // (logits.element_size() * logits.shape[1]))
         places = targets.clamp(min=0).unsqueeze(1)
-        norms = torch.cat([part.logsumexp(dim=1, keepdim=True) for part in logits.split(ctx.at_once)])
+        norms = torch.cat([part.logsumexp(dim=1, keepdim=True) for part in logits.split(ctx.block_rows)])
         ctx.save_for_backward(logits, places, weights, norms)
         return (norms - logits.gather(1, places)).squeeze(1) @ weights
 
@@ -44,6 +44,6 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         logits, places, weights, norms = ctx.saved_tensors
         factors = (weights * gradient).unsqueeze(1)
-        for part, place, factor, norm in zip(*(tensor.split(ctx.at_once) for tensor in (logits, places, factors, norms))):
+        for part, place, factor, norm in zip(*(tensor.split(ctx.block_rows) for tensor in (logits, places, factors, norms))):
             part.sub_(norm).exp_().mul_(factor).scatter_add_(1, place, -factor)
         return logits, None, None

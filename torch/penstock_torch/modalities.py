@@ -1,11 +1,11 @@
-"""Reads a checkpoint of Modalities, writes its weights and AdamW's moments as safetensors files under our names.
+"""Converts a checkpoint of Modalities: weights and AdamW's moments to safetensors files with Penstock's names.
 
     python -m penstock_torch.modalities < job.json
 
-A job is {"model": path, "optimizer": path or null (moments are 0), "weights": [...], "target": folder}; each weight is {"name", "sources",
-"shape", "fill"}: our name, the names that it may have there, and the value it has where Modalities keeps none, or null.
-A path is a file of torch.save or the folder of a distributed checkpoint, of any number of ranks. Neither can make
-anything but tensors and plain values. Prints {"steps_taken"}, or {"code", "message"}.
+A job is {"model": path, "optimizer": path or null (moments are 0), "weights": [...], "target": folder}; each weight is
+{"name", "sources", "shape", "fill"}: its name in Penstock, its possible names in Modalities, and the value it has when
+Modalities does not store it, or null. A path is a file of torch.save or the folder of a distributed checkpoint of any
+number of ranks. Unpickling is restricted to tensors and plain values. Prints {"steps_taken"}, or {"code", "message"}.
 """
 
 import json
@@ -21,15 +21,15 @@ from .checkpoint import _MOMENT_KEYS, _SafeReader
 from .faults import Fault
 from .feed import memory_of
 
-# Parts of names that come from wrapping a model, not from the model.
+# Name prefixes added by wrappers of the model.
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
-# Tables that a model makes by itself.
+# Buffers that a model computes itself.
 _TABLES = ".inv_freq"
 _FOLDER_PREFIXES = {"model": "app.model.", "optimizer": "app.optimizer.state."}
 
 
 def convert(job: dict) -> int:
-    """Returns the number of steps that the optimizer has taken; 0 without an optimizer."""
+    """Returns the number of steps taken by the optimizer; 0 without an optimizer."""
     target = Path(job["target"])
     weights = job["weights"]
     tensors = _read(Path(job["model"]), "model")
@@ -47,7 +47,7 @@ def convert(job: dict) -> int:
 
 
 def _no_moment(weight: dict, job: dict) -> float | None:
-    """The moment of what the optimizer does not know: nothing of a whole model may be missing in its state."""
+    """Default of a moment that the optimizer state does not contain; None if it must contain it."""
     return None if job["optimizer"] is not None and weight["fill"] is None else 0.0
 
 
@@ -57,7 +57,7 @@ def _read(path: Path, part: str) -> dict[str, Tensor]:
     except Fault:
         raise
     except Exception as error:
-        raise Fault("CHECKPOINT_INVALID", f"{path}: no checkpoint of tensors: {error}") from error
+        raise Fault("CHECKPOINT_INVALID", f"{path}: not a valid checkpoint of tensors: {error}") from error
     return {_plain_name(name): tensor for name, tensor in tensors.items()}
 
 
@@ -99,13 +99,13 @@ def _tensor(tensors: dict[str, Tensor], weight: dict, suffix: str, fill: float |
             raise Fault("CHECKPOINT_INVALID", f"the checkpoint has no weight {weight['sources'][0]}")
         return torch.full(weight["shape"], fill)
     if list(found.shape) != weight["shape"]:
-        message = f"{weight['sources'][0]} has shape {list(found.shape)}, the configuration makes it {weight['shape']}"
+        message = f"{weight['sources'][0]} has shape {list(found.shape)}, expected {weight['shape']} by the configuration"
         raise Fault("WORLD_MISMATCH", message)
     return found
 
 
 def _write(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]):
-    """See src/formats/safetensors.ts for the layout. One tensor at a time becomes float32."""
+    """See src/formats/safetensors.ts for the layout. Converts one tensor at a time to float32."""
     header: dict = {"__metadata__": metadata}
     end = 0
     for name in sorted(tensors):

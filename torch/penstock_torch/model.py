@@ -1,6 +1,6 @@
-"""The GPT of src/training/tfjs/model.ts in torch: same parts, same names, same numbers.
+"""The GPT of src/training/tfjs/model.ts in torch: same structure, names and results.
 
-Parameters carry the names of src/training/weights.ts, so a safetensors file serves both engines.
+Parameters have the names of src/training/weights.ts, so that both engines can load the same safetensors file.
 """
 
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ class Trunk(nn.Module):
         return self.norm(state)
 
     def _rotary(self, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [columns, head width / 2], made once: as a buffer they would not survive the meta device."""
+        """Cosines and sines [columns, head width / 2], computed once; buffers would be lost on the meta device."""
         if self._angles is None:
             head_width = self.options.width // self.options.heads
             exponents = torch.arange(0, head_width, 2, dtype=torch.float64) * (-1.0 / head_width)
@@ -103,7 +103,7 @@ class Attention(nn.Module):
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """TimeSlices the halves of each head's width against each other."""
+    """Applies rotary positions: rotates the two halves of each head as pairs."""
     first, second = heads.float().chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(heads.dtype)
 
@@ -128,7 +128,7 @@ class SwigluUnit(GeluUnit):
 
 
 class RmsNorm(nn.Module):
-    """torch's own has no bias."""
+    """RMSNorm with an optional bias, which torch's lacks."""
 
     def __init__(self, width: int, eps: float, bias: bool):
         super().__init__()

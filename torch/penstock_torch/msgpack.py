@@ -1,11 +1,11 @@
-"""The part of MessagePack that frame headers use, so that torch stays the only dependency.
+"""The subset of MessagePack used by frame headers, so that torch is the only dependency.
 
-Maps, lists, texts, whole numbers, floats, booleans and None; bytes are decoded too. https://msgpack.org, specification.
+Supports maps, lists, strings, integers, floats, booleans and None; decodes bytes too. https://msgpack.org, specification.
 """
 
 import struct
 
-# First byte -> (format of what follows, what it is). Texts, lists and maps: the number is their length.
+# First byte -> (format of the following number, type). For strings, lists and maps the number is the length.
 _FIXED = {
     0xCA: (">f", "number"),
     0xCB: (">d", "number"),
@@ -32,10 +32,10 @@ _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
 def unpack(data: bytes):
-    """Decodes one value, which must fill `data`."""
+    """Decodes one value, which must span all of `data`."""
     value, end = _unpack(data, 0)
     if end != len(data):
-        raise ValueError(f"{len(data) - end} bytes behind the value")
+        raise ValueError(f"{len(data) - end} bytes after the value")
     return value
 
 
@@ -73,14 +73,14 @@ def _unpack(data: bytes, at: int):
 
 
 def pack(value) -> bytes:
-    """Encodes a value; always in the form with a full-width length, which is valid for any size."""
+    """Encodes a value, always with a full-width length, which is valid for any size."""
     if value is None:
         return b"\xc0"
     if isinstance(value, bool):
         return b"\xc3" if value else b"\xc2"
     if isinstance(value, int) and -(1 << 31) <= value < 1 << 31:
         return b"\xd2" + struct.pack(">i", value)
-    # Wider whole numbers too: JavaScript would make a BigInt of a 64-bit one.
+    # Larger integers too: JavaScript would decode a 64-bit integer as a BigInt.
     if isinstance(value, (int, float)):
         return b"\xcb" + struct.pack(">d", value)
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""Tensor parallelism: the matrices of each layer split over the ranks of one group, as the reference system's `gpt2_tp` does.
+"""Tensor parallelism: splits the matrices of each layer over the ranks of a group, as Modalities' `gpt2_tp` does.
 
-Between the products each rank keeps its part of the columns (sequence parallelism): norms and sums are computed once, and
-a gather before a product with a scatter after it cost no more than the sum of whole activations would.
+Between the products each rank keeps its part of the columns (sequence parallelism): norms and residual sums are computed
+once, and the all-gather and reduce-scatter cost no more than an all-reduce of whole activations would.
 """
 
 from torch.distributed.device_mesh import DeviceMesh
@@ -17,7 +17,7 @@ _COLUMNS = Shard(1)
 
 
 def split_layers(model: Gpt, mesh: DeviceMesh):
-    """Columns must divide evenly, and so must heads, inner width and vocabulary: Node has seen to it."""
+    """Columns, heads, inner width and vocabulary must be divisible by the group's size; Node checks that."""
     for layer in model.model.layers:
         parallelize_module(layer, mesh, _layer_plan(layer))
     plan: dict[str, ParallelStyle] = {
@@ -27,7 +27,7 @@ def split_layers(model: Gpt, mesh: DeviceMesh):
     if model.options.position == "learned":
         plan["model.embed_positions"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(0))
     if model.options.tie_weights:
-        # Each rank's rows of the embedding make its part of the logits.
+        # Each rank computes the logits of its rows of the embedding.
         plan["model"] = PrepareModuleOutput(
             output_layouts=_COLUMNS, desired_output_layouts=Replicate(), use_local_output=False
         )
@@ -38,13 +38,13 @@ def split_layers(model: Gpt, mesh: DeviceMesh):
 
 
 def _layer_plan(layer: Layer) -> dict[str, ParallelStyle]:
-    """Into a part all columns of its rank's share of the width, out of it all of the width of its share of the columns."""
+    """Attention and MLP get all columns and split the width; between them each rank has its columns and the full width."""
     into = {name: ColwiseParallel() for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj")}
     if hasattr(layer.mlp, "gate_proj"):
         into["mlp.gate_proj"] = ColwiseParallel()
     return {
         "input_layernorm": SequenceParallel(),
-        # The angles of positions come as they are.
+        # The rotary angles are not distributed.
         "self_attn": PrepareModuleInput(input_layouts=(_COLUMNS, None), desired_input_layouts=(Replicate(), None)),
         "post_attention_layernorm": SequenceParallel(),
         "mlp": PrepareModuleInput(input_layouts=_COLUMNS, desired_input_layouts=Replicate()),

@@ -1,18 +1,18 @@
 /**
- * What AdamW needs of one step, and the call of its WebAssembly kernel (assembly/training/optimizer.ts), which both the
- * wasm operations and the threads' shared state make. The generic form is in `operations.ts`, that of a graph in
+ * Hyperparameters of an AdamW step, and the call of its WebAssembly kernel (assembly/training/optimizer.ts), shared by the
+ * wasm operations and the threads' shared state. The generic implementation is in `operations.ts`, the one for graphs in
  * `native/graph-update.ts`.
  */
 import type { OptimizerOptions } from '../options.js'
 
-/** Options of the optimizer that hold for the whole run, and what changes from step to step. */
+/** Optimizer options of the run, and the values that change from step to step. */
 export interface AdamHyperparameters
   extends Omit<OptimizerOptions, 'learning_rate' | 'weight_decay' | 'weight_decay_groups_excluded'> {
-  /** Of this step. */
+  /** Learning rate of this step. */
   readonly learningRate: number
   /** Number of this update, from 1. */
   readonly update: number
-  /** Largest global norm of the gradients, which are scaled down to it. */
+  /** Maximum global norm of the gradients; larger gradients are scaled down to it. */
   readonly clip: number | null
 }
 
@@ -44,7 +44,7 @@ export interface AdamWArrays {
 
 /**
  * One update in place.
- * @param norm global norm of the gradients; one that is not a number reaches the weights
+ * @param norm global norm of the gradients; NaN propagates to the weights
  */
 export function updateByKernel(
   kernel: AdamWKernel,

@@ -1,7 +1,7 @@
 /**
  * Opens a TensorFlow.js backend by name. `wasm` and `cpu` come with the package and need neither network nor compiler; the
- * others are optional packages, imported only when asked for. A backend is global to tfjs, so an engine activates its own
- * before each piece of work.
+ * others are optional packages, imported on demand. The backend is global state of tfjs, so an engine activates its own
+ * before each operation.
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
@@ -16,17 +16,17 @@ import { openWebgpuBackend, watchDevice } from './webgpu-backend.js'
 
 export interface Backend {
   readonly name: BackendName
-  /** The fastest operations that can compute a model of these widths. */
+  /** The fastest operations that support the widths of this model. */
   operationsFor(model: ModelOptions): Operations
-  /** Makes this backend the one that tfjs uses from now on. */
+  /** Makes this the current backend of tfjs. */
   activate(): Promise<void>
-  /** @throws ENGINE_FAILED when results that were read since it was opened are worth nothing */
-  requireSound(): void
-  /** TimeSlices computations into graphs, where the backend has a library that runs them. */
+  /** @throws ENGINE_FAILED when the device failed, so that results read since it was opened are invalid */
+  requireHealthy(): void
+  /** Records computations as graphs; only for backends with a library that runs them. */
   readonly recorder?: Recorder
 }
 
-/** How tfjs itself calls each backend. */
+/** Names under which the backends are registered with tfjs. */
 const registeredNames: Record<BackendName, string> = {
   wasm: 'wasm',
   cpu: 'cpu',
@@ -36,10 +36,10 @@ const registeredNames: Record<BackendName, string> = {
 }
 
 /**
- * @throws PEER_MISSING with the install command, BACKEND_UNAVAILABLE when the package is there but does not start
+ * @throws PEER_MISSING with the install command, BACKEND_UNAVAILABLE when the package is installed but does not start
  */
 export async function openBackend(name: BackendName): Promise<Backend> {
-  // tfjs writes hints to the console otherwise.
+  // Without production mode tfjs writes hints to the console.
   tf.enableProdMode()
   const recorder = await load(name)
   const registered = registeredNames[name]
@@ -58,11 +58,11 @@ export async function openBackend(name: BackendName): Promise<Backend> {
   const fused = name === 'wasm' ? await openWasmOperations() : undefined
   const general = registered === 'tensorflow' ? nativeOperations : composedOperations
   const operationsFor = (model: ModelOptions) => (fused !== undefined && suitsWasmOperations(model) ? fused : general)
-  const requireSound = name === 'webgpu' ? watchDevice() : () => {}
-  return { name, operationsFor, activate, requireSound, ...(recorder === undefined ? {} : { recorder }) }
+  const requireHealthy = name === 'webgpu' ? watchDevice() : () => {}
+  return { name, operationsFor, activate, requireHealthy, ...(recorder === undefined ? {} : { recorder }) }
 }
 
-/** Starting the wasm backend hangs handlers on the process that would change what an uncaught error does: they go again. */
+/** Removes the process-wide error handlers that the wasm backend installs: they would change how uncaught errors end. */
 async function start(registered: string): Promise<boolean> {
   const events = ['uncaughtException', 'unhandledRejection'] as const
   const before = events.map(event => process.listeners(event as 'uncaughtException'))
@@ -91,7 +91,7 @@ async function load(name: BackendName): Promise<Recorder | undefined> {
     await openWebgpuBackend()
   } else {
     const { recorder } = await openNativeBackend(name)
-    // A graph takes its inputs from the processor's memory: on a GPU the weights would travel each step.
+    // Graph inputs are in main memory: on a GPU the weights would be copied at each step.
     return name === 'node' ? recorder : undefined
   }
   return undefined

@@ -1,4 +1,4 @@
-/** What `backend: auto` takes: the fastest backend that loads on this machine. */
+/** Resolves `backend: auto` to the fastest backend that loads on this machine. */
 import { PenstockError, toPenstockError } from '../../errors.js'
 import type { BackendName } from '../options.js'
 import { openBackend } from './backends.js'
@@ -6,29 +6,29 @@ import { openWebgpuBackend } from './webgpu-backend.js'
 
 export interface BackendChoice {
   readonly backend: BackendName
-  /** For people. */
+  /** Explanation for the log. */
   readonly reason: string
 }
 
-/** Fastest first; the last comes with this package. */
+/** Fastest first; the last one is part of this package. */
 const preference = ['node-gpu', 'node', 'webgpu', 'wasm'] as const satisfies readonly BackendName[]
 
-/** @returns the first backend that loads, opened, and why it is none before it */
+/** @returns the first backend that loads, opened, and why the ones before it were skipped */
 export async function chooseBackend(): Promise<BackendChoice> {
-  const passedOver: string[] = []
+  const skipped: string[] = []
   for (const backend of preference) {
     try {
       const reason = await open(backend)
-      return { backend, reason: [...passedOver, reason].join('; ') }
+      return { backend, reason: [...skipped, reason].join('; ') }
     } catch (error) {
       const { code, message } = toPenstockError(error, 'BACKEND_UNAVAILABLE')
-      passedOver.push(code === 'PEER_MISSING' ? `${backend} is not installed` : `${backend}: ${message}`)
+      skipped.push(code === 'PEER_MISSING' ? `${backend} is not installed` : `${backend}: ${message}`)
     }
   }
-  throw new PenstockError('BACKEND_UNAVAILABLE', `no backend loads: ${passedOver.join('; ')}`)
+  throw new PenstockError('BACKEND_UNAVAILABLE', `no backend loads: ${skipped.join('; ')}`)
 }
 
-/** Opens a backend and says what speaks for it. @throws BACKEND_UNAVAILABLE, PEER_MISSING */
+/** Opens a backend and returns the reason to prefer it. @throws BACKEND_UNAVAILABLE, PEER_MISSING */
 async function open(backend: (typeof preference)[number]): Promise<string> {
   await openBackend(backend)
   switch (backend) {
@@ -39,7 +39,7 @@ async function open(backend: (typeof preference)[number]): Promise<string> {
     case 'webgpu': {
       const { description, isSoftware } = await openWebgpuBackend()
       if (isSoftware) {
-        throw new PenstockError('BACKEND_UNAVAILABLE', `its only driver, ${description}, computes on the processor`)
+        throw new PenstockError('BACKEND_UNAVAILABLE', `its only driver, ${description}, computes on the CPU`)
       }
       return `it uses ${description}`
     }

@@ -1,7 +1,7 @@
 /**
- * The engine that trains in this process with TensorFlow.js. A learner holds weights and optimizer state and makes the
- * steps; the engine checks what comes in and moves state in and out. The same seed and data give the same bits on the
- * same machine.
+ * Training engine on TensorFlow.js, in this process. A learner holds weights and optimizer state and computes the steps;
+ * the engine checks its input and imports and exports the state. The same seed and data give the same bits on the same
+ * machine.
  */
 import { join } from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
@@ -24,12 +24,12 @@ export interface TfjsEngineOptions {
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
   readonly backend: BackendName
-  /** Threads that share the rows of a micro batch, this one included; only with wasm. */
+  /** Threads that split the rows of a micro batch, including this one; only with wasm. */
   readonly threads: number
 }
 
 /**
- * @param backend opened already, in place of the one that the options name
+ * @param backend an open backend, used instead of the one that the options name
  * @throws PEER_MISSING, BACKEND_UNAVAILABLE
  */
 export async function openTfjsEngine(options: TfjsEngineOptions, backend?: Backend): Promise<TfjsEngine> {
@@ -40,11 +40,11 @@ export async function openTfjsEngine(options: TfjsEngineOptions, backend?: Backe
 
 async function openLearner({ model, optimizer, threads }: TfjsEngineOptions, backend: Backend): Promise<Learner> {
   const operations = backend.operationsFor(model)
-  const sharesRows = threads > 1 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
+  const splitsRows = threads > 1 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
   if (backend.recorder !== undefined) {
     return new GraphLearner(model, optimizer, operations, backend.recorder)
   }
-  return sharesRows
+  return splitsRows
     ? openThreadedLearner({ model, optimizer, threads }, operations)
     : new TensorLearner(model, optimizer, operations)
 }
@@ -71,7 +71,7 @@ export class TfjsEngine implements Engine {
     learner.importState({ weights, means: zerosLike(weights), variances: zerosLike(weights) })
   }
 
-  /** There is no other process to disagree with. */
+  /** Nothing to compare: this process trains alone. */
   async assertSameOnAllRanks(): Promise<void> {}
 
   async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
@@ -82,7 +82,7 @@ export class TfjsEngine implements Engine {
     const { optimizer, gradientClip } = this.#options
     const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip: gradientClip }
     const result = await this.#learner.step(rowsByWeight(microBatches), hyper)
-    this.#backend.requireSound()
+    this.#backend.requireHealthy()
     this.stepsTaken++
     return result
   }
@@ -94,7 +94,7 @@ export class TfjsEngine implements Engine {
     const loss = tf.tidy(() => lossOf(model, this.#learner.weights(), this.#operations, batch))
     const lossSum = (await loss.data())[0]!
     loss.dispose()
-    this.#backend.requireSound()
+    this.#backend.requireHealthy()
     return { lossSum, tokens: countTargets(batch) }
   }
 
@@ -109,7 +109,7 @@ export class TfjsEngine implements Engine {
     })
     const values = await last.data<'float32'>()
     last.dispose()
-    this.#backend.requireSound()
+    this.#backend.requireHealthy()
     return values
   }
 
@@ -117,7 +117,7 @@ export class TfjsEngine implements Engine {
     return { stepsTaken: this.stepsTaken, ...(await this.#learner.exportState()) }
   }
 
-  /** @throws WORLD_MISMATCH when a tensor is missing, unknown or of another shape */
+  /** @throws WORLD_MISMATCH when a tensor is missing, unknown or has another shape */
   async importState(state: EngineState): Promise<void> {
     await this.#backend.activate()
     for (const tensors of [state.weights, state.means, state.variances]) {
@@ -168,6 +168,6 @@ function requireSameTensors(specs: readonly WeightSpec[], tensors: ReadonlyMap<s
   if (tensors.size !== specs.length) {
     const known = new Set(specs.map(spec => spec.name))
     const unknown = [...tensors.keys()].find(name => !known.has(name))
-    throw new PenstockError('WORLD_MISMATCH', `the state belongs to another model: it has ${unknown}`)
+    throw new PenstockError('WORLD_MISMATCH', `the state belongs to another model: it contains ${unknown}`)
   }
 }

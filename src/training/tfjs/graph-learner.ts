@@ -1,6 +1,6 @@
 /**
- * Learns with TensorFlow's own library in two graphs: one makes the gradients of a micro batch, one updates all weights.
- * A step is two calls where single operations would be some hundreds, and nothing is read before its end.
+ * Learner on TensorFlow's native library with two graphs: one computes the gradients of a micro batch, one updates all
+ * weights. A step takes two calls instead of several hundred single operations, and reads no result before its end.
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
@@ -9,7 +9,7 @@ import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
 import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
-import { Gradients, learn, type Weights } from './model.js'
+import { accumulateGradients, Gradients, type Weights } from './model.js'
 import { GraphFunction, type GraphInput } from './native/graph-function.js'
 import { updateByGraph } from './native/graph-update.js'
 import type { Recorder } from './native/recorder.js'
@@ -28,9 +28,9 @@ export class GraphLearner implements Learner {
   readonly #specs: readonly WeightSpec[]
   readonly #decays: readonly number[]
   #parts: Parts = { weights: [], means: [], variances: [] }
-  /** By the shape of the micro batch. */
-  readonly #learning = new Map<string, GraphFunction>()
-  #updating: GraphFunction | undefined
+  /** Keyed by the shape of the micro batch. */
+  readonly #gradientGraphs = new Map<string, GraphFunction>()
+  #updateGraph: GraphFunction | undefined
 
   constructor(model: ModelOptions, optimizer: OptimizerOptions, operations: Operations, recorder: Recorder) {
     this.#model = model
@@ -47,14 +47,14 @@ export class GraphLearner implements Learner {
   async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
     const losses: { readonly weight: number; readonly sum: Tensor }[] = []
     let gradients: Tensor[] = []
-    // One weight for all rows is left to the update.
+    // A weight common to all rows is applied in the update.
     const common = groups.length === 1 ? groups[0]!.weight : 1
     for (const { weight, batches } of groups) {
       for (const batch of batches) {
-        const [sum, ...unscaled] = this.#learn(batch)
+        const [sum, ...unscaled] = this.#lossAndGradients(batch)
         losses.push({ weight, sum: sum! })
-        const slopes = weight === common ? unscaled : scaleAll(unscaled, weight)
-        gradients = gradients.length === 0 ? slopes : addPairs(gradients, slopes)
+        const terms = weight === common ? unscaled : scaleAll(unscaled, weight)
+        gradients = gradients.length === 0 ? terms : addPairs(gradients, terms)
       }
     }
     const norm = this.#update(gradients, common, hyper)
@@ -85,42 +85,42 @@ export class GraphLearner implements Learner {
 
   async close(): Promise<void> {
     this.#dispose()
-    for (const graph of [...this.#learning.values(), this.#updating]) {
+    for (const graph of [...this.#gradientGraphs.values(), this.#updateGraph]) {
       graph?.dispose()
     }
-    this.#learning.clear()
-    this.#updating = undefined
+    this.#gradientGraphs.clear()
+    this.#updateGraph = undefined
   }
 
-  /** The summed loss, and the gradients of all weights in their order, not yet scaled. */
-  #learn(batch: TrainingBatch): Tensor[] {
+  /** The summed loss, then the unscaled gradients of all weights in their order. */
+  #lossAndGradients(batch: TrainingBatch): Tensor[] {
     const { rows, columns, inputs, targets } = batch
     const arrays = [inputs, targets].map(values => ({ values, shape: [values.length] }))
-    const given: GraphInput[] = [...arrays, ...this.#parts.weights]
+    const inputTensors: GraphInput[] = [...arrays, ...this.#parts.weights]
     const key = `${rows} ${columns}`
-    let graph = this.#learning.get(key)
+    let graph = this.#gradientGraphs.get(key)
     if (graph === undefined) {
       const compute = () => {
         const gradients = new Gradients()
-        const loss = learn(this.#model, this.weights(), this.#operations, batch, 1, gradients)
+        const loss = accumulateGradients(this.#model, this.weights(), this.#operations, batch, 1, gradients)
         return [loss, ...this.#specs.map(({ name }) => gradients.byName.get(name)!)]
       }
-      graph = new GraphFunction(this.#recorder, given, compute)
-      this.#learning.set(key, graph)
+      graph = new GraphFunction(this.#recorder, inputTensors, compute)
+      this.#gradientGraphs.set(key, graph)
     }
-    return graph.run(given)
+    return graph.run(inputTensors)
   }
 
-  /** Takes over the gradients; gives back their norm. */
+  /** Disposes of the gradients; returns their norm. */
   #update(gradients: readonly Tensor[], scale: number, hyper: AdamHyperparameters): Tensor {
     const { weights, means, variances } = this.#parts
     const states = [...weights, ...means, ...variances]
     const numbers = updateByGraph.numbersOf(scale, hyper)
-    const given: GraphInput[] = [{ values: numbers, shape: [numbers.length] }, ...states, ...gradients]
-    this.#updating ??= new GraphFunction(this.#recorder, given, () =>
+    const inputTensors: GraphInput[] = [{ values: numbers, shape: [numbers.length] }, ...states, ...gradients]
+    this.#updateGraph ??= new GraphFunction(this.#recorder, inputTensors, () =>
       updateByGraph.compute(numbers, { weights, means, variances, gradients, decays: this.#decays }),
     )
-    const [norm, ...updated] = this.#updating.run(given)
+    const [norm, ...updated] = this.#updateGraph.run(inputTensors)
     tf.dispose([...states, ...gradients])
     const count = weights.length
     this.#parts = {
@@ -137,14 +137,14 @@ export class GraphLearner implements Learner {
   }
 }
 
-/** Takes over the tensors. */
+/** Disposes of the given tensors. */
 function scaleAll(tensors: readonly Tensor[], factor: number): Tensor[] {
   const scaled = tensors.map(tensor => tf.mul(tensor, factor))
   tf.dispose([...tensors])
   return scaled
 }
 
-/** Takes over both. */
+/** Disposes of both. */
 function addPairs(sums: readonly Tensor[], terms: readonly Tensor[]): Tensor[] {
   const added = sums.map((sum, index) => tf.add(sum, terms[index]!))
   tf.dispose([...sums, ...terms])

@@ -1,6 +1,6 @@
 /**
- * Where weights and optimizer state live, and what makes a step of them. Two ways: tensors of any backend
- * (tensor-learner.ts), and memory that threads share (threaded-learner.ts).
+ * Interface of learners, which hold weights and optimizer state and compute steps: as tensors of any backend
+ * (tensor-learner.ts), as graphs (graph-learner.ts), or in memory shared by threads (threaded-learner.ts).
  */
 import type { WeightedRows } from '../engine.js'
 import type { OptimizerOptions } from '../options.js'
@@ -16,19 +16,19 @@ export interface LearnerState {
 }
 
 export interface LearnerStep {
-  /** Each row's loss times its weight, summed. */
+  /** Sum over the rows of loss times weight. */
   readonly loss: number
   /** Global norm before clipping. */
   readonly gradientNorm: number
 }
 
 export interface Learner {
-  /** Tensors of the active backend; good until the next step. */
+  /** Tensors of the active backend; valid until the next step. */
   weights(): Weights
   /** One update from the gradient of the loss. */
   step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep>
   exportState(): Promise<LearnerState>
-  /** Takes over values of known names and shapes. */
+  /** Copies the given values; names and shapes must be those of the model. */
   importState(state: LearnerState): void
   close(): Promise<void>
 }

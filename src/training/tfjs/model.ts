@@ -1,7 +1,7 @@
 /**
- * A GPT as two readings of the same text: forward, and its pullbacks backward. Each part returns its value and a
- * pullback that turns the gradient of that value into the gradient of the part's input, leaving the gradients of weights
- * in a `Gradients`. Activations live from the forward reading until their pullback has used them.
+ * Forward and backward pass of the GPT. Each part returns its value and a pullback, which maps the gradient of that value
+ * to the gradient of the part's input and adds the gradients of weights to a `Gradients`. Activations are kept from the
+ * forward pass until their pullback has used them.
  */
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
@@ -12,19 +12,19 @@ import type { Operations, Rotary } from './operations.js'
 
 export type Weights = ReadonlyMap<string, Tensor>
 
-/** Takes over the gradient of a part's output and returns that of its input. */
+/** Consumes the gradient of a part's output and returns the gradient of its input. */
 type Pullback = (gradient: Tensor2D, gradients: Gradients) => Tensor2D
 
 interface Part {
   readonly value: Tensor2D
-  readonly pull: Pullback
+  readonly pullback: Pullback
 }
 
-/** Gradients of weights, added up over uses of a weight and over micro batches. */
+/** Gradients of weights, summed over uses of a weight and over micro batches. */
 export class Gradients {
   readonly byName = new Map<string, Tensor>()
 
-  /** Takes over the gradient. */
+  /** Takes ownership of the gradient. */
   add(name: string, gradient: Tensor): void {
     const before = this.byName.get(name)
     const sum = before === undefined ? gradient : tf.add(before, gradient)
@@ -35,8 +35,8 @@ export class Gradients {
   }
 }
 
-/** What a reading of the model works with; shapes are those of one micro batch. */
-interface Reading {
+/** Inputs common to all parts of a pass over one micro batch. */
+interface PassContext {
   readonly model: ModelOptions
   readonly weights: Weights
   readonly operations: Operations
@@ -44,26 +44,26 @@ interface Reading {
   readonly rotary: Rotary | undefined
 }
 
-/** Logits, shape [rows * columns, vocab_size]; call inside a tidy. */
+/** Logits, shape [rows * columns, vocab_size]; call inside tf.tidy. */
 export function logitsOf(
   model: ModelOptions,
   weights: Weights,
   operations: Operations,
   batch: Pick<TrainingBatch, 'inputs' | 'rows' | 'columns'>,
 ): Tensor2D {
-  return network(openReading(model, weights, operations, batch), batch).value
+  return network(openPass(model, weights, operations, batch), batch).value
 }
 
-/** Loss summed over a micro batch; call inside a tidy. */
+/** Loss summed over a micro batch; call inside tf.tidy. */
 export function lossOf(model: ModelOptions, weights: Weights, operations: Operations, batch: TrainingBatch): tf.Scalar {
   return operations.crossEntropy(logitsOf(model, weights, operations, batch), targetsOf(batch))
 }
 
 /**
- * Loss summed over a micro batch; its gradient, times `scale`, is added to `gradients`. Call inside a tidy; the gradients
- * outlive it.
+ * Loss summed over a micro batch; adds its gradient, times `scale`, to `gradients`. Call inside tf.tidy; the gradients are
+ * kept.
  */
-export function learn(
+export function accumulateGradients(
   model: ModelOptions,
   weights: Weights,
   operations: Operations,
@@ -71,10 +71,10 @@ export function learn(
   scale: number,
   gradients: Gradients,
 ): tf.Scalar {
-  const { value: logits, pull } = network(openReading(model, weights, operations, batch), batch)
+  const { value: logits, pullback } = network(openPass(model, weights, operations, batch), batch)
   const { loss, gradient } = operations.crossEntropyGradient(logits, targetsOf(batch), scale)
   logits.dispose()
-  pull(gradient, gradients).dispose()
+  pullback(gradient, gradients).dispose()
   return loss
 }
 
@@ -82,12 +82,12 @@ function targetsOf(batch: TrainingBatch): Tensor1D {
   return tf.tensor1d(batch.targets, 'int32')
 }
 
-function openReading(
+function openPass(
   model: ModelOptions,
   weights: Weights,
   operations: Operations,
   { rows, columns }: Pick<TrainingBatch, 'rows' | 'columns'>,
-): Reading {
+): PassContext {
   const rotary = model.position === 'rotary' ? rotaryTables(model, columns) : undefined
   return { model, weights, operations, batch: rows, rotary }
 }
@@ -107,69 +107,69 @@ function rotaryTables(model: ModelOptions, time: number): Rotary {
   return { cos: tf.tensor2d(cos, [time, pairs]), sin: tf.tensor2d(sin, [time, pairs]) }
 }
 
-function network(reading: Reading, batch: Pick<TrainingBatch, 'inputs' | 'columns'>): Part {
-  const { model } = reading
+function network(context: PassContext, batch: Pick<TrainingBatch, 'inputs' | 'columns'>): Part {
+  const { model } = context
   const ids = tf.tensor1d(batch.inputs, 'int32')
-  const embedded = embedding(reading, ids, batch.columns)
+  const embedded = embedding(context, ids, batch.columns)
   const parts: Part[] = []
   let state = embedded.value
-  const enter = (part: Part) => {
+  const append = (part: Part) => {
     parts.push(part)
     state = part.value
   }
   for (let layer = 0; layer < model.layers; layer++) {
-    enter(residual(reading, state, input => attention(reading, layer, input)))
-    enter(residual(reading, state, input => feedForward(reading, layer, input)))
+    append(residual(context, state, input => attention(context, layer, input)))
+    append(residual(context, state, input => feedForward(context, layer, input)))
   }
-  enter(norm(reading, finalNormName, state))
-  enter(linear(reading, headName(model), undefined, state))
+  append(norm(context, finalNormName, state))
+  append(linear(context, headName(model), undefined, state))
   return {
     value: state,
-    pull: (gradient, gradients) => embedded.pull(pullThrough(parts, gradient, gradients), gradients),
+    pullback: (gradient, gradients) => embedded.pullback(pullbackThrough(parts, gradient, gradients), gradients),
   }
 }
 
-function pullThrough(parts: readonly Part[], gradient: Tensor2D, gradients: Gradients): Tensor2D {
-  return parts.reduceRight((upstream, part) => part.pull(upstream, gradients), gradient)
+function pullbackThrough(parts: readonly Part[], gradient: Tensor2D, gradients: Gradients): Tensor2D {
+  return parts.reduceRight((upstream, part) => part.pullback(upstream, gradients), gradient)
 }
 
-function weightOf<T extends Tensor>(reading: Reading, name: string): T {
-  return reading.weights.get(name) as T
+function weightOf<T extends Tensor>(context: PassContext, name: string): T {
+  return context.weights.get(name) as T
 }
 
 /** Token embedding, and position embedding when positions are learned. */
-function embedding(reading: Reading, ids: Tensor1D, columns: number): Part {
-  const { operations, model } = reading
-  const tokens = operations.embed(weightOf(reading, embeddingName), ids)
-  const pullTokens: Pullback = (gradient, gradients) => {
+function embedding(context: PassContext, ids: Tensor1D, columns: number): Part {
+  const { operations, model } = context
+  const tokens = operations.embed(weightOf(context, embeddingName), ids)
+  const tokensPullback: Pullback = (gradient, gradients) => {
     gradients.add(embeddingName, operations.embedGradient(gradient, ids, model.vocab_size))
     return gradient
   }
   if (model.position !== 'learned') {
-    return { value: tokens, pull: pullTokens }
+    return { value: tokens, pullback: tokensPullback }
   }
   const places = tf.tensor1d(
     Int32Array.from({ length: ids.size }, (_, index) => index % columns),
     'int32',
   )
-  const positions = operations.embed(weightOf(reading, positionsName), places)
+  const positions = operations.embed(weightOf(context, positionsName), places)
   return {
     value: operations.add(tokens, positions),
-    pull: (gradient, gradients) => {
+    pullback: (gradient, gradients) => {
       gradients.add(positionsName, operations.embedGradient(gradient, places, model.sequence_length))
-      return pullTokens(gradient, gradients)
+      return tokensPullback(gradient, gradients)
     },
   }
 }
 
 /** input + inner(input) */
-function residual(reading: Reading, input: Tensor2D, inner: (input: Tensor2D) => Part): Part {
-  const { operations } = reading
+function residual(context: PassContext, input: Tensor2D, inner: (input: Tensor2D) => Part): Part {
+  const { operations } = context
   const part = inner(input)
   return {
     value: operations.add(input, part.value),
-    pull: (gradient, gradients) => {
-      const through = part.pull(gradient.clone(), gradients)
+    pullback: (gradient, gradients) => {
+      const through = part.pullback(gradient.clone(), gradients)
       const sum = operations.add(gradient, through)
       tf.dispose([gradient, through])
       return sum
@@ -177,14 +177,14 @@ function residual(reading: Reading, input: Tensor2D, inner: (input: Tensor2D) =>
   }
 }
 
-function norm(reading: Reading, name: string, input: Tensor2D): Part {
-  const { operations, model } = reading
-  const weight = weightOf<Tensor1D>(reading, `${name}.weight`)
-  const bias = model.bias ? weightOf<Tensor1D>(reading, `${name}.bias`) : undefined
+function norm(context: PassContext, name: string, input: Tensor2D): Part {
+  const { operations, model } = context
+  const weight = weightOf<Tensor1D>(context, `${name}.weight`)
+  const bias = model.bias ? weightOf<Tensor1D>(context, `${name}.bias`) : undefined
   const { value, saved } = operations.norm(model.norm, input, weight, bias, model.norm_eps)
   return {
     value,
-    pull: (gradient, gradients) => {
+    pullback: (gradient, gradients) => {
       const result = operations.normGradient(model.norm, gradient, input, weight, saved)
       gradients.add(`${name}.weight`, result.weight)
       if (bias !== undefined) {
@@ -196,14 +196,14 @@ function norm(reading: Reading, name: string, input: Tensor2D): Part {
   }
 }
 
-/** A linear map by full names of its weight and bias. */
-function linear(reading: Reading, weightName: string, biasName: string | undefined, input: Tensor2D): Part {
-  const { operations } = reading
-  const weight = weightOf<Tensor2D>(reading, weightName)
-  const bias = biasName === undefined ? undefined : weightOf<Tensor1D>(reading, biasName)
+/** A linear layer, given the full names of its weight and bias. */
+function linear(context: PassContext, weightName: string, biasName: string | undefined, input: Tensor2D): Part {
+  const { operations } = context
+  const weight = weightOf<Tensor2D>(context, weightName)
+  const bias = biasName === undefined ? undefined : weightOf<Tensor1D>(context, biasName)
   return {
     value: operations.linear(input, weight, bias),
-    pull: (gradient, gradients) => {
+    pullback: (gradient, gradients) => {
       gradients.add(weightName, operations.linearWeightGradient(gradient, input))
       if (biasName !== undefined) {
         gradients.add(biasName, operations.sumRows(gradient))
@@ -215,16 +215,16 @@ function linear(reading: Reading, weightName: string, biasName: string | undefin
   }
 }
 
-/** A linear map inside a layer, with the bias that the model may have. */
-function layerLinear(reading: Reading, layer: number, part: string, input: Tensor2D): Part {
+/** A linear layer inside a transformer layer, with a bias if the model has biases. */
+function layerLinear(context: PassContext, layer: number, part: string, input: Tensor2D): Part {
   const name = layerName(layer, part)
-  return linear(reading, `${name}.weight`, reading.model.bias ? `${name}.bias` : undefined, input)
+  return linear(context, `${name}.weight`, context.model.bias ? `${name}.bias` : undefined, input)
 }
 
-function attention(reading: Reading, layer: number, input: Tensor2D): Part {
-  const { operations, model, batch, rotary } = reading
-  const before = norm(reading, layerName(layer, 'input_layernorm'), input)
-  const project = (part: string) => layerLinear(reading, layer, `self_attn.${part}`, before.value)
+function attention(context: PassContext, layer: number, input: Tensor2D): Part {
+  const { operations, model, batch, rotary } = context
+  const before = norm(context, layerName(layer, 'input_layernorm'), input)
+  const project = (part: string) => layerLinear(context, layer, `self_attn.${part}`, before.value)
   const [queries, keys, values] = [project('q_proj'), project('k_proj'), project('v_proj')]
   const query = operations.toHeads(queries.value, batch, model.heads, rotary)
   const key = operations.toHeads(keys.value, batch, model.kv_heads, rotary)
@@ -233,26 +233,26 @@ function attention(reading: Reading, layer: number, input: Tensor2D): Part {
   const attended = operations.attention(query, key, value)
   const merged = operations.fromHeads(attended.value, undefined)
   attended.value.dispose()
-  const after = layerLinear(reading, layer, 'self_attn.o_proj', merged)
+  const after = layerLinear(context, layer, 'self_attn.o_proj', merged)
   return {
     value: after.value,
-    pull: (gradient, gradients) => {
-      const upstream = after.pull(gradient, gradients)
+    pullback: (gradient, gradients) => {
+      const upstream = after.pullback(gradient, gradients)
       const heads = operations.toHeads(upstream, batch, model.heads, undefined)
       const inner = operations.attentionGradient(heads, query, key, value, attended.saved)
       tf.dispose([merged, upstream, heads, query, key, value, ...attended.saved])
       const sum = addAll(operations, [
-        queries.pull(operations.fromHeads(inner.query, rotary), gradients),
-        keys.pull(operations.fromHeads(inner.key, rotary), gradients),
-        values.pull(operations.fromHeads(inner.value, undefined), gradients),
+        queries.pullback(operations.fromHeads(inner.query, rotary), gradients),
+        keys.pullback(operations.fromHeads(inner.key, rotary), gradients),
+        values.pullback(operations.fromHeads(inner.value, undefined), gradients),
       ])
       tf.dispose([before.value, inner.query, inner.key, inner.value])
-      return before.pull(sum, gradients)
+      return before.pullback(sum, gradients)
     },
   }
 }
 
-/** Takes over the terms. */
+/** Disposes of the terms. */
 function addAll(operations: Operations, terms: readonly Tensor2D[]): Tensor2D {
   return terms.reduce((sum, term) => {
     const next = operations.add(sum, term)
@@ -261,48 +261,48 @@ function addAll(operations: Operations, terms: readonly Tensor2D[]): Tensor2D {
   })
 }
 
-function feedForward(reading: Reading, layer: number, input: Tensor2D): Part {
-  const before = norm(reading, layerName(layer, 'post_attention_layernorm'), input)
+function feedForward(context: PassContext, layer: number, input: Tensor2D): Part {
+  const before = norm(context, layerName(layer, 'post_attention_layernorm'), input)
   const inner =
-    reading.model.activation === 'gelu'
-      ? geluUnit(reading, layer, before.value)
-      : swigluUnit(reading, layer, before.value)
-  const after = layerLinear(reading, layer, 'mlp.down_proj', inner.value)
+    context.model.activation === 'gelu'
+      ? geluUnit(context, layer, before.value)
+      : swigluUnit(context, layer, before.value)
+  const after = layerLinear(context, layer, 'mlp.down_proj', inner.value)
   return {
     value: after.value,
-    pull: (gradient, gradients) => {
-      const upstream = after.pull(gradient, gradients)
+    pullback: (gradient, gradients) => {
+      const upstream = after.pullback(gradient, gradients)
       inner.value.dispose()
-      const through = inner.pull(upstream, gradients)
+      const through = inner.pullback(upstream, gradients)
       before.value.dispose()
-      return before.pull(through, gradients)
+      return before.pullback(through, gradients)
     },
   }
 }
 
-function geluUnit(reading: Reading, layer: number, input: Tensor2D): Part {
-  const { operations } = reading
-  const up = layerLinear(reading, layer, 'mlp.up_proj', input)
+function geluUnit(context: PassContext, layer: number, input: Tensor2D): Part {
+  const { operations } = context
+  const up = layerLinear(context, layer, 'mlp.up_proj', input)
   return {
     value: operations.gelu(up.value),
-    pull: (gradient, gradients) => {
+    pullback: (gradient, gradients) => {
       const through = operations.geluGradient(gradient, up.value)
       tf.dispose([gradient, up.value])
-      return up.pull(through, gradients)
+      return up.pullback(through, gradients)
     },
   }
 }
 
-function swigluUnit(reading: Reading, layer: number, input: Tensor2D): Part {
-  const { operations } = reading
-  const gate = layerLinear(reading, layer, 'mlp.gate_proj', input)
-  const up = layerLinear(reading, layer, 'mlp.up_proj', input)
+function swigluUnit(context: PassContext, layer: number, input: Tensor2D): Part {
+  const { operations } = context
+  const gate = layerLinear(context, layer, 'mlp.gate_proj', input)
+  const up = layerLinear(context, layer, 'mlp.up_proj', input)
   return {
     value: operations.swiglu(gate.value, up.value),
-    pull: (gradient, gradients) => {
+    pullback: (gradient, gradients) => {
       const inner = operations.swigluGradient(gradient, gate.value, up.value)
       tf.dispose([gradient, gate.value, up.value])
-      return addAll(operations, [gate.pull(inner.gate, gradients), up.pull(inner.up, gradients)])
+      return addAll(operations, [gate.pullback(inner.gate, gradients), up.pullback(inner.up, gradients)])
     },
   }
 }

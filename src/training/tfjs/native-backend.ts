@@ -1,6 +1,6 @@
 /**
- * Brings TensorFlow's own library into this process as the tfjs backend 'tensorflow', from the folder that
- * `penstock setup tfjs-node` (or `tfjs-node-gpu`) has made in the user's cache. Nothing of it lies in node_modules.
+ * Loads TensorFlow's native library into this process as the tfjs backend 'tensorflow', from the folder in the user's
+ * cache that `penstock setup tfjs-node` (or `tfjs-node-gpu`) created. node_modules is not involved.
  */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -13,7 +13,7 @@ import { Recorder } from './native/recorder.js'
 
 export interface NativeBackend {
   readonly binding: NativeBinding
-  /** Absent where the package was loaded the ordinary way. */
+  /** Absent when the package was loaded from node_modules. */
   readonly recorder?: Recorder
 }
 
@@ -21,7 +21,7 @@ let opened: (NativeBackend & { readonly kind: NativeKind }) | undefined
 
 /**
  * Registers the backend with this process's tfjs-core, once. The two kinds exclude each other: both are 'tensorflow'.
- * @throws PEER_MISSING with the setup command, BACKEND_UNAVAILABLE when it is there but does not start
+ * @throws PEER_MISSING with the setup command, BACKEND_UNAVAILABLE when it is installed but does not start
  */
 export async function openNativeBackend(kind: NativeKind): Promise<NativeBackend> {
   if (opened === undefined) {
@@ -29,17 +29,17 @@ export async function openNativeBackend(kind: NativeKind): Promise<NativeBackend
     return existsSync(bindingFile(folder)) ? registerNativeBackend(kind, folder) : importInstalled(kind)
   }
   if (opened.kind !== kind) {
-    throw new PenstockError('BACKEND_UNAVAILABLE', `this process uses the backend '${opened.kind}' already`)
+    throw new PenstockError('BACKEND_UNAVAILABLE', `this process already uses the backend '${opened.kind}'`)
   }
   return opened
 }
 
 /**
- * The same from any folder.
- * @param needsGpu whether `node-gpu` is refused without a GPU; not by what tests a folder before it is in its place
+ * Registers the backend from any folder.
+ * @param needsGpu whether to reject `node-gpu` without a GPU; false in the self-test of an installation
  */
 export function registerNativeBackend(kind: NativeKind, folder: string, needsGpu = kind === 'node-gpu'): NativeBackend {
-  // Its library tells about the processor on standard error otherwise.
+  // Suppresses the library's messages about the CPU on standard error.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'
   try {
     const recorder = new Recorder(createRequire(import.meta.url)(bindingFile(folder)) as NativeBinding)
@@ -52,7 +52,7 @@ export function registerNativeBackend(kind: NativeKind, folder: string, needsGpu
     opened = { kind, binding, recorder }
     return opened
   } catch (error) {
-    throw notLoading(error, `the backend '${kind}' does not load (remove ${folder} and run ${setupCommand(kind)})`)
+    throw loadError(error, `the backend '${kind}' does not load (remove ${folder} and run ${setupCommand(kind)})`)
   }
 }
 
@@ -60,7 +60,7 @@ interface KernelBackendModule {
   readonly NodeJSKernelBackend: new (binding: NativeBinding, packageName: string) => tf.KernelBackend
 }
 
-/** The package as npm installs it, where a user has done that: its own script fetches an older library. */
+/** Loads the package that a user installed with npm; its install script fetches an older library. */
 async function importInstalled(kind: NativeKind): Promise<NativeBackend> {
   const name = `@tensorflow/tfjs-${kind}`
   try {
@@ -79,17 +79,17 @@ async function importInstalled(kind: NativeKind): Promise<NativeBackend> {
         error,
       )
     }
-    throw notLoading(error, `${name} does not load`)
+    throw loadError(error, `${name} does not load`)
   }
 }
 
 function requireGpu(needed: boolean, binding: NativeBinding): void {
   if (needed && !binding.isUsingGpuDevice()) {
-    throw new PenstockError('BACKEND_UNAVAILABLE', "the backend 'node-gpu' finds no GPU; 'node' needs none")
+    throw new PenstockError('BACKEND_UNAVAILABLE', "the backend 'node-gpu' finds no GPU: use 'node' on this machine")
   }
 }
 
-function notLoading(error: unknown, what: string): PenstockError {
+function loadError(error: unknown, what: string): PenstockError {
   if (error instanceof PenstockError) {
     return error
   }

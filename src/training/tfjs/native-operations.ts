@@ -1,13 +1,13 @@
 /**
- * Operations for TensorFlow's own library, where it has a better kernel than those that tfjs knows, or where another form
- * passes over memory less often. Attributes are all given, because a graph infers none (native/graph-function.ts).
+ * Operations for TensorFlow's native library, where it has a better kernel than tfjs exposes or another formula makes fewer
+ * passes over memory. All attributes are given explicitly, because graphs infer none (native/graph-function.ts).
  */
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import { attributeTypes, dtypes, type OpAttribute } from './native/binding.js'
 import { byKeyHead, causalMask, composedOperations, type Operations } from './operations.js'
 
-/** The part of tfjs's backend 'tensorflow' that runs any operation of the library. */
+/** The method of tfjs's backend 'tensorflow' that runs any operation of the library. */
 interface OperationBackend {
   executeMultipleOutputs(name: string, attributes: OpAttribute[], inputs: Tensor[], outputs: number): Tensor[]
 }
@@ -56,17 +56,17 @@ export const nativeOperations: Operations = {
     return tf.tidy(() => {
       const inverse = saved[0]!
       const normal = tf.mul(input, inverse)
-      const turned = tf.mul(gradient, normal)
+      const weighted = tf.mul(gradient, normal)
       // The mean of gradient * weight * normal, over the width, as a product.
-      const along = tf.div(tf.matMul(turned as Tensor2D, tf.expandDims(weight, 1)), weight.size)
+      const along = tf.div(tf.matMul(weighted as Tensor2D, tf.expandDims(weight, 1)), weight.size)
       return {
         input: tf.mul<Tensor2D>(tf.sub(tf.mul(gradient, weight), tf.mul(normal, along)), inverse),
-        weight: tf.sum<Tensor1D>(turned, 0),
+        weight: tf.sum<Tensor1D>(weighted, 0),
       }
     })
   },
 
-  // The scores are many times larger than the queries: these are scaled, not those.
+  // Scales the queries instead of the scores, which are many times larger.
   attention: (query, key, value) => {
     const probabilities = tf.tidy(() => {
       const [batch, heads, time, headWidth] = query.shape
@@ -101,7 +101,7 @@ export const nativeOperations: Operations = {
     }),
 }
 
-/** The library computes losses and their gradients in one pass; it refuses a negative target, so this is masked. */
+/** The library computes losses and gradients in one pass; it rejects negative targets, so they are masked. */
 function sparseCrossEntropy(logits: Tensor2D, targets: Tensor1D) {
   const counts = tf.cast(tf.greaterEqual(targets, 0), 'float32')
   const labels = tf.maximum(targets, tf.scalar(0, 'int32'))

@@ -1,10 +1,10 @@
 /**
- * The few operations a GPT needs, each with its gradient, on TensorFlow.js tensors. This set is composed of stock kernels
- * and runs on every backend; a backend with better kernels overrides single operations (see wasm-operations.ts).
- * Gradients are written out instead of recorded on a tape: tfjs-core carries no gradients by itself, a tape keeps more
- * alive, and whole operations can be fused.
+ * The operations of a GPT and their gradients on TensorFlow.js tensors. This set is composed of stock kernels and runs on
+ * every backend; a backend with better kernels overrides single operations (see wasm-operations.ts). Gradients are written
+ * out instead of recorded on a tape: tfjs-core has no gradients, a tape keeps more tensors alive, and written-out
+ * operations can be fused.
  *
- * Whoever calls an operation owns its results; operations dispose of their own intermediates and never of their inputs.
+ * The caller owns the results; operations dispose of intermediates, never of their inputs.
  */
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
@@ -15,7 +15,7 @@ type NormKind = ModelOptions['norm']
 
 interface NormResult {
   readonly value: Tensor2D
-  /** What the gradient needs again. */
+  /** Tensors that the gradient needs. */
   readonly saved: readonly Tensor[]
 }
 
@@ -24,7 +24,7 @@ interface NormGradient {
   readonly weight: Tensor1D
 }
 
-/** Cosines and sines of the angle by which each position slices each pair, [time, head width / 2] each. */
+/** Cosines and sines of the angle by which each position rotates each pair, [time, head width / 2] each. */
 export interface Rotary {
   readonly cos: Tensor2D
   readonly sin: Tensor2D
@@ -57,7 +57,7 @@ export interface AdamWeight {
 interface AdamResult {
   /** Global norm of the gradients before clipping. */
   readonly norm: tf.Scalar
-  /** In the order of the weights. */
+  /** Same order as the weights. */
   readonly states: readonly AdamState[]
 }
 
@@ -86,9 +86,9 @@ export interface Operations {
   /** silu(gate) * up */
   swiglu(gate: Tensor2D, up: Tensor2D): Tensor2D
   swigluGradient(gradient: Tensor2D, gate: Tensor2D, up: Tensor2D): { readonly gate: Tensor2D; readonly up: Tensor2D }
-  /** [batch * time, heads * head width] -> [batch, heads, time, head width], the halves of each width turned. */
+  /** [batch * time, heads * head width] -> [batch, heads, time, head width], with rotary positions applied. */
   toHeads(input: Tensor2D, batch: number, heads: number, rotary: Rotary | undefined): Tensor4D
-  /** The way back: of values without `rotary`, of the gradient of `toHeads` with the same. */
+  /** Inverse of `toHeads`; with `rotary` it computes the gradient of `toHeads` with the same angles. */
   fromHeads(input: Tensor4D, rotary: Rotary | undefined): Tensor2D
   /** Causal attention; consecutive groups of query heads share a key and value head. */
   attention(query: Tensor4D, key: Tensor4D, value: Tensor4D): AttentionResult
@@ -99,15 +99,15 @@ export interface Operations {
     value: Tensor4D,
     saved: readonly Tensor[],
   ): AttentionGradient
-  /** Cross-entropy summed over the targets that count; a target below 0 does not. */
+  /** Cross-entropy summed over the counted targets; a negative target is ignored. */
   crossEntropy(logits: Tensor2D, targets: Tensor1D): tf.Scalar
-  /** The same, and the gradient with respect to the logits, times `scale`. */
+  /** `crossEntropy`, and its gradient with respect to the logits, times `scale`. */
   crossEntropyGradient(logits: Tensor2D, targets: Tensor1D, scale: number): { loss: tf.Scalar; gradient: Tensor2D }
-  /** One update of all weights. Takes over the states and gradients. */
+  /** One update of all weights. Takes ownership of the states and gradients. */
   adamW(weights: readonly AdamWeight[], hyper: AdamHyperparameters): AdamResult
 }
 
-/** Operations made of stock kernels only. */
+/** Operations composed of stock kernels only. */
 export const composedOperations: Operations = {
   linear: (input, weight, bias) =>
     tf.tidy(() => {
@@ -162,13 +162,13 @@ export const composedOperations: Operations = {
     tf.tidy(() => {
       const [rows, width] = input.shape
       const split = tf.transpose(tf.reshape(input, [batch, rows / batch, heads, width / heads]), [0, 2, 1, 3])
-      return rotary === undefined ? (split as Tensor4D) : turn(split as Tensor4D, rotary.cos, rotary.sin)
+      return rotary === undefined ? (split as Tensor4D) : rotate(split as Tensor4D, rotary.cos, rotary.sin)
     }),
   fromHeads: (input, rotary) =>
     tf.tidy(() => {
       const [batch, heads, time, headWidth] = input.shape
-      const straight = rotary === undefined ? input : turn(input, rotary.cos, tf.neg(rotary.sin))
-      return tf.reshape(tf.transpose(straight, [0, 2, 1, 3]), [batch * time, heads * headWidth])
+      const unrotated = rotary === undefined ? input : rotate(input, rotary.cos, tf.neg(rotary.sin))
+      return tf.reshape(tf.transpose(unrotated, [0, 2, 1, 3]), [batch * time, heads * headWidth])
     }),
 
   attention: (query, key, value) => {
@@ -211,7 +211,7 @@ export const composedOperations: Operations = {
   adamW: (weights, { learningRate, betas, eps, update, clip }) => {
     const [beta1, beta2] = betas
     const gradients = weights.map(weight => weight.gradient)
-    // Stacked, not added in one go: a device bounds the inputs of a program.
+    // Stacked, not passed to one addN: GPUs limit the inputs of a program.
     const norm = tf.tidy(() => {
       const squares = gradients.map(gradient => tf.sum<tf.Scalar>(tf.square(gradient)))
       return tf.sqrt<tf.Scalar>(tf.sum(tf.stack(squares)))
@@ -232,8 +232,8 @@ export const composedOperations: Operations = {
   },
 }
 
-/** TimeSlices the two halves of each head's width against each other. */
-function turn(input: Tensor4D, cos: Tensor2D, sin: Tensor2D): Tensor4D {
+/** Applies rotary positions: rotates the two halves of each head as pairs. */
+function rotate(input: Tensor4D, cos: Tensor2D, sin: Tensor2D): Tensor4D {
   const [first, second] = tf.split(input, 2, 3) as [Tensor4D, Tensor4D]
   const halves = [
     tf.sub<Tensor4D>(tf.mul(first, cos), tf.mul(second, sin)),
@@ -247,14 +247,14 @@ function normalDistribution(input: Tensor2D): Tensor {
   return tf.mul(tf.add(tf.erf(tf.mul(input, Math.SQRT1_2)), 1), 0.5)
 }
 
-/** Puts the query heads that share a key head under each other: [batch * key heads, group * time, head width]. */
+/** Stacks the query heads that share a key head: [batch * key heads, group * time, head width]. */
 export function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
   const [batch, heads, time, headWidth] = input.shape
   const keyHeads = key.shape[1]
   return tf.reshape(input, [batch * keyHeads, (heads / keyHeads) * time, headWidth])
 }
 
-/** 0 where a position may look, a large negative number where it may not. */
+/** 0 where a position may attend, a large negative number where it must not. */
 export function causalMask(time: number): Tensor2D {
   const position = tf.range(0, time)
   const future = tf.greater(tf.expandDims(position, 0), tf.expandDims(position, 1))
@@ -267,7 +267,7 @@ interface SoftmaxLoss {
   readonly sums: Tensor
   /** One-hot targets. */
   readonly hot: Tensor
-  /** 1 for a row that counts, [rows, 1]. */
+  /** 1 for a row with a counted target, [rows, 1]. */
   readonly counts: Tensor
 }
 

@@ -1,6 +1,6 @@
 /**
- * Weights, moments and gradients in one WebAssembly memory that threads share. Each thread updates its own share of all
- * weights there, in place, with kernels of its own instance (assembly/training/optimizer.ts).
+ * Weights, moments and gradients in one WebAssembly memory shared by threads. Each thread updates its share of all weights
+ * in place, with its own instance of the kernels (assembly/training/optimizer.ts).
  */
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
@@ -10,7 +10,7 @@ import { decayOf } from './learner.js'
 
 const elementBytes = Float32Array.BYTES_PER_ELEMENT
 const pageBytes = 65536
-/** Every weight starts at a whole cache line: kernels want whole vectors, and threads no line in common. */
+/** Aligns every weight to a cache line, because kernels use whole vectors and threads should not share a line. */
 const alignment = 16
 
 interface Kernels extends AdamWKernel {
@@ -18,8 +18,8 @@ interface Kernels extends AdamWKernel {
   squaredNorm(values: number, count: number): number
 }
 
-/** Where a weight, or a part of one, stands in each array; in elements. */
-interface Piece {
+/** Range of a weight in each array, in elements. */
+interface WeightRange {
   readonly start: number
   readonly end: number
   readonly weightDecay: number
@@ -29,7 +29,7 @@ export interface SharedStateSetup {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly threads: number
-  /** Of another thread; left out by the first. */
+  /** Memory created by thread 0; not set in thread 0. */
   readonly memory?: WebAssembly.Memory
 }
 
@@ -38,9 +38,9 @@ export class SharedState {
   readonly weights: ReadonlyMap<string, Float32Array>
   readonly means: ReadonlyMap<string, Float32Array>
   readonly variances: ReadonlyMap<string, Float32Array>
-  /** By thread. */
+  /** Indexed by thread. */
   readonly gradients: readonly ReadonlyMap<string, Float32Array>[]
-  readonly #pieces: readonly Piece[]
+  readonly #ranges: readonly WeightRange[]
   readonly #length: number
   readonly #threads: number
   readonly #kernels: Kernels
@@ -60,7 +60,7 @@ export class SharedState {
     this.#kernels = kernels
     this.#threads = threads
     this.#length = length
-    this.#pieces = specs.map((spec, index) => {
+    this.#ranges = specs.map((spec, index) => {
       const start = starts[index]!
       return { start, end: start + elementCount(spec), weightDecay: decayOf(spec, optimizer) }
     })
@@ -78,8 +78,8 @@ export class SharedState {
   }
 
   /**
-   * Adds up this thread's share of the gradients that the given threads have left, into those of the first.
-   * @returns the sum of their squares
+   * Sums this thread's share of the gradients of the given threads into those of the first.
+   * @returns the sum of the squared gradients
    */
   sumGradients(share: number, threads: readonly number[]): number {
     const [from, to] = this.#range(share)
@@ -90,20 +90,20 @@ export class SharedState {
     return this.#kernels.squaredNorm(first!, to - from)
   }
 
-  /** Updates this thread's share of the weights from the gradients that `sumGradients` left with the given thread. */
+  /** Updates this thread's share of the weights from the gradients that `sumGradients` summed into the given thread's. */
   update(share: number, thread: number, hyper: AdamHyperparameters, gradientNorm: number): void {
     const [from, to] = this.#range(share)
-    for (const { start, end, weightDecay } of this.#pieces) {
+    for (const { start, end, weightDecay } of this.#ranges) {
       const [first, last] = [Math.max(start, from), Math.min(end, to)]
       if (first < last) {
-        const piece = {
+        const part = {
           weight: this.#address(arrays.weights, first),
           mean: this.#address(arrays.means, first),
           variance: this.#address(arrays.variances, first),
           gradient: this.#address(arrays.gradients + thread, first),
           count: last - first,
         }
-        updateByKernel(this.#kernels, piece, hyper, weightDecay, gradientNorm)
+        updateByKernel(this.#kernels, part, hyper, weightDecay, gradientNorm)
       }
     }
   }
@@ -112,14 +112,14 @@ export class SharedState {
     return (array * this.#length + element) * elementBytes
   }
 
-  /** The elements that are a thread's to update. */
+  /** Range of the elements that a thread updates. */
   #range(share: number): readonly [number, number] {
     const cut = (part: number) => Math.floor((this.#length * part) / this.#threads / alignment) * alignment
     return [cut(share), cut(share + 1)]
   }
 }
 
-/** Order of the arrays in memory; the gradients of the threads follow each other. */
+/** Order of the arrays in memory; the gradients of all threads come last. */
 const arrays = { weights: 0, means: 1, variances: 2, gradients: 3 } as const
 
 function layout(specs: readonly WeightSpec[]): { starts: number[]; length: number } {

@@ -1,6 +1,6 @@
 /**
- * An engine's state as two safetensors files: `model.safetensors` holds the weights and nothing else, for any program to
- * read; `optimizer.safetensors` holds AdamW's moments as `exp_avg.NAME` and `exp_avg_sq.NAME` (torch's words) and the
+ * An engine's state as two safetensors files: `model.safetensors` contains only the weights, so that any program can read
+ * it; `optimizer.safetensors` contains AdamW's moments as `exp_avg.NAME` and `exp_avg_sq.NAME` (torch's names) and the
  * number of steps taken.
  */
 import { existsSync } from 'node:fs'
@@ -11,14 +11,14 @@ import { decodeSafetensors, encodeSafetensors, type Tensor } from '../../formats
 import type { NamedTensor } from '../weights.js'
 import type { LearnerState } from './learner.js'
 
-/** Everything that a continued run needs of the engine. */
+/** Everything that a resumed run needs from the engine. */
 export interface EngineState extends LearnerState {
   readonly stepsTaken: number
 }
 
 export const modelFile = 'model.safetensors'
 const optimizerFile = 'optimizer.safetensors'
-/** What stands in a checkpoint of the torch engine instead. */
+/** Folder of the moments in a checkpoint of the torch engine. */
 const torchMoments = 'optimizer'
 const meanPrefix = 'exp_avg.'
 const variancePrefix = 'exp_avg_sq.'
@@ -35,13 +35,13 @@ export async function writeStateFiles(folder: string, state: EngineState): Promi
 export async function readStateFiles(folder: string): Promise<EngineState> {
   const model = await readTensors(join(folder, modelFile))
   if (!existsSync(join(folder, optimizerFile)) && existsSync(join(folder, torchMoments))) {
-    const message = 'the optimizer state is that of the torch engine: go on with engine torch'
+    const message = 'the optimizer state was written by the torch engine: resume with engine torch'
     throw new PenstockError('CHECKPOINT_INVALID', message, { file: join(folder, torchMoments) })
   }
   const optimizer = await readTensors(join(folder, optimizerFile))
   const stepsTaken = Number(optimizer.metadata.steps_taken)
   if (!Number.isSafeInteger(stepsTaken) || stepsTaken < 0) {
-    throw new PenstockError('CHECKPOINT_INVALID', 'the optimizer state does not tell its steps_taken', {
+    throw new PenstockError('CHECKPOINT_INVALID', 'the optimizer state has no valid steps_taken', {
       file: join(folder, optimizerFile),
     })
   }
@@ -53,7 +53,7 @@ export async function readStateFiles(folder: string): Promise<EngineState> {
   }
 }
 
-/** The weights of a checkpoint or of a model that another program wrote. @throws CHECKPOINT_INVALID */
+/** Weights of a checkpoint, or of a model written by another program. @throws CHECKPOINT_INVALID */
 export async function readWeights(file: string): Promise<ReadonlyMap<string, NamedTensor>> {
   return (await readTensors(file)).tensors
 }
@@ -80,7 +80,7 @@ async function readTensors(file: string): Promise<{
     const { tensors, metadata } = decodeSafetensors(new Uint8Array(await readFile(file)), { file })
     const entries = [...tensors].map(([name, { dtype, shape, data }]): [string, NamedTensor] => {
       if (dtype !== 'F32') {
-        throw new PenstockError('CHECKPOINT_INVALID', `tensor ${name} is ${dtype}; only F32 is read`, { file })
+        throw new PenstockError('CHECKPOINT_INVALID', `tensor ${name} is ${dtype}; only F32 is supported`, { file })
       }
       return [name, { shape, values: new Float32Array(data.slice().buffer) }]
     })

@@ -1,11 +1,11 @@
-/** Learns in one thread, on any backend: weights and moments are tensors, kept by name. */
+/** Single-threaded learner for any backend: weights and moments are tensors, keyed by name. */
 import * as tf from '@tensorflow/tfjs-core'
 import type { WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
 import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
-import { Gradients, learn, type Weights } from './model.js'
+import { accumulateGradients, Gradients, type Weights } from './model.js'
 import type { AdamState, Operations } from './operations.js'
 
 export class TensorLearner implements Learner {
@@ -32,11 +32,11 @@ export class TensorLearner implements Learner {
     const losses = groups.flatMap(({ weight, batches }) =>
       batches.map(batch => ({
         weight,
-        sum: tf.tidy(() => learn(this.#model, weights, this.#operations, batch, weight, gradients)),
+        sum: tf.tidy(() => accumulateGradients(this.#model, weights, this.#operations, batch, weight, gradients)),
       })),
     )
     const norm = this.#update(gradients, hyper)
-    // Read only now: a backend that computes elsewhere has everything to do before anyone waits for it.
+    // Read only now, so that an asynchronous backend has all work queued before anything waits for it.
     const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
     return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
   }
@@ -63,7 +63,7 @@ export class TensorLearner implements Learner {
     this.#dispose()
   }
 
-  /** Takes over the gradients; gives back their norm. */
+  /** Consumes the gradients; returns their norm. */
   #update(gradients: Gradients, hyper: AdamHyperparameters): tf.Scalar {
     const weights = this.#specs.map(spec => ({
       state: this.#states.get(spec.name)!,
@@ -92,6 +92,6 @@ async function scalarValue(scalar: tf.Scalar): Promise<number> {
 }
 
 function keptTensor({ shape, values }: NamedTensor): tf.Tensor {
-  // A copy: the cpu backend keeps the array it is given.
+  // Copied, because the cpu backend keeps the given array.
   return tf.tensor(values.slice(), [...shape], 'float32')
 }

@@ -1,27 +1,27 @@
 /**
- * What each thread of a training does, the first included: learn from its rows, add up its share of the gradients, update
- * its share of the weights. Tensors lie in the heap of the thread's own wasm backend, which no other can see, so weights
- * are copied in before a step and gradients out after it.
+ * Work of one training thread, including the first: compute the gradients of its rows, sum its share of all gradients,
+ * update its share of the weights. Tensors are in the heap of the thread's own wasm backend, which other threads cannot
+ * access, so weights are copied in before a step and gradients out after it.
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { WeightedRows } from '../engine.js'
 import type { ModelOptions } from '../options.js'
 import { weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { Gradients, learn, type Weights } from './model.js'
+import { accumulateGradients, Gradients, type Weights } from './model.js'
 import type { Operations } from './operations.js'
 import type { SharedState } from './shared-state.js'
 import { heapView } from './wasm-kernels.js'
 
-/** What the threads are asked for, one after the other in each step; the answer is a number. */
+/** Tasks of a step, in this order; the result of each is a number. */
 export type ThreadTask =
-  /** -> the loss: each row's times its weight, summed. */
-  | { readonly kind: 'learn'; readonly groups: readonly WeightedRows[] }
-  /** Of what these threads have left -> the sum of the squares. */
+  /** -> sum over the rows of loss times weight */
+  | { readonly kind: 'gradients'; readonly groups: readonly WeightedRows[] }
+  /** Sums the gradients of these threads -> sum of their squares */
   | { readonly kind: 'sum'; readonly threads: readonly number[] }
   | {
       readonly kind: 'update'
-      /** Which thread's memory holds the sums. */
+      /** The thread whose memory holds the sums. */
       readonly thread: number
       readonly hyper: AdamHyperparameters
       readonly gradientNorm: number
@@ -44,8 +44,8 @@ export class ThreadShare {
 
   run(task: ThreadTask): number {
     switch (task.kind) {
-      case 'learn':
-        return this.#learn(task.groups)
+      case 'gradients':
+        return this.#computeGradients(task.groups)
       case 'sum':
         return this.#state.sumGradients(this.#thread, task.threads)
       case 'update':
@@ -66,13 +66,15 @@ export class ThreadShare {
     tf.dispose([...this.#weights.values()])
   }
 
-  #learn(groups: readonly WeightedRows[]): number {
+  #computeGradients(groups: readonly WeightedRows[]): number {
     const weights = this.weights()
     const gradients = new Gradients()
     let loss = 0
     for (const { weight, batches } of groups) {
       for (const batch of batches) {
-        const [sum] = tf.tidy(() => learn(this.#model, weights, this.#operations, batch, weight, gradients).dataSync())
+        const [sum] = tf.tidy(() =>
+          accumulateGradients(this.#model, weights, this.#operations, batch, weight, gradients).dataSync(),
+        )
         loss += weight * sum!
       }
     }

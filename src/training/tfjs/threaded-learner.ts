@@ -1,6 +1,6 @@
 /**
- * Learns in several threads on the wasm backend: they share the rows of each micro batch and the update of the weights.
- * Gradients are added in the order of the threads, so that the same number of threads gives the same bits.
+ * Multi-threaded learner on the wasm backend: threads split the rows of each micro batch and the update of the weights.
+ * Gradients are summed in thread order, so that the same number of threads gives the same bits.
  */
 import type { TrainingBatch, WeightedRows } from '../engine.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
@@ -45,12 +45,12 @@ export class ThreadedLearner implements Learner {
         }))
         .filter(({ batches }) => batches.length > 0),
     )
-    // With fewer rows than threads some have nothing to learn from, and leave no gradients.
-    const learning = shares.flatMap((share, thread) => (share.length === 0 ? [] : [thread]))
-    const loss = await this.#run(learning, thread => ({ kind: 'learn', groups: shares[thread]! }))
+    // With fewer rows than threads some have no rows and no gradients.
+    const busy = shares.flatMap((share, thread) => (share.length === 0 ? [] : [thread]))
+    const loss = await this.#run(busy, thread => ({ kind: 'gradients', groups: shares[thread]! }))
     const all = shares.map((_, thread) => thread)
-    const gradientNorm = Math.sqrt(await this.#run(all, () => ({ kind: 'sum', threads: learning })))
-    await this.#run(all, () => ({ kind: 'update', thread: learning[0]!, hyper, gradientNorm }))
+    const gradientNorm = Math.sqrt(await this.#run(all, () => ({ kind: 'sum', threads: busy })))
+    await this.#run(all, () => ({ kind: 'update', thread: busy[0]!, hyper, gradientNorm }))
     return { loss, gradientNorm }
   }
 
@@ -74,18 +74,18 @@ export class ThreadedLearner implements Learner {
     this.#own.dispose()
   }
 
-  /** Lets threads work at the same time; returns the sum of their answers. */
+  /** Runs a task on several threads in parallel; returns the sum of their results. */
   async #run(threads: readonly number[], taskOf: (thread: number) => ThreadTask): Promise<number> {
     const asked = threads.filter(thread => thread > 0).map(thread => this.#others.ask(thread, taskOf(thread)))
     const others = Promise.all(asked)
-    // Should the own work fail, nobody waits for the others.
+    // Avoids an unhandled rejection when this thread's own work fails.
     others.catch(() => {})
     const own = threads.includes(0) ? this.#own.run(taskOf(0)) : 0
     return (await others).reduce((total, value) => total + value, own)
   }
 }
 
-/** The rows of one of several equal shares; none when the rows do not go round. */
+/** The rows of one of several equal shares; empty with fewer rows than shares. */
 function rowsOfShare(
   { inputs, targets, rows, columns }: TrainingBatch,
   share: number,
@@ -95,7 +95,7 @@ function rowsOfShare(
   if (from === to) {
     return []
   }
-  // Copies: a message takes the whole buffer of a view along.
+  // Copied, because posting a view clones its whole buffer.
   const cut = (ids: Int32Array) => ids.slice(from * columns, to * columns)
   return [{ inputs: cut(inputs), targets: cut(targets), rows: to - from, columns }]
 }

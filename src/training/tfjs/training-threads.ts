@@ -1,11 +1,11 @@
-/** The threads beside the engine's own. Messages carry token ids and single numbers; the rest is in shared memory. */
+/** Worker threads of the threaded learner. Messages carry token ids and single numbers; the rest is in shared memory. */
 import { Worker } from 'node:worker_threads'
 import { PenstockError } from '../../errors.js'
 import type { SharedStateSetup } from './shared-state.js'
 import type { ThreadTask } from './thread-share.js'
 
 export interface TrainingWorkerData extends SharedStateSetup {
-  /** Its number, from 1: the engine's own thread is 0. */
+  /** Number of the thread, from 1: the engine's own thread is 0. */
   readonly thread: number
   readonly memory: WebAssembly.Memory
 }
@@ -15,7 +15,7 @@ export type ThreadAnswer = { readonly value: number } | { readonly message: stri
 interface Thread {
   readonly worker: Worker
   settle: { resolve(answer: ThreadAnswer): void; reject(error: Error): void } | undefined
-  /** Why it cannot be asked any more. */
+  /** Set once the thread has failed. */
   failure: PenstockError | undefined
 }
 
@@ -45,7 +45,7 @@ function openThread(data: TrainingWorkerData): Thread {
   }
   worker.on('message', (answer: ThreadAnswer) => thread.settle?.resolve(answer))
   worker.on('error', fail)
-  worker.on('exit', code => fail(new Error(`it ended with code ${code}`)))
+  worker.on('exit', code => fail(new Error(`it exited with code ${code}`)))
   // An idle thread does not keep the process alive.
   worker.unref()
   return thread
@@ -57,7 +57,7 @@ async function ask(thread: Thread, task: ThreadTask): Promise<number> {
     throw failure
   }
   if (thread.settle !== undefined) {
-    throw new PenstockError('WORKER_FAILED', 'a training thread still works on a step that failed')
+    throw new PenstockError('WORKER_FAILED', 'a training thread is still busy with a failed step')
   }
   worker.ref()
   try {

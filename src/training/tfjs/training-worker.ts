@@ -1,4 +1,4 @@
-/** A thread of a training: opens a wasm backend of its own, then does what it is told (thread-share.ts). */
+/** Entry point of a training thread: opens its own wasm backend, then runs tasks (thread-share.ts). */
 import { parentPort, workerData } from 'node:worker_threads'
 import { openBackend } from './backends.js'
 import { SharedState } from './shared-state.js'

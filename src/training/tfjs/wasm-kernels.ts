@@ -1,18 +1,18 @@
 /**
- * Two kernels of the stock wasm backend, replaced: its matrix product is fast only for one untransposed product, and it
- * has no UnsortedSegmentSum, the gradient of an embedding. Results of the product are those of the stock kernel, bit for
- * bit; bench/train.ts measures the gain.
+ * Replacements for two kernels of the stock wasm backend: its matrix product is fast only for one untransposed product, and
+ * it has no UnsortedSegmentSum, the gradient of an embedding. The product has the same bits as the stock kernel;
+ * bench/train.ts measures the gain.
  */
 import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 
-/** The part of the wasm backend that kernels work with. */
+/** The part of the wasm backend that kernels use. */
 export interface WasmBackend {
   readonly wasm: {
-    /** Replaced by another view when the heap grows. */
+    /** A new view replaces it when the heap grows. */
     readonly HEAPU8: Uint8Array
-    /** Answers 0 when there is no more memory. */
+    /** Returns 0 when out of memory. */
     _malloc(bytes: number): number
     _free(address: number): void
     readonly asm: { readonly memory: WebAssembly.Memory }
@@ -30,8 +30,8 @@ export interface WasmBackend {
 const guarded = new WeakSet<WasmBackend>()
 
 /**
- * Makes a full heap an error: the stock backend would go on and write over its own data.
- * @throws ENGINE_FAILED from then on, by whatever asks for more memory than there is
+ * Turns a full heap into an error: the stock backend would continue and overwrite its own data.
+ * @throws ENGINE_FAILED afterwards, from every allocation that does not fit
  */
 export function guardHeap(): void {
   const backend = tf.backend() as unknown as WasmBackend
@@ -40,14 +40,14 @@ export function guardHeap(): void {
   }
   guarded.add(backend)
   const { wasm } = backend
-  // The first call makes the module replace its own entry: only then can it be wrapped.
+  // The first call replaces the module's own entry, so it must precede the wrapping.
   wasm._free(wasm._malloc(4))
   const allocate = wasm._malloc
   wasm._malloc = bytes => {
     const address = bytes < addressSpace ? allocate(bytes) >>> 0 : 0
-    // Near its end the heap hands out addresses that it does not have.
+    // Near its end the heap returns addresses beyond it.
     if ((address === 0 && bytes > 0) || address + bytes > wasm.HEAPU8.length) {
-      const message = `the wasm heap has no room for ${bytes} more bytes: a smaller model or batch_size may help`
+      const message = `the wasm heap cannot allocate ${bytes} bytes: reduce the model or batch_size`
       throw new PenstockError('ENGINE_FAILED', message)
     }
     return address
@@ -56,7 +56,7 @@ export function guardHeap(): void {
 
 const addressSpace = 2 ** 32
 
-/** A tensor's own memory in the active wasm backend; good until the next tensor is made. */
+/** A tensor's memory in the active wasm backend; valid until the next tensor is created. */
 export function heapView(tensor: tf.Tensor): Float32Array {
   return (tf.backend() as unknown as WasmBackend).typedArrayFromHeap(tensor) as Float32Array
 }
@@ -73,7 +73,7 @@ let unregister: (() => void) | undefined
 
 /**
  * Registers the replacements, once per process.
- * @returns a function that brings the stock kernels back, for comparisons
+ * @returns a function that restores the stock kernels, for comparisons
  */
 export function registerWasmKernels(): () => void {
   unregister ??= replaceKernels()
@@ -100,27 +100,27 @@ function register(kernelName: string, kernelFunc: Kernel, replaced?: KernelConfi
   tf.registerKernel({ ...replaced, kernelName, backendName: 'wasm', kernelFunc } as unknown as KernelConfig)
 }
 
-/** Brings every product into the one form that the stock kernel does fast: untransposed, one matrix at a time. */
+/** Converts every product to the form that is fast in the stock kernel: untransposed, one matrix at a time. */
 function fastProduct(stock: Kernel, transpose: Kernel): Kernel {
-  const straighten = (backend: WasmBackend, matrix: TensorInfo, transposed: boolean): TensorInfo => {
+  const untransposed = (backend: WasmBackend, matrix: TensorInfo, transposed: boolean): TensorInfo => {
     const rank = matrix.shape.length
     const perm = [...Array(rank - 2).keys(), rank - 1, rank - 2]
     return transposed ? transpose({ inputs: { x: matrix }, backend, attrs: { perm } }) : matrix
   }
   return ({ inputs, backend, attrs }) => {
-    const a = straighten(backend, inputs.a!, attrs.transposeA as boolean)
-    const b = straighten(backend, inputs.b!, attrs.transposeB as boolean)
+    const a = untransposed(backend, inputs.a!, attrs.transposeA as boolean)
+    const b = untransposed(backend, inputs.b!, attrs.transposeB as boolean)
     const [batchA, batchB] = [batchOf(a), batchOf(b)]
     const result =
       batchA === batchB && batchA > 1
         ? productOfEach(stock, backend, a, b, batchA)
         : stock({ inputs: { a, b }, backend, attrs: { transposeA: false, transposeB: false } })
-    for (const [straight, given] of [
+    for (const [used, given] of [
       [a, inputs.a],
       [b, inputs.b],
     ]) {
-      if (straight !== given) {
-        backend.disposeData(straight!.dataId)
+      if (used !== given) {
+        backend.disposeData(used!.dataId)
       }
     }
     return result
@@ -150,13 +150,13 @@ function productOfEach(stock: Kernel, backend: WasmBackend, a: TensorInfo, b: Te
   return output
 }
 
-/** One matrix of a batch as a tensor of its own, without a copy. */
+/** One matrix of a batch as a tensor, without copying. */
 function viewOf(backend: WasmBackend, whole: TensorInfo, shape: readonly number[], index: number): TensorInfo {
   const size = shape.reduce((product, length) => product * length, 1)
   return backend.makeOutput(shape, 'float32', backend.dataIdMap.get(whole.dataId).memoryOffset + index * size * 4)
 }
 
-/** Forgets a view without freeing the memory, which is not its own. */
+/** Unregisters a view without freeing the memory, which belongs to the whole tensor. */
 function closeView(backend: WasmBackend, view: TensorInfo): void {
   backend.wasm.tfjs.disposeData(backend.dataIdMap.get(view.dataId).id)
   backend.dataIdMap.delete(view.dataId)

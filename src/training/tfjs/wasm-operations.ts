@@ -1,6 +1,6 @@
 /**
- * Operations for the wasm backend from kernels of our own (assembly/training/kernels.ts), which work in place on the backend's
- * heap: products in any transposition, and whole operations fused. bench/train.ts measures them against the stock ones.
+ * Operations for the wasm backend on the kernels of assembly/training/kernels.ts, which work in place on the backend's heap:
+ * products with any transposition, and fused operations. bench/train.ts compares them with the stock kernels.
  */
 import { setFlagsFromString } from 'node:v8'
 import type { Rank, Tensor, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
@@ -37,14 +37,14 @@ type Kernels = AdamWKernel &
     >
   >
 
-/** The kernels work in whole vectors. */
+/** The kernels only support widths that are multiples of their vectors. */
 export function suitsWasmOperations({ width, heads, ffn_width, vocab_size }: ModelOptions): boolean {
   return (width / heads) % 8 === 0 && ffn_width % 4 === 0 && vocab_size % 4 === 0
 }
 
 /**
  * Opens the kernels on the heap of the active wasm backend.
- * @param kinds which of the two builds may be used; 'any' takes the faster one that this Node can run
+ * @param kinds the builds to choose from; 'any' selects the fastest that this version of Node runs
  * @returns undefined on a machine without SIMD
  */
 export async function openWasmOperations(kinds: 'any' | 'plain' = 'any'): Promise<Operations | undefined> {
@@ -57,7 +57,7 @@ export async function openWasmOperations(kinds: 'any' | 'plain' = 'any'): Promis
   return wasmOperations(new Heap(backend, instance.exports as unknown as Kernels))
 }
 
-/** The build with fused multiply-add needs relaxed SIMD, which Node 20 keeps behind a flag. */
+/** The build with fused multiply-add needs relaxed SIMD, which Node 20 enables only with a flag. */
 async function compileKernels(kinds: 'any' | 'plain'): Promise<WebAssembly.Module> {
   const plain = await readKernels('kernels.wasm')
   if (kinds === 'plain') {
@@ -70,7 +70,7 @@ async function compileKernels(kinds: 'any' | 'plain'): Promise<WebAssembly.Modul
   return WebAssembly.compile(WebAssembly.validate(relaxed) ? relaxed : plain)
 }
 
-/** Tensors of the backend as addresses, and scratch memory for kernels. */
+/** Addresses of the backend's tensors, and scratch memory for kernels. */
 class Heap {
   readonly kernels: Kernels
   readonly #backend: WasmBackend
@@ -85,12 +85,12 @@ class Heap {
     return tensor === undefined ? 0 : this.#backend.dataIdMap.get(tensor.dataId).memoryOffset
   }
 
-  /** A tensor with whatever the memory holds. */
+  /** An uninitialized tensor. */
   output<R extends Rank>(...shape: number[]): Tensor<R> {
     return tf.engine().makeTensorFromTensorInfo(this.#backend.makeOutput(shape, 'float32')) as Tensor<R>
   }
 
-  /** Memory that is good until the next call; it stays allocated for the life of the process. */
+  /** Memory that is valid until the next call; it stays allocated until the process ends. */
   scratch(bytes: number): number {
     if (bytes > this.#scratch.bytes) {
       this.#backend.wasm._free(this.#scratch.address)
@@ -151,7 +151,7 @@ function linearOperations(heap: Heap): Partial<Operations> {
   }
 }
 
-/** Operations whose rows or elements do not meet. */
+/** Row-wise and element-wise operations. */
 function rowOperations(heap: Heap): Partial<Operations> {
   const { kernels } = heap
   const at = (tensor: Tensor | undefined) => heap.addressOf(tensor)
@@ -260,7 +260,7 @@ function attentionOperations(heap: Heap): Partial<Operations> {
   }
 }
 
-/** Updates in place: the new states are the old tensors. */
+/** Updates in place: the returned states are the given tensors. */
 function adamW(
   heap: Heap,
   weights: readonly AdamWeight[],

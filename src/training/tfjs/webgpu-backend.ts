@@ -1,6 +1,6 @@
 /**
- * Registers the tfjs backend 'webgpu' from two optional packages: the backend itself, and Dawn, which gives Node what a
- * browser has by itself. Dawn works through the graphics driver: on Linux that is Vulkan.
+ * Registers the tfjs backend 'webgpu' from two optional packages: the backend itself, and Dawn, which provides the WebGPU
+ * API of browsers in Node. Dawn uses the graphics driver: Vulkan on Linux.
  */
 import { dirname } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -32,7 +32,7 @@ interface DeviceErrorEvent extends Event {
 
 export interface WebgpuDevice {
   readonly description: string
-  /** Computed by the processor, which the other backends use better. */
+  /** Whether the CPU computes it, which the other backends use better. */
   readonly isSoftware: boolean
 }
 
@@ -41,7 +41,7 @@ let opened: Promise<WebgpuDevice> | undefined
 /** @throws PEER_MISSING with the install command, BACKEND_UNAVAILABLE without a driver */
 export function openWebgpuBackend(): Promise<WebgpuDevice> {
   opened ??= register()
-  // What failed may be mended and tried again.
+  // Allows another attempt after a failure.
   opened.catch(() => {
     opened = undefined
   })
@@ -72,9 +72,9 @@ async function register(): Promise<WebgpuDevice> {
 }
 
 /**
- * Watches the device of the active backend: it refuses a program that is beyond its limits without an exception, and
- * results are zeros from then on.
- * @returns throws ENGINE_FAILED once that has happened
+ * Watches the device of the active backend for failures: it rejects a program beyond its limits without an exception, and
+ * all later results are zeros.
+ * @returns a function that throws ENGINE_FAILED after such a failure
  */
 export function watchDevice(): () => void {
   const { device } = tf.backend() as unknown as { readonly device: Device }

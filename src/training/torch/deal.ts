@@ -1,21 +1,21 @@
 /**
- * Deals the rows of a step to ranks. A step has the same rows however many ranks there are: rank r of n takes rows r,
- * r + n, ... of it, as the reference system's sampler does, and every rank gets the same shapes, because ranks must make
- * the same number of passes. A row that is missing for that is filled with one that counts for nothing. The ranks of a
- * tensor-parallel group work on the same rows: here they are one.
+ * Distributes the rows of a step to the ranks. The rows of a step do not depend on the number of ranks: rank r of n gets
+ * rows r, r + n, ..., as in Modalities' sampler. Every rank gets the same shapes, because all must make the same number of
+ * passes; missing rows are padded with rows whose targets are ignored. A tensor-parallel group counts as one rank here,
+ * because its ranks compute the same rows.
  */
 import { ignoredTarget, type TrainingBatch } from '../engine.js'
 
-/** What one rank works on: inputs, then targets of each micro batch, one after the other, row-major. */
+/** Data of one rank: inputs, then targets of each micro batch, concatenated, row-major. */
 export interface Share {
   /** [rows, columns] of each micro batch. */
   readonly shapes: readonly (readonly [number, number])[]
   readonly numbers: Int32Array
-  /** Of the rows of each micro batch, where they have weights. */
+  /** Row weights of each micro batch, if any. */
   readonly weights: readonly (readonly number[])[] | undefined
 }
 
-/** Rows of one rank, in micro batches no larger than the ones given. */
+/** Rows of one rank, in micro batches no larger than the given ones. */
 export function dealRows(batches: readonly TrainingBatch[], rank: number, worldSize: number): Share {
   const totalRows = batches.reduce((sum, batch) => sum + batch.rows, 0)
   const largest = batches.reduce((rows, batch) => Math.max(rows, batch.rows), 1)
@@ -49,7 +49,7 @@ export function dealRows(batches: readonly TrainingBatch[], rank: number, worldS
   return { shapes, numbers, weights: isWeighted ? weights : undefined }
 }
 
-/** Reads row i of all batches together; rows must be asked for in growing order. */
+/** Reads row i of the concatenated batches; i must increase from call to call. */
 function rowReader(batches: readonly TrainingBatch[]) {
   let [number, firstRow] = [0, 0]
   return (row: number) => {

@@ -1,6 +1,6 @@
 /**
- * The engine that trains with PyTorch: one process for each rank, started by torchrun, each driven over a Unix socket.
- * Python does the arithmetic and nothing else; what is learnt when, and the data, stay here. See docs/distributed.md.
+ * Training engine on PyTorch: one process per rank, started by torchrun and controlled over a Unix socket. Python only
+ * computes; data, schedule and intervals stay in Node. See docs/distributed.md.
  */
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -26,16 +26,16 @@ export interface TorchEngineOptions {
   readonly torch: TorchOptions
 }
 
-/** Ranks import torch, which takes long from a slow disk, and find each other. */
-const startMs = 600_000
+/** Ranks import torch, which is slow from a slow disk, and then rendezvous. */
+const startTimeoutMs = 600_000
 
-const graceMs = 10_000
+const closeTimeoutMs = 10_000
 
-/** Set by ranks that a scheduler started: where they will look for this process. */
+/** Socket path, set by ranks that a scheduler started: they connect to this process there. */
 export const feedVariable = 'PENSTOCK_FEED'
 
 /**
- * Starts the ranks, or waits for those that were started before.
+ * Starts the ranks, or waits for ranks that a scheduler started.
  * @throws PEER_MISSING without Python and torch, BACKEND_UNAVAILABLE, OPTION_INVALID, ENGINE_FAILED
  */
 export async function openTorchEngine(options: TorchEngineOptions): Promise<TorchEngine> {
@@ -64,7 +64,7 @@ export async function openTorchEngine(options: TorchEngineOptions): Promise<Torc
 
 export class TorchEngine implements Engine {
   stepsTaken = 0
-  /** One is computed while the next already lies at the ranks. */
+  /** One is computed while the ranks already have the data of the next. */
   readonly maxStepsInFlight = 2
   readonly #options: TorchEngineOptions
   readonly #folder: string
@@ -87,8 +87,8 @@ export class TorchEngine implements Engine {
     return this.#ranks.facts[0]?.rank === 0
   }
 
-  /** Whether all ranks are fed from here. */
-  get #isAlone(): boolean {
+  /** Whether this process feeds all ranks. */
+  get #isOnlyFeeder(): boolean {
     const facts = this.#ranks.facts[0]
     return facts?.worldSize === facts?.localWorldSize
   }
@@ -99,7 +99,7 @@ export class TorchEngine implements Engine {
   }
 
   get stopTogether(): (() => Promise<void>) | undefined {
-    if (this.#isAlone) {
+    if (this.#isOnlyFeeder) {
       return undefined
     }
     return async () => {
@@ -112,8 +112,8 @@ export class TorchEngine implements Engine {
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
     const timer = setTimeout(() => {
-      this.#ranks.fail(new PenstockError('ENGINE_FAILED', `not all ranks came within ${startMs / 1000} s`))
-    }, startMs)
+      this.#ranks.fail(new PenstockError('ENGINE_FAILED', `not all ranks connected within ${startTimeoutMs / 1000} s`))
+    }, startTimeoutMs)
     await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
     await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
@@ -128,10 +128,10 @@ export class TorchEngine implements Engine {
       requireFit(batch, this.#options.model)
     }
     await this.#requireWeights()
-    // Weights add up to one mean by themselves.
+    // Row weights already include the division by the number of targets.
     const isWeighted = microBatches.some(({ weights }) => weights !== undefined)
     const counted = isWeighted ? 1 : microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
-    const digest = this.#isAlone ? {} : { digest: digestOf(microBatches) }
+    const digest = this.#isOnlyFeeder ? {} : { digest: digestOf(microBatches) }
     const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate, ...digest })
     if (answer.skipped === true) {
       return { loss: Number.NaN, gradientNorm: Number.NaN, skipped: true }
@@ -183,13 +183,13 @@ export class TorchEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    // Ranks end together, and those of another machine may have a checkpoint to write that takes its time.
-    await this.#ranks.close(this.#isAlone ? graceMs : undefined)
+    // Ranks end together; those of another machine may still be writing a checkpoint.
+    await this.#ranks.close(this.#isOnlyFeeder ? closeTimeoutMs : undefined)
     await this.#torchrun?.stop()
     await rm(this.#folder, { recursive: true, force: true })
   }
 
-  /** First values are drawn here, so that every engine starts from the same ones. */
+  /** Initial values are generated in Node, so that every engine starts from the same weights. */
   #requireWeights(): Promise<void> {
     this.#weights ??= this.#setInitialWeights()
     return this.#weights
@@ -215,7 +215,7 @@ export class TorchEngine implements Engine {
     return this.#guard(this.#ranks.ask(commandOf)).then(answers => answers[0]!.header)
   }
 
-  /** Adds to a failure of the engine what the ranks wrote last. */
+  /** Adds the last output of the ranks to an engine failure. */
   async #guard<T>(work: Promise<T>): Promise<T> {
     try {
       return await work
@@ -223,7 +223,7 @@ export class TorchEngine implements Engine {
       if (!(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED' || this.#torchrun === undefined) {
         throw error
       }
-      this.#ranks.cut()
+      this.#ranks.disconnect()
       await this.#torchrun.stop()
       const lines = await this.#torchrun.lastLines()
       throw withLastLines(error, lines)
@@ -233,7 +233,7 @@ export class TorchEngine implements Engine {
 
 function withLastLines(error: PenstockError, lines: string): PenstockError {
   if (lines.includes("No module named 'torch'") || error.message.includes('ENOENT')) {
-    const message = `this Python does not run or has no torch: run \`penstock setup torch\`, or name another`
+    const message = `the Python interpreter does not run or has no torch: run \`penstock setup torch\`, or set torch.python`
     return new PenstockError('PEER_MISSING', message, { path: 'torch.python' }, error)
   }
   const message = lines === '' ? error.message : `${error.message}\n${lines}`
@@ -253,7 +253,7 @@ async function writeInitialWeights(file: string, model: ModelOptions): Promise<v
   await pipeline(Readable.from(pieces()), createWriteStream(file))
 }
 
-/** Tells the samples of one step from others, so that machines can compare theirs: FNV-1a over token ids, 32 bits. */
+/** Digest of the samples of a step, compared between machines: 32-bit FNV-1a over the token ids. */
 function digestOf(batches: readonly TrainingBatch[]): number {
   let digest = 0x811c9dc5
   for (const { inputs } of batches) {

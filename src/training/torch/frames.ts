@@ -17,7 +17,7 @@ export interface Frame {
 
 const lengthBytes = 4
 
-/** The pieces to write, one after the other; the payload is not copied. */
+/** The buffers to write, in order; the payload is not copied. */
 export function encodeFrame(header: Readonly<Record<string, unknown>>, payload: Uint8Array): readonly Uint8Array[] {
   const encoded = pack({ ...header, bytes: payload.byteLength })
   const length = Buffer.alloc(lengthBytes)
@@ -25,14 +25,14 @@ export function encodeFrame(header: Readonly<Record<string, unknown>>, payload: 
   return payload.byteLength === 0 ? [length, encoded] : [length, encoded, payload]
 }
 
-/** Puts frames together from chunks of any size. */
+/** Assembles frames from chunks of any size. */
 export class FrameDecoder {
   #chunks: Buffer[] = []
   #size = 0
-  /** Bytes without which there is no use in looking again. */
+  /** Bytes needed before the next attempt to decode. */
   #needed = lengthBytes
 
-  /** @returns the frames that are whole now */
+  /** @returns the frames completed by this chunk */
   push(chunk: Buffer): readonly Frame[] {
     this.#chunks.push(chunk)
     this.#size += chunk.length

@@ -1,7 +1,7 @@
 /**
- * Python environments in the user's cache folder, one for each hash of (requirements, Python version, platform): changed
- * requirements make a new one, unchanged ones are found at once and without network. The marker is written last, so a
- * half-made environment is made anew. pip runs with the user's own configuration.
+ * Python environments in the user's cache folder, keyed by a hash of requirements, Python version and platform: changed
+ * requirements create a new one, unchanged ones are reused without network access. A marker file is written last, so an
+ * incomplete environment is rebuilt. pip runs with the user's own configuration.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -11,23 +11,23 @@ import { fileURLToPath } from 'node:url'
 import { PenstockError } from '../../errors.js'
 import { cacheFolder, lockFolder } from '../../files/cache-folder.js'
 
-/** What the torch engine needs; part of the package. */
+/** Requirements of the torch engine; part of the package. */
 export const torchRequirements = fileURLToPath(new URL('../../../torch/requirements.txt', import.meta.url))
 
 const onWindows = process.platform === 'win32'
 
-/** Takes the name of a kind of environment, such as `torch`; the folder's name is that and a hash. */
 export interface PythonEnvironment {
+  /** First part of the folder's name, such as `torch`; a hash follows. */
   readonly kind: string
-  /** A requirements file of pip. */
+  /** Path of a requirements file for pip. */
   readonly requirements: string
 }
 
 /**
- * Makes an environment, or finds it made.
- * @param onStep is told what is done now; pip itself writes to standard error
+ * Creates an environment, or finds an existing one.
+ * @param onStep called with a description of each step; pip itself writes to standard error
  * @returns the path of its interpreter
- * @throws PEER_MISSING without Python, FILE_LOCKED while another process makes the same one, WORKER_FAILED
+ * @throws PEER_MISSING without Python, FILE_LOCKED while another process creates the same one, WORKER_FAILED
  */
 export function makeEnvironment(environment: PythonEnvironment, onStep: (what: string) => void): string {
   const { kind, requirements } = environment
@@ -55,7 +55,7 @@ export function makeEnvironment(environment: PythonEnvironment, onStep: (what: s
   return interpreterIn(folder)
 }
 
-/** The interpreter of an environment that was made before; undefined when there is none, or no Python at all. */
+/** Interpreter of an existing environment; undefined when there is none, or no Python. */
 export function findEnvironment(environment: PythonEnvironment): string | undefined {
   const probe = probePython()
   if (probe.status !== 0) {
@@ -78,7 +78,7 @@ function folderOf({ kind, requirements }: PythonEnvironment, platform: string): 
   return join(cacheFolder(), `${kind}-${digest.slice(0, 12)}`)
 }
 
-/** Asks the base Python for its version and platform. */
+/** Runs the base Python to get its version and platform. */
 function probePython() {
   const probe = 'import sys, sysconfig; print(sys.version_info[:2], sysconfig.get_platform())'
   return spawnSync(basePython(), ['-c', probe], { encoding: 'utf8' })
@@ -88,7 +88,7 @@ function basePython(): string {
   return process.env.PENSTOCK_PYTHON || (onWindows ? 'python' : 'python3')
 }
 
-/** Runs a program with its output on standard error: standard output is the caller's. */
+/** Runs a program with its output on standard error: standard output belongs to the caller. */
 function run(command: string, args: readonly string[]): void {
   const { status, error } = spawnSync(command, args, { stdio: ['ignore', 2, 2] })
   if (status !== 0) {

@@ -1,4 +1,4 @@
-/** Finds the Python that has torch: an option, the environment, or what `penstock setup torch` made. */
+/** Finds the Python interpreter with torch: option, environment variable, or the result of `penstock setup torch`. */
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { PenstockError } from '../../errors.js'
@@ -6,15 +6,18 @@ import { findEnvironment, torchRequirements } from './python-environment.js'
 
 /**
  * The interpreter to use.
- * @param wanted the user's option
- * @throws PEER_MISSING with the command that helps
+ * @param wanted value of the option torch.python
+ * @throws PEER_MISSING with the remedy
  */
 export function findPython(wanted: string | undefined): string {
   const found =
     wanted ?? process.env.PENSTOCK_PYTHON ?? findEnvironment({ kind: 'torch', requirements: torchRequirements })
-  // A name without a folder is looked up by the system when it is started.
+  // A name without a folder is searched on PATH when it is started.
   if (wanted !== undefined && basename(wanted) !== wanted && !existsSync(wanted)) {
-    throw new PenstockError('PEER_MISSING', 'there is no such interpreter', { file: wanted, path: 'torch.python' })
+    throw new PenstockError('PEER_MISSING', 'the Python interpreter does not exist', {
+      file: wanted,
+      path: 'torch.python',
+    })
   }
   if (found === undefined) {
     const message = 'the torch engine needs Python with torch: run `penstock setup torch`, or set PENSTOCK_PYTHON'

@@ -1,7 +1,6 @@
 /**
- * The ranks of this machine, as Node sees them: a Unix socket on which each connects once, commands that all of them get,
- * and their answers in the order of the commands. A rank that goes away fails everything that waits: the others would
- * wait for it for ever.
+ * Connections to the ranks of this machine: each rank connects once to a Unix socket, receives every command, and answers
+ * in order. When a rank disconnects, all pending commands fail, because the other ranks would wait for it indefinitely.
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import { PenstockError } from '../../errors.js'
@@ -12,7 +11,7 @@ export interface RankFacts {
   readonly worldSize: number
   readonly localWorldSize: number
   readonly device: string
-  /** Floating-point operations a second of its device, 0 where unknown. */
+  /** Peak floating-point operations per second of its device, 0 where unknown. */
   readonly peakFlops: number
 }
 
@@ -27,7 +26,7 @@ interface Connection {
   readonly waiting: { resolve(frame: Frame): void; reject(error: PenstockError): void }[]
 }
 
-const nothing = new Uint8Array(0)
+const noPayload = new Uint8Array(0)
 
 export class Ranks {
   readonly #server: Server
@@ -44,10 +43,10 @@ export class Ranks {
       this.#settleComplete = error => (error === undefined ? resolve() : reject(error))
     })
     this.#complete.catch(() => {})
-    server.on('connection', socket => this.#welcome(socket))
+    server.on('connection', socket => this.#onConnection(socket))
   }
 
-  /** Listens at a path inside a folder that only this user may enter. @throws ENGINE_FAILED */
+  /** Listens on a path in a folder that only this user can enter. @throws ENGINE_FAILED */
   static async listen(path: string): Promise<Ranks> {
     const server = createServer()
     await new Promise<void>((resolve, reject) => {
@@ -59,17 +58,17 @@ export class Ranks {
     return new Ranks(server)
   }
 
-  /** By rank. */
+  /** Sorted by rank. */
   get facts(): readonly RankFacts[] {
     return this.#connections.map(connection => connection.facts)
   }
 
-  /** Settles when all ranks of this machine are there. */
+  /** Resolves when all ranks of this machine are connected. */
   complete(): Promise<void> {
     return this.#complete
   }
 
-  /** Fails all that waits and all that is asked from now on; the first reason stays. */
+  /** Fails all pending and all later commands; only the first error is kept. */
   fail(error: PenstockError): void {
     if (this.#failure !== undefined || this.#closing) {
       return
@@ -85,8 +84,8 @@ export class Ranks {
 
   /**
    * Sends each rank its command.
-   * @returns their answers, by rank
-   * @throws ENGINE_FAILED, or what a rank reports
+   * @returns the answers, sorted by rank
+   * @throws ENGINE_FAILED, or the error that a rank reports
    */
   async ask(commandOf: (facts: RankFacts) => Command): Promise<readonly Frame[]> {
     if (this.#failure !== undefined) {
@@ -95,19 +94,19 @@ export class Ranks {
     return Promise.all(this.#connections.map(connection => this.#send(connection, commandOf(connection.facts))))
   }
 
-  /** Lets the ranks end by themselves. When something failed, and after `graceMs` where that is given, they are cut off. */
-  async close(graceMs: number | undefined): Promise<void> {
+  /** Asks the ranks to end. Disconnects them after a failure, or after `timeoutMs`. */
+  async close(timeoutMs: number | undefined): Promise<void> {
     this.#closing = true
     if (this.#failure === undefined) {
-      const timer = graceMs === undefined ? undefined : setTimeout(() => this.cut(), graceMs)
-      await Promise.all(this.#connections.map(({ socket }) => closeInOrder(socket)))
+      const timer = timeoutMs === undefined ? undefined : setTimeout(() => this.disconnect(), timeoutMs)
+      await Promise.all(this.#connections.map(({ socket }) => closeGracefully(socket)))
       clearTimeout(timer)
     }
-    this.cut()
+    this.disconnect()
   }
 
-  /** Closes every socket: a rank whose socket closes ends at once, whatever it waits for. */
-  cut(): void {
+  /** Closes all sockets: a rank exits immediately when its socket closes. */
+  disconnect(): void {
     this.#closing = true
     this.#server.close()
     for (const socket of this.#sockets) {
@@ -122,7 +121,7 @@ export class Ranks {
     })
   }
 
-  #welcome(socket: Socket): void {
+  #onConnection(socket: Socket): void {
     this.#sockets.add(socket)
     const decoder = new FrameDecoder()
     let connection: Connection | undefined
@@ -157,7 +156,7 @@ export class Ranks {
   }
 }
 
-function closeInOrder(socket: Socket): Promise<void> {
+function closeGracefully(socket: Socket): Promise<void> {
   return new Promise(resolve => {
     socket.once('close', () => resolve())
     write(socket, { header: { kind: 'close' } })
@@ -165,7 +164,7 @@ function closeInOrder(socket: Socket): Promise<void> {
   })
 }
 
-function write(socket: Socket, { header, payload = nothing }: Command): void {
+function write(socket: Socket, { header, payload = noPayload }: Command): void {
   socket.cork()
   for (const piece of encodeFrame(header, payload)) {
     socket.write(piece)
@@ -173,7 +172,7 @@ function write(socket: Socket, { header, payload = nothing }: Command): void {
   socket.uncork()
 }
 
-/** Codes that a rank may report; anything else is a failure of the engine. */
+/** Codes that a rank may report; any other becomes ENGINE_FAILED. */
 const reportable = [
   'BACKEND_UNAVAILABLE',
   'CHECKPOINT_INVALID',

@@ -1,7 +1,7 @@
 /**
- * The process tree that torchrun makes: started in a process group of its own, so that Ctrl-C in a terminal reaches only
- * Node, which saves a checkpoint first. None of it outlives Node: ranks end when their socket closes, torchrun when its
- * ranks end, and what does not is killed.
+ * The torchrun process and its children, in a separate process group, so that Ctrl-C in a terminal reaches only Node,
+ * which saves a checkpoint first. They do not outlive Node: ranks end when their socket closes, torchrun ends with its
+ * ranks, and the rest is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
@@ -14,7 +14,7 @@ export interface TorchrunOptions {
   readonly nproc: number
   readonly device: string
   readonly socketPath: string
-  /** Where torchrun puts what each rank writes. */
+  /** Where torchrun writes the output of each rank. */
   readonly logFolder: string
 }
 
@@ -22,8 +22,8 @@ const packageFolder = fileURLToPath(new URL('../../../torch', import.meta.url))
 const linesShown = 12
 
 /**
- * What a step frees, the next one takes again: glibc keeps it instead of giving it back, and in large pages. Without that a
- * step on a CPU takes a tenth longer, a quarter where the vocabulary is large (`bench/train-torch.ts`).
+ * Each step allocates what the previous one freed, so glibc should keep that memory, in huge pages. Without these settings
+ * a step on a CPU takes 10 % longer, 25 % with a large vocabulary (`bench/train-torch.ts`).
  */
 const memoryTunables = [
   'glibc.malloc.hugetlb=1',
@@ -32,7 +32,7 @@ const memoryTunables = [
 ].join(':')
 
 export class Torchrun {
-  /** Settles when torchrun is gone, whatever the reason. */
+  /** Resolves when torchrun has exited, with its exit code or signal. */
   readonly ended: Promise<string>
   readonly #child: ChildProcess
   readonly #logFolder: string
@@ -66,7 +66,7 @@ export class Torchrun {
     void this.ended.then(() => process.off('exit', this.#killWithNode))
   }
 
-  /** The last lines that each rank wrote to standard error, or torchrun itself when no rank wrote any. */
+  /** The last lines of each rank's standard error, or of torchrun's when no rank wrote any. */
   async lastLines(): Promise<string> {
     const names = await readdir(this.#logFolder, { recursive: true }).catch(() => [])
     const logs = names.filter(name => basename(name) === 'stderr.log').sort()
@@ -76,13 +76,13 @@ export class Torchrun {
         text: lastLinesOf((await readFile(join(this.#logFolder, name), 'utf8')).trim()),
       })),
     )
-    const spoken = texts.filter(({ text }) => text !== '')
-    return spoken.length === 0
+    const nonEmpty = texts.filter(({ text }) => text !== '')
+    return nonEmpty.length === 0
       ? this.#output.trim()
-      : spoken.map(({ rank, text }) => `local rank ${rank} wrote:\n${text}`).join('\n')
+      : nonEmpty.map(({ rank, text }) => `local rank ${rank} wrote:\n${text}`).join('\n')
   }
 
-  /** Ends torchrun once its ranks have nothing left to do; it would only wait for them. */
+  /** Kills torchrun; called once its ranks are closed, since it would only wait for them. */
   async stop(): Promise<void> {
     this.kill()
     await this.ended

@@ -1,6 +1,6 @@
 /**
- * The same definition on each backend: the same losses, and memory that does not grow. PENSTOCK_MEMORY_STEPS sets how many
- * steps the second is watched for.
+ * The same definition has the same losses and constant memory on every backend. PENSTOCK_MEMORY_STEPS sets the number of
+ * steps of the memory test.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -21,22 +21,22 @@ for (const backend of allBackends) {
 interface Run {
   readonly label: string
   readonly training: TrainingInput
-  readonly isThere: boolean
+  readonly isAvailable: boolean
   /** Takes a few steps only. */
   readonly isSlow?: boolean
 }
 
 const runs: readonly Run[] = [
-  { label: 'wasm with 2 threads', training: { threads: 2 }, isThere: true },
-  { label: 'node', training: { backend: 'node' }, isThere: loaded.includes('node') },
-  { label: 'node-gpu', training: { backend: 'node-gpu' }, isThere: loaded.includes('node-gpu') },
-  { label: 'webgpu', training: { backend: 'webgpu' }, isThere: loaded.includes('webgpu'), isSlow: true },
-  { label: 'cpu', training: { backend: 'cpu' }, isThere: true, isSlow: true },
+  { label: 'wasm with 2 threads', training: { threads: 2 }, isAvailable: true },
+  { label: 'node', training: { backend: 'node' }, isAvailable: loaded.includes('node') },
+  { label: 'node-gpu', training: { backend: 'node-gpu' }, isAvailable: loaded.includes('node-gpu') },
+  { label: 'webgpu', training: { backend: 'webgpu' }, isAvailable: loaded.includes('webgpu'), isSlow: true },
+  { label: 'cpu', training: { backend: 'cpu' }, isAvailable: true, isSlow: true },
 ]
 const torch: Run = {
   label: 'torch',
   training: { engine: 'torch', torch: { device: 'cpu' } },
-  isThere: torchPython !== undefined,
+  isAvailable: torchPython !== undefined,
 }
 
 async function curve(training: TrainingInput, steps: number): Promise<number[]> {
@@ -48,12 +48,12 @@ async function curve(training: TrainingInput, steps: number): Promise<number[]> 
   }
 }
 
-describe('the losses of wasm with one thread, from the same weights and batches, are those of', () => {
+describe('the losses of wasm with one thread equal those of', () => {
   let expected: Promise<number[]> | undefined
 
-  for (const { label, training, isThere, isSlow } of [...runs, torch]) {
+  for (const { label, training, isAvailable, isSlow } of [...runs, torch]) {
     const steps = isSlow ? 4 : 50
-    test.skipIf(!isThere)(`${label}, over ${steps} steps`, { timeout: 2 * slow }, async () => {
+    test.skipIf(!isAvailable)(`${label}, over ${steps} steps`, { timeout: 2 * slow }, async () => {
       expected ??= curve({}, 50)
       const wasm = await expected
       const found = await curve(training, steps)
@@ -64,7 +64,7 @@ describe('the losses of wasm with one thread, from the same weights and batches,
   }
 })
 
-describe('rows of different weights move the weights as on wasm with one thread on', () => {
+describe('rows of different weights give the update of wasm with one thread on', () => {
   const step = async (training: TrainingInput) => {
     const engine = await openSmall('tfjs', 1, { threads: 1, ...training })
     const weighted = { ...smallBatch(0), weights: Float64Array.of(0.01, 0.03, 0.01, 0.02) }
@@ -74,14 +74,14 @@ describe('rows of different weights move the weights as on wasm with one thread 
     return [first.loss, first.gradientNorm, second.loss]
   }
 
-  for (const { label, training, isThere, isSlow } of runs) {
-    test.skipIf(!isThere || isSlow)(label, { timeout: slow }, async () => {
+  for (const { label, training, isAvailable, isSlow } of runs) {
+    test.skipIf(!isAvailable || isSlow)(label, { timeout: slow }, async () => {
       expect(largestDifference(await step(training), await step({}))).toBeLessThan(1e-5)
     })
   }
 })
 
-describe('memory stays flat on', () => {
+describe('memory stays constant on', () => {
   const watched = Number(process.env.PENSTOCK_MEMORY_STEPS ?? 200)
   setFlagsFromString('--expose-gc')
   const collectGarbage = runInNewContext('gc') as () => void
@@ -97,12 +97,12 @@ describe('memory stays flat on', () => {
     return { ...engine.memory(), resident: process.memoryUsage.rss() }
   }
 
-  for (const { label, training, isThere, isSlow } of [
-    { label: 'wasm', training: {}, isThere: true },
+  for (const { label, training, isAvailable, isSlow } of [
+    { label: 'wasm', training: {}, isAvailable: true },
     ...runs,
   ] as Run[]) {
     const steps = isSlow ? 2 : watched
-    test.skipIf(!isThere)(`${label}, over ${steps} steps`, { timeout: 2 * slow + 100 * watched }, async () => {
+    test.skipIf(!isAvailable)(`${label}, over ${steps} steps`, { timeout: 2 * slow + 100 * watched }, async () => {
       const engine = await openEngine(parseTraining({ threads: 1, ...training }), resolveModel(model))
       const before = await take(engine, Math.ceil(steps / 2))
       const after = await take(engine, steps)

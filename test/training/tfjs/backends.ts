@@ -1,4 +1,4 @@
-/** The backends that load where the tests run; what is absent is named on the terminal, and its tests are skipped. */
+/** The backends that load on this machine; prints the missing ones, whose tests are skipped. */
 
 import type { BackendName, ModelOptions } from '#src/training/options'
 import { type Backend, openBackend } from '#src/training/tfjs/backends'
@@ -9,7 +9,7 @@ export const allBackends = ['cpu', 'wasm', 'node', 'node-gpu', 'webgpu'] as cons
 
 const opened = new Map<BackendName, Backend>()
 
-/** Undefined, with the reason on the terminal, where it does not load. */
+/** Undefined if it does not load; prints the reason. */
 export async function tryBackend(name: BackendName): Promise<Backend | undefined> {
   try {
     const backend = opened.get(name) ?? (await openBackend(name))
@@ -28,7 +28,7 @@ export interface OperationSet {
   readonly operations: Operations
 }
 
-/** Every set of operations that some backend here can compute a model with. */
+/** Every set of operations of the available backends that supports a model. */
 export async function operationSets(model: ModelOptions): Promise<OperationSet[]> {
   const sets: OperationSet[] = []
   for (const name of allBackends) {

@@ -11,11 +11,11 @@ import { countingTrainingBatch, tiny } from '../fixtures.js'
 
 const isInstalled = existsSync(nativeFolder('node'))
 if (!isInstalled) {
-  console.warn('skipped: the native backend, for want of `penstock setup tfjs-node`')
+  console.warn('skipped: the native backend; run `penstock setup tfjs-node` first')
 }
 const { optimizer } = parseTraining({})
 
-/** With graphs, or with single operations of the same backend. */
+/** Opens an engine with graphs, or with single operations of the same backend. */
 async function openNative(inGraphs: boolean, model = tiny()) {
   const backend = await openBackend('node')
   const { recorder, ...plain } = backend
@@ -27,7 +27,7 @@ function allValues({ weights, means, variances }: EngineState): number[] {
   return [weights, means, variances].flatMap(part => [...part.values()].flatMap(({ values }) => [...values]))
 }
 
-describe.skipIf(!isInstalled)('training in graphs', () => {
+describe.skipIf(!isInstalled)('training with graphs', () => {
   test.each([
     ['rms norm, swiglu, rotary', {}],
     [
@@ -35,10 +35,10 @@ describe.skipIf(!isInstalled)('training in graphs', () => {
       { norm: 'layer', activation: 'gelu', position: 'learned', bias: true },
     ],
     ['tied weights, shared key heads', { tie_weights: true, heads: 4, kv_heads: 2 }],
-  ] as const)('makes the steps that single operations make: %s', async (_, changes) => {
+  ] as const)('computes the same steps as single operations: %s', async (_, changes) => {
     const [graphs, single] = [await openNative(true, tiny(changes)), await openNative(false, tiny(changes))]
     for (let step = 0; step < 6; step++) {
-      // Two micro batches, then one; a shape that comes again; targets that do not count.
+      // Two micro batches, then one; a repeated shape; ignored targets.
       const batches = [countingTrainingBatch(step, 4), countingTrainingBatch(step + 50, 2)].slice(0, 1 + (step % 2))
       batches[0]!.targets.fill(-100, 2, 9)
       const [ours, theirs] = [await graphs.step(batches, 1e-2), await single.step(batches, 1e-2)]
@@ -52,7 +52,7 @@ describe.skipIf(!isInstalled)('training in graphs', () => {
     await Promise.all([graphs.close(), single.close()])
   })
 
-  test('gives the same bits for the same seed and data, over a stop and a restart too', async () => {
+  test('is deterministic, also across a restart', async () => {
     const [first, second] = [await openNative(true), await openNative(true)]
     for (let step = 0; step < 4; step++) {
       await first.step([countingTrainingBatch(step, 4)], 1e-2)
@@ -69,7 +69,7 @@ describe.skipIf(!isInstalled)('training in graphs', () => {
     await Promise.all([first.close(), second.close(), resumed.close()])
   })
 
-  test('leaves no tensors behind', async () => {
+  test('leaks no tensors', async () => {
     await openBackend('node')
     const before = tf.memory().numTensors
     const engine = await openNative(true)
@@ -83,7 +83,7 @@ describe.skipIf(!isInstalled)('training in graphs', () => {
     expect(tf.memory().numTensors).toBe(before)
   })
 
-  test('a computation that uses a tensor which is none of its inputs is refused', async () => {
+  test('rejects a computation that uses a tensor other than its inputs', async () => {
     const { recorder } = await openBackend('node')
     const [input, other] = [tf.scalar(1), tf.neg(tf.scalar(2))]
     expect(() => new GraphFunction(recorder!, [input], () => [tf.add(input, other)])).toThrow('none of its inputs')

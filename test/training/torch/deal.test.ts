@@ -13,7 +13,7 @@ function numbered(rowCounts: readonly number[], columns: number): TrainingBatch[
   })
 }
 
-/** The rows that a rank trains on, in its order, without the ones that only fill up. */
+/** The rows of a rank, in its order, without padding. */
 function rowsOf({ shapes, numbers }: ReturnType<typeof dealRows>): number[] {
   const found: number[] = []
   let at = 0
@@ -31,7 +31,7 @@ function rowsOf({ shapes, numbers }: ReturnType<typeof dealRows>): number[] {
   return found
 }
 
-test('every row goes to one rank, the r-th of every n to rank r, and all ranks get the same shapes', () => {
+test('rows are distributed round-robin, and all ranks get the same shapes', () => {
   const rowCounts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 })
   fc.assert(
     fc.property(

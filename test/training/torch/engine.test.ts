@@ -30,7 +30,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     ],
     ['none, rms, gelu, bias, tied', 2, { position: 'none', activation: 'gelu', bias: true, tie_weights: true }],
   ]
-  test.each(variants)('computes what tfjs computes: %s', async (_, nproc, changes) => {
+  test.each(variants)('has the results of tfjs: %s', async (_, nproc, changes) => {
     const run = async (engine: Engine) => ({
       losses: await losses(engine, 20),
       evaluation: await engine.evaluate(smallBatch(77, 3)),
@@ -45,7 +45,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
   })
 
-  test.each([1, 2, 3])('masks and weighs what tfjs does, on %i ranks', async nproc => {
+  test.each([1, 2, 3])('masks and weights targets like tfjs on %i ranks', async nproc => {
     const mask = { beginId: 7, endId: 9, rows: 2, ranks: 2 }
     const run = async (engine: Engine) => {
       const found: number[] = []
@@ -60,7 +60,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     expect(largestDifference(await using(openSmall('torch', nproc), run), expected)).toBeLessThan(1e-4)
   })
 
-  test('trains in bfloat16, with activations computed again and whole copies of the model, nearly as well', async () => {
+  test('trains in bfloat16 with activation checkpointing and replicas, with nearly the same losses', async () => {
     const torch = { mixed_precision: 'bf16', activation_checkpointing: true, replicate_degree: 2 } as const
     const expected = await using(openSmall('tfjs'), engine => losses(engine, 20))
     await using(openSmall('torch', 2, { torch }), async engine => {
@@ -69,7 +69,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
       expect(found).not.toEqual(expected)
       await engine.saveState(await emptyFolder('bf16'))
     })
-    // Weights are kept whole.
+    // Weights stay float32.
     await using(openSmall('tfjs'), async engine => engine.loadWeights(join(folder, 'bf16')))
     await expect(
       using(openSmall('tfjs'), async engine => engine.loadState(join(folder, 'bf16'))),
@@ -78,7 +78,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     await expect(openSmall('torch', 2, { torch: degrees })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 
-  test('has one loss curve with 1, 2 and 4 ranks, also where rows do not divide evenly, and checkpoints that reshard', async () => {
+  test('has the same losses with 1, 2 and 4 ranks, with uneven rows, and reshards checkpoints', async () => {
     const runs = new Map<number, readonly number[]>()
     const saved = join(folder, 'four')
     await mkdir(saved)
@@ -102,23 +102,23 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     expect(await readdir(saved, { recursive: true })).toContain('optimizer/__3_0.distcp')
   })
 
-  test('shares checkpoints with tfjs: the same bytes of weights, and moments that torch goes on from', async () => {
-    const [ours, theirs] = [join(folder, 'tfjs'), join(folder, 'torch')]
-    await Promise.all([mkdir(ours), mkdir(theirs)])
+  test('reads checkpoints of tfjs with their moments and writes the same bytes of weights', async () => {
+    const [fromTfjs, fromTorch] = [join(folder, 'tfjs'), join(folder, 'torch')]
+    await Promise.all([mkdir(fromTfjs), mkdir(fromTorch)])
     const expected = await using(openSmall('tfjs'), async engine => {
       await losses(engine, 3)
-      await engine.saveState(ours)
+      await engine.saveState(fromTfjs)
       return losses(engine, 5, 3)
     })
     await using(openSmall('torch', 2), async engine => {
-      await engine.loadState(ours)
-      await engine.saveState(theirs)
+      await engine.loadState(fromTfjs)
+      await engine.saveState(fromTorch)
       const file = 'model.safetensors'
-      expect((await readFile(join(theirs, file))).equals(await readFile(join(ours, file)))).toBe(true)
+      expect((await readFile(join(fromTorch, file))).equals(await readFile(join(fromTfjs, file)))).toBe(true)
       expect(largestDifference(await losses(engine, 5, 3), expected)).toBeLessThan(1e-4)
       const other = openSmall('tfjs', 1, {}, { ...model, width: 64 })
       await using(other, async wider => {
-        await expect(wider.loadWeights(theirs)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
+        await expect(wider.loadWeights(fromTorch)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
         const wide = join(folder, 'wide')
         await mkdir(wide)
         await wider.saveState(wide)
@@ -126,7 +126,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
       })
     })
     const logits = (engine: Engine) =>
-      engine.loadWeights(theirs).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
+      engine.loadWeights(fromTorch).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
     const [first, second] = [await using(openSmall('tfjs'), logits), await using(openSmall('torch'), logits)]
     expect(largestDifference([...first], [...second])).toBeLessThan(1e-4)
   })

@@ -1,4 +1,4 @@
-/** What the tests of the torch engine share: the Python to use, small engines, batches that can be learnt. */
+/** Shared by the tests of the torch engine: the Python interpreter, small engines, predictable batches. */
 import type { Engine, TrainingBatch } from '#src/training/engine'
 import { toTrainingBatch } from '#src/training/engine'
 import { openEngine } from '#src/training/open-engine'
@@ -6,7 +6,7 @@ import { type ModelInput, parseTraining, resolveModel, type TrainingInput } from
 import { findPython } from '#src/training/torch/python'
 import { countingBatch } from '../fixtures.js'
 
-/** Undefined, with the reason on the terminal, where no torch is installed: the tests are skipped then. */
+/** Undefined without torch; prints the reason, and the tests are skipped. */
 export const torchPython = ((): string | undefined => {
   try {
     return findPython(undefined)
@@ -26,7 +26,7 @@ export function openSmall(engine: 'tfjs' | 'torch', nproc = 1, training: Trainin
   return openEngine(options, resolveModel({ ...model, ...changes }))
 }
 
-/** Closes the engine whatever happens. */
+/** Closes the engine even if the test fails. */
 export async function using<T>(engine: Promise<Engine>, work: (engine: Engine) => Promise<T>): Promise<T> {
   const opened = await engine
   try {
@@ -41,7 +41,7 @@ export function smallBatch(number: number, rows = 4): TrainingBatch {
   return toTrainingBatch(batch.tokens, batch.rows, batch.block)
 }
 
-/** Samples with a begin token, 7, an answer of one to ten tokens and an end token, 9. */
+/** Samples of a begin token, 7, an answer of one to ten tokens and an end token, 9. */
 export function talks(number: number, rows = 4): TrainingBatch {
   const batch = smallBatch(number, rows)
   for (let row = 0; row < batch.rows; row++) {

@@ -7,7 +7,7 @@ const frames = [
   { header: { kind: 'logits', none: null, far: 2 ** 40 }, payload: new Uint8Array(3000).fill(7) },
 ]
 
-test.each([1, 2, 3, 7, 1000, 1e6])('reads frames out of chunks of %i bytes', size => {
+test.each([1, 2, 3, 7, 1000, 1e6])('decodes frames from chunks of %i bytes', size => {
   const bytes = Buffer.concat(frames.flatMap(({ header, payload }) => encodeFrame(header, payload)))
   const decoder = new FrameDecoder()
   const found = []

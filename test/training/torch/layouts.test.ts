@@ -1,4 +1,4 @@
-/** Shards, copies and split layers: the same numbers as one rank's, and checkpoints that any other layout reads. */
+/** Shards, replicas and tensor parallelism: same results as one rank, and checkpoints that every layout reads. */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -19,20 +19,20 @@ const variants: readonly [string, ModelInput, number, object][] = [
   ['copies of shards', {}, 4, { replicate_degree: 2, shard_degree: 2 }],
   ['two ranks, rotary, rms, swiglu, grouped heads', { kv_heads: 2 }, 2, { tensor_parallel: 2 }],
   [
-    'shards of pairs that do not divide evenly, learned, layer, gelu, bias, tied',
+    'uneven shards of pairs, learned, layer, gelu, bias, tied',
     { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true, ffn_width: 22 },
     4,
     { tensor_parallel: 2 },
   ],
   [
-    'copies of pairs, rms with bias, untied',
+    'replicas of pairs, rms with bias, untied',
     { bias: true },
     4,
     { tensor_parallel: 2, replicate_degree: 2, activation_checkpointing: true },
   ],
 ]
 
-/** The first steps; then a checkpoint. */
+/** Trains the first steps and saves a checkpoint. */
 async function begin(engine: Engine, name: string) {
   const saved = join(folder, name)
   await mkdir(saved)
@@ -41,7 +41,7 @@ async function begin(engine: Engine, name: string) {
   return { saved, before }
 }
 
-/** The steps after a checkpoint, and what the model then says. */
+/** Trains the steps after a checkpoint and evaluates. */
 async function goOn(engine: Engine) {
   const after = await losses(engine, 15, 10, 3)
   const { lossSum } = await engine.evaluate(smallBatch(77, 3))
@@ -49,28 +49,25 @@ async function goOn(engine: Engine) {
 }
 
 describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow }, () => {
-  test.each(variants)(
-    'computes what one rank computes and reads its checkpoints, and the other way: %s',
-    async (...variant) => {
-      const [name, model, nproc, torch] = variant
-      await using(openSmall('torch', 1, {}, model), one =>
-        using(openSmall('torch', nproc, { torch }, model), async split => {
-          const [ofOne, ofSplit] = [await begin(one, `one ${name}`), await begin(split, name)]
-          expect(largestDifference(ofSplit.before, ofOne.before)).toBeLessThan(1e-4)
-          const [expected, found] = [await goOn(one), await goOn(split)]
-          await one.loadState(ofSplit.saved)
-          await split.loadState(ofOne.saved)
-          for (const other of [found, await goOn(one), await goOn(split)]) {
-            expect(largestDifference(other.after, expected.after)).toBeLessThan(1e-4)
-            expect(other.lossSum).toBeCloseTo(expected.lossSum, 2)
-            expect(largestDifference(other.logits, expected.logits)).toBeLessThan(1e-3)
-          }
-        }),
-      )
-    },
-  )
+  test.each(variants)('has the results of one rank and exchanges checkpoints with it: %s', async (...variant) => {
+    const [name, model, nproc, torch] = variant
+    await using(openSmall('torch', 1, {}, model), one =>
+      using(openSmall('torch', nproc, { torch }, model), async split => {
+        const [ofOne, ofSplit] = [await begin(one, `one ${name}`), await begin(split, name)]
+        expect(largestDifference(ofSplit.before, ofOne.before)).toBeLessThan(1e-4)
+        const [expected, found] = [await goOn(one), await goOn(split)]
+        await one.loadState(ofSplit.saved)
+        await split.loadState(ofOne.saved)
+        for (const other of [found, await goOn(one), await goOn(split)]) {
+          expect(largestDifference(other.after, expected.after)).toBeLessThan(1e-4)
+          expect(other.lossSum).toBeCloseTo(expected.lossSum, 2)
+          expect(largestDifference(other.logits, expected.logits)).toBeLessThan(1e-3)
+        }
+      }),
+    )
+  })
 
-  test('with split layers learns of masked conversations what one rank learns, also where rows do not divide evenly', async () => {
+  test('with tensor parallelism trains on masked conversations like one rank, also with uneven rows', async () => {
     const mask = { beginId: 7, endId: 9, rows: 2, ranks: 2 }
     const run = async (engine: Engine) => {
       const found: { losses: number[]; norms: number[] } = { losses: [], norms: [] }
@@ -94,7 +91,7 @@ describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow 
     }
   })
 
-  test('with split layers leaves a checkpoint that becomes a Hugging Face folder like any other', async () => {
+  test('with tensor parallelism writes a checkpoint that converts to a Hugging Face folder', async () => {
     const torch = { nproc: 2, device: 'cpu', tensor_parallel: 2 } as const
     const training = parseTraining({ engine: 'torch', torch, model, checkpoint: { folder: join(folder, 'own') } })
     const { cursor } = countingBatch(0, 1)
@@ -114,9 +111,9 @@ describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow 
     expect(largestDifference([...found], [...expected])).toBeLessThan(1e-4)
   })
 
-  test('with split layers is refused where a width does not divide, before anything is started', async () => {
+  test('with tensor parallelism is rejected before the start if a width is not divisible', async () => {
     const torch = { tensor_parallel: 3, python: '/nowhere' }
-    const refused = { code: 'OPTION_INVALID', where: { path: 'torch.tensor_parallel' } }
-    await expect(openSmall('torch', 3, { torch })).rejects.toMatchObject(refused)
+    const rejection = { code: 'OPTION_INVALID', where: { path: 'torch.tensor_parallel' } }
+    await expect(openSmall('torch', 3, { torch })).rejects.toMatchObject(rejection)
   })
 })

@@ -1,11 +1,11 @@
-/** The loss that passes over the logits a few rows at a time, beside torch's own. */
+/** Compares the blockwise loss with torch's. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ROOT } from '../../cli/support.js'
 import { slow, torchPython } from './fixtures.js'
 
-/** Three rows of 41 tokens of a vocabulary so large that they are taken in a dozen parts; some targets do not count. */
+/** Three rows of 41 tokens, with a vocabulary large enough for a dozen blocks and some ignored targets. */
 const script = `
 import json, sys, torch
 import torch.nn.functional as F
@@ -18,10 +18,10 @@ targets[0, 5:9] = -100
 targets[2] = -100
 weights = torch.tensor([0.5, 2.0, 0.0])
 
-def ours(logits, weights):
+def blockwise(logits, weights):
     return loss_sum(logits, targets, weights)
 
-def theirs(logits, weights):
+def reference(logits, weights):
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none").view_as(targets)
     return (each if weights is None else each * weights.unsqueeze(1)).sum()
 
@@ -33,14 +33,14 @@ def run(loss, weights, type):
 
 found = []
 for of_rows, type in ((None, torch.float32), (weights, torch.float32), (None, torch.bfloat16)):
-    (loss, gradient), (expected, expected_gradient) = run(ours, of_rows, type), run(theirs, of_rows, torch.float32)
+    (loss, gradient), (expected, expected_gradient) = run(blockwise, of_rows, type), run(reference, of_rows, torch.float32)
     found.append([(loss / expected - 1).abs().item(), (gradient - expected_gradient).abs().max().item()])
 print(json.dumps(found))
 `
 
 describe.skipIf(torchPython === undefined)('the loss on a CPU', () => {
   test(
-    'and its gradient are those of torch, with weights, targets that do not count, and logits of 16 bits',
+    'and its gradient equal those of torch, with weights, ignored targets and 16-bit logits',
     () => {
       const env = { ...process.env, PYTHONPATH: join(ROOT, 'torch') }
       const found = JSON.parse(execFileSync(torchPython!, ['-c', script], { encoding: 'utf8', env }))

@@ -1,4 +1,4 @@
-/** A training file of the reference for four ranks, on the torch engine, with nothing changed but the device. */
+/** A Modalities training file for four ranks on the torch engine, unchanged except for the device. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -21,7 +21,7 @@ const RANKS_OF_TUTORIAL = 2
 
 const shards = readFileSync(new URL('../../modalities/training.yaml', import.meta.url), 'utf8')
 
-/** The same file with the layers of the model split over pairs of ranks. */
+/** The same file with tensor parallelism over pairs of ranks. */
 const pairs = shards
   .replace('data_parallel_shard_degree: -1', 'data_parallel_shard_degree: -1, tensor_parallel_degree: 2')
   .replace('dp_degree: 4', 'dp_degree: 2')
@@ -44,9 +44,9 @@ const files: readonly [string, string, number, object][] = [
   ['shards of pairs', pairs, 2, { replicate_degree: 1, tensor_parallel: 2 }],
 ]
 
-describe.skipIf(torchPython === undefined)('a training file of the reference', { timeout: slow }, () => {
+describe.skipIf(torchPython === undefined)('a Modalities training file', { timeout: slow }, () => {
   it.each(files)(
-    'trains on its ranks to its last step, with its own intervals: %s',
+    'trains on its ranks to its last step with its own intervals: %s',
     async (name, text, shares, layout) => {
       const tokens = Uint8Array.from({ length: TOKENS }, (_, at) => (at * at) % 251)
       const header = encodePbinHeader({ dataBytes: TOKENS, tokenBytes: 1 })
@@ -89,14 +89,14 @@ describe.skipIf(torchPython === undefined || !hasReference)(
   "the reference's tutorial training file, at its full size",
   { timeout: 2 * slow },
   () => {
-    it('trains on two ranks on a CPU, with its own intervals; of the file only the micro batch is smaller here', async () => {
+    it('trains on two CPU ranks with its own intervals and a smaller micro batch', async () => {
       const at = (name: string): string => join(folder, 'tutorial', name)
       mkdirSync(at('data/preprocessed'), { recursive: true })
       mkdirSync(at('experiments'))
-      // 64 samples of 50,304 logits a token take minutes a step here.
+      // 64 samples with 50,304 logits per token would take minutes per step.
       const smaller = readFileSync(tutorial, 'utf8').replace('micro_batch_size: 64', 'micro_batch_size: 1')
       writeFileSync(at('pretraining_config.yaml'), smaller)
-      // The file takes its number of steps from the data: twelve of two ranks.
+      // The number of steps depends on the data: twelve with two ranks.
       const STEPS = 12
       const tokens = Uint16Array.from(
         { length: STEPS * RANKS_OF_TUTORIAL * 256 + 1 },
@@ -111,7 +111,7 @@ describe.skipIf(torchPython === undefined || !hasReference)(
       const { code, err } = await run.outcome
       expect(code, err).toBe(0)
       const events = err.split('\n').flatMap(line => (line.includes('"event":{') ? [JSON.parse(line).event] : []))
-      // Logs at every fifth step and at the last; a checkpoint at every fiftieth and at the end.
+      // Logs every fifth step and the last; a checkpoint every fiftieth and at the end.
       expect(events.filter(({ kind }) => kind === 'step').map(({ step }) => step)).toEqual([5, 10, STEPS])
       expect(events.filter(({ kind }) => kind === 'checkpoint').map(({ step }) => step)).toEqual([STEPS])
       expect(readdirSync(at('data/checkpoints')).join()).toMatch(/seen_steps_12-seen_tokens_6144-target_steps_12/)

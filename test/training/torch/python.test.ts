@@ -1,4 +1,4 @@
-/** What a user sees without a usable Python; needs none. */
+/** Errors without a usable Python; runs without Python. */
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -14,14 +14,14 @@ function fakePython(script: string): string {
   return path
 }
 
-test('a Python without torch, or none at all, is said with the remedy', async () => {
+test('a missing Python, or one without torch, is reported with the remedy', async () => {
   const without = fakePython(`echo "ModuleNotFoundError: No module named 'torch'" >&2; exit 1`)
   for (const python of [without, join(folder, 'nowhere'), 'no-such-python-anywhere']) {
     await expect(openSmall('torch', 1, { torch: { python } })).rejects.toMatchObject({ code: 'PEER_MISSING' })
   }
 })
 
-test('what torchrun wrote last is part of the error', async () => {
+test('the error contains the last output of torchrun', async () => {
   const python = fakePython('for line in 1 2 3; do echo "line $line" >&2; done; exit 3')
   await expect(openSmall('torch', 1, { torch: { python } })).rejects.toMatchObject({
     code: 'ENGINE_FAILED',

@@ -1,4 +1,4 @@
-/** The sockets of the ranks, with ranks that are only sockets. */
+/** Connections to ranks, with plain sockets in place of ranks. */
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -8,7 +8,7 @@ import { temporaryFolder } from '../../stages/support.js'
 
 const folder = temporaryFolder()
 
-/** One rank of two that has said hello. */
+/** One of two ranks, connected. */
 async function withRank(name: string): Promise<{ ranks: Ranks; rank: Socket }> {
   const path = join(folder, name)
   const ranks = await Ranks.listen(path)
@@ -22,10 +22,10 @@ async function withRank(name: string): Promise<{ ranks: Ranks; rank: Socket }> {
 const settled = (work: Promise<void>, ms: number): Promise<boolean> =>
   Promise.race([work.then(() => true), new Promise<boolean>(resolve => setTimeout(resolve, ms, false))])
 
-test('a rank that does not end is cut off when it has had its time, and only where there is a limit', async () => {
+test('a rank that does not end is disconnected after the timeout, if there is one', async () => {
   const limited = await withRank('limited')
   expect(await settled(limited.ranks.close(20), 5000)).toBe(true)
-  // Another machine may write a checkpoint for longer than anybody would guess: its ranks are waited for.
+  // Ranks of another machine may take arbitrarily long to write a checkpoint.
   const { ranks, rank } = await withRank('unlimited')
   const closing = ranks.close(undefined)
   expect(await settled(closing, 100)).toBe(false)

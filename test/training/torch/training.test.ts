@@ -1,4 +1,4 @@
-/** Training with the torch engine as a user meets it: one command, ranks that die, restarts, schedulers. */
+/** The torch engine on the command line: training, dying ranks, restarts, schedulers. */
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -36,7 +36,7 @@ function definition(checkpoints: string): string {
 const train = (checkpoints: string, ...flags: string[]): RunningCommand =>
   start(['train', definition(checkpoints), '--engine', 'torch', '--json', ...flags])
 
-/** Losses by step in full precision; where a step was taken twice, that of the second time. */
+/** Losses by step in full precision; of a repeated step, the last. */
 function lossesOf(err: string): Map<number, number> {
   const events = err.split('\n').filter(line => line.includes('"kind":"step"'))
   return new Map(events.map(line => JSON.parse(line).event).map(({ step, loss }) => [step, loss]))
@@ -47,7 +47,7 @@ function weightsHash(checkpoints: string): string {
   return createHash('sha256').update(readFileSync(file)).digest('hex')
 }
 
-/** Process ids below a process whose command line holds a text. */
+/** Ids of the descendants of a process whose command line contains a text. */
 function descendants(pid: number, text: string): number[] {
   const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' })
     .split('\n')
@@ -94,7 +94,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(undisturbed.losses.size).toBe(STEPS)
   }, slow)
 
-  it('goes on bit for bit after a kill -9 of a rank, of torchrun and of Node, each inside a save; nothing is left over', async () => {
+  it('resumes bit for bit after kill -9 of a rank, torchrun and Node during saves, and leaves no processes', async () => {
     const name = 'killed'
     const victims = [
       ['a rank', (run: RunningCommand) => ranksOf(run)[1]!],
@@ -122,7 +122,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(weightsHash(name)).toBe(undisturbed.hash)
   })
 
-  it('starts again by itself when a rank dies, as often as it may', async () => {
+  it('restarts when a rank dies, at most max_restarts times', async () => {
     const run = train('restarted', '--max-restarts', '1')
     await run.shows('"kind":"checkpoint","step":6,')
     process.kill(ranksOf(run)[0]!, 'SIGKILL')
@@ -133,7 +133,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(weightsHash('restarted')).toBe(undisturbed.hash)
   })
 
-  it('saves its last step on Ctrl-C and ends all it started', async () => {
+  it('saves its last step on Ctrl-C and ends all its processes', async () => {
     const run = train('stopped')
     await run.shows('"kind":"step","step":5,')
     const processes = [torchrunOf(run), ...ranksOf(run)]
@@ -145,7 +145,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(processes.some(isAlive)).toBe(false)
   })
 
-  it('goes on with another number of ranks and other micro batches of the same step', async () => {
+  it('resumes with another number of ranks and other micro batches of the same step', async () => {
     const half = train('resized')
     await half.shows('"kind":"checkpoint","step":10,')
     half.kill('SIGINT')
@@ -163,7 +163,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     for (const [step, loss] of losses) expect(Math.abs(loss - undisturbed.losses.get(step)!)).toBeLessThan(1e-4)
   })
 
-  it('is started by a scheduler through torchrun, whose elastic agent restarts it with the place in the data intact', async () => {
+  it('is started by torchrun, whose elastic agent restarts it at the same position in the data', async () => {
     const run = schedule(definition('scheduled'), ['--standalone', '--nproc-per-node', '2', '--max-restarts', '1'])
     await until('step 6', () => run.err().includes('"kind":"checkpoint","step":6,'))
     process.kill(ranksOf(run)[1]!, 'SIGKILL')
@@ -173,7 +173,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(weightsHash('scheduled')).toBe(undisturbed.hash)
   })
 
-  it('refuses machines that were told different things, with the name of what differs', async () => {
+  it('rejects machines with different definitions and names the difference', async () => {
     const other = readFileSync(definition('other'), 'utf8').replace('epochs: endless', 'epochs: endless, seed: 5')
     writeFileSync(at('seed.yaml'), other)
     const runs = [definition('other'), at('seed.yaml')].map((file, rank) => schedule(file, twoMachines(rank)))
@@ -181,7 +181,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(runs[0]!.err()).toMatch(/rank 1 has seed 5, rank 0 has 0.*WORLD_MISMATCH/)
   })
 
-  it('runs on several machines, each with a feeder of its own; one that is told to stop stops all, in order', async () => {
+  it('runs on several machines with one feeder each; stopping one stops all', async () => {
     const nodes = (name: string) => [0, 1].map(rank => schedule(definition(name), twoMachines(rank)))
     const stopped = nodes('machines')
     await until('step 6', () => stopped[0]!.err().includes('"kind":"step","step":6,'))
@@ -200,13 +200,13 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
   })
 })
 
-/** One of two machines, both of which are this one. */
+/** One of two simulated machines. */
 function twoMachines(rank: number): string[] {
   const meeting = ['--master-addr', '127.0.0.1', '--master-port', String(29_000 + (process.pid % 2000))]
   return ['--nnodes', '2', '--nproc-per-node', '1', ...meeting, '--node-rank', String(rank)]
 }
 
-/** torchrun with our ranks, as a scheduler starts it. */
+/** torchrun with Penstock's ranks, as a scheduler starts it. */
 function schedule(file: string, launcher: readonly string[]) {
   const script = ['-m', 'penstock_torch', file, '--device', 'cpu', '--json']
   const child = spawn(torchPython!, ['-m', 'torch.distributed.run', ...launcher, ...script], {

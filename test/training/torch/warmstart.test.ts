@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: interpolations of configurations
-/** `penstock warmstart` with another number of ranks and another micro batch: the curve of the run that nothing disturbed. */
+/** `penstock warmstart` with other numbers of ranks and micro batches: the losses of an uninterrupted run. */
 import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -23,7 +23,7 @@ interface World {
   readonly accumulation: number
 }
 
-/** The same step of four samples, cut in as many ways. */
+/** Different layouts of the same step of four samples. */
 const worlds: readonly World[] = [
   { ranks: 1, microBatch: 4, accumulation: 1 },
   { ranks: 2, microBatch: 2, accumulation: 1 },
@@ -38,7 +38,7 @@ const reference = (name: string): string => `{ instance_key: ${name}, pass_type:
 const conversion = (variant: string, options: string): string =>
   `{ component_key: number_conversion, variant_key: ${variant}, config: { ${options} } }`
 
-/** The template for a world, with a schedule that depends on the step, saving after every fourth. */
+/** The template for a layout, with a step-dependent schedule and a checkpoint every four steps. */
 function inWorld({ ranks, microBatch, accumulation }: World): string {
   return template
     .replaceAll('dp_degree: 4', `dp_degree: ${ranks}`)
@@ -84,7 +84,7 @@ app_state:
 gradient_clipper`,
     )
 
-/** All numbers come from the checkpoint's name, as in the reference's warmstart tutorial. */
+/** Derives all numbers from the checkpoint's name, as in Modalities' warmstart tutorial. */
 const warmstartIn = (world: World): string =>
   inWorld(world)
     .replace(/^settings:\n/m, 'settings:\n  warmstart_checkpoint_paths: ${warmstart_env:checkpoint_paths}\n')
@@ -117,7 +117,7 @@ async function train(command: 'run' | 'warmstart', name: string, ranks: number, 
   return { checkpoints: at(`experiments/${experiment}/checkpoints`), steps, consumedTokens }
 }
 
-/** What last_checkpoint_info.json said when the checkpoint after `step` was the newest. */
+/** last_checkpoint_info.json as of the checkpoint after `step`. */
 function infoAfter(step: number, checkpoints: string): string {
   const name = readdirSync(checkpoints).find(found => found.includes(`-seen_steps_${step}-`))!
   const file = at(`info-${step}.json`)
@@ -133,14 +133,14 @@ const cursorAfter = (step: number, checkpoints: string) => {
 describe.skipIf(torchPython === undefined)('a warmstart', { timeout: slow }, () => {
   beforeAll(() => {
     mkdirSync(at('experiments'))
-    // No sample is like another, so a sample too many or too few shows in the loss of its step.
+    // All samples differ, so a wrong sample changes the loss of its step.
     const draw = uniformGenerator('samples')
     const tokens = Uint8Array.from({ length: 4000 }, () => Math.floor(draw() * 32))
     const header = encodePbinHeader({ dataBytes: tokens.length, tokenBytes: 1 })
     writeFileSync(at('train.pbin'), Buffer.concat([header, tokens, writePairList([[0, tokens.length]])]))
   })
 
-  it('goes on with other numbers of ranks and other micro batches, one after the other, as if nothing had been', async () => {
+  it('continues with other numbers of ranks and micro batches, with the losses of an uninterrupted run', async () => {
     const [first, ...others] = worlds
     writeFileSync(at('start.yaml'), startIn(first!))
     const undisturbed = await train('run', 'start.yaml', first!.ranks, ['--experiment_id', 'start'])

@@ -1,4 +1,4 @@
-/** What of the compiled binding of @tensorflow/tfjs-node is used here. It knows tensors by numbers. */
+/** The part of the compiled binding of @tensorflow/tfjs-node that is used here. Tensors are identified by number. */
 
 export interface OpAttribute {
   readonly name: string
@@ -20,7 +20,7 @@ export interface NativeBinding {
   createTensor(shape: number[], dtype: number, values: TensorValues): number
   deleteTensor(id: number): void
   executeOp(name: string, attributes: OpAttribute[], inputs: number[], outputs: number): TensorMetadata[]
-  /** @returns a number for the model */
+  /** @returns the id of the model */
   loadSavedModel(folder: string, tags: string): number
   deleteSavedModel(model: number): void
   /** Inputs and outputs are named `node:output`, separated by commas. */

@@ -1,6 +1,6 @@
 /**
- * Brings a wheel from the user's package index into a folder: through pip, with all of its configuration, or without pip
- * through the index's own interface (PEP 503 and 691) as PIP_INDEX_URL names it. Either way its hash is checked.
+ * Downloads a wheel from the user's package index: with pip and its configuration, or without pip through the index's API
+ * (PEP 503 and 691) at PIP_INDEX_URL. The hash is verified either way.
  */
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream, existsSync, statSync } from 'node:fs'
@@ -14,8 +14,8 @@ import { python, runProgram, runs } from './programs.js'
 import type { Wheel } from './recipe.js'
 
 /**
- * A wheel that is there already is only checked; one that came in part is continued.
- * @throws PEER_MISSING without pip and index, FILE_UNREADABLE for a wrong hash, WORKER_FAILED when it cannot be fetched
+ * Downloads a wheel, resuming a partial download; an existing file is only verified.
+ * @throws PEER_MISSING without pip and index, FILE_UNREADABLE for a wrong hash, WORKER_FAILED when the download fails
  */
 export async function downloadWheel(wheel: Wheel, folder: string): Promise<string> {
   const path = join(folder, wheel.file)
@@ -29,16 +29,19 @@ export async function downloadWheel(wheel: Wheel, folder: string): Promise<strin
   const found = await sha256Of(path)
   if (found !== wheel.sha256) {
     await rm(path)
-    const message = `${wheel.file} has the hash ${found}, expected ${wheel.sha256}: it was removed; try again`
+    const message = `${wheel.file} has the hash ${found}, expected ${wheel.sha256}: the file was removed; run the command again`
     throw new PenstockError('FILE_UNREADABLE', message, { file: path })
   }
   return path
 }
 
-/** Wheels by requirement, whichever versions pip finds; it checks the hashes that the index gives. */
+/** Downloads the wheels of requirements with pip, which chooses versions and verifies the hashes of the index. */
 export async function downloadRequirements(requirements: readonly string[], folder: string): Promise<string[]> {
   if (!hasPip()) {
-    throw new PenstockError('PEER_MISSING', `${python} has no pip, which chooses NVIDIA's libraries: install it`)
+    throw new PenstockError(
+      'PEER_MISSING',
+      `${python} has no pip, which is needed to download NVIDIA's libraries: install pip`,
+    )
   }
   await mkdir(folder, { recursive: true })
   for (const requirement of requirements) {
@@ -55,7 +58,7 @@ function pipDownload(requirement: string, folder: string): void {
   const target = ['--python-version', '3.10', '--implementation', 'cp', '--platform', 'manylinux2014_x86_64']
   const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', ...target, '-d', folder, requirement]
   runProgram(python, args, {
-    remedy: 'is the package index reached? pip says above what went wrong; PIP_INDEX_URL names another index',
+    remedy: 'see the output of pip above; check that the package index is reachable, or set PIP_INDEX_URL',
   })
 }
 
@@ -68,7 +71,7 @@ async function sha256Of(path: string): Promise<string> {
 async function downloadFromIndex(wheel: Wheel, path: string): Promise<void> {
   const index = process.env.PIP_INDEX_URL
   if (!index) {
-    const message = `${python} has no pip: install it, or name a package index by PIP_INDEX_URL`
+    const message = `${python} has no pip: install it, or set PIP_INDEX_URL to a package index`
     throw new PenstockError('PEER_MISSING', message)
   }
   try {
@@ -78,7 +81,7 @@ async function downloadFromIndex(wheel: Wheel, path: string): Promise<void> {
       throw error
     }
     const reason = error instanceof Error ? `${error.message} ${error.cause ?? ''}`.trim() : String(error)
-    const message = `${wheel.file} cannot be fetched (${reason}): is the package index reached? A next call goes on`
+    const message = `the download of ${wheel.file} failed (${reason}): check that the package index is reachable; run again to continue`
     throw new PenstockError('WORKER_FAILED', message, {}, error)
   }
   await rename(`${path}.part`, path)
@@ -99,13 +102,13 @@ async function findInIndex(index: string, wheel: Wheel): Promise<URL> {
   return found
 }
 
-/** The answer when all of it is there already. */
+/** HTTP status when the file is already complete. */
 const rangeBeyondEnd = 416
 
-/** Goes on where an earlier download ended, when the server knows how. */
+/** Resumes a partial download if the server supports ranges. */
 async function continueDownload(url: URL, part: string): Promise<void> {
-  const have = existsSync(part) ? statSync(part).size : 0
-  const answer = await get(url, have === 0 ? {} : { range: `bytes=${have}-` })
+  const size = existsSync(part) ? statSync(part).size : 0
+  const answer = await get(url, size === 0 ? {} : { range: `bytes=${size}-` })
   if (answer.status === rangeBeyondEnd) {
     return
   }

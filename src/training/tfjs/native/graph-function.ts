@@ -1,6 +1,6 @@
 /**
- * A computation on tensors that TensorFlow runs as one graph: it is recorded once and then costs one call, in which the
- * library schedules, fuses and frees by itself. The binding has no call to build a graph, but it loads one from a file.
+ * A computation on tensors that TensorFlow runs as one graph: recorded once, then executed by one call, in which the library
+ * schedules, fuses and frees. The binding cannot build graphs, but it can load one from a file.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,12 +13,12 @@ import { type Recorder, Recording } from './recorder.js'
 
 /** The part of tfjs's backend 'tensorflow' that is used here. */
 export interface NativeKernelBackend {
-  /** The library's numbers of tensors, whose values are brought there if need be. */
+  /** The library's ids of tensors; uploads their values if necessary. */
   getInputTensorIds(tensors: readonly Tensor[]): number[]
   createOutputTensor(metadata: TensorMetadata): Tensor
 }
 
-/** An array stands for the tensor that the computation makes of it. */
+/** A tensor, or the array from which the computation creates a tensor. */
 export type GraphInput = Tensor | { readonly values: TensorValues; readonly shape: readonly number[] }
 
 export class GraphFunction {
@@ -28,8 +28,8 @@ export class GraphFunction {
   readonly #outputNames: string
 
   /**
-   * Records a computation, which must depend on nothing but its inputs, by running it once.
-   * @param compute makes tensors of the inputs, whose arrays it must use as they are
+   * Records a computation by running it once; it must depend only on its inputs.
+   * @param compute must pass input arrays unchanged when it creates tensors from them
    */
   constructor(recorder: Recorder, inputs: readonly GraphInput[], compute: () => Tensor[]) {
     this.#binding = recorder.binding
@@ -49,7 +49,7 @@ export class GraphFunction {
         const found = backend()
           .getInputTensorIds(results)
           .map(id => recording.nameOf(id))
-        // Some may be kept beyond a tidy.
+        // Some may be kept by tf.keep.
         tf.dispose(results)
         return found
       }),
@@ -59,20 +59,20 @@ export class GraphFunction {
     this.#model = load(this.#binding, recording)
   }
 
-  /** With inputs of the same kinds, types and shapes as those recorded. */
+  /** Inputs must have the same kinds, types and shapes as the recorded ones. */
   run(inputs: readonly GraphInput[]): Tensor[] {
-    const made: number[] = []
+    const created: number[] = []
     const ids = inputs.map(input => {
       if (input instanceof tf.Tensor) {
         return backend().getInputTensorIds([input])[0]!
       }
       const dtype = input.values instanceof Int32Array ? dtypes.int32 : dtypes.float32
       const id = this.#binding.createTensor([...input.shape], dtype, input.values)
-      made.push(id)
+      created.push(id)
       return id
     })
     const results = this.#binding.runSavedModel(this.#model, ids, this.#inputNames, this.#outputNames)
-    for (const id of made) {
+    for (const id of created) {
       this.#binding.deleteTensor(id)
     }
     return results.map(metadata => backend().createOutputTensor(metadata))

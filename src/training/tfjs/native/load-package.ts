@@ -1,8 +1,8 @@
 /**
- * Loads files of @tensorflow/tfjs-node from the cache folder so that they work with this process's own tfjs-core: a
- * package loaded the ordinary way brings a copy of its own, and its backend would be registered there. So its files,
- * which are CommonJS, are given a `require` of ours. It also gives back the two functions of `util` that the package
- * uses and newer versions of Node lack, and leaves out what only its image and TensorBoard functions need.
+ * Loads files of @tensorflow/tfjs-node from the cache folder against this process's tfjs-core: loaded normally, the package
+ * would bring a second copy and register its backend there. Its CommonJS files therefore get a custom `require`, which
+ * also restores two functions of `util` that newer versions of Node lack and omits the dependencies of the image and
+ * TensorBoard functions.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -15,7 +15,7 @@ type Require = (name: string) => unknown
 const nodeRequire = createRequire(import.meta.url)
 
 const substitutes: ReadonlyMap<string, () => unknown> = new Map([
-  // The union of all parts of TensorFlow.js; the kernels use nothing but its core.
+  // The package of all parts of TensorFlow.js; the kernels only use the core.
   ['@tensorflow/tfjs', () => nodeRequire('@tensorflow/tfjs-core')],
   ['util', () => ({ ...util, isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null })],
   ['./proto/api_pb', () => ({})],

@@ -1,11 +1,11 @@
-/** Runs the programs that an installation needs, and says which of them is missing before anything is downloaded. */
+/** Runs the programs that an installation needs, and reports missing ones before anything is downloaded. */
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { PenstockError } from '../../../errors.js'
 
 export const python = process.env.PENSTOCK_PYTHON || 'python3'
 
-/** @throws PEER_MISSING naming the first that does not run */
+/** @throws PEER_MISSING for the first program that does not run */
 export function requirePrograms(): void {
   const compiler = process.env.CXX?.split(' ')[0] || 'c++'
   const needed: [string, string][] = [
@@ -28,9 +28,9 @@ export function runs(program: string, args: readonly string[]): boolean {
 export interface RunOptions {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
-  /** Takes what the program says; standard error otherwise. */
+  /** File for the program's output; default: standard error. */
   readonly logFile?: string
-  /** What to try when it fails. */
+  /** Remedy for the error message. */
   readonly remedy: string
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the native back ends are made of: one version of TensorFlow's library, out of its Python wheel, and one of the
- * package @tensorflow/tfjs-node, whose binding is built against it. docs/backends.md says why these.
+ * Versions of the native backends' components: TensorFlow's library, from its Python wheel, and the npm package
+ * @tensorflow/tfjs-node, whose binding is built against it. docs/backends.md explains the choice.
  */
 import { join } from 'node:path'
 import { cacheFolder } from '../../../files/cache-folder.js'
@@ -11,18 +11,18 @@ export type NativeKind = 'node' | 'node-gpu'
 export const bindingPackage = '@tensorflow/tfjs-node@4.22.0'
 
 export interface Wheel {
-  /** A requirement as pip reads it. */
+  /** Requirement in pip's syntax. */
   readonly requirement: string
   readonly file: string
   readonly sha256: string
-  /** What the finished folder and the download need together while it is made. */
+  /** Disk space needed during the installation, including the download. */
   readonly diskBytes: number
 }
 
 const libraryVersion = '2.17.1'
 const platformTag = 'cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64'
 
-/** The hashes are those that the package index publishes; a published file never changes. */
+/** Hashes as published by the package index; published files never change. */
 export const wheels: Readonly<Record<NativeKind, Wheel>> = {
   node: {
     requirement: `tensorflow-cpu==${libraryVersion}`,
@@ -38,20 +38,20 @@ export const wheels: Readonly<Record<NativeKind, Wheel>> = {
   },
 }
 
-/** The two libraries, and the few headers that the binding includes. */
-export const wantedOfWheel =
+/** Entries of the wheel to unpack: the two libraries, and the headers that the binding includes. */
+export const libraryEntries =
   /^tensorflow\/(lib[a-z_]+\.so\.2|include\/(tensorflow\/c|tensorflow\/core\/platform|tsl\/platform|tsl\/c|xla\/tsl\/c)\/(eager\/)?[a-z_]+\.h)$/
 
-/** NVIDIA's libraries: the loader finds them from the library's own search path, `../nvidia/NAME/lib`. */
-export const wantedOfCuda = /^nvidia\/[a-z_]+\/lib\/[^/]+\.so[.0-9]*$/
+/** NVIDIA's libraries; the loader finds them through the library's rpath, `../nvidia/NAME/lib`. */
+export const cudaLibraries = /^nvidia\/[a-z_]+\/lib\/[^/]+\.so[.0-9]*$/
 
-/** Where a native back end is installed, whole or not at all. */
+/** Folder of an installed native backend. */
 export function nativeFolder(kind: NativeKind): string {
   const [, version] = bindingPackage.split(/(?<=.)@/)
   return join(cacheFolder(), `tfjs-${kind}-${version}-tensorflow-${libraryVersion}-${process.platform}-${process.arch}`)
 }
 
-/** The compiled binding inside such a folder; where the package's own scripts put it. */
+/** The compiled binding inside such a folder, at the package's standard path. */
 export function bindingFile(folder: string): string {
   return join(folder, 'lib', 'napi-v8', 'tfjs_binding.node')
 }

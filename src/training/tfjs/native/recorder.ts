@@ -1,6 +1,6 @@
 /**
- * Records what a computation asks of TensorFlow's library, operation by operation, as the nodes of a graph. It stands
- * between tfjs's backend and the compiled binding, and passes everything on.
+ * Records the operations of a computation as nodes of a graph. The recorder is a proxy between tfjs's backend and the
+ * compiled binding and forwards every call.
  */
 import type { GraphAttribute, GraphNode } from '../../../formats/tensorflow-graph.js'
 import {
@@ -11,28 +11,28 @@ import {
   type TensorValues,
 } from './binding.js'
 
-/** Nodes by the tensors' numbers; a tensor that is made from values is a constant unless it is declared an input. */
+/** Nodes by tensor id; a tensor created from values is a constant unless it is declared as an input. */
 export class Recording {
   readonly nodes: GraphNode[] = []
   readonly #names = new Map<number, string>()
   readonly #inputs = new Map<TensorValues, string>()
 
-  /** Declares a tensor that exists to be an input of the graph. */
+  /** Declares an existing tensor as an input of the graph. */
   addInput(name: string, id: number, dtype: number, shape: readonly number[]): void {
     this.#add(name, 'Placeholder', [], { dtype: { type: dtype }, shape: { shape } })
     this.#names.set(id, name)
   }
 
-  /** Declares that a tensor which will be made from this array is an input of the graph. */
+  /** Declares the tensor that will be created from this array as an input of the graph. */
   addInputValues(name: string, values: TensorValues): void {
     this.#inputs.set(values, name)
   }
 
-  /** `node:output` of a tensor that was made while recording, or of an input. */
+  /** `node:output` of an input, or of a tensor created while recording. */
   nameOf(id: number): string {
     const name = this.#names.get(id)
     if (name === undefined) {
-      throw new Error(`the tensor ${id} was made before the recording and is none of its inputs`)
+      throw new Error(`tensor ${id} was created before the recording and is not one of its inputs`)
     }
     return name
   }
@@ -57,7 +57,7 @@ export class Recording {
   ) {
     const name = `n${this.nodes.length}`
     const given = Object.fromEntries(attributes.map(attribute => [attribute.name, toGraphAttribute(attribute)]))
-    // tfjs leaves its type for the library to infer, which a graph does not do.
+    // tfjs omits its type, which graphs do not infer.
     const inferred = op === 'ExpandDims' ? { T: { type: outputs[0]!.dtype } } : {}
     this.#add(
       name,
@@ -76,7 +76,7 @@ export class Recording {
 }
 
 export class Recorder {
-  /** What tfjs's backend is given in place of the binding. */
+  /** Proxy of the binding for tfjs's backend. */
   readonly binding: NativeBinding
   #recording: Recording | undefined
 
@@ -94,7 +94,7 @@ export class Recorder {
     this.binding = Object.create(binding, { createTensor: { value: createTensor }, executeOp: { value: executeOp } })
   }
 
-  /** Runs what is to be recorded. */
+  /** Runs an action and records its operations. */
   record<T>(recording: Recording, action: () => T): T {
     this.#recording = recording
     try {
@@ -120,6 +120,6 @@ function toGraphAttribute({ name, type, value }: OpAttribute): GraphAttribute {
     case attributeTypes.shape:
       return { shape: value as number[] }
     default:
-      throw new Error(`an attribute ${name} of the type ${type} cannot be recorded`)
+      throw new Error(`attribute ${name} of type ${type} cannot be recorded`)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Whether a native back end computes: a product with a known result, and steps of training a tiny model, each with its
- * gradient and update, that must lower the loss. Run as a program with the kind and the folder of the back end.
+ * Self-test of a native backend: a matrix product with a known result, and training steps of a tiny model that must reduce
+ * the loss. Run as a program; arguments: kind and folder of the backend.
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { toTrainingBatch } from '../../engine.js'
@@ -17,7 +17,7 @@ const engine = await openTfjsEngine({ model, optimizer, gradientClip: 1, backend
 
 const product = await tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])).data()
 if (product.join() !== '19,22,43,50') {
-  throw new Error(`a product is wrong: ${product}`)
+  throw new Error(`wrong matrix product: ${product}`)
 }
 const batch = toTrainingBatch(
   Int32Array.from({ length: 18 }, (_, index) => index % 5),
@@ -29,8 +29,8 @@ for (let step = 0; step < 5; step++) {
   losses.push((await engine.step([batch], 1e-2)).loss)
 }
 if (!(losses.at(-1)! < losses[0]!)) {
-  throw new Error(`training does not lower the loss: ${losses}`)
+  throw new Error(`training does not reduce the loss: ${losses}`)
 }
 await engine.close()
-const device = binding.isUsingGpuDevice() ? 'on a GPU' : 'on the processor'
+const device = binding.isUsingGpuDevice() ? 'on a GPU' : 'on the CPU'
 process.stderr.write(`TensorFlow ${binding.TF_Version} computes ${device}.\n`)

@@ -1,4 +1,4 @@
-/** Writes chosen entries of a ZIP file, one after the other and in pieces: an entry may be larger than memory. */
+/** Extracts selected entries of a ZIP file as streams: an entry may be larger than memory. */
 import { createReadStream, createWriteStream } from 'node:fs'
 import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -14,7 +14,7 @@ import {
 } from '../../../formats/zip.js'
 
 /**
- * @param place the path to write an entry to; undefined leaves it out
+ * @param place returns the path for an entry; undefined skips it
  * @throws FILE_UNREADABLE
  */
 export async function unpackZip(file: string, place: (name: string) => string | undefined): Promise<void> {
@@ -32,7 +32,7 @@ export async function unpackZip(file: string, place: (name: string) => string | 
   }
 }
 
-/** The text of one entry, which is small. */
+/** Text of a small entry; empty when there is none. */
 export async function readZipText(file: string, matches: (name: string) => boolean): Promise<string> {
   const handle = await open(file)
   try {

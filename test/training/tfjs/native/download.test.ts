@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { wheelFile } from '../../../fixtures/zip/wheel.js'
 
-// No such Python, so no pip: the index is asked directly.
+// Without Python there is no pip: the index is queried directly.
 vi.stubEnv('PENSTOCK_PYTHON', '/no/such/python')
 const { downloadRequirements, downloadWheel } = await import('#src/training/tfjs/native/download')
 const { unpackZip } = await import('#src/training/tfjs/native/unpack')
@@ -59,7 +59,7 @@ describe('without pip', () => {
   test.each([
     ['JSON', 'application/vnd.pypi.simple.v1+json', jsonPage],
     ['HTML', 'text/html', htmlPage],
-  ])('a wheel comes from an index that answers in %s, with the login of its address', async (_, type, text) => {
+  ])('a wheel is downloaded from an index with %s pages, with the credentials of its URL', async (_, type, text) => {
     page = { type, text }
     const path = await downloadWheel(wheel, folder)
     expect(readFileSync(path)).toEqual(Buffer.from(wheelFile))
@@ -67,7 +67,7 @@ describe('without pip', () => {
     expect(asked[0]!.authorization).toBe(`Basic ${btoa('me:secret')}`)
   })
 
-  test.each([0, 40, wheelFile.length])('a download that ended after %i bytes goes on there', async bytes => {
+  test.each([0, 40, wheelFile.length])('a download interrupted after %i bytes is resumed', async bytes => {
     writeFileSync(join(folder, `${wheel.file}.part`), wheelFile.subarray(0, bytes))
     const path = await downloadWheel(wheel, folder)
     expect(readFileSync(path)).toEqual(Buffer.from(wheelFile))
@@ -75,13 +75,13 @@ describe('without pip', () => {
     expect(existsSync(`${path}.part`)).toBe(false)
   })
 
-  test('a wheel with another hash is refused and removed', async () => {
+  test('a wheel with another hash is rejected and removed', async () => {
     contents = wheelFile.slice().fill(1, 50, 51)
     await expect(downloadWheel(wheel, folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
     expect(existsSync(join(folder, wheel.file))).toBe(false)
   })
 
-  test('an index without the wheel, one that is not reached, and none at all are told apart', async () => {
+  test('a missing wheel, an unreachable index and a missing index have different errors', async () => {
     page = { type: 'text/html', text: '' }
     await expect(downloadWheel(wheel, folder)).rejects.toMatchObject({ code: 'FILE_MISSING' })
     vi.stubEnv('PIP_INDEX_URL', 'http://127.0.0.1:1/simple')
@@ -92,7 +92,7 @@ describe('without pip', () => {
   })
 })
 
-test('the wanted entries of a wheel are written, the others are not', async () => {
+test('only the selected entries of a wheel are extracted', async () => {
   const path = join(folder, 'a.whl')
   writeFileSync(path, wheelFile)
   await unpackZip(path, name => (name.endsWith('.py') ? undefined : join(folder, 'out', name)))

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { cudaRequirements, installNativeBackend } from '#src/training/tfjs/native/install'
-import { nativeFolder, wantedOfCuda, wantedOfWheel } from '#src/training/tfjs/native/recipe'
+import { cudaLibraries, libraryEntries, nativeFolder } from '#src/training/tfjs/native/recipe'
 import { openNativeBackend } from '#src/training/tfjs/native-backend'
 
 let cache: string
@@ -22,24 +22,24 @@ afterEach(() => {
 const install = () => installNativeBackend('node', () => {})
 
 describe('an installation', () => {
-  test('that is there already is ready', async () => {
+  test('that exists is reused', async () => {
     mkdirSync(nativeFolder('node'), { recursive: true })
     vi.stubEnv('PATH', '')
     expect(await install()).toEqual({ folder: nativeFolder('node'), made: false })
   })
 
-  test('is refused on another platform', async () => {
+  test('is rejected on other platforms', async () => {
     vi.spyOn(process, 'platform', 'get').mockReturnValue('darwin')
     await expect(install()).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 
-  test.runIf(process.platform === 'linux')('is refused where the C library is another than glibc', async () => {
+  test.runIf(process.platform === 'linux')('is rejected without glibc', async () => {
     vi.spyOn(process.report, 'getReport').mockReturnValue({ header: {} } as never)
     await expect(install()).rejects.toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('musl') })
   })
 
   test.runIf(process.platform === 'linux' && process.arch === 'x64')(
-    'names the program that is missing before it fetches anything',
+    'reports a missing program before it downloads anything',
     async () => {
       vi.stubEnv('CXX', '/no/such/compiler -O2')
       const missing = { code: 'PEER_MISSING', message: expect.stringContaining('/no/such/compiler') }
@@ -50,7 +50,7 @@ describe('an installation', () => {
   )
 
   test.runIf(process.platform === 'linux' && process.arch === 'x64')(
-    'is refused while another process makes the same one',
+    'is rejected while another process installs the same one',
     async () => {
       mkdirSync(join(cache, 'penstock'), { recursive: true })
       writeFileSync(`${nativeFolder('node')}.lock`, String(process.pid))
@@ -58,16 +58,16 @@ describe('an installation', () => {
     },
   )
 
-  test('that is missing makes the backend name the command that makes it', async () => {
+  test('that is missing is reported by the backend with the setup command', async () => {
     const missing = { code: 'PEER_MISSING', message: expect.stringContaining('penstock setup tfjs-node') }
     await expect(openNativeBackend('node')).rejects.toMatchObject(missing)
   })
 })
 
-describe('what is taken', () => {
-  // Names of the wheels of TensorFlow 2.15 to 2.20 and of NVIDIA's.
-  test('of the library: itself, and the headers of its C interface', () => {
-    const wanted = (name: string) => wantedOfWheel.test(name)
+describe('the unpacked files', () => {
+  // Names from the wheels of TensorFlow 2.15 to 2.20 and NVIDIA.
+  test('of the library are the shared objects and the headers of the C API', () => {
+    const wanted = (name: string) => libraryEntries.test(name)
     for (const name of [
       'libtensorflow_cc.so.2',
       'libtensorflow_framework.so.2',
@@ -90,14 +90,14 @@ describe('what is taken', () => {
     }
   })
 
-  test("of NVIDIA's wheels: the libraries", () => {
-    expect(wantedOfCuda.test('nvidia/cudnn/lib/libcudnn.so.8')).toBe(true)
-    expect(wantedOfCuda.test('nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.3')).toBe(true)
-    expect(wantedOfCuda.test('nvidia/cudnn/include/cudnn.h')).toBe(false)
-    expect(wantedOfCuda.test('nvidia/cudnn/lib/__init__.py')).toBe(false)
+  test("of NVIDIA's wheels are the shared objects", () => {
+    expect(cudaLibraries.test('nvidia/cudnn/lib/libcudnn.so.8')).toBe(true)
+    expect(cudaLibraries.test('nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.3')).toBe(true)
+    expect(cudaLibraries.test('nvidia/cudnn/include/cudnn.h')).toBe(false)
+    expect(cudaLibraries.test('nvidia/cudnn/lib/__init__.py')).toBe(false)
   })
 
-  test('the extra of a wheel lists the versions that belong to it', () => {
+  test('include the versions in the extra of the wheel', () => {
     const metadata = [
       'Requires-Dist: numpy <2.0.0,>=1.23.5 ; python_version <= "3.11"',
       "Requires-Dist: nvidia-cublas-cu12 ==12.3.4.1 ; extra == 'and-cuda'",
