@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { ModelInput } from '#src/training/options'
 import { openBackend } from '#src/training/tfjs/backends'
-import { Gradients, learn, lossOf } from '#src/training/tfjs/model'
+import { accumulateGradients, Gradients, lossOf } from '#src/training/tfjs/model'
 import { composedOperations } from '#src/training/tfjs/operations'
 import { initialValues, uniformGenerator, weightSpecs } from '#src/training/weights'
 import { countingTrainingBatch, openTiny, tiny } from './fixtures.js'
@@ -35,7 +35,7 @@ describe.each(['cpu', 'wasm', 'wasm, stock kernels'] as const)('on the %s backen
         weightSpecs(model).map(spec => [spec.name, tf.tensor(initialValues(spec, 1), [...spec.shape])]),
       )
       const gradients = new Gradients()
-      tf.tidy(() => learn(model, weights, operations, batch, 1, gradients))
+      tf.tidy(() => accumulateGradients(model, weights, operations, batch, 1, gradients))
       expect([...gradients.byName.keys()].sort()).toEqual([...weights.keys()].sort())
       for (const [name, weight] of weights) {
         const draw = uniformGenerator(name)

@@ -200,7 +200,7 @@ describe.each(await operationSets(model))('$label', { timeout }, ({ backend, ope
       const expected = reference.numericalGradient(forward, inputs, name, upstream.values)
       await expectClose(`gradient of ${name}`, gradient, expected)
     }
-    backend.requireSound()
+    backend.requireHealthy()
   })
 
   /** Loshchilov and Hutter 2019, clipped by the global norm before. */
@@ -240,6 +240,6 @@ describe.each(await operationSets(model))('$label', { timeout }, ({ backend, ope
       await expectClose('variance', state.variance, second)
       await expectClose('weight', state.weight, updated)
     }
-    backend.requireSound()
+    backend.requireHealthy()
   })
 })
