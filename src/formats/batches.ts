@@ -83,7 +83,7 @@ export type TokenArray = Uint8Array | Uint16Array | Uint32Array
 export interface TokenizerIdentity {
   /** Hash of the tokenizer file, in hex. */
   readonly sha256: string
-  /** Size of the base vocabulary, without added tokens; determines the token width. */
+  /** Size of the base vocabulary, without added tokens. */
   readonly vocabSize: number
   readonly endOfDocumentId: number | undefined
 }
@@ -115,6 +115,8 @@ export interface SampleBatch extends Batch {
   readonly block: number
   /** Position of the stream after this batch; a checkpoint stores that of the last batch trained on. */
   readonly cursor: SampleCursor
+  /** Undefined if unknown, as for files without a manifest. */
+  readonly tokenizer?: TokenizerIdentity | undefined
 }
 
 /** Position in a shuffled, sharded order of samples, with the identity of that order: a mismatch is rejected. */

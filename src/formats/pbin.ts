@@ -34,6 +34,11 @@ export function tokenBytesFor(vocabSize: number): TokenBytes {
   return vocabSize <= 0x100 ? 1 : vocabSize <= 0x10000 ? 2 : 4
 }
 
+/** Token width for the ids of a tokenizer. */
+export function tokenBytesOf({ vocabSize, totalSize }: { vocabSize: number; totalSize: number }): TokenBytes {
+  return tokenBytesFor(Math.max(vocabSize, totalSize))
+}
+
 export function encodePbinHeader(header: PbinHeader): Uint8Array {
   const bytes = new Uint8Array(PBIN_HEADER_BYTES)
   const view = new DataView(bytes.buffer)

@@ -32,14 +32,14 @@ export function cutSamples(options: CutSamplesOptions): TransformStage<TokenBatc
   return transform('cut-samples', async function* (input, context) {
     context.stats.recounts = true
     let [filled, number] = [0, 0]
-    for await (const { tokens } of input) {
+    for await (const { tokens, tokenizer } of input) {
       for (let taken = 0; taken < tokens.length; ) {
         const part = tokens.subarray(taken, taken + window.length - filled)
         window.set(part, filled)
         filled += part.length
         taken += part.length
         if (filled === window.length) {
-          yield sampleBatch(window, number++, rows, block)
+          yield { ...sampleBatch(window, number++, rows, block), tokenizer }
           context.count('tokens', rows * sequenceLength)
           window[0] = window[filled - 1]!
           filled = 1

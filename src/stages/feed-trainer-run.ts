@@ -37,7 +37,7 @@ async function trainWith(
   input: AsyncIterable<SampleBatch>,
   context: StageContext,
 ): Promise<void> {
-  const model = resolveModel(given.model, tokenizer?.vocabSize)
+  const model = resolveModel(given.model, tokenizer)
   if (heldOut !== undefined && given.evaluation !== undefined) await requireHeldOut(heldOut, given)
   const training = await withBackend(given, resume, context)
   const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)

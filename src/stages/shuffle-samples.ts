@@ -7,7 +7,7 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { checkTokenizer, readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
-import type { SampleBatch, SampleCursor } from '../formats/batches.js'
+import type { SampleBatch, SampleCursor, TokenizerIdentity } from '../formats/batches.js'
 import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block.js'
 import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
@@ -70,15 +70,17 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
   const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   return source('shuffle-samples', async function* (context) {
     const files: PackedFile[] = []
+    const tokenizers: (TokenizerIdentity | undefined)[] = []
     try {
       for (const path of [checked.path, ...checked.more_paths]) {
         const file = await openPackedFile(path)
         files.push(file)
-        await checkPackedWith(checked.tokenizer, file)
+        tokenizers.push(await packedWith(file, checked.tokenizer))
       }
+      const tokenizer = commonIdentity(tokenizers)
       for await (const batch of samples(files, checked, context.signal)) {
         context.count('tokens', batch.rows * checked.sequence_length)
-        yield batch
+        yield { ...batch, tokenizer }
       }
     } finally {
       for (const file of files) await file.close()
@@ -185,12 +187,23 @@ function cursorAt(
   }
 }
 
-/** @throws TOKENIZER_MISMATCH when the file's manifest names another tokenizer */
-async function checkPackedWith(tokenizerPath: string | undefined, file: PackedFile): Promise<void> {
-  if (tokenizerPath === undefined) return
+/** The tokenizer in the file's manifest. @throws TOKENIZER_MISMATCH if it differs from the given one */
+async function packedWith(file: PackedFile, tokenizerPath: string | undefined): Promise<TokenizerIdentity | undefined> {
   const manifest = await readPackedManifest(file.path, file.header)
-  if (manifest === undefined) return
-  // Loaded only here, since few runs need the tokenizer's code.
-  const { tokenizerReference } = await import('../workers/tokenizer/load-tokenizer.js')
-  checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
+  if (manifest === undefined) return undefined
+  if (tokenizerPath !== undefined) {
+    // Loaded only here, since few runs need the tokenizer's code.
+    const { tokenizerReference } = await import('../workers/tokenizer/load-tokenizer.js')
+    checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
+  }
+  return manifest.tokenizer
+}
+
+/** The tokenizer of all files; undefined if it is unknown for one of them or differs. */
+function commonIdentity(tokenizers: readonly (TokenizerIdentity | undefined)[]): TokenizerIdentity | undefined {
+  const first = tokenizers[0]
+  const isCommon = tokenizers.every(
+    other => other?.sha256 === first?.sha256 && other?.endOfDocumentId === first?.endOfDocumentId,
+  )
+  return isCommon ? first : undefined
 }

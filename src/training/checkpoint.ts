@@ -50,6 +50,8 @@ const stateSchema = z.strictObject({
   model: trainingSchemas().model,
   training: trainingSchemas().training,
   tokenizer: tokenizerSchema.optional(),
+  /** Id of the token that ends each document of the training data, if known. */
+  endOfDocumentId: count.optional(),
   files: z.record(z.string(), z.strictObject({ bytes: count, sha256: digest })),
 })
 

@@ -20,10 +20,11 @@ export function requireSameModel(model: ModelOptions, { path, state }: Checkpoin
 
 /** @throws OPTION_INVALID for samples of another length, and for more of them than a batch may have */
 export function requireSamplesFit(
-  { block, rows }: Pick<SampleBatch, 'block' | 'rows'>,
+  { block, rows, tokenizer }: Pick<SampleBatch, 'block' | 'rows' | 'tokenizer'>,
   { batch_size }: Pick<TrainingOptions, 'batch_size'>,
-  { sequence_length }: Pick<ModelOptions, 'sequence_length'>,
+  { sequence_length, vocab_size }: Pick<ModelOptions, 'sequence_length' | 'vocab_size'>,
 ): void {
+  requireEndTokenFits(tokenizer?.endOfDocumentId, vocab_size)
   // Without the previous sample's last target, the model gets one position less.
   if (block !== sequence_length + 1 && block !== sequence_length) {
     const message = `the samples have ${block} tokens; sequence_length ${sequence_length} needs one more than that`
@@ -33,6 +34,13 @@ export function requireSamplesFit(
     const message = `a batch has ${rows} samples, batch_size is ${batch_size}`
     throw new PenstockError('OPTION_INVALID', message, { path: 'batch_size' })
   }
+}
+
+/** @throws TOKENIZER_MISMATCH if the model has no logit for the token that ends the documents of the data */
+export function requireEndTokenFits(endOfDocumentId: number | undefined, vocabSize: number): void {
+  if (endOfDocumentId === undefined || endOfDocumentId < vocabSize) return
+  const message = `documents end with token ${endOfDocumentId}, but the model's vocab_size is ${vocabSize}: increase it, or leave it out`
+  throw new PenstockError('TOKENIZER_MISMATCH', message, { path: 'model.vocab_size' })
 }
 
 /** @throws WORLD_MISMATCH when batches come from other data, or do not follow the previous ones */

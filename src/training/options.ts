@@ -240,23 +240,32 @@ export function parseTraining(input: unknown): TrainingOptions {
   return parse(trainingSchemas().training, input)
 }
 
+/** Sizes of a tokenizer's vocabulary. */
+export interface VocabularySize {
+  /** Tokens of the base vocabulary, without added ones. */
+  readonly vocabSize: number
+  /** Highest id + 1, added tokens included. */
+  readonly totalSize: number
+}
+
 /**
  * Validates model options and derives the widths that are not set.
- * @param tokenizerSize number of ids of the tokenizer: default and lower bound of `vocab_size`
+ * @param tokenizer its total size is the default of `vocab_size`, and its base vocabulary the minimum: added tokens beyond
+ *   a given `vocab_size` are allowed as long as the data does not contain them
  * @throws OPTION_INVALID, TOKENIZER_MISMATCH
  */
-export function resolveModel(input: ModelInput, tokenizerSize?: number): ModelOptions {
+export function resolveModel(input: ModelInput, tokenizer?: VocabularySize): ModelOptions {
   const model = parse(trainingSchemas().model, input)
-  const vocabSize = model.vocab_size ?? (tokenizerSize === undefined ? undefined : paddedVocabSize(tokenizerSize))
+  const vocabSize = model.vocab_size ?? (tokenizer && paddedVocabSize(tokenizer.totalSize))
   if (vocabSize === undefined) {
     throw new PenstockError('OPTION_INVALID', 'the model has no vocab_size and no tokenizer to derive it from', {
       path: 'model.vocab_size',
     })
   }
-  if (tokenizerSize !== undefined && vocabSize < tokenizerSize) {
+  if (tokenizer !== undefined && vocabSize < tokenizer.vocabSize) {
     throw new PenstockError(
       'TOKENIZER_MISMATCH',
-      `the model's vocab_size is ${vocabSize}, but the tokenizer has ${tokenizerSize} ids`,
+      `the model's vocab_size is ${vocabSize}, but the tokenizer has ${tokenizer.vocabSize} ids`,
       { path: 'model.vocab_size' },
     )
   }

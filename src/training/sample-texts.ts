@@ -16,7 +16,7 @@ export interface SampleTextOptions {
 export interface TextCodec {
   /** Ids that the model may produce: [0, totalSize). */
   readonly totalSize: number
-  encode(text: string): Promise<Iterable<number>>
+  encodePrompt(text: string): Promise<Iterable<number>>
   decode(ids: readonly number[]): Promise<string>
 }
 
@@ -50,7 +50,7 @@ export class TextSampler {
     if (step === this.lastStep || step % every_steps !== 0) return undefined
     this.lastStep = step
     const { tokenizer } = this
-    const ids = [...(await tokenizer.encode(prompt))]
+    const ids = [...(await tokenizer.encodePrompt(prompt))]
     const limits = { maxTokens: max_tokens, sequenceLength: this.sequenceLength, vocabSize: tokenizer.totalSize }
     for await (const id of generate(this.engine, [...ids], { ...limits, temperature })) ids.push(id)
     return { kind: 'sample-text', step, text: await tokenizer.decode(ids) }

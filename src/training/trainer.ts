@@ -71,6 +71,7 @@ export class Trainer {
   #totalSteps: number | undefined
   #consumedTokens: number
   #cursor: SampleCursor | undefined
+  #endOfDocumentId: number | undefined
   #pending: TrainingBatch[] = []
   #inFlight: StepInFlight[] = []
   #failed = false
@@ -86,6 +87,7 @@ export class Trainer {
     this.#step = checkpoint?.state.step ?? 0
     this.#consumedTokens = checkpoint?.state.consumedTokens ?? 0
     this.#cursor = checkpoint?.state.cursor
+    this.#endOfDocumentId = checkpoint?.state.endOfDocumentId
     this.#saved = checkpoint && { step: checkpoint.state.step, path: checkpoint.path }
   }
 
@@ -114,6 +116,7 @@ export class Trainer {
       return 'done'
     }
     this.#requireAgrees(batch)
+    this.#endOfDocumentId = batch.tokenizer?.endOfDocumentId ?? this.#endOfDocumentId
     const totalSteps = this.#totalSteps ?? (await this.#begin(batch.cursor))
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
@@ -313,6 +316,7 @@ export class Trainer {
       model,
       training,
       ...(tokenizer && { tokenizer }),
+      ...(this.#endOfDocumentId !== undefined && { endOfDocumentId: this.#endOfDocumentId }),
     })
     this.#saved = { step: this.#step, path }
     this.#emit({ kind: 'checkpoint', step: this.#step, path, durationMs: performance.now() - startedAt })

@@ -102,6 +102,22 @@ describe('training', () => {
     expect(weightsHash(name)).toBe(uninterrupted.hash)
   })
 
+  it('records the end-of-document token of the packed file in its checkpoints', () => {
+    const state = join(at('uninterrupted'), `step-${String(STEPS).padStart(6, '0')}`, 'state.json')
+    // byteTokenizer() has 256 bytes, 3 merges, and END as an added token.
+    expect(JSON.parse(readFileSync(state, 'utf8'))).toMatchObject({ endOfDocumentId: 259, model: { vocab_size: 384 } })
+  })
+
+  it('rejects a vocab_size without room for the end-of-document token, in plan as in train', async () => {
+    const file = definition('too-small')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('width: 32', 'width: 32, vocab_size: 259'))
+    for (const command of ['plan', 'train']) {
+      const { code, out, err } = await penstock([command, file])
+      expect(code).toBe(1)
+      expect(out + err).toContain('documents end with token 259')
+    }
+  })
+
   it('reduces the loss', () => {
     expect(uninterrupted.losses.get(STEPS)!).toBeLessThan(uninterrupted.losses.get(1)! - 0.5)
   })

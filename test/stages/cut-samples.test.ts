@@ -11,6 +11,7 @@ import { gather, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()
 const tokens = Uint16Array.from({ length: 1003 }, (_, index) => (index * 31) % 997)
+const tokenizer = { sha256: '0'.repeat(64), vocabSize: 997, endOfDocumentId: 5 }
 
 it.each([1, 2, 3, 7, 64, 1003])('produces the same blocks as the packed file from batches of %i tokens', async size => {
   const path = join(folder, 'data.pbin')
@@ -26,7 +27,7 @@ it.each([1, 2, 3, 7, 64, 1003])('produces the same blocks as the packed file fro
       kind: 'tokens',
       number: batches.length,
       byteLength: part.byteLength,
-      tokenizer: undefined,
+      tokenizer,
     } as const
     batches.push({ ...common, tokens: part, lengths })
   }
@@ -34,4 +35,5 @@ it.each([1, 2, 3, 7, 64, 1003])('produces the same blocks as the packed file fro
   expect(found.map(batch => batch.tokens)).toEqual(expected.map(batch => batch.tokens))
   expect(found.map(batch => batch.cursor.globalSamples)).toEqual(expected.map(batch => batch.cursor.globalSamples))
   expect(found).toHaveLength(15)
+  for (const batch of found) expect(batch.tokenizer).toEqual(tokenizer)
 })

@@ -39,7 +39,16 @@ describe('options', () => {
   test('have defaults, except for the vocabulary', () => {
     const training = parseTraining({})
     expect(training).toMatchObject({ backend: 'wasm', batch_size: 8, gradient_clip: 1 })
-    expect(resolveModel(training.model, 50_257)).toMatchObject({ vocab_size: 50_304, kv_heads: 4, ffn_width: 352 })
+    expect(resolveModel(training.model, { vocabSize: 50_257, totalSize: 50_257 })).toMatchObject({
+      vocab_size: 50_304,
+      kv_heads: 4,
+      ffn_width: 352,
+    })
+  })
+
+  test('the default vocabulary includes added tokens beyond the base vocabulary', () => {
+    expect(resolveModel({}, { vocabSize: 256, totalSize: 257 })).toMatchObject({ vocab_size: 384 })
+    expect(resolveModel({ vocab_size: 256 }, { vocabSize: 256, totalSize: 257 })).toMatchObject({ vocab_size: 256 })
   })
 
   test.each([
@@ -59,7 +68,7 @@ describe('options', () => {
   })
 
   test('a model with a vocabulary smaller than the tokenizer, or without one, is rejected', () => {
-    expect(() => resolveModel({ vocab_size: 100 }, 101)).toThrow(
+    expect(() => resolveModel({ vocab_size: 100 }, { vocabSize: 101, totalSize: 101 })).toThrow(
       expect.objectContaining({ code: 'TOKENIZER_MISMATCH' }) as Error,
     )
     expect(() => resolveModel({})).toThrow(expect.objectContaining({ code: 'OPTION_INVALID' }) as Error)

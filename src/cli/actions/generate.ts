@@ -51,7 +51,7 @@ async function* continueIn(folder: string, tokenizer: TokenizerThread, options: 
     backend: options.backend as TrainingOptions['backend'],
   })
   try {
-    const ids = [...(await tokenizer.encode(options.prompt))]
+    const ids = [...(await tokenizer.encodePrompt(options.prompt))]
     let shown = await tokenizer.decode(ids)
     yield shown
     const sampling = {

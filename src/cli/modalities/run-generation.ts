@@ -14,7 +14,7 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
   const prompt = await fillTemplate(plan.promptTemplate)
   if (prompt === '') throw new PenstockError('ARGUMENT_INVALID', 'the prompt is empty')
   const { length, knowsEnd } = await askTokenizer(plan.tokenizer.source, async tokenizer => ({
-    length: (await tokenizer.encode(prompt)).length,
+    length: (await tokenizer.encodePrompt(prompt)).length,
     knowsEnd: (await tokenizer.idsOf([plan.endOfDocument]))[0] !== undefined,
   }))
   const { path, close } = await openAnyCheckpoint(plan.modelPath, plan.model)

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { isPackedName } from '../../files/source-file.js'
-import { PBIN_HEADER_BYTES, tokenBytesFor } from '../../formats/pbin.js'
+import { PBIN_HEADER_BYTES, tokenBytesOf } from '../../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../../pipelines/check.js'
 import type { StageReport } from '../../pipelines/run.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
@@ -82,5 +82,5 @@ function inputBytes(pipeline: CheckedPipeline): number {
 
 async function tokenWidth(tokenizer: unknown): Promise<number> {
   if (typeof tokenizer !== 'string' || !existsSync(tokenizer)) return 2
-  return tokenBytesFor(await askTokenizer(tokenizer, ({ vocabSize }) => vocabSize))
+  return askTokenizer(tokenizer, tokenBytesOf)
 }

@@ -2,12 +2,14 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
+import { readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile } from '../../files/packed-file.js'
 import type { CheckedStep } from '../../pipelines/check.js'
 import { blockGeometry } from '../../sampling/block.js'
 import { listCheckpoints } from '../../training/checkpoint.js'
+import { requireEndTokenFits } from '../../training/compatibility.js'
 import { type HeldOutPart, heldOutProblem, samplesIn } from '../../training/held-out.js'
-import { type ModelOptions, resolveModel, type TrainingOptions } from '../../training/options.js'
+import { type ModelOptions, resolveModel, type TrainingOptions, type VocabularySize } from '../../training/options.js'
 import { stepsOf } from '../../training/run-length.js'
 import { parameterCount } from '../../training/weights.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
@@ -42,22 +44,29 @@ export async function planTraining(
   context: PlanContext,
 ): Promise<Estimate> {
   const training = trainer.options as unknown as TrainerOptions
-  const tokenizerSize =
+  const vocabulary =
     training.tokenizer !== undefined && existsSync(training.tokenizer)
-      ? await askTokenizer(training.tokenizer, ({ vocabSize }) => vocabSize)
-      : context.madeVocabularies.get(resolve(training.tokenizer ?? ''))
+      ? await askTokenizer(training.tokenizer, ({ vocabSize, totalSize }) => ({ vocabSize, totalSize }))
+      : plannedVocabulary(training.tokenizer, context)
   await checkFolder(training, context)
   await checkHeldOut(training, context)
   const source = steps.find(step => step.name === 'shuffle-samples')?.options as unknown as SampleOptions | undefined
   const length = source && (await lengthOf(source, training, context))
-  if (tokenizerSize === undefined && training.model.vocab_size === undefined) {
+  if (vocabulary === undefined && training.model.vocab_size === undefined) {
     context.problem('warning', 'time and memory are unknown until the tokenizer exists')
     return { ...length, exact: length !== undefined }
   }
-  const model = resolveModel(training.model, tokenizerSize)
+  const model = resolveModel(training.model, vocabulary)
   const parameters = parameterCount(model)
   addCheckpoints(training, parameters, context)
+  if (source !== undefined) await checkEndToken([source.path, ...source.more_paths], model, context)
   return { ...length, parameters, ...(await costOf(training, model, length, context)), exact: length !== undefined }
+}
+
+/** The vocabulary of a tokenizer that an earlier pipeline trains. */
+function plannedVocabulary(path: string | undefined, { madeVocabularies }: PlanContext): VocabularySize | undefined {
+  const size = path === undefined ? undefined : madeVocabularies.get(resolve(path))
+  return size === undefined ? undefined : { vocabSize: size, totalSize: size }
 }
 
 /** Time and memory; empty, with the reason added to the problems, if the training fails to start. */
@@ -109,6 +118,20 @@ async function tokensIn(path: string, { madeTokens }: PlanContext): Promise<numb
   const file = await openPackedFile(path)
   await file.close()
   return file.tokenCount
+}
+
+/** Reports a token that ends the documents of a packed file but is not in the model's vocabulary. */
+async function checkEndToken(paths: readonly string[], { vocab_size }: ModelOptions, { problem }: PlanContext) {
+  for (const path of paths.filter(existsSync)) {
+    const file = await openPackedFile(path)
+    await file.close()
+    try {
+      requireEndTokenFits((await readPackedManifest(path, file.header))?.tokenizer?.endOfDocumentId, vocab_size)
+    } catch (error) {
+      if (!(error instanceof PenstockError)) throw error
+      problem('error', error.toLine())
+    }
+  }
 }
 
 async function checkHeldOut({ held_out, evaluation, batch_size, model }: TrainerOptions, context: PlanContext) {

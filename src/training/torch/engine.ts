@@ -155,6 +155,7 @@ export class TorchEngine implements Engine {
   }
 
   async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
+    requireFit({ inputs: ids, targets: ids, rows: 1, columns: ids.length }, this.#options.model)
     await this.#requireWeights()
     const command = { header: { kind: 'logits' }, payload: bytesOf(ids) }
     const [first] = await this.#guard(this.#ranks.ask(() => command))

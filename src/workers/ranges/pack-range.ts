@@ -1,7 +1,8 @@
 /** Tokenizing part of the `read-ranges` worker: the only part that loads the tokenizer's code. */
+import { tokenBytesOf } from '../../formats/pbin.js'
 import { createPackKernel, type PackedLines } from '../../tokenizer/pack-lines.js'
 import type { Heartbeat } from '../heartbeat.js'
-import { tokenBytesOf, workerTokenizer } from '../tokenizer/worker-tokenizer.js'
+import { workerTokenizer } from '../tokenizer/worker-tokenizer.js'
 import { copyLines, copyRange, joinPacked, processLineByLine, type RangeKernel } from './line-by-line.js'
 import type { RangePacking } from './range-task.js'
 

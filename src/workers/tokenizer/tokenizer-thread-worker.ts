@@ -31,10 +31,11 @@ export const idOf = workerFunction(async (token: string, heartbeat) =>
   tokenIdOf((await workerTokenizer(heartbeat)).file, token),
 )
 
-export const encode = workerFunction(async (text: string, heartbeat) => {
+export const encodePrompt = workerFunction(async (text: string, heartbeat) => {
   const { tokenizer } = (await workerTokenizer(heartbeat)).file
   heartbeat.begin(WHOLE_TASK, text.length)
-  return tokenizer.encode(text)
+  const ids = tokenizer.encode(text)
+  return ids.slice(0, ids.length - tokenizer.templateTokens.after)
 })
 
 export const decode = workerFunction(async ({ documents, skipSpecialTokens }: DecodeTask, heartbeat) => {

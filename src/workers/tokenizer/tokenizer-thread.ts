@@ -66,8 +66,9 @@ export class TokenizerThread {
     return ask(this.workers, this.path, 'idOf', token)
   }
 
-  encode(text: string): Promise<Uint32Array> {
-    return ask(this.workers, this.path, 'encode', text)
+  /** Encodes a text to be continued: without the tokens that the template adds after a text, such as an end token. */
+  encodePrompt(text: string): Promise<Uint32Array> {
+    return ask(this.workers, this.path, 'encodePrompt', text)
   }
 
   async decode(ids: readonly number[]): Promise<string> {

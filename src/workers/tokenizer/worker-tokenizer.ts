@@ -1,7 +1,6 @@
 /** Worker side of the tokenizer: each worker loads the tokenizer of its setup on first use. */
 import { workerData } from 'node:worker_threads'
-import { type TokenBytes, tokenBytesFor } from '../../formats/pbin.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import { tokenBytesOf } from '../../formats/pbin.js'
 import { type Heartbeat, WHOLE_TASK } from '../heartbeat.js'
 import { workerFunction } from '../worker-function.js'
 import { kernelModule } from './kernel-module.js'
@@ -50,8 +49,3 @@ export const describeTokenizer = workerFunction(async (_: undefined, heartbeat):
     padId,
   }
 })
-
-/** Default token width: the smallest that fits the vocabulary. */
-export function tokenBytesOf({ vocabSize, totalSize }: Tokenizer): TokenBytes {
-  return tokenBytesFor(Math.max(vocabSize, totalSize))
-}

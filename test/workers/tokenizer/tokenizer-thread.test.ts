@@ -24,11 +24,24 @@ describe('a tokenizer in a thread', async () => {
     const { tokenizer, sha256 } = await openTokenizer(path)
     const { vocabSize, totalSize } = tokenizer
     expect(thread).toMatchObject({ path, sha256, vocabSize, totalSize })
-    const ids = await thread.encode(text)
+    const ids = await thread.encodePrompt(text)
     expect(ids).toEqual(tokenizer.encode(text))
     expect(await thread.decode([...ids])).toBe(text)
     expect(await thread.decodeAll([[...ids], [97]], true)).toEqual([text.replace(END, ''), tokenizer.decode([97])])
     expect(await thread.idsOf([END, 'no such token'])).toEqual([tokenizer.idOf(END), undefined])
+  })
+
+  it('encodes a prompt with the begin token of the template but without its end token', async () => {
+    const { tokenizer } = await openTokenizer(path)
+    const [word] = tokenizer.encode('a')
+    const end = tokenizer.idOf(END)!
+    const special = { SpecialToken: { id: END, type_id: 0 } }
+    const single = [special, { Sequence: { id: 'A', type_id: 0 } }, special]
+    const special_tokens = { [END]: { id: END, ids: [end], tokens: [END] } }
+    const template = { type: 'TemplateProcessing', single, pair: single, special_tokens }
+    const file = put('template.json', { ...byteTokenizer(), post_processor: template })
+    expect([...(await openTokenizer(file)).tokenizer.encode('a')]).toEqual([end, word, end])
+    expect([...(await askTokenizer(file, thread => thread.encodePrompt('a')))]).toEqual([end, word])
   })
 
   it('rejects an unknown token', async () => {
@@ -40,7 +53,7 @@ describe('a tokenizer in a thread', async () => {
 
   it('recognizes special tokens given in addition to those in the file', async () => {
     const json = byteTokenizer() as { model: { vocab: object } }
-    const asked = askTokenizer(put('with-line.json', json), tokenizer => tokenizer.encode('xlinex'), ['line'])
+    const asked = askTokenizer(put('with-line.json', json), tokenizer => tokenizer.encodePrompt('xlinex'), ['line'])
     expect(await asked).toHaveLength(3)
   })
 })
@@ -61,8 +74,8 @@ describe('a tokenizer file that hangs', () => {
     const json = byteTokenizer() as { pre_tokenizer: object }
     const steps = { type: 'Sequence', pretokenizers: [split, json.pre_tokenizer] }
     const asked = askTokenizer(put('of-a-text.json', { ...json, pre_tokenizer: steps }), async tokenizer => {
-      await expect(tokenizer.encode(`${'a'.repeat(40)}!`)).rejects.toMatchObject({ code: 'WORKER_HUNG' })
-      return tokenizer.encode('b')
+      await expect(tokenizer.encodePrompt(`${'a'.repeat(40)}!`)).rejects.toMatchObject({ code: 'WORKER_HUNG' })
+      return tokenizer.encodePrompt('b')
     })
     expect(await asked).toHaveLength(1)
   })
