@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { continueText } from '#src/cli/actions/generate'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 import { penstock, start } from './support.js'
@@ -129,6 +130,17 @@ describe('training', () => {
     expect(first.out.length).toBeGreaterThan('a line\n'.length)
     expect((await penstock(args)).out).toBe(first.out)
     expect((await penstock(['inspect', at('uninterrupted')])).out).toContain(`step          ${STEPS}`)
+  })
+
+  it('shows every generated token, even an incomplete character at the end', async () => {
+    const options = { prompt: 'a line', temperature: 3, seed: 7, engine: 'tfjs', backend: 'wasm' }
+    let previous = 'a line'
+    for (let maxTokens = 1; maxTokens <= 12; maxTokens++) {
+      let text = ''
+      for await (const piece of continueText(at('uninterrupted'), { ...options, maxTokens })) text += piece
+      expect(text).not.toBe(previous)
+      previous = text
+    }
   })
 
   it('falls back to an older checkpoint if the newest is damaged, but not if it is unreadable', async () => {

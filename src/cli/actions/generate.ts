@@ -71,6 +71,7 @@ async function* continueIn(folder: string, tokenizer: TokenizerThread, options: 
       yield text.slice(shown.length)
       shown = text
     }
+    yield (await tokenizer.decode(ids)).slice(shown.length)
   } finally {
     await engine.close()
   }
