@@ -1,56 +1,31 @@
-/**
- * Contract of all stages, run on every registry entry: it completes; an error or abort on either side closes it and
- * leaves no output; a slow consumer throttles it; afterwards no file is open.
- */
-import { existsSync, mkdirSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
+/** Every stage of the registry satisfies the contract. */
 import { join } from 'node:path'
-import { Readable, Transform, Writable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { parquetWriteBuffer } from 'hyparquet-writer'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type ItemKind, recordCount } from '#src/formats/batches'
 import { stageRegistry } from '#src/pipelines/registry'
-import { extractText } from '#src/stages/extract-text'
-import { readFile } from '#src/stages/read-file'
-import { readLines } from '#src/stages/read-lines'
-import { readPbin } from '#src/stages/read-pbin'
-import { shuffleSamples } from '#src/stages/shuffle-samples'
-import { tokenizeBatches } from '#src/stages/tokenize-batches'
-import { validateJson } from '#src/stages/validate-json'
-import { writeIndex } from '#src/stages/write-index'
-import { writePbin } from '#src/stages/write-pbin'
-import { byteTokenizer } from './byte-tokenizer.js'
-import { gather, temporaryFolder } from './support.js'
+import { type ContractOptions, testContract } from './contract.js'
 
-const folder = temporaryFolder()
-const at = (name: string): string => join(folder, name)
-const jsonl = at('in.jsonl')
-const tokenizer = at('tokenizer.json')
-const packed = at('in.pbin')
 const model = { layers: 1, heads: 2, width: 16, sequence_length: 8 }
 
-/** Options of each stage for these tests; outputs go to a new folder for each case. */
-const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
-  'read-file': () => ({ path: jsonl, chunk_bytes: 4096 }),
+const OPTIONS: Record<string, ContractOptions> = {
+  'read-file': ({ jsonl }) => ({ path: jsonl, chunk_bytes: 4096 }),
   'read-lines': () => ({}),
   'split-json': () => ({ shape: 'values' }),
   'validate-json': () => ({}),
-  'write-index': out => ({ path: join(out, 'out.idx') }),
+  'write-index': ({ out }) => ({ path: join(out, 'out.idx') }),
   'extract-text': () => ({}),
-  'read-documents': () => ({ path: jsonl, index: at('in.idx') }),
-  'read-parquet': () => ({ path: at('in.parquet') }),
-  'write-jsonl': out => ({ path: join(out, 'out.jsonl') }),
-  'tokenize-batches': () => ({ tokenizer, workers: 1 }),
-  'write-pbin': out => ({ path: join(out, 'out.pbin') }),
-  'read-pbin': () => ({ path: packed }),
-  'concat-pbin': () => ({ paths: [packed, packed] }),
-  'shuffle-documents': () => ({ paths: [packed], seed: 1 }),
+  'read-documents': ({ jsonl, index }) => ({ path: jsonl, index }),
+  'read-parquet': ({ parquet }) => ({ path: parquet }),
+  'write-jsonl': ({ out }) => ({ path: join(out, 'out.jsonl') }),
+  'tokenize-batches': ({ tokenizer }) => ({ tokenizer, workers: 1 }),
+  'write-pbin': ({ out }) => ({ path: join(out, 'out.pbin') }),
+  'read-pbin': ({ packed }) => ({ path: packed }),
+  'concat-pbin': ({ packed }) => ({ paths: [packed, packed] }),
+  'shuffle-documents': ({ packed }) => ({ paths: [packed], seed: 1 }),
   'filter-documents': () => ({ min_tokens: 1 }),
-  'shuffle-lines': () => ({ paths: [jsonl], seed: 1 }),
-  'write-lines': out => ({ path: join(out, 'out.jsonl') }),
-  'shuffle-samples': () => ({ path: packed, sequence_length: 8, batch_size: 4 }),
+  'shuffle-lines': ({ jsonl }) => ({ paths: [jsonl], seed: 1 }),
+  'write-lines': ({ out }) => ({ path: join(out, 'out.jsonl') }),
+  'shuffle-samples': ({ packed }) => ({ path: packed, sequence_length: 8, batch_size: 4 }),
   'cut-samples': () => ({ sequence_length: 8, batch_size: 4 }),
-  'feed-trainer': out => ({
+  'feed-trainer': ({ tokenizer, out }) => ({
     model,
     tokenizer,
     batch_size: 4,
@@ -58,177 +33,7 @@ const OPTIONS: Record<string, (out: string) => Record<string, unknown>> = {
     backend: 'cpu',
     checkpoint: { folder: join(out, 'checkpoints'), every_steps: 1000 },
   }),
-  'train-tokenizer': out => ({ path: join(out, 'tokenizer.json'), vocab_size: 300 }),
+  'train-tokenizer': ({ out }) => ({ path: join(out, 'tokenizer.json'), vocab_size: 300 }),
 }
 
-/** Input items by kind: many small batches. */
-const items: Partial<Record<ItemKind, unknown[]>> = {}
-
-beforeAll(async () => {
-  const lines = Array.from({ length: 400 }, (_, line) => JSON.stringify({ text: `line ${line} `.repeat(8) }))
-  writeFileSync(jsonl, `${lines.join('\n')}\n`)
-  writeFileSync(tokenizer, JSON.stringify(byteTokenizer()))
-  const bytes = () => readFile({ path: jsonl, chunk_bytes: 4096 })
-  const texts = lines.map(line => JSON.parse(line).text)
-  const columnData = [{ name: 'text', data: texts, type: 'STRING' as const }]
-  writeFileSync(at('in.parquet'), Buffer.from(parquetWriteBuffer({ columnData })))
-  await pipeline(bytes(), readLines(), validateJson(), writeIndex({ path: at('in.idx') }))
-  await pipeline(
-    bytes(),
-    readLines(),
-    extractText(),
-    tokenizeBatches({ tokenizer, workers: 1 }),
-    writePbin({ path: packed }),
-  )
-  items.bytes = await gather(bytes() as never)
-  items.lines = await gather(bytes() as never, readLines() as never)
-  items.documents = await gather(bytes() as never, readLines() as never, extractText() as never)
-  items.tokens = await gather(
-    bytes() as never,
-    readLines() as never,
-    extractText() as never,
-    tokenizeBatches({ tokenizer, workers: 1 }) as never,
-  )
-  items.samples = await gather(shuffleSamples({ path: packed, sequence_length: 8, batch_size: 4 }) as never)
-  expect(await gather(readPbin({ path: packed }) as never)).not.toEqual([])
-})
-
-let cases = 0
-function freshFolder(): string {
-  const out = at(`case-${cases++}`)
-  mkdirSync(out)
-  return out
-}
-
-/** Output files under their final names, which a failed run must not leave. A trainer may keep its checkpoints. */
-const outputsIn = (out: string): string[] => readdirSync(out).filter(name => name !== 'checkpoints')
-
-/** Files in the test's folder that this process has open. */
-function openFiles(): string[] {
-  if (!existsSync('/proc/self/fd')) return []
-  return readdirSync('/proc/self/fd').flatMap(descriptor => {
-    try {
-      const target = readlinkSync(`/proc/self/fd/${descriptor}`)
-      return target.startsWith(folder) ? [target] : []
-    } catch {
-      return []
-    }
-  })
-}
-
-const closed = (stream: Readable | Writable): Promise<void> =>
-  new Promise(resolve => (stream.closed ? resolve() : void stream.once('close', resolve)))
-
-const failingAfter = (list: readonly unknown[], count: number): Readable =>
-  Readable.from(
-    (function* () {
-      yield* list.slice(0, count)
-      throw new Error('the source broke')
-    })(),
-  )
-
-const passing = (): Transform =>
-  new Transform({ objectMode: true, highWaterMark: 1, transform: (item, _encoding, done) => done(null, item) })
-
-const collecting = (): Writable =>
-  new Writable({ objectMode: true, highWaterMark: 1, write: (_item, _encoding, done) => done() })
-
-describe.each(Object.entries(stageRegistry))('%s', (name, entry) => {
-  const create = (out: string) =>
-    entry.create(OPTIONS[name]!(out)) as Readable & Writable & ReturnType<typeof entry.create>
-
-  it('rejects an invalid option in its factory, naming the stage', () => {
-    const options = { ...(OPTIONS[name]!('out') as object), faulty: 'perhaps', path: 7 }
-    expect(() => entry.create(options)).toThrow(
-      expect.objectContaining({ code: 'OPTION_INVALID', where: expect.objectContaining({ stage: name }) }),
-    )
-  })
-  const input = (): unknown[] => items[entry.accepts!]!
-
-  it('has options for this suite', () => {
-    expect(Object.keys(OPTIONS)).toContain(name)
-  })
-
-  it('completes, and opens no file before it is read', async () => {
-    const out = freshFolder()
-    const before = openFiles()
-    const stage = create(out)
-    expect(openFiles()).toEqual(before)
-    const chain: unknown[] = [stage]
-    if (entry.accepts !== undefined) chain.unshift(Readable.from(input()))
-    if (entry.emits !== undefined) chain.push(collecting())
-    await pipeline(chain as [Readable, Writable])
-    await closed(stage)
-    expect(openFiles()).toEqual(before)
-    if (entry.emits === undefined) expect(readdirSync(out).length).toBeGreaterThan(0)
-    if (entry.accepts !== undefined && entry.accepts !== 'bytes' && name !== 'feed-trainer') {
-      const expected = input().reduce((sum: number, item) => sum + recordCount(item as never), 0)
-      expect(stage.stats.recordsIn).toBe(expected)
-    }
-  })
-
-  it.runIf(entry.accepts !== undefined)('propagates an error of its source and leaves no output', async () => {
-    const out = freshFolder()
-    const stage = create(out)
-    const chain: unknown[] = [failingAfter(input(), 2), passing(), stage]
-    if (entry.emits !== undefined) chain.push(collecting())
-    await expect(pipeline(chain as [Readable, Writable])).rejects.toThrow('the source broke')
-    await closed(stage)
-    expect(outputsIn(out)).toEqual([])
-    expect(openFiles()).toEqual([])
-  })
-
-  it.runIf(entry.emits !== undefined)('closes when the next stage fails', async () => {
-    const stage = create(freshFolder())
-    const failing = new Writable({
-      objectMode: true,
-      write: (_item, _encoding, done) => done(new Error('the sink broke')),
-    })
-    const chain: unknown[] = [stage, failing]
-    if (entry.accepts !== undefined) chain.unshift(Readable.from(input()))
-    await expect(pipeline(chain as [Readable, Writable])).rejects.toThrow('the sink broke')
-    await closed(stage)
-    expect(openFiles()).toEqual([])
-  })
-
-  it('closes on abort and leaves no output', async () => {
-    const out = freshFolder()
-    const stage = create(out)
-    const abort = new AbortController()
-    const never = new Readable({ objectMode: true, read() {} })
-    never.push(entry.accepts === undefined ? null : input()[0])
-    const stuck = new Writable({ objectMode: true, highWaterMark: 1, write() {} })
-    const chain: unknown[] = [stage]
-    if (entry.accepts !== undefined) chain.unshift(never)
-    if (entry.emits !== undefined) chain.push(stuck)
-    setTimeout(() => abort.abort(), 50)
-    const outcome = await pipeline(chain as [Readable, Writable], { signal: abort.signal }).catch(error => error)
-    expect(outcome).toMatchObject({ name: 'AbortError' })
-    await closed(stage)
-    expect(outputsIn(out)).toEqual([])
-    expect(openFiles()).toEqual([])
-  })
-
-  it.runIf(entry.emits !== undefined)('is throttled by a slow consumer', async () => {
-    const stage = create(freshFolder())
-    let maxAhead = 0
-    let taken = 0
-    const slow = new Writable({
-      objectMode: true,
-      highWaterMark: 1,
-      write: (_item, _encoding, done) => {
-        taken++
-        setTimeout(() => {
-          maxAhead = Math.max(maxAhead, stage.stats.itemsOut - taken)
-          done()
-        }, 2)
-      },
-    })
-    const chain: unknown[] = [stage, slow]
-    if (entry.accepts !== undefined) chain.unshift(Readable.from(input().slice(0, 12)))
-    await pipeline(chain as [Readable, Writable])
-    // One item is buffered in the stage, one in the slow sink.
-    expect(maxAhead).toBeLessThanOrEqual(2)
-    expect(taken).toBe(stage.stats.itemsOut)
-  })
-})
+testContract(stageRegistry, OPTIONS)
