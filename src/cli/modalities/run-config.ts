@@ -21,12 +21,16 @@ import {
 } from '../../modalities/to-penstock.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import type { TrainingEvent } from '../../training/training-events.js'
+import { printCheck } from '../actions/check-definition.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { runTraining } from '../actions/train.js'
-import { prepareWarmstart } from './warmstart-checkpoint.js'
+import { rejectUnused } from '../output/unused-flags.js'
+import { prepareWarmstart, requireCheckpoint } from './warmstart-checkpoint.js'
 
 export interface ModalitiesRunFlags extends RunFlags {
   readonly config_file_path: string
+  /** Validate the configuration without running it. */
+  readonly check?: boolean
   readonly experiments_root_path: string
   readonly experiment_id?: string
   readonly last_checkpoint_info_file_path?: string
@@ -48,6 +52,7 @@ export async function runModalities(flags: ModalitiesRunFlags): Promise<void> {
   })
   const { plan } = opened
   requireSupported(plan)
+  if (flags.last_checkpoint_info_file_path !== undefined) requireWarmstart(plan, flags.config_file_path)
   const { shuffleSamples, feedTrainer, differences } = selectEngine(
     await withMaskIds(toPenstockTraining(plan), plan),
     flags,
@@ -55,9 +60,7 @@ export async function runModalities(flags: ModalitiesRunFlags): Promise<void> {
   if (!flags.quiet) printNotices(plan, flags.config_file_path, differences)
   const id = plan.settings.experiment_id
   const folder = join(plan.settings.paths.experiments_root_path, id)
-  await copyConfiguration(folder, opened)
   const checkpoints = checkpointsOf(plan)
-  if (plan.warmstartFrom !== null) await prepareWarmstart(plan, { shuffleSamples, feedTrainer }, checkpoints)
   const { checkpoint } = feedTrainer
   const training = {
     ...feedTrainer,
@@ -73,6 +76,12 @@ export async function runModalities(flags: ModalitiesRunFlags): Promise<void> {
     },
     flags.config_file_path,
   )
+  if (flags.check) {
+    if (plan.warmstartFrom !== null) await requireCheckpoint(plan.warmstartFrom)
+    return printCheck(flags.config_file_path, definition)
+  }
+  await copyConfiguration(folder, opened)
+  if (plan.warmstartFrom !== null) await prepareWarmstart(plan, { shuffleSamples, feedTrainer }, checkpoints)
   await runTraining(definition, flags, (_stage, event) => nameCheckpoint(plan, event as TrainingEvent))
 }
 
@@ -82,6 +91,15 @@ function rejectTorchrun(): void {
   if (LOCAL_RANK === undefined || Number(WORLD_SIZE ?? 1) < 2) return
   const message = `torchrun started ${WORLD_SIZE} processes: run penstock once instead, with --engine torch --nproc ${WORLD_SIZE}`
   throw new PenstockError('ARGUMENT_INVALID', message)
+}
+
+/** @throws CONFIG_INVALID if the configuration loads no checkpoint, so that a warmstart would train a new model */
+function requireWarmstart({ warmstartFrom }: ModalitiesTrainingPlan, file: string): void {
+  if (warmstartFrom !== null) return
+  const message =
+    'the configuration loads no checkpoint, so last_checkpoint_info.json is not used and a new model would be trained: ' +
+    'load the checkpoint in app_state, or use penstock run'
+  throw new PenstockError('CONFIG_INVALID', message, { file, path: 'app_state' })
 }
 
 async function requireFolder(path: string): Promise<void> {
@@ -171,6 +189,7 @@ function selectEngine(
   { engine, nproc, device, python }: ModalitiesRunFlags,
 ): PenstockTraining {
   if (engine !== 'torch') {
+    rejectUnused({ device, python }, ['device', 'python'], 'without --engine torch')
     if (nproc === undefined || nproc === 1) return training
     throw new PenstockError('ARGUMENT_INVALID', '--nproc needs --engine torch')
   }

@@ -20,9 +20,17 @@ export async function prepareWarmstart(
 ): Promise<void> {
   const from = plan.warmstartFrom!
   const source = await realpath(from).catch(() => from)
-  if (await exists(join(source, 'state.json'))) await copyOwnCheckpoint(source, checkpoints)
+  if (await isOwnCheckpoint(source)) await copyOwnCheckpoint(source, checkpoints)
   else await importModalitiesCheckpoint(plan, stages, checkpoints)
 }
+
+/** @throws FILE_MISSING without a checkpoint of Penstock or Modalities at the path */
+export async function requireCheckpoint(path: string): Promise<void> {
+  if ((await isOwnCheckpoint(path)) || (await findModalitiesCheckpoint(path)) !== undefined) return
+  throw new PenstockError('FILE_MISSING', 'no checkpoint found', { file: path })
+}
+
+const isOwnCheckpoint = (path: string): Promise<boolean> => exists(join(path, 'state.json'))
 
 const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined
 

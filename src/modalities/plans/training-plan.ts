@@ -126,7 +126,13 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
   const findings = checkSettings(settings, offered, config.file, settingsNode(config))
   return {
     ...plan,
-    notices: [...config.notices, ...findings, ...profilerNotices(config), ...unusedNotices(config)],
+    notices: [
+      ...config.notices,
+      ...findings,
+      ...profilerNotices(config),
+      ...warmstartNotices(appState, plan.warmstartFrom, options.checkpointPaths),
+      ...unusedNotices(config),
+    ],
     unsupported: config.builder.unsupported,
   }
 }
@@ -136,6 +142,18 @@ function profilerNotices({ builder }: ReadConfig): Notice[] {
   if (!(profiler instanceof Component) || profiler.variantKey === 'no_profiler') return []
   const message = `profiler.${profiler.variantKey} has no effect in training: use penstock profile distributed`
   return [{ message, path: profiler.path, place: profiler.place }]
+}
+
+/** Reports a `last_checkpoint_info.json` that names a checkpoint other than the one that the run loads. */
+function warmstartNotices(
+  { path, place }: Component,
+  from: string | null,
+  named: ReadOptions['checkpointPaths'],
+): Notice[] {
+  if (named === undefined || (from !== null && Object.values(named).some(name => from.includes(name)))) return []
+  const loaded = from === null ? 'no checkpoint' : from
+  const message = `loads ${loaded} instead of the checkpoint in last_checkpoint_info.json, which is not used`
+  return [{ message, path, place }]
 }
 
 /** Unwraps nested components of one kind; returns the innermost and its wrappers, outermost first. */
