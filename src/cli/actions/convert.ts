@@ -1,7 +1,7 @@
 /** Converts a checkpoint and its tokenizer to a Hugging Face folder, and back. */
 import { existsSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import type { PenstockError } from '../../errors.js'
+import { PenstockError } from '../../errors.js'
 import { copyOver } from '../../files/durable.js'
 import type { TokenizerReference } from '../../formats/batches.js'
 import { saveCheckpoint } from '../../training/checkpoint.js'
@@ -19,12 +19,15 @@ const TOKENIZER_COMPANIONS = ['tokenizer_config.json', 'special_tokens_map.json'
 /**
  * @param tokenizerPath the tokenizer to include; defaults to that of the checkpoint if its file is unchanged
  * @returns a line that describes the output
+ * @throws TOKENIZER_MISMATCH
  */
 export async function convertCheckpoint(from: string, folder: string, tokenizerPath?: string): Promise<string> {
   const { path, state } = await findCheckpoint(from)
   const weights = await readWeights(join(path, 'model.safetensors'))
   const tokenizer =
-    tokenizerPath === undefined ? await tokenizerOf(state.tokenizer) : (await validatedTokenizer(tokenizerPath)).path
+    tokenizerPath === undefined
+      ? await tokenizerOf(state.tokenizer)
+      : await sameTokenizer(tokenizerPath, state.tokenizer)
   const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
   if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
   return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'} layout, from ${path} (step ${count(state.step)})`
@@ -38,6 +41,15 @@ async function tokenizerOf(reference: TokenizerReference | undefined): Promise<s
     return undefined
   })
   return found?.sha256 === reference.sha256 ? found.path : undefined
+}
+
+/** @throws TOKENIZER_MISMATCH if the checkpoint records a different tokenizer, and the errors of loading one */
+async function sameTokenizer(tokenizerPath: string, recorded: TokenizerReference | undefined): Promise<string> {
+  const { path, sha256 } = await validatedTokenizer(tokenizerPath)
+  if (recorded === undefined || recorded.sha256 === sha256) return path
+  throw new PenstockError('TOKENIZER_MISMATCH', `the model was trained with a different tokenizer (${recorded.path})`, {
+    file: path,
+  })
 }
 
 /** Loads the tokenizer at a path to validate it. @throws the errors of loading a tokenizer */

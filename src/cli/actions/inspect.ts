@@ -7,6 +7,7 @@ import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
 import { createIndexReader } from '../../formats/idx.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { bytes, count } from '../output/terminal.js'
+import { rejectUnused } from '../output/unused-flags.js'
 import { findCheckpoint } from './generate.js'
 
 const SHOWN_DOCUMENTS = 3
@@ -25,8 +26,10 @@ type Facts = Record<string, string | number>
 export async function inspectPath(path: string, tokenizer: string | undefined): Promise<Facts> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path })
-  if (stats.isDirectory()) return inspectCheckpoint(path)
-  if (path.endsWith('.idx')) return inspectIndex(path)
+  if (stats.isDirectory() || path.endsWith('.idx')) {
+    rejectUnused({ tokenizer }, ['tokenizer'], 'on an index or a checkpoint')
+    return stats.isDirectory() ? inspectCheckpoint(path) : inspectIndex(path)
+  }
   if (path.endsWith('.pbin')) return inspectPacked(path, tokenizer)
   throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx or .pbin file, or a checkpoint folder', { file: path })
 }

@@ -6,6 +6,7 @@ import { definitionOf } from '../../pipelines/definition.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { withoutEnding } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
+import { rejectUnused } from '../output/unused-flags.js'
 import { runDefinition } from './run-definition.js'
 
 interface RepairFlags {
@@ -25,8 +26,9 @@ export async function repairFile(file: string, flags: RepairFlags): Promise<void
 }
 
 /** Rebuilds the index from its source, which contains all its information. */
-async function repairIndex(file: string, output: string, { source }: RepairFlags): Promise<void> {
-  const path = source ?? `${withoutEnding(file)}.jsonl`
+async function repairIndex(file: string, output: string, flags: RepairFlags): Promise<void> {
+  rejectUnused(flags, ['tokenizer', 'endOfDocument'], 'on an index')
+  const path = flags.source ?? `${withoutEnding(file)}.jsonl`
   const skip = { faulty: 'skip' }
   const stages = [
     { 'read-file': { path } },
@@ -38,6 +40,7 @@ async function repairIndex(file: string, output: string, { source }: RepairFlags
 }
 
 async function repairTokens(file: string, output: string, flags: RepairFlags): Promise<void> {
+  rejectUnused(flags, ['source'], 'on a packed file')
   if ((flags.tokenizer === undefined) !== (flags.endOfDocument === undefined)) {
     throw new PenstockError('ARGUMENT_INVALID', '--tokenizer and --end-of-document must be used together')
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { rejectUnused } from '../output/unused-flags.js'
 
 interface Flags {
   readonly back?: boolean
@@ -20,16 +21,19 @@ export function addConvertCommand(program: Command): void {
       '--modalities <config>',
       'convert a .bin or distributed checkpoint of Modalities, trained with this configuration',
     )
-    .option('--tokenizer <path>', 'with --back or --modalities: the tokenizer.json of the model')
+    .option('--tokenizer <path>', 'tokenizer of the model; by default, the one that the checkpoint records')
     .addHelpText('after', '\nExample:\n  penstock convert data/quickstart/checkpoints my-model\n')
     .action(async (from: string, to: string, flags: Flags) => {
+      if (flags.modalities !== undefined) rejectUnused(flags, ['back'], 'with --modalities')
       const { convertBack, convertCheckpoint } = await import('../actions/convert.js')
       if (flags.modalities !== undefined) {
         const { convertModalities } = await import('../modalities/checkpoint.js')
         process.stdout.write(`${await convertModalities(from, to, flags.modalities, flags.tokenizer)}\n`)
         return
       }
-      const line = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to)
+      const line = flags.back
+        ? await convertBack(from, to, flags.tokenizer)
+        : await convertCheckpoint(from, to, flags.tokenizer)
       process.stdout.write(`${line}\n`)
     })
 }

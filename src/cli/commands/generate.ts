@@ -3,6 +3,7 @@ import { PenstockError } from '../../errors.js'
 import type { TextOptions } from '../actions/generate.js'
 import { backendOption } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
+import { rejectUnused } from '../output/unused-flags.js'
 
 export function addGenerateCommand(program: Command): void {
   program
@@ -26,7 +27,10 @@ export function addGenerateCommand(program: Command): void {
       'after',
       "\nExample:\n  penstock generate data/quickstart/checkpoints --prompt 'The state of the Union'\n",
     )
-    .action(async (checkpoint: string, flags: TextOptions) => {
+    .action(async (checkpoint: string, flags: TextOptions, command: Command) => {
+      if (flags.engine === 'torch' && command.getOptionValueSource('backend') === 'cli') {
+        rejectUnused(flags, ['backend'], 'with --engine torch')
+      }
       const { continueText } = await import('../actions/generate.js')
       for await (const piece of continueText(checkpoint, flags)) process.stdout.write(piece)
       process.stdout.write('\n')

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { backendOption } from '../output/shared-options.js'
+import { wholeNumber } from '../output/terminal.js'
 
 export function addQuickstartCommand(program: Command): void {
   program
@@ -8,7 +9,7 @@ export function addQuickstartCommand(program: Command): void {
     .description(
       'Trains a tokenizer, writes an index and a packed file, trains a small model and prints a report. In a clone, use npm run quickstart, which creates the corpus first.',
     )
-    .option('--steps <count>', 'number of training steps', Number)
+    .option('--steps <count>', 'number of training steps', wholeNumber)
     .addOption(backendOption().default('wasm'))
     .addHelpText('after', '\nExample:\n  penstock quickstart --steps 100\n')
     .action(async (flags: { steps?: number; backend: string }) => {

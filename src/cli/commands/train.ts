@@ -3,6 +3,7 @@ import type { Variables } from '../../pipelines/definition.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { backendOption, dashboardOption, setOption } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
+import { rejectUnused } from '../output/unused-flags.js'
 
 interface TrainFlags extends RunFlags {
   readonly set?: Variables
@@ -55,12 +56,20 @@ export function addTrainCommand(program: Command): void {
 /** Options of feed-trainer that the flags override. */
 function changedOptions(options: Readonly<Record<string, unknown>>, flags: TrainFlags): Record<string, unknown> {
   const { steps, backend, engine, nproc, device, python, maxRestarts } = flags
+  rejectUnused(flags, ...unusedFor(engine ?? options.engine))
   const torch = given({ nproc, device, python, max_restarts: maxRestarts })
   return {
     ...given({ steps, backend, engine }),
     ...(flags.resume ? {} : { resume: false }),
     ...(Object.keys(torch).length === 0 ? {} : { torch: { ...(options.torch as object | undefined), ...torch } }),
   }
+}
+
+/** Flags without effect on an engine, and the reason. */
+function unusedFor(engine: unknown): [names: string[], reason: string] {
+  return engine === 'torch'
+    ? [['backend'], 'with the torch engine']
+    : [['nproc', 'device', 'python', 'maxRestarts'], 'without --engine torch']
 }
 
 function given(options: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { rejectUnused } from '../output/unused-flags.js'
 
 interface VerifyFlags {
   readonly deep?: boolean
@@ -30,7 +31,11 @@ export function addVerifyCommand(program: Command): void {
       'after',
       '\nExample:\n  penstock verify corpus.pbin --tokenizer gpt2/\n  penstock verify corpus.pbin --tokenizer gpt2/ --deep --source corpus.jsonl\n',
     )
-    .action(async (paths: string[], flags: VerifyFlags) => {
+    .action(async (paths: string[], flags: VerifyFlags, command: Command) => {
+      if (!flags.deep) {
+        rejectUnused(flags, ['endOfDocument'], 'without --deep')
+        if (command.getOptionValueSource('field') === 'cli') rejectUnused(flags, ['field'], 'without --deep')
+      }
       const { printVerdicts } = await import('../actions/verify.js')
       await printVerdicts(paths, flags, flags.json === true)
     })

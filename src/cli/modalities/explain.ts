@@ -11,7 +11,7 @@ export function addExplainCommand(program: Command): void {
     )
     .argument('<config>', 'configuration of Modalities (YAML)')
     .option('--resolved', 'print the configuration with all variables resolved instead')
-    .option('--experiments_root_path <folder>', 'root folder of the experiments', '.')
+    .option('--experiments_root_path <folder>', 'root folder of the experiments; by default, the current folder')
     .option('--experiment_id <name>', 'name of the experiment')
     .option('--last_checkpoint_info_file_path <file>', 'last_checkpoint_info.json of the run to warmstart from')
     .option('--nproc <count>', 'world size: the number of ranks', wholeNumber)

@@ -7,13 +7,17 @@ import { shortStageName } from '../../monitoring/pipeline-graph.js'
 import type { PipelineResult, RunProgress, StageReport } from '../../pipelines/run.js'
 import { summary } from './event-lines.js'
 import { bytes, count, duration } from './terminal.js'
+import { rejectUnused } from './unused-flags.js'
 
 const PLAIN_INTERVAL_MS = 5000
 
 export type ProgressMode = 'terminal' | 'plain' | 'json' | 'quiet'
 
 export function progressMode(options: { quiet?: boolean | undefined; json?: boolean | undefined }): ProgressMode {
-  if (options.quiet) return 'quiet'
+  if (options.quiet) {
+    rejectUnused({ json: options.json || undefined }, ['json'], 'with --quiet')
+    return 'quiet'
+  }
   if (options.json) return 'json'
   return process.stderr.isTTY ? 'terminal' : 'plain'
 }

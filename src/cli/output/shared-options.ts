@@ -4,6 +4,7 @@ import { PenstockError } from '../../errors.js'
 import type { Variables } from '../../pipelines/definition.js'
 import type { TrainingOptions } from '../../training/options.js'
 import { wholeNumber } from './terminal.js'
+import { rejectUnused } from './unused-flags.js'
 
 export interface FaultFlags {
   readonly faulty: 'fail' | 'skip' | 'quarantine'
@@ -37,7 +38,11 @@ export function addFaultOptions(command: Command): Command {
         .choices(['fail', 'skip', 'quarantine'])
         .default('fail'),
     )
-    .option('--quarantine <file>', 'write faulty records to this file; implies --faulty quarantine')
+    .addOption(
+      new Option('--quarantine <file>', 'write faulty records to this file; implies --faulty quarantine').implies({
+        faulty: 'quarantine',
+      }),
+    )
     .option('--max-faulty <count>', 'fail when there are more faulty records than this', wholeNumber)
 }
 
@@ -54,9 +59,12 @@ export function addOutputOptions(command: Command): Command {
     .option(...dashboardOption)
 }
 
+/** @throws ARGUMENT_INVALID for flags without effect under the chosen policy */
 export function faultOptionsOf(flags: FaultFlags): Record<string, unknown> {
+  if (flags.faulty !== 'quarantine') rejectUnused(flags, ['quarantine'], `with --faulty ${flags.faulty}`)
+  if (flags.faulty === 'fail') rejectUnused(flags, ['maxFaulty'], 'with --faulty fail, which is the default')
   return {
-    faulty: flags.quarantine === undefined ? flags.faulty : 'quarantine',
+    faulty: flags.faulty,
     ...(flags.quarantine === undefined ? {} : { quarantine: flags.quarantine }),
     ...(flags.maxFaulty === undefined ? {} : { max_faulty: flags.maxFaulty }),
   }
