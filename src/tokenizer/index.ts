@@ -1,5 +1,4 @@
 /** Public surface of `penstock-ml/tokenizer`: depends on no `node:` module, so that it works in a browser bundle. */
-export { loadAnyTokenizer } from './fallback.js'
 export { compileKernel, type KernelSource, supportsKernel } from './kernel/kernel-engine.js'
 export {
   createLineKernel,
@@ -9,4 +8,11 @@ export {
   type ScannedLines,
 } from './kernel/scan-lines.js'
 export { createPackKernel, type PackedLines, type PackKernel, type PackKernelOptions } from './pack-lines.js'
-export { type EngineInfo, type LoadOptions, loadSentencePiece, loadTokenizer, type Tokenizer } from './tokenizer.js'
+export {
+  type EngineInfo,
+  type LoadOptions,
+  loadAnyTokenizer,
+  loadSentencePiece,
+  loadTokenizer,
+  type Tokenizer,
+} from './tokenizer.js'

@@ -11,7 +11,7 @@ import { KernelEngine, type KernelSource, whyNoKernel } from './kernel/kernel-en
 import { type AddedToken, AddedTokenFinder } from './steps/added-tokens.js'
 import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './steps/normalize.js'
 
-/** Engine used: our own (`fast`) or a third-party library, and why. */
+/** Engine used, and why; `fast` is false for one without a word cache. */
 export interface EngineInfo {
   readonly fast: boolean
   readonly why: string
@@ -274,6 +274,11 @@ export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}):
     return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
   }
   return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
+}
+
+/** @deprecated use `loadTokenizer`: no other library serves the files that it rejects */
+export async function loadAnyTokenizer(json: TokenizerSource, options: LoadOptions = {}): Promise<Tokenizer> {
+  return loadTokenizer(json, options)
 }
 
 /**

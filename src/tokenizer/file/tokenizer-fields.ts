@@ -7,8 +7,9 @@ export function invalid(reason: string): never {
   throw new PenstockError('TOKENIZER_INVALID', `not a tokenizer.json: ${reason}`)
 }
 
+/** @param reason begins with the place in the file, such as `pre_tokenizer.pretokenizers[1]: type Split` */
 export function unsupported(reason: string): never {
-  throw new PenstockError('UNSUPPORTED', reason)
+  throw new PenstockError('UNSUPPORTED', `unsupported tokenizer.json: ${reason}`)
 }
 
 export function section(parent: Json, key: string): Json | undefined {

@@ -48,7 +48,7 @@ export function readPlan(source: TokenizerSource, kernel?: KernelSource): Tokeni
   refuseManySteps(file)
   const model = section(file, 'model') ?? invalid('it has no model')
   const kind = typeof model.type === 'string' ? model.type : 'merges' in model ? 'BPE' : 'unknown'
-  if (kind !== 'BPE') unsupported(`the model is ${kind}, not BPE`)
+  if (kind !== 'BPE') unsupported(`model: type ${kind}`)
   refuseModelOptions(model)
   const vocabulary = text?.vocabulary ?? readVocabulary(model)
   const pre = readPreTokenizer(section(file, 'pre_tokenizer'))
@@ -91,10 +91,10 @@ export function parsedSource(source: TokenizerSource): Json {
 
 function refuseModelOptions(model: Json): void {
   if (typeof model.dropout === 'number' && model.dropout > 0) {
-    unsupported('the model asks for dropout: the same text would have other tokens each time; set it to null')
+    unsupported('model.dropout: encoding would be random; set it to null')
   }
   for (const key of ['continuing_subword_prefix', 'end_of_word_suffix']) {
-    if (typeof model[key] === 'string' && model[key] !== '') unsupported(`the model has a ${key}`)
+    if (typeof model[key] === 'string' && model[key] !== '') unsupported(`model.${key}`)
   }
 }
 
@@ -149,7 +149,7 @@ function readSymbols(model: Json, vocabulary: Vocabulary, words: PackedVocabular
     return vocabulary.get(token) ?? NONE
   })
   if (isByteLevel && byteFallback && byteIds.includes(NONE))
-    unsupported('a byte-level vocabulary lacks bytes but has byte_fallback')
+    unsupported('model.byte_fallback in a byte-level vocabulary without all bytes')
   const unknown = typeof model.unk_token === 'string' ? model.unk_token : undefined
   return {
     unit: isByteLevel ? 'bytes' : 'characters',

@@ -16,11 +16,13 @@ import {
 import { formStep, type NormalizerStep, prependStep, replaceStep, type UnicodeForm } from '../steps/normalize.js'
 import { invalid, type Json, literalPattern, section, sections, unsupported } from './tokenizer-fields.js'
 
-export function readNormalizer(normalizer: Json | undefined): NormalizerStep[] {
+export function readNormalizer(normalizer: Json | undefined, place = 'normalizer'): NormalizerStep[] {
   if (normalizer === undefined) return []
   switch (normalizer.type) {
     case 'Sequence':
-      return sections(normalizer, 'normalizers').flatMap(readNormalizer)
+      return sections(normalizer, 'normalizers').flatMap((step, i) =>
+        readNormalizer(step, `${place}.normalizers[${i}]`),
+      )
     case 'NFC':
     case 'NFD':
     case 'NFKC':
@@ -29,11 +31,11 @@ export function readNormalizer(normalizer: Json | undefined): NormalizerStep[] {
     case 'Prepend':
       return [prependStep(String(normalizer.prepend))]
     case 'Replace': {
-      const from = literalPattern(normalizer) ?? unsupported('the normalizer replaces a regular expression')
+      const from = literalPattern(normalizer) ?? unsupported(`${place}: type Replace with a regular expression`)
       return [replaceStep(from, String(normalizer.content))]
     }
     default:
-      return unsupported(`the normalizer ${normalizer.type} is not one that we follow exactly`)
+      return unsupported(`${place}: type ${normalizer.type}`)
   }
 }
 
@@ -53,18 +55,25 @@ const NO_PRE_TOKENIZER: PreTokenizerPlan = {
   spaceReplacement: undefined,
 }
 
-export function readPreTokenizer(pre: Json | undefined, earlier = NO_PRE_TOKENIZER): PreTokenizerPlan {
+export function readPreTokenizer(
+  pre: Json | undefined,
+  earlier = NO_PRE_TOKENIZER,
+  place = 'pre_tokenizer',
+): PreTokenizerPlan {
   if (pre === undefined) return earlier
   if (pre.type === 'Sequence') {
-    return sections(pre, 'pretokenizers').reduce((plan, next) => readPreTokenizer(next, plan), earlier)
+    return sections(pre, 'pretokenizers').reduce(
+      (plan, next, i) => readPreTokenizer(next, plan, `${place}.pretokenizers[${i}]`),
+      earlier,
+    )
   }
-  if (earlier.isByteLevel) unsupported(`a ${pre.type} pre-tokenizer follows ByteLevel`)
-  if (earlier.spaceReplacement !== undefined) unsupported(`a ${pre.type} pre-tokenizer follows Metaspace`)
+  if (earlier.isByteLevel) unsupported(`${place}: type ${pre.type} after ByteLevel`)
+  if (earlier.spaceReplacement !== undefined) unsupported(`${place}: type ${pre.type} after Metaspace`)
   const followedBy = (...rules: SplitRule[]): PreTokenizerPlan => ({ ...earlier, rules: [...earlier.rules, ...rules] })
   switch (pre.type) {
     case 'ByteLevel': {
       if (pre.add_prefix_space === true && earlier.rules.length > 0)
-        unsupported('ByteLevel adds spaces to pieces of a split')
+        unsupported(`${place}: type ByteLevel with add_prefix_space after a split`)
       const prefix = pre.add_prefix_space === false ? undefined : ({ text: ' ', where: 'every' } as const)
       return {
         ...followedBy(...(pre.use_regex === false ? [] : [patternRule(GPT2_PATTERN)])),
@@ -81,10 +90,10 @@ export function readPreTokenizer(pre: Json | undefined, earlier = NO_PRE_TOKENIZ
     case 'Whitespace':
       return followedBy(patternRule('\\p{RustWord}+|[^\\p{RustWord}\\s]+', 'Removed', true))
     case 'Metaspace':
-      if (earlier.rules.length > 0) unsupported('Metaspace follows another pre-tokenizer')
+      if (earlier.rules.length > 0) unsupported(`${place}: type Metaspace after a split`)
       return readMetaspace(pre)
     default:
-      return unsupported(`the pre-tokenizer ${pre.type} is not one that we follow exactly`)
+      return unsupported(`${place}: type ${pre.type}`)
   }
 }
 
@@ -109,15 +118,15 @@ function readMetaspace(pre: Json): PreTokenizerPlan {
   }
 }
 
-export function readDecoder(decoder: Json | undefined): DecoderStep[] | undefined {
+export function readDecoder(decoder: Json | undefined, place = 'decoder'): DecoderStep[] | undefined {
   if (decoder === undefined) return undefined
   switch (decoder.type) {
     case 'Sequence':
-      return sections(decoder, 'decoders').flatMap(step => readDecoder(step) ?? [])
+      return sections(decoder, 'decoders').flatMap((step, i) => readDecoder(step, `${place}.decoders[${i}]`) ?? [])
     case 'ByteLevel':
       return [byteLevelDecoder()]
     case 'Replace': {
-      const from = literalPattern(decoder) ?? unsupported('the decoder replaces a regular expression')
+      const from = literalPattern(decoder) ?? unsupported(`${place}: type Replace with a regular expression`)
       return [replaceDecoder(from, String(decoder.content))]
     }
     case 'ByteFallback':
@@ -131,15 +140,18 @@ export function readDecoder(decoder: Json | undefined): DecoderStep[] | undefine
       return [metaspaceDecoder(String(decoder.replacement ?? '\u2581'), !keepsFirst)]
     }
     default:
-      return unsupported(`the decoder ${decoder.type} is not one that we follow exactly`)
+      return unsupported(`${place}: type ${decoder.type}`)
   }
 }
 
-export function readPostProcessor(post: Json | undefined): { before: number[]; after: number[] } {
+export function readPostProcessor(
+  post: Json | undefined,
+  place = 'post_processor',
+): { before: number[]; after: number[] } {
   if (post === undefined || post.type === 'ByteLevel') return { before: [], after: [] }
   if (post.type === 'Sequence') {
     return sections(post, 'processors')
-      .map(readPostProcessor)
+      .map((step, i) => readPostProcessor(step, `${place}.processors[${i}]`))
       .reduce((inner, outer) => ({
         before: [...outer.before, ...inner.before],
         after: [...inner.after, ...outer.after],
@@ -151,7 +163,7 @@ export function readPostProcessor(post: Json | undefined): { before: number[]; a
     return { before: [idOf(post.cls)], after: [idOf(post.sep)] }
   }
   if (post.type === 'TemplateProcessing') return readTemplate(post)
-  return unsupported(`the post-processor ${post.type} is not one that we follow exactly`)
+  return unsupported(`${place}: type ${post.type}`)
 }
 
 function readTemplate(template: Json): { before: number[]; after: number[] } {
@@ -163,6 +175,7 @@ function readTemplate(template: Json): { before: number[]; after: number[] } {
     return ids ?? invalid(`the template's token ${token.id} is not among its special_tokens`)
   })
   const text = parts.indexOf('text')
-  if (text < 0 || parts.lastIndexOf('text') !== text) unsupported('the template does not hold the text exactly once')
+  if (text < 0 || parts.lastIndexOf('text') !== text)
+    unsupported('post_processor: a template without the text exactly once')
   return { before: parts.slice(0, text).flat() as number[], after: parts.slice(text + 1).flat() as number[] }
 }

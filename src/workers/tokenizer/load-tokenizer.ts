@@ -5,7 +5,7 @@ import { readWhole } from '../../files/read-at.js'
 import type { TokenizerReference } from '../../formats/batches.js'
 import { withSpecialTokens } from '../../tokenizer/file/special-tokens.js'
 import { parsedSource } from '../../tokenizer/file/tokenizer-json.js'
-import { type LoadOptions, loadAnyTokenizer, loadSentencePiece, type Tokenizer } from '../../tokenizer/index.js'
+import { type LoadOptions, loadSentencePiece, loadTokenizer, type Tokenizer } from '../../tokenizer/index.js'
 import { tokenizerFileAt } from './tokenizer-setup.js'
 
 export interface TokenizerFile {
@@ -29,7 +29,7 @@ export async function openTokenizer(path: string, options: OpenTokenizerOptions 
   try {
     const tokenizer = file.endsWith('.model')
       ? loadSentencePiece(bytes)
-      : await loadAnyTokenizer(sourceWithTokens(bytes, options.specialTokens), options)
+      : loadTokenizer(sourceWithTokens(bytes, options.specialTokens), options)
     return { path: file, sha256: sha256Of(bytes), tokenizer }
   } catch (error) {
     throw toPenstockError(error, 'TOKENIZER_INVALID', { file })
