@@ -6,13 +6,13 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pipeline } from 'node:stream/promises'
 import { readPbin, sink, type TokenBatch } from 'penstock-ml/stages'
-import { compileKernel, loadAnyTokenizer, type Tokenizer } from 'penstock-ml/tokenizer'
+import { compileKernel, loadTokenizer, type Tokenizer } from 'penstock-ml/tokenizer'
 
 const kernelFile = createRequire(import.meta.url).resolve('penstock-ml/kernel.wasm')
 
 /** Without `wasm`, a slower engine in TypeScript gives the same tokens. */
-export const openTokenizer = (file: string): Promise<Tokenizer> =>
-  loadAnyTokenizer(readFileSync(file, 'utf8'), { wasm: compileKernel(readFileSync(kernelFile)) })
+export const openTokenizer = (file: string): Tokenizer =>
+  loadTokenizer(readFileSync(file, 'utf8'), { wasm: compileKernel(readFileSync(kernelFile)) })
 
 /** Decodes the first documents of a packed file without reading the rest. */
 export async function firstTexts(packed: string, tokenizer: Tokenizer, limit: number): Promise<string[]> {
@@ -33,6 +33,6 @@ export async function firstTexts(packed: string, tokenizer: Tokenizer, limit: nu
 
 const [packed, file] = process.argv.slice(2)
 if (packed !== undefined && file !== undefined) {
-  const tokenizer = await openTokenizer(file)
+  const tokenizer = openTokenizer(file)
   console.log(tokenizer.engineInfo.why, tokenizer.encode('The people'), await firstTexts(packed, tokenizer, 3))
 }

@@ -20,7 +20,7 @@ beforeAll(async () => {
 })
 
 it('the tokenizer example reads only the first texts', async () => {
-  const tokenizer = await openTokenizer(at('tokenizer.json'))
+  const tokenizer = openTokenizer(at('tokenizer.json'))
   expect(tokenizer.engineInfo.why).toMatch(/WebAssembly/)
   expect(await firstTexts(at('corpus.pbin'), tokenizer, 2)).toEqual(['line 0 of a few', 'line 1 of a few'])
 })
