@@ -80,6 +80,16 @@ describe.each(PAGES)('%s', page => {
   })
 })
 
+it('paths in the pages exist', () => {
+  const missing = PAGES.flatMap(page =>
+    [...textOf(page).matchAll(/`[^`]*?\b((?:src|test|scripts|assembly|torch|bench|examples|configs)\/[\w./-]+)/g)]
+      .map(match => match[1]!)
+      .filter(path => !path.includes('verb-noun') && !existsSync(join(ROOT, path)))
+      .map(path => `${page}: ${path}`),
+  )
+  expect(missing).toEqual([])
+})
+
 /** Lines without indentation, because an excerpt may be indented less than its source. */
 const flat = (text: string): string =>
   text

@@ -226,7 +226,7 @@ function leavesOf(tree: SchemaTree): SchemaTree[] {
   return tree.children.length === 0 && tree.path.length > 0 ? [tree] : tree.children.flatMap(leavesOf)
 }
 
-/** Position behind an element and its descendants in the flat list of a schema. */
+/** Position after an element and its descendants in the flat list of a schema. */
 function afterElement(schema: FileMetaData['schema'], at: number): number {
   let next = at + 1
   for (let child = 0; child < (schema[at]!.num_children ?? 0); child++) next = afterElement(schema, next)

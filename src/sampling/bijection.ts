@@ -2,7 +2,7 @@
  * A shuffle of [0, length) that needs no memory: a keyed bijection evaluated at one position in constant time. A generalised
  * Feistel network over a grid of rows x columns (Black and Rogaway 2002, method 3) holding at least `length` cells; a result
  * outside [0, length) is fed back ("cycle walking"), which is rare because the grid is at most one column longer.
- * The default order of native pipelines: 10^9 samples cost nothing at start.
+ * The default order of samples: 10^9 of them cost nothing at start.
  */
 
 /** Enough for a uniform distribution of permutations even of a few items; a round costs two nanoseconds. */

@@ -3,7 +3,7 @@
  *
  * kind        cost for n samples                             origin
  * none        none                                           order of the file
- * bijective   none                                           this library; the default of native pipelines
+ * bijective   none                                           this library; the default of shuffle-samples
  * torch       4 n bytes, 50 to 150 n nanoseconds at start    Modalities: torch.randperm, seed + epoch
  */
 import { bijection } from './bijection.js'

@@ -1,5 +1,5 @@
 /**
- * Body of `feed-trainer`: passes each batch to the trainer, with back-pressure while a step runs. Ends after the last
+ * Body of `feed-trainer`: passes each batch to the trainer, with backpressure while a step runs. Ends after the last
  * step even if the source has more samples. A stopped run saves a checkpoint, and the same definition resumes from it.
  */
 import { PenstockError } from '../errors.js'

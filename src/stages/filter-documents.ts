@@ -17,7 +17,7 @@ const filterDocumentsOptions = z.strictObject({
     .default(0)
     .describe('drop documents with fewer tokens, end-of-document token included'),
   max_tokens: z.int().positive().optional().describe('drop documents with more tokens, end-of-document token included'),
-  with_tokens: tokenIds.optional().describe('drop documents that contain none of these token ids'),
+  with_tokens: tokenIds.optional().describe('drop documents that lack any of these token ids'),
   without_tokens: tokenIds.optional().describe('drop documents that contain any of these token ids'),
 })
 /** `number` is the index of the document in the input, from 0. */

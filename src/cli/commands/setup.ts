@@ -7,11 +7,13 @@ export function addSetupCommand(program: Command): void {
     .description(
       [
         'Installs an optional component in the cache folder and prints its path; does nothing if it is already installed.',
-        '  torch          a Python environment with torch, for `train --engine torch`; set PENSTOCK_PYTHON to use a',
-        '                 Python other than python3',
-        '  tfjs-node      the native TensorFlow library, for `train --backend node`; needs Linux x64 and a C++ compiler',
-        '  tfjs-node-gpu  the same for NVIDIA GPUs, for `train --backend node-gpu`',
         'Packages are downloaded from the indexes that pip and npm are configured to use.',
+        '',
+        '  torch          a Python environment with torch, for train --engine torch',
+        '                 (uses python3, or the interpreter in PENSTOCK_PYTHON)',
+        '  tfjs-node      the native TensorFlow library, for train --backend node',
+        '                 (needs Linux x64 and a C++ compiler)',
+        '  tfjs-node-gpu  the same for NVIDIA GPUs, for train --backend node-gpu',
       ].join('\n'),
     )
     .addArgument(new Argument('<what>', 'component to install').choices(['torch', 'tfjs-node', 'tfjs-node-gpu']))

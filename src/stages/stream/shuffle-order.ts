@@ -13,7 +13,7 @@ import type { StageContext } from './stage.js'
 import { runInSlices } from './time-slices.js'
 
 export const orderOptions = {
-  seed: z.int().nonnegative().optional().describe('seed of the shuffle; actualSeed at random by default'),
+  seed: z.int().nonnegative().optional().describe('seed of the shuffle; by default, a random seed is chosen and noted'),
   chunk: z
     .strictObject({
       number: z.int().nonnegative().describe('number of the chunk, from 0'),

@@ -1,6 +1,6 @@
 /**
  * Turns an async generator into a Node stream; every stage is built with it. The body reads `for await (const item of
- * input)` and yields, so back-pressure, order and cleanup in `finally` come from the language. Node's own
+ * input)` and yields, so backpressure, order and cleanup in `finally` come from the language. Node's own
  * `Duplex.from(generator)` and `compose(generator)` hang on Node 20 when a stage ends early; these do not.
  *
  * A stage buffers at most the item its body is working on and one finished item. A body that ends before its input
