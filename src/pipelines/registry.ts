@@ -7,6 +7,7 @@ import { cutSamplesStage } from '../stages/cut-samples.js'
 import { extractTextStage } from '../stages/extract-text.js'
 import { feedTrainerStage } from '../stages/feed-trainer.js'
 import { filterDocumentsStage } from '../stages/filter-documents.js'
+import { readCorpusStage } from '../stages/read-corpus.js'
 import { readDocumentsStage } from '../stages/read-documents.js'
 import { readFileStage } from '../stages/read-file.js'
 import { readLinesStage } from '../stages/read-lines.js'
@@ -35,6 +36,7 @@ const stages = [
   writeIndexStage,
   extractTextStage,
   readDocumentsStage,
+  readCorpusStage,
   readParquetStage,
   writeJsonlStage,
   trainTokenizerStage,

@@ -123,7 +123,7 @@ export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: re
 function timeLeft(stages: readonly StageReport[], elapsedMs: number): string {
   const source = stages.find(({ stats }) => stats.counts.totalBytes !== undefined)
   if (source === undefined || source.stats.bytesOut === 0) return ''
-  const share = Math.min(1, source.stats.bytesOut / source.stats.counts.totalBytes!)
+  const share = Math.min(1, (source.stats.counts.readBytes ?? source.stats.bytesOut) / source.stats.counts.totalBytes!)
   return `${percent(share)} read, ${duration((elapsedMs * (1 - share)) / share)} left`
 }
 

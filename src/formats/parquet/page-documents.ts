@@ -1,5 +1,5 @@
 /** Pages of a text column -> documents, with a fault for each row that has no valid text. */
-import type { DocumentBatch, LineBatch } from '../batches.js'
+import { type Documents, joinDocuments } from '../documents.js'
 import type { RecordFault } from '../extract.js'
 import type { TextPage } from './text-pages.js'
 
@@ -12,9 +12,6 @@ export interface PagePlace {
   /** Row of the file that the page begins with, from 0; messages count rows from 1, as lines. */
   readonly firstRow: number
 }
-
-/** Texts with their rows in the file, from 0. */
-export type Documents = Pick<DocumentBatch, 'bytes' | 'offsets'> & { readonly rows: Uint32Array }
 
 /**
  * @param isUtf8 whether bytes are valid UTF-8
@@ -48,40 +45,6 @@ export function pageDocuments(
     rows: rows.subarray(index, index + 1),
   }))
   return { documents: joinDocuments(parts), faults: faults.toSorted((a, b) => a.line - b.line) }
-}
-
-/** Documents of several pages as one. */
-export function joinDocuments(parts: readonly Documents[]): Documents {
-  if (parts.length === 1) return parts[0]!
-  const count = parts.reduce((sum, { rows }) => sum + rows.length, 0)
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.offsets.at(-1)!, 0))
-  const offsets = new Uint32Array(count + 1)
-  const rows = new Uint32Array(count)
-  let [at, document] = [0, 0]
-  for (const part of parts) {
-    bytes.set(part.bytes.subarray(0, part.offsets.at(-1)), at)
-    rows.set(part.rows, document)
-    for (let index = 1; index < part.offsets.length; index++) offsets[++document] = at + part.offsets[index]!
-    at += part.offsets.at(-1)!
-  }
-  return { bytes, offsets, rows }
-}
-
-/** A batch whose records are the texts themselves, numbered by their rows: faults found later name those. */
-export function documentBatch({ bytes, offsets, rows }: Documents, file: string, number: number): DocumentBatch {
-  const origin: LineBatch = {
-    kind: 'lines',
-    number,
-    byteLength: bytes.byteLength,
-    byteOffset: 0,
-    source: file,
-    bytes,
-    starts: offsets.subarray(0, -1),
-    ends: offsets.subarray(1),
-    firstLine: 1,
-    lines: rows,
-  }
-  return { kind: 'documents', number, byteLength: bytes.byteLength, bytes, offsets, origin }
 }
 
 /** Texts that are valid together are valid alone where none begins inside a character. */

@@ -1,5 +1,5 @@
-/** Rows as lines of JSON, so that a filter sees a Parquet row as it sees a JSONL record. */
-import type { LineBatch } from '../batches.js'
+/** Rows of a table as lines of JSON, so that a filter sees a row as it sees a JSONL record. */
+import type { LineBatch } from './batches.js'
 
 const encoder = new TextEncoder()
 

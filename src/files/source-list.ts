@@ -1,0 +1,94 @@
+/**
+ * Names of sources -> the files they stand for: files, folders, glob patterns, `@list` files, and any mix of them. Folders
+ * are searched recursively for files of known formats; hidden files are left out.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { PenstockError, toPenstockError } from '../errors.js'
+import { formatOf } from './source-format.js'
+
+export type SourceOrder = 'name' | 'given'
+
+const MAX_LIST_DEPTH = 8
+
+/**
+ * @param order `name` sorts all files by the bytes of their paths; `given` keeps the order of the names, and sorts only
+ * what one name stands for
+ * @returns each file once
+ * @throws FILE_MISSING for a name, pattern or folder that stands for no file; FILE_UNREADABLE
+ */
+export function listSources(names: readonly string[], order: SourceOrder = 'name'): readonly string[] {
+  const files = new Set<string>()
+  for (const name of names) for (const file of filesOf(name, 0)) files.add(file)
+  return order === 'given' ? [...files] : [...files].sort(byBytes)
+}
+
+function filesOf(name: string, depth: number): readonly string[] {
+  const stats = statSync(name, { throwIfNoEntry: false })
+  // A file whose name looks like a pattern or a list is that file.
+  if (stats?.isDirectory()) return filesIn(name)
+  if (stats !== undefined) return [name]
+  if (name.startsWith('@')) return filesOfList(name.slice(1), depth)
+  if (isPattern(name)) return filesMatching(name)
+  throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: name })
+}
+
+function filesIn(folder: string): readonly string[] {
+  const entries = readable(folder, () => readdirSync(folder, { recursive: true, withFileTypes: true }))
+  const files: string[] = []
+  for (const entry of entries) {
+    const path = join(entry.parentPath, entry.name)
+    const isHidden = path
+      .slice(folder.length)
+      .split(/[\\/]/)
+      .some(part => part.startsWith('.'))
+    if (isHidden || formatOf(path) === undefined) continue
+    if (entry.isFile() || (entry.isSymbolicLink() && isFile(path))) files.push(path)
+  }
+  if (files.length > 0) return files.sort(byBytes)
+  throw new PenstockError('FILE_MISSING', 'the folder has no files of a known format', { file: folder })
+}
+
+function filesMatching(pattern: string): readonly string[] {
+  // Loaded only here: most runs name their files.
+  const { globSync } = createRequire(import.meta.url)('tinyglobby') as typeof import('tinyglobby')
+  const files = globSync(pattern.replaceAll('\\', '/'), {
+    absolute: pattern.startsWith('/'),
+    expandDirectories: false,
+  })
+  if (files.length > 0) return files.sort(byBytes)
+  throw new PenstockError('FILE_MISSING', 'no file matches the pattern', { file: pattern })
+}
+
+/** One name a line; empty lines and those that begin with # are ignored. Names are relative to the working directory. */
+function filesOfList(list: string, depth: number): readonly string[] {
+  if (depth >= MAX_LIST_DEPTH) {
+    throw new PenstockError('ARGUMENT_INVALID', `lists name each other more than ${MAX_LIST_DEPTH} deep`, {
+      file: list,
+    })
+  }
+  const text = readable(list, () => readFileSync(list, 'utf8'))
+  const names = text.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#'))
+  if (names.length === 0) throw new PenstockError('FILE_MISSING', 'the list names no files', { file: list })
+  const files: string[] = []
+  for (const name of names) for (const file of filesOf(name, depth + 1)) files.push(file)
+  return files
+}
+
+function readable<Value>(file: string, read: () => Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    throw toPenstockError(error, isMissing ? 'FILE_MISSING' : 'FILE_UNREADABLE', { file })
+  }
+}
+
+const isPattern = (name: string): boolean => /[*?[{]/.test(name)
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+
+/** As `LC_ALL=C sort` does, which is not the order of UTF-16 code units. */
+function byBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}

@@ -1,0 +1,86 @@
+/** Documents of many files, one file after the other: what a stage reads, whatever the formats. */
+import { stat } from 'node:fs/promises'
+import { PenstockError, toPenstockError } from '../../errors.js'
+import type { SourceFormat } from '../../files/source-format.js'
+import type { DocumentBatch } from '../../formats/batches.js'
+import { DEFAULT_LINE_BYTES } from '../../formats/jsonl.js'
+import type { DocumentReader } from './document-reader.js'
+import type { FaultHandler } from './fault-handler.js'
+import type { StageContext } from './stage.js'
+
+/** Loaded with the first file of a format. */
+const READERS: Readonly<Record<SourceFormat, () => Promise<DocumentReader>>> = {
+  jsonl: async () => (await import('./jsonl-documents.js')).jsonlDocuments,
+  json: async () => (await import('./jsonl-documents.js')).jsonDocuments,
+  parquet: async () => (await import('./parquet-documents.js')).parquetDocuments,
+  csv: async () => withDelimiter(','),
+  tsv: async () => withDelimiter('\t'),
+  text: async () => (await import('./text-documents.js')).textDocuments,
+}
+
+async function withDelimiter(delimiter: string): Promise<DocumentReader> {
+  const { tableDocuments } = await import('./table-documents.js')
+  return request => tableDocuments(request, delimiter)
+}
+
+export interface CorpusFile {
+  readonly path: string
+  readonly format: SourceFormat
+}
+
+interface CorpusOptions {
+  readonly field: string
+  readonly max_record_bytes?: number | undefined
+}
+
+/** Where to resume: in which file, by its place in the list, and where in it. */
+interface CorpusCursor {
+  readonly file: number
+  readonly position: unknown
+}
+
+/** @throws what the readers of the formats throw, with the file in `where` */
+export async function* corpusDocuments(
+  files: readonly CorpusFile[],
+  { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES }: CorpusOptions,
+  faults: FaultHandler,
+  { journal, stats, signal }: StageContext,
+): AsyncGenerator<DocumentBatch> {
+  const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: undefined }
+  const { counts } = stats
+  counts.totalBytes = await sizeOf(files)
+  counts.totalFiles = files.length
+  let done = await sizeOf(files.slice(0, cursor.file))
+  let number = 0
+  for (const [index, { path, format }] of files.entries()) {
+    if (index < cursor.file) continue
+    const read = await READERS[format]()
+    const from = index === cursor.file ? cursor.position : undefined
+    const size = await sizeOf(files.slice(index, index + 1))
+    try {
+      for await (const part of read({ path, field, from, maxRecordBytes, signal })) {
+        for (const fault of part.faults) await faults.handle(fault)
+        counts.readBytes = done + Math.min(size, part.bytesRead)
+        const { position } = part
+        const mark = journal?.markAfter(
+          part.documents.byteLength,
+          () => ({ file: index, position }) satisfies CorpusCursor,
+        )
+        yield { ...part.documents, number: number++, mark }
+      }
+    } catch (error) {
+      if (error instanceof PenstockError) throw error
+      throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+    }
+    done += size
+    counts.readBytes = done
+    counts.files = index + 1
+  }
+}
+
+/** On disk; a missing file is reported when it is read. */
+async function sizeOf(files: readonly CorpusFile[]): Promise<number> {
+  let bytes = 0
+  for (const { path } of files) bytes += (await stat(path).catch(() => undefined))?.size ?? 0
+  return bytes
+}

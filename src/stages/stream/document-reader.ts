@@ -1,0 +1,26 @@
+/** Readers of the files of a corpus: one function a format, all with the same result, so that a corpus can mix formats. */
+import type { DocumentBatch } from '../../formats/batches.js'
+import type { RecordFault } from '../../formats/extract.js'
+
+/** Documents of a part of a file. Batches of one file carry no numbers: the stage that mixes files gives them. */
+export interface FileDocuments {
+  readonly documents: DocumentBatch
+  /** Records of this part that have no text. */
+  readonly faults: readonly RecordFault[]
+  /** Where to continue after this part: what the reader is given as `from` by a resumed run. JSON values only. */
+  readonly position: unknown
+  /** Bytes of the file read so far, as it lies on disk where that is known. */
+  readonly bytesRead: number
+}
+
+export interface ReadRequest {
+  readonly path: string
+  /** The text of a record, as a jq filter; a text file has no records. */
+  readonly field: string
+  /** A `position` of an earlier run over the same file. */
+  readonly from: unknown
+  readonly maxRecordBytes: number
+  readonly signal: AbortSignal
+}
+
+export type DocumentReader = (request: ReadRequest) => AsyncGenerator<FileDocuments>

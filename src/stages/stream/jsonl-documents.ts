@@ -1,0 +1,127 @@
+/** Documents of a JSONL file, compressed or not, and of a JSON document that holds many records. */
+import type { LineBatch, LineCursor } from '../../formats/batches.js'
+import { type RecordFault, recordAt } from '../../formats/extract.js'
+import { scanLine } from '../../formats/json-scan.js'
+import { LineSplitter, withoutLines } from '../../formats/jsonl.js'
+import { openTextExtractor } from '../extract-text.js'
+import { readFile } from '../read-file.js'
+import { splitJson } from '../split-json.js'
+import type { FileDocuments, ReadRequest } from './document-reader.js'
+
+export async function* jsonlDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
+  const { path, maxRecordBytes } = request
+  const from = request.from as LineCursor | undefined
+  const splitter = new LineSplitter({ source: path, maxLineBytes: maxRecordBytes, from })
+  yield* extracted(request, linesFrom(path, splitter, from?.byteOffset ?? 0, maxRecordBytes), () => splitter.cursor)
+}
+
+interface Lines {
+  readonly batch: LineBatch
+  readonly faults: readonly RecordFault[]
+  readonly bytesRead: number
+}
+
+async function* linesFrom(path: string, splitter: LineSplitter, skip: number, limit: number): AsyncGenerator<Lines> {
+  const longLines = (): RecordFault[] =>
+    splitter.takeLongLines().map(({ line, byteOffset, head }) => ({
+      code: 'LINE_TOO_LONG',
+      message: `the line is longer than ${limit} bytes`,
+      file: path,
+      line,
+      byteOffset,
+      record: head,
+    }))
+  let read = 0
+  for await (const chunk of readFile({ path }) as AsyncIterable<Uint8Array>) {
+    const start = Math.max(0, skip - read)
+    read += chunk.byteLength
+    if (start >= chunk.byteLength) continue
+    for (const batch of splitter.push(chunk.subarray(start))) yield { batch, faults: longLines(), bytesRead: read }
+  }
+  for (const batch of splitter.finish()) yield { batch, faults: longLines(), bytesRead: read }
+  const last = longLines()
+  if (last.length > 0) yield { batch: emptyBatch(path), faults: last, bytesRead: read }
+}
+
+/** The elements of an array, or one value after the other; positions are counts of records. */
+export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
+  const { path } = request
+  const first = await firstCharacter(path)
+  // A file called .json may well be JSONL.
+  if (first !== '[') return yield* jsonlDocuments(request)
+  const lines = (readFile({ path }) as NodeJS.ReadableStream).pipe(splitJson({ source: path }))
+  let { done } = (request.from as { done: number } | undefined) ?? { done: 0 }
+  let toSkip = done
+  async function* batches(): AsyncGenerator<Lines> {
+    for await (const batch of lines as AsyncIterable<LineBatch>) {
+      const count = batch.starts.length
+      const skipped = Math.min(toSkip, count)
+      toSkip -= skipped
+      if (skipped === count) continue
+      done += count - skipped
+      yield { batch: withoutLines(batch, new Set(Array(skipped).keys())), faults: [], bytesRead: batch.byteOffset }
+    }
+  }
+  yield* extracted(request, batches(), () => ({ done }))
+}
+
+async function firstCharacter(path: string): Promise<string | undefined> {
+  for await (const chunk of readFile({ path }) as AsyncIterable<Uint8Array>) {
+    const text = new TextDecoder().decode(chunk.subarray(0, 4096)).trimStart()
+    if (text !== '') return text[0]
+  }
+  return undefined
+}
+
+async function* extracted(
+  { field }: ReadRequest,
+  lines: AsyncIterable<Lines>,
+  position: () => unknown,
+): AsyncGenerator<FileDocuments> {
+  const extractor = await openTextExtractor(field)
+  try {
+    for await (const { batch, faults, bytesRead } of lines) {
+      const invalid = invalidLines(batch)
+      const valid = withoutLines(batch, new Set(invalid.keys()))
+      const { documents, faults: missing } = await extractor.extract(valid)
+      const all = [...faults, ...invalid.values(), ...missing].toSorted((a, b) => a.line - b.line)
+      yield { documents, faults: all, position: position(), bytesRead }
+    }
+  } finally {
+    await extractor.close()
+  }
+}
+
+/** Faults by the index of the line in the batch. */
+function invalidLines(batch: LineBatch): Map<number, RecordFault> {
+  const faults = new Map<number, RecordFault>()
+  for (let index = 0; index < batch.starts.length; index++) {
+    const start = batch.starts[index]!
+    const result = scanLine(batch.bytes, start, batch.ends[index]!)
+    if (result.ok) continue
+    faults.set(index, {
+      ...recordAt(batch, index),
+      code: result.code,
+      message: `${result.message} (column ${result.offset - start + 1})`,
+      byteOffset: batch.byteOffset + result.offset,
+    })
+  }
+  return faults
+}
+
+function emptyBatch(source: string): LineBatch {
+  const none = new Uint32Array(0)
+  const bytes = new Uint8Array(0)
+  return {
+    kind: 'lines',
+    number: 0,
+    byteLength: 0,
+    byteOffset: 0,
+    source,
+    bytes,
+    starts: none,
+    ends: none,
+    firstLine: 1,
+    lines: none,
+  }
+}
