@@ -11,6 +11,7 @@ import type { RecordFault } from '../formats/extract.js'
 import { type OutputFile, type OutputReservations, openOutput } from './output-file.js'
 
 interface Entry {
+  readonly source: string
   readonly line: number
   readonly text: string
 }
@@ -18,6 +19,8 @@ interface Entry {
 /** Access of one stage to a quarantine file. */
 export interface QuarantineMember {
   add(fault: RecordFault): Promise<void>
+  /** Gives the order of the files of a run that reads several. */
+  orderSources(paths: readonly string[]): void
   /** Reports that the stage has processed everything before a mark. */
   pass(mark: Mark): void
   leave(isComplete: boolean): Promise<void>
@@ -28,6 +31,8 @@ export class Quarantine {
   private readonly path: string
   private readonly isOrdered: boolean
   private readonly file: Promise<OutputFile | undefined>
+  /** Place of each file in the order of the sources; empty for a run of one file. */
+  private rankOf: ReadonlyMap<string, number> = new Map()
   private members = 0
   private left = 0
   private isComplete = true
@@ -55,6 +60,9 @@ export class Quarantine {
     let next = 0
     return {
       add: fault => this.add(entryOf(fault), next),
+      orderSources: paths => {
+        this.rankOf = new Map(paths.map((path, rank) => [path, rank]))
+      },
       pass: mark => {
         next = mark.number + 1
         this.pass(mark)
@@ -88,7 +96,9 @@ export class Quarantine {
 
   private async write(entries: readonly Entry[]): Promise<void> {
     const file = await this.file
-    for (const { text } of entries.toSorted((a, b) => a.line - b.line)) await file?.write(Buffer.from(text))
+    const rank = ({ source }: Entry): number => this.rankOf.get(source) ?? 0
+    const inOrder = entries.toSorted((a, b) => rank(a) - rank(b) || a.line - b.line)
+    for (const { text } of inOrder) await file?.write(Buffer.from(text))
   }
 
   private async leave(isComplete: boolean): Promise<void> {
@@ -113,5 +123,5 @@ function entryOf(fault: RecordFault): Entry {
     message: fault.message,
     record: Buffer.from(fault.record).toString('base64'),
   }
-  return { line: fault.line, text: `${JSON.stringify(entry)}\n` }
+  return { source: fault.file, line: fault.line, text: `${JSON.stringify(entry)}\n` }
 }

@@ -98,14 +98,19 @@ async function sourcesOf(steps: readonly CheckedStep[]): Promise<Record<string, 
   const files = sourceFiles(steps)
   if (steps.filter(({ entry }) => entry.accepts === undefined).length !== 1 || files.length === 0) return undefined
   const sources: Record<string, string> = {}
+  const all = createHash('sha256')
   for (const { path } of files) {
     const stats = await stat(path).catch(() => undefined)
     // A missing file is reported by the stage that reads it.
     if (stats?.isFile() !== true) return undefined
-    sources[resolve(path)] = await identityOf(path, stats)
+    if (files.length <= MAX_SAMPLED_SOURCES) sources[resolve(path)] = await identityOf(path, stats)
+    else all.update(JSON.stringify([resolve(path), stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs]))
   }
-  return sources
+  return files.length <= MAX_SAMPLED_SOURCES ? sources : { [`the list of ${files.length} sources`]: all.digest('hex') }
 }
+
+/** Of more sources the content is not sampled, and the journal keeps one digest of all. */
+const MAX_SAMPLED_SOURCES = 64
 
 function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options'> & { readonly path: string })[] {
   return steps.flatMap(({ entry, options }) => (entry.reads?.(options) ?? []).map(path => ({ options, path })))

@@ -1,7 +1,8 @@
 /** Jobs for the tests of resuming: one definition per command, with all of its outputs. */
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parquetWriteBuffer } from 'hyparquet-writer'
 import { checkDefinition, definitionOf, type RunOptions, runPipeline } from '#src/pipelines/index'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 
@@ -37,6 +38,12 @@ export async function prepare(folder: string, megabytes: number): Promise<void> 
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
   writeFileSync(at('in.jsonl'), corpus(megabytes))
   execFileSync('gzip', ['-kf', at('in.jsonl')])
+  mkdirSync(at('corpus'), { recursive: true })
+  copyFileSync(at('in.jsonl'), at('corpus/a.jsonl'))
+  copyFileSync(at('in.jsonl.gz'), at('corpus/b.jsonl.gz'))
+  const texts = Array.from({ length: 3000 }, (_, row) => (row % 700 === 0 ? null : `row ${row} `.repeat(row % 90)))
+  const columnData = [{ name: 'text', data: texts, type: 'STRING' as const }]
+  writeFileSync(at('corpus/c.parquet'), Buffer.from(parquetWriteBuffer({ columnData, rowGroupSize: 1100 })))
   const { stages } = jobs(folder, 'in').pack!
   await run({ stages, outputs: [] })
   // An index that omits lines, so that a reader must follow it instead of reading the file sequentially.
@@ -83,6 +90,10 @@ export function jobs(folder: string, name: string): Record<string, Job> {
     },
     'pack of a .gz': {
       stages: [...head(at('in.jsonl.gz')), extract, tokenize, pack],
+      outputs: [...packed, out('.faulty')],
+    },
+    'pack of a corpus of several formats': {
+      stages: [{ 'read-corpus': { sources: [at('corpus')], ...faults } }, tokenize, pack],
       outputs: [...packed, out('.faulty')],
     },
     'pack by an index': {

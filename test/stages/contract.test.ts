@@ -13,6 +13,7 @@ const OPTIONS: Record<string, ContractOptions> = {
   'write-index': ({ out }) => ({ path: join(out, 'out.idx') }),
   'extract-text': () => ({}),
   'read-documents': ({ jsonl, index }) => ({ path: jsonl, index }),
+  'read-corpus': ({ jsonl, parquet }) => ({ sources: [jsonl, parquet] }),
   'read-parquet': ({ parquet }) => ({ path: parquet }),
   'write-jsonl': ({ out }) => ({ path: join(out, 'out.jsonl') }),
   'tokenize-batches': ({ tokenizer }) => ({ tokenizer, workers: 1 }),

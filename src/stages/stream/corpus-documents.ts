@@ -48,6 +48,7 @@ export async function* corpusDocuments(
 ): AsyncGenerator<DocumentBatch> {
   const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: undefined }
   const { counts } = stats
+  faults.orderSources(files.map(({ path }) => path))
   counts.totalBytes = await sizeOf(files)
   counts.totalFiles = files.length
   let done = await sizeOf(files.slice(0, cursor.file))

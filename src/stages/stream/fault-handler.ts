@@ -75,6 +75,11 @@ export class FaultHandler {
     await this.quarantine?.add(fault)
   }
 
+  /** Gives the order of the files of a stage that reads several: quarantined records keep it. */
+  orderSources(paths: readonly string[]): void {
+    this.quarantine?.orderSources(paths)
+  }
+
   async finish(): Promise<void> {
     await this.leave(true)
   }

@@ -1,12 +1,13 @@
 /** Documents of a JSONL file, compressed or not, and of a JSON document that holds many records. */
+import { pipeline } from 'node:stream'
 import type { LineBatch, LineCursor } from '../../formats/batches.js'
 import { type RecordFault, recordAt } from '../../formats/extract.js'
 import { scanLine } from '../../formats/json-scan.js'
 import { LineSplitter, withoutLines } from '../../formats/jsonl.js'
 import { openTextExtractor } from '../extract-text.js'
-import { readFile } from '../read-file.js'
 import { splitJson } from '../split-json.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
+import { wholeFile } from './whole-file.js'
 
 export async function* jsonlDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
   const { path, maxRecordBytes } = request
@@ -32,7 +33,7 @@ async function* linesFrom(path: string, splitter: LineSplitter, skip: number, li
       record: head,
     }))
   let read = 0
-  for await (const chunk of readFile({ path }) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of wholeFile(path)) {
     const start = Math.max(0, skip - read)
     read += chunk.byteLength
     if (start >= chunk.byteLength) continue
@@ -49,7 +50,7 @@ export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileD
   const first = await firstCharacter(path)
   // A file called .json may well be JSONL.
   if (first !== '[') return yield* jsonlDocuments(request)
-  const lines = (readFile({ path }) as NodeJS.ReadableStream).pipe(splitJson({ source: path }))
+  const lines = pipeline(wholeFile(path), splitJson({ source: path }), () => {})
   let { done } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let toSkip = done
   async function* batches(): AsyncGenerator<Lines> {
@@ -66,7 +67,7 @@ export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileD
 }
 
 async function firstCharacter(path: string): Promise<string | undefined> {
-  for await (const chunk of readFile({ path }) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of wholeFile(path)) {
     const text = new TextDecoder().decode(chunk.subarray(0, 4096)).trimStart()
     if (text !== '') return text[0]
   }

@@ -1,9 +1,10 @@
 /** Documents of CSV and TSV files: each row is a record whose keys are the names in the first row. */
+import { pipeline } from 'node:stream'
 import { PenstockError } from '../../errors.js'
 import { rowsAsLines } from '../../formats/row-lines.js'
 import { openTextExtractor } from '../extract-text.js'
-import { readFile } from '../read-file.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
+import { wholeFile } from './whole-file.js'
 
 const WINDOW_ROWS = 1000
 
@@ -11,9 +12,7 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
   const { path, field, maxRecordBytes } = request
   const { parse } = await import('csv-parse')
   const parser = parse({ delimiter, columns: true, bom: true, max_record_size: maxRecordBytes })
-  const input = readFile({ path })
-  input.on('error', error => parser.destroy(error))
-  const rows = input.pipe(parser) as AsyncIterable<Record<string, string>>
+  const rows = pipeline(wholeFile(path), parser, () => {}) as AsyncIterable<Record<string, string>>
   const extractor = await openTextExtractor(field)
   const { done: skip } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let row = 0
@@ -21,7 +20,7 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
   const flush = async (): Promise<FileDocuments> => {
     const found = await extractor.extract(rowsAsLines(window, path, row - window.length, 0))
     window = []
-    return { ...found, position: { done: row }, bytesRead: input.stats.bytesOut }
+    return { ...found, position: { done: row }, bytesRead: parser.info.bytes }
   }
   try {
     for await (const record of rows) {
@@ -36,7 +35,6 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
     const where = { file: path, ...(lines === undefined ? {} : { line: lines }) }
     throw new PenstockError('CSV_INVALID', (error as Error).message, where, error)
   } finally {
-    input.destroy()
     await extractor.close()
   }
 }

@@ -2,8 +2,8 @@
 import { isUtf8 } from 'node:buffer'
 import { PenstockError } from '../../errors.js'
 import { documentBatch } from '../../formats/documents.js'
-import { readFile } from '../read-file.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
+import { wholeFile } from './whole-file.js'
 
 const BOM = [0xef, 0xbb, 0xbf]
 
@@ -11,7 +11,7 @@ export async function* textDocuments({ path, maxRecordBytes, from }: ReadRequest
   if (from !== undefined) return
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of readFile({ path }) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of wholeFile(path)) {
     size += chunk.byteLength
     if (size > maxRecordBytes) {
       throw new PenstockError('LINE_TOO_LONG', `the text is longer than ${maxRecordBytes} bytes`, { file: path })

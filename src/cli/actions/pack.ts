@@ -1,0 +1,111 @@
+/** The pipelines of `pack`: one packed file of all sources, or one for each that has none yet. */
+import { existsSync, mkdirSync } from 'node:fs'
+import { dirname, join, relative, sep } from 'node:path'
+import { PenstockError } from '../../errors.js'
+import { requireFormat } from '../../files/source-format.js'
+import { listSources, type SourceOrder } from '../../files/source-list.js'
+import { type FaultFlags, faultOptionsOf, type OutputFlags, withoutEnding } from '../output/shared-options.js'
+import { count } from '../output/terminal.js'
+import type { RunFlags } from './run-definition.js'
+
+export interface PackFlags extends RunFlags, FaultFlags, OutputFlags {
+  readonly tokenizer: string
+  readonly output?: string
+  readonly outputFolder?: string
+  readonly order?: SourceOrder
+  readonly index?: string | boolean
+  readonly field: string
+  readonly endOfDocument?: string
+  readonly workers?: number
+}
+
+/** @throws ARGUMENT_INVALID for flags that do not fit the sources; FILE_MISSING, UNSUPPORTED */
+export function packPipelines(sources: readonly string[], flags: PackFlags): Record<string, object[]> {
+  if (flags.outputFolder !== undefined) return onePerSource(sources, flags, flags.outputFolder)
+  const files = filesOf(sources, flags)
+  const [only] = files
+  if (files.length === 1 && requireFormat(only!) === 'jsonl') return { pack: packStages(only!, flags) }
+  if (flags.index !== undefined && flags.index !== false) {
+    throw new PenstockError('ARGUMENT_INVALID', '--index needs a single JSONL file; or give --output-folder')
+  }
+  const output = flags.output ?? (files.length === 1 ? `${withoutEnding(only!)}.pbin` : undefined)
+  if (output === undefined) {
+    const message = `${files.length} sources need a name for the packed file: -o FILE, or --output-folder for one each`
+    throw new PenstockError('ARGUMENT_INVALID', message)
+  }
+  const { field, order } = flags
+  const read = { sources: [...sources], ...(order === undefined ? {} : { order }), field, ...faultOptionsOf(flags) }
+  return { pack: [{ 'read-corpus': read }, ...packing(flags, output)] }
+}
+
+/** The stages for one JSONL file, with its index where one is asked for. */
+export function packStages(source: string, flags: PackFlags): object[] {
+  const faults = faultOptionsOf(flags)
+  const base = withoutEnding(source)
+  const lines = [{ 'read-file': { path: source } }, { 'read-lines': faults }, { 'validate-json': faults }]
+  const tokens = [
+    { 'extract-text': { field: flags.field, ...faults } },
+    ...packing(flags, flags.output ?? `${base}.pbin`),
+  ]
+  const path = flags.index === true ? `${base}.idx` : flags.index || undefined
+  if (path === undefined) return [...lines, ...tokens]
+  return [...lines, { fork: [[{ 'write-index': { path, if_exists: flags.ifExists } }], tokens] }]
+}
+
+function packing(flags: PackFlags, path: string): object[] {
+  const tokenize = {
+    tokenizer: flags.tokenizer,
+    ...(flags.endOfDocument === undefined ? {} : { end_of_document: flags.endOfDocument }),
+    ...(flags.workers === undefined ? {} : { workers: flags.workers }),
+    ...faultOptionsOf(flags),
+  }
+  return [{ 'tokenize-batches': tokenize }, { 'write-pbin': { path, if_exists: flags.ifExists } }]
+}
+
+const filesOf = (sources: readonly string[], { order }: PackFlags): readonly string[] =>
+  sources.length === 1 && sources[0] === '-' ? ['-'] : listSources(sources, order)
+
+/** Packed files are laid out in the folder as the sources are below their common parent. */
+function onePerSource(sources: readonly string[], flags: PackFlags, folder: string): Record<string, object[]> {
+  if (flags.output !== undefined) {
+    throw new PenstockError('ARGUMENT_INVALID', 'give either --output or --output-folder')
+  }
+  const files = filesOf(sources, flags)
+  const parent = commonFolder(files)
+  const outputs = new Map<string, string>()
+  for (const file of files) {
+    const output = join(folder, `${withoutEnding(relative(parent, file))}.pbin`)
+    const other = outputs.get(output)
+    if (other !== undefined) {
+      throw new PenstockError('ARGUMENT_INVALID', `${other} and ${file} would both be packed into ${output}`)
+    }
+    outputs.set(output, file)
+  }
+  for (const parents of new Set([...outputs.keys()].map(path => dirname(path)))) mkdirSync(parents, { recursive: true })
+  // A complete file is kept: the same command continues with those that are missing.
+  const missing = [...outputs].filter(([output]) => flags.ifExists === 'override' || !existsSync(output))
+  const kept = outputs.size - missing.length
+  if (kept > 0 && !flags.quiet)
+    process.stderr.write(`${count(kept)} of ${count(outputs.size)} packed files exist already\n`)
+  return Object.fromEntries(
+    missing.map(([output, file]) => {
+      const name = relative(folder, output)
+      const quarantine =
+        flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${name.replaceAll(sep, '-')}` }
+      const index = flags.index === undefined || flags.index === false ? {} : { index: `${withoutEnding(output)}.idx` }
+      const { outputFolder: _, index: __, ...others } = flags
+      const own = { ...others, ...quarantine, ...index, output }
+      return [name, Object.values(packPipelines([file], own))[0]!]
+    }),
+  )
+}
+
+function commonFolder(files: readonly string[]): string {
+  let common = dirname(files[0]!).split(sep)
+  for (const file of files) {
+    const parts = dirname(file).split(sep)
+    const end = common.findIndex((part, index) => part !== parts[index])
+    if (end >= 0) common = common.slice(0, end)
+  }
+  return common.join(sep) || (files[0]!.startsWith(sep) ? sep : '.')
+}

@@ -1,0 +1,14 @@
+/** Bytes of a file, decompressed, for a body that reads files itself: closed when the loop over them ends in any way. */
+import { readFile } from '../read-file.js'
+
+export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
+  const stream = readFile({ path })
+  try {
+    yield* stream as AsyncIterable<Uint8Array>
+  } finally {
+    // Destroying a stream starts to close its file; the file is closed when the stream says so.
+    const closed = new Promise<void>(resolve => (stream.closed ? resolve() : void stream.once('close', resolve)))
+    stream.destroy()
+    await closed
+  }
+}

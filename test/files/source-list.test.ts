@@ -1,0 +1,53 @@
+/** Which files the names of sources stand for, and in which order. */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { requireFormat } from '#src/files/source-format'
+import { listSources } from '#src/files/source-list'
+import { temporaryFolder } from '../stages/support.js'
+
+const folder = temporaryFolder()
+const at = (name: string): string => join(folder, name)
+for (const name of ['in/a', 'in/.hidden', 'odd']) mkdirSync(at(name), { recursive: true })
+const NAMES = ['in/b.jsonl', 'in/a/2.jsonl.zst', 'in/a/10.parquet', 'in/notes.bak', 'in/.hidden/x.jsonl', 'in/Z.txt']
+for (const name of [...NAMES, 'odd/[1].jsonl', 'odd/@x.jsonl']) writeFileSync(at(name), '')
+const inOrder = ['in/Z.txt', 'in/a/10.parquet', 'in/a/2.jsonl.zst', 'in/b.jsonl'].map(at)
+
+describe('listSources', () => {
+  it('finds the files of known formats below a folder, sorted by the bytes of their paths', () => {
+    expect(listSources([at('in')])).toEqual(inOrder)
+  })
+
+  it('takes a mix of files, patterns and lists, each file once', () => {
+    writeFileSync(at('list.txt'), `# shards\n${at('in/b.jsonl')}\r\n\n${at('in/a')}\n`)
+    expect(listSources([at('in/b.jsonl'), at('in/**/*.{txt,parquet}'), `@${at('list.txt')}`])).toEqual(inOrder)
+  })
+
+  it('keeps the order of the names when it is asked to', () => {
+    expect(listSources([at('in/b.jsonl'), at('in/a')], 'given')).toEqual([inOrder[3], inOrder[1], inOrder[2]])
+  })
+
+  it('takes an existing file for itself, whatever its name looks like', () => {
+    expect(listSources([at('odd/[1].jsonl')])).toEqual([at('odd/[1].jsonl')])
+    expect(listSources([at('odd')])).toEqual([at('odd/@x.jsonl'), at('odd/[1].jsonl')])
+  })
+
+  it('follows links to files, and lists that name each other only so deep', () => {
+    mkdirSync(at('links'))
+    symlinkSync(at('in/b.jsonl'), at('links/l.jsonl'))
+    expect(listSources([at('links')])).toEqual([at('links/l.jsonl')])
+    writeFileSync(at('loop.txt'), `@${at('loop.txt')}\n`)
+    expect(() => listSources([`@${at('loop.txt')}`])).toThrow(expect.objectContaining({ code: 'ARGUMENT_INVALID' }))
+  })
+
+  it.each(['none.jsonl', 'in/*.gz', '@none.txt'])('fails on a name that stands for nothing: %s', name => {
+    const path = name.startsWith('@') ? `@${at(name.slice(1))}` : at(name)
+    expect(() => listSources([path])).toThrow(expect.objectContaining({ code: 'FILE_MISSING' }))
+  })
+})
+
+it('rejects known formats that are not read, with advice, and takes unknown names for JSONL', () => {
+  expect(() => requireFormat('corpus.jsonl.xz')).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
+  expect(() => requireFormat('corpus.ARROW')).toThrow(/convert it to Parquet/)
+  expect(['corpus.data', 'corpus', '/dev/stdin', 'x.ndjson.gz'].map(requireFormat)).toEqual(Array(4).fill('jsonl'))
+})

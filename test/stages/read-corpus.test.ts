@@ -1,0 +1,72 @@
+/** A corpus in any mix of formats gives the documents of the same corpus as JSONL, also after a kill. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { parquetWriteBuffer } from 'hyparquet-writer'
+import { describe, expect, it } from 'vitest'
+import type { DocumentBatch } from '#src/formats/batches'
+import { type ReadCorpusOptions, readCorpus } from '#src/stages/read-corpus'
+import { gather, temporaryFolder } from './support.js'
+
+const folder = temporaryFolder()
+const at = (name: string): string => join(folder, name)
+
+const texts = Array.from({ length: 2500 }, (_, index) => `document ${index}, "quoted", 日本\n${'x'.repeat(index % 50)}`)
+const [first, second, third, fourth, fifth] = [0, 500, 1000, 1500, 2000].map(from => texts.slice(from, from + 500))
+const jsonl = (some: readonly string[]): string => some.map(text => `${JSON.stringify({ text })}\n`).join('')
+const csv = (some: readonly string[]): string =>
+  `id,text\r\n${some.map((text, id) => `${id},"${text.replaceAll('"', '""')}"`).join('\r\n')}`
+
+// Without its last line feed: the next file must not continue the line.
+writeFileSync(at('1.jsonl'), jsonl(first!).trimEnd())
+writeFileSync(at('2.jsonl.gz'), gzipSync(jsonl(second!)))
+const columnData = [{ name: 'text', data: third!, type: 'STRING' as const }]
+writeFileSync(at('3.parquet'), Buffer.from(parquetWriteBuffer({ columnData, rowGroupSize: 100 })))
+writeFileSync(at('4.json'), JSON.stringify(fourth!.map(text => ({ text }))))
+writeFileSync(at('5.csv'), csv(fifth!))
+
+async function read(options: ReadCorpusOptions) {
+  const stage = readCorpus(options)
+  const batches = await gather<DocumentBatch>(stage)
+  const documents = batches.flatMap(({ bytes, offsets }) =>
+    Array.from(offsets.subarray(1), (end, index) => Buffer.from(bytes.subarray(offsets[index], end)).toString()),
+  )
+  return { documents, batches, stats: stage.stats }
+}
+
+describe('read-corpus', () => {
+  it('reads every format of a folder in the order of names', async () => {
+    const { documents, batches, stats } = await read({ sources: [folder] })
+    expect(documents).toEqual(texts)
+    expect(batches.map(({ number }) => number)).toEqual([...batches.keys()])
+    expect(stats.counts).toMatchObject({ files: 5, totalFiles: 5, readBytes: stats.counts.totalBytes })
+  })
+
+  it('names file and record of a fault, in every format', async () => {
+    const faulty: Record<string, [string, number]> = {
+      'f.jsonl': ['{"text":"a"}\n{"text":5}\n', 2],
+      'f.json': ['[{"text":"a"},{"text":5}]', 2],
+      'f.csv': ['other\nb\n', 1],
+    }
+    for (const [name, [content, line]] of Object.entries(faulty)) {
+      writeFileSync(at(name), content)
+      await expect(read({ sources: [at(name)] }), name).rejects.toMatchObject({ where: { file: at(name), line } })
+      const { stats } = await read({ sources: [at(name)], faulty: 'skip' })
+      expect(stats.rejected, name).toBe(1)
+    }
+    writeFileSync(at('torn.csv'), 'text\n"never closed\n')
+    await expect(read({ sources: [at('torn.csv')] })).rejects.toMatchObject({ code: 'CSV_INVALID' })
+    writeFileSync(at('latin.txt'), Buffer.from([0x63, 0xe9]))
+    await expect(read({ sources: [at('latin.txt')] })).rejects.toMatchObject({ code: 'UTF8_INVALID' })
+  })
+
+  it('takes a text file as one document, and JSON lines under the name .json', async () => {
+    writeFileSync(at('t.txt'), '\ufeffone\n\ntwo\n')
+    writeFileSync(at('lines.json'), jsonl(['a', 'b']))
+    expect((await read({ sources: [at('t.txt'), at('lines.json')], order: 'given' })).documents).toEqual([
+      'one\n\ntwo\n',
+      'a',
+      'b',
+    ])
+  })
+})
