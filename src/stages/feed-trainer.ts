@@ -1,14 +1,14 @@
 /**
- * Samples -> a trained model. Emits `TrainingEvent`s as 'report' events. The body (`feed-trainer-run.ts`) is loaded
+ * Samples -> a trained model. Emits `TrainingEvent`s as 'report' events. The body (`feed-trainer/run.ts`) is loaded
  * when a run begins, so that commands that do not train start without it.
  */
 import type { SampleBatch } from '../formats/batches.js'
-import { type FeedTrainerOptions, feedTrainerOptions } from './feed-trainer-options.js'
+import { type FeedTrainerOptions, feedTrainerOptions } from './feed-trainer/options.js'
 import { type SinkStage, sink } from './stream/stage.js'
 import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-export type { FeedTrainerOptions } from './feed-trainer-options.js'
+export type { FeedTrainerOptions } from './feed-trainer/options.js'
 
 export const feedTrainerStage = defineStage({
   name: 'feed-trainer',
@@ -26,7 +26,7 @@ export const feedTrainerStage = defineStage({
 export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch> {
   const checked = parseOptions(feedTrainerOptions(), options, 'feed-trainer')
   return sink('feed-trainer', async (input, context) => {
-    const { trainOnSamples } = await import('./feed-trainer-run.js')
+    const { trainOnSamples } = await import('./feed-trainer/run.js')
     await trainOnSamples(checked, input, context)
   })
 }

@@ -7,7 +7,7 @@ import { readPackPlan } from '#src/modalities/plans/pack-plan'
 import type { ReadOptions } from '#src/modalities/plans/read-config'
 import { readTrainingPlan } from '#src/modalities/plans/training-plan'
 import { toPenstockTraining } from '#src/modalities/to-penstock'
-import { feedTrainerOptions } from '#src/stages/feed-trainer-options'
+import { feedTrainerOptions } from '#src/stages/feed-trainer/options'
 import { shuffleSamplesOptions } from '#src/stages/shuffle-samples'
 
 const text = readFileSync(new URL('../training.yaml', import.meta.url), 'utf8')

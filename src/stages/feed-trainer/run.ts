@@ -2,20 +2,20 @@
  * Body of `feed-trainer`: passes each batch to the trainer, with backpressure while a step runs. Ends after the last
  * step even if the source has more samples. A stopped run saves a checkpoint, and the same definition resumes from it.
  */
-import { PenstockError } from '../errors.js'
-import type { SampleBatch } from '../formats/batches.js'
-import { openLatestCheckpoint } from '../training/checkpoint.js'
-import { requireHeldOut } from '../training/held-out.js'
-import type { LossMask } from '../training/loss-mask.js'
-import { openEngine, resolveBackend } from '../training/open-engine.js'
-import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../training/options.js'
-import { TextSampler } from '../training/sample-texts.js'
-import { openTrainer, type Trainer } from '../training/trainer.js'
-import type { TrainingEvent } from '../training/training-events.js'
-import { TokenizerThread } from '../workers/tokenizer/tokenizer-thread.js'
-import type { FeedTrainerSettings, HeldOut } from './feed-trainer-options.js'
-import { shuffleSamples } from './shuffle-samples.js'
-import type { SourceStage, StageContext } from './stream/stage.js'
+import { PenstockError } from '../../errors.js'
+import type { SampleBatch } from '../../formats/batches.js'
+import { openLatestCheckpoint } from '../../training/checkpoint.js'
+import { requireHeldOut } from '../../training/held-out.js'
+import type { LossMask } from '../../training/loss-mask.js'
+import { openEngine, resolveBackend } from '../../training/open-engine.js'
+import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../../training/options.js'
+import { TextSampler } from '../../training/sample-texts.js'
+import { openTrainer, type Trainer } from '../../training/trainer.js'
+import type { TrainingEvent } from '../../training/training-events.js'
+import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
+import { shuffleSamples } from '../shuffle-samples.js'
+import type { SourceStage, StageContext } from '../stream/stage.js'
+import type { FeedTrainerSettings, HeldOut } from './options.js'
 
 /** Trains up to the last step, or until the samples run out. */
 export async function trainOnSamples(

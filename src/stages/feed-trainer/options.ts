@@ -3,7 +3,7 @@
  * held-out file, sample texts, resume).
  */
 import * as z from 'zod'
-import { lazy, trainingSchemas } from '../training/options.js'
+import { lazy, trainingSchemas } from '../../training/options.js'
 
 export const feedTrainerOptions = lazy(() => {
   const heldOutSchema = z.strictObject({
