@@ -2,7 +2,7 @@
  * Random access to a `.pbin` without loading it: tokens by position, documents by a pass over the index. Opening costs one
  * small read regardless of the file's size.
  */
-import type { FileHandle } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
 import { PenstockError } from '../errors.js'
 import type { TokenArray, TokenizerIdentity } from '../formats/batches.js'
 import {
@@ -13,47 +13,58 @@ import {
   pbinIndexOffset,
   viewTokens,
 } from '../formats/pbin.js'
-import { type PackedManifest, readPackedManifest } from './manifest.js'
+import { mapConcurrently } from './concurrent.js'
+import { type Descriptor, DescriptorPool } from './descriptor-pool.js'
+import { readPackedManifest } from './manifest.js'
 import { readAt, readFullySync } from './read-at.js'
-import { openSource } from './source-file.js'
+import { checkSameFile, openSource } from './source-file.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
 
-/** Opens and checks a packed file; the caller closes it. @throws FILE_MISSING, FILE_UNREADABLE, PBIN_INVALID */
-export async function openPackedFile(path: string): Promise<PackedFile> {
+/**
+ * Opens and checks a packed file; the caller closes it.
+ * @param pool keeps its descriptor, so that any number of files can be opened
+ * @throws FILE_MISSING, FILE_UNREADABLE, PBIN_INVALID
+ */
+export async function openPackedFile(path: string, pool?: DescriptorPool): Promise<PackedFile> {
   const { handle, stats } = await openSource(path)
+  let keepOpen = false
   try {
     const start = Buffer.alloc(PBIN_HEADER_BYTES)
     const bytesRead = await readAt({ path, handle }, start, 0)
     const header = decodePbinHeader(start.subarray(0, bytesRead), stats.size, { file: path })
-    return new PackedFile(path, handle, header, stats.size)
-  } catch (error) {
-    await handle.close()
-    throw error
+    keepOpen = pool === undefined
+    return new PackedFile(path, pool?.add(path, stats) ?? handle, header, stats)
+  } finally {
+    if (!keepOpen) await handle.close()
   }
 }
 
-/** Owns the handle until `close`. */
+/** Owns the descriptor until `close` is called. */
 export class PackedFile {
   readonly path: string
   readonly header: PbinHeader
-  readonly fileBytes: number
-  private readonly handle: FileHandle
+  private readonly descriptor: Descriptor
+  private readonly stats: Stats
 
-  constructor(path: string, handle: FileHandle, header: PbinHeader, fileBytes: number) {
+  constructor(path: string, descriptor: Descriptor, header: PbinHeader, stats: Stats) {
     this.path = path
-    this.handle = handle
+    this.descriptor = descriptor
     this.header = header
-    this.fileBytes = fileBytes
+    this.stats = stats
+  }
+
+  get fileBytes(): number {
+    return this.stats.size
   }
 
   get tokenCount(): number {
     return this.header.dataBytes / this.header.tokenBytes
   }
 
-  /** For direct reads by the caller. */
+  /** For synchronous reads by the caller. */
   get fd(): number {
-    return this.handle.fd
+    return this.descriptor.fd
   }
 
   /**
@@ -92,20 +103,27 @@ export class PackedFile {
       for (let entry = 0; entry < pairs.length; entry++) block[length++] = pairs[entry]! / tokenBytes
     }
     const reader = createPbinIndexReader(this.header, take, { file: this.path })
-    const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
-    for (let position = pbinIndexOffset(this.header); position < this.fileBytes; ) {
-      const bytesRead = await readAt({ path: this.path, handle: this.handle }, chunk, position)
-      if (bytesRead === 0) break
-      position += bytesRead
-      reader.feed(chunk.subarray(0, bytesRead))
-      if (length > 0) yield block.subarray(0, length)
-      length = 0
+    const chunk = new Uint8Array(Math.min(INDEX_CHUNK_BYTES, this.fileBytes - pbinIndexOffset(this.header)))
+    // Asynchronous reads need a handle that no pool can close meanwhile.
+    const { handle, stats } = await openSource(this.path)
+    try {
+      checkSameFile(this.path, this.stats, stats)
+      for (let position = pbinIndexOffset(this.header); position < this.fileBytes; ) {
+        const bytesRead = await readAt({ path: this.path, handle }, chunk, position)
+        if (bytesRead === 0) break
+        position += bytesRead
+        reader.feed(chunk.subarray(0, bytesRead))
+        if (length > 0) yield block.subarray(0, length)
+        length = 0
+      }
+    } finally {
+      await handle.close()
     }
     reader.end()
   }
 
   async close(): Promise<void> {
-    await this.handle.close()
+    await this.descriptor.close()
   }
 }
 
@@ -114,28 +132,24 @@ export interface PackedFiles {
   readonly files: readonly PackedFile[]
   /** Tokenizer of all files; undefined when a file does not record it. */
   readonly tokenizer: TokenizerIdentity | undefined
-  close(): Promise<void>
+  close(): void
 }
 
-/** Opens all files; the caller closes them. @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH */
+/**
+ * Opens any number of files; the caller closes them. Few of them are open at a time, and of their manifests only the
+ * tokenizer is kept.
+ * @throws FILE_MISSING, PBIN_INVALID, TOKENIZER_MISMATCH
+ */
 export async function openPackedFiles(paths: readonly string[]): Promise<PackedFiles> {
-  const files: PackedFile[] = []
-  const close = async (): Promise<void> => {
-    for (const file of files) await file.close()
-  }
-  try {
-    const manifests: (PackedManifest | undefined)[] = []
-    for (const path of paths) {
-      const file = await openPackedFile(path)
-      files.push(file)
-      manifests.push(await readPackedManifest(path, file.header))
-      checkAlike(files[0]!, file)
-    }
-    return { files, tokenizer: commonTokenizer(manifests, files), close }
-  } catch (error) {
-    await close()
-    throw error
-  }
+  const pool = new DescriptorPool()
+  const opened = await mapConcurrently(paths, async path => {
+    const file = await openPackedFile(path, pool)
+    return { file, tokenizer: (await readPackedManifest(path, file.header))?.tokenizer }
+  })
+  const files = opened.map(({ file }) => file)
+  for (const file of files) checkAlike(files[0]!, file)
+  const tokenizers = opened.map(({ tokenizer }) => tokenizer)
+  return { files, tokenizer: commonTokenizer(tokenizers, files), close: () => pool.close() }
 }
 
 function checkAlike(first: PackedFile, other: PackedFile): void {
@@ -146,18 +160,15 @@ function checkAlike(first: PackedFile, other: PackedFile): void {
 }
 
 function commonTokenizer(
-  manifests: readonly (PackedManifest | undefined)[],
+  tokenizers: readonly (TokenizerIdentity | undefined)[],
   files: readonly PackedFile[],
 ): TokenizerIdentity | undefined {
-  const known = manifests.flatMap((manifest, index) =>
-    manifest?.tokenizer === undefined ? [] : [{ index, tokenizer: manifest.tokenizer }],
-  )
-  const [first] = known
-  const other = known.find(({ tokenizer }) => tokenizer.sha256 !== first!.tokenizer.sha256)
-  if (other !== undefined) {
-    const message = `packed with a different tokenizer than ${files[first!.index]!.path}`
-    throw new PenstockError('TOKENIZER_MISMATCH', message, { file: files[other.index]!.path })
+  const first = tokenizers.findIndex(tokenizer => tokenizer !== undefined)
+  const common = tokenizers[first]
+  const other = tokenizers.findIndex(tokenizer => tokenizer !== undefined && tokenizer.sha256 !== common?.sha256)
+  if (other >= 0) {
+    const message = `packed with a different tokenizer than ${files[first]!.path}`
+    throw new PenstockError('TOKENIZER_MISMATCH', message, { file: files[other]!.path })
   }
-  if (first === undefined || known.length < manifests.length) return undefined
-  return first.tokenizer
+  return tokenizers.includes(undefined) ? undefined : common
 }

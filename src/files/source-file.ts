@@ -51,11 +51,31 @@ export async function checkUnchanged(
   const named = await stat(path).catch(() => undefined)
   const changes = [
     bytesRead !== undefined && bytesRead !== before.size ? `${bytesRead} bytes read, ${before.size} expected` : '',
-    after.size === before.size ? '' : `its size changed from ${before.size} to ${after.size} bytes`,
-    after.mtimeMs === before.mtimeMs ? '' : 'it was modified',
-    named?.ino === before.ino && named.dev === before.dev ? '' : 'it was replaced by another file',
-  ].filter(change => change !== '')
-  if (changes.length > 0) {
-    throw new PenstockError('FILE_CHANGED', `the file changed while it was read: ${changes.join('; ')}`, { file: path })
-  }
+    ...modifications(before, after),
+    named?.ino === before.ino && named.dev === before.dev ? '' : REPLACED,
+  ]
+  throwIfChanged(path, changes)
+}
+
+/**
+ * Variant for a file that is not kept open.
+ * @param after undefined if it no longer exists
+ * @throws FILE_CHANGED
+ */
+export function checkSameFile(path: string, before: Stats, after: Stats | undefined): void {
+  const isSame = after?.ino === before.ino && after.dev === before.dev
+  throwIfChanged(path, isSame ? modifications(before, after) : [REPLACED])
+}
+
+const REPLACED = 'it was replaced by another file'
+
+const modifications = (before: Stats, after: Stats): string[] => [
+  after.size === before.size ? '' : `its size changed from ${before.size} to ${after.size} bytes`,
+  after.mtimeMs === before.mtimeMs ? '' : 'it was modified',
+]
+
+function throwIfChanged(path: string, found: readonly string[]): void {
+  const changes = found.filter(change => change !== '')
+  if (changes.length === 0) return
+  throw new PenstockError('FILE_CHANGED', `the file changed while it was read: ${changes.join('; ')}`, { file: path })
 }

@@ -48,7 +48,7 @@ export async function repairPacked(path: string, { output, endOfDocumentId }: Re
         : `the header says ${promised} bytes of tokens; found ${dataBytes}`,
       index === undefined ? 'no index found' : index.isComplete ? 'the index is complete' : 'the index is truncated',
     ]
-    const file = new PackedFile(path, handle, { tokenBytes, dataBytes }, stats.size)
+    const file = new PackedFile(path, handle, { tokenBytes, dataBytes }, stats)
     const documents = index?.isComplete ? tokenBatches(file) : documentsByEnd(file, endOfDocumentId, notes)
     const written = { documents: 0, tokens: 0 }
     const sink = writePbin({ path: output, if_exists: 'override' })

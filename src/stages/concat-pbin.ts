@@ -28,10 +28,11 @@ export function concatPbin(options: ConcatPbinOptions): SourceStage<TokenBatch> 
   return source('concat-pbin', async function* (context) {
     const { files, tokenizer, close } = await openPackedFiles(paths)
     try {
+      context.stats.counts.files = files.length
       context.stats.counts.totalBytes = files.reduce((sum, file) => sum + file.header.dataBytes, 0)
       yield* documentsOf(files, tokenizer, context)
     } finally {
-      await close()
+      close()
     }
   })
 }

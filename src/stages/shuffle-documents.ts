@@ -36,6 +36,7 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
   return source('shuffle-documents', async function* (context) {
     const { files, tokenizer, close } = await openPackedFiles(checked.paths)
     try {
+      context.stats.counts.files = files.length
       const table = new RecordTable()
       for (const file of files) await table.addFile(file, documentsOf(file), checked.chunk)
       if (table.count === 0) throw noDocuments(checked.chunk)
@@ -53,7 +54,7 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
         yield { kind: 'tokens', number: number++, byteLength, tokens, lengths, tokenizer, mark }
       }
     } finally {
-      await close()
+      close()
     }
   })
 }

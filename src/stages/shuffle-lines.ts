@@ -3,10 +3,12 @@
  * Memory is 16 bytes per line. A last line without a line feed counts as a line.
  */
 import type { Stats } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { DescriptorPool } from '../files/descriptor-pool.js'
 import { type OpenFile, readAt } from '../files/read-at.js'
-import { checkUnchanged, openSource } from '../files/source-file.js'
+import { checkSameFile, openSource } from '../files/source-file.js'
 import type { LineBatch } from '../formats/batches.js'
 import { type RecordBatch, RecordTable, type RecordWalk } from './stream/record-table.js'
 import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
@@ -23,7 +25,8 @@ const shuffleLinesOptions = z.strictObject({
 })
 export type ShuffleLinesOptions = z.input<typeof shuffleLinesOptions>
 
-interface LineFile extends OpenFile {
+interface LineFile {
+  readonly path: string
   readonly stats: Stats
 }
 
@@ -42,12 +45,20 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
   const checked = parseOptions(shuffleLinesOptions, options, 'shuffle-lines')
   const { paths, chunk } = checked
   return source('shuffle-lines', async function* (context) {
+    const pool = new DescriptorPool()
     const files: LineFile[] = []
     try {
-      for (const path of paths) files.push({ path, ...(await openSource(path)) })
+      context.stats.counts.files = paths.length
       const table = new RecordTable()
-      for (const { path, handle } of files)
-        await table.addFile({ path, fd: handle.fd }, linesOf({ path, handle }), chunk)
+      for (const path of paths) {
+        const { handle, stats } = await openSource(path)
+        try {
+          files.push({ path, stats })
+          await table.addFile(pool.add(path, stats), linesOf({ path, handle }), chunk)
+        } finally {
+          await handle.close()
+        }
+      }
       if (table.count === 0 && chunk !== undefined) {
         throw new PenstockError('DATA_TOO_SMALL', `chunk ${chunk.number} of ${chunk.of} is empty: use fewer chunks`)
       }
@@ -60,9 +71,11 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
         const batch = lineBatch(records, number++, name)
         yield { ...batch, mark: markAfter(batch.byteLength, next) }
       }
-      for (const { path, handle, stats } of files) await checkUnchanged(path, handle, stats)
+      for (const { path, stats: before } of files) {
+        checkSameFile(path, before, await stat(path).catch(() => undefined))
+      }
     } finally {
-      for (const { handle } of files) await handle.close()
+      pool.close()
     }
   })
 }

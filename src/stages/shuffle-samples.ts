@@ -5,6 +5,7 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { DescriptorPool } from '../files/descriptor-pool.js'
 import { checkTokenizer, readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import type { SampleBatch, SampleCursor, TokenizerIdentity } from '../formats/batches.js'
@@ -69,11 +70,12 @@ export const shuffleSamplesStage = defineStage({
 export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<SampleBatch> {
   const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   return source('shuffle-samples', async function* (context) {
+    const pool = new DescriptorPool()
     const files: PackedFile[] = []
     const tokenizers: (TokenizerIdentity | undefined)[] = []
     try {
       for (const path of [checked.path, ...checked.more_paths]) {
-        const file = await openPackedFile(path)
+        const file = await openPackedFile(path, pool)
         files.push(file)
         tokenizers.push(await packedWith(file, checked.tokenizer))
       }
@@ -83,7 +85,7 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
         yield { ...batch, tokenizer }
       }
     } finally {
-      for (const file of files) await file.close()
+      pool.close()
     }
   })
 }
@@ -91,13 +93,10 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
 /** The cursor after `globalSamples` samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
 export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples: number): Promise<SampleCursor> {
   const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
+  const pool = new DescriptorPool()
   const files: PackedFile[] = []
-  try {
-    for (const path of [checked.path, ...checked.more_paths]) files.push(await openPackedFile(path))
-    return cursorAt(globalSamples, chosenPart(partsOf(files, checked), checked).count, files, checked)
-  } finally {
-    for (const file of files) await file.close()
-  }
+  for (const path of [checked.path, ...checked.more_paths]) files.push(await openPackedFile(path, pool))
+  return cursorAt(globalSamples, chosenPart(partsOf(files, checked), checked).count, files, checked)
 }
 
 /** One file and the number of its first sample among all files. */

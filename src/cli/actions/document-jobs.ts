@@ -74,14 +74,14 @@ export async function isKept(output: string, { ifExists, quiet }: JobFlags): Pro
 
 /** Replaces each folder by the packed files anywhere in it, sorted by path. */
 async function packedFilesOf(sources: readonly string[]): Promise<string[]> {
-  const files: string[] = []
+  const files: string[][] = []
   for (const source of sources) {
     const isFolder = await stat(source).then(
       found => found.isDirectory(),
       () => false,
     )
     if (!isFolder) {
-      files.push(source)
+      files.push([source])
       continue
     }
     const entries = await readdir(source, { withFileTypes: true, recursive: true })
@@ -89,7 +89,8 @@ async function packedFilesOf(sources: readonly string[]): Promise<string[]> {
       .filter(entry => entry.isFile() && entry.name.endsWith('.pbin'))
       .map(entry => join(entry.parentPath ?? entry.path, entry.name))
     if (found.length === 0) throw new PenstockError('FILE_MISSING', 'no .pbin file in this folder', { file: source })
-    files.push(...found.toSorted())
+    files.push(found.toSorted())
   }
-  return files
+  // Not `push(...found)`, which overflows the stack with 100,000 arguments.
+  return files.flat()
 }

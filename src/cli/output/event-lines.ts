@@ -68,8 +68,9 @@ export function summary({ pipeline, stages, elapsedMs }: PipelineResult): string
   const rejected = stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
   const filtered = stages.reduce((sum, { stats }) => sum + (stats.counts.filtered ?? 0), 0)
   const readBytes = sources.reduce((sum, { stats }) => sum + stats.bytesOut, 0)
+  const files = stages.reduce((sum, { stats }) => sum + (stats.counts.files ?? 0), 0)
   const parts = [
-    `${count(read)} records read`,
+    `${count(read)} records read${files > 1 ? ` from ${count(files)} files` : ''}`,
     ...sinks.map(
       sink => `${count(sink.stats.recordsIn)} to ${sink.name}${endedEarly(sink, read, rejected + filtered)}`,
     ),
