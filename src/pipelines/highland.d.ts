@@ -2,11 +2,9 @@
 declare module 'highland' {
   interface HighlandStream<T> {
     fork(): HighlandStream<T>
-    map<U>(change: (item: T) => U): HighlandStream<U>
-    merge(): T extends HighlandStream<infer U> ? HighlandStream<U> : never
     errors(handle: (error: Error) => void): HighlandStream<T>
     pipe(to: NodeJS.WritableStream): NodeJS.WritableStream
     destroy(): void
   }
-  export default function highland<T>(from: NodeJS.ReadableStream | readonly T[]): HighlandStream<T>
+  export default function highland<T>(from: NodeJS.ReadableStream): HighlandStream<T>
 }

@@ -2,6 +2,7 @@
  * Builds a checked pipeline and runs it to completion. There is a single error path, every stream is closed before the
  * promise settles, and record counts are verified before any output is renamed to its final name.
  */
+import { statSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { type ErrorCode, PenstockError, toPenstockError } from '../errors.js'
 import type { RunJournal } from '../files/journal/run-journal.js'
@@ -10,7 +11,7 @@ import { StageJournal } from '../stages/stream/stage-journal.js'
 import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
 import { fuse, namesRunBy } from './fuse.js'
 import { inputBytesOf, openRunJournal, type ResumeEvent } from './resume.js'
-import { join } from './wiring.js'
+import { fork, merge } from './wiring.js'
 
 export interface StageReport {
   /** Name of the stage; fused stages are joined by +. */
@@ -22,6 +23,8 @@ export interface StageReport {
 export interface RunProgress {
   readonly pipeline: string
   readonly stages: readonly StageReport[]
+  /** Share of the input that has been read, 0 to 1; undefined if the size of the input is unknown. */
+  readonly inputShare: number | undefined
   readonly elapsedMs: number
 }
 
@@ -94,16 +97,22 @@ async function runChain(
   journal: RunJournal | undefined,
 ): Promise<PipelineResult> {
   const started = performance.now()
-  const built: BuiltStage[] = []
-  buildChain(chain, built, journal)
-  const stages = built.map(({ stage }) => stage)
+  const built = buildChain(chain)
+  const all = stagesOf(built)
+  const stages = all.map(({ stage }) => stage)
+  if (journal !== undefined) {
+    for (const [index, stage] of stages.entries()) stage.keepJournal(new StageJournal(journal, `${index}`))
+  }
+  connect(built)
   for (const stage of stages) stage.on('report', (event: unknown) => options.onReport?.(stage.stageName, event))
-  const reports = built
-    .filter(({ names }) => names.length > 0)
-    .map(({ stage, names }) => ({ name: names.join('+'), stats: stage.stats }))
+  const reports = all
+    .map(({ stage, step }) => ({ name: namesRunBy(step).join('+'), stats: stage.stats }))
+    .filter(({ name }) => name !== '')
+  const inputShare = inputMeter(all.filter(({ isSource }) => isSource))
   const progress = (): RunProgress => ({
     pipeline,
     stages: reports,
+    inputShare: inputShare(),
     elapsedMs: journal?.elapsedMs ?? performance.now() - started,
   })
   const timer = setInterval(() => options.onProgress?.(progress()), options.progressIntervalMs ?? 200)
@@ -113,35 +122,94 @@ async function runChain(
     clearInterval(timer)
   }
   for (const stage of stages) checkTotals(stage)
-  const result = progress()
-  options.onProgress?.(result)
+  const { inputShare: _, ...result } = progress()
+  options.onProgress?.({ ...result, inputShare: 1 })
   return result
+}
+
+/**
+ * Measures the share of the input that has been read. A merge starts its sources one after the other, so until a source
+ * knows its size, that of its files is used.
+ */
+function inputMeter(sources: readonly BuiltStage[]): () => number | undefined {
+  const sizes = sources.length < 2 ? [] : sources.map(({ step }) => sizeOfFiles(step))
+  return () => {
+    let [read, total] = [0, 0]
+    for (const [index, { stage }] of sources.entries()) {
+      const { state, bytesOut, counts } = stage.stats
+      const size = counts.totalBytes ?? sizes[index]
+      if (size === undefined) return undefined
+      total += size
+      read += state === 'ended' ? size : Math.min(size, counts.readBytes ?? bytesOut)
+    }
+    return total === 0 ? undefined : read / total
+  }
+}
+
+/** Undefined if one of them is not a regular file. */
+function sizeOfFiles({ entry, options }: CheckedStep): number | undefined {
+  let total = 0
+  for (const path of entry.reads?.(options) ?? []) {
+    const stats = statSync(path, { throwIfNoEntry: false })
+    if (stats?.isFile() !== true) return undefined
+    total += stats.size
+  }
+  return total
 }
 
 interface BuiltStage {
   readonly stage: AnyStage
-  /** The steps of the definition that the stage runs. */
-  readonly names: readonly string[]
+  /** The step that the stage runs, which may replace several of the definition. */
+  readonly step: CheckedStep
+  /** Whether it starts a chain, so that the bytes that it emits are the input of the run. */
+  readonly isSource: boolean
 }
 
-/** Creates and connects the streams of a chain; returns those of its first and last stages. */
-function buildChain(
-  chain: CheckedChain,
-  stages: BuiltStage[],
-  journal: RunJournal | undefined,
-): { first: Writable | undefined; last: Readable[] } {
-  const incoming = chain.merge.flatMap(branch => buildChain(branch, stages, journal).last)
-  const built = chain.steps.map(step => {
-    const stage = createStage(step)
-    if (journal !== undefined) stage.keepJournal(new StageJournal(journal, `${stages.length}`))
-    stages.push({ stage, names: namesRunBy(step) })
-    return stage
-  })
-  if (incoming.length > 0) join(incoming, [built[0] as Writable])
-  for (let index = 1; index < built.length; index++) join([built[index - 1] as Readable], [built[index] as Writable])
-  const branches = chain.fork.map(branch => buildChain(branch, stages, journal).first!)
-  if (branches.length > 0) join([built.at(-1) as Readable], branches)
-  return { first: built[0] as Writable | undefined, last: branches.length > 0 ? [] : [built.at(-1) as Readable] }
+/** A chain whose stages are created but not connected. */
+interface BuiltChain {
+  readonly inputs: readonly BuiltChain[]
+  readonly stages: readonly BuiltStage[]
+  readonly branches: readonly BuiltChain[]
+}
+
+/** @param from undefined unless the chain is a branch of a fork */
+function buildChain(chain: CheckedChain, from?: 'fork'): BuiltChain {
+  return {
+    inputs: chain.merge.map(input => buildChain(input)),
+    stages: chain.steps.map((step, index) => ({
+      stage: createStage(step),
+      step,
+      isSource: index === 0 && chain.merge.length === 0 && from === undefined,
+    })),
+    branches: chain.fork.map(branch => buildChain(branch, 'fork')),
+  }
+}
+
+/** All stages of a chain, in the order in which a run reports them. */
+function stagesOf({ inputs, stages, branches }: BuiltChain): BuiltStage[] {
+  return [...inputs.flatMap(stagesOf), ...stages, ...branches.flatMap(stagesOf)]
+}
+
+/** Connects the streams of a chain. @returns the one at its end, if it does not end in a fork */
+function connect({ inputs, stages, branches }: BuiltChain): Readable {
+  let last: Readable | undefined
+  if (inputs.length > 0) {
+    last = merge(
+      inputs.map(input => ({ stages: stagesOf(input).map(({ stage }) => stage), start: () => connect(input) })),
+    )
+  }
+  for (const { stage } of stages) {
+    last?.pipe(stage as Writable)
+    last = stage as Readable
+  }
+  if (branches.length > 0) fork(last!, branches.flatMap(firstStages))
+  for (const branch of branches) connect(branch)
+  return last!
+}
+
+/** The stages that receive the input of a branch. */
+function firstStages({ stages, branches }: BuiltChain): Writable[] {
+  return stages.length > 0 ? [stages[0]!.stage as Writable] : branches.flatMap(firstStages)
 }
 
 function createStage({ name, entry, options }: CheckedStep): AnyStage {

@@ -1,16 +1,16 @@
 /**
- * Connects stages. A single stream uses Node's `pipe`; forks and merges use highland because it shares backpressure: the
- * slowest branch throttles all of them. No other file imports highland.
+ * Connects stages. A single stream uses Node's `pipe`; forks use highland because it shares backpressure: the slowest
+ * branch throttles all of them. No other file imports highland.
  */
 import { createRequire } from 'node:module'
-import type { Readable, Writable } from 'node:stream'
+import { type Readable, Transform, type Writable } from 'node:stream'
 import type { Batch } from '../formats/batches.js'
 
 type Highland = typeof import('highland').default
 let loaded: Highland | undefined
 
 /**
- * Loaded at the first fork or merge, with `require`: `import` scans the CommonJS source for export names, which takes
+ * Loaded at the first fork, with `require`: `import` scans the CommonJS source for export names, which takes
  * longer than running it.
  */
 function loadHighland(): Highland {
@@ -22,17 +22,11 @@ interface Stoppable {
   stop?: () => void
 }
 
-/** Connects every stream of `from` to every stage of `to`; one of the two lists has a single entry. */
-export function join(from: readonly Readable[], to: readonly Writable[]): void {
-  if (from.length === 1 && to.length === 1) from[0]!.pipe(to[0]!)
-  else if (to.length === 1) merge(from, to[0]!)
-  else fork(from[0]!, to)
-}
-
 /** The runner receives errors from the stages directly; highland need not forward them. */
 const ignoreErrors = (): void => {}
 
-function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
+/** Sends every batch to each of several stages. */
+export function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
   const highland = loadHighland()
   const trunk = highland<Batch>(from).errors(ignoreErrors)
   const open = new Set(to)
@@ -48,17 +42,41 @@ function fork(from: Readable & Stoppable, to: readonly Writable[]): void {
   }
 }
 
-function merge(from: readonly (Readable & Stoppable)[], to: Writable): void {
-  const highland = loadHighland()
-  const streams = from.map(stream => highland<Batch>(stream).errors(ignoreErrors))
+/** One input of a merge. */
+export interface MergeInput {
+  readonly stages: readonly (Readable | Writable)[]
+  /** Connects the stages, which makes the first one read. @returns the last one */
+  readonly start: () => Readable
+}
+
+/**
+ * Concatenates the inputs in their order. Each is started when the previous one has ended, so that the result does not
+ * depend on timing and a single input has files open. Each input numbers its own batches from 0; the result renumbers them.
+ */
+export function merge(inputs: readonly MergeInput[]): Readable {
   let number = 0
-  // Each input numbers its own batches from 0, so merged batches are renumbered in the order of arrival.
-  const merged = highland(streams)
-    .merge()
-    .map(batch => ({ ...batch, number: number++ }))
-  const stop = (): void => {
-    for (const stream of from) stream.stop?.()
+  let started = 0
+  let stopped = false
+  let current: Readable & Stoppable
+  const merged = new Transform({
+    objectMode: true,
+    highWaterMark: 1,
+    transform: (batch: Batch, _encoding, done) => done(null, { ...batch, number: number++ }),
+  })
+  const startNext = (): void => {
+    if (stopped || started === inputs.length) {
+      merged.end()
+      return
+    }
+    current = inputs[started++]!.start()
+    current.once('end', startNext)
+    current.pipe(merged, { end: false })
   }
-  Object.assign(merged, { stop })
-  merged.pipe(to)
+  const stop = (): void => {
+    stopped = true
+    current.stop?.()
+    for (const { stages } of inputs.slice(started)) for (const stage of stages) stage.destroy()
+  }
+  startNext()
+  return Object.assign(merged, { stop })
 }

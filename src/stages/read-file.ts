@@ -85,6 +85,7 @@ async function* fileBytes(
       const { bytesRead } = await handle.read(chunk, 0, chunkBytes, stats.isFile() ? position : null)
       if (bytesRead === 0) break
       position += bytesRead
+      context.stats.counts.readBytes = position
       await check()
       yield chunk.subarray(0, bytesRead)
     }

@@ -31,6 +31,7 @@ export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
   return source('read-pbin', async function* (context) {
     const file = await openPackedFile(path)
     try {
+      context.stats.counts.totalBytes = file.header.dataBytes
       const manifest = await readPackedManifest(path, file.header)
       yield* documentsOf([file], manifest?.tokenizer, context, limit)
     } finally {

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import type { LineBatch } from '#src/formats/batches'
@@ -32,6 +33,34 @@ async function run(stages: unknown[], more: StageRegistry = {}, signal?: AbortSi
   return { kept, result }
 }
 
+/** A sink that ends after its first batch. */
+const first = {
+  first: {
+    summary: '',
+    accepts: 'lines',
+    options: z.strictObject({}),
+    create: () =>
+      sink('first', async input => {
+        for await (const _ of input) return
+      }),
+  },
+} as unknown as StageRegistry
+
+/** A batch of a single line, the JSON string of `text`. */
+function lineBatch(text: string): LineBatch {
+  const bytes = Buffer.from(`"${text}"\n`)
+  const [starts, ends, lines] = [[0], [bytes.length - 1], [0]].map(values => Uint32Array.from(values))
+  const batch = {
+    kind: 'lines',
+    number: 0,
+    byteLength: bytes.length,
+    byteOffset: 0,
+    firstLine: 1,
+    source: text,
+  } as const
+  return { ...batch, bytes, starts: starts!, ends: ends!, lines: lines! }
+}
+
 describe('a running pipeline', () => {
   it('forks one stream into several stages', async () => {
     const { kept, result } = await run([
@@ -43,10 +72,70 @@ describe('a running pipeline', () => {
     expect(result.stages.find(stage => stage.name === 'write-index')?.stats.recordsIn).toBe(2)
   })
 
-  it('merges several streams into one and renumbers the batches', async () => {
-    const { kept } = await run([{ merge: [read('a.jsonl'), read('b.jsonl')] }, 'validate-json', 'keep'])
-    expect(textOfLines(kept).toSorted()).toEqual(['{"text":"a1"}', '{"text":"a2"}', '{"text":"b1"}'])
-    expect(kept.map(batch => batch.number)).toEqual([0, 1])
+  describe('that merges', () => {
+    /** A source of one line, delivered after `ms`. */
+    const line = (text: string, ms: number, log: string[]) => ({
+      summary: '',
+      emits: 'lines',
+      options: z.strictObject({}),
+      create: () =>
+        source('line', async function* () {
+          log.push(`start ${text}`)
+          await sleep(ms)
+          yield lineBatch(text)
+          log.push(`end ${text}`)
+        }),
+    })
+    const lines = (log: string[]) => ({ slow: line('s', 50, log), fast: line('f', 0, log) }) as unknown as StageRegistry
+
+    it('reads its inputs one after the other, in the given order, and renumbers the batches', async () => {
+      const log: string[] = []
+      const { kept } = await run([{ merge: [['slow'], ['fast'], ['slow']] }, 'validate-json', 'keep'], lines(log))
+      expect(textOfLines(kept)).toEqual(['"s"', '"f"', '"s"'])
+      expect(kept.map(batch => batch.number)).toEqual([0, 1, 2])
+      expect(log).toEqual(['start s', 'end s', 'start f', 'end f', 'start s', 'end s'])
+    })
+
+    it('may contain a merge, and may end in a fork', async () => {
+      const merged = { merge: [[{ merge: [read('b.jsonl'), read('a.jsonl')] }, 'validate-json'], read('b.jsonl')] }
+      const { kept } = await run([merged, { fork: [['keep'], [{ 'write-lines': { path: at('merged.jsonl') } }]] }])
+      expect(textOfLines(kept)).toEqual(['{"text":"b1"}', '{"text":"a1"}', '{"text":"a2"}', '{"text":"b1"}'])
+      expect(readFileSync(at('merged.jsonl'), 'utf8')).toBe(`${textOfLines(kept).join('\n')}\n`)
+    })
+
+    it('does not start its remaining inputs after a sink has ended early', async () => {
+      const log: string[] = []
+      await run([{ merge: [['slow'], ['fast']] }, 'first'], { ...lines(log), ...first })
+      expect(log).not.toContain('start f')
+    })
+
+    it('reports the share of all inputs that has been read', async () => {
+      const size = 400_000
+      for (const name of ['x', 'y']) writeFileSync(at(`${name}.jsonl`), `"${'x'.repeat(97)}"\n`.repeat(size / 100))
+      const shares: (number | undefined)[] = []
+      const slowKeep = {
+        keep: {
+          summary: '',
+          accepts: 'lines',
+          options: z.strictObject({}),
+          create: () =>
+            sink('keep', async input => {
+              for await (const _ of input) await sleep(10)
+            }),
+        },
+      } as unknown as StageRegistry
+      const slowRead = (name: string) => [{ 'read-file': { path: at(name), chunk_bytes: 16_384 } }, 'read-lines']
+      const merged = [{ merge: [slowRead('x.jsonl'), slowRead('y.jsonl')] }, 'keep']
+      const [pipeline] = checkDefinition(definitionOf({ stages: merged }), { ...stageRegistry, ...slowKeep })
+      await runPipeline(pipeline!, {
+        progressIntervalMs: 20,
+        onProgress: progress => void shares.push(progress.inputShare),
+      })
+      expect(shares.some(share => share! > 0.2 && share! < 0.5)).toBe(true)
+      expect(shares.some(share => share! > 0.5 && share! < 0.8)).toBe(true)
+      expect(shares).toEqual(shares.toSorted((a, b) => a! - b!))
+      expect(shares.at(-1)).toBe(1)
+    })
   })
 
   it('throttles the fast branch of a fork to the slow one', async () => {
@@ -84,17 +173,6 @@ describe('a running pipeline', () => {
   })
 
   it('keeps feeding the other branches after one stops', async () => {
-    const first = {
-      first: {
-        summary: '',
-        accepts: 'lines',
-        options: z.strictObject({}),
-        create: () =>
-          sink('first', async input => {
-            for await (const _ of input) return
-          }),
-      },
-    } as unknown as StageRegistry
     writeFileSync(at('many.jsonl'), '{"text":"x"}\n'.repeat(2000))
     const chain = [
       { 'read-file': { path: at('many.jsonl'), chunk_bytes: 4096 } },

@@ -78,7 +78,7 @@ export class ProgressPrinter {
 /** A heading with the elapsed time, then for each stage its records, rates and state. */
 export function terminalLines(progress: RunProgress, flows: readonly StageFlow[]): string[] {
   const { pipeline, stages, elapsedMs } = progress
-  const heading = [pipeline, duration(elapsedMs), timeLeft(stages, elapsedMs)].filter(part => part !== '').join('  ')
+  const heading = [pipeline, duration(elapsedMs), timeLeft(progress)].filter(part => part !== '').join('  ')
   return [heading, ...stages.map((stage, index) => stageLine(stage, flows[index]!))]
 }
 
@@ -106,30 +106,29 @@ function activity(state: string, flow: StageFlow): string {
 const recordsOf = (stats: StageReport['stats']): number => Math.max(stats.recordsIn, stats.recordsOut)
 
 /** The whole progress in one line, for logs. */
-export function overview({ pipeline, stages, elapsedMs }: RunProgress, flows: readonly StageFlow[]): string {
+export function overview(progress: RunProgress, flows: readonly StageFlow[]): string {
+  const { pipeline, stages } = progress
   const records = stages.map(({ stats }) => recordsOf(stats))
   const largest = records.indexOf(Math.max(...records))
   const slowest = flows.find(flow => flow.slowest)
   const parts = [
     `${count(records[largest] ?? 0)} records`,
     `${count(flows[largest]?.recordsPerSecond ?? 0)}/s`,
-    timeLeft(stages, elapsedMs),
+    timeLeft(progress),
     slowest === undefined ? '' : `slowest: ${shortStageName(slowest.name)}`,
   ]
   return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`
 }
 
-/** Extrapolated from the share of the file read so far; empty when its size is unknown. */
-function timeLeft(stages: readonly StageReport[], elapsedMs: number): string {
-  const source = stages.find(({ stats }) => stats.counts.totalBytes !== undefined)
-  if (source === undefined || source.stats.bytesOut === 0) return ''
-  const share = Math.min(1, (source.stats.counts.readBytes ?? source.stats.bytesOut) / source.stats.counts.totalBytes!)
+/** Extrapolated from the share of the input read so far; empty if its size is unknown. */
+function timeLeft({ inputShare: share, elapsedMs }: RunProgress): string {
+  if (share === undefined || share === 0) return ''
   return `${percent(share)} read, ${duration((elapsedMs * (1 - share)) / share)} left`
 }
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`
 
-function jsonLine(event: string, progress: RunProgress, flows: readonly StageFlow[]): string {
+function jsonLine(event: string, progress: RunProgress | PipelineResult, flows: readonly StageFlow[]): string {
   const stages = progress.stages.map((stage, index) => ({ ...stage, ...(flows[index] && { flow: flows[index] }) }))
   return JSON.stringify({ event, ...progress, stages })
 }

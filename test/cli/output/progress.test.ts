@@ -7,13 +7,13 @@ import { stageStats } from '../../monitoring/fixtures.js'
 const progress = {
   pipeline: 'pack',
   elapsedMs: 10_000,
+  inputShare: 0.25,
   stages: [
     {
       name: 'read-file',
       stats: stageStats({
         itemsOut: 5,
         bytesOut: 500,
-        counts: { totalBytes: 2000 },
         state: 'waiting for output',
         waitedForOutputMs: 9000,
       }),
