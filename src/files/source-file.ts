@@ -2,6 +2,7 @@
 import type { Stats } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { NON_BLOCKING_READ } from './byte-stream.js'
 
 /** Unit of aligned reads: unaligned ones are up to four times slower. */
 export const PAGE_BYTES = 4096
@@ -12,7 +13,7 @@ export const isPackedName = (path: string): boolean => /\.(gz|zst)$/.test(path)
 /** Opens a file for reading. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function openSource(path: string): Promise<{ handle: FileHandle; stats: Stats }> {
   try {
-    const handle = await open(path, 'r')
+    const handle = await open(path, NON_BLOCKING_READ)
     const stats = await handle.stat()
     if (stats.isDirectory()) {
       await handle.close()

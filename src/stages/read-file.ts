@@ -2,14 +2,15 @@
  * Source: the bytes of a file, read at page-aligned offsets (unaligned reads are up to four times slower). `.gz` and
  * `.zst` files are decompressed. A file that changes while it is read is an error.
  */
-import { createReadStream } from 'node:fs'
+import { statSync } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
 import { toPenstockError } from '../errors.js'
+import { openByteStream } from '../files/byte-stream.js'
 import { checkUnchanged, openSource, PAGE_BYTES, regularCheck } from '../files/source-file.js'
-import { zstdDecompressed } from '../files/zstd.js'
 import type { LineCursor } from '../formats/batches.js'
+import { decompressZstd } from '../workers/zstd/decompress-zstd.js'
 import { type SourceStage, type StageContext, source } from './stream/stage.js'
 import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
@@ -45,19 +46,26 @@ export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
   return source('read-file', context => {
     const { byteOffset: from = 0 } = context.journal?.cursor<LineCursor>() ?? {}
     context.stats.bytesOut = from
-    const bytes = (start: number) => (path === '-' ? standardInput() : fileBytes(path, chunk_bytes, start, context))
-    const packed = () => bytes(0)
-    const packing = compression === 'auto' ? packingOf(path) : compression
+    const bytes = (start: number): AsyncIterable<Uint8Array> =>
+      isSeekable(path) ? fileBytes(path, chunk_bytes, start, context) : streamBytes(path, context.signal)
+    const format = compression === 'auto' ? compressionOf(path) : compression
     // Compressed files cannot be read from the middle: a resumed run decompresses from the start and discards the
     // beginning.
-    if (packing === 'gzip') {
-      const unzipped = pipeline(packed, createGunzip({ chunkSize: 1 << 18 }), () => {})
-      return withoutHead(unpacked(path, unzipped), from)
+    if (format === 'gzip') {
+      const unzipped = pipeline(bytes(0), createGunzip({ chunkSize: 1 << 18 }), () => {})
+      return withoutHead(withFileName(path, unzipped), from)
     }
-    if (packing === 'zstd') return withoutHead(unpacked(path, zstdDecompressed(path, packed)), from)
-    const start = from - (from % PAGE_BYTES)
+    if (format === 'zstd') return withoutHead(decompressZstd(path, bytes(0)), from)
+    const start = isSeekable(path) ? from - (from % PAGE_BYTES) : 0
     return withoutHead(bytes(start), from - start)
   })
+}
+
+/** Includes missing files and folders: opening them reports the error. */
+function isSeekable(path: string): boolean {
+  if (path === '-') return false
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats === undefined || stats.isFile() || stats.isDirectory()
 }
 
 async function* withoutHead(bytes: AsyncIterable<Uint8Array>, head: number): AsyncGenerator<Uint8Array> {
@@ -75,14 +83,13 @@ async function* fileBytes(
   context: StageContext,
 ): AsyncGenerator<Uint8Array> {
   const { handle, stats } = await openSource(path)
-  if (stats.isFile()) context.stats.counts.totalBytes = stats.size
+  context.stats.counts.totalBytes = stats.size
   try {
     const check = regularCheck(path, handle, stats)
     let position = start
     for (;;) {
       const chunk = Buffer.allocUnsafeSlow(chunkBytes)
-      // A pipe is not seekable: read from the current position.
-      const { bytesRead } = await handle.read(chunk, 0, chunkBytes, stats.isFile() ? position : null)
+      const { bytesRead } = await handle.read(chunk, 0, chunkBytes, position)
       if (bytesRead === 0) break
       position += bytesRead
       context.stats.counts.readBytes = position
@@ -97,14 +104,16 @@ async function* fileBytes(
   }
 }
 
-async function* standardInput(): AsyncGenerator<Uint8Array> {
-  yield* createReadStream('', { fd: 0, autoClose: false })
+/** Bytes of standard input, a pipe, a terminal or a device. */
+function streamBytes(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  return withFileName(path, openByteStream(path, signal))
 }
 
-const packingOf = (path: string): string => (path.endsWith('.gz') ? 'gzip' : path.endsWith('.zst') ? 'zstd' : 'none')
+const compressionOf = (path: string): string =>
+  path.endsWith('.gz') ? 'gzip' : path.endsWith('.zst') ? 'zstd' : 'none'
 
-/** Adds the file's name to decompression errors. */
-async function* unpacked(path: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** Adds the file's name to errors of a stream. */
+async function* withFileName(path: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
     yield* bytes
   } catch (error) {

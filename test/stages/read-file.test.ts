@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { appendFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, closeSync, constants, openSync, renameSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
@@ -39,6 +39,20 @@ describe('read-file', () => {
     spawn('sh', ['-c', `cat '${at('plain')}' > '${at('pipe')}'`])
     expect((await read(at('pipe'))).equals(content)).toBe(true)
   })
+
+  it.runIf(process.platform === 'linux')(
+    'closes while a pipe is silent',
+    async () => {
+      execFileSync('mkfifo', [at('silent')])
+      const writer = openSync(at('silent'), constants.O_RDWR)
+      const stage = readFile({ path: at('silent') })
+      stage.on('error', () => {}).resume()
+      await new Promise(resolve => setTimeout(resolve, 100))
+      await new Promise(resolve => stage.on('close', resolve).destroy(new Error('enough')))
+      closeSync(writer)
+    },
+    2000,
+  )
 
   it.each([
     ['grows', (path: string) => appendFileSync(path, 'more')],

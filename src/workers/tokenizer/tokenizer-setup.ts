@@ -39,11 +39,15 @@ export async function tokenizerSetup(
   return { tokenizerPath, tokenizerState, tokenizerBytes: size, endOfDocument, specialTokens, padToken }
 }
 
-/** The tokenizer file at a path, or in the folder at a path. @throws FILE_MISSING */
+/** The tokenizer file at a path, or in the folder at a path. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function tokenizerFileAt(path: string): Promise<string> {
   const stats = await stat(path).catch(() => undefined)
   if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such tokenizer file or folder', { file: path })
-  if (!stats.isDirectory()) return path
+  if (stats.isFile()) return path
+  if (!stats.isDirectory()) {
+    const message = 'expected a regular file, found a pipe or device: the tokenizer is read several times'
+    throw new PenstockError('FILE_UNREADABLE', message, { file: path })
+  }
   for (const name of NAMES_IN_FOLDER) {
     const file = join(path, name)
     if ((await stat(file).catch(() => undefined))?.isFile()) return file
