@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
  * The command line: parses arguments, calls the library, prints and exits. Each command loads its code only when it
- * runs, which keeps `--help` fast. Exit codes: 0 success, 1 failure, 2 invalid configuration or arguments, 130 or 143
- * stopped by a signal.
+ * runs, which keeps `--help` fast. Exit codes: 0 success, 1 failure, 2 invalid configuration or arguments, 128 + the signal's
+ * number if stopped by a signal.
  */
+import './output/signals.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addChunkCommand } from './commands/chunk.js'

@@ -12,7 +12,7 @@ import type { SampleTextEvent } from '../../training/sample-texts.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { resumeLine, trainingLine } from '../output/event-lines.js'
 import { ProgressPrinter, progressMode } from '../output/progress.js'
-import { setExitCodeIfStopped, stopSignal } from '../output/terminal.js'
+import { setExitCodeIfStopped, stopSignal } from '../output/signals.js'
 
 export interface RunFlags {
   readonly quiet?: boolean

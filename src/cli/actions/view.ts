@@ -3,7 +3,7 @@ import { basename, resolve } from 'node:path'
 import { type Dashboard, serveDashboard } from '../../monitoring/dashboard/dashboard-server.js'
 import type { RunHistory } from '../../monitoring/dashboard/run-history.js'
 import { openRunLog, type RunLog } from '../../monitoring/dashboard/run-log.js'
-import { stopSignal } from '../output/terminal.js'
+import { stopSignal } from '../output/signals.js'
 
 const POLL_INTERVAL_MS = 1000
 

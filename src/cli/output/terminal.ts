@@ -1,5 +1,6 @@
-/** Shared by all commands: one-line errors, exit codes, signals, and number formatting. */
+/** Shared by all commands: one-line errors, exit codes, and number formatting. */
 import { type ErrorCode, PenstockError } from '../../errors.js'
+import { stopExitCode } from './signals.js'
 
 const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
   'CONFIG_INVALID',
@@ -9,15 +10,9 @@ const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
   'ARGUMENT_INVALID',
   'FILE_IS_SOURCE',
 ]
-const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const
-type StopSignal = keyof typeof SIGNAL_CODES
-
-let stopping: AbortSignal | undefined
-let stoppedBy: StopSignal | undefined
 
 export function exitCodeOf(error: unknown): number {
-  if (stoppedBy !== undefined) return SIGNAL_CODES[stoppedBy]
-  return error instanceof PenstockError && CONFIGURATION_ERRORS.includes(error.code) ? 2 : 1
+  return stopExitCode() ?? (error instanceof PenstockError && CONFIGURATION_ERRORS.includes(error.code) ? 2 : 1)
 }
 
 /** Prints an error as one line on standard error, followed by its stack if PENSTOCK_DEBUG is set. */
@@ -25,33 +20,6 @@ export function printError(error: unknown): void {
   const line = error instanceof PenstockError ? error.toLine() : `internal error: ${String(error)}`
   process.stderr.write(`penstock: ${line}\n`)
   if (process.env.PENSTOCK_DEBUG !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`)
-}
-
-/**
- * An AbortSignal that fires on Ctrl-C or SIGTERM. A second signal exits immediately, which is safe because every
- * unfinished output still has its temporary name.
- */
-export function stopSignal(): AbortSignal {
-  stopping ??= listenForSignals()
-  return stopping
-}
-
-function listenForSignals(): AbortSignal {
-  const abort = new AbortController()
-  for (const name of Object.keys(SIGNAL_CODES) as StopSignal[]) {
-    process.on(name, () => {
-      if (stoppedBy !== undefined) process.exit(SIGNAL_CODES[name])
-      stoppedBy = name
-      process.stderr.write('\npenstock: stopping; press Ctrl-C again to stop immediately\n')
-      abort.abort()
-    })
-  }
-  return abort.signal
-}
-
-/** Sets the exit code after a signal ended a run cleanly, such as a training run that saved a checkpoint first. */
-export function setExitCodeIfStopped(): void {
-  if (stoppedBy !== undefined) process.exitCode = SIGNAL_CODES[stoppedBy]
 }
 
 /** 1234567 -> 1,234,567. Avoids Intl, which takes 20 ms to load. */
