@@ -14,6 +14,7 @@ export default {
       section('Use', [
         ['Overview', '/'],
         ['Tutorial', '/tutorial'],
+        ['Corpora', '/corpora'],
         ['Definitions', '/definitions'],
         ['Stages', '/stages'],
         ['Tokenizers', '/tokenizer'],

@@ -1,4 +1,4 @@
-/** Formats of source files by their names. */
+/** Formats of source files by file extension. */
 import { PenstockError } from '../errors.js'
 
 export type SourceFormat = 'jsonl' | 'json' | 'parquet' | 'csv' | 'tsv' | 'text'
@@ -14,7 +14,7 @@ const FORMATS: Readonly<Record<string, SourceFormat>> = {
   md: 'text',
 }
 
-/** Formats that people have and that are not read, with what to do. */
+/** Common formats that are not supported, with advice. */
 const ADVICE: Readonly<Record<string, string>> = {
   bz2: 'bzip2: decompress it, or compress it again with zstd',
   xz: 'xz: decompress it, or compress it again with zstd',
@@ -35,7 +35,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   warc: 'WARC: extract its text first',
 }
 
-/** The format that a name tells, compression aside; undefined for a name that tells none. */
+/** The format of a file name, ignoring a compression extension; undefined for an unknown extension. */
 export function formatOf(path: string): SourceFormat | undefined {
   const ending = endingOf(path.replace(/\.(gz|zst)$/i, ''))
   const format = FORMATS[ending]
@@ -43,7 +43,7 @@ export function formatOf(path: string): SourceFormat | undefined {
   return format === 'parquet' && !/\.parquet$/i.test(path) ? undefined : format
 }
 
-/** `formatOf` for a file that the user named: JSONL where the name tells nothing. @throws UNSUPPORTED with advice */
+/** `formatOf` for a file that the user named: JSONL by default. @throws UNSUPPORTED with advice */
 export function requireFormat(path: string): SourceFormat {
   const format = formatOf(path)
   if (format !== undefined) return format

@@ -1,6 +1,6 @@
 /**
- * Names of sources -> the files they stand for: files, folders, glob patterns, `@list` files, and any mix of them. Folders
- * are searched recursively for files of known formats; hidden files are left out.
+ * Expands source names into files: files, folders, glob patterns, `@list` files, and any mix of them. Folders are searched
+ * recursively for files of known formats; hidden files are ignored.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -13,10 +13,10 @@ export type SourceOrder = 'name' | 'given'
 const MAX_LIST_DEPTH = 8
 
 /**
- * @param order `name` sorts all files by the bytes of their paths; `given` keeps the order of the names, and sorts only
- * what one name stands for
+ * @param order `name` sorts all files by the bytes of their paths; `given` keeps the order of the names and sorts only the
+ * files of each name
  * @returns each file once
- * @throws FILE_MISSING for a name, pattern or folder that stands for no file; FILE_UNREADABLE
+ * @throws FILE_MISSING for a name, pattern or folder without a single file; FILE_UNREADABLE
  */
 export function listSources(names: readonly string[], order: SourceOrder = 'name'): readonly string[] {
   const files = new Set<string>()
@@ -61,10 +61,10 @@ function filesMatching(pattern: string): readonly string[] {
   throw new PenstockError('FILE_MISSING', 'no file matches the pattern', { file: pattern })
 }
 
-/** One name a line; empty lines and those that begin with # are ignored. Names are relative to the working directory. */
+/** One name per line; empty lines and comments (#) are ignored. Names are relative to the working directory. */
 function filesOfList(list: string, depth: number): readonly string[] {
   if (depth >= MAX_LIST_DEPTH) {
-    throw new PenstockError('ARGUMENT_INVALID', `lists name each other more than ${MAX_LIST_DEPTH} deep`, {
+    throw new PenstockError('ARGUMENT_INVALID', `lists refer to each other more than ${MAX_LIST_DEPTH} levels deep`, {
       file: list,
     })
   }

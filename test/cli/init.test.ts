@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
@@ -31,7 +31,7 @@ describe('init', () => {
         source,
         lines(50, () => record),
       )
-      expect(await writeStarterDefinition(source, output, {})).toContain('.meta["the body"]')
+      expect(await writeStarterDefinition([source], output, {})).toContain('.meta["the body"]')
       const stages = stagesOf(output)
       expect(Object.keys(stages)).toContain('train-tokenizer')
       expect(stages['extract-text']).toMatchObject({ field: '.meta["the body"]', faulty: 'fail' })
@@ -47,7 +47,7 @@ describe('init', () => {
         source,
         lines(count, index => ({ id: `${index}`, text: text(index) })),
       )
-      await writeStarterDefinition(source, output, {})
+      await writeStarterDefinition([source], output, {})
       const { 'feed-trainer': trainer, 'shuffle-samples': samples } = stagesOf(output)
       // Five bytes per token, as for tokens that are whole words.
       const tokens = (count * text(0).length) / 5
@@ -64,7 +64,7 @@ describe('init', () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
       writeFileSync(source, `${lines(10, () => ({ text: 'words' }))}[1, 2]\n{"text": 3}\n`)
-      await writeStarterDefinition(source, output, { tokenizer: 'my/tokenizer.json' })
+      await writeStarterDefinition([source], output, { tokenizer: 'my/tokenizer.json' })
       const stages = stagesOf(output)
       expect(stages['train-tokenizer']).toBeUndefined()
       expect(stages['tokenize-batches']).toMatchObject({ tokenizer: 'my/tokenizer.json', faulty: 'quarantine' })
@@ -75,7 +75,7 @@ describe('init', () => {
     await inFolder(async folder => {
       const [source, output] = [join(folder, 'a.jsonl.gz'), join(folder, 'a.yaml')]
       writeFileSync(source, gzipSync(lines(5000, index => ({ n: index, text: `words ${'more '.repeat(50)}` }))))
-      await writeStarterDefinition(source, output, {})
+      await writeStarterDefinition([source], output, {})
       expect(stagesOf(output)['extract-text']).toMatchObject({ field: '.text' })
     })
   })
@@ -88,7 +88,7 @@ describe('init', () => {
       writeFileSync(at('good.jsonl'), '{"text":"a"}\n')
       writeFileSync(at('taken.yaml'), 'mine')
       const failure = (source: string, output: string) =>
-        writeStarterDefinition(at(source), at(output), {}).catch(error => error.code)
+        writeStarterDefinition([at(source)], at(output), {}).catch(error => error.code)
       expect(await failure('none.jsonl', 'a.yaml')).toBe('FILE_MISSING')
       expect(await failure('numbers.jsonl', 'a.yaml')).toBe('JSON_INVALID')
       expect(await failure('textless.jsonl', 'a.yaml')).toBe('FIELD_MISSING')
@@ -122,5 +122,30 @@ describe('completion', () => {
   it('generates scripts for fish and zsh', () => {
     expect(script('fish')).toMatch(/^complete -c penstock -n __fish_use_subcommand -f -a quickstart -d '.+'$/m)
     expect(script('zsh')).toContain('bashcompinit')
+  })
+})
+
+describe('init for other formats', () => {
+  it.each([
+    ['a JSON array', 'a.json', JSON.stringify([{ body: 'some words' }, { body: 'more words' }])],
+    ['a CSV file', 'a.csv', 'id,body\n1,some words\n2,more words\n'],
+  ])('writes a definition that reads %s', async (_, name, content) => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, name), join(folder, 'a.yaml')]
+      writeFileSync(source, content)
+      expect(await writeStarterDefinition([source], output, {})).toContain('.body')
+      expect(stagesOf(output)['read-corpus']).toMatchObject({ sources: [source], field: '.body' })
+    })
+  })
+
+  it('writes a definition that reads a folder of text files whole', async () => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'texts'), join(folder, 'a.yaml')]
+      mkdirSync(source)
+      for (const name of ['b.txt', 'a.txt']) writeFileSync(join(source, name), `text ${name}`)
+      expect(await writeStarterDefinition([source], output, {})).toContain('text of each file')
+      const { 'read-corpus': corpus } = stagesOf(output)
+      expect(corpus).toMatchObject({ sources: [source], faulty: 'fail' })
+    })
   })
 })

@@ -1,10 +1,14 @@
-/** Writes a commented starter definition based on the first lines of a JSONL file. */
+/** Writes a commented starter definition based on the first records of a corpus. */
 import { existsSync, statSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
 import { writeOver } from '../../files/durable.js'
+import { requireFormat } from '../../files/source-format.js'
+import type { DocumentBatch } from '../../formats/batches.js'
+import { readCorpus } from '../../stages/read-corpus.js'
 import { readFile } from '../../stages/read-file.js'
 import { withoutEnding } from '../output/shared-options.js'
 import { bytes, count } from '../output/terminal.js'
+import { filesOf, onlyJsonl } from './read-sources.js'
 
 const SAMPLE_BYTES = 1 << 20
 const MAX_LINES = 1000
@@ -26,16 +30,25 @@ interface Sample {
 }
 
 /** @returns a human-readable summary of the sample. @throws FILE_MISSING, FILE_EXISTS, FIELD_MISSING, JSON_INVALID */
-export async function writeStarterDefinition(source: string, output: string, options: StartOptions): Promise<string> {
-  const sample = sampleLines(await firstLines(source))
+export async function writeStarterDefinition(
+  sources: readonly string[],
+  output: string,
+  options: StartOptions,
+): Promise<string> {
+  const files = filesOf(sources, 'name')
+  const file = onlyJsonl(files)
+  const isText = files.every(path => requireFormat(path) === 'text')
+  const sample = sampleLines(file === undefined ? await firstRecords(sources, isText) : await firstLines(file))
   if (sample.lines === sample.faulty) {
-    throw new PenstockError('JSON_INVALID', 'none of the first lines is a JSON object', { file: source })
+    throw new PenstockError('JSON_INVALID', 'none of the first records is a JSON object', { file: files[0]! })
   }
   const field = options.field ?? longestField(sample)
   if (field === undefined) {
-    throw new PenstockError('FIELD_MISSING', 'the first lines contain no string field to train on', { file: source })
+    throw new PenstockError('FIELD_MISSING', 'the first records contain no string field to train on', {
+      file: files[0]!,
+    })
   }
-  const text = definitionText(source, field, sample, options)
+  const text = definitionText({ sources, files, file, isText }, field, sample, options)
   if (!options.force && existsSync(output)) {
     throw new PenstockError(
       'FILE_EXISTS',
@@ -45,7 +58,8 @@ export async function writeStarterDefinition(source: string, output: string, opt
   }
   await writeOver(output, text)
   const faulty = sample.faulty === 0 ? '' : `, ${count(sample.faulty)} of them faulty`
-  return `trains on field ${field} (sampled the first ${count(sample.lines)} lines${faulty})`
+  const what = isText ? 'the text of each file' : `field ${field}`
+  return `trains on ${what} (sampled the first ${count(sample.lines)} records${faulty})`
 }
 
 async function firstLines(source: string): Promise<string[]> {
@@ -60,6 +74,22 @@ async function firstLines(source: string): Promise<string[]> {
   // Drop the last line: it is incomplete, or empty after the final newline.
   if (size >= SAMPLE_BYTES || lines.at(-1) === '') lines.pop()
   return lines.slice(0, MAX_LINES)
+}
+
+/** The first records of any format, as JSON; texts as records with the field `text`. */
+async function firstRecords(sources: readonly string[], isText: boolean): Promise<string[]> {
+  const records: string[] = []
+  let size = 0
+  const documents = readCorpus({ sources: [...sources], field: 'tojson', faulty: 'skip' })
+  for await (const { bytes, offsets } of documents as AsyncIterable<DocumentBatch>) {
+    for (let index = 0; index < offsets.length - 1 && records.length < MAX_LINES; index++) {
+      const text = Buffer.from(bytes.subarray(offsets[index], offsets[index + 1])).toString('utf8')
+      records.push(isText ? JSON.stringify({ text }) : text)
+      size += text.length
+    }
+    if (size >= SAMPLE_BYTES || records.length >= MAX_LINES) break
+  }
+  return records
 }
 
 function sampleLines(lines: readonly string[]): Sample {
@@ -142,8 +172,23 @@ function textBytesOf(field: string, { fields, bytes: sampled }: Sample, fileByte
   return (fileBytes * known) / sampled
 }
 
-function definitionText(source: string, field: string, sample: Sample, { tokenizer }: StartOptions): string {
-  const size = statSync(source).size
+interface Corpus {
+  /** As the user named them. */
+  readonly sources: readonly string[]
+  readonly files: readonly string[]
+  /** The only file, if it is JSONL. */
+  readonly file: string | undefined
+  /** Whether all files are plain text, which has no fields. */
+  readonly isText: boolean
+}
+
+function definitionText(
+  { sources, files, file, isText }: Corpus,
+  field: string,
+  sample: Sample,
+  { tokenizer }: StartOptions,
+): string {
+  const size = files.reduce((sum, path) => sum + statSync(path).size, 0)
   const { vocabulary, width, layers, steps } = sizesFor(size)
   const { sequenceLength, batchSize, heldOut } = sampleShapeFor(textBytesOf(field, sample, size))
   const trained = (1 - heldOut).toFixed(2)
@@ -159,40 +204,36 @@ function definitionText(source: string, field: string, sample: Sample, { tokeniz
   const isFaulty = sample.faulty + missing > 0
   const faults = isFaulty ? `, faulty: quarantine, quarantine: "\${output}-faulty.jsonl"` : ''
   const others = [...sample.fields.keys()].filter(name => name !== field)
-  const base = withoutEnding(source)
+  const base = baseName(sources[0]!)
+  const source = file ?? sources[0]!
   const quoted = (text: string): string => JSON.stringify(text)
+  const faultNote = isFaulty
+    ? `    # ${count(sample.faulty)} of the sampled records are not JSON objects and ${count(missing)} lack the field; such records are written to the quarantine file.\n`
+    : ''
+  const { texts, pack } = readingStages({ sources, file, isText }, tokenizer === undefined, faults)
+  const fieldVariable = isText
+    ? ''
+    : `  # The field to train on, as a jq filter.${others.length === 0 ? '' : ` Other string fields: ${others.slice(0, 8).join(', ')}`}
+  field: ${quoted(field)}
+`
   const makeTokenizer = `  # Trains a BPE tokenizer with ${count(vocabulary)} tokens. To use an existing one, pass --tokenizer to penstock init.
   tokenizer:
-    - read-file: { path: "\${source}" }
-    - read-lines
-    - validate-json${isFaulty ? `: { ${faults.slice(2)} }` : ''}
-    - extract-text: { field: "\${field}"${faults} }
-    - train-tokenizer: { path: "\${tokenizer}", vocab_size: ${vocabulary}, if_exists: override }
+${texts}    - train-tokenizer: { path: "\${tokenizer}", vocab_size: ${vocabulary}, if_exists: override }
 `
-  return `# Generated by penstock init from the first ${count(sample.lines)} lines of ${quoted(source)} (${bytes(size)}).
+  return `# Generated by penstock init from the first ${count(sample.lines)} records of ${sources.map(quoted).join(', ')} (${bytes(size)}).
 # penstock plan THIS_FILE previews the run; penstock run THIS_FILE starts it.
 name: ${quoted(base.split(/[\\/]/).at(-1)!)}
 variables:
   source: ${quoted(source)}
-  # The field to train on, as a jq filter.${others.length === 0 ? '' : ` Other string fields: ${others.slice(0, 8).join(', ')}`}
-  field: ${quoted(field)}
-  # Prefix of all output paths.
+${fieldVariable}  # Prefix of all output paths.
   output: ${quoted(base)}
   tokenizer: ${quoted(tokenizer ?? `${base}-tokenizer.json`)}
   sequence_length: ${sequenceLength}
   batch_size: ${batchSize}
 pipelines:
-${tokenizer === undefined ? makeTokenizer : ''}  # One pass over the source writes an index of its lines and a packed file of its tokens.
+${tokenizer === undefined ? makeTokenizer : ''}  # ${file === undefined ? 'Writes a packed file of the tokens of all sources.' : 'One pass over the source writes an index of its lines and a packed file of its tokens.'}
   pack:
-    - read-file: { path: "\${source}" }
-    - read-lines
-${isFaulty ? `    # ${count(sample.faulty)} of the sampled lines are not JSON objects and ${count(missing)} lack the field; such records are written to the quarantine file.\n` : ''}    - validate-json${isFaulty ? `: { ${faults.slice(2)} }` : ''}
-    - fork:
-        - - write-index: { path: "\${output}.idx", if_exists: override }
-        - - extract-text: { field: "\${field}"${faults} }
-          - tokenize-batches: { tokenizer: "\${tokenizer}"${tokenizer === undefined ? ', end_of_document: <|endoftext|>' : ''}${faults} }
-          - write-pbin: { path: "\${output}.pbin", if_exists: override }
-  # ${heldOutNote}
+${faultNote}${pack}  # ${heldOutNote}
   train:
     - shuffle-samples:
         path: "\${output}.pbin"
@@ -214,4 +255,39 @@ monitoring:
   folder: "\${output}-run"
   jsonl: true
 `
+}
+
+/** YAML of the stages that read texts, and of those that pack them; for one JSONL file with an index of its lines. */
+function readingStages(
+  { sources, file, isText }: Omit<Corpus, 'files'>,
+  ownTokenizer: boolean,
+  faults: string,
+): { readonly texts: string; readonly pack: string } {
+  const end = ownTokenizer ? ', end_of_document: <|endoftext|>' : ''
+  const tokens = [
+    `- tokenize-batches: { tokenizer: "\${tokenizer}"${end}${faults} }\n`,
+    `- write-pbin: { path: "\${output}.pbin", if_exists: override }\n`,
+  ]
+  if (file === undefined) {
+    const names = [`"\${source}"`, ...sources.slice(1).map(name => JSON.stringify(name))].join(', ')
+    const field = isText ? '' : `, field: "\${field}"`
+    const texts = `    - read-corpus: { sources: [${names}]${field}${faults} }\n`
+    return { texts, pack: texts + tokens.map(step => `    ${step}`).join('') }
+  }
+  const validate = faults === '' ? 'validate-json' : `validate-json: { ${faults.slice(2)} }`
+  const lines = `    - read-file: { path: "\${source}" }\n    - read-lines\n    - ${validate}\n`
+  const extract = `- extract-text: { field: "\${field}"${faults} }\n`
+  const fork = `    - fork:
+        - - write-index: { path: "\${output}.idx", if_exists: override }
+        - ${extract}${tokens.map(step => `          ${step}`).join('')}`
+  return { texts: `${lines}    ${extract}`, pack: lines + fork }
+}
+
+/** A name for the outputs: that of the first source without its ending, or of the folder in front of a pattern. */
+export function baseName(source: string): string {
+  const plain = source
+    .replace(/^@/, '')
+    .replace(/[\\/]?[^\\/]*[*?[{].*$/, '')
+    .replace(/[\\/]+$/, '')
+  return withoutEnding(plain === '' || plain === '.' ? 'corpus' : plain)
 }

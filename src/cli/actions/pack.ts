@@ -2,19 +2,16 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import { requireFormat } from '../../files/source-format.js'
-import { listSources, type SourceOrder } from '../../files/source-list.js'
 import { type FaultFlags, faultOptionsOf, type OutputFlags, withoutEnding } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
+import { filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
 import type { RunFlags } from './run-definition.js'
 
-export interface PackFlags extends RunFlags, FaultFlags, OutputFlags {
+export interface PackFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlags {
   readonly tokenizer: string
   readonly output?: string
   readonly outputFolder?: string
-  readonly order?: SourceOrder
   readonly index?: string | boolean
-  readonly field: string
   readonly endOfDocument?: string
   readonly workers?: number
 }
@@ -22,34 +19,29 @@ export interface PackFlags extends RunFlags, FaultFlags, OutputFlags {
 /** @throws ARGUMENT_INVALID for flags that do not fit the sources; FILE_MISSING, UNSUPPORTED */
 export function packPipelines(sources: readonly string[], flags: PackFlags): Record<string, object[]> {
   if (flags.outputFolder !== undefined) return onePerSource(sources, flags, flags.outputFolder)
-  const files = filesOf(sources, flags)
-  const [only] = files
-  if (files.length === 1 && requireFormat(only!) === 'jsonl') return { pack: packStages(only!, flags) }
+  const files = filesOf(sources, flags.order)
+  const file = onlyJsonl(files)
+  if (file !== undefined) return { pack: packStages(file, flags) }
   if (flags.index !== undefined && flags.index !== false) {
     throw new PenstockError('ARGUMENT_INVALID', '--index needs a single JSONL file; or give --output-folder')
   }
-  const output = flags.output ?? (files.length === 1 ? `${withoutEnding(only!)}.pbin` : undefined)
+  const output = flags.output ?? (files.length === 1 ? `${withoutEnding(files[0]!)}.pbin` : undefined)
   if (output === undefined) {
     const message = `${files.length} sources need a name for the packed file: -o FILE, or --output-folder for one each`
     throw new PenstockError('ARGUMENT_INVALID', message)
   }
-  const { field, order } = flags
-  const read = { sources: [...sources], ...(order === undefined ? {} : { order }), field, ...faultOptionsOf(flags) }
-  return { pack: [{ 'read-corpus': read }, ...packing(flags, output)] }
+  return { pack: [...textStages(sources, flags, faultOptionsOf(flags)), ...packing(flags, output)] }
 }
 
 /** The stages for one JSONL file, with its index where one is asked for. */
 export function packStages(source: string, flags: PackFlags): object[] {
-  const faults = faultOptionsOf(flags)
   const base = withoutEnding(source)
-  const lines = [{ 'read-file': { path: source } }, { 'read-lines': faults }, { 'validate-json': faults }]
-  const tokens = [
-    { 'extract-text': { field: flags.field, ...faults } },
-    ...packing(flags, flags.output ?? `${base}.pbin`),
-  ]
+  const stages = jsonlStages(source, flags.field, faultOptionsOf(flags))
+  const tokens = packing(flags, flags.output ?? `${base}.pbin`)
   const path = flags.index === true ? `${base}.idx` : flags.index || undefined
-  if (path === undefined) return [...lines, ...tokens]
-  return [...lines, { fork: [[{ 'write-index': { path, if_exists: flags.ifExists } }], tokens] }]
+  if (path === undefined) return [...stages, ...tokens]
+  const index = [{ 'write-index': { path, if_exists: flags.ifExists } }]
+  return [...stages.slice(0, -1), { fork: [index, [...stages.slice(-1), ...tokens]] }]
 }
 
 function packing(flags: PackFlags, path: string): object[] {
@@ -62,15 +54,12 @@ function packing(flags: PackFlags, path: string): object[] {
   return [{ 'tokenize-batches': tokenize }, { 'write-pbin': { path, if_exists: flags.ifExists } }]
 }
 
-const filesOf = (sources: readonly string[], { order }: PackFlags): readonly string[] =>
-  sources.length === 1 && sources[0] === '-' ? ['-'] : listSources(sources, order)
-
 /** Packed files are laid out in the folder as the sources are below their common parent. */
 function onePerSource(sources: readonly string[], flags: PackFlags, folder: string): Record<string, object[]> {
   if (flags.output !== undefined) {
     throw new PenstockError('ARGUMENT_INVALID', 'give either --output or --output-folder')
   }
-  const files = filesOf(sources, flags)
+  const files = filesOf(sources, flags.order)
   const parent = commonFolder(files)
   const outputs = new Map<string, string>()
   for (const file of files) {

@@ -10,12 +10,15 @@ interface InitFlags {
 export function addInitCommand(program: Command): void {
   program
     .command('init')
-    .summary('write a starter definition for your own JSONL file')
+    .summary('write a starter definition for your own corpus')
     .description(
-      'Samples the first lines of a JSONL file and writes a commented definition that trains a tokenizer, packs the file and trains a small model.',
+      'Samples the first records and writes a commented definition that trains a tokenizer, packs the corpus and trains a small model. Sources are those of penstock pack: files, folders, glob patterns and @lists of JSONL, JSON, Parquet, CSV, TSV and text.',
     )
-    .argument('<source>', 'the JSONL file, optionally .gz or .zst')
-    .option('-o, --output <file>', 'the definition file; by default, the source path with the extension .yaml')
+    .argument('<sources...>', 'files, folders, glob patterns, or @FILE with one of these per line')
+    .option(
+      '-o, --output <file>',
+      'the definition file; by default, the name of the first source with the extension .yaml',
+    )
     .option('-t, --tokenizer <path>', 'use this tokenizer instead of training one')
     .option(
       '--field <filter>',
@@ -26,11 +29,10 @@ export function addInitCommand(program: Command): void {
       'after',
       '\nExample:\n  penstock init corpus.jsonl\n  penstock plan corpus.yaml\n  penstock run corpus.yaml\n',
     )
-    .action(async (source: string, flags: InitFlags) => {
-      const { writeStarterDefinition } = await import('../actions/init.js')
-      const { withoutEnding } = await import('../output/shared-options.js')
-      const output = flags.output ?? `${withoutEnding(source)}.yaml`
-      const summary = await writeStarterDefinition(source, output, flags)
+    .action(async (sources: string[], flags: InitFlags) => {
+      const { baseName, writeStarterDefinition } = await import('../actions/init.js')
+      const output = flags.output ?? `${baseName(sources[0]!)}.yaml`
+      const summary = await writeStarterDefinition(sources, output, flags)
       process.stdout.write(`${output}: ${summary}\nnext: penstock plan ${output}\n`)
     })
 }

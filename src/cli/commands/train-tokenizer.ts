@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { SourceFlags } from '../actions/read-sources.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import {
   addFaultOptions,
@@ -9,12 +10,11 @@ import {
 } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
-interface TrainTokenizerFlags extends RunFlags, FaultFlags, OutputFlags {
+interface TrainTokenizerFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlags {
   readonly output: string
   readonly vocabSize: number
   readonly minFrequency: number
   readonly specialTokens: readonly string[]
-  readonly field: string
   readonly workers?: number
 }
 
@@ -23,9 +23,9 @@ export function addTrainTokenizerCommand(program: Command): void {
     .command('train-tokenizer')
     .summary('train a byte-level BPE tokenizer')
     .description(
-      'Trains a byte-level BPE tokenizer on one field of each line of a JSONL file and writes a Hugging Face tokenizer.json.',
+      'Trains a byte-level BPE tokenizer on one field of each record and writes a Hugging Face tokenizer.json. Sources are those of penstock pack.',
     )
-    .argument('<source>', 'the JSONL file, optionally .gz or .zst')
+    .argument('<sources...>', 'files, folders, glob patterns, or @FILE with one of these per line')
     .option('-o, --output <file>', 'the tokenizer file', 'tokenizer.json')
     .option('--vocab-size <count>', 'size of the vocabulary, including special tokens', wholeNumber, 32_768)
     .option('--min-frequency <count>', 'do not merge pairs that occur less often than this', wholeNumber, 0)
@@ -33,7 +33,7 @@ export function addTrainTokenizerCommand(program: Command): void {
     .option('--field <filter>', 'the field to train on, as a jq filter', '.text')
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock train-tokenizer corpus.jsonl --vocab-size 50304 -o tokenizer.json\n')
-  addOutputOptions(addFaultOptions(command)).action(async (source: string, flags: TrainTokenizerFlags) => {
+  addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: TrainTokenizerFlags) => {
     const { definitionOf } = await import('../../pipelines/definition.js')
     const { runDefinition } = await import('../actions/run-definition.js')
     const faults = faultOptionsOf(flags)
@@ -46,13 +46,8 @@ export function addTrainTokenizerCommand(program: Command): void {
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       ...faults,
     }
-    const stages = [
-      { 'read-file': { path: source } },
-      { 'read-lines': faults },
-      { 'validate-json': faults },
-      { 'extract-text': { field: flags.field, ...faults } },
-      { 'train-tokenizer': training },
-    ]
+    const { textStages } = await import('../actions/read-sources.js')
+    const stages = [...textStages(sources, flags, faults), { 'train-tokenizer': training }]
     await runDefinition(definitionOf({ name: 'train-tokenizer', stages }, 'penstock train-tokenizer'), flags)
   })
 }

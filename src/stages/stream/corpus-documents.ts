@@ -1,4 +1,4 @@
-/** Documents of many files, one file after the other: what a stage reads, whatever the formats. */
+/** Documents of many files of any format, one file after the other. */
 import { stat } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import type { SourceFormat } from '../../files/source-format.js'
@@ -33,7 +33,7 @@ interface CorpusOptions {
   readonly max_record_bytes?: number | undefined
 }
 
-/** Where to resume: in which file, by its place in the list, and where in it. */
+/** Where to resume: index of the file in the list, and position in it. */
 interface CorpusCursor {
   readonly file: number
   readonly position: unknown

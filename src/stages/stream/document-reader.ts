@@ -1,4 +1,4 @@
-/** Readers of the files of a corpus: one function a format, all with the same result, so that a corpus can mix formats. */
+/** Interface of the readers of a corpus: one function per format, all with the same result, so that a corpus can mix them. */
 import type { DocumentBatch } from '../../formats/batches.js'
 import type { RecordFault } from '../../formats/extract.js'
 
@@ -7,9 +7,9 @@ export interface FileDocuments {
   readonly documents: DocumentBatch
   /** Records of this part that have no text. */
   readonly faults: readonly RecordFault[]
-  /** Where to continue after this part: what the reader is given as `from` by a resumed run. JSON values only. */
+  /** Resume position after this part, passed back as `from` by a resumed run. JSON values only. */
   readonly position: unknown
-  /** Bytes of the file read so far, as it lies on disk where that is known. */
+  /** Bytes of the file read so far, on disk where that is known. */
   readonly bytesRead: number
 }
 

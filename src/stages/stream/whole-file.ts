@@ -1,4 +1,4 @@
-/** Bytes of a file, decompressed, for a body that reads files itself: closed when the loop over them ends in any way. */
+/** Decompressed bytes of a file; the file is closed when the loop over them ends, however it ends. */
 import { readFile } from '../read-file.js'
 
 export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
@@ -6,7 +6,7 @@ export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
   try {
     yield* stream as AsyncIterable<Uint8Array>
   } finally {
-    // Destroying a stream starts to close its file; the file is closed when the stream says so.
+    // Destroying a stream starts to close its file; `close` reports that it is closed.
     const closed = new Promise<void>(resolve => (stream.closed ? resolve() : void stream.once('close', resolve)))
     stream.destroy()
     await closed
