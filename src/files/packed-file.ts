@@ -159,7 +159,8 @@ function checkAlike(first: PackedFile, other: PackedFile): void {
   throw new PenstockError('TOKENIZER_MISMATCH', message, { file: other.path })
 }
 
-function commonTokenizer(
+/** The tokenizer of all files; undefined if one is unknown. @throws TOKENIZER_MISMATCH for different ones */
+export function commonTokenizer(
   tokenizers: readonly (TokenizerIdentity | undefined)[],
   files: readonly PackedFile[],
 ): TokenizerIdentity | undefined {

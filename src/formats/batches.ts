@@ -105,6 +105,15 @@ export interface TokenBatch extends Batch {
   readonly tokenizer: TokenizerIdentity | undefined
 }
 
+/** Tokens [start, end) of a packed file, without the last target, which belongs to the next sample too. */
+export interface TokenRange {
+  readonly path: string
+  readonly start: number
+  readonly end: number
+  /** Distance between the starts of consecutive samples, in tokens. */
+  readonly stride: number
+}
+
 /** Training samples: `rows` blocks of `block` token ids each, row-major. */
 export interface SampleBatch extends Batch {
   readonly kind: 'samples'
@@ -117,6 +126,8 @@ export interface SampleBatch extends Batch {
   readonly cursor: SampleCursor
   /** Undefined if unknown, as for files without a manifest. */
   readonly tokenizer?: TokenizerIdentity | undefined
+  /** Tokens that the samples of an epoch are taken from; undefined if unknown, as for samples cut from a stream. */
+  readonly ranges?: readonly TokenRange[]
 }
 
 /** Position in a shuffled, sharded order of samples, with the identity of that order: a mismatch is rejected. */
@@ -130,6 +141,18 @@ export interface SampleCursor {
   /** Size and token width of the packed file, a cheap part of its identity. */
   readonly dataBytes: number
   readonly tokenBytes: number
+  /** Order of the samples; like all fields below, absent in checkpoints of earlier versions and where it is unknown. */
+  readonly order?: string
+  /** Number of the first sample of the range, among the samples of all files. */
+  readonly firstSample?: number
+  /** Tokens per sample. */
+  readonly block?: number
+  /** Digest of the sizes of all files, in order. */
+  readonly files?: string
+  /** Digest of the files' checksums, if all have a manifest. */
+  readonly content?: string
+  /** Hash of the tokenizer that packed the files. */
+  readonly tokenizer?: string
 }
 
 /** Kinds of items, as named by registry entries and `penstock stages`. */

@@ -67,6 +67,8 @@ export function toPenstockTraining(plan: ModalitiesTrainingPlan): PenstockTraini
               ...filesOf(heldOut),
               sequence_length: heldOut.sequenceLength,
               reuse_last_target: heldOut.reuseLastTarget,
+              // Modalities' own examples evaluate on the training data; the plan has a notice.
+              allow_overlap: true,
               ...maskOf(heldOut),
             },
             evaluation: { every_steps: intervals.evaluation_interval_in_steps, batches: Number.MAX_SAFE_INTEGER },

@@ -3,10 +3,9 @@
  * one the next stage accepts, and no output is also an input. Everything that can be rejected without opening a stream
  * is rejected here, with its position in the definition.
  */
-import { statSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { fileIdentity } from '../files/file-identity.js'
 import {
   type Chain,
   configError,
@@ -177,31 +176,21 @@ export function allSteps(chain: CheckedChain): CheckedStep[] {
 function checkFiles(chain: CheckedChain, source: YamlSource): void {
   const steps = allSteps(chain)
   const inputs = new Map(
-    steps.flatMap(({ entry, options }) => (entry.reads?.(options) ?? []).map(file => [identity(file), file])),
+    steps.flatMap(({ entry, options }) => (entry.reads?.(options) ?? []).map(file => [fileIdentity(file), file])),
   )
   const outputs = new Map<string, string>()
   for (const { name, entry, options, step } of steps) {
     for (const file of entry.writes?.(options) ?? []) {
-      const input = inputs.get(identity(file))
+      const input = inputs.get(fileIdentity(file))
       const where = { ...configError(source, step.path, '').where, file: source.file }
       if (input !== undefined)
         throw new PenstockError('FILE_IS_SOURCE', `${name} would overwrite ${file}, an input of this pipeline`, where)
-      const other = outputs.get(identity(file))
+      const other = outputs.get(fileIdentity(file))
       // Several stages may share one quarantine file.
       if (other !== undefined && options.quarantine !== file) {
         throw new PenstockError('CONFIG_INVALID', `two stages write ${file}`, where)
       }
-      outputs.set(identity(file), name)
+      outputs.set(fileIdentity(file), name)
     }
-  }
-}
-
-/** Device and inode of a file, so that two paths to one file compare equal; the absolute path if it does not exist. */
-export function identity(file: string): string {
-  try {
-    const { dev, ino } = statSync(file)
-    return `${dev}:${ino}`
-  } catch {
-    return resolve(file)
   }
 }

@@ -1,9 +1,10 @@
 /** Validates the `monitoring` key of a definition like the options of a stage: strictly, with line and column. */
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
+import { fileIdentity } from '../files/file-identity.js'
 import { type MonitoringOptions, type SinkName, sinkSchemas } from '../monitoring/options.js'
 import { sinkFiles } from '../monitoring/sink-paths.js'
-import { allSteps, type CheckedPipeline, identity, optionError } from './check.js'
+import { allSteps, type CheckedPipeline, optionError } from './check.js'
 import { configError, type Definition, nameOf } from './definition.js'
 import { suggestion } from './suggest.js'
 
@@ -27,10 +28,10 @@ function checkPaths(options: MonitoringOptions, { source }: Definition, pipeline
   const taken = new Set(
     steps
       .flatMap(({ entry, options: own }) => [...(entry.reads?.(own) ?? []), ...(entry.writes?.(own) ?? [])])
-      .map(identity),
+      .map(fileIdentity),
   )
   for (const [name, file] of Object.entries(sinkFiles(options))) {
-    const at = identity(file)
+    const at = fileIdentity(file)
     if (taken.has(at)) {
       const { where } = configError(source, ['monitoring', name], '')
       throw new PenstockError(

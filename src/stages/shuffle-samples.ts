@@ -3,14 +3,16 @@
  * seed and epoch; it can be sharded by rank and resumed at any position. The files are not rewritten, the bijective
  * order takes no memory, and each block is one small read.
  */
+import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { DescriptorPool } from '../files/descriptor-pool.js'
-import { checkTokenizer, readPackedManifest } from '../files/manifest.js'
-import { openPackedFile, type PackedFile } from '../files/packed-file.js'
-import type { SampleBatch, SampleCursor, TokenizerIdentity } from '../formats/batches.js'
-import { type BlockGeometry, blockGeometry, blockStart } from '../sampling/block.js'
+import { checkTokenizer, type PackedManifest, readPackedManifest } from '../files/manifest.js'
+import { commonTokenizer, openPackedFile, type PackedFile } from '../files/packed-file.js'
+import type { SampleBatch, SampleCursor, TokenizerIdentity, TokenRange } from '../formats/batches.js'
+import { blockStart } from '../sampling/block.js'
 import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
+import { chosenRanges, chosenSamples, type FilePart, fileParts } from '../sampling/sample-range.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
 import { type SourceStage, source } from './stream/stage.js'
 import { defineStage } from './stream/stage-entry.js'
@@ -71,18 +73,11 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
   const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
   return source('shuffle-samples', async function* (context) {
     const pool = new DescriptorPool()
-    const files: PackedFile[] = []
-    const tokenizers: (TokenizerIdentity | undefined)[] = []
     try {
-      for (const path of [checked.path, ...checked.more_paths]) {
-        const file = await openPackedFile(path, pool)
-        files.push(file)
-        tokenizers.push(await packedWith(file, checked.tokenizer))
-      }
-      const tokenizer = commonIdentity(tokenizers)
-      for await (const batch of samples(files, checked, context.signal)) {
+      const data = await openData(checked, pool)
+      for await (const batch of samples(data, checked, context.signal)) {
         context.count('tokens', batch.rows * checked.sequence_length)
-        yield { ...batch, tokenizer }
+        yield batch
       }
     } finally {
       pool.close()
@@ -92,45 +87,69 @@ export function shuffleSamples(options: ShuffleSamplesOptions): SourceStage<Samp
 
 /** The cursor after `globalSamples` samples of all ranks. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL */
 export async function sampleCursor(options: ShuffleSamplesOptions, globalSamples: number): Promise<SampleCursor> {
-  const checked = parseOptions(shuffleSamplesOptions, options, 'shuffle-samples')
+  return { ...(await describeData(options)).identity, globalSamples }
+}
+
+/** Tokens that the options choose, in each file. @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
+export async function sampleRanges(options: ShuffleSamplesOptions): Promise<readonly TokenRange[]> {
+  return (await describeData(options)).ranges
+}
+
+async function describeData(options: ShuffleSamplesOptions): Promise<SampleData> {
   const pool = new DescriptorPool()
+  try {
+    return await openData(parseOptions(shuffleSamplesOptions, options, 'shuffle-samples'), pool)
+  } finally {
+    pool.close()
+  }
+}
+
+/** The open files and everything that does not change from batch to batch. */
+interface SampleData {
+  readonly files: readonly PackedFile[]
+  readonly parts: readonly FilePart[]
+  readonly first: number
+  readonly count: number
+  readonly ranges: readonly TokenRange[]
+  readonly tokenizer: TokenizerIdentity | undefined
+  readonly identity: Omit<SampleCursor, 'globalSamples'>
+}
+
+async function openData(options: Checked, pool: DescriptorPool): Promise<SampleData> {
   const files: PackedFile[] = []
-  for (const path of [checked.path, ...checked.more_paths]) files.push(await openPackedFile(path, pool))
-  return cursorAt(globalSamples, chosenPart(partsOf(files, checked), checked).count, files, checked)
+  const manifests: (PackedManifest | undefined)[] = []
+  for (const path of [options.path, ...options.more_paths]) {
+    const file = await openPackedFile(path, pool)
+    files.push(file)
+    manifests.push(await manifestOf(file, options.tokenizer))
+  }
+  const tokenizer = tokenizerOf(manifests, files)
+  const parts = fileParts(
+    files.map(({ tokenCount }) => tokenCount),
+    options,
+  )
+  const { first, count } = chosenSamples(parts, options)
+  const ranges = chosenRanges(files, options)
+  const identity = {
+    version: 1,
+    seed: options.seed,
+    order: options.shuffle,
+    firstSample: first,
+    sampleCount: count,
+    sequenceLength: options.sequence_length,
+    block: parts[0]!.geometry.block,
+    dataBytes: files.reduce((sum, { header }) => sum + header.dataBytes, 0),
+    tokenBytes: files[0]!.header.tokenBytes,
+    files: digestOf(files.map(({ header }) => header.dataBytes)),
+    ...contentOf(manifests),
+    ...(tokenizer && { tokenizer: tokenizer.sha256 }),
+  } as const
+  return { files, parts, first, count, ranges, tokenizer, identity }
 }
 
-/** One file and the number of its first sample among all files. */
-interface FilePart {
-  readonly file: PackedFile
-  readonly geometry: BlockGeometry
-  readonly firstSample: number
-}
-
-/** Blocks never cross from one file into the next. */
-function partsOf(files: readonly PackedFile[], { sequence_length, reuse_last_target }: Checked): FilePart[] {
-  let firstSample = 0
-  return files.map(file => {
-    const part = { file, geometry: blockGeometry(file.tokenCount, sequence_length, reuse_last_target), firstSample }
-    firstSample += part.geometry.count
-    return part
-  })
-}
-
-/** The samples [first, first + count) selected by the options `from` and `to`. */
-function chosenPart(parts: readonly FilePart[], { from, to }: Checked): { first: number; count: number } {
-  const total = parts.reduce((sum, { geometry }) => sum + geometry.count, 0)
-  const first = Math.round(from * total)
-  return { first, count: Math.round(to * total) - first }
-}
-
-async function* samples(
-  files: readonly PackedFile[],
-  options: Checked,
-  signal: AbortSignal,
-): AsyncGenerator<SampleBatch> {
-  const parts = partsOf(files, options)
-  const { block } = parts[0]!.geometry
-  const { first, count } = chosenPart(parts, options)
+async function* samples(data: SampleData, options: Checked, signal: AbortSignal): AsyncGenerator<SampleBatch> {
+  const { first, count, ranges, tokenizer, identity } = data
+  const { block } = data.parts[0]!.geometry
   const { batch_size, world_size } = options
   if (count < batch_size * world_size) {
     throw new PenstockError(
@@ -148,7 +167,7 @@ async function* samples(
     for (let place = 0; place + batch_size <= share.length; place += batch_size) {
       const tokens = new Int32Array(batch_size * block)
       for (let row = 0; row < batch_size; row++) {
-        tokens.set(readBlock(parts, first + share.at(place + row)), row * block)
+        tokens.set(readBlock(data, first + share.at(place + row)), row * block)
       }
       const globalSamples = epoch * count + skip + (place + batch_size) * world_size
       yield {
@@ -158,51 +177,44 @@ async function* samples(
         tokens,
         rows: batch_size,
         block,
-        cursor: cursorAt(globalSamples, count, files, options),
+        cursor: { ...identity, globalSamples },
+        tokenizer,
+        ranges,
       }
     }
   }
 }
 
-function readBlock(parts: readonly FilePart[], sample: number) {
-  const { file, geometry, firstSample } = parts.findLast(part => part.firstSample <= sample)!
-  return file.readTokens(blockStart(geometry, sample - firstSample), geometry.block)
+function readBlock({ files, parts }: SampleData, sample: number) {
+  const index = parts.findLastIndex(part => part.firstSample <= sample)
+  const { geometry, firstSample } = parts[index]!
+  return files[index]!.readTokens(blockStart(geometry, sample - firstSample), geometry.block)
 }
 
-function cursorAt(
-  globalSamples: number,
-  sampleCount: number,
-  files: readonly PackedFile[],
-  options: Checked,
-): SampleCursor {
-  return {
-    version: 1,
-    globalSamples,
-    seed: options.seed,
-    sampleCount,
-    sequenceLength: options.sequence_length,
-    dataBytes: files.reduce((sum, { header }) => sum + header.dataBytes, 0),
-    tokenBytes: files[0]!.header.tokenBytes,
-  }
-}
-
-/** The tokenizer in the file's manifest. @throws TOKENIZER_MISMATCH if it differs from the given one */
-async function packedWith(file: PackedFile, tokenizerPath: string | undefined): Promise<TokenizerIdentity | undefined> {
+/** The file's manifest. @throws TOKENIZER_MISMATCH if it names another tokenizer than the given one */
+async function manifestOf(file: PackedFile, tokenizerPath: string | undefined): Promise<PackedManifest | undefined> {
   const manifest = await readPackedManifest(file.path, file.header)
-  if (manifest === undefined) return undefined
-  if (tokenizerPath !== undefined) {
+  if (manifest !== undefined && tokenizerPath !== undefined) {
     // Loaded only here, since few runs need the tokenizer's code.
     const { tokenizerReference } = await import('../workers/tokenizer/load-tokenizer.js')
     checkTokenizer(manifest, await tokenizerReference(tokenizerPath), file.path)
   }
-  return manifest.tokenizer
+  return manifest
 }
 
-/** The tokenizer of all files; undefined if it is unknown for one of them or differs. */
-function commonIdentity(tokenizers: readonly (TokenizerIdentity | undefined)[]): TokenizerIdentity | undefined {
-  const first = tokenizers[0]
-  const isCommon = tokenizers.every(
-    other => other?.sha256 === first?.sha256 && other?.endOfDocumentId === first?.endOfDocumentId,
-  )
-  return isCommon ? first : undefined
+/** The tokenizer of all files, without an end-of-document token that not all files use. @throws TOKENIZER_MISMATCH */
+function tokenizerOf(
+  manifests: readonly (PackedManifest | undefined)[],
+  files: readonly PackedFile[],
+): TokenizerIdentity | undefined {
+  const tokenizers = manifests.map(manifest => manifest?.tokenizer)
+  const common = commonTokenizer(tokenizers, files)
+  const isEndCommon = tokenizers.every(tokenizer => tokenizer?.endOfDocumentId === common?.endOfDocumentId)
+  return common && !isEndCommon ? { ...common, endOfDocumentId: undefined } : common
 }
+
+function contentOf(manifests: readonly (PackedManifest | undefined)[]): { content?: string } {
+  return manifests.includes(undefined) ? {} : { content: digestOf(manifests.map(manifest => manifest!.checksums)) }
+}
+
+const digestOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex')

@@ -34,6 +34,12 @@ const cursorSchema = z.strictObject({
   sequenceLength: count,
   dataBytes: count,
   tokenBytes: count,
+  order: z.string().exactOptional(),
+  firstSample: count.exactOptional(),
+  block: count.exactOptional(),
+  files: digest.exactOptional(),
+  content: digest.exactOptional(),
+  tokenizer: digest.exactOptional(),
 })
 
 const tokenizerSchema = z.strictObject({ path: z.string(), sha256: digest })

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { PenstockError } from '../errors.js'
-import type { SampleBatch, SampleCursor } from '../formats/batches.js'
+import type { SampleBatch, SampleCursor, TokenizerIdentity, TokenizerReference } from '../formats/batches.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 
@@ -18,6 +18,25 @@ export function requireSameModel(model: ModelOptions, { path, state }: Checkpoin
   }
 }
 
+/** @throws TOKENIZER_MISMATCH when a run continues with another tokenizer than that of the checkpoint */
+export function requireSameTokenizer(tokenizer: TokenizerReference | undefined, { path, state }: Checkpoint): void {
+  const recorded = state.tokenizer
+  if (tokenizer === undefined || recorded === undefined || tokenizer.sha256 === recorded.sha256) return
+  const message = `the checkpoint was trained with another tokenizer than ${tokenizer.path}: use ${recorded.path}, or a new checkpoint folder`
+  throw new PenstockError('TOKENIZER_MISMATCH', message, { file: path, path: 'tokenizer' })
+}
+
+/** @throws TOKENIZER_MISMATCH when the samples were packed with another tokenizer than that of the training */
+export function requirePackedWith(
+  tokenizer: TokenizerReference | undefined,
+  packedWith: Pick<TokenizerIdentity, 'sha256'> | undefined,
+): void {
+  if (tokenizer === undefined || packedWith === undefined || tokenizer.sha256 === packedWith.sha256) return
+  const [packed, given] = [packedWith.sha256, tokenizer.sha256].map(hash => hash.slice(0, 12))
+  const message = `the samples were packed with the tokenizer ${packed}, but ${tokenizer.path} is ${given}`
+  throw new PenstockError('TOKENIZER_MISMATCH', message, { path: 'tokenizer' })
+}
+
 /** @throws OPTION_INVALID for samples of another length, and for more of them than a batch may have */
 export function requireSamplesFit(
   { block, rows, tokenizer }: Pick<SampleBatch, 'block' | 'rows' | 'tokenizer'>,
@@ -27,7 +46,7 @@ export function requireSamplesFit(
   requireEndTokenFits(tokenizer?.endOfDocumentId, vocab_size)
   // Without the previous sample's last target, the model gets one position less.
   if (block !== sequence_length + 1 && block !== sequence_length) {
-    const message = `the samples have ${block} tokens; sequence_length ${sequence_length} needs one more than that`
+    const message = `the samples have ${block} tokens, but sequence_length ${sequence_length} needs ${sequence_length + 1}`
     throw new PenstockError('OPTION_INVALID', message, { path: 'model.sequence_length' })
   }
   if (rows > batch_size) {
@@ -43,13 +62,33 @@ export function requireEndTokenFits(endOfDocumentId: number | undefined, vocabSi
   throw new PenstockError('TOKENIZER_MISMATCH', message, { path: 'model.vocab_size' })
 }
 
-/** @throws WORLD_MISMATCH when batches come from other data, or do not follow the previous ones */
+/** Fields of a cursor that stay the same during a training, and the options that determine them. */
+const DATA_FIELDS = {
+  version: 'the version of the cursor',
+  tokenBytes: 'the number of bytes per token',
+  tokenizer: 'the tokenizer of the packed files',
+  files: 'the packed files or their order (path, more_paths)',
+  dataBytes: 'the size of the packed files',
+  content: 'the content of the packed files',
+  sequenceLength: 'sequence_length',
+  block: 'the number of tokens per sample (reuse_last_target)',
+  order: 'the order of the samples (shuffle)',
+  seed: 'the seed of the order',
+  firstSample: 'the first sample (from)',
+  sampleCount: 'the number of samples (from, to)',
+} satisfies Partial<Record<keyof SampleCursor, string>>
+const DIGESTS: readonly string[] = ['tokenizer', 'files', 'content']
+
+/** @throws WORLD_MISMATCH, TOKENIZER_MISMATCH when batches come from other data or do not follow the previous ones */
 export function requireSameData(before: SampleCursor, now: SampleCursor): void {
-  for (const key of ['version', 'seed', 'sampleCount', 'sequenceLength', 'dataBytes', 'tokenBytes'] as const) {
-    if (before[key] !== now[key]) {
-      const message = `the batches come from different data: ${key} is ${now[key]}, was ${before[key]}`
-      throw new PenstockError('WORLD_MISMATCH', message)
-    }
+  for (const [name, description] of Object.entries(DATA_FIELDS)) {
+    const key = name as keyof typeof DATA_FIELDS
+    if (before[key] === now[key] || before[key] === undefined || now[key] === undefined) continue
+    const change = DIGESTS.includes(key) ? 'changed' : `is ${now[key]}, was ${before[key]}`
+    throw new PenstockError(
+      key === 'tokenizer' ? 'TOKENIZER_MISMATCH' : 'WORLD_MISMATCH',
+      `the batches come from different data than before: ${description} ${change}`,
+    )
   }
   if (now.globalSamples <= before.globalSamples) {
     const message = `the batches do not continue where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`

@@ -6,7 +6,14 @@
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
 import { type Checkpoint, findStart, type Resume, removeSurplus, saveCheckpoint } from './checkpoint.js'
-import { digestOfDefinition, requireSameData, requireSameModel, requireSamplesFit } from './compatibility.js'
+import {
+  digestOfDefinition,
+  requirePackedWith,
+  requireSameData,
+  requireSameModel,
+  requireSameTokenizer,
+  requireSamplesFit,
+} from './compatibility.js'
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
@@ -45,6 +52,7 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   )
   if (checkpoint !== undefined) {
     requireSameModel(setup.model, checkpoint)
+    requireSameTokenizer(setup.tokenizer, checkpoint)
     await setup.engine.loadState(checkpoint.path)
     if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.isPrimary) {
       await removeSurplus(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
@@ -164,6 +172,7 @@ export class Trainer {
 
   #requireAgrees(batch: SampleBatch): void {
     requireSamplesFit(batch, this.#setup.training, this.#setup.model)
+    requirePackedWith(this.#setup.tokenizer, batch.tokenizer)
     const before = this.#inFlight.at(-1)?.cursor ?? this.#cursor
     if (before !== undefined) {
       requireSameData(before, batch.cursor)

@@ -106,6 +106,13 @@ describe('a plan', () => {
       { to: 0.95 },
       'the held-out part has 2 samples',
     ],
+    [
+      'held-out data that is trained on',
+      8 * 40 + 1,
+      { steps: 5, held_out: { path: 'data.pbin', from: 0.75 }, evaluation: {} },
+      {},
+      'overlaps the training data',
+    ],
     ['different sequence lengths', 8 * 40 + 1, { steps: 5 }, { sequence_length: 16 }, '8 in the model'],
   ])('warns of %s', async (_, tokens, changes, samples, message) => {
     await inFolder(async folder => {

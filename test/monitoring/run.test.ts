@@ -33,7 +33,7 @@ stages:
       batch_size: 4
       log_every_steps: 1
       model: { vocab_size: 12, sequence_length: 8, layers: 1, heads: 2, width: 16 }
-      held_out: { path: ${folder}/data.pbin }
+      held_out: { path: ${folder}/data.pbin, allow_overlap: true }
       evaluation: { every_steps: 10, batches: 2 }
       checkpoint: { folder: ${folder}/checkpoints, every_steps: 10 }
 ${monitoring}`,

@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { SampleBatch } from '#src/formats/batches'
@@ -11,6 +11,7 @@ import { shuffleSamples } from '#src/stages/shuffle-samples'
 import type { SinkStage } from '#src/stages/stream/stage'
 import { listCheckpoints, openCheckpoint } from '#src/training/checkpoint'
 import type { TrainingEvent } from '#src/training/training-events'
+import { byteTokenizer } from './byte-tokenizer.js'
 
 let folder: string
 let packed: string
@@ -71,6 +72,16 @@ test('an aborted run resumes with the losses of an uninterrupted run', async () 
   const { events, stage } = await train(options)
   expect([...lossesOf(first), ...lossesOf(events)]).toEqual(lossesOf(whole.events))
   expect(stage.stats.counts['samples passed over']).toBe(12)
+})
+
+test('a checkpoint records the absolute path of its tokenizer', async () => {
+  const file = join(folder, 'tokenizer.json')
+  await writeFile(file, JSON.stringify(byteTokenizer()))
+  const checkpoint = { folder: join(folder, 'checkpoints') }
+  const tokenizer = relative(process.cwd(), file)
+  await train({ steps: 1, checkpoint, tokenizer, model: { ...model, vocab_size: 384 } })
+  const [path] = await listCheckpoints(checkpoint.folder)
+  expect((await openCheckpoint(path!)).state.tokenizer).toMatchObject({ path: file })
 })
 
 test('backend auto reports its choice, and a resumed run keeps the backend of its checkpoint', async () => {

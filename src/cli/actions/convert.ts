@@ -1,6 +1,6 @@
 /** Converts a checkpoint and its tokenizer to a Hugging Face folder, and back. */
 import { existsSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { copyOver } from '../../files/durable.js'
 import type { TokenizerReference } from '../../formats/batches.js'
@@ -54,7 +54,7 @@ async function sameTokenizer(tokenizerPath: string, recorded: TokenizerReference
 
 /** Loads the tokenizer at a path to validate it. @throws the errors of loading a tokenizer */
 function validatedTokenizer(path: string): Promise<TokenizerReference> {
-  return askTokenizer(path, ({ path, sha256 }) => ({ path, sha256 }))
+  return askTokenizer(path, ({ path, sha256 }) => ({ path: resolve(path), sha256 }))
 }
 
 async function copyTokenizer(file: string, folder: string): Promise<void> {

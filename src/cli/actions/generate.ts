@@ -32,7 +32,11 @@ export async function* continueText(path: string, options: TextOptions): AsyncGe
       file: folder,
     })
   }
-  const tokenizer = await TokenizerThread.open(tokenizerPath)
+  const tokenizer = await TokenizerThread.open(tokenizerPath).catch(error => {
+    if (options.tokenizer !== undefined || error.code !== 'FILE_MISSING') throw error
+    const message = 'the tokenizer that the checkpoint records does not exist here: pass --tokenizer'
+    throw new PenstockError('FILE_MISSING', message, { file: tokenizerPath }, error)
+  })
   try {
     if (state.tokenizer !== undefined && state.tokenizer.sha256 !== tokenizer.sha256) {
       const message = `the model was trained with a tokenizer other than ${tokenizerPath}`

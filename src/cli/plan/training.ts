@@ -16,6 +16,7 @@ import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { count } from '../output/terminal.js'
 import type { Estimate, PlanContext } from './model.js'
 import { probeTraining } from './probe.js'
+import { checkSampleData, type SampledFiles, tokensIn } from './sample-data.js'
 
 /** Weights and the two moments of AdamW, as float32. */
 const CHECKPOINT_BYTES_PER_PARAMETER = 12
@@ -31,9 +32,10 @@ interface SampleOptions {
   readonly from: number
   readonly to: number
 }
+type HeldOut = HeldOutPart & Omit<SampledFiles, 'sequence_length'> & { readonly sequence_length?: number }
 type TrainerOptions = TrainingOptions & {
   readonly tokenizer?: string
-  readonly held_out?: HeldOutPart
+  readonly held_out?: HeldOut
   readonly resume: boolean
 }
 
@@ -51,6 +53,7 @@ export async function planTraining(
   await checkFolder(training, context)
   await checkHeldOut(training, context)
   const source = steps.find(step => step.name === 'shuffle-samples')?.options as unknown as SampleOptions | undefined
+  await checkSampleData(source, dataOf(training), context)
   const length = source && (await lengthOf(source, training, context))
   if (vocabulary === undefined && training.model.vocab_size === undefined) {
     context.problem('warning', 'time and memory are unknown until the tokenizer exists')
@@ -61,6 +64,12 @@ export async function planTraining(
   addCheckpoints(training, parameters, context)
   if (source !== undefined) await checkEndToken([source.path, ...source.more_paths], model, context)
   return { ...length, parameters, ...(await costOf(training, model, length, context)), exact: length !== undefined }
+}
+
+function dataOf({ tokenizer, held_out, evaluation, model }: TrainerOptions) {
+  if (held_out === undefined || evaluation === undefined) return { tokenizer, heldOut: undefined }
+  const { sequence_length = model.sequence_length } = held_out
+  return { tokenizer, heldOut: { ...held_out, sequence_length } }
 }
 
 /** The vocabulary of a tokenizer that an earlier pipeline trains. */
@@ -111,13 +120,6 @@ async function lengthOf(
   checkLength(source, training, { samples, steps }, context)
   const epochs = (steps * training.batch_size * training.accumulation_steps) / Math.max(1, samples)
   return { tokens, samples, steps, epochs }
-}
-
-async function tokensIn(path: string, { madeTokens }: PlanContext): Promise<number | undefined> {
-  if (!existsSync(path)) return madeTokens.get(resolve(path))
-  const file = await openPackedFile(path)
-  await file.close()
-  return file.tokenCount
 }
 
 /** Reports a token that ends the documents of a packed file but is not in the model's vocabulary. */

@@ -130,6 +130,7 @@ export function readTrainingPlan(text: string, options: ReadOptions): Modalities
       ...config.notices,
       ...findings,
       ...profilerNotices(config),
+      ...overlapNotices(plan, config),
       ...warmstartNotices(appState, plan.warmstartFrom, options.checkpointPaths),
       ...unusedNotices(config),
     ],
@@ -142,6 +143,20 @@ function profilerNotices({ builder }: ReadConfig): Notice[] {
   if (!(profiler instanceof Component) || profiler.variantKey === 'no_profiler') return []
   const message = `profiler.${profiler.variantKey} has no effect in training: use penstock profile distributed`
   return [{ message, path: profiler.path, place: profiler.place }]
+}
+
+/** Reports evaluation data that the run also trains on. */
+function overlapNotices(
+  { train, evaluation }: Pick<ModalitiesTrainingPlan, 'train' | 'evaluation'>,
+  { tree }: ReadConfig,
+) {
+  const place = tree.keyPlaces.get('eval_dataloaders') ?? tree.place
+  return evaluation.flatMap(({ dataPaths }, index): Notice[] => {
+    const shared = dataPaths.find(path => train.dataPaths.includes(path))
+    if (shared === undefined) return []
+    const message = `evaluates on ${shared}, which the run also trains on`
+    return [{ message, path: ['eval_dataloaders', index], place }]
+  })
 }
 
 /** Reports a `last_checkpoint_info.json` that names a checkpoint other than the one that the run loads. */

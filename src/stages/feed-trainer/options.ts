@@ -9,13 +9,8 @@ export const feedTrainerOptions = lazy(() => {
   const heldOutSchema = z.strictObject({
     path: z.string().min(1).describe('the held-out .pbin file'),
     more_paths: z.array(z.string().min(1)).optional().describe('further .pbin files; their samples are appended'),
-    from: z
-      .number()
-      .min(0)
-      .max(1)
-      .default(0)
-      .describe('start of the range of samples to use, as a fraction of the file'),
-    to: z.number().min(0).max(1).default(1).describe('end of the range of samples to use, as a fraction of the file'),
+    from: z.number().min(0).max(1).default(0).describe('start of the range of samples to use, as a fraction of all'),
+    to: z.number().min(0).max(1).default(1).describe('end of the range of samples to use, as a fraction of all'),
     sequence_length: z
       .int()
       .min(2)
@@ -25,6 +20,7 @@ export const feedTrainerOptions = lazy(() => {
       .boolean()
       .default(true)
       .describe('let consecutive blocks share one token: the last target of one is the first input of the next'),
+    allow_overlap: z.boolean().default(false).describe('accept samples that the training also uses'),
     loss_mask: trainingSchemas()
       .lossMask.optional()
       .describe('compute the loss only on tokens between these two markers'),

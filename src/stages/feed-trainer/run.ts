@@ -2,10 +2,12 @@
  * Body of `feed-trainer`: passes each batch to the trainer, with backpressure while a step runs. Ends after the last
  * step even if the source has more samples. A stopped run saves a checkpoint, and the same definition resumes from it.
  */
+import { resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import type { SampleBatch } from '../../formats/batches.js'
+import type { SampleBatch, TokenRange } from '../../formats/batches.js'
 import { openLatestCheckpoint } from '../../training/checkpoint.js'
 import { requireHeldOut } from '../../training/held-out.js'
+import { requireHeldOutApart } from '../../training/held-out-overlap.js'
 import type { LossMask } from '../../training/loss-mask.js'
 import { openEngine, resolveBackend } from '../../training/open-engine.js'
 import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../../training/options.js'
@@ -13,8 +15,8 @@ import { TextSampler } from '../../training/sample-texts.js'
 import { openTrainer, type Trainer } from '../../training/trainer.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
-import { shuffleSamples } from '../shuffle-samples.js'
-import type { SourceStage, StageContext } from '../stream/stage.js'
+import { type ShuffleSamplesOptions, sampleRanges, shuffleSamples } from '../shuffle-samples.js'
+import type { StageContext } from '../stream/stage.js'
 import type { FeedTrainerSettings, HeldOut } from './options.js'
 
 /** Trains up to the last step, or until the samples run out. */
@@ -38,7 +40,9 @@ async function trainWith(
   context: StageContext,
 ): Promise<void> {
   const model = resolveModel(given.model, tokenizer)
-  if (heldOut !== undefined && given.evaluation !== undefined) await requireHeldOut(heldOut, given)
+  const evaluates = heldOut !== undefined && given.evaluation !== undefined
+  if (evaluates) await requireHeldOut(heldOut, given)
+  const heldOutRanges = evaluates ? await sampleRanges(heldOutOptions(heldOut, given, tokenizer?.path)) : []
   const training = await withBackend(given, resume, context)
   const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)
   const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
@@ -52,14 +56,15 @@ async function trainWith(
       engine,
       onEvent: context.report,
       signal: context.signal,
-      ...(tokenizer && { tokenizer: { path: tokenizer.path, sha256: tokenizer.sha256 } }),
-      ...(heldOut && { heldOut: () => heldOutSamples(heldOut, training) }),
+      ...(tokenizer && { tokenizer: { path: resolve(tokenizer.path), sha256: tokenizer.sha256 } }),
+      ...(heldOut && { heldOut: () => shuffleSamples(heldOutOptions(heldOut, training)) }),
       ...(lossMask && { lossMask }),
       ...(heldOutMask && { heldOutMask }),
       ...(resume && { resume: 'latest' }),
     })
     const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
-    await feed(trainer, input, context, sampler)
+    const checked = heldOut?.allow_overlap ? input : apartFrom(heldOutRanges, input)
+    await feed(trainer, checked, context, sampler)
   } finally {
     await engine.close()
   }
@@ -120,11 +125,28 @@ function isAlreadyTrained(batch: SampleBatch, resumedAt: number): boolean {
   return globalSamples <= resumedAt
 }
 
-function heldOutSamples(heldOut: HeldOut, { model, batch_size }: TrainingOptions): SourceStage<SampleBatch> {
-  const { loss_mask: mask, sequence_length = model.sequence_length, ...part } = heldOut
+/** Passes the batches of a training on. @throws OPTION_INVALID if the held-out samples are among them */
+async function* apartFrom(
+  heldOut: readonly TokenRange[],
+  input: AsyncIterable<SampleBatch>,
+): AsyncGenerator<SampleBatch> {
+  let checked: readonly TokenRange[] | undefined
+  for await (const batch of input) {
+    if (batch.ranges !== undefined && batch.ranges !== checked) requireHeldOutApart(batch.ranges, heldOut)
+    checked = batch.ranges
+    yield batch
+  }
+}
+
+function heldOutOptions(
+  heldOut: HeldOut,
+  { model, batch_size }: Pick<TrainingOptions, 'model' | 'batch_size'>,
+  tokenizer?: string,
+): ShuffleSamplesOptions {
+  const { loss_mask: mask, allow_overlap: _, sequence_length = model.sequence_length, ...part } = heldOut
   // Samples that share a mask must be in the same batch.
   const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
-  return shuffleSamples({ ...part, sequence_length, batch_size: rows, shuffle: 'none' })
+  return { ...part, sequence_length, batch_size: rows, shuffle: 'none', ...(tokenizer && { tokenizer }) }
 }
 
 /** @throws OPTION_INVALID when both markers are the same token; TOKENIZER_MISMATCH */

@@ -21,6 +21,8 @@ const options: ReadOptions = {
   readTokenCount: () => 2000,
 }
 
+const EVALUATES_ON_TRAINING_DATA = 'evaluates on train.pbin, which the run also trains on'
+
 describe('readTrainingPlan', () => {
   const plan = readTrainingPlan(text, options)
 
@@ -45,7 +47,7 @@ describe('readTrainingPlan', () => {
     expect(plan.checkpoint).toEqual({ folder: '/experiments/run/checkpoints', format: 'dcp', everySteps: 4, keep: 2 })
     expect(plan.mesh).toEqual({ dp_shard: 4, dp_replicate: 1, tp: 1, pp: 1, cp: 1 })
     expect(plan.warmstartFrom).toMatch(/seen_steps_4/)
-    expect(plan.notices).toEqual([])
+    expect(plan.notices.map(({ message }) => message)).toEqual([EVALUATES_ON_TRAINING_DATA])
     expect(plan.unsupported).toEqual([])
   })
 
@@ -181,7 +183,10 @@ describe('readTrainingPlan', () => {
       .replace('enforce_last_step_logged: yes', 'enforce_last_step_checkpointed: no')
       .replace('checkpointing_interval_in_steps: 4', 'checkpointing_interval_in_steps: 5')
     const { notices } = readTrainingPlan(lax, options)
-    expect(notices.map(({ path }) => path.at(-1))).toEqual(['checkpointing_interval_in_steps'])
+    expect(notices.map(({ path }) => path.join('.'))).toEqual([
+      'settings.intervals.checkpointing_interval_in_steps',
+      'eval_dataloaders.0',
+    ])
   })
 
   it('lists unsupported components and unused names', () => {
@@ -190,7 +195,7 @@ describe('readTrainingPlan', () => {
       options,
     )
     expect(unsupported.map(({ what }) => what)).toEqual(['optimizer.adam'])
-    expect(notices.map(({ path }) => path)).toEqual([['leftover']])
+    expect(notices.map(({ path }) => path)).toEqual([['eval_dataloaders', 0], ['leftover']])
   })
 
   it('resolves only the environment variables of a launch', () => {
