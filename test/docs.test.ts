@@ -125,7 +125,7 @@ it('docs/index.md and the sidebar of the site link to every page', async () => {
 it('docs/architecture.md lists exactly the folders of src', () => {
   const [tree] = /^src\/\n(?: .*\n)*/m.exec(textOf('docs/architecture.md'))!
   const parents: string[] = []
-  const listed = [...tree.matchAll(/^((?: {2})+)([a-z]+)\/ /gm)].map(([, indent, name]) => {
+  const listed = [...tree.matchAll(/^((?: {2})+)([a-z-]+)\/ /gm)].map(([, indent, name]) => {
     parents.splice(indent!.length / 2 - 1, Number.POSITIVE_INFINITY, name!)
     return parents.join('/')
   })
