@@ -3,6 +3,7 @@
  * Llama for rotary positions, RMS norms and swiglu; GPT-2 for learned positions, layer norms, gelu and biases. Weights are
  * named as in Llama, so that layout only needs a configuration; GPT-2 stores matrices as [in, out] and fuses q, k and v.
  */
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
@@ -19,6 +20,15 @@ export interface TrainedModel {
   readonly model: ModelOptions
   readonly weights: Weights
 }
+
+/** Ids that text generation depends on. */
+export interface SpecialTokenIds {
+  readonly bos?: number | undefined
+  readonly eos?: number | undefined
+  readonly pad?: number | undefined
+}
+
+export type Layout = keyof typeof families
 
 /** What a family fixes about a model, and how its configuration says the rest. */
 interface Family {
@@ -104,27 +114,41 @@ const gpt2: Family = {
 const families = { llama, gpt2 }
 
 /**
- * Writes `config.json` and `model.safetensors` into a folder, which is made.
- * @returns the layout that was chosen
+ * Writes `model.safetensors` into a folder, which is created.
  * @throws UNSUPPORTED for a model that neither layout can hold, FILE_UNWRITABLE
  */
-export async function writeHuggingFace(folder: string, { model, weights }: TrainedModel): Promise<'llama' | 'gpt2'> {
-  const name = familyOf(model)
-  const family = families[name]
+export async function writeHuggingFaceWeights(folder: string, { model, weights }: TrainedModel): Promise<void> {
+  const family = families[layoutOf(model)]
   const tensors = [...family.toTheirs(weights, model)].map(([key, { shape, values }]) => {
     return { name: key, dtype: 'F32' as const, shape, data: values }
   })
   await makeFolder(folder)
   await writeOver(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }))
-  await writeOver(join(folder, 'config.json'), `${JSON.stringify(family.configOf(model), null, 2)}\n`)
-  return name
 }
 
 /**
- * Reads a folder that transformers wrote, float32 in one file.
+ * Writes `generation_config.json` and then `config.json`, which makes the folder a model.
+ * @param ids written explicitly, because transformers has defaults for missing ids, such as 2 for Llama's end token
+ * @throws UNSUPPORTED for a model that neither layout can hold, FILE_UNWRITABLE
+ */
+export async function writeHuggingFaceConfig(
+  folder: string,
+  model: ModelOptions,
+  { bos, eos, pad }: SpecialTokenIds,
+): Promise<void> {
+  const ids = { bos_token_id: bos, eos_token_id: eos, pad_token_id: pad }
+  const explicitIds = Object.fromEntries(Object.entries(ids).map(([key, id]) => [key, id ?? null]))
+  const write = (name: string, content: object) =>
+    writeOver(join(folder, name), `${JSON.stringify(content, null, 2)}\n`)
+  await write('generation_config.json', ids)
+  await write('config.json', { ...families[layoutOf(model)].configOf(model), ...explicitIds })
+}
+
+/**
+ * Reads a folder written by transformers, float32 in one file. The end token is that of its configuration.
  * @throws FILE_UNREADABLE, UNSUPPORTED for a model that ours is not, CHECKPOINT_INVALID
  */
-export async function readHuggingFace(folder: string): Promise<TrainedModel> {
+export async function readHuggingFace(folder: string): Promise<TrainedModel & Pick<SpecialTokenIds, 'eos'>> {
   const file = join(folder, 'config.json')
   const config = await readConfig(file)
   const name = (['llama', 'gpt2'] as const).find(known => known === config.model_type)
@@ -135,7 +159,10 @@ export async function readHuggingFace(folder: string): Promise<TrainedModel> {
   refuseOthers(config, file)
   const family = families[name]
   const model = resolveModel({ ...family.fixed, ...family.modelOf(config) })
-  return { model, weights: family.toOurs(await readWeights(join(folder, 'model.safetensors')), model) }
+  const generationFile = join(folder, 'generation_config.json')
+  const generation = existsSync(generationFile) ? await readConfig(generationFile) : {}
+  const eos = endTokenIn(generation) ?? endTokenIn(config)
+  return { model, weights: family.toOurs(await readWeights(join(folder, 'model.safetensors')), model), eos }
 }
 
 async function readConfig(file: string): Promise<Config> {
@@ -151,7 +178,14 @@ async function readConfig(file: string): Promise<Config> {
   throw new PenstockError('CHECKPOINT_INVALID', 'the configuration is not a JSON object', { file })
 }
 
-function familyOf(model: ModelOptions): 'llama' | 'gpt2' {
+/** An id, or the first of several. */
+function endTokenIn({ eos_token_id }: Config): number | undefined {
+  const id: unknown = Array.isArray(eos_token_id) ? eos_token_id[0] : eos_token_id
+  return Number.isSafeInteger(id) && (id as number) >= 0 ? (id as number) : undefined
+}
+
+/** @throws UNSUPPORTED for a model that neither layout can hold */
+export function layoutOf(model: ModelOptions): Layout {
   const misfits = (fixed: Partial<ModelOptions>) =>
     (Object.keys(fixed) as (keyof ModelOptions)[]).filter(key => model[key] !== fixed[key])
   const asLlama = misfits(llama.fixed)

@@ -153,7 +153,7 @@ describe('training', () => {
     expect(err).toContain(`skipped a damaged checkpoint: ${model}: `)
     rmSync(model)
     mkdirSync(model)
-    const refused = await penstock(['convert', at('hurt'), at('model')])
+    const refused = await penstock(['convert', at('hurt'), at('other-model')])
     expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`${model}: `) })
     expect(refused.err).toContain('[FILE_UNREADABLE]')
   })

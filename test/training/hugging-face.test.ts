@@ -4,7 +4,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/actions/convert'
-import { readHuggingFace, writeHuggingFace } from '#src/training/hugging-face'
+import { readHuggingFace, writeHuggingFaceWeights } from '#src/training/hugging-face'
 import { openTrained } from '#src/training/open-engine'
 import type { ModelInput } from '#src/training/options'
 import { parseTraining } from '#src/training/options'
@@ -82,7 +82,7 @@ test.skipIf(python === undefined)(
 
 test('a model that fits neither layout is rejected with the differing options', async () => {
   const model = tiny({ norm: 'layer', activation: 'swiglu' })
-  await expect(writeHuggingFace(join(folder, 'none'), { model, weights: new Map() })).rejects.toMatchObject({
+  await expect(writeHuggingFaceWeights(join(folder, 'none'), { model, weights: new Map() })).rejects.toMatchObject({
     code: 'UNSUPPORTED',
     message: expect.stringContaining('norm'),
   })

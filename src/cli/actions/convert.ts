@@ -1,36 +1,147 @@
 /** Converts a checkpoint and its tokenizer to a Hugging Face folder, and back. */
-import { existsSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
-import { PenstockError } from '../../errors.js'
-import { copyOver } from '../../files/durable.js'
+import { readdir, realpath, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { PenstockError, toPenstockError } from '../../errors.js'
+import { removeFile } from '../../files/durable.js'
 import type { TokenizerReference } from '../../formats/batches.js'
 import { saveCheckpoint } from '../../training/checkpoint.js'
-import { readHuggingFace, writeHuggingFace } from '../../training/hugging-face.js'
+import {
+  layoutOf,
+  readHuggingFace,
+  writeHuggingFaceConfig,
+  writeHuggingFaceWeights,
+} from '../../training/hugging-face.js'
 import { type ModelOptions, parseTraining, resolveModel } from '../../training/options.js'
 import { readWeights, writeStateFiles } from '../../training/tfjs/state-files.js'
 import type { NamedTensor } from '../../training/weights.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import type { OutputFlags } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
+import { planTokenizerExport, type TokenizerExport, writeTokenizer } from './export-tokenizer.js'
 import { findCheckpoint } from './generate.js'
 
-const TOKENIZER_COMPANIONS = ['tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json']
+/** Files of an export. `config.json` is written last: without it, the export is incomplete. */
+const WEIGHTS = 'model.safetensors'
+const CONFIG = 'config.json'
+const OTHER_FILES = [
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer.model',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+]
+/** Files of other exports that transformers would read in addition. */
+const FOREIGN_FILES = [
+  'model.safetensors.index.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+]
+
+export interface ExportOptions {
+  /** The tokenizer to include; defaults to that of the checkpoint if its file is unchanged. */
+  readonly tokenizer?: string | undefined
+  /** The model's end token; defaults to the token that ends the documents of the training data. */
+  readonly endOfDocument?: string | undefined
+}
 
 /**
- * @param tokenizerPath the tokenizer to include; defaults to that of the checkpoint if its file is unchanged
- * @returns a line that describes the output
- * @throws TOKENIZER_MISMATCH
+ * Writes a folder for AutoModelForCausalLM and AutoTokenizer of transformers.
+ * @returns lines that describe the output
+ * @throws FILE_MISSING, CHECKPOINT_INVALID, UNSUPPORTED, TOKENIZER_MISMATCH, FILE_UNWRITABLE
  */
-export async function convertCheckpoint(from: string, folder: string, tokenizerPath?: string): Promise<string> {
+export async function convertCheckpoint(from: string, folder: string, options: ExportOptions = {}): Promise<string> {
   const { path, state } = await findCheckpoint(from)
-  const weights = await readWeights(join(path, 'model.safetensors'))
+  const model = resolveModel(state.model)
+  const layout = layoutOf(model) === 'llama' ? 'Llama' : 'GPT-2'
+  const tokenizerPath = options.tokenizer ?? (await tokenizerOf(state.tokenizer))
+  const endOfDocument = options.endOfDocument ?? state.endOfDocumentId
+  if (tokenizerPath === undefined && typeof endOfDocument === 'string') {
+    throw new PenstockError('ARGUMENT_INVALID', '--end-of-document requires --tokenizer for this checkpoint')
+  }
   const tokenizer =
     tokenizerPath === undefined
-      ? await tokenizerOf(state.tokenizer)
-      : await sameTokenizer(tokenizerPath, state.tokenizer)
-  const layout = await writeHuggingFace(folder, { model: resolveModel(state.model), weights })
-  if (tokenizer !== undefined) await copyTokenizer(tokenizer, folder)
-  return `${folder}: ${layout === 'llama' ? 'Llama' : 'GPT-2'} layout, from ${path} (step ${count(state.step)})`
+      ? undefined
+      : await planTokenizerExport(tokenizerPath, endOfDocument, model.sequence_length)
+  if (tokenizer !== undefined) requireSameTokenizer(state.tokenizer, tokenizer)
+  await requireOtherFolder(folder, [path, ...(tokenizer === undefined ? [] : [dirname(tokenizer.path)])])
+  const weights = await readWeights(join(path, WEIGHTS))
+  for (const name of [CONFIG, ...OTHER_FILES, ...FOREIGN_FILES]) await removeFile(join(folder, name))
+  await writeHuggingFaceWeights(folder, { model, weights })
+  if (tokenizer !== undefined) await writeTokenizer(folder, tokenizer)
+  const ids = tokenizer?.ids ?? { eos: state.endOfDocumentId }
+  await writeHuggingFaceConfig(folder, model, ids)
+  const lines = [
+    `${folder}: ${layout} layout, from ${path} (step ${count(state.step)})`,
+    ...tokenizerNotes(tokenizer, state.tokenizer),
+    ...(ids.eos === undefined ? ['note: no end token is known; pass --end-of-document to set it'] : []),
+  ]
+  return lines.join('\n')
+}
+
+function tokenizerNotes(tokenizer: TokenizerExport | undefined, trainedWith: TokenizerReference | undefined): string[] {
+  if (tokenizer === undefined) {
+    const reason =
+      trainedWith === undefined
+        ? 'the checkpoint does not record a tokenizer'
+        : `${trainedWith.path} is missing or has changed since training`
+    return [`note: exported without a tokenizer, because ${reason}; pass --tokenizer to include it`]
+  }
+  return tokenizer.path.endsWith('.model')
+    ? ['note: load this SentencePiece tokenizer with AutoTokenizer.from_pretrained(folder, use_fast=False)']
+    : []
+}
+
+/** @throws TOKENIZER_MISMATCH */
+function requireSameTokenizer(trainedWith: TokenizerReference | undefined, { path, sha256 }: TokenizerReference): void {
+  if (trainedWith === undefined || trainedWith.sha256 === sha256) return
+  throw new PenstockError(
+    'TOKENIZER_MISMATCH',
+    `the model was trained with a different tokenizer (${trainedWith.path})`,
+    { file: path },
+  )
+}
+
+/**
+ * Whether to write a folder under the policy for existing ones; prints a line if it is skipped.
+ * @throws FILE_EXISTS for a folder that is not empty, FILE_UNREADABLE
+ */
+export async function shouldWriteFolder(folder: string, ifExists: OutputFlags['ifExists']): Promise<boolean> {
+  const stats = await stat(folder).catch(() => undefined)
+  if (stats === undefined || ifExists === 'override') return true
+  if (stats.isDirectory() && (await isUnfinished(folder))) return true
+  if (ifExists === 'skip') {
+    process.stderr.write(`${folder}: already exists, skipped\n`)
+    return false
+  }
+  const message =
+    'the folder is not empty: pass --if-exists override to replace the model in it, or choose another folder'
+  throw new PenstockError('FILE_EXISTS', message, { file: folder })
+}
+
+/** Whether a folder is empty or contains only what an interrupted conversion leaves. @throws FILE_UNREADABLE */
+async function isUnfinished(folder: string): Promise<boolean> {
+  const entries = await readdir(folder).catch(error => {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: folder })
+  })
+  const names = entries.filter(name => !/^\.step-\d+\.(partial|old)$/.test(name))
+  const isExport = names.includes(WEIGHTS) || names.includes(`${WEIGHTS}.part`)
+  const written = new Set([WEIGHTS, ...OTHER_FILES])
+  const isWritten = (name: string): boolean => written.has(name.replace(/\.part$/, '')) || name === `${CONFIG}.part`
+  return names.length === 0 || (isExport && names.every(isWritten))
+}
+
+/** @throws FILE_IS_SOURCE if a file that is read would be replaced */
+async function requireOtherFolder(folder: string, sources: readonly string[]): Promise<void> {
+  const target = await realpath(folder).catch(() => undefined)
+  for (const source of sources) {
+    if (target !== (await realpath(source))) continue
+    throw new PenstockError('FILE_IS_SOURCE', 'the output folder contains the source: choose another folder', {
+      file: folder,
+    })
+  }
 }
 
 /** The tokenizer that a checkpoint refers to, if its file is unchanged since training. @throws FILE_UNREADABLE */
@@ -43,36 +154,34 @@ async function tokenizerOf(reference: TokenizerReference | undefined): Promise<s
   return found?.sha256 === reference.sha256 ? found.path : undefined
 }
 
-/** @throws TOKENIZER_MISMATCH if the checkpoint records a different tokenizer, and the errors of loading one */
-async function sameTokenizer(tokenizerPath: string, recorded: TokenizerReference | undefined): Promise<string> {
-  const { path, sha256 } = await validatedTokenizer(tokenizerPath)
-  if (recorded === undefined || recorded.sha256 === sha256) return path
-  throw new PenstockError('TOKENIZER_MISMATCH', `the model was trained with a different tokenizer (${recorded.path})`, {
-    file: path,
-  })
-}
-
 /** Loads the tokenizer at a path to validate it. @throws the errors of loading a tokenizer */
 function validatedTokenizer(path: string): Promise<TokenizerReference> {
   return askTokenizer(path, ({ path, sha256 }) => ({ path: resolve(path), sha256 }))
 }
 
-async function copyTokenizer(file: string, folder: string): Promise<void> {
-  await copyOver(file, join(folder, basename(file)))
-  for (const name of TOKENIZER_COMPANIONS) {
-    const companion = join(dirname(file), name)
-    if (existsSync(companion)) await copyOver(companion, join(folder, name))
-  }
-}
-
-/** Writes a checkpoint at step 0, without training data, to generate from. @returns a line that describes the output */
+/**
+ * Writes a checkpoint at step 0, without training data, to generate from. The tokenizer defaults to that of the folder.
+ * @returns a line that describes the output
+ */
 export async function convertBack(from: string, folder: string, tokenizerPath: string | undefined): Promise<string> {
-  const { model, weights } = await readHuggingFace(from)
+  const { model, weights, eos } = await readHuggingFace(from)
   const saveState = (into: string) =>
     writeStateFiles(into, { stepsTaken: 0, weights, means: zerosLike(weights), variances: zerosLike(weights) })
-  const state = await untrainedState(model, tokenizerPath)
+  const tokenizer = tokenizerPath === undefined ? await tokenizerIn(from) : undefined
+  const state = {
+    ...(await untrainedState(model, tokenizerPath)),
+    ...(tokenizer && { tokenizer }),
+    ...(eos !== undefined && { endOfDocumentId: eos }),
+  }
   const path = await saveCheckpoint(folder, null, { isPrimary: true, saveState }, { ...state, model })
   return `${path}: ${count(weights.size)} tensors`
+}
+
+async function tokenizerIn(folder: string): Promise<TokenizerReference | undefined> {
+  return tokenizerReference(resolve(folder)).catch((error: PenstockError) => {
+    if (error.code === 'FILE_MISSING') return undefined
+    throw error
+  })
 }
 
 /** State of a checkpoint at step 0, without training data. */

@@ -1,10 +1,12 @@
 import type { Command } from 'commander'
+import { type OutputFlags, outputPolicyOption } from '../output/shared-options.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
-interface Flags {
+interface Flags extends Pick<OutputFlags, 'ifExists'> {
   readonly back?: boolean
   readonly modalities?: string
   readonly tokenizer?: string
+  readonly endOfDocument?: string
 }
 
 export function addConvertCommand(program: Command): void {
@@ -12,7 +14,7 @@ export function addConvertCommand(program: Command): void {
     .command('convert')
     .summary('convert a checkpoint to a Hugging Face folder, or back')
     .description(
-      'Writes the model of a checkpoint as config.json and model.safetensors, in the Llama or GPT-2 layout, depending on its options. With --back, converts such a folder, and with --modalities, a checkpoint of Modalities, to a checkpoint for penstock generate.',
+      'Writes a folder that transformers opens: the model of a checkpoint in the Llama or GPT-2 layout, depending on its options, and its tokenizer. With --back, converts such a folder, and with --modalities, a checkpoint of Modalities, to a checkpoint for penstock generate.',
     )
     .argument('<from>', 'a checkpoint, or a folder of checkpoints (the newest is used)')
     .argument('<to>', 'the output folder')
@@ -21,19 +23,29 @@ export function addConvertCommand(program: Command): void {
       '--modalities <config>',
       'convert a .bin or distributed checkpoint of Modalities, trained with this configuration',
     )
-    .option('--tokenizer <path>', 'tokenizer of the model; by default, the one that the checkpoint records')
+    .option(
+      '--tokenizer <path>',
+      'the tokenizer of the model; by default, that of the checkpoint or of the Hugging Face folder',
+    )
+    .option(
+      '--end-of-document <token>',
+      'end token of the exported model; by default, the token that ends the documents of the training data',
+    )
+    .addOption(outputPolicyOption('how to handle an output folder that is not empty'))
     .addHelpText('after', '\nExample:\n  penstock convert data/quickstart/checkpoints my-model\n')
     .action(async (from: string, to: string, flags: Flags) => {
       if (flags.modalities !== undefined) rejectUnused(flags, ['back'], 'with --modalities')
-      const { convertBack, convertCheckpoint } = await import('../actions/convert.js')
+      if (flags.back || flags.modalities !== undefined) {
+        rejectUnused(flags, ['endOfDocument'], 'with --back and --modalities')
+      }
+      const { convertBack, convertCheckpoint, shouldWriteFolder } = await import('../actions/convert.js')
+      if (!(await shouldWriteFolder(to, flags.ifExists))) return
       if (flags.modalities !== undefined) {
         const { convertModalities } = await import('../modalities/checkpoint.js')
         process.stdout.write(`${await convertModalities(from, to, flags.modalities, flags.tokenizer)}\n`)
         return
       }
-      const line = flags.back
-        ? await convertBack(from, to, flags.tokenizer)
-        : await convertCheckpoint(from, to, flags.tokenizer)
+      const line = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to, flags)
       process.stdout.write(`${line}\n`)
     })
 }

@@ -1,6 +1,8 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import type { OutputFlags } from '../output/shared-options.js'
 
 interface Flags {
+  readonly file_existence_policy: OutputFlags['ifExists']
   readonly config_file_path: string
   readonly output_hf_checkpoint_dir: string
 }
@@ -17,18 +19,26 @@ export function addConvertModalitiesCommand(program: Command): void {
       '--prediction_key <name>',
       'accepted for compatibility and ignored: transformers always names its output logits',
     )
+    .addOption(
+      new Option('--file_existence_policy <policy>', 'action if the output folder is not empty')
+        .choices(['skip', 'error', 'override'])
+        .default('error'),
+    )
     .addHelpText(
       'after',
       '\nExample:\n  penstock convert_pytorch_to_hf_checkpoint --config_file_path convert.yaml \\\n    --output_hf_checkpoint_dir model --prediction_key logits\n',
     )
-    .action(async ({ config_file_path, output_hf_checkpoint_dir }: Flags) => {
+    .action(async ({ config_file_path, output_hf_checkpoint_dir, file_existence_policy }: Flags) => {
       const { openCheckpointPlan } = await import('../../modalities/plans/open-plan.js')
-      const { convertCheckpoint } = await import('../actions/convert.js')
+      const { convertCheckpoint, shouldWriteFolder } = await import('../actions/convert.js')
+      if (!(await shouldWriteFolder(output_hf_checkpoint_dir, file_existence_policy))) return
       const { openAnyCheckpoint } = await import('./checkpoint.js')
       const { checkpointPath, tokenizerPath, model } = await openCheckpointPlan(config_file_path)
       const { path, close } = await openAnyCheckpoint(checkpointPath, model)
       try {
-        process.stdout.write(`${await convertCheckpoint(path, output_hf_checkpoint_dir, tokenizerPath ?? undefined)}\n`)
+        process.stdout.write(
+          `${await convertCheckpoint(path, output_hf_checkpoint_dir, { tokenizer: tokenizerPath ?? undefined })}\n`,
+        )
       } finally {
         await close()
       }

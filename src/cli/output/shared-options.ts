@@ -31,6 +31,10 @@ export function backendOption(): Option {
   return new Option('--backend <name>', 'backend of the tfjs engine').choices(backends)
 }
 
+export function outputPolicyOption(description: string): Option {
+  return new Option('--if-exists <policy>', description).choices(['error', 'skip', 'override']).default('error')
+}
+
 export function addFaultOptions(command: Command): Command {
   return command
     .addOption(
@@ -48,11 +52,7 @@ export function addFaultOptions(command: Command): Command {
 
 export function addOutputOptions(command: Command): Command {
   return command
-    .addOption(
-      new Option('--if-exists <policy>', 'how to handle an output that already exists')
-        .choices(['error', 'skip', 'override'])
-        .default('error'),
-    )
+    .addOption(outputPolicyOption('how to handle an output that already exists'))
     .option(...freshOption)
     .option('--quiet', 'print only errors')
     .option('--json', 'print progress and results as JSON lines on standard error')
