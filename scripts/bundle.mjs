@@ -26,7 +26,7 @@ const workers = new Map(
  */
 const STEPS = {
   start: ['cli/main'],
-  pass: ['cli/actions/start-ranges', 'cli/actions/pack'],
+  pass: ['cli/actions/start-ranges', 'cli/actions/pack', 'cli/actions/index-jsonl'],
   run: ['pipelines/definition', 'cli/actions/run-definition'],
 }
 

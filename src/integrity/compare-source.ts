@@ -8,6 +8,8 @@ import { readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { readAt } from '../files/read-at.js'
 import { openSource } from '../files/source-file.js'
+import { requireFormat } from '../files/source-format.js'
+import { listSources } from '../files/source-list.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
 import { checkDefinition } from '../pipelines/check.js'
@@ -40,8 +42,7 @@ export async function comparePacked(path: string, packedSource: PackedSource, fi
     const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...SKIP_FAULTY }
     await runInto(
       [
-        ...linesOf(packedSource.source),
-        { 'extract-text': { field, ...SKIP_FAULTY } },
+        ...textsOf(packedSource.source, field),
         { 'tokenize-batches': end_of_document === undefined ? tokenize : { ...tokenize, end_of_document } },
       ],
       'tokens',
@@ -61,6 +62,16 @@ async function recordedEnd(file: PackedFile, tokenizerPath: string): Promise<str
 /** @throws any error of reading the source */
 export async function compareIndex(path: string, source: string, findings: Findings): Promise<void> {
   await runInto(linesOf(source), 'lines', () => compareLines(path, findings))
+}
+
+/** The source of a packed file may be a corpus: a folder, a glob pattern, an @list, or a file of any format. */
+function textsOf(source: string, field: string): object[] {
+  const files = listSources([source])
+  const [file] = files
+  if (files.length === 1 && requireFormat(file!) === 'jsonl') {
+    return [...linesOf(file!), { 'extract-text': { field, ...SKIP_FAULTY } }]
+  }
+  return [{ 'read-corpus': { sources: [source], field, ...SKIP_FAULTY } }]
 }
 
 const linesOf = (source: string): object[] => [
