@@ -126,7 +126,15 @@ class LineScanner {
     this.skipSpaces()
     if (this.at >= this.end) return { ok: false, code: 'LINE_BLANK', offset: start, message: 'the line is blank' }
     const message = this.scanValues()
-    if (message !== undefined) return { ok: false, code: 'JSON_INVALID', offset: Math.min(this.at, this.end), message }
+    if (message !== undefined) {
+      const offset = Math.min(this.at, this.end)
+      return {
+        ok: false,
+        code: 'JSON_INVALID',
+        offset,
+        message: explainFault(message, this.bytes, start, offset, this.end),
+      }
+    }
     const invalid = this.hasHighBytes ? firstInvalidUtf8(this.bytes, start, this.end) : -1
     if (invalid >= 0) return { ok: false, code: 'UTF8_INVALID', offset: invalid, message: 'bytes that are not UTF-8' }
     return OK
@@ -286,6 +294,40 @@ class LineScanner {
 }
 
 const scanner = new LineScanner()
+
+/** Bytes that follow a fault, to be named in its message. */
+const SHOWN_BYTES = 12
+
+/** Values that other programs write although JSON has none of them. */
+const FOREIGN_VALUES: Readonly<Record<string, string>> = {
+  NaN: 'null',
+  Infinity: 'null',
+  undefined: 'null',
+  None: 'null',
+  True: 'true',
+  False: 'false',
+}
+
+/** Adds what was found at a fault, and for the usual causes the remedy. */
+function explainFault(message: string, bytes: Uint8Array, start: number, at: number, end: number): string {
+  const isFirst = at === start
+  const [first, second, third] = bytes.subarray(at, Math.min(end, at + 3))
+  if (isFirst && first === 0xef && second === 0xbb && third === 0xbf) {
+    return 'UTF-8 byte-order mark before the record: save the file without a byte-order mark'
+  }
+  if (isFirst && ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff))) {
+    return 'UTF-16 byte-order mark: convert the file to UTF-8'
+  }
+  if (first === 0)
+    return `${message}, found a NUL byte (U+0000): the file is damaged, or it is UTF-16 and must be UTF-8`
+  const text = String.fromCharCode(...bytes.subarray(at, Math.min(end, at + SHOWN_BYTES)))
+  const word = /^[A-Za-z]+/.exec(text)?.[0] ?? ''
+  const replacement = FOREIGN_VALUES[word]
+  if (replacement !== undefined) return `${word} is not a JSON value: write ${replacement} instead`
+  if (!message.startsWith('expected') || first === undefined) return message
+  const found = word || text[0]!
+  return `${message}, found ${/^[ -~]+$/.test(found) ? found : `byte 0x${first.toString(16).padStart(2, '0')}`}`
+}
 
 function hasEscape(bytes: Uint8Array, from: number, to: number): boolean {
   for (let at = from; at < to; at++) if (bytes[at] === BACKSLASH) return true

@@ -21,6 +21,25 @@ function textAt(record: string | Uint8Array, path: FieldPath): string {
   return typeof result === 'number' ? `=${Buffer.from(out.subarray(2, 2 + result)).toString()}` : result.code
 }
 
+it.each([
+  [[0xef, 0xbb, 0xbf, 0x7b, 0x7d], 'UTF-8 byte-order mark'],
+  [[0xff, 0xfe, 0x7b, 0x00], 'UTF-16 byte-order mark'],
+  [[0xfe, 0xff, 0x00, 0x7b], 'UTF-16 byte-order mark'],
+  [[0x00, 0x00, 0x00], 'found a NUL byte (U+0000)'],
+  [[0x7b, 0x00, 0x22, 0x00], 'found a NUL byte (U+0000)'],
+  [bytesOf('{"a":NaN}'), 'NaN is not a JSON value: write null'],
+  [bytesOf('[-Infinity]'), 'Infinity is not a JSON value: write null'],
+  [bytesOf('{"a":True}'), 'True is not a JSON value: write true'],
+  [bytesOf("{'a':1}"), "expected a key, found '"],
+  [bytesOf('{"a":é}'), 'expected a value, found byte 0xc3'],
+])('names what is at a fault: %s', (bytes, message) => {
+  const line = Uint8Array.from(bytes)
+  expect(scanLine(line, 0, line.length)).toMatchObject({
+    code: 'JSON_INVALID',
+    message: expect.stringContaining(message),
+  })
+})
+
 describe.skipIf(!existsSync(SUITE))('on JSONTestSuite (needs ../shared/reference)', () => {
   const files = existsSync(SUITE) ? readdirSync(SUITE) : []
   const accepted = (name: string): boolean => codeOf(readFileSync(join(SUITE, name))) === 'ok'
