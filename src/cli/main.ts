@@ -48,7 +48,10 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const program = new Command('penstock')
   .description('From JSONL to a trained GPT, as streams with backpressure.')
   .version(version)
-  .showHelpAfterError('(run penstock <command> --help for the options)')
+  .showHelpAfterError('(run penstock --help for the commands)')
+  .configureOutput({
+    outputError: (text, write) => write(`penstock: ${text.replace(/^error: /, '').trimEnd()} [ARGUMENT_INVALID]\n`),
+  })
   .configureHelp({ sortSubcommands: false })
   .exitOverride()
 
@@ -91,7 +94,14 @@ const requested = process.argv[2] ?? ''
 // Register only the requested command, for a faster start. The completion script needs all of them.
 const isNamed = Object.hasOwn(commands, requested) && requested !== 'completion'
 for (const add of isNamed ? [commands[requested]!] : Object.values(commands)) add(program)
-for (const command of program.commands) command.exitOverride().showHelpAfterError()
+for (const command of program.commands) showHelpHint(command, 'penstock')
+
+/** Usage errors name the command that shows the help, instead of printing all of it. */
+function showHelpHint(command: Command, parents: string): void {
+  const name = `${parents} ${command.name()}`
+  command.showHelpAfterError(`(run ${name} --help for the options)`)
+  for (const child of command.commands) showHelpHint(child, name)
+}
 
 // A reader such as `head` may close the pipe early; that is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))

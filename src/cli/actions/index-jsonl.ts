@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
 import { requireFormat } from '../../files/source-format.js'
-import { type FaultFlags, faultOptionsOf, type OutputFlags, withoutEnding } from '../output/shared-options.js'
+import { type FaultFlags, faultOptionsOf, type OutputFlags, outputNamedAfter } from '../output/shared-options.js'
 import { filesOf } from './read-sources.js'
 
 export interface IndexFlags extends FaultFlags, OutputFlags {
@@ -20,7 +20,7 @@ export function indexPipelines(sources: readonly string[], flags: IndexFlags): R
     if (requireFormat(file) === 'jsonl') continue
     throw new PenstockError('UNSUPPORTED', 'an index lists the lines of a JSONL file; this is another format', { file })
   }
-  const pathOf = (file: string): string => flags.output ?? `${withoutEnding(file)}.idx`
+  const pathOf = (file: string): string => flags.output ?? outputNamedAfter(file, '.idx')
   const [only] = files
   if (files.length === 1) return { index: indexStages(only!, pathOf(only!), flags) }
   if (flags.output !== undefined) {

@@ -36,6 +36,9 @@ export async function writeStarterDefinition(
   options: StartOptions,
 ): Promise<string> {
   const files = filesOf(sources, 'name')
+  if (files.includes('-')) {
+    throw new PenstockError('ARGUMENT_INVALID', 'init reads its source twice: save standard input to a file first')
+  }
   const file = onlyJsonl(files)
   const isText = files.every(path => requireFormat(path) === 'text')
   const sample = sampleLines(file === undefined ? await firstRecords(sources, isText) : await firstLines(file))

@@ -2,7 +2,13 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import { type FaultFlags, faultOptionsOf, type OutputFlags, withoutEnding } from '../output/shared-options.js'
+import {
+  type FaultFlags,
+  faultOptionsOf,
+  type OutputFlags,
+  outputNamedAfter,
+  withoutEnding,
+} from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
 import { filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
 import type { RunFlags } from './run-definition.js'
@@ -25,7 +31,7 @@ export function packPipelines(sources: readonly string[], flags: PackFlags): Rec
   if (flags.index !== undefined && flags.index !== false) {
     throw new PenstockError('ARGUMENT_INVALID', '--index needs a single JSONL file; or give --output-folder')
   }
-  const output = flags.output ?? (files.length === 1 ? `${withoutEnding(files[0]!)}.pbin` : undefined)
+  const output = flags.output ?? (files.length === 1 ? outputNamedAfter(files[0]!, '.pbin') : undefined)
   if (output === undefined) {
     const message = `${files.length} sources need a name for the packed file: -o FILE, or --output-folder for one each`
     throw new PenstockError('ARGUMENT_INVALID', message)
@@ -35,10 +41,9 @@ export function packPipelines(sources: readonly string[], flags: PackFlags): Rec
 
 /** The stages for one JSONL file, with its index where one is asked for. */
 export function packStages(source: string, flags: PackFlags): object[] {
-  const base = withoutEnding(source)
   const stages = jsonlStages(source, flags.field, faultOptionsOf(flags))
-  const tokens = packing(flags, flags.output ?? `${base}.pbin`)
-  const path = flags.index === true ? `${base}.idx` : flags.index || undefined
+  const tokens = packing(flags, flags.output ?? outputNamedAfter(source, '.pbin'))
+  const path = flags.index === true ? outputNamedAfter(source, '.idx', '--index') : flags.index || undefined
   if (path === undefined) return [...stages, ...tokens]
   const index = [{ 'write-index': { path, if_exists: flags.ifExists } }]
   return [...stages.slice(0, -1), { fork: [index, [...stages.slice(-1), ...tokens]] }]
@@ -63,7 +68,7 @@ function onePerSource(sources: readonly string[], flags: PackFlags, folder: stri
   const parent = commonFolder(files)
   const outputs = new Map<string, string>()
   for (const file of files) {
-    const output = join(folder, `${withoutEnding(relative(parent, file))}.pbin`)
+    const output = join(folder, outputNamedAfter(file === '-' ? file : relative(parent, file), '.pbin'))
     const other = outputs.get(output)
     if (other !== undefined) {
       throw new PenstockError('ARGUMENT_INVALID', `${other} and ${file} would both be packed into ${output}`)

@@ -8,7 +8,7 @@ import {
   dashboardOption,
   type FaultFlags,
   freshOption,
-  withoutEnding,
+  outputNamedAfter,
 } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 import type { PackFlags } from './data-packing.js'
@@ -45,7 +45,7 @@ function addIndexing(data: Command): void {
   addPolicy(addFaultOptions(command)).action(
     async (source: string, flags: PolicyFlags & FaultFlags & { index_path?: string }) => {
       const jobFlags = { ...flags, ifExists: flags.file_existence_policy }
-      const path = flags.index_path ?? `${withoutEnding(source)}.idx`
+      const path = flags.index_path ?? outputNamedAfter(source, '.idx', '--index_path')
       const stages = indexStages(source, path, jobFlags)
       const { withRangesStarted } = await import('../actions/start-ranges.js')
       await withRangesStarted(stages, async () => {

@@ -75,6 +75,19 @@ export function withoutEnding(path: string): string {
   return path.replace(/\.(gz|zst)$/, '').replace(/\.[^./\\]+$/, '')
 }
 
+/**
+ * Path of an output that is named after its source.
+ * @param option the option that sets the path
+ * @throws ARGUMENT_INVALID for standard input, which has no name
+ */
+export function outputNamedAfter(source: string, ending: string, option = '-o'): string {
+  if (source !== '-') return `${withoutEnding(source)}${ending}`
+  throw new PenstockError(
+    'ARGUMENT_INVALID',
+    `standard input has no file name to name the output after: pass ${option} FILE`,
+  )
+}
+
 /** `--set`, for every command that reads a definition. */
 export const setOption = [
   '--set <name=value>',
