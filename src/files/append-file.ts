@@ -1,7 +1,11 @@
 /** Appends to a temporary file through a 1 MiB buffer. Errors name the output that the file will become. */
-import { type FileHandle, open } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { toPenstockError } from '../errors.js'
-import { readAt } from './read-at.js'
+import { type FileProof, proofOf } from './file-proof.js'
+import type { OutputLock } from './output-lock.js'
+import { readFully } from './read-at.js'
+import { createTemporary, openTemporary, type TemporaryFile } from './temporary-file.js'
 
 const BUFFER_BYTES = 1 << 20
 /** Larger pieces are written without buffering: copying them out of shared memory costs more than another write. */
@@ -12,27 +16,48 @@ const NOTHING = new Uint8Array(0)
 export class AppendFile {
   /** Bytes appended so far. */
   size: number
+  private readonly inode: number
   private readonly output: string
+  private readonly lock: OutputLock
   private readonly handle: FileHandle
   private readonly pending = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   private pendingBytes = 0
   /** End of the longest tail so far. */
   private tailEnd: number
 
-  private constructor(output: string, handle: FileHandle, size: number, tailBytes: number) {
-    this.output = output
+  private constructor(lock: OutputLock, { handle, inode }: TemporaryFile, size: number, tailBytes: number) {
+    this.output = lock.output
+    this.lock = lock
     this.handle = handle
+    this.inode = inode
     this.size = size
     this.tailEnd = size + tailBytes
   }
 
+  /** Creates an empty temporary file. @throws FILE_EXISTS, FILE_UNWRITABLE, FILE_LOCKED */
+  static async create(lock: OutputLock, path: string, mode?: number): Promise<AppendFile> {
+    return new AppendFile(lock, await createTemporary(lock, path, mode), 0, 0)
+  }
+
   /**
-   * @param keptBytes bytes of the existing file to keep
+   * Continues the temporary file of an interrupted run.
+   * @param keptBytes bytes to keep
    * @param tailBytes bytes after those that stay until something is appended; everything after them is truncated
-   * @throws FILE_UNWRITABLE
+   * @throws FILE_CHANGED, FILE_UNWRITABLE, FILE_LOCKED
    */
-  static async openPart(partPath: string, output: string, keptBytes = 0, tailBytes = 0): Promise<AppendFile> {
-    return new AppendFile(output, await openAt(partPath, output, keptBytes + tailBytes), keptBytes, tailBytes)
+  static async resume(
+    lock: OutputLock,
+    path: string,
+    { inode, keptBytes, tailBytes = 0 }: { inode: number; keptBytes: number; tailBytes?: number },
+  ): Promise<AppendFile> {
+    const file = await openTemporary(lock, path, inode)
+    try {
+      await file.handle.truncate(keptBytes + tailBytes)
+    } catch (error) {
+      await file.handle.close().catch(() => {})
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: lock.output })
+    }
+    return new AppendFile(lock, file, keptBytes, tailBytes)
   }
 
   /** Appends `bytes`; the caller may reuse the array once the promise has resolved. */
@@ -69,6 +94,7 @@ export class AppendFile {
   async cutTail(): Promise<void> {
     if (this.tailEnd <= this.size) return
     try {
+      await this.lock.ensureHeld()
       await this.handle.truncate(this.size)
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
@@ -76,14 +102,13 @@ export class AppendFile {
   }
 
   /** Fills `into` with flushed bytes from `position`; returns fewer bytes only at the end of the file. */
-  async read(into: Uint8Array, position: number): Promise<number> {
-    let done = 0
-    while (done < into.byteLength) {
-      const bytesRead = await readAt({ path: this.output, handle: this.handle }, into.subarray(done), position + done)
-      if (bytesRead === 0) break
-      done += bytesRead
-    }
-    return done
+  read(into: Uint8Array, position: number): Promise<number> {
+    return readFully({ path: this.output, handle: this.handle }, into, position)
+  }
+
+  /** Proof of the file as it is now, for a journal. @throws FILE_UNREADABLE */
+  proof(): Promise<FileProof> {
+    return proofOf({ path: this.output, handle: this.handle }, this.inode, this.size)
   }
 
   /**
@@ -98,12 +123,29 @@ export class AppendFile {
     }
   }
 
+  /** Gives the file the permissions and, where allowed, the owner of the file that it will replace. @throws FILE_UNWRITABLE */
+  async copyPermissions({ mode, uid, gid }: Stats): Promise<void> {
+    try {
+      const own = await this.handle.stat()
+      if (own.uid !== uid || own.gid !== gid) await this.handle.chown(uid, gid).catch(() => {})
+      await this.handle.chmod(mode & 0o777)
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
+    }
+  }
+
+  /** @throws FILE_UNWRITABLE: network file systems and quotas report failed writes here */
   async close(): Promise<void> {
-    await this.handle.close()
+    try {
+      await this.handle.close()
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
+    }
   }
 
   private async writeAt(bytes: Uint8Array, position: number): Promise<void> {
     try {
+      await this.lock.ensureHeld()
       for (let done = 0; done < bytes.byteLength; ) {
         const { bytesWritten } = await this.handle.write(bytes, done, bytes.byteLength - done, position + done)
         done += bytesWritten
@@ -111,15 +153,5 @@ export class AppendFile {
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.output })
     }
-  }
-}
-
-async function openAt(partPath: string, output: string, keptBytes: number): Promise<FileHandle> {
-  try {
-    const handle = await open(partPath, keptBytes > 0 ? 'r+' : 'w+')
-    if (keptBytes > 0) await handle.truncate(keptBytes)
-    return handle
-  } catch (error) {
-    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: output })
   }
 }

@@ -3,7 +3,7 @@
  * operations, including removals, name the file.
  */
 import { constants } from 'node:fs'
-import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { toPenstockError } from '../errors.js'
 
@@ -20,39 +20,6 @@ export function removeFile(path: string): Promise<void> {
 /** Removes a folder and its contents if it exists. @throws FILE_UNWRITABLE */
 export function removeFolder(path: string): Promise<void> {
   return changing(path, () => rm(path, { recursive: true, force: true }))
-}
-
-/**
- * Creates or replaces a file atomically. A device or a pipe is not replaced; the content is written to it.
- * @throws FILE_UNWRITABLE
- */
-export async function writeOver(path: string, content: string | Uint8Array): Promise<void> {
-  const part = `${path}.part`
-  const stats = await stat(path).catch(() => undefined)
-  if (stats !== undefined && !stats.isFile()) return changing(path, () => writeFile(path, content))
-  try {
-    const handle = await open(part, 'w')
-    try {
-      await handle.writeFile(content)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(part, path)
-    await syncFolder(dirname(path))
-  } catch (error) {
-    // Frees the space if the disk is full; the first error is reported.
-    await rm(part, { force: true }).catch(() => {})
-    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
-  }
-}
-
-/** Copies a file, replacing the target as `writeOver` does. @throws FILE_UNREADABLE, FILE_UNWRITABLE */
-export async function copyOver(from: string, to: string): Promise<void> {
-  const content = await readFile(from).catch(error => {
-    throw toPenstockError(error, 'FILE_UNREADABLE', { file: from })
-  })
-  await writeOver(to, content)
 }
 
 /** Copies a folder to an unused name, where it appears atomically. @throws FILE_UNWRITABLE */

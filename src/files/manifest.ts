@@ -3,6 +3,7 @@
  * format has no fields. It is published before the data file, so a data file with a manifest always matches it. The data
  * files themselves stay readable by Modalities, which ignores manifests.
  */
+import { access } from 'node:fs/promises'
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import * as z from 'zod'
@@ -10,6 +11,7 @@ import { type ErrorCode, PenstockError } from '../errors.js'
 import type { TokenizerIdentity } from '../formats/batches.js'
 import { type OutputReservations, writeWhole } from './output-file.js'
 import { readWhole } from './read-at.js'
+import { manifestPathOf, outputTargetOf } from './side-files.js'
 
 const contents = {
   version: z.literal(1),
@@ -39,8 +41,6 @@ const indexSchema = z.object({
   source: z.object({ bytes: z.number(), sample: z.string() }).optional(),
 })
 export type IndexManifest = z.output<typeof indexSchema>
-
-export const manifestPathOf = (path: string): string => `${path}.manifest`
 
 /** @param reservations of a run with a journal: the manifest is published with the run's outputs, before them */
 export async function writePackedManifest(
@@ -108,32 +108,62 @@ export function checkTokenizer(
 const misfit = (expected: string, found: string): string =>
   `the manifest describes a file with ${expected}, but this file has ${found}: one of them was replaced; remove the manifest if the file is correct`
 
+/**
+ * Checks before the work that the manifest of an output can be written: a file of its name must be a manifest.
+ * @throws FILE_EXISTS
+ */
+export async function checkManifestPath(path: string): Promise<void> {
+  const file = manifestPathOf(await outputTargetOf(path))
+  const bytes = await readIfExists(file)
+  if (bytes === undefined || z.looseObject(contents).safeParse(decoded(bytes)).success) return
+  const message =
+    'this file has the name of the manifest of the output and is not one: move it, or choose another output'
+  throw new PenstockError('FILE_EXISTS', message, { file })
+}
+
 async function writeManifest(
   path: string,
   manifest: object,
   reservations: OutputReservations | undefined,
 ): Promise<void> {
-  await writeWhole(manifestPathOf(path), 'override', file => file.write(pack(manifest)), reservations)
+  await checkManifestPath(path)
+  const file = manifestPathOf(await outputTargetOf(path))
+  await writeWhole(file, 'override', output => output.write(pack(manifest)), reservations)
 }
 
+/** A manifest is stored with the file itself; for a file that is reached through a link, one stored with the link counts too. */
 async function readManifest<Schema extends z.ZodType>(
   path: string,
   schema: Schema,
   code: ErrorCode,
 ): Promise<z.output<Schema> | undefined> {
-  const file = manifestPathOf(path)
-  const bytes = await readWhole(file).catch((error: PenstockError) => {
+  const target = manifestPathOf(await outputTargetOf(path))
+  const file = (await exists(target)) ? target : manifestPathOf(path)
+  const bytes = await readIfExists(file)
+  if (bytes === undefined) return undefined
+  const parsed = schema.safeParse(decoded(bytes))
+  if (!parsed.success) throw new PenstockError(code, 'the manifest is damaged', { file }, parsed.error)
+  return parsed.data
+}
+
+function decoded(bytes: Buffer): unknown {
+  try {
+    return unpack(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+async function readIfExists(file: string): Promise<Buffer | undefined> {
+  return readWhole(file).catch((error: PenstockError) => {
     if (error.code === 'FILE_MISSING') return undefined
     throw error
   })
-  if (bytes === undefined) return undefined
-  let found: unknown
-  try {
-    found = unpack(bytes)
-  } catch (error) {
-    throw new PenstockError(code, 'the manifest is damaged', { file }, error)
-  }
-  const parsed = schema.safeParse(found)
-  if (!parsed.success) throw new PenstockError(code, 'the manifest is damaged', { file }, parsed.error)
-  return parsed.data
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  )
 }

@@ -3,30 +3,36 @@
  * A lock file prevents two runs from writing the same output. In a run with a journal, an output resumes where a killed
  * run stopped and is published together with the run's other outputs; without a journal, an old `.part` is overwritten.
  */
-import { rename, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import type { Stats } from 'node:fs'
+import { lstat, rename, stat } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { Mark, OutputProgress } from '../formats/batches.js'
 import { AppendFile } from './append-file.js'
-import { removeFile, syncFolder } from './durable.js'
-import { lockOutput, unlockOutput } from './output-lock.js'
+import { syncFolder } from './durable.js'
+import { type FileProof, provenInode } from './file-proof.js'
+import { adoptJournal } from './journal/journal-file.js'
+import { OutputLock } from './output-lock.js'
+import { journalPathOf, lockPathOf, MAX_NAME_BYTES, outputTargetOf, partPathOf, scratchPathOf } from './side-files.js'
+import { removeTemporary } from './temporary-file.js'
 
 /** Policy for an existing output: fail, keep it and write nothing, or replace it once the new one is complete. */
-export const ifExistsOption = z
-  .enum(['error', 'skip', 'override'])
+export const ifExistsValues = z.enum(['error', 'skip', 'override'])
+export const ifExistsOption = ifExistsValues
   .default('error')
   .describe(
     'what to do when the output exists: error, skip (keep it) or override (replace it once the new one is complete)',
   )
-export type IfExists = z.output<typeof ifExistsOption>
+export type IfExists = z.output<typeof ifExistsValues>
 
 /** Permission to write an output, with the actions that publish or discard it. */
 export interface OutputReservation {
+  readonly lock: OutputLock
   /** Progress of the killed run that is resumed. */
   readonly resume?: OutputProgress | undefined
   /** Called when all bytes are durable under the temporary name. */
-  commit(): Promise<void>
+  commit(proof: FileProof): Promise<void>
   abort(): Promise<void>
 }
 
@@ -35,13 +41,6 @@ export interface OutputReservations {
   /** @returns undefined when the output exists and must be kept */
   reserve(path: string, ifExists: IfExists): Promise<OutputReservation | undefined>
 }
-
-/** Temporary name of an output while it is written. */
-export const partPathOf = (path: string): string => `${path}.part`
-/** Name of the second temporary file that some sinks need meanwhile. */
-export const scratchPathOf = (path: string): string => `${path}.scratch.part`
-/** Name of the journal of the run that writes an output. */
-export const journalPathOf = (path: string): string => `${path}.journal`
 
 /**
  * Opens an output; returns undefined when it exists and must be kept.
@@ -112,7 +111,17 @@ export class OutputFile {
   }
 
   static async open(path: string, reservation: OutputReservation): Promise<OutputFile> {
-    return new OutputFile(path, reservation, await openPart(path, reservation.resume))
+    const { lock, resume } = reservation
+    const part = partPathOf(lock.output)
+    if (resume !== undefined) {
+      const { tailBytes } = resume
+      const { inode, bytes: keptBytes } = resume.part
+      return new OutputFile(path, reservation, await AppendFile.resume(lock, part, { inode, keptBytes, tailBytes }))
+    }
+    const replaced = await statOf(lock.output)
+    // Readable by nobody else until it gets the permissions of the file that it replaces.
+    const file = await AppendFile.create(lock, part, replaced === undefined ? undefined : 0o600)
+    return new OutputFile(path, reservation, file)
   }
 
   /** Bytes appended so far. */
@@ -139,11 +148,13 @@ export class OutputFile {
 
   /** A second temporary file with the same lifetime as the `.part`, resumed with it. */
   async scratch(): Promise<AppendFile> {
-    this.scratchFile ??= await AppendFile.openPart(
-      scratchPathOf(this.path),
-      this.path,
-      this.reservation.resume?.scratchBytes,
-    )
+    if (this.scratchFile !== undefined) return this.scratchFile
+    const { lock, resume } = this.reservation
+    const path = scratchPathOf(lock.output)
+    this.scratchFile =
+      resume?.scratch === undefined
+        ? await AppendFile.create(lock, path)
+        : await AppendFile.resume(lock, path, { inode: resume.scratch.inode, keptBytes: resume.scratch.bytes })
     return this.scratchFile
   }
 
@@ -160,12 +171,13 @@ export class OutputFile {
     await this.part.flush(tail)
     await this.scratchFile?.flush()
     const progress = {
-      bytes: this.part.size,
+      part: await this.part.proof(),
       tailBytes: tail?.byteLength ?? 0,
-      scratchBytes: this.scratchFile?.size ?? 0,
+      scratch: await this.scratchFile?.proof(),
       state,
     }
-    this.pendingMark = Promise.all(files.map(file => file.sync())).then(() => mark.reached(this.path, progress))
+    const { lock } = this.reservation
+    this.pendingMark = Promise.all(files.map(file => file.sync())).then(() => mark.reached(lock.output, progress))
     this.pendingMark.catch(() => {})
   }
 
@@ -174,9 +186,12 @@ export class OutputFile {
     await this.pendingMark
     await this.part.flush()
     await this.part.cutTail()
+    const replaced = await statOf(this.reservation.lock.output)
+    if (replaced !== undefined) await this.part.copyPermissions(replaced)
     await this.part.sync()
+    const proof = await this.part.proof()
     await this.close()
-    await this.reservation.commit()
+    await this.reservation.commit(proof)
     this.isClosed = true
   }
 
@@ -185,91 +200,134 @@ export class OutputFile {
     if (this.isClosed) return
     this.isClosed = true
     await this.pendingMark.catch(() => {})
-    await this.close()
-    await this.reservation.abort()
+    try {
+      await this.close()
+    } finally {
+      await this.reservation.abort()
+    }
   }
 
   private async close(): Promise<void> {
     if (!this.isOpen) return
     this.isOpen = false
-    await this.part.close()
-    await this.scratchFile?.close()
+    try {
+      await this.part.close()
+    } finally {
+      await this.scratchFile?.close()
+    }
   }
 }
 
-const openPart = (path: string, { bytes = 0, tailBytes = 0 }: Partial<OutputProgress> = {}): Promise<AppendFile> =>
-  AppendFile.openPart(partPathOf(path), path, bytes, tailBytes)
-
-/** Whether an output exists and must be kept. @throws FILE_EXISTS; FILE_UNWRITABLE for anything but a regular file */
-export async function isToBeKept(path: string, ifExists: IfExists): Promise<boolean> {
-  const stats = await stat(path).catch(() => undefined)
+/**
+ * Whether an output exists and must be kept.
+ * @param name the path that the user gave, for messages
+ * @throws FILE_EXISTS; FILE_UNWRITABLE for anything but a regular file and for a name that cannot be written
+ */
+export async function isToBeKept(target: string, ifExists: IfExists, name = target): Promise<boolean> {
+  const stats = await statOf(target)
   if (stats === undefined) return false
   if (ifExists === 'skip') return true
+  const where = { file: name }
   if (ifExists === 'override') {
     if (stats.isFile()) return false
     // A rename would replace a device such as /dev/null.
-    throw new PenstockError('FILE_UNWRITABLE', 'expected a regular file, found a device, pipe or folder', {
-      file: path,
-    })
+    throw new PenstockError('FILE_UNWRITABLE', 'expected a regular file, found a device, pipe or folder', where)
   }
-  throw new PenstockError(
-    'FILE_EXISTS',
-    'the output exists; set if_exists to override or skip, or choose another name',
-    {
-      file: path,
-    },
-  )
+  const message = 'the output exists; set if_exists to override or skip, or choose another name'
+  throw new PenstockError('FILE_EXISTS', message, where)
 }
 
 /** Reservations of outputs that do not belong to a run with a journal. */
 const standalone: OutputReservations = {
   async reserve(path, ifExists) {
-    if (await isToBeKept(path, ifExists)) return undefined
-    await lockOutput(path)
-    await forgetJournals([path])
+    const target = await outputTargetOf(path)
+    const isFree = (await statOf(lockPathOf(target))) === undefined
+    if (isFree && (await isToBeKept(target, ifExists, path))) return undefined
+    const lock = await OutputLock.acquire(target)
+    try {
+      if (await isToBeKept(target, ifExists, path)) {
+        await discard([lock])
+        return undefined
+      }
+      await removeJournals([lock])
+    } catch (error) {
+      await discard([lock]).catch(() => {})
+      throw error
+    }
     return {
-      commit: async () => {
-        await publish([path])
-        await removeTemporary([path])
+      lock,
+      commit: async proof => {
+        await publish([{ lock, proof, ifExists }])
+        await discard([lock])
       },
-      abort: () => removeTemporary([path]),
+      abort: () => discard([lock]),
     }
   },
 }
 
-/** Renames complete outputs to their final names, in this order, durably. @throws FILE_UNWRITABLE */
-export async function publish(paths: readonly string[]): Promise<void> {
-  for (const path of paths) {
-    try {
-      await rename(partPathOf(path), path)
-    } catch (error) {
-      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
-    }
-  }
-  await syncFoldersOf(paths)
+/** A complete output under its temporary name. */
+export interface CompleteOutput {
+  readonly lock: OutputLock
+  readonly proof: FileProof
+  readonly ifExists: IfExists
 }
 
 /**
- * Removes the temporary files of outputs. The first output goes last, because its journal lists the others.
- * @throws FILE_UNWRITABLE
+ * Renames complete outputs to their final names, in this order, durably.
+ * @throws FILE_EXISTS for an output that was created meanwhile, FILE_UNWRITABLE, FILE_LOCKED; before any is renamed
  */
-export async function removeTemporary(paths: readonly string[]): Promise<void> {
-  for (const path of paths.toReversed()) {
-    const journal = journalPathOf(path)
-    for (const file of [partPathOf(path), scratchPathOf(path), partPathOf(journal), journal]) {
-      await removeFile(file)
+export async function publish(outputs: readonly CompleteOutput[]): Promise<void> {
+  for (const { lock, proof, ifExists } of outputs) {
+    await lock.verify()
+    const part = partPathOf(lock.output)
+    // A second name, such as a backup's hard link, does not matter any more.
+    const stats = await lstat(part).catch(() => undefined)
+    if (stats?.ino !== proof.inode && (await provenInode(part, proof)) === undefined) {
+      throw new PenstockError('FILE_CHANGED', 'the temporary file was removed or replaced', { file: part })
     }
-    await unlockOutput(path)
+    await isToBeKept(lock.output, ifExists === 'skip' ? 'error' : ifExists)
   }
+  const targets = outputs.map(({ lock }) => lock.output)
+  for (const target of targets) {
+    try {
+      await rename(partPathOf(target), target)
+    } catch (error) {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: target })
+    }
+  }
+  await syncFoldersOf(targets)
 }
 
-/** Removes journals durably: before a `.part` is overwritten, no journal may refer to its old content. */
-export async function forgetJournals(paths: readonly string[]): Promise<void> {
-  const known: string[] = []
-  for (const path of paths) if (await exists(journalPathOf(path))) known.push(path)
-  if (known.length === 0) return
-  for (const path of known) await removeFile(journalPathOf(path))
-  await syncFoldersOf(known)
+/**
+ * Removes the temporary files of outputs and unlocks them. The first output goes last, because its journal lists the
+ * others. After the loss of a lock nothing is removed: the files belong to the new owner.
+ * @throws FILE_UNWRITABLE
+ */
+export async function discard(locks: readonly OutputLock[]): Promise<void> {
+  const failures: unknown[] = []
+  for (const lock of locks.toReversed()) {
+    try {
+      const journal = journalPathOf(lock.output)
+      for (const file of [partPathOf(lock.output), scratchPathOf(lock.output), partPathOf(journal), journal]) {
+        await removeTemporary(lock, file, 'keep')
+      }
+    } catch (error) {
+      failures.push(error)
+    }
+    await lock.release().catch((error: unknown) => failures.push(error))
+  }
+  if (failures.length > 0) throw failures[0]
+}
+
+/** Removes journals durably: before a `.part` is created, no journal may refer to an older one. @throws FILE_EXISTS */
+export async function removeJournals(locks: readonly OutputLock[]): Promise<void> {
+  const removed: string[] = []
+  for (const lock of locks) {
+    const journal = journalPathOf(lock.output)
+    await adoptJournal(lock)
+    if (await removeTemporary(lock, journal, 'refuse')) removed.push(journal)
+  }
+  if (removed.length > 0) await syncFoldersOf(removed)
 }
 
 /** @throws FILE_UNWRITABLE */
@@ -283,9 +341,13 @@ export async function syncFoldersOf(paths: readonly string[]): Promise<void> {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  )
+/** Undefined for a missing file. @throws FILE_UNWRITABLE for a name that no file can have, or that cannot be looked up */
+async function statOf(path: string): Promise<Stats | undefined> {
+  if (Buffer.byteLength(basename(path)) > MAX_NAME_BYTES) {
+    throw new PenstockError('FILE_UNWRITABLE', `the file name is longer than ${MAX_NAME_BYTES} bytes`, { file: path })
+  }
+  return stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
+  })
 }

@@ -38,6 +38,17 @@ export function readAtSync(
 }
 
 /** Fills `into`, with as many reads as needed; returns fewer bytes only at the end of the file. @throws FILE_UNREADABLE */
+export async function readFully(file: OpenFile, into: Uint8Array, position: number): Promise<number> {
+  let done = 0
+  while (done < into.byteLength) {
+    const read = await readAt(file, into.subarray(done), position + done)
+    if (read === 0) break
+    done += read
+  }
+  return done
+}
+
+/** Synchronous variant of `readFully`. @throws FILE_UNREADABLE */
 export function readFullySync(
   file: { readonly path: string; readonly fd: number },
   into: Uint8Array,

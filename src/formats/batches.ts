@@ -38,13 +38,22 @@ export interface LineCursor {
   readonly skipping?: boolean | undefined
 }
 
+/** Identity and size of a temporary file; see files/file-proof.ts. */
+export interface TemporaryFileProof {
+  readonly inode: number
+  readonly bytes: number
+  /** CRC-32 of the last bytes. */
+  readonly checksum: number
+}
+
 /** Progress of an output at a mark. */
 export interface OutputProgress {
-  readonly bytes: number
+  /** Identifies the temporary file and says how many bytes of it are written. */
+  readonly part: TemporaryFileProof
   /** Bytes after those in the file, see `OutputFile.mark`. */
   readonly tailBytes: number
-  /** Bytes of the output's second temporary file, if it has one. */
-  readonly scratchBytes: number
+  /** The same of the output's second temporary file, if it has one. */
+  readonly scratch?: TemporaryFileProof | undefined
   /** State that the sink needs to resume. */
   readonly state: unknown
 }

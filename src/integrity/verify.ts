@@ -24,7 +24,7 @@ export interface VerifyOptions {
 }
 
 const CHECKPOINT = /^step-\d{6,}$/
-const LEFTOVER = /\.(part|lock)$|^\.step-\d+\.(partial|old)$/
+const LEFTOVER = /\.(part|lock|journal)$|^\.step-\d+\.(partial|old)$/
 
 /**
  * Yields one verdict per index, packed file and checkpoint at a path.

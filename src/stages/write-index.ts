@@ -4,9 +4,9 @@
  */
 import * as z from 'zod'
 import { cachedFingerprint, type FileFingerprint } from '../files/file-fingerprint.js'
-import { writeIndexManifest } from '../files/manifest.js'
+import { checkManifestPath, writeIndexManifest } from '../files/manifest.js'
 import { ifExistsOption, type OutputFile, type OutputReservations, writeWhole } from '../files/output-file.js'
-import { openSource } from '../files/source-file.js'
+import { closeSource, openSource } from '../files/source-file.js'
 import type { LinePlaces } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'
@@ -34,7 +34,8 @@ export const writeIndexStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LinePlaces> {
   const { path, if_exists } = parseOptions(writeIndexOptions, options, 'write-index')
-  return sink('write-index', (input, context) => {
+  return sink('write-index', async (input, context) => {
+    await checkManifestPath(path)
     const reservations = context.journal?.reservations
     return writeWhole(path, if_exists, file => writeEntries(input, file, reservations), reservations)
   })
@@ -101,6 +102,6 @@ async function sourceOf({ records, end, source }: IndexProgress): Promise<FileFi
     const isCovered = stats.isFile() && end <= stats.size && stats.size <= end + 1
     return isCovered ? await cachedFingerprint({ path: source, handle }, stats) : undefined
   } finally {
-    await handle.close()
+    await closeSource(source, handle)
   }
 }

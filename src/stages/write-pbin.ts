@@ -6,7 +6,7 @@
 import { endianness } from 'node:os'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import { writePackedManifest } from '../files/manifest.js'
+import { checkManifestPath, writePackedManifest } from '../files/manifest.js'
 import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
@@ -37,7 +37,8 @@ export const writePbinStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without any document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   const { path, if_exists } = parseOptions(writePbinOptions, options, 'write-pbin')
-  return sink('write-pbin', (input, context) => {
+  return sink('write-pbin', async (input, context) => {
+    await checkManifestPath(path)
     const write = (file: OutputFile): Promise<void> => writePacked(input, file, context)
     return writeWhole(path, if_exists, write, context.journal?.reservations)
   })

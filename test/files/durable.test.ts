@@ -1,7 +1,8 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { changingSync, copyFolder, copyOver, removeFolder, writeOver } from '#src/files/durable'
+import { changingSync, copyFolder, removeFolder } from '#src/files/durable'
+import { copyOver, writeOver } from '#src/files/replace-file'
 import { temporaryFolder } from '../stages/support.js'
 
 const root = temporaryFolder()
@@ -19,6 +20,8 @@ describe('writeOver', () => {
   it('replaces the file and leaves no temporary file, not even of a killed run', async () => {
     writeFileSync(at('file'), 'old')
     writeFileSync(at('file.part'), 'half of an earlier run')
+    const part = { file: 'file.part', inode: statSync(at('file.part')).ino }
+    writeFileSync(at('file.lock'), `{"lock":"penstock"}\n${JSON.stringify(part)}\n`)
     await writeOver(at('file'), 'new')
     expect(readFileSync(at('file'), 'utf8')).toBe('new')
     await copyOver(at('file'), at('copy'))

@@ -1,6 +1,14 @@
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  existsSync,
+  linkSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openOutput } from '#src/files/output-file'
 import { temporaryFolder } from '../stages/support.js'
@@ -60,18 +68,6 @@ describe('an output', () => {
     expect(leftovers(path)).toEqual([])
   })
 
-  it('names a temporary file that cannot be removed', async () => {
-    const path = fresh()
-    const file = (await openOutput(path, 'error'))!
-    await file.write(Buffer.from('all of it'))
-    mkdirSync(`${path}.scratch.part`)
-    await expect(file.commit()).rejects.toMatchObject({
-      code: 'FILE_UNWRITABLE',
-      where: { file: `${path}.scratch.part` },
-    })
-    expect(readFileSync(path, 'utf8')).toBe('all of it')
-  })
-
   it('has one writer at a time', async () => {
     const path = fresh()
     const first = (await openOutput(path, 'error'))!
@@ -80,45 +76,65 @@ describe('an output', () => {
     await (await openOutput(path, 'error'))!.abandon()
   })
 
-  it('is unlocked after its run died, even if the pid was reused', async () => {
-    const path = fresh()
-    const died = spawnSync('true').pid
-    writeFileSync(`${path}.lock`, `${died} 12345`)
-    writeFileSync(`${path}.part`, 'half written by it')
-    const file = (await openOutput(path, 'error'))!
-    await file.commit()
-    expect(readFileSync(path, 'utf8')).toBe('')
-
-    writeFileSync(`${path}.lock`, `${process.pid} 1`)
-    await (await openOutput(path, 'override'))!.abandon()
+  it('keeps a file of somebody else that has one of its temporary names', async () => {
+    for (const ending of ['part', 'scratch.part', 'journal', 'lock']) {
+      const path = fresh()
+      writeFileSync(`${path}.${ending}`, 'not ours')
+      const open = async () => (await openOutput(path, 'error'))?.abandon()
+      if (ending === 'scratch.part') await open()
+      else await expect(open()).rejects.toMatchObject({ code: 'FILE_EXISTS', where: { file: `${path}.${ending}` } })
+      expect(readFileSync(`${path}.${ending}`, 'utf8')).toBe('not ours')
+      expect(leftovers(path)).toEqual([`${basename(path)}.${ending}`])
+    }
   })
 
-  it('removes a stale lock that a killed run had renamed', async () => {
+  it.each([
+    ['hard link', linkSync],
+    ['symbolic link', symlinkSync],
+  ])('does not write through a %s under its temporary name', async (_, link) => {
+    const [path, source] = [fresh(), fresh()]
+    writeFileSync(source, 'a source')
+    link(source, `${path}.part`)
+    await expect(openOutput(path, 'error')).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    expect(readFileSync(source, 'utf8')).toBe('a source')
+  })
+
+  it('does not replace a file that appears while it is written', async () => {
     const path = fresh()
-    writeFileSync(`${path}.lock.stale`, '1 1')
-    await (await openOutput(path, 'error'))!.commit()
+    const file = (await openOutput(path, 'error'))!
+    await file.write(Buffer.from('new'))
+    writeFileSync(path, 'somebody else')
+    await expect(file.commit()).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+    await file.abandon()
+    expect(readFileSync(path, 'utf8')).toBe('somebody else')
     expect(leftovers(path)).toEqual([])
   })
 
-  it('stays locked when the lock cannot be read', async () => {
+  it.runIf(process.platform !== 'win32')('keeps the permissions of the file that it replaces', async () => {
     const path = fresh()
-    mkdirSync(`${path}.lock`)
-    await expect(openOutput(path, 'error')).rejects.toMatchObject({
-      code: 'FILE_UNREADABLE',
-      where: { file: `${path}.lock` },
-    })
-    expect(leftovers(path)).toEqual([`${path.slice(folder.length + 1)}.lock`])
+    writeFileSync(path, 'old', { mode: 0o600 })
+    const file = (await openOutput(path, 'override'))!
+    expect(statSync(`${path}.part`).mode & 0o777).toBe(0o600)
+    await file.commit()
+    expect(statSync(path).mode & 0o777).toBe(0o600)
   })
 
-  it.runIf(process.platform === 'linux')('is unlocked when its run is a zombie', async () => {
-    const path = fresh()
-    // exec replaces the shell by a program that never waits for the shell's child.
-    const shell = spawn('sh', ['-c', 'sleep 0.05 & echo $!; exec sleep 5'])
-    const pid = await new Promise<string>(resolve => shell.stdout.once('data', data => resolve(String(data).trim())))
-    await new Promise(resolve => setTimeout(resolve, 200))
-    expect(readFileSync(`/proc/${pid}/stat`, 'utf8')).toContain(') Z ')
-    writeFileSync(`${path}.lock`, pid)
-    await (await openOutput(path, 'error'))!.abandon()
-    shell.kill()
+  it('replaces the target of a link instead of the link', async () => {
+    const [path, target] = [fresh(), fresh()]
+    writeFileSync(target, 'old')
+    symlinkSync(target, path)
+    const file = (await openOutput(path, 'override'))!
+    await file.write(Buffer.from('new'))
+    await file.commit()
+    expect(lstatSync(path).isSymbolicLink()).toBe(true)
+    expect(readFileSync(target, 'utf8')).toBe('new')
+  })
+
+  it('has temporary names that fit the file system when its own name is long', async () => {
+    const path = join(folder, 'x'.repeat(255))
+    await (await openOutput(path, 'error'))!.commit()
+    expect(existsSync(path)).toBe(true)
+    expect(readdirSync(folder).filter(name => name.startsWith('xxx'))).toEqual(['x'.repeat(255)])
+    await expect(openOutput(`${path}x`, 'error')).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
   })
 })

@@ -3,7 +3,7 @@ import { access, readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { makeFolder } from '../../files/durable.js'
-import { journalPathOf } from '../../files/output-file.js'
+import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import type { OutputFlags } from '../output/shared-options.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
@@ -67,7 +67,7 @@ export async function isKept(output: string, { ifExists, quiet }: JobFlags): Pro
     )
   if (ifExists !== 'skip' || !(await exists(output))) return false
   // The output is complete, but the run was killed before it removed the journal, so it must be resumed.
-  if (await exists(journalPathOf(output))) return false
+  if (await exists(journalPathOf(await outputTargetOf(output)))) return false
   if (!quiet) process.stderr.write(`${output}: already exists, skipped\n`)
   return true
 }

@@ -66,7 +66,7 @@ function addListing(benchmark: Command): void {
     )
     .action(async (flags: ListingFlags) => {
       const { remainingRuns } = await import('../../modalities/sweep.js')
-      const { writeOver } = await import('../../files/durable.js')
+      const { writeOver } = await import('../../files/replace-file.js')
       const { all, remaining } = await remainingRuns(flags.exp_root, {
         worldSize: flags.world_size,
         expectedSteps: flags.expected_steps,

@@ -3,11 +3,12 @@
  * checkpoint gets a symbolic link with its Modalities name, and `last_checkpoint_info.json` names the newest, because a
  * warmstart configuration parses its step and token counts from that name.
  */
-import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import { changingSync, copyOver, makeFolder, writeOver } from '../../files/durable.js'
+import { changingSync, makeFolder } from '../../files/durable.js'
+import { copyOver, replaceFileSync, writeOver } from '../../files/replace-file.js'
 import { withMaskIds } from '../../modalities/mask-tokens.js'
 import { checkpointFileName, checkpointFolderName, LAST_CHECKPOINT_INFO } from '../../modalities/plans/names.js'
 import { type OpenedTraining, openTrainingPlan } from '../../modalities/plans/open-plan.js'
@@ -150,15 +151,15 @@ function nameCheckpoint(plan: ModalitiesTrainingPlan, event: TrainingEvent): voi
   const paths = Object.entries(names).map(([key, name]) => [key, resolve(folder, name)] as const)
   for (const [, link] of paths) {
     changingSync(link, () => {
-      rmSync(link, { force: true })
+      // Anything but a link is not ours: creating the link then fails and names it.
+      if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink()) rmSync(link)
       symlinkSync(relative(dirname(link), event.path), link, 'junction')
     })
   }
   changingSync(folder, () => removeDangling(folder, `eid_${numbers.experimentId}-`))
   const info = join(folder, LAST_CHECKPOINT_INFO)
   changingSync(info, () => {
-    writeFileSync(`${info}.part`, JSON.stringify(Object.fromEntries(paths)))
-    renameSync(`${info}.part`, info)
+    replaceFileSync(info, JSON.stringify(Object.fromEntries(paths)))
   })
 }
 

@@ -37,7 +37,8 @@ export async function runOrLog(flags: ModalitiesFlags): Promise<void> {
 async function logError(folder: string, error: unknown): Promise<void> {
   const { hostname } = await import('node:os')
   const { join } = await import('node:path')
-  const { makeFolder, writeOver } = await import('../../files/durable.js')
+  const { makeFolder } = await import('../../files/durable.js')
+  const { writeOver } = await import('../../files/replace-file.js')
   const { message, stack } = error as Error
   const environment = { rank: 0, local_rank: 0, world_size: 1, hostname: hostname() }
   const entry = { environment, error: { error: message, type: typeOf(error), stacktrace: (stack ?? '').split('\n') } }

@@ -10,20 +10,43 @@
  *
  * repeated for each record.
  */
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open, rename } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import { toPenstockError } from '../../errors.js'
 import { crc32 } from '../../formats/crc32.js'
-import { partPathOf } from '../output-file.js'
+import type { OutputLock } from '../output-lock.js'
+import { journalPathOf, partPathOf } from '../side-files.js'
+import { createTemporary, type TemporaryFile } from '../temporary-file.js'
 
 const PREFIX_BYTES = 8
 /** A journal that exceeds this size is rewritten with only its newest record. */
 const MAX_BYTES = 4 << 20
 
-/** Complete records in order; empty without a journal. */
-export async function readJournal(path: string): Promise<unknown[]> {
-  const bytes = await readFile(path).catch(() => Buffer.alloc(0))
+const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants
+
+export interface Journal {
+  /** Complete records in order. */
+  readonly records: readonly unknown[]
+  readonly inode: number
+}
+
+/** The journal at a path; without records if there is none, or if it is a link or no regular file. */
+export async function readJournal(path: string): Promise<Journal> {
+  const handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch(() => undefined)
+  if (handle === undefined) return { records: [], inode: -1 }
+  try {
+    const stats = await handle.stat()
+    const bytes = stats.isFile() ? await handle.readFile().catch(() => Buffer.alloc(0)) : Buffer.alloc(0)
+    return { records: decodeJournal(bytes), inode: stats.ino }
+  } finally {
+    await handle.close().catch(() => {})
+  }
+}
+
+function decodeJournal(bytes: Buffer): unknown[] {
   const records: unknown[] = []
   for (let at = 0; at + PREFIX_BYTES <= bytes.length; ) {
     const end = at + PREFIX_BYTES + bytes.readUInt32LE(at)
@@ -36,8 +59,18 @@ export async function readJournal(path: string): Promise<unknown[]> {
   return records
 }
 
+/** Accepts the journal of an output as written by an earlier run if its header says so, even if its lock file is gone. */
+export async function adoptJournal(lock: OutputLock): Promise<void> {
+  const path = journalPathOf(lock.output)
+  const { records, inode } = await readJournal(path)
+  const [header] = records
+  if (typeof header !== 'object' || header === null || !('journal' in header)) return
+  if (header.journal === 'penstock') lock.adopt(basename(path), inode)
+}
+
 /** Owns the handle until `close`. */
 export class JournalFile {
+  private readonly lock: OutputLock
   private readonly path: string
   private readonly header: unknown
   private handle: FileHandle
@@ -45,26 +78,28 @@ export class JournalFile {
   /** Completion of the last append: appends are serialized. */
   private lastAppend: Promise<void> = Promise.resolve()
 
-  private constructor(path: string, header: unknown, handle: FileHandle, size: number) {
-    this.path = path
+  private constructor(lock: OutputLock, header: unknown, handle: FileHandle, size: number) {
+    this.lock = lock
+    this.path = journalPathOf(lock.output)
     this.header = header
     this.handle = handle
     this.size = size
   }
 
-  /** Creates or replaces a journal. @throws FILE_UNWRITABLE */
-  static async create(path: string, records: readonly [header: unknown, ...unknown[]]): Promise<JournalFile> {
-    const { handle, size } = await rewrite(path, records)
-    return new JournalFile(path, records[0], handle, size)
+  /** Creates or replaces the journal of a locked output. @throws FILE_UNWRITABLE, FILE_EXISTS, FILE_LOCKED */
+  static async create(lock: OutputLock, records: readonly [header: unknown, ...unknown[]]): Promise<JournalFile> {
+    const { handle, size } = await rewrite(lock, records)
+    return new JournalFile(lock, records[0], handle, size)
   }
 
   append(record: unknown): Promise<void> {
     this.lastAppend = this.lastAppend.then(async () => {
       try {
+        await this.lock.ensureHeld()
         const bytes = encoded(record)
         if (this.size + bytes.length > MAX_BYTES) {
           await this.handle.close()
-          Object.assign(this, await rewrite(this.path, [this.header, record]))
+          Object.assign(this, await rewrite(this.lock, [this.header, record]))
         } else {
           await writeFully(this.handle, bytes, this.size)
           this.size += bytes.length
@@ -86,24 +121,26 @@ export class JournalFile {
 
   async close(): Promise<void> {
     await this.lastAppend.catch(() => {})
-    await this.handle.close()
+    await this.handle.close().catch(error => {
+      throw toPenstockError(error, 'FILE_UNWRITABLE', { file: this.path })
+    })
   }
 }
 
 /** Writes the journal under a temporary name and renames it, so that a complete journal exists at every moment. */
-async function rewrite(path: string, records: readonly unknown[]): Promise<{ handle: FileHandle; size: number }> {
-  const handle = await open(partPathOf(path), 'w+').catch(error => {
-    throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
-  })
+async function rewrite(lock: OutputLock, records: readonly unknown[]): Promise<{ handle: FileHandle; size: number }> {
+  const path = journalPathOf(lock.output)
+  const { handle, inode }: TemporaryFile = await createTemporary(lock, partPathOf(path))
   try {
     const bytes = Buffer.concat(records.map(encoded))
     await writeFully(handle, bytes, 0)
     // A journal with only its header can be lost without harm.
     if (records.length > 1) await handle.sync()
+    await lock.record(path, inode)
     await rename(partPathOf(path), path)
     return { handle, size: bytes.length }
   } catch (error) {
-    await handle.close()
+    await handle.close().catch(() => {})
     throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
   }
 }

@@ -2,14 +2,18 @@
  * Finds the point from which a killed run can be resumed: checks that it did the same work, and returns its newest record
  * that matches its files.
  */
-import { stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { lstat } from 'node:fs/promises'
+import { basename } from 'node:path'
 import * as z from 'zod'
-import { journalPathOf, partPathOf, scratchPathOf } from '../output-file.js'
+import { type FileProof, proofSchema, provenInode } from '../file-proof.js'
+import type { OutputLock } from '../output-lock.js'
+import { journalPathOf, partPathOf, scratchPathOf } from '../side-files.js'
 import { readJournal } from './journal-file.js'
 
 const headerSchema = z.object({
   journal: z.literal('penstock'),
-  version: z.literal(2),
+  version: z.literal(3),
   /** Run id: each output of the run has a journal with it; the journal of the first output has the records. */
   run: z.string(),
   work: z.record(z.string(), z.string()),
@@ -25,15 +29,22 @@ const markSchema = z.object({
   facts: z.record(z.string(), z.unknown()),
   /** Progress in the order of the outputs; null for an existing output that is kept. */
   outputs: z.array(
-    z.object({ bytes: z.number(), tailBytes: z.number(), scratchBytes: z.number(), state: z.unknown() }).nullable(),
+    z
+      .object({
+        part: proofSchema,
+        tailBytes: z.number(),
+        scratch: proofSchema.optional(),
+        state: z.unknown(),
+      })
+      .nullable(),
   ),
 })
 /** A point from which a run can be resumed. */
 export type MarkRecord = z.output<typeof markSchema>
 
 const doneSchema = z.object({
-  /** Complete files, under their temporary or final names, identified by inode. */
-  done: z.array(z.object({ path: z.string(), inode: z.number() })),
+  /** Complete files, under their temporary or final names, with their proofs. */
+  done: z.array(z.object({ path: z.string(), proof: proofSchema })),
   /** Result of the run. */
   result: z.unknown(),
 })
@@ -48,12 +59,13 @@ export interface ResumePoint {
   readonly refusal?: string
 }
 
-/** @param outputs outputs of the run that starts, in its order; their locks are held */
+/** @param locks locks of the outputs of the run that starts, in the order of its outputs */
 export async function findResumePoint(
-  outputs: readonly string[],
+  locks: readonly OutputLock[],
   work: Readonly<Record<string, string>>,
 ): Promise<ResumePoint> {
-  const [first, ...records] = await readJournal(journalPathOf(outputs[0]!))
+  const outputs = locks.map(({ output }) => output)
+  const [first, ...records] = (await readJournal(journalPathOf(outputs[0]!))).records
   if (first === undefined) return {}
   const header = headerSchema.safeParse(first).data
   if (header === undefined) return { refusal: 'its journal has a different version' }
@@ -61,17 +73,20 @@ export async function findResumePoint(
   if (refusal !== undefined) return { refusal }
   const { run } = header
   for (const path of outputs.slice(1)) {
-    const other = await readJournal(journalPathOf(path))
-    const isSameRun = headerSchema.safeParse(other[0]).data?.run === run
-    if (!isSameRun && (await sizeOf(partPathOf(path))) >= 0) return { refusal: `another run has written ${path} since` }
+    const other = (await readJournal(journalPathOf(path))).records[0]
+    const isSameRun = headerSchema.safeParse(other).data?.run === run
+    if (!isSameRun && (await statOf(partPathOf(path))) !== undefined) {
+      return { refusal: `another run has written ${path} since` }
+    }
   }
   const done = doneSchema.safeParse(records.at(-1)).data
   if (done !== undefined && (await outputsComplete(done))) return { run, done }
   for (const record of records.toReversed()) {
     const mark = markSchema.safeParse(record).data
-    if (mark !== undefined && (await outputsExist(outputs, mark))) return { run, mark }
+    const found = mark === undefined ? undefined : await outputsAt(locks, mark)
+    if (found !== undefined) return { run, mark: { ...mark!, outputs: found } }
   }
-  return records.length > 0 ? { refusal: 'its temporary files are missing or too short' } : {}
+  return records.length > 0 ? { refusal: 'its temporary files are missing, replaced or too short' } : {}
 }
 
 /** First difference between two descriptions of work, as text; undefined if they are equal. */
@@ -83,36 +98,59 @@ function differenceOf(before: Readonly<Record<string, string>>, now: Readonly<Re
     : `${part} changed`
 }
 
-async function outputsExist(outputs: readonly string[], mark: MarkRecord): Promise<boolean> {
-  if (outputs.length !== mark.outputs.length) return false
-  for (const [index, path] of outputs.entries()) {
-    const { bytes, tailBytes, scratchBytes } = mark.outputs[index] ?? { bytes: -1, tailBytes: 0, scratchBytes: 0 }
-    if ((await sizeOf(partPathOf(path))) < bytes + tailBytes) return false
-    if (scratchBytes > 0 && (await sizeOf(scratchPathOf(path))) < scratchBytes) return false
+/**
+ * The outputs of a mark with the inodes that their temporary files have now, which the locks then accept as created by the
+ * interrupted run; undefined if a file is missing, was replaced or is too short.
+ */
+async function outputsAt(locks: readonly OutputLock[], mark: MarkRecord): Promise<MarkRecord['outputs'] | undefined> {
+  if (locks.length !== mark.outputs.length) return undefined
+  const found: MarkRecord['outputs'] = []
+  for (const [index, lock] of locks.entries()) {
+    const progress = mark.outputs[index]
+    if (progress == null) {
+      // An output that was kept then has no temporary file now, unless another run wrote one.
+      if ((await statOf(partPathOf(lock.output))) !== undefined) return undefined
+      found.push(null)
+      continue
+    }
+    const { part, tailBytes, scratch } = progress
+    const partNow = await provenNow(lock, partPathOf(lock.output), part, part.bytes + tailBytes)
+    const scratchNow = scratch && (await provenNow(lock, scratchPathOf(lock.output), scratch, scratch.bytes))
+    if (partNow === undefined || (scratch !== undefined && scratchNow === undefined)) return undefined
+    found.push({ ...progress, part: partNow, scratch: scratchNow })
   }
-  return true
+  return found
+}
+
+async function provenNow(
+  lock: OutputLock,
+  path: string,
+  proof: FileProof,
+  bytes: number,
+): Promise<FileProof | undefined> {
+  const inode = await provenInode(path, proof, bytes)
+  if (inode === undefined) return undefined
+  lock.adopt(basename(path), inode)
+  return { ...proof, inode }
 }
 
 async function outputsComplete({ done }: DoneRecord): Promise<boolean> {
-  for (const { path, inode } of done) {
-    const found = [await inodeOf(partPathOf(path)), await inodeOf(path)]
-    if (!found.includes(inode)) return false
+  for (const { path, proof } of done) {
+    const isThere = (await provenInode(partPathOf(path), proof)) ?? (await provenInode(path, proof))
+    if (isThere === undefined) return false
   }
   return true
 }
 
 /** Files of a completed run that have not been renamed yet. */
-export async function pendingRenames({ done }: DoneRecord): Promise<string[]> {
-  const pending: string[] = []
-  for (const { path, inode } of done) if ((await inodeOf(partPathOf(path))) === inode) pending.push(path)
+export async function pendingRenames({ done }: DoneRecord): Promise<DoneRecord['done']> {
+  const pending: DoneRecord['done'] = []
+  for (const file of done) {
+    if ((await provenInode(partPathOf(file.path), file.proof)) !== undefined) pending.push(file)
+  }
   return pending
 }
 
-async function inodeOf(path: string): Promise<number | undefined> {
-  return (await stat(path).catch(() => undefined))?.ino
-}
-
-/** -1 for a missing file. */
-async function sizeOf(path: string): Promise<number> {
-  return (await stat(path).catch(() => undefined))?.size ?? -1
+async function statOf(path: string): Promise<Stats | undefined> {
+  return lstat(path).catch(() => undefined)
 }

@@ -8,23 +8,22 @@
  * so a run killed between two renames only has to finish those.
  */
 import { randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import { PenstockError } from '../../errors.js'
 import type { Mark, OutputProgress } from '../../formats/batches.js'
 import {
-  forgetJournals,
+  type CompleteOutput,
+  discard,
   type IfExists,
   isToBeKept,
-  journalPathOf,
   type OutputReservation,
   type OutputReservations,
-  partPathOf,
   publish,
-  removeTemporary,
+  removeJournals,
   syncFoldersOf,
 } from '../output-file.js'
-import { lockOutput, unlockOutput } from '../output-lock.js'
-import { JournalFile } from './journal-file.js'
+import { OutputLock } from '../output-lock.js'
+import { outputTargetOf } from '../side-files.js'
+import { adoptJournal, JournalFile } from './journal-file.js'
 import {
   type DoneRecord,
   findResumePoint,
@@ -60,14 +59,16 @@ export class RunJournal implements OutputReservations {
   readonly resumePoint: ResumePoint
   /** Input covered by the newest record. */
   recordedBytes: number
+  /** Targets of the outputs, in their order. */
   private readonly paths: readonly string[]
+  private readonly policies: ReadonlyMap<string, IfExists>
   private readonly kept: ReadonlySet<string>
   private readonly file: JournalFile
   private readonly markBytes: number
   private readonly startedAt = performance.now()
-  /** Files whose lock is held: the outputs and their manifests. */
-  private readonly locked: Set<string>
-  private readonly committed: string[] = []
+  /** Locks of the outputs and their manifests, by target. */
+  private readonly locks: Map<string, OutputLock>
+  private readonly committed: CompleteOutput[] = []
   private isDone = false
   private marks = 0
   private readBytes: number
@@ -76,40 +77,44 @@ export class RunJournal implements OutputReservations {
 
   private constructor(
     options: RunJournalOptions,
+    locks: Map<string, OutputLock>,
     kept: ReadonlySet<string>,
     resumePoint: ResumePoint,
     file: JournalFile,
   ) {
     this.resumePoint = resumePoint
     this.paths = options.outputs.map(({ path }) => path)
+    this.policies = new Map(options.outputs.map(({ path, ifExists }) => [path, ifExists]))
     this.kept = kept
     this.file = file
     this.markBytes = options.markBytes ?? MARK_BYTES
-    this.locked = new Set(this.paths)
+    this.locks = locks
     this.recordedBytes = resumePoint.mark?.inputBytes ?? 0
     this.readBytes = this.recordedBytes
     this.markedBytes = this.recordedBytes
   }
 
   /** @throws FILE_LOCKED, FILE_EXISTS, FILE_UNWRITABLE */
-  static async open(options: RunJournalOptions): Promise<RunJournal> {
-    const paths = options.outputs.map(({ path }) => path)
-    const locked: string[] = []
+  static async open(given: RunJournalOptions): Promise<RunJournal> {
+    const outputs = await Promise.all(
+      given.outputs.map(async ({ path, ifExists }) => ({ path: await outputTargetOf(path), ifExists })),
+    )
+    const options = { ...given, outputs }
+    const locks = new Map<string, OutputLock>()
     try {
       // In a fixed order, so that one of two runs that start at the same time gets all locks.
-      for (const path of paths.toSorted()) {
-        await lockOutput(path)
-        locked.push(path)
-      }
-      let resumePoint: ResumePoint = options.fresh ? {} : await findResumePoint(paths, options.work)
-      const kept = resumePoint.done === undefined ? await outputsToKeep(options.outputs) : new Set<string>()
+      for (const path of outputs.map(({ path }) => path).toSorted()) locks.set(path, await OutputLock.acquire(path))
+      const ordered = outputs.map(({ path }) => locks.get(path)!)
+      let resumePoint: ResumePoint = options.fresh ? {} : await findResumePoint(ordered, options.work)
+      const kept = resumePoint.done === undefined ? await outputsToKeep(outputs) : new Set<string>()
       const isOther = resumePoint.mark?.outputs.some(
-        (progress, index) => (progress === null) !== kept.has(paths[index]!),
+        (progress, index) => (progress === null) !== kept.has(outputs[index]!.path),
       )
       if (isOther) resumePoint = { refusal: 'different outputs exist now' }
-      return new RunJournal(options, kept, resumePoint, await openFile(paths, options.work, resumePoint))
+      const file = await openFile(ordered, options.work, resumePoint)
+      return new RunJournal(options, locks, kept, resumePoint, file)
     } catch (error) {
-      for (const path of locked) await unlockOutput(path)
+      for (const lock of locks.values()) await lock.release().catch(() => {})
       throw error
     }
   }
@@ -120,16 +125,16 @@ export class RunJournal implements OutputReservations {
   }
 
   async reserve(path: string, ifExists: IfExists): Promise<OutputReservation | undefined> {
-    const index = this.paths.indexOf(path)
-    if (index < 0 && (await isToBeKept(path, ifExists))) return undefined
-    if (this.kept.has(path)) return undefined
-    if (!this.locked.has(path)) {
-      await lockOutput(path)
-      this.locked.add(path)
-    }
+    const target = await outputTargetOf(path)
+    const index = this.paths.indexOf(target)
+    if (index < 0 && (await isToBeKept(target, ifExists, path))) return undefined
+    if (this.kept.has(target)) return undefined
+    const lock = this.locks.get(target) ?? (await OutputLock.acquire(target))
+    this.locks.set(target, lock)
     return {
+      lock,
       resume: this.resumePoint.mark?.outputs[index] ?? undefined,
-      commit: async () => void this.committed.push(path),
+      commit: async proof => void this.committed.push({ lock, proof, ifExists: this.policies.get(target) ?? ifExists }),
       // Whether the outputs are kept is decided for all of them at the end of the run.
       abort: async () => {},
     }
@@ -184,41 +189,59 @@ export class RunJournal implements OutputReservations {
 
   /** Publishes all outputs. @param result result of the run, recorded in case it is killed during the renames */
   async commit(result: unknown): Promise<void> {
-    const open = this.paths.find(path => !this.kept.has(path) && !this.committed.includes(path))
-    if (open !== undefined)
+    const finished = new Set(this.committed.map(({ lock }) => lock.output))
+    const open = this.paths.find(path => !this.kept.has(path) && !finished.has(path))
+    if (open !== undefined) {
       throw new PenstockError('INTERNAL', 'the run ended before this output was complete', { file: open })
-    const done: DoneRecord = { done: await Promise.all(this.committed.map(finishedFile)), result }
-    await this.file.append(done)
+    }
+    const done = this.committed.map(({ lock, proof }) => ({ path: lock.output, proof }))
+    await this.file.append({ done, result } satisfies DoneRecord)
     await this.file.sync()
     await syncFoldersOf(this.paths.slice(0, 1))
     this.isDone = true
     await publish(this.committed)
-    await this.removeAll()
+    await this.discardAll()
   }
 
   /** Finishes the renames of a run that was killed during them. */
   async finish(record: DoneRecord): Promise<void> {
     this.isDone = true
-    for (const { path } of record.done) this.locked.add(path)
-    await publish(await pendingRenames(record))
-    await this.removeAll()
+    for (const { path } of record.done) {
+      if (!this.locks.has(path)) this.locks.set(path, await OutputLock.acquire(path))
+    }
+    const pending = await pendingRenames(record)
+    await publish(
+      pending.map(({ path, proof }) => ({
+        lock: this.locks.get(path)!,
+        proof,
+        ifExists: this.policies.get(path) ?? 'override',
+      })),
+    )
+    await this.discardAll()
   }
 
   /** Closes the journal of a failed run. @param keep keep its progress, if any, for the next run */
   async end(keep: boolean): Promise<'kept' | 'removed'> {
     if (!this.isDone && !(keep && this.recordedBytes > 0)) {
-      await this.removeAll()
+      await this.discardAll()
       return 'removed'
     }
-    await this.file.close()
-    for (const path of this.locked) await unlockOutput(path)
+    try {
+      await this.file.close()
+    } finally {
+      for (const lock of this.locks.values()) await lock.release()
+    }
     return 'kept'
   }
 
-  private async removeAll(): Promise<void> {
-    await this.file.close()
-    const others = [...this.locked].filter(path => !this.paths.includes(path))
-    await removeTemporary([...this.paths, ...others])
+  private async discardAll(): Promise<void> {
+    const main = this.paths.map(path => this.locks.get(path)!)
+    const others = [...this.locks.values()].filter(lock => !main.includes(lock))
+    try {
+      await this.file.close()
+    } finally {
+      await discard([...main, ...others])
+    }
   }
 }
 
@@ -228,27 +251,24 @@ async function outputsToKeep(outputs: readonly RunOutput[]): Promise<Set<string>
   return kept
 }
 
-async function finishedFile(path: string): Promise<DoneRecord['done'][number]> {
-  return { path, inode: (await stat(partPathOf(path))).ino }
-}
-
 /** Creates the journal of the first output, with the record to resume from, and header-only ones for the others. */
 async function openFile(
-  paths: readonly string[],
+  locks: readonly OutputLock[],
   work: Readonly<Record<string, string>>,
   resumePoint: ResumePoint,
 ): Promise<JournalFile> {
   const last = resumePoint.done ?? resumePoint.mark
-  if (last === undefined) await forgetJournals(paths)
+  if (last === undefined) await removeJournals(locks)
+  else for (const lock of locks) await adoptJournal(lock)
   const header: JournalHeader = {
     journal: 'penstock',
-    version: 2,
+    version: 3,
     run: resumePoint.run ?? randomUUID(),
     work: { ...work },
   }
-  const file = await JournalFile.create(journalPathOf(paths[0]!), last === undefined ? [header] : [header, last])
-  for (const path of last === undefined ? paths.slice(1) : []) {
-    const other = await JournalFile.create(journalPathOf(path), [header])
+  const file = await JournalFile.create(locks[0]!, last === undefined ? [header] : [header, last])
+  for (const lock of last === undefined ? locks.slice(1) : []) {
+    const other = await JournalFile.create(lock, [header])
     await other.close()
   }
   return file

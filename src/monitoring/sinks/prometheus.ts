@@ -2,8 +2,9 @@
  * A run as Prometheus text: the last value of each metric and the counts of each stage. Served by the dashboard at
  * `/metrics`, and written to a file for the textfile collector of node_exporter.
  */
+import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { PipelineSnapshot, RunEvent, RunInfo } from '../run-event.js'
 import type { MetricSink } from './sink.js'
@@ -76,8 +77,15 @@ export function prometheusSink(path: string, fail: (error: unknown) => void): Me
   const write = (): void => {
     writing = writing
       .then(async () => {
-        await writeFile(`${path}.part`, state.text())
-        await rename(`${path}.part`, path)
+        // Exclusively and under a name of its own: never through a link, never over another file.
+        const part = `${path}.${randomUUID().slice(0, 8)}.part`
+        try {
+          await writeFile(part, state.text(), { flag: 'wx' })
+          await rename(part, path)
+        } catch (error) {
+          await rm(part, { force: true })
+          throw error
+        }
       })
       .catch(fail)
   }

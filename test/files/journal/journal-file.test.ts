@@ -1,29 +1,36 @@
-import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { JournalFile, readJournal } from '#src/files/journal/journal-file'
+import { OutputLock } from '#src/files/output-lock'
+import { journalPathOf } from '#src/files/side-files'
 import { temporaryFolder } from '../../stages/support.js'
 
 const folder = temporaryFolder()
 let files = 0
-const fresh = (): string => join(folder, `journal-${files++}`)
+const fresh = (): string => join(folder, `output-${files++}`)
+
+/** Creates the journal of an output and returns it with its path. */
+async function create(output: string) {
+  const path = journalPathOf(output)
+  return { path, journal: await JournalFile.create(await OutputLock.acquire(output), [{ header: 1 }]) }
+}
+const recordsOf = async (path: string): Promise<readonly unknown[]> => (await readJournal(path)).records
 
 describe('a journal', () => {
   it('returns its records', async () => {
-    const path = fresh()
-    const journal = await JournalFile.create(path, [{ header: 1 }])
+    const { path, journal } = await create(fresh())
     const records = [{ bytes: 2 ** 40, state: Uint8Array.of(1, 2, 3) }, { facts: { a: undefined, b: null } }]
     for (const record of records) await journal.append(record)
     await journal.close()
-    const [header, first, second] = (await readJournal(path)) as [unknown, (typeof records)[0], unknown]
+    const [header, first, second] = (await recordsOf(path)) as [unknown, (typeof records)[0], unknown]
     expect(header).toEqual({ header: 1 })
     expect([first.bytes, ...first.state!]).toEqual([2 ** 40, 1, 2, 3])
     expect(second).toEqual(records[1])
   })
 
   it('returns the complete records after truncation anywhere', async () => {
-    const path = fresh()
-    const journal = await JournalFile.create(path, [{ header: 1 }])
+    const { path, journal } = await create(fresh())
     const ends = [statSync(path).size]
     for (let record = 0; record < 3; record++) {
       await journal.append({ record, text: 'x'.repeat(record * 5) })
@@ -33,52 +40,52 @@ describe('a journal', () => {
     const whole = readFileSync(path)
     for (let bytes = 0; bytes <= whole.length; bytes++) {
       writeFileSync(path, whole.subarray(0, bytes))
-      expect(await readJournal(path)).toHaveLength(ends.filter(end => end <= bytes).length)
+      expect(await recordsOf(path)).toHaveLength(ends.filter(end => end <= bytes).length)
     }
   })
 
   it('never returns an altered record when any byte is changed', async () => {
-    const path = fresh()
-    const journal = await JournalFile.create(path, [{ header: 1 }])
+    const { path, journal } = await create(fresh())
     for (const record of ['one', 'two']) await journal.append({ record })
     await journal.close()
     const whole = readFileSync(path)
-    const written = (await readJournal(path)).map(record => JSON.stringify(record))
+    const written = (await recordsOf(path)).map(record => JSON.stringify(record))
     for (let at = 0; at < whole.length; at++) {
       const changed = Buffer.from(whole)
       changed[at]! ^= 1 << (at % 8)
       writeFileSync(path, changed)
-      const records = (await readJournal(path)).map(record => JSON.stringify(record))
+      const records = (await recordsOf(path)).map(record => JSON.stringify(record))
       expect(records).toEqual(written.slice(0, records.length))
       expect(records.length).toBeLessThan(3)
     }
   })
 
   it('stays small with many records and keeps the newest', async () => {
-    const path = fresh()
-    const journal = await JournalFile.create(path, [{ header: 1 }])
+    const { path, journal } = await create(fresh())
     for (let record = 0; record < 200; record++) await journal.append({ record, frame: new Uint8Array(64 << 10) })
     await journal.close()
     expect(statSync(path).size).toBeLessThanOrEqual(4 << 20)
-    const records = (await readJournal(path)) as { header?: number; record?: number }[]
+    const records = (await recordsOf(path)) as { header?: number; record?: number }[]
     expect(records[0]).toEqual({ header: 1 })
     expect(records.at(-1)!.record).toBe(199)
   })
 
   it('has no records if it is garbage', async () => {
     const path = fresh()
-    expect(await readJournal(path)).toEqual([])
+    expect(await recordsOf(path)).toEqual([])
     appendFileSync(path, 'garbage of some length')
-    expect(await readJournal(path)).toEqual([])
+    expect(await recordsOf(path)).toEqual([])
   })
 
   it('ignores zeros that a power cut left', async () => {
-    const path = fresh()
+    const output = fresh()
+    const path = journalPathOf(output)
     writeFileSync(path, new Uint8Array(100))
-    expect(await readJournal(path)).toEqual([])
-    const journal = await JournalFile.create(path, [{ header: 1 }])
+    expect(await recordsOf(path)).toEqual([])
+    rmSync(path)
+    const { journal } = await create(output)
     await journal.close()
     appendFileSync(path, new Uint8Array(100))
-    expect(await readJournal(path)).toEqual([{ header: 1 }])
+    expect(await recordsOf(path)).toEqual([{ header: 1 }])
   })
 })
