@@ -8,7 +8,7 @@
  */
 import type { Mark } from '../formats/batches.js'
 import type { RecordFault } from '../formats/extract.js'
-import { type OutputFile, type OutputReservations, openOutput } from './output-file.js'
+import { type IfExists, type OutputFile, type OutputReservations, openOutput } from './output-file.js'
 
 interface Entry {
   readonly source: string
@@ -41,16 +41,16 @@ export class Quarantine {
   private readonly waiting = new Map<number, Entry[]>()
   private writing: Promise<void> = Promise.resolve()
 
-  private constructor(path: string, reservations: OutputReservations | undefined) {
+  private constructor(path: string, ifExists: IfExists, reservations: OutputReservations | undefined) {
     this.path = path
     this.isOrdered = reservations !== undefined
-    this.file = openOutput(path, 'override', reservations)
+    this.file = openOutput(path, ifExists, reservations)
     // A failure to open is reported by the first write, or when the last member leaves.
     this.file.catch(() => {})
   }
 
-  static join(path: string, reservations: OutputReservations | undefined): QuarantineMember {
-    const quarantine = Quarantine.open.get(path) ?? new Quarantine(path, reservations)
+  static join(path: string, ifExists: IfExists, reservations: OutputReservations | undefined): QuarantineMember {
+    const quarantine = Quarantine.open.get(path) ?? new Quarantine(path, ifExists, reservations)
     Quarantine.open.set(path, quarantine)
     return quarantine.newMember()
   }

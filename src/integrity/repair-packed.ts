@@ -5,8 +5,9 @@
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { PenstockError } from '../errors.js'
+import { refuseInputs } from '../files/file-identity.js'
 import { PackedFile } from '../files/packed-file.js'
-import { openSource } from '../files/source-file.js'
+import { closeSource, openSource } from '../files/source-file.js'
 import type { TokenArray, TokenBatch } from '../formats/batches.js'
 import { PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { tokenBatches } from '../stages/read-pbin.js'
@@ -33,9 +34,10 @@ type Documents = AsyncGenerator<{ readonly tokens: TokenArray; readonly lengths:
 const WINDOW_TOKENS = 1 << 18
 
 /**
- * @throws PBIN_INVALID when the file cannot be repaired: no header, or neither an index nor an end-of-document token
+ * @throws FILE_IS_SOURCE; PBIN_INVALID when the file cannot be repaired: no header, or neither an index nor an end-of-document token
  */
 export async function repairPacked(path: string, { output, endOfDocumentId }: RepairOptions): Promise<Repair> {
+  refuseInputs([output], [path])
   const { handle, stats } = await openSource(path)
   try {
     const place = { path, fd: handle.fd }
@@ -55,7 +57,7 @@ export async function repairPacked(path: string, { output, endOfDocumentId }: Re
     await pipeline(Readable.from(counted(documents, written)), sink as Writable)
     return { output, ...written, notes }
   } finally {
-    await handle.close()
+    await closeSource(path, handle)
   }
 }
 

@@ -5,7 +5,8 @@
  */
 import type * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import { fileIdentity } from '../files/file-identity.js'
+import { fileIdentity, isInCheckpoint, tokenizerFilesAt } from '../files/file-identity.js'
+import { sideFilesOf } from '../files/side-files.js'
 import {
   type Chain,
   configError,
@@ -38,17 +39,17 @@ export interface CheckedPipeline {
 
 /** @throws CONFIG_INVALID, STAGE_UNKNOWN, STAGES_MISFIT, FILE_IS_SOURCE */
 export function checkDefinition(definition: Definition, registry: StageRegistry = stageRegistry): CheckedPipeline[] {
-  return definition.pipelines.map(pipeline => checkPipeline(pipeline, definition.source, registry))
+  return definition.pipelines.map(pipeline => checkPipeline(pipeline, definition, registry))
 }
 
 function checkPipeline(
   { name, chain }: PipelineDefinition,
-  source: YamlSource,
+  { source, inputs }: Definition,
   registry: StageRegistry,
 ): CheckedPipeline {
-  const checked = withSourceNames(checkChain(chain, source, registry), undefined)
+  const checked = withQuarantinePolicy(withSourceNames(checkChain(chain, source, registry), undefined))
   checkEnds(checked, chain, source)
-  checkFiles(checked, source)
+  checkFiles(checked, source, inputs)
   return { name, chain: checked, source }
 }
 
@@ -123,6 +124,24 @@ function withSourceNames(chain: CheckedChain, inherited: string | undefined): Ch
   }
 }
 
+/** An existing quarantine file is treated like the outputs of the pipeline, where those agree. */
+function withQuarantinePolicy(checked: CheckedChain): CheckedChain {
+  const policies = new Set(
+    allSteps(checked).flatMap(({ options }) => ('if_exists' in options ? [options.if_exists] : [])),
+  )
+  const [policy] = policies.size === 1 ? policies : ['error']
+  const withPolicy = (chain: CheckedChain): CheckedChain => ({
+    merge: chain.merge.map(withPolicy),
+    steps: chain.steps.map(step =>
+      step.options.quarantine === undefined
+        ? step
+        : { ...step, options: { quarantine_if_exists: policy, ...step.options } },
+    ),
+    fork: chain.fork.map(withPolicy),
+  })
+  return withPolicy(checked)
+}
+
 function checkEnds(checked: CheckedChain, chain: Chain, source: YamlSource): void {
   const given = walk(checked, chain, undefined)
   if (given !== undefined) misfit(chain.path, `the pipeline ends in ${given}, which no stage reads; add a sink`)
@@ -173,24 +192,38 @@ export function allSteps(chain: CheckedChain): CheckedStep[] {
 }
 
 /** Rejects an output that is also an input, even under another name, or that two stages write. */
-function checkFiles(chain: CheckedChain, source: YamlSource): void {
+function checkFiles(chain: CheckedChain, source: YamlSource, given: readonly string[]): void {
   const steps = allSteps(chain)
-  const inputs = new Map(
-    steps.flatMap(({ entry, options }) => (entry.reads?.(options) ?? []).map(file => [fileIdentity(file), file])),
-  )
+  const inputs = new Set([source.file, ...given, ...steps.flatMap(inputsOf)].map(fileIdentity))
   const outputs = new Map<string, string>()
   for (const { name, entry, options, step } of steps) {
     for (const file of entry.writes?.(options) ?? []) {
-      const input = inputs.get(fileIdentity(file))
       const where = { ...configError(source, step.path, '').where, file: source.file }
-      if (input !== undefined)
+      if (inputs.has(fileIdentity(file)) || isInCheckpoint(file)) {
         throw new PenstockError('FILE_IS_SOURCE', `${name} would overwrite ${file}, an input of this pipeline`, where)
+      }
       const other = outputs.get(fileIdentity(file))
       // Several stages may share one quarantine file.
       if (other !== undefined && options.quarantine !== file) {
         throw new PenstockError('CONFIG_INVALID', `two stages write ${file}`, where)
       }
-      outputs.set(fileIdentity(file), name)
+      outputs.set(fileIdentity(file), file)
     }
   }
+  for (const output of outputs.values()) {
+    for (const file of sideFilesOf(output)) {
+      const taken = fileIdentity(file)
+      const isOutput = outputs.has(taken)
+      if (!isOutput && !inputs.has(taken)) continue
+      const { where } = configError(source, [], '')
+      const message = `${file} is ${isOutput ? 'another output' : 'an input'}, but also a temporary file of ${output}: rename one of them`
+      throw new PenstockError(isOutput ? 'CONFIG_INVALID' : 'FILE_IS_SOURCE', message, where)
+    }
+  }
+}
+
+/** All files that a stage reads, including those of its tokenizer. */
+export function inputsOf({ entry, options }: CheckedStep): string[] {
+  const tokenizer = typeof options.tokenizer === 'string' ? tokenizerFilesAt(options.tokenizer) : []
+  return [...(entry.reads?.(options) ?? []), ...tokenizer]
 }

@@ -34,13 +34,19 @@ export interface Definition {
   readonly monitoring: Readonly<Record<string, unknown>>
   readonly pipelines: readonly PipelineDefinition[]
   readonly source: YamlSource
+  /** Files from which the definition was made, besides `source.file`; no output may replace them. */
+  readonly inputs: readonly string[]
 }
 
 export type Variables = Readonly<Record<string, string | number | boolean>>
 
-/** A definition built by a program instead of parsed from a file. @throws CONFIG_INVALID */
-export function definitionOf(value: unknown, name = 'definition'): Definition {
-  return defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {})
+/**
+ * A definition built by a program instead of parsed from a file.
+ * @param inputs files from which it was made
+ * @throws CONFIG_INVALID
+ */
+export function definitionOf(value: unknown, name = 'definition', inputs: readonly string[] = []): Definition {
+  return { ...defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {}), inputs }
 }
 
 const TOP_LEVEL = ['name', 'description', 'variables', 'monitoring', 'pipelines', 'stages']
@@ -53,6 +59,7 @@ export function defineFrom(source: YamlSource, overrides: Variables): Definition
     monitoring: reader.monitoring(),
     pipelines: Object.freeze(reader.pipelines()),
     source,
+    inputs: [],
   })
 }
 

@@ -50,7 +50,10 @@ function rangesStep(steps: readonly CheckedStep[], work: RangeWork): FusedStep {
   const faults = Object.fromEntries(
     steps
       .filter(step => 'faulty' in step.options)
-      .map(({ name, options: { faulty, quarantine, max_faulty } }) => [name, { faulty, quarantine, max_faulty }]),
+      .map(({ name, options: { faulty, quarantine, quarantine_if_exists, max_faulty } }) => [
+        name,
+        { faulty, quarantine, quarantine_if_exists, max_faulty },
+      ]),
   ) as ReadRangesOptions['faults']
   const options: ReadRangesOptions = { work, faults }
   return partStep('read-ranges', () => readRanges(options), steps)

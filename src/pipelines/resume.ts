@@ -10,7 +10,7 @@ import { cachedFingerprint } from '../files/file-fingerprint.js'
 import { RunJournal, type RunOutput } from '../files/journal/run-journal.js'
 import type { IfExists } from '../files/output-file.js'
 import { readWhole } from '../files/read-at.js'
-import { isPackedName, openSource } from '../files/source-file.js'
+import { closeSource, isPackedName, openSource } from '../files/source-file.js'
 import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
@@ -32,7 +32,12 @@ export interface JournalOptions {
 }
 
 /** Options that do not affect the output. */
-const OPTIONS_IGNORED_FOR_RESUME: ReadonlySet<string> = new Set(['workers', 'chunk_bytes', 'if_exists'])
+const OPTIONS_IGNORED_FOR_RESUME: ReadonlySet<string> = new Set([
+  'workers',
+  'chunk_bytes',
+  'if_exists',
+  'quarantine_if_exists',
+])
 
 /**
  * Opens the journal of a run; undefined unless every stage is resumable and the single source reads regular files.
@@ -70,8 +75,8 @@ function outputsOf(steps: readonly CheckedStep[]): RunOutput[] {
   const isSink = ({ entry }: CheckedStep): boolean => entry.emits === undefined
   for (const { entry, options } of [...steps.filter(isSink), ...steps.filter(step => !isSink(step))]) {
     for (const path of entry.writes?.(options) ?? []) {
-      const ifExists = path === options.quarantine ? 'override' : ((options.if_exists ?? 'error') as IfExists)
-      outputs.set(path, { path, ifExists })
+      const policy = path === options.quarantine ? options.quarantine_if_exists : options.if_exists
+      outputs.set(path, { path, ifExists: (policy ?? 'error') as IfExists })
     }
   }
   return [...outputs.values()]
@@ -117,15 +122,15 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
 }
 
 /**
- * Inode, size, mtime and a sample of the content, since an edit may preserve the former. The device is excluded: its
- * number may change when the machine or container restarts.
+ * Inode, size, mtime, ctime and a sample of the content, since an edit may preserve size and mtime. The device is excluded:
+ * its number may change when the machine or container restarts.
  */
-async function identityOf(path: string, { ino, size, mtimeMs }: Stats): Promise<string> {
+async function identityOf(path: string, { ino, size, mtimeMs, ctimeMs }: Stats): Promise<string> {
   const { handle, stats } = await openSource(path)
   try {
-    return [ino, size, mtimeMs, (await cachedFingerprint({ path, handle }, stats)).sample].join(' ')
+    return [ino, size, mtimeMs, ctimeMs, (await cachedFingerprint({ path, handle }, stats)).sample].join(' ')
   } finally {
-    await handle.close()
+    await closeSource(path, handle)
   }
 }
 

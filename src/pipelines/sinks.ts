@@ -2,9 +2,10 @@
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { fileIdentity } from '../files/file-identity.js'
+import { sideFilesOf } from '../files/side-files.js'
 import { type MonitoringOptions, type SinkName, sinkSchemas } from '../monitoring/options.js'
 import { sinkFiles } from '../monitoring/sink-paths.js'
-import { allSteps, type CheckedPipeline, optionError } from './check.js'
+import { allSteps, type CheckedPipeline, inputsOf, optionError } from './check.js'
 import { configError, type Definition, nameOf } from './definition.js'
 import { suggestion } from './suggest.js'
 
@@ -25,10 +26,9 @@ export function checkMonitoring(definition: Definition, pipelines: readonly Chec
 
 function checkPaths(options: MonitoringOptions, { source }: Definition, pipelines: readonly CheckedPipeline[]): void {
   const steps = pipelines.flatMap(({ chain }) => allSteps(chain))
+  const outputs = steps.flatMap(({ entry, options: own }) => entry.writes?.(own) ?? [])
   const taken = new Set(
-    steps
-      .flatMap(({ entry, options: own }) => [...(entry.reads?.(own) ?? []), ...(entry.writes?.(own) ?? [])])
-      .map(fileIdentity),
+    [source.file, ...steps.flatMap(inputsOf), ...outputs, ...outputs.flatMap(sideFilesOf)].map(fileIdentity),
   )
   for (const [name, file] of Object.entries(sinkFiles(options))) {
     const at = fileIdentity(file)

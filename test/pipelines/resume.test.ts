@@ -197,13 +197,13 @@ describe('a journal', () => {
 
   it('is not used if another run has written one of the outputs since', async () => {
     const { job, name } = await stoppedJob()
-    const other = (await openOutput(at(`${name}${pbin}`), 'error'))!
-    await other.write(Buffer.alloc(5 << 20))
-    // As if killed here: its .part exists and is longer than the previous one.
-    await other.patch(new Uint8Array(1), 0)
-    copyFileSync(at(`${name}${pbin}.part`), at('other.part'))
+    const output = at(`${name}${pbin}`)
+    const other = (await openOutput(output, 'error'))!
     await other.abandon()
-    renameSync(at('other.part'), at(`${name}${pbin}.part`))
+    // As if the other run had been killed here: its .part exists, and its lock file proves that it created it.
+    writeFileSync(`${output}.part`, Buffer.alloc(5 << 20))
+    const file = { file: `${name}${pbin}.part`, inode: statSync(`${output}.part`).ino }
+    writeFileSync(`${output}.lock`, `{"lock":"penstock"}\n${JSON.stringify(file)}\n`)
     const { events } = await resumeJob(job)
     expect(events).toMatchObject([{ kind: 'anew', reason: expect.stringContaining(pbin) }])
     await expectUninterrupted(job)
@@ -232,6 +232,28 @@ describe('a journal', () => {
     } finally {
       writeFileSync(source, before)
     }
+  })
+
+  it('is not used if only the ctime of the source changed', async () => {
+    const source = at('in.jsonl')
+    utimesSync(source, 1e9, 1e9)
+    const { job } = await stoppedJob()
+    utimesSync(source, 1e9, 1e9)
+    const { events } = await resumeJob(job)
+    expect(events).toMatchObject([{ kind: 'anew', reason: expect.stringContaining('in.jsonl changed') }])
+    await expectUninterrupted(job)
+  })
+
+  it('is used after its files were copied to another folder and back', async () => {
+    const { job, name } = await stoppedJob()
+    for (const file of leftBeside(`${name}`)) {
+      copyFileSync(at(file), at(`copy-${file}`))
+      rmSync(at(file))
+      renameSync(at(`copy-${file}`), at(file))
+    }
+    const { events } = await resumeJob(job)
+    expect(events).toMatchObject([{ kind: 'continued' }])
+    await expectUninterrupted(job)
   })
 
   it('is not used with another tokenizer or other options', async () => {

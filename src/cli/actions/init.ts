@@ -1,7 +1,8 @@
 /** Writes a commented starter definition based on the first records of a corpus. */
 import { existsSync, statSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
-import { writeOver } from '../../files/durable.js'
+import { refuseInputs, tokenizerFilesAt } from '../../files/file-identity.js'
+import { writeOver } from '../../files/replace-file.js'
 import { requireFormat } from '../../files/source-format.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { readCorpus } from '../../stages/read-corpus.js'
@@ -59,6 +60,7 @@ export async function writeStarterDefinition(
       { file: output },
     )
   }
+  refuseInputs([output], [source, ...(options.tokenizer === undefined ? [] : tokenizerFilesAt(options.tokenizer))])
   await writeOver(output, text)
   const faulty = sample.faulty === 0 ? '' : `, ${count(sample.faulty)} of them faulty`
   const what = isText ? 'the text of each file' : `field ${field}`

@@ -27,12 +27,16 @@ export function addGraphCommand(program: Command): void {
       const { graphsToMermaid, graphsToSvg } = await import('../../monitoring/draw-graph.js')
       const { checkDefinition } = await import('../../pipelines/check.js')
       const { graphOf } = await import('../../pipelines/graph.js')
-      const { writeOver } = await import('../../files/durable.js')
+      const { refuseInputs } = await import('../../files/file-identity.js')
+      const { writeOver } = await import('../../files/replace-file.js')
       const { openDefinition } = await import('../actions/open-definition.js')
       const graphs = checkDefinition(await openDefinition(file, flags.set)).map(graphOf)
       const format = flags.format ?? (flags.output?.endsWith('.svg') ? 'svg' : 'mermaid')
       const picture = format === 'svg' ? graphsToSvg(graphs) : graphsToMermaid(graphs)
       if (flags.output === undefined) process.stdout.write(picture)
-      else await writeOver(flags.output, picture)
+      else {
+        refuseInputs([flags.output], [file])
+        await writeOver(flags.output, picture)
+      }
     })
 }

@@ -21,15 +21,19 @@ export interface PackFlags extends FaultFlags {
 export async function packAsConfigured(config: string, flags: JobFlags & PackFlags): Promise<void> {
   const plan = await openPackPlan(config)
   if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
-  await packAsPlanned(plan, flags)
+  await packAsPlanned(plan, flags, [config])
 }
 
-export async function packAsPlanned(plan: ModalitiesPackPlan, flags: JobFlags & PackFlags): Promise<void> {
+export async function packAsPlanned(
+  plan: ModalitiesPackPlan,
+  flags: JobFlags & PackFlags,
+  inputs: readonly string[],
+): Promise<void> {
   const tokenizing = await packTokenizing(plan)
   if (await isKept(plan.outputPath, flags)) return
   await makeFolder(dirname(plan.outputPath))
   const stages = await packStages(plan, tokenizing, flags)
-  await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data'), flags)
+  await runDefinition(definitionOf({ name: 'pack', stages }, 'penstock data pack_encoded_data', inputs), flags)
 }
 
 /** If the index lists every line, the source is read without the index, which is faster. */

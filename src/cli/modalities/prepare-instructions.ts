@@ -1,6 +1,6 @@
 /** Prepares instruction-tuning data according to a Modalities configuration: splits it into parts, indexes and packs each. */
 import { PenstockError } from '../../errors.js'
-import { writeOver } from '../../files/durable.js'
+import { writeOver } from '../../files/replace-file.js'
 import { packTokenizing } from '../../modalities/hugging-face-tokenizer.js'
 import { writeInstructionParts } from '../../modalities/instruction-data.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../../modalities/plans/open-plan.js'
@@ -29,6 +29,6 @@ export async function prepareInstructions(config: string, flags: RunFlags & Pack
     await indexFile(part.index, indexStages(part.data, part.index, override), override)
     await writeOver(part.packConfig, await packConfigFor(packConfigPath, part))
     const { data: sourcePath, index: indexPath, packed: outputPath } = part
-    await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override)
+    await packAsPlanned({ ...packing, sourcePath, indexPath, outputPath }, override, [config, packConfigPath])
   }
 }

@@ -92,7 +92,8 @@ function sourcesExist({ chain }: CheckedPipeline): boolean {
 function outputsOf({ name, entry, options }: CheckedStep, context: PlanContext): PlannedOutput[] {
   return (entry.writes?.(options) ?? []).map(path => {
     const exists = existsSync(path)
-    if (exists && options.if_exists === 'error') {
+    const policy = path === options.quarantine ? options.quarantine_if_exists : options.if_exists
+    if (exists && policy === 'error') {
       context.problem(
         'error',
         `${name}: output ${path} already exists; set if_exists to override or skip, or choose another path`,

@@ -5,6 +5,7 @@
 
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'
+import { ifExistsValues } from '../../files/output-file.js'
 import { Quarantine, type QuarantineMember } from '../../files/quarantine.js'
 import type { RecordFault } from '../../formats/extract.js'
 import type { StageContext } from './stage.js'
@@ -20,6 +21,11 @@ export const faultOptions = {
     .min(1)
     .optional()
     .describe('quarantine file to write (JSONL: source, line, byte_offset, code, message, record as base64)'),
+  quarantine_if_exists: ifExistsValues
+    .optional()
+    .describe(
+      'what to do when the quarantine file exists: error, skip (keep it and write no records) or override; by default what all outputs of the pipeline do, error if they differ',
+    ),
   max_faulty: z
     .int()
     .nonnegative()
@@ -49,7 +55,10 @@ export class FaultHandler {
     this.context = context
     const { journal } = context
     const { quarantine } = options
-    this.quarantine = quarantine === undefined ? undefined : Quarantine.join(quarantine, journal?.reservations)
+    this.quarantine =
+      quarantine === undefined
+        ? undefined
+        : Quarantine.join(quarantine, options.quarantine_if_exists ?? 'error', journal?.reservations)
     const name = `faults of ${stage}`
     this.count = journal?.restored<number>(name) ?? 0
     journal?.onMark(mark => {
