@@ -11,6 +11,7 @@
  * bytes do not depend on the order given. Source: https://github.com/huggingface/safetensors (README, format).
  */
 import { PenstockError, type Where } from '../errors.js'
+import { duplicateKey } from './duplicate-key.js'
 
 /** Bytes per element, in the order of the official library, whose files put the last type first. */
 const DTYPE_BYTES = {
@@ -193,8 +194,10 @@ function encodeHeader(tensors: readonly TensorPlace[], metadata: Readonly<Record
 
 function parseHeader(bytes: Uint8Array, where: Where): Map<string, unknown> {
   let header: unknown
+  let text: string
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    header = JSON.parse(text)
   } catch (error) {
     throw new PenstockError(
       'SAFETENSORS_INVALID',
@@ -204,6 +207,10 @@ function parseHeader(bytes: Uint8Array, where: Where): Map<string, unknown> {
     )
   }
   if (!isObject(header)) return refuse('the header is not a JSON object', { ...where, byteOffset: LENGTH_BYTES })
+  const repeated = duplicateKey(text)
+  if (repeated !== undefined) {
+    return refuse(`the name ${quote(repeated)} occurs twice in the header`, { ...where, byteOffset: LENGTH_BYTES })
+  }
   // A map, so that names from a file cannot become properties of an object.
   return new Map(Object.entries(header))
 }

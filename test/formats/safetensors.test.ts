@@ -133,6 +133,14 @@ describe('reader', () => {
         1,
       ),
     ],
+    [
+      'two tensors of the same name',
+      fileOf(
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061" :{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        1,
+      ),
+    ],
+    ['a repeated key of a tensor', fileOf('{"a":{"dtype":"I8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1)],
     ['a tensor beyond the file', fileOf('{"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}}', 1)],
     ['metadata that is not text', fileOf('{"__metadata__":{"a":1}}', 0)],
   ])('rejects %s', (_, bytes) => {

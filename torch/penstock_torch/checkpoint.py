@@ -156,12 +156,20 @@ def read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             length = int.from_bytes(source.read(8), "little")
             if length > size - 8:
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
-            header = json.loads(source.read(length))
+            header = json.loads(source.read(length), object_pairs_hook=_without_duplicates)
         mapped = torch.from_file(str(file), size=size, dtype=torch.uint8)
         metadata = header.pop("__metadata__", {})
         return {name: _view(mapped, 8 + length, entry) for name, entry in header.items()}, metadata
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise Fault("CHECKPOINT_INVALID", f"{file}: not a valid float32 safetensors file: {error!r}") from error
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """json.loads would silently keep the last of two tensors with the same name."""
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise ValueError("a name occurs twice in the header")
+    return unique
 
 
 def _view(mapped: Tensor, data_offset: int, entry: dict) -> Tensor:
