@@ -3,9 +3,9 @@
  * calls of all threads on files below CHAOS_FOLDER.
  *
  *   CHAOS_AT      number of the call, from 1; 0 or unset: none
- *   CHAOS_FAULT   kill | short (a short write) | the number of an errno
+ *   CHAOS_FAULT   kill | short (a short read or write) | the number of an errno
  *   CHAOS_CALLS   file to which the letter and path of each counted call are written at exit, one per line:
- *                 o open, r read, w write, t truncate, f fsync, n rename, u unlink or rmdir, m mkdir, s symlink
+ *                 o open, r read, w write, t truncate, f fsync, c close, n rename, u unlink or rmdir, m mkdir, s symlink
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -80,7 +80,7 @@ OPEN(open64)
     char path[4096];                                                                                                   \
     int result = watched_path(fd, path) ? fault(letter, path) : 0;                                                     \
     if (result < 0) return -1;                                                                                         \
-    if (result > 0 && letter == 'w' && count > 1) count = count / 2;                                                   \
+    if (result > 0 && count > 1) count = count / 2;                                                                     \
     return REAL(name) arguments;                                                                                       \
   }
 TRANSFER(read, 'r', (int fd, void *bytes, size_t count), (fd, bytes, count))
@@ -99,6 +99,16 @@ TRANSFER(writev, 'w', (int fd, const struct iovec *bytes, int count), (fd, bytes
 ON_FILE(fsync, 'f', (int fd), (fd))
 ON_FILE(fdatasync, 'f', (int fd), (fd))
 ON_FILE(ftruncate64, 't', (int fd, off64_t length), (fd, length))
+
+/* A failing close releases the descriptor all the same. */
+int close(int fd) {
+  char path[4096];
+  if (!watched_path(fd, path) || fault('c', path) >= 0) return REAL(close)(fd);
+  int error = errno;
+  REAL(close)(fd);
+  errno = error;
+  return -1;
+}
 
 #define ON_PATH(name, letter, target, parameters, arguments)                                                           \
   int name parameters {                                                                                                \

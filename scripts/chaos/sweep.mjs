@@ -9,14 +9,15 @@ import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, 
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const ERRNO = { EIO: 5, EACCES: 13, EMFILE: 24, ENOSPC: 28 }
+const ERRNO = { EIO: 5, EACCES: 13, EMFILE: 24, ENOSPC: 28, EDQUOT: 122 }
 /** Faults by kind of call; fault-shim.c lists the letters. */
 const FAULTS = {
   o: ['kill', 'EMFILE', 'EACCES'],
-  r: ['kill', 'EIO'],
-  w: ['kill', 'ENOSPC', 'EIO', 'short'],
+  r: ['kill', 'EIO', 'short'],
+  w: ['kill', 'ENOSPC', 'EDQUOT', 'EIO', 'short'],
   t: ['kill', 'EIO'],
   f: ['kill', 'EIO', 'ENOSPC'],
+  c: ['kill', 'EIO', 'EDQUOT'],
   n: ['kill', 'EACCES', 'ENOSPC'],
   u: ['kill', 'EACCES', 'EIO'],
   m: ['kill', 'EACCES', 'ENOSPC'],
@@ -108,6 +109,7 @@ export class Sweep {
     if (!sameFiles(this.sources, snapshot(this.inputs))) return 'a source was modified'
     if (fault === 'kill') return undefined
     if (signal !== null) return `terminated by ${signal}`
+    if (fault === 'short' && code !== 0) return `fails on a short read or write: ${err.trim()}`
     if (code === 0) return sameFiles(this.expected, found) ? undefined : 'exit code 0 with incorrect files'
     if (!/^penstock: .*\[[A-Z_]+\]$/m.test(err)) return `no clear error: ${err.trim().slice(0, 200)}`
     const [, named] = err.split(`${this.out}/`)
