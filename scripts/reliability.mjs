@@ -115,7 +115,11 @@ const PROMISES = [
     tests('test/cli/training.test.ts', 'test/cli/commands.test.ts'),
   ],
   ['R27', 'bytes in flight are bounded', tests('test/stages/flow.test.ts')],
-  ['R28', 'two concurrent runs of the same job', tests('test/files/output-file.test.ts')],
+  [
+    'R28',
+    'two concurrent runs of the same job, also in two containers or on two machines',
+    tests('test/files/output-lock.test.ts'),
+  ],
   ['R29', 'identical output for any number of workers and batch size', tests('test/pipelines/fuse.test.ts')],
   [
     'R30',
