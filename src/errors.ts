@@ -88,7 +88,34 @@ export function toPenstockError(error: unknown, code: ErrorCode, where: Where = 
   if (error instanceof PenstockError) {
     return new PenstockError(error.code, error.message, { ...where, ...error.where }, error.cause ?? error)
   }
-  return new PenstockError(code, error instanceof Error ? error.message : String(error), where, error)
+  return new PenstockError(code, error instanceof Error ? withWords(error.message) : String(error), where, error)
+}
+
+/** Error numbers of Linux and macOS for which Node has no text. */
+const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
+  35: 'EDEADLK: a file lock would deadlock',
+  37: 'ENOLCK: no file locks available',
+  67: 'ENOLINK: the link to the file server is severed',
+  69: 'EDQUOT: disk quota exceeded',
+  70: 'ESTALE: stale file handle of a network file system',
+  72: 'EMULTIHOP: multihop attempted',
+  74: 'EBADMSG: the file system found a bad checksum or message',
+  116: 'ESTALE: stale file handle of a network file system',
+  117: 'EUCLEAN: the file system is damaged',
+  121: 'EREMOTEIO: I/O error of a remote device',
+  122: 'EDQUOT: disk quota exceeded',
+  123: 'ENOMEDIUM: no medium in the drive',
+  126: 'ENOKEY: the key of the encrypted file is not available',
+  127: 'EKEYEXPIRED: the key of the file system has expired',
+  128: 'EKEYREVOKED: the key of the file system was revoked',
+  129: 'EKEYREJECTED: the key of the file system was rejected',
+  133: 'EHWPOISON: a memory page has a hardware error',
+}
+
+function withWords(message: string): string {
+  return message.replace(/Unknown system error -(\d+)(: Unknown system error -\d+)?/, (_, number: string) => {
+    return SYSTEM_ERRORS[number] ?? `system error ${number}`
+  })
 }
 
 function describePlace(where: Where): string {

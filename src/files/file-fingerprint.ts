@@ -1,7 +1,7 @@
 /** Fingerprint of a file: its size and a hash of samples of its content, computed in a few milliseconds. */
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { type OpenFile, readAt } from './read-at.js'
+import { type OpenFile, readFully } from './read-at.js'
 
 export interface FileFingerprint {
   readonly bytes: number
@@ -23,7 +23,7 @@ export async function fingerprint(file: OpenFile, bytes: number): Promise<FileFi
   const chunks = Array.from({ length: Math.min(CONCURRENT_READS, samples) }, () => Buffer.allocUnsafeSlow(SAMPLE_BYTES))
   for (let first = 0; first < samples; first += CONCURRENT_READS) {
     const reads = chunks.slice(0, samples - first).map(async (chunk, index) => {
-      return chunk.subarray(0, await readAt(file, chunk, Math.floor((first + index) * step)))
+      return chunk.subarray(0, await readFully(file, chunk, Math.floor((first + index) * step)))
     })
     for (const sample of await Promise.all(reads)) hash.update(sample)
   }

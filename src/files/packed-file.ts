@@ -16,8 +16,8 @@ import {
 import { mapConcurrently } from './concurrent.js'
 import { type Descriptor, DescriptorPool } from './descriptor-pool.js'
 import { readPackedManifest } from './manifest.js'
-import { readAt, readFullySync } from './read-at.js'
-import { checkSameFile, openSource } from './source-file.js'
+import { readAt, readFully, readFullySync } from './read-at.js'
+import { checkSameFile, closeSource, openSource } from './source-file.js'
 
 const INDEX_CHUNK_BYTES = 256 << 10
 
@@ -31,12 +31,12 @@ export async function openPackedFile(path: string, pool?: DescriptorPool): Promi
   let keepOpen = false
   try {
     const start = Buffer.alloc(PBIN_HEADER_BYTES)
-    const bytesRead = await readAt({ path, handle }, start, 0)
+    const bytesRead = await readFully({ path, handle }, start, 0)
     const header = decodePbinHeader(start.subarray(0, bytesRead), stats.size, { file: path })
     keepOpen = pool === undefined
     return new PackedFile(path, pool?.add(path, stats) ?? handle, header, stats)
   } finally {
-    if (!keepOpen) await handle.close()
+    if (!keepOpen) await closeSource(path, handle)
   }
 }
 
@@ -117,11 +117,12 @@ export class PackedFile {
         length = 0
       }
     } finally {
-      await handle.close()
+      await closeSource(this.path, handle)
     }
     reader.end()
   }
 
+  /** @throws FILE_UNREADABLE */
   async close(): Promise<void> {
     await this.descriptor.close()
   }

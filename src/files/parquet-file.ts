@@ -9,8 +9,8 @@ import type { AsyncBuffer, ColumnChunk, FileMetaData, SchemaTree } from 'hyparqu
 import { PenstockError, toPenstockError } from '../errors.js'
 import { type PageHeader, readPageHeader } from '../formats/parquet/page-header.js'
 import { CODECS, type Codec } from '../formats/parquet/text-pages.js'
-import { readAt } from './read-at.js'
-import { openSource } from './source-file.js'
+import { readFully } from './read-at.js'
+import { closeSource, openSource } from './source-file.js'
 
 /** A page header is some 30 bytes; the statistics in it may hold whole values. */
 const HEADER_BYTES = 4096
@@ -110,7 +110,7 @@ export class ParquetFile {
         )
       }
       const body = new Uint8Array(pageBytes)
-      if ((await this.readFully(body, start)) < pageBytes) throw this.invalid('the file ends inside a page', at)
+      if ((await readFully(this, body, start)) < pageBytes) throw this.invalid('the file ends inside a page', at)
       yield { header, body }
       at = start + pageBytes
     }
@@ -140,7 +140,7 @@ export class ParquetFile {
   }
 
   async close(): Promise<void> {
-    await this.handle.close()
+    await closeSource(this.path, this.handle)
   }
 
   private invalid(message: string, byteOffset: number): PenstockError {
@@ -150,7 +150,7 @@ export class ParquetFile {
   private async headerAt(at: number, end: number): Promise<PageHeader> {
     for (let size = HEADER_BYTES; ; size *= 16) {
       const bytes = new Uint8Array(Math.min(size, end - at))
-      const read = await this.readFully(bytes, at)
+      const read = await readFully(this, bytes, at)
       let header: PageHeader | undefined
       try {
         header = readPageHeader(bytes.subarray(0, read))
@@ -162,16 +162,6 @@ export class ParquetFile {
         throw this.invalid('a page header does not end', at)
       }
     }
-  }
-
-  private async readFully(into: Uint8Array, position: number): Promise<number> {
-    let done = 0
-    while (done < into.byteLength) {
-      const read = await readAt(this, into.subarray(done), position + done)
-      if (read === 0) break
-      done += read
-    }
-    return done
   }
 
   private nesting(path: readonly string[]): { optional: number; repeated: boolean } {
@@ -238,12 +228,9 @@ function asyncBuffer(path: string, handle: FileHandle, byteLength: number): Asyn
     byteLength,
     async slice(start, end = byteLength) {
       const bytes = new Uint8Array(Math.max(0, end - start))
-      let done = 0
-      while (done < bytes.length) {
-        const read = await readAt({ path, handle }, bytes.subarray(done), start + done)
-        if (read === 0)
-          throw new PenstockError('PARQUET_INVALID', 'the file ends early', { file: path, byteOffset: start + done })
-        done += read
+      const read = await readFully({ path, handle }, bytes, start)
+      if (read < bytes.length) {
+        throw new PenstockError('PARQUET_INVALID', 'the file ends early', { file: path, byteOffset: start + read })
       }
       return bytes.buffer
     },

@@ -28,6 +28,15 @@ export async function openSource(path: string): Promise<{ handle: FileHandle; st
   }
 }
 
+/** Closes a file that was read. @throws FILE_UNREADABLE */
+export async function closeSource(path: string, handle: FileHandle): Promise<void> {
+  try {
+    await handle.close()
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+  }
+}
+
 const CHECK_MS = 500
 
 /** Rate-limited `checkUnchanged` for a loop: at most one check per 500 ms, unless `now` is set. */
@@ -72,11 +81,18 @@ const REPLACED = 'it was replaced by another file'
 
 const modifications = (before: Stats, after: Stats): string[] => [
   after.size === before.size ? '' : `its size changed from ${before.size} to ${after.size} bytes`,
-  after.mtimeMs === before.mtimeMs ? '' : 'it was modified',
+  after.mtimeMs === before.mtimeMs && !isEditedInPlace(before, after) ? '' : 'it was modified',
 ]
 
 function throwIfChanged(path: string, found: readonly string[]): void {
   const changes = found.filter(change => change !== '')
   if (changes.length === 0) return
   throw new PenstockError('FILE_CHANGED', `the file changed while it was read: ${changes.join('; ')}`, { file: path })
+}
+
+/** Whether only the time of the last status change differs although no status did: an edit that restored size and mtime. */
+function isEditedInPlace(before: Stats, after: Stats): boolean {
+  const isSameStatus =
+    after.mode === before.mode && after.uid === before.uid && after.gid === before.gid && after.nlink === before.nlink
+  return after.ctimeMs !== before.ctimeMs && isSameStatus
 }

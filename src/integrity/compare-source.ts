@@ -7,7 +7,7 @@ import { PenstockError } from '../errors.js'
 import { readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { readAt } from '../files/read-at.js'
-import { openSource } from '../files/source-file.js'
+import { closeSource, openSource } from '../files/source-file.js'
 import { requireFormat } from '../files/source-format.js'
 import { listSources } from '../files/source-list.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
@@ -165,6 +165,6 @@ async function* indexBlocks(path: string): AsyncGenerator<readonly number[], und
     }
     reader.end()
   } finally {
-    await handle.close()
+    await closeSource(path, handle)
   }
 }

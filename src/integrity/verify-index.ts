@@ -4,7 +4,7 @@ import { PenstockError } from '../errors.js'
 import { fingerprint, isSameFingerprint } from '../files/file-fingerprint.js'
 import { type IndexManifest, readIndexManifest } from '../files/manifest.js'
 import { readAt } from '../files/read-at.js'
-import { openSource } from '../files/source-file.js'
+import { closeSource, openSource } from '../files/source-file.js'
 import { createIndexReader } from '../formats/idx.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'
@@ -29,7 +29,7 @@ export async function verifyIndex(path: string, source: string | undefined): Pro
         findings.add('damaged', new PenstockError('IDX_INVALID', message, { file: path }))
       }
     } finally {
-      await handle.close()
+      await closeSource(path, handle)
     }
   })
   return { path, kind: 'index', counts, findings: findings.list }
@@ -53,7 +53,7 @@ async function checkSource(
     }
     return stats.size
   } finally {
-    await handle.close()
+    await closeSource(source, handle)
   }
 }
 

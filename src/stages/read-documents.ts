@@ -8,8 +8,8 @@ import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { fingerprint, isSameFingerprint } from '../files/file-fingerprint.js'
 import { readIndexManifest } from '../files/manifest.js'
-import { readAt } from '../files/read-at.js'
-import { checkUnchanged, openSource } from '../files/source-file.js'
+import { readAt, readFully } from '../files/read-at.js'
+import { checkUnchanged, closeSource, openSource } from '../files/source-file.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
 import { fieldOption, openTextExtractor } from './extract-text.js'
@@ -94,7 +94,7 @@ async function* indexedLines(path: string, indexPath: string, from: number): Asy
     }
     await checkUnchanged(path, handle, stats)
   } finally {
-    await handle.close()
+    await closeSource(path, handle)
   }
 }
 
@@ -123,7 +123,7 @@ export async function indexCoversFile(path: string, indexPath: string): Promise<
   try {
     await checkIndexMatches(path, handle, stats.size, indexPath)
   } finally {
-    await handle.close()
+    await closeSource(path, handle)
   }
   let next = 0
   let covers = true
@@ -171,7 +171,7 @@ async function* segments(indexPath: string, sourceBytes: number, from = 0): Asyn
     reader.end()
     if (entries.length > 0) yield entries
   } finally {
-    await handle.close()
+    await closeSource(indexPath, handle)
   }
 }
 
@@ -184,7 +184,7 @@ async function readSegment(
 ): Promise<LineBatch> {
   const byteOffset = entries[0]!
   const bytes = Buffer.allocUnsafeSlow(entries.at(-2)! + entries.at(-1)! - byteOffset)
-  if ((await readAt({ path, handle }, bytes, byteOffset)) < bytes.byteLength) {
+  if ((await readFully({ path, handle }, bytes, byteOffset)) < bytes.byteLength) {
     throw new PenstockError('FILE_CHANGED', 'the file ends before the last line that its index lists', {
       file: path,
       byteOffset,

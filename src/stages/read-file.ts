@@ -8,7 +8,7 @@ import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
 import { toPenstockError } from '../errors.js'
 import { openByteStream } from '../files/byte-stream.js'
-import { checkUnchanged, openSource, PAGE_BYTES, regularCheck } from '../files/source-file.js'
+import { checkUnchanged, closeSource, openSource, PAGE_BYTES, regularCheck } from '../files/source-file.js'
 import type { LineCursor } from '../formats/batches.js'
 import { decompressZstd } from '../workers/zstd/decompress-zstd.js'
 import { type SourceStage, type StageContext, source } from './stream/stage.js'
@@ -100,7 +100,7 @@ async function* fileBytes(
   } catch (error) {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
-    await handle.close()
+    await closeSource(path, handle)
   }
 }
 

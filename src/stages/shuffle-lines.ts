@@ -8,7 +8,7 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { DescriptorPool } from '../files/descriptor-pool.js'
 import { type OpenFile, readAt } from '../files/read-at.js'
-import { checkSameFile, openSource } from '../files/source-file.js'
+import { checkSameFile, closeSource, openSource } from '../files/source-file.js'
 import type { LineBatch } from '../formats/batches.js'
 import { type RecordBatch, RecordTable, type RecordWalk } from './stream/record-table.js'
 import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
@@ -56,7 +56,7 @@ export function shuffleLines(options: ShuffleLinesOptions): SourceStage<LineBatc
           files.push({ path, stats })
           await table.addFile(pool.add(path, stats), linesOf({ path, handle }), chunk)
         } finally {
-          await handle.close()
+          await closeSource(path, handle)
         }
       }
       if (table.count === 0 && chunk !== undefined) {

@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { copyOver, writeOver } from '../../files/durable.js'
+import { copyOver, writeOver } from '../../files/replace-file.js'
 import type { SpecialTokenIds } from '../../training/hugging-face.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 

@@ -60,7 +60,7 @@ export async function writeStarterDefinition(
       { file: output },
     )
   }
-  refuseInputs([output], [source, ...(options.tokenizer === undefined ? [] : tokenizerFilesAt(options.tokenizer))])
+  refuseInputs([output], [...files, ...(options.tokenizer === undefined ? [] : tokenizerFilesAt(options.tokenizer))])
   await writeOver(output, text)
   const faulty = sample.faulty === 0 ? '' : `, ${count(sample.faulty)} of them faulty`
   const what = isText ? 'the text of each file' : `field ${field}`

@@ -1,10 +1,11 @@
 /** Reads Modalities configurations from files, including the packed files, indexes and checkpoints they depend on. */
 import { createHash } from 'node:crypto'
-import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
+import { readFullySync } from '../../files/read-at.js'
 import { readIndex } from '../../formats/idx.js'
 import { decodePbinHeader, PBIN_HEADER_BYTES } from '../../formats/pbin.js'
 import { experimentId } from './names.js'
@@ -161,7 +162,7 @@ function readTokenCount(path: string): number {
     throw new PenstockError('FILE_MISSING', `cannot read the packed file: ${(error as Error).message}`, { file: path })
   }
   try {
-    const read = readSync(fd, bytes, 0, PBIN_HEADER_BYTES, 0)
+    const read = readFullySync({ path, fd }, bytes, 0)
     const header = decodePbinHeader(bytes.subarray(0, read), statSync(path).size, { file: path })
     return header.dataBytes / header.tokenBytes
   } catch (error) {

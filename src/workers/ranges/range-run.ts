@@ -5,7 +5,7 @@
 import type { Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { cachedFingerprint } from '../../files/file-fingerprint.js'
-import { openSource, PAGE_BYTES } from '../../files/source-file.js'
+import { closeSource, openSource, PAGE_BYTES } from '../../files/source-file.js'
 import type { Batch } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
@@ -145,7 +145,7 @@ export class RangeRun {
 
   async close(): Promise<void> {
     await this.workers.close()
-    await this.handle.close()
+    await closeSource(this.work.path, this.handle)
   }
 
   private resultsFrom(start: number): AsyncGenerator<RangeResult> {

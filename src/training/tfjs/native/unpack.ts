@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createInflateRaw } from 'node:zlib'
+import { readFully } from '../../../files/read-at.js'
 import {
   bytesBeforeData,
   findZipDirectory,
@@ -20,7 +21,7 @@ import {
 export async function unpackZip(file: string, place: (name: string) => string | undefined): Promise<void> {
   const handle = await open(file)
   try {
-    for (const entry of await entriesOf(handle)) {
+    for (const entry of await entriesOf(handle, file)) {
       const path = place(entry.name)
       if (path !== undefined) {
         await mkdir(dirname(path), { recursive: true })
@@ -36,7 +37,7 @@ export async function unpackZip(file: string, place: (name: string) => string | 
 export async function readZipText(file: string, matches: (name: string) => boolean): Promise<string> {
   const handle = await open(file)
   try {
-    const entry = (await entriesOf(handle)).find(({ name }) => matches(name))
+    const entry = (await entriesOf(handle, file)).find(({ name }) => matches(name))
     const pieces: Buffer[] = []
     if (entry !== undefined) {
       const source = await openEntry(handle, file, entry)
@@ -50,15 +51,15 @@ export async function readZipText(file: string, matches: (name: string) => boole
   }
 }
 
-async function entriesOf(handle: FileHandle): Promise<ZipEntry[]> {
+async function entriesOf(handle: FileHandle, file: string): Promise<ZipEntry[]> {
   const { size } = await handle.stat()
   const tailBytes = Math.min(size, zipTailBytes)
-  const { byteOffset, bytes } = findZipDirectory(await readAt(handle, size - tailBytes, tailBytes))
-  return readZipDirectory(await readAt(handle, byteOffset, bytes))
+  const { byteOffset, bytes } = findZipDirectory(await readPart(file, handle, size - tailBytes, tailBytes))
+  return readZipDirectory(await readPart(file, handle, byteOffset, bytes))
 }
 
 async function openEntry(handle: FileHandle, file: string, entry: ZipEntry) {
-  const header = await readAt(handle, entry.byteOffset, localHeaderBytes)
+  const header = await readPart(file, handle, entry.byteOffset, localHeaderBytes)
   const start = entry.byteOffset + bytesBeforeData(header)
   return createReadStream(file, { start, end: start + entry.packedBytes - 1 })
 }
@@ -69,8 +70,7 @@ async function writeEntry(handle: FileHandle, file: string, entry: ZipEntry, pat
   await (entry.deflated ? pipeline(source, createInflateRaw(), target) : pipeline(source, target))
 }
 
-async function readAt(handle: FileHandle, position: number, bytes: number): Promise<Uint8Array> {
+async function readPart(path: string, handle: FileHandle, position: number, bytes: number): Promise<Uint8Array> {
   const buffer = new Uint8Array(bytes)
-  const { bytesRead } = await handle.read(buffer, 0, bytes, position)
-  return buffer.subarray(0, bytesRead)
+  return buffer.subarray(0, await readFully({ path, handle }, buffer, position))
 }
