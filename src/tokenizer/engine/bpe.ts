@@ -72,95 +72,26 @@ export class PairTable {
   }
 }
 
-export class Merger {
-  /** Tokens of the last merged word; valid until the next call. */
+/** Merges symbols that a subclass puts into `ids`. */
+export class SymbolMerger {
+  /** The tokens of the last merged word; valid until the next call. */
   ids = new Uint32Array(1024)
   private readonly ranks = new Uint32Array(SCAN_LIMIT)
   private readonly pairs: PairTable
   private readonly results: Uint32Array
-  private readonly symbols: Symbols
   private readonly heap = new PairHeap()
   private next = new Int32Array(0)
   private previous = new Int32Array(0)
 
-  constructor(symbols: Symbols, merges: Merges) {
-    this.symbols = symbols
+  constructor(merges: Merges) {
     this.pairs = new PairTable(merges)
     this.results = merges.result
   }
 
-  /** Merges bytes[start, end) into `ids`; returns the number of tokens. */
-  merge(bytes: Uint8Array, start: number, end: number): number {
-    if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
-    if (end - start > SCAN_LIMIT && this.symbols.unit === 'bytes') return this.mergeParts(bytes, start, end)
-    return this.mergePart(bytes, start, end)
-  }
-
-  /** Splits a long word between bytes that no token contains next to each other, and merges the parts. */
-  private mergeParts(bytes: Uint8Array, start: number, end: number): number {
-    const { innerPairs } = this.symbols
-    let merged: Uint32Array | undefined
-    let count = 0
-    let from = start
-    for (let at = start + 1; at <= end; at++) {
-      const pair = bytes[at - 1]! | (bytes[at]! << 8)
-      if (at < end && ((innerPairs[pair >> 3]! >> (pair & 7)) & 1) === 1) continue
-      const size = this.mergePart(bytes, from, at)
-      if (from === start && at === end) return size
-      merged ??= new Uint32Array(end - start)
-      merged.set(this.ids.subarray(0, size), count)
-      count += size
-      from = at
-    }
-    this.ids.set(merged!.subarray(0, count))
-    return count
-  }
-
-  private mergePart(bytes: Uint8Array, start: number, end: number): number {
-    const count =
-      this.symbols.unit === 'bytes' ? this.byteSymbols(bytes, start, end) : this.characterSymbols(bytes, start, end)
+  /** Merges the first symbols of `ids` in place; returns the number of tokens. */
+  protected mergeSymbols(count: number): number {
     if (count < 2) return count
     return count <= SCAN_LIMIT ? this.mergeByScanning(count) : this.mergeByHeap(count)
-  }
-
-  private byteSymbols(bytes: Uint8Array, start: number, end: number): number {
-    const { byteIds, unknownId, fuseUnknown } = this.symbols
-    let count = 0
-    let afterUnknown = false
-    for (let at = start; at < end; at++) {
-      const id = byteIds[bytes[at]!]!
-      const isUnknown = id === NONE
-      if (!isUnknown) this.ids[count++] = id
-      else if (unknownId !== NONE && !(afterUnknown && fuseUnknown)) this.ids[count++] = unknownId
-      afterUnknown = isUnknown
-    }
-    return count
-  }
-
-  private characterSymbols(bytes: Uint8Array, start: number, end: number): number {
-    const { byteIds, characterIds, byteFallback, unknownId, fuseUnknown } = this.symbols
-    let count = 0
-    // As in the Rust library, an unknown token is emitted at the next known character or the next unknown token.
-    let unknownWaits = false
-    for (let at = start, stop = start; at < end; at = stop) {
-      stop = at + sequenceLength(bytes[at]!)
-      const id = characterIds.get(codePointAt(bytes, at))
-      if (id !== undefined) {
-        if (unknownWaits) this.ids[count++] = unknownId
-        unknownWaits = false
-        this.ids[count++] = id
-        continue
-      }
-      const raw = bytes.subarray(at, stop)
-      if (byteFallback && raw.every(byte => byteIds[byte] !== NONE)) {
-        for (const byte of raw) this.ids[count++] = byteIds[byte]!
-      } else if (unknownId !== NONE) {
-        if (unknownWaits && !fuseUnknown) this.ids[count++] = unknownId
-        unknownWaits = true
-      }
-    }
-    if (unknownWaits) this.ids[count++] = unknownId
-    return count
   }
 
   private mergeByScanning(symbolCount: number): number {
@@ -215,6 +146,88 @@ export class Merger {
     }
     let count = 0
     for (let i = 0; i >= 0; i = next[i]!) ids[count++] = ids[i]!
+    return count
+  }
+}
+
+export class Merger extends SymbolMerger {
+  private readonly symbols: Symbols
+
+  constructor(symbols: Symbols, merges: Merges) {
+    super(merges)
+    this.symbols = symbols
+  }
+
+  /** Merges bytes[start, end) into `ids`; returns the number of tokens. */
+  merge(bytes: Uint8Array, start: number, end: number): number {
+    if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
+    if (end - start > SCAN_LIMIT && this.symbols.unit === 'bytes') return this.mergeParts(bytes, start, end)
+    return this.mergePart(bytes, start, end)
+  }
+
+  /** Splits a long word between bytes that no token contains next to each other, and merges the parts. */
+  private mergeParts(bytes: Uint8Array, start: number, end: number): number {
+    const { innerPairs } = this.symbols
+    let merged: Uint32Array | undefined
+    let count = 0
+    let from = start
+    for (let at = start + 1; at <= end; at++) {
+      const pair = bytes[at - 1]! | (bytes[at]! << 8)
+      if (at < end && ((innerPairs[pair >> 3]! >> (pair & 7)) & 1) === 1) continue
+      const size = this.mergePart(bytes, from, at)
+      if (from === start && at === end) return size
+      merged ??= new Uint32Array(end - start)
+      merged.set(this.ids.subarray(0, size), count)
+      count += size
+      from = at
+    }
+    this.ids.set(merged!.subarray(0, count))
+    return count
+  }
+
+  private mergePart(bytes: Uint8Array, start: number, end: number): number {
+    const count =
+      this.symbols.unit === 'bytes' ? this.byteSymbols(bytes, start, end) : this.characterSymbols(bytes, start, end)
+    return this.mergeSymbols(count)
+  }
+
+  private byteSymbols(bytes: Uint8Array, start: number, end: number): number {
+    const { byteIds, unknownId, fuseUnknown } = this.symbols
+    let count = 0
+    let afterUnknown = false
+    for (let at = start; at < end; at++) {
+      const id = byteIds[bytes[at]!]!
+      const isUnknown = id === NONE
+      if (!isUnknown) this.ids[count++] = id
+      else if (unknownId !== NONE && !(afterUnknown && fuseUnknown)) this.ids[count++] = unknownId
+      afterUnknown = isUnknown
+    }
+    return count
+  }
+
+  private characterSymbols(bytes: Uint8Array, start: number, end: number): number {
+    const { byteIds, characterIds, byteFallback, unknownId, fuseUnknown } = this.symbols
+    let count = 0
+    // As in the Rust library, an unknown token is emitted at the next known character or the next unknown token.
+    let unknownWaits = false
+    for (let at = start, stop = start; at < end; at = stop) {
+      stop = at + sequenceLength(bytes[at]!)
+      const id = characterIds.get(codePointAt(bytes, at))
+      if (id !== undefined) {
+        if (unknownWaits) this.ids[count++] = unknownId
+        unknownWaits = false
+        this.ids[count++] = id
+        continue
+      }
+      const raw = bytes.subarray(at, stop)
+      if (byteFallback && raw.every(byte => byteIds[byte] !== NONE)) {
+        for (const byte of raw) this.ids[count++] = byteIds[byte]!
+      } else if (unknownId !== NONE) {
+        if (unknownWaits && !fuseUnknown) this.ids[count++] = unknownId
+        unknownWaits = true
+      }
+    }
+    if (unknownWaits) this.ids[count++] = unknownId
     return count
   }
 }

@@ -12,9 +12,10 @@ import { type Merges, NONE } from '../engine/bpe.js'
 import { NO_WORDS } from '../engine/byte-level.js'
 import type { UnigramPieces } from '../engine/unigram.js'
 import type { AddedToken } from '../steps/added-tokens.js'
+import { AddedVocabulary } from '../steps/added-vocabulary.js'
+import { CharacterMap } from '../steps/character-map.js'
 import type { DecoderStep } from '../steps/decode.js'
 import { mapStep } from '../steps/normalize.js'
-import { CharacterMap } from './character-map.js'
 import { readMessage, textOf } from './read-protobuf.js'
 import { type TokenizerPlan, wordRules } from './tokenizer-json.js'
 
@@ -56,10 +57,15 @@ export function readSentencePiecePlan(file: Uint8Array): TokenizerPlan {
     vocabulary,
     words: NO_WORDS,
     ignoresMerges: false,
-    addedTokens: isUnigram ? [] : ofType(TYPES.userDefined).map(asAddedToken),
+    vocabSize: vocabulary.size,
+    added: new AddedVocabulary(
+      isUnigram ? [] : ofType(TYPES.userDefined).map(asAddedToken),
+      vocabulary,
+      vocabulary.size,
+      [],
+    ),
     normalizer: [mapStep(normalizerOf(model, ofType(TYPES.userDefined)))],
-    prefix: undefined,
-    spaceReplacement: undefined,
+    addsPrefixSpace: false,
     // Not split at words for Unigram: rounding of sums and ties then agree with Google's library.
     rules: isUnigram ? [] : wordRules(words),
     symbols: {

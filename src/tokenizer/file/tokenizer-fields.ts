@@ -23,9 +23,3 @@ export function sections(parent: Json, key: string): readonly Json[] {
   const value = parent[key]
   return Array.isArray(value) ? (value as Json[]) : invalid(`a Sequence has no list of ${key}`)
 }
-
-/** The text of a `{ String: ... }` pattern. */
-export function literalPattern(step: Json): string | undefined {
-  const literal = (step.pattern as { String?: unknown } | undefined)?.String
-  return typeof literal === 'string' ? literal : undefined
-}

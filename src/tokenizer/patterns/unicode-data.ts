@@ -3,7 +3,7 @@
  * Each text lists runs over all code points from 0: a letter for the class, then the run's length in base 36 (none: 1).
  */
 
-/** The categories in the order of the letters. */
+/** Categories, in the order of the letters. */
 export const CATEGORY_NAMES =
   'Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co Cn'
 export const RUN_LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ!#%&'
@@ -66,7 +66,7 @@ export const CATEGORY_RUNS =
   '8&4V9&7V2&eV6&4aV6zU5Vk8&4Vh&3Vd&3V3b&4V2n&6Vc&4V&fVc&4V1k&8Va&6V14&8Vu&2Vc&4V2&1qV9g&cVe&2Vd&3Va&5V1k&7Vf&2Vb&6' +
   'V9&7V43&V2kIa&smEwyo&wE37e&6E66&2E4g2&eE5rl&fEha&1wiEf2&15uE3t7&5E38g&f975!&u!2o&3kF6o&1e6o%1eke&2%1eke&2'
 
-/** A: without the property, B: with it. */
+/** Letters of a binary property: A without it, B with it. */
 export const WHITE_SPACE_RUNS = 'A9B5AiBA2sBAqBA4bjBA1vjBbAtB2A5BA1bBA334BAnm67'
 export const ALPHABETIC_RUNS =
   'A1tBqA6BqA1bBAaBA4BA5BnABvABcqA4BcAeB5A7BABA2eBAtBiAB2A2B4ABA6BAB3ABABkAB2bAB3vA8B4mAB12A2BA6B15A13BeABAB2AB2ABA' +

@@ -2,6 +2,7 @@
  * Sets of code points, and the classes of Unicode 16 as such sets. The \p{...} of the JavaScript engine is not used: it
  * follows the engine's Unicode version, and one reclassified character would change token ids.
  */
+import { NUMERIC_RUNS } from './unicode-crates.js'
 import {
   ALPHABETIC_RUNS,
   CATEGORY_NAMES,
@@ -63,7 +64,7 @@ let classes: Map<string, CodePointSet> | undefined
 /**
  * The set of a property by its name in a pattern: a general category (`Lu`, `L`; not `Letter`), `Han`, `White_Space`,
  * `Alphabetic`, or `RustWord` (\w of Rust's `regex`; Oniguruma, which runs the patterns of tokenizer files, defines it
- * differently). `undefined` for an unknown name.
+ * differently), or `RustNumeric` (char::is_numeric, which follows a later Unicode). `undefined` for an unknown name.
  */
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
@@ -80,6 +81,7 @@ function joinedClass(name: string, known: ReadonlyMap<string, CodePointSet>): Co
     const joiners = [0x200c, 0x200e]
     return union(...['Alphabetic', 'M', 'Nd', 'Pc'].map(part => unicodeClass(part)!), joiners)
   }
+  if (name === 'RustNumeric') return readRuns(NUMERIC_RUNS, 2)[1]!
   const parts = CATEGORY_NAMES.split(' ').filter(category => category[0] === name)
   return parts.length === 0 ? undefined : union(...parts.map(part => known.get(part)!))
 }
@@ -121,10 +123,11 @@ function readRuns(runs: string, count: number): number[][] {
 }
 
 /** Avoids substrings: this runs at the start of every worker. */
-function eachRun(runs: string, use: (index: number, start: number, end: number) => void): void {
+export function eachRun(runs: string, use: (index: number, start: number, end: number) => void, letters = 1): void {
   let start = 0
   for (let at = 0; at < runs.length; ) {
-    const index = RUN_LETTERS.indexOf(runs[at++]!)
+    let index = RUN_LETTERS.indexOf(runs[at++]!)
+    if (letters === 2) index = index * RUN_LETTERS.length + RUN_LETTERS.indexOf(runs[at++]!)
     let length = 0
     for (let digit = digitAt(runs, at); digit >= 0; digit = digitAt(runs, ++at)) length = length * 36 + digit
     const end = start + Math.max(length, 1)

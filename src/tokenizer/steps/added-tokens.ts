@@ -55,7 +55,7 @@ export class AddedTokenFinder {
     return -1
   }
 
-  /** The non-empty pieces of bytes[start, end) in order. */
+  /** The non-empty pieces of bytes[start, end) in order; white space that a token includes may occur again. */
   split(bytes: Uint8Array, start: number, end: number): Piece[] {
     const pieces: Piece[] = []
     let done = start
@@ -66,10 +66,12 @@ export class AddedTokenFinder {
         const from = token.leftStrip ? Math.max(done, spacesBefore(bytes, start, at)) : at
         const to = token.rightStrip ? spacesAfter(bytes, stop, end) : stop
         if (done < from) pieces.push({ start: done, end: from, token: undefined })
-        pieces.push({ start: from, end: to, token })
+        // A token whose white space the previous one took is dropped.
+        if (from < to) pieces.push({ start: from, end: to, token })
         done = to
       }
-      at = this.firstIn(bytes, Math.max(stop, done), end)
+      // White space taken by the last token may itself be the next one.
+      at = this.firstIn(bytes, stop, end)
     }
     if (done < end) pieces.push({ start: done, end, token: undefined })
     return pieces

@@ -18,26 +18,11 @@ const NO_GROWTH: Growth = { perCharacter: 1, once: 0 }
 
 export type NormalizerStep = { readonly growth: Growth } & (
   | { readonly kind: 'form'; readonly form: UnicodeForm }
-  | { readonly kind: 'prepend'; readonly text: string }
-  | { readonly kind: 'replace'; readonly from: string; readonly to: string }
   /** The character map of a SentencePiece model, applied to the whole text but not to added tokens. */
   | { readonly kind: 'map'; readonly map: (text: string) => string }
 )
 
 export const formStep = (form: UnicodeForm): NormalizerStep => ({ kind: 'form', form, growth: NO_GROWTH })
-
-export const prependStep = (text: string): NormalizerStep => ({
-  kind: 'prepend',
-  text,
-  growth: { perCharacter: 1, once: text.length },
-})
-
-export const replaceStep = (from: string, to: string): NormalizerStep => ({
-  kind: 'replace',
-  from,
-  to,
-  growth: { perCharacter: Math.max(1, to.length), once: 0 },
-})
 
 export const mapStep = (map: (text: string) => string): NormalizerStep => ({ kind: 'map', map, growth: NO_GROWTH })
 
@@ -45,12 +30,7 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 export function normalizeText(text: string, steps: readonly NormalizerStep[]): string {
-  return steps.reduce((current, step) => {
-    if (step.kind === 'form') return toForm(current, step.form)
-    if (step.kind === 'map') return step.map(current)
-    if (step.kind === 'replace') return current.replaceAll(step.from, step.to)
-    return current === '' ? current : step.text + current
-  }, text)
+  return steps.reduce((current, step) => (step.kind === 'form' ? toForm(current, step.form) : step.map(current)), text)
 }
 
 /** The normalized form of bytes[start, end), or `undefined` if it is unchanged. */

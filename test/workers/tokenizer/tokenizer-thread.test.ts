@@ -69,12 +69,13 @@ describe('a tokenizer file that hangs', () => {
   })
 
   it('on a text is terminated and encodes the next text', async () => {
-    const Regex = '(?<!z)(a+)+$'
+    // Looks for the b from each a.
+    const Regex = 'a*b'
     const split = { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }
     const json = byteTokenizer() as { pre_tokenizer: object }
     const steps = { type: 'Sequence', pretokenizers: [split, json.pre_tokenizer] }
     const asked = askTokenizer(put('of-a-text.json', { ...json, pre_tokenizer: steps }), async tokenizer => {
-      await expect(tokenizer.encodePrompt(`${'a'.repeat(40)}!`)).rejects.toMatchObject({ code: 'WORKER_HUNG' })
+      await expect(tokenizer.encodePrompt('a'.repeat(150_000))).rejects.toMatchObject({ code: 'WORKER_HUNG' })
       return tokenizer.encodePrompt('b')
     })
     expect(await asked).toHaveLength(1)

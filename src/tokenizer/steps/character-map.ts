@@ -41,6 +41,20 @@ export class CharacterMap {
     }
   }
 
+  /** Replacement of the shortest known prefix of the text, as in the Rust library; `undefined` if none is known. */
+  replacementOf(text: string): string | undefined {
+    const { units } = this
+    let node = offsetOf(units[0] ?? 0)
+    for (const byte of this.encoder.encode(text)) {
+      node ^= byte
+      const unit = units[node]
+      if (byte === 0 || unit === undefined || (unit & 0x800000ff) >>> 0 !== byte) return undefined
+      node ^= offsetOf(unit)
+      if (((unit >>> 8) & 1) === 1) return this.replacementAt((units[node] ?? 0) & 0x7fffffff)
+    }
+    return undefined
+  }
+
   private longestPrefix(bytes: Uint8Array, start: number): { value: number; length: number } | undefined {
     const { units } = this
     let longest: { value: number; length: number } | undefined
