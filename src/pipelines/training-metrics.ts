@@ -53,6 +53,8 @@ export function fromTraining(
       return { kind: 'note', time, message: `backend ${event.backend}: ${event.reason}` }
     case 'resumed':
       return { kind: 'note', time, message: `resumed after step ${event.step} from ${event.path}` }
+    case 'diverged':
+      return { kind: 'note', time, message: `diverged at step ${event.step}: loss ${event.loss.toPrecision(3)}` }
     case 'damaged-checkpoint':
       return { kind: 'note', time, message: `skipped a damaged checkpoint: ${event.error.toLine()}` }
     default:

@@ -14,6 +14,7 @@ import {
   requireSameTokenizer,
   requireSamplesFit,
 } from './compatibility.js'
+import { DivergenceDetector } from './divergence.js'
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
@@ -74,6 +75,7 @@ interface StepInFlight {
 
 export class Trainer {
   readonly #setup: TrainerSetup
+  readonly #divergence: DivergenceDetector
   readonly #pace = new Throughput()
   #step: number
   #totalSteps: number | undefined
@@ -92,6 +94,7 @@ export class Trainer {
 
   constructor(setup: TrainerSetup, checkpoint: Checkpoint | undefined) {
     this.#setup = setup
+    this.#divergence = new DivergenceDetector(setup.model.vocab_size)
     this.#step = checkpoint?.state.step ?? 0
     this.#consumedTokens = checkpoint?.state.consumedTokens ?? 0
     this.#cursor = checkpoint?.state.cursor
@@ -239,6 +242,7 @@ export class Trainer {
     this.#consumedTokens += step.tokens
     this.#cursor = step.cursor
     this.#loss = result.loss
+    this.#reportDivergence(result.loss)
     const totalSteps = this.#totalSteps!
     if (this.#step % this.#setup.training.log_every_steps === 0 || this.#step === totalSteps) {
       this.#log({ ...result, learningRate: step.learningRate, stepMs, totalSteps })
@@ -256,6 +260,11 @@ export class Trainer {
       consumedTokens: this.#consumedTokens,
       ...(engine.peakFlops && { utilization: (pace.tokensPerSecond * flopsPerToken(model)) / engine.peakFlops }),
     })
+  }
+
+  #reportDivergence(loss: number): void {
+    if (!this.#divergence.divergesWith(loss)) return
+    this.#emit({ kind: 'diverged', step: this.#step, loss, uniformLoss: this.#divergence.uniformLoss })
   }
 
   #isIntervalEnd(step: number): boolean {

@@ -37,6 +37,8 @@ export type TrainingEvent =
   /** The backend that `backend: auto` resolved to. */
   | { readonly kind: 'backend'; readonly backend: BackendName; readonly reason: string }
   | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }
+  /** The loss is far above that of a uniform guess over the vocabulary. */
+  | { readonly kind: 'diverged'; readonly step: number; readonly loss: number; readonly uniformLoss: number }
   | ({ readonly kind: 'end' } & TrainingSummary)
 
 /** Why a run ended: its last step was taken, a stop was requested, or the batches ended. */

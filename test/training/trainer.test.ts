@@ -269,3 +269,12 @@ describe('checkpoints', () => {
     expect((await run(training(), { resume: 'latest' })).losses).toHaveLength(4)
   })
 })
+
+test('a diverging training is reported once', async () => {
+  const divergences = async (learning_rate: number) => {
+    const { events } = await run({ steps: 12, optimizer: { learning_rate }, schedule: { decay: 'constant' } })
+    return events.filter(event => event.kind === 'diverged')
+  }
+  expect(await divergences(1e-3)).toEqual([])
+  expect(await divergences(100)).toEqual([expect.objectContaining({ uniformLoss: Math.log(12) })])
+})

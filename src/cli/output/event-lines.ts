@@ -32,6 +32,8 @@ export function trainingLine(event: unknown): string | undefined {
       return `  resumed from ${training.path}, after step ${count(training.step)}`
     case 'damaged-checkpoint':
       return `  skipped a damaged checkpoint: ${training.error.toLine()}`
+    case 'diverged':
+      return `  warning: the training diverges at step ${count(training.step)}: loss ${training.loss.toPrecision(3)}, a uniform guess has ${training.uniformLoss.toFixed(2)}. Lower learning_rate, add warmup_steps or set gradient_clip`
     case 'end':
       return training.reason === 'completed'
         ? undefined
