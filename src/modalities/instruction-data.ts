@@ -22,7 +22,7 @@ import { sink } from '../stages/stream/stage.js'
 import { type ChatTemplate, compileChatTemplate } from './chat-template.js'
 import { instructionNames } from './plans/names.js'
 import type { ModalitiesInstructionPlan } from './plans/other-plans.js'
-import { type PythonJson, parsePythonJson, plainJson, pythonJson } from './yaml/python-json.js'
+import { type PythonJson, parsePythonJson, pythonJson } from './yaml/python-json.js'
 
 export interface InstructionPart {
   readonly name: string
@@ -126,12 +126,14 @@ async function renderLines(
   return reader.stats.rejected + lines.stats.rejected
 }
 
-/** The rendered line, or the error of its record. */
+/** The rendered line, or the error of its record. @throws UNSUPPORTED, which is an error of the template */
 function renderOrError(render: () => string, { file, line }: Place): string | PenstockError {
   try {
     return render()
   } catch (error) {
-    return toPenstockError(error, 'UTF8_INVALID', { file, line })
+    const fault = toPenstockError(error, 'UTF8_INVALID', { file, line })
+    if (fault.code === 'UNSUPPORTED') throw fault
+    return fault
   }
 }
 
@@ -144,8 +146,9 @@ function rendered(line: string, plan: ModalitiesInstructionPlan, render: ChatTem
   }
   for (const message of messages) renameRoles(message, plan.roleMapping, where)
   try {
-    entry.set('chat', render({ messages: plainJson(messages), chat_template_data: plan.chatTemplateData }))
+    entry.set('chat', render(messages, plan.chatTemplateData))
   } catch (error) {
+    if (error instanceof PenstockError) throw error
     throw new PenstockError('FIELD_NOT_TEXT', `the chat template fails: ${(error as Error).message}`, where, error)
   }
   return pythonJson(entry)

@@ -1,6 +1,6 @@
 /** JSON in Python's format. The expected text is the output of `json.dumps(json.loads(text), ensure_ascii=False)`. */
 import { describe, expect, it } from 'vitest'
-import { parsePythonJson, plainJson, pythonJson } from '#src/modalities/yaml/python-json'
+import { parsePythonJson, pythonJson } from '#src/modalities/yaml/python-json'
 
 describe('pythonJson', () => {
   it.each([
@@ -13,10 +13,6 @@ describe('pythonJson', () => {
     ['{"__proto__": {"x": true}}', '{"__proto__": {"x": true}}'],
   ])('%s', (text, expected) => {
     expect(pythonJson(parsePythonJson(text))).toBe(expected)
-  })
-
-  it('converts to plain values for templates', () => {
-    expect(plainJson(parsePythonJson('{"a": [1.5, "x", null, false]}'))).toEqual({ a: [1.5, 'x', null, false] })
   })
 
   it.each(['{"a": 1', '[1,]', "{'a': 1}", '1 2', ''])('rejects %j', text => {

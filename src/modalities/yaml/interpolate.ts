@@ -203,7 +203,8 @@ export function pythonText({ type, value }: ScalarNode): string {
   return String(value)
 }
 
-function pythonFloat(value: number): string {
+/** Formats a float like Python's `repr()`. */
+export function pythonFloat(value: number): string {
   if (Number.isNaN(value)) return 'nan'
   if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf'
   const magnitude = Math.abs(value)

@@ -84,10 +84,3 @@ function numberText({ text, value }: JsonNumber): string {
 }
 
 const NOWHERE = { line: 1, column: 1 }
-
-/** Converts to plain JavaScript values for a template. */
-export function plainJson(value: PythonJson): unknown {
-  if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plainJson(item)]))
-  if (Array.isArray(value)) return value.map(plainJson)
-  return value instanceof JsonNumber ? value.value : value
-}
