@@ -16,6 +16,8 @@ const MAX_CONNECTIONS = 256
 /** Requests that take longer to arrive are dropped. */
 const REQUEST_TIMEOUT_MS = 3000
 const CHECK_EVERY_MS = 1000
+/** Connections without traffic are dropped, such as those of clients that do not read; live pages get pings more often. */
+const IDLE_TIMEOUT_MS = 60_000
 const MAX_POINTS = 20_000
 const DEFAULT_POINTS = 2000
 
@@ -60,6 +62,7 @@ export async function serveDashboard(options: DashboardOptions): Promise<Dashboa
   server.maxConnections = MAX_CONNECTIONS
   server.headersTimeout = REQUEST_TIMEOUT_MS
   server.requestTimeout = REQUEST_TIMEOUT_MS
+  server.setTimeout(IDLE_TIMEOUT_MS)
   await listen(server, options.port)
   return {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
@@ -120,7 +123,7 @@ function answerData(
       break
     case '/api/live':
       response.setHeader('Content-Type', 'text/event-stream')
-      if (!feed.join(response)) answer(response, 503, 'too many open pages')
+      feed.join(response)
       break
     case '/metrics':
       answer(response, 200, metrics?.text() ?? '', 'text/plain; version=0.0.4; charset=utf-8')

@@ -176,6 +176,37 @@ describe('a slow page', () => {
   })
 })
 
+describe('400 open pages', () => {
+  it('do not lock out the page, its data, /metrics or the newest pages', async () => {
+    const dashboard = await serveDashboard({ port: 0, runs: [history(1)], live: true, metrics: new PrometheusState() })
+    const { hostname, port, host } = new URL(dashboard.address)
+    const open = async () => {
+      const socket = connect(Number(port), hostname)
+      const page = { socket, received: '' }
+      socket.on('error', () => {})
+      socket.on('data', chunk => {
+        page.received += chunk
+      })
+      socket.write(`GET /api/live HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+      await new Promise<void>(resolve => {
+        socket.once('data', () => resolve())
+        socket.once('close', () => resolve())
+      })
+      return page
+    }
+    const pages: Awaited<ReturnType<typeof open>>[] = []
+    for (let batch = 0; batch < 400; batch += 20) pages.push(...(await Promise.all(Array.from({ length: 20 }, open))))
+    for (const path of ['/', '/api/runs', '/metrics']) {
+      expect((await get(dashboard.address, path, { connection: 'close' })).status).toBe(200)
+    }
+    dashboard.feed.send('metrics', { step: 7 })
+    await expect.poll(() => pages.at(-1)!.received).toContain('"step":7')
+    expect(pages[0]!.received).toContain('event: evicted')
+    for (const { socket } of pages) socket.destroy()
+    await dashboard.close()
+  })
+})
+
 describe('/metrics', () => {
   it('is valid Prometheus text with the values of the run', async () => {
     let address = ''

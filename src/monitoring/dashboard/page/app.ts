@@ -177,6 +177,10 @@ function follow(): void {
     if (run.outcome !== 'running') feed.close()
   })
   on('resync', () => void load())
+  on('evicted', () => {
+    feed.close()
+    byId('status').textContent = 'too many open pages: this one is no longer updated; reload it to continue'
+  })
   feed.addEventListener('open', () => void load())
   feed.addEventListener('error', () => {
     byId('status').textContent = 'connection to the run lost; showing the last known state'
