@@ -77,10 +77,22 @@ export class PenstockError extends Error {
     this.where = where
   }
 
-  /** One line of text: `file:line:column: message (byte 12, stage validate-json) [CODE]`. */
+  /** One line of text, without control characters: `file:line:column: message (byte 12, stage validate-json) [CODE]`. */
   toLine(): string {
-    return `${describePlace(this.where)}${this.message.replaceAll(/\s*\n\s*/g, ' ')}${describeDetail(this.where)} [${this.code}]`
+    const message = this.message.replaceAll(/\s*\n\s*/g, ' ')
+    return escapeControls(`${describePlace(this.where)}${message}${describeDetail(this.where)} [${this.code}]`)
   }
+}
+
+/**
+ * Replaces the characters that control a terminal or reorder text (C0, C1, bidirectional overrides and isolates) with
+ * escapes such as `\u001b`, which are also valid in JSON.
+ */
+export function escapeControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to replace
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, character => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
 }
 
 /** Wraps any error as a PenstockError and adds the parts of the location that the inner error lacks. */

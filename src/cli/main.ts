@@ -7,6 +7,7 @@
 import './output/signals.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { toPenstockError } from '../errors.js'
 import { addChunkCommand } from './commands/chunk.js'
 import { addCompletionCommand } from './commands/completion.js'
 import { addConvertCommand } from './commands/convert.js'
@@ -39,6 +40,7 @@ import { addExplainCommand } from './modalities/explain.js'
 import { addGenerateTextCommand } from './modalities/generate-text.js'
 import { addProfileCommand } from './modalities/profile.js'
 import { addWarmstartCommand } from './modalities/warmstart.js'
+import { handleWriteErrors } from './output/print.js'
 import { exitCodeOf, printError } from './output/terminal.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
@@ -103,8 +105,10 @@ function showHelpHint(command: Command, parents: string): void {
   for (const child of command.commands) showHelpHint(child, name)
 }
 
-// A reader such as `head` may close the pipe early; that is not an error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+handleWriteErrors(error => {
+  if (error.code !== 'EPIPE') printError(toPenstockError(error, 'FILE_UNWRITABLE', { file: 'standard output' }))
+  process.exit(error.code === 'EPIPE' ? 0 : 1)
+})
 
 try {
   await program.parseAsync()

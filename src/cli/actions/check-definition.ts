@@ -2,6 +2,7 @@
 import { checkDefinition } from '../../pipelines/check.js'
 import type { Definition } from '../../pipelines/definition.js'
 import { checkMonitoring } from '../../pipelines/sinks.js'
+import { printOutput } from '../output/print.js'
 
 /**
  * @param file path of the definition, for the message
@@ -10,5 +11,5 @@ import { checkMonitoring } from '../../pipelines/sinks.js'
 export function printCheck(file: string, definition: Definition): void {
   const pipelines = checkDefinition(definition)
   checkMonitoring(definition, pipelines)
-  process.stdout.write(`${file}: OK (pipelines: ${pipelines.map(({ name }) => name).join(', ')})\n`)
+  printOutput(`${file}: OK (pipelines: ${pipelines.map(({ name }) => name).join(', ')})\n`)
 }

@@ -16,6 +16,7 @@ import { readWeights, writeStateFiles } from '../../training/tfjs/state-files.js
 import type { NamedTensor } from '../../training/weights.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import { printStatus } from '../output/print.js'
 import type { OutputFlags } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
 import { planTokenizerExport, type TokenizerExport, writeTokenizer } from './export-tokenizer.js'
@@ -113,7 +114,7 @@ export async function shouldWriteFolder(folder: string, ifExists: OutputFlags['i
   if (stats === undefined || ifExists === 'override') return true
   if (stats.isDirectory() && (await isUnfinished(folder))) return true
   if (ifExists === 'skip') {
-    process.stderr.write(`${folder}: already exists, skipped\n`)
+    printStatus(`${folder}: already exists, skipped\n`)
     return false
   }
   const message =

@@ -1,9 +1,9 @@
 /** Describes stages, sinks and their options as text or JSON, generated from the schemas that validate them. */
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'
+import { suggestion } from '../../formats/suggest.js'
 import { type SinkName, sinkSchemas } from '../../monitoring/options.js'
 import { type StageEntry, stageRegistry } from '../../pipelines/registry.js'
-import { suggestion } from '../../pipelines/suggest.js'
 
 interface OptionSchema {
   readonly type?: string

@@ -5,6 +5,7 @@ import { PenstockError } from '../../errors.js'
 import { makeFolder } from '../../files/durable.js'
 import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
 import { definitionOf } from '../../pipelines/definition.js'
+import { printStatus } from '../output/print.js'
 import type { OutputFlags } from '../output/shared-options.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 
@@ -68,7 +69,7 @@ export async function isKept(output: string, { ifExists, quiet }: JobFlags): Pro
   if (ifExists !== 'skip' || !(await exists(output))) return false
   // The output is complete, but the run was killed before it removed the journal, so it must be resumed.
   if (await exists(journalPathOf(await outputTargetOf(output)))) return false
-  if (!quiet) process.stderr.write(`${output}: already exists, skipped\n`)
+  if (!quiet) printStatus(`${output}: already exists, skipped\n`)
   return true
 }
 

@@ -7,6 +7,7 @@ import { generate } from '../../training/generate.js'
 import { openTrained } from '../../training/open-engine.js'
 import type { TrainingOptions } from '../../training/options.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
+import { printStatus } from '../output/print.js'
 
 export interface TextOptions {
   readonly prompt: string
@@ -98,5 +99,5 @@ export async function findCheckpoint(path: string): Promise<Checkpoint> {
 /** Falls back to an older checkpoint only if the newest is damaged, not if it is temporarily unreadable. */
 function skipDamaged(error: PenstockError): void {
   if (error.code === 'FILE_UNREADABLE') throw error
-  process.stderr.write(`skipped a damaged checkpoint: ${error.toLine()}\n`)
+  printStatus(`skipped a damaged checkpoint: ${error.toLine()}\n`)
 }

@@ -4,6 +4,7 @@ import { openPackedFile } from '../../files/packed-file.js'
 import { withStageOptions } from '../../pipelines/definition.js'
 import type { PipelineResult } from '../../pipelines/run.js'
 import type { TrainingEvent } from '../../training/training-events.js'
+import { printOutput } from '../output/print.js'
 import { bytes, count } from '../output/terminal.js'
 import { continueText } from './generate.js'
 import { openDefinition } from './open-definition.js'
@@ -22,7 +23,7 @@ export async function quickstart(flags: { readonly steps?: number; readonly back
   const results = await runDefinition(definition, {}, (_stage, event) => events.push(event as TrainingEvent))
   const end = events.find(event => event.kind === 'end')
   if (end?.reason !== 'completed') return
-  process.stdout.write(await report(results, events))
+  printOutput(await report(results, events))
 }
 
 async function report(results: readonly PipelineResult[], events: readonly TrainingEvent[]): Promise<string> {

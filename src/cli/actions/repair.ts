@@ -4,6 +4,7 @@ import { PenstockError } from '../../errors.js'
 import { repairPacked } from '../../integrity/repair-packed.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
+import { printOutput } from '../output/print.js'
 import { withoutEnding } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
@@ -50,5 +51,5 @@ async function repairTokens(file: string, output: string, flags: RepairFlags): P
       : await askTokenizer(flags.tokenizer, tokenizer => tokenizer.idOf(flags.endOfDocument!))
   const { documents, tokens, notes } = await repairPacked(file, { output, endOfDocumentId })
   const lines = [...notes, `${output}: ${count(documents)} documents, ${count(tokens)} tokens`]
-  process.stdout.write(`${lines.join('\n')}\n`)
+  printOutput(`${lines.join('\n')}\n`)
 }

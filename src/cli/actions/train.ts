@@ -3,6 +3,7 @@ import { PenstockError } from '../../errors.js'
 import { allSteps, checkDefinition } from '../../pipelines/check.js'
 import type { Definition } from '../../pipelines/definition.js'
 import type { TrainingOptions } from '../../training/options.js'
+import { printStatus } from '../output/print.js'
 import { count, printError } from '../output/terminal.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 
@@ -24,9 +25,7 @@ export async function runTraining(
     } catch (error) {
       if (restartsLeft === 0 || !(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED') throw error
       printError(error)
-      process.stderr.write(
-        `penstock: restarting from the newest checkpoint (restarts left: ${count(restartsLeft - 1)})\n`,
-      )
+      printStatus(`penstock: restarting from the newest checkpoint (restarts left: ${count(restartsLeft - 1)})\n`)
     }
   }
 }

@@ -2,6 +2,7 @@
 import { PenstockError } from '../../errors.js'
 import { isSound, type Verdict } from '../../integrity/findings.js'
 import { type VerifyOptions, verifyPath } from '../../integrity/verify.js'
+import { printOutput } from '../output/print.js'
 import { count } from '../output/terminal.js'
 
 /** Sets exit code 1 if anything is damaged. @throws FILE_MISSING, ARGUMENT_INVALID */
@@ -10,7 +11,7 @@ export async function printVerdicts(paths: readonly string[], options: VerifyOpt
   for (const path of paths) {
     for await (const verdict of verifyPath(path, options)) {
       checked++
-      process.stdout.write(json ? `${JSON.stringify(asJson(verdict))}\n` : asText(verdict))
+      printOutput(json ? `${JSON.stringify(asJson(verdict))}\n` : asText(verdict))
       if (!isSound(verdict)) process.exitCode = 1
     }
   }

@@ -3,6 +3,7 @@ import { basename, resolve } from 'node:path'
 import { type Dashboard, serveDashboard } from '../../monitoring/dashboard/dashboard-server.js'
 import type { RunHistory } from '../../monitoring/dashboard/run-history.js'
 import { openRunLog, type RunLog } from '../../monitoring/dashboard/run-log.js'
+import { printOutput } from '../output/print.js'
 import { stopSignal } from '../output/signals.js'
 
 const POLL_INTERVAL_MS = 1000
@@ -18,7 +19,7 @@ export async function viewRuns(paths: readonly string[], port: number): Promise<
   const stopped = stopSignal()
   const runs = logs.map(log => log.history)
   const dashboard = await serveDashboard({ port, runs, live: true })
-  process.stdout.write(`${dashboard.address}\n`)
+  printOutput(`${dashboard.address}\n`)
   await followUntil(stopped, logs, dashboard)
   await dashboard.close()
   for (const log of logs) await log.close()

@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 export function addCompletionCommand(program: Command): void {
   program
@@ -12,6 +13,6 @@ export function addCompletionCommand(program: Command): void {
     )
     .action(async (shell: 'bash' | 'zsh' | 'fish') => {
       const { completionScript } = await import('../actions/completion.js')
-      process.stdout.write(completionScript(shell, program))
+      printOutput(completionScript(shell, program))
     })
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 import { type OutputFlags, outputPolicyOption } from '../output/shared-options.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
@@ -42,10 +43,10 @@ export function addConvertCommand(program: Command): void {
       if (!(await shouldWriteFolder(to, flags.ifExists))) return
       if (flags.modalities !== undefined) {
         const { convertModalities } = await import('../modalities/checkpoint.js')
-        process.stdout.write(`${await convertModalities(from, to, flags.modalities, flags.tokenizer)}\n`)
+        printOutput(`${await convertModalities(from, to, flags.modalities, flags.tokenizer)}\n`)
         return
       }
       const line = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to, flags)
-      process.stdout.write(`${line}\n`)
+      printOutput(`${line}\n`)
     })
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 export function addDoctorCommand(program: Command): void {
   program
@@ -17,7 +18,7 @@ export function addDoctorCommand(program: Command): void {
         const fix = remedy === undefined ? '' : `\n${' '.repeat(width + 11)}-> ${remedy}`
         return `${state.padEnd(8)} ${what.padEnd(width)}  ${found}${fix}`
       })
-      process.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : `${lines.join('\n')}\n`)
+      printOutput(json ? `${JSON.stringify(findings, null, 2)}\n` : `${lines.join('\n')}\n`)
       if (findings.some(({ state }) => state === 'problem')) process.exitCode = 1
     })
 }

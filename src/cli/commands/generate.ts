@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { PenstockError } from '../../errors.js'
 import type { TextOptions } from '../actions/generate.js'
+import { printGenerated, printOutput } from '../output/print.js'
 import { backendOption } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
@@ -32,8 +33,8 @@ export function addGenerateCommand(program: Command): void {
         rejectUnused(flags, ['backend'], 'with --engine torch')
       }
       const { continueText } = await import('../actions/generate.js')
-      for await (const piece of continueText(checkpoint, flags)) process.stdout.write(piece)
-      process.stdout.write('\n')
+      for await (const piece of continueText(checkpoint, flags)) printGenerated(piece)
+      printOutput('\n')
     })
 }
 

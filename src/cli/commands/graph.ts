@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { Variables } from '../../pipelines/definition.js'
+import { printOutput } from '../output/print.js'
 import { setOption } from '../output/shared-options.js'
 
 interface GraphFlags {
@@ -33,7 +34,7 @@ export function addGraphCommand(program: Command): void {
       const graphs = checkDefinition(await openDefinition(file, flags.set)).map(graphOf)
       const format = flags.format ?? (flags.output?.endsWith('.svg') ? 'svg' : 'mermaid')
       const picture = format === 'svg' ? graphsToSvg(graphs) : graphsToMermaid(graphs)
-      if (flags.output === undefined) process.stdout.write(picture)
+      if (flags.output === undefined) printOutput(picture)
       else {
         refuseInputs([flags.output], [file])
         await writeOver(flags.output, picture)

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 interface InitFlags {
   readonly output?: string
@@ -33,6 +34,6 @@ export function addInitCommand(program: Command): void {
       const { baseName, writeStarterDefinition } = await import('../actions/init.js')
       const output = flags.output ?? `${baseName(sources[0]!)}.yaml`
       const summary = await writeStarterDefinition(sources, output, flags)
-      process.stdout.write(`${output}: ${summary}\nnext: penstock plan ${output}\n`)
+      printOutput(`${output}: ${summary}\nnext: penstock plan ${output}\n`)
     })
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 export function addInspectCommand(program: Command): void {
   program
@@ -14,6 +15,6 @@ export function addInspectCommand(program: Command): void {
       const facts = await inspectPath(path, options.tokenizer)
       const width = Math.max(...Object.keys(facts).map(name => name.length))
       const lines = Object.entries(facts).map(([name, value]) => `${name.padEnd(width)}  ${String(value)}`)
-      process.stdout.write(options.json ? `${JSON.stringify(facts, null, 2)}\n` : `${lines.join('\n')}\n`)
+      printOutput(options.json ? `${JSON.stringify(facts, null, 2)}\n` : `${lines.join('\n')}\n`)
     })
 }

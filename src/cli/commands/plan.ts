@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Variables } from '../../pipelines/definition.js'
+import { printOutput } from '../output/print.js'
 import { setOption } from '../output/shared-options.js'
 
 export function addPlanCommand(program: Command): void {
@@ -18,7 +19,7 @@ export function addPlanCommand(program: Command): void {
       const { planDefinition } = await import('../plan/definition.js')
       const { planText } = await import('../plan/text.js')
       const plan = await planDefinition(await openDefinition(file, flags.set))
-      process.stdout.write(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : planText(plan))
+      printOutput(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : planText(plan))
       if (plan.problems.some(problem => problem.severity === 'error')) process.exitCode = 1
     })
 }

@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 export function addSchemaCommand(program: Command): void {
   program
@@ -14,7 +15,7 @@ export function addSchemaCommand(program: Command): void {
     )
     .addHelpText('after', '\nExample:\n  penstock schema training > modalities-training.schema.json\n')
     .action(async (kind: 'definition' | 'training' | 'packing') => {
-      process.stdout.write(`${JSON.stringify(await schemaOf(kind), null, 2)}\n`)
+      printOutput(`${JSON.stringify(await schemaOf(kind), null, 2)}\n`)
     })
 }
 

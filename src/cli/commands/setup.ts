@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander'
+import { printOutput, printStatus } from '../output/print.js'
 
 export function addSetupCommand(program: Command): void {
   program
@@ -20,21 +21,21 @@ export function addSetupCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock setup torch\n')
     .action(async (what: 'torch' | 'tfjs-node' | 'tfjs-node-gpu') => {
       const path = what === 'torch' ? await setUpTorch() : await setUpNative(what === 'tfjs-node' ? 'node' : 'node-gpu')
-      process.stdout.write(`${path}\n`)
+      printOutput(`${path}\n`)
     })
 }
 
 async function setUpTorch(): Promise<string> {
   const { makeEnvironment, torchRequirements } = await import('../../training/torch/python-environment.js')
   const environment = { kind: 'torch', requirements: torchRequirements }
-  return makeEnvironment(environment, step => process.stderr.write(`${step} ...\n`))
+  return makeEnvironment(environment, step => printStatus(`${step} ...\n`))
 }
 
 async function setUpNative(kind: 'node' | 'node-gpu'): Promise<string> {
   const { installNativeBackend } = await import('../../training/tfjs/native/install.js')
   const { folder, made } = await installNativeBackend(kind, (what, seconds) => {
-    process.stderr.write(seconds === undefined ? `${what} ...\n` : `${what}: ${seconds.toFixed(1)} s\n`)
+    printStatus(seconds === undefined ? `${what} ...\n` : `${what}: ${seconds.toFixed(1)} s\n`)
   })
-  process.stderr.write(`${made ? 'Installed' : 'Already installed'}; use it with train --backend ${kind}\n`)
+  printStatus(`${made ? 'Installed' : 'Already installed'}; use it with train --backend ${kind}\n`)
   return folder
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 export function addSinksCommand(program: Command): void {
   program
@@ -11,6 +12,6 @@ export function addSinksCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock sinks wandb\n')
     .action(async (name: string | undefined) => {
       const { describeSinks } = await import('../actions/describe.js')
-      process.stdout.write(describeSinks(name))
+      printOutput(describeSinks(name))
     })
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 
 export function addStagesCommand(program: Command): void {
   program
@@ -10,6 +11,6 @@ export function addStagesCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock stages tokenize-batches\n')
     .action(async (name: string | undefined, options: { json?: boolean }) => {
       const { describeStages } = await import('../actions/describe.js')
-      process.stdout.write(describeStages(name, options.json === true))
+      printOutput(describeStages(name, options.json === true))
     })
 }

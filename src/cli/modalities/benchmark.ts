@@ -1,6 +1,7 @@
 /** `penstock benchmark`: Modalities' sweep commands, with the same names and options. */
 import type { Command } from 'commander'
 import { PenstockError } from '../../errors.js'
+import { printOutput } from '../output/print.js'
 import { wholeNumber } from '../output/terminal.js'
 
 export function addBenchmarkCommand(program: Command): void {
@@ -30,7 +31,7 @@ function addPreparing(benchmark: Command): void {
     .action(async (flags: { sweep_config_path: string; output_dir: string; world_sizes: number[] }) => {
       const { prepareSweep } = await import('../../modalities/sweep.js')
       const paths = await prepareSweep(flags.sweep_config_path, flags.output_dir, flags.world_sizes)
-      process.stdout.write(paths.map(path => `${path}\n`).join(''))
+      printOutput(paths.map(path => `${path}\n`).join(''))
     })
 }
 
@@ -75,7 +76,7 @@ function addListing(benchmark: Command): void {
       })
       if (all.length === 0) throw new PenstockError('FILE_MISSING', 'no configurations found', { file: flags.exp_root })
       await writeOver(flags.file_list_path, remaining.map(path => `${path}\n`).join(''))
-      process.stdout.write(`${flags.file_list_path}: ${remaining.length} of ${all.length} configurations\n`)
+      printOutput(`${flags.file_list_path}: ${remaining.length} of ${all.length} configurations\n`)
     })
 }
 

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { printOutput } from '../output/print.js'
 import type { OutputFlags } from '../output/shared-options.js'
 
 interface Flags {
@@ -36,7 +37,7 @@ export function addConvertModalitiesCommand(program: Command): void {
       const { checkpointPath, tokenizerPath, model } = await openCheckpointPlan(config_file_path)
       const { path, close } = await openAnyCheckpoint(checkpointPath, model)
       try {
-        process.stdout.write(
+        printOutput(
           `${await convertCheckpoint(path, output_hf_checkpoint_dir, { tokenizer: tokenizerPath ?? undefined })}\n`,
         )
       } finally {

@@ -11,6 +11,7 @@ import { definitionOf } from '../../pipelines/definition.js'
 import { indexCoversFile } from '../../stages/read-documents.js'
 import { isKept, type JobFlags } from '../actions/document-jobs.js'
 import { runDefinition } from '../actions/run-definition.js'
+import { printStatus } from '../output/print.js'
 import { type FaultFlags, faultOptionsOf } from '../output/shared-options.js'
 
 export interface PackFlags extends FaultFlags {
@@ -20,7 +21,7 @@ export interface PackFlags extends FaultFlags {
 
 export async function packAsConfigured(config: string, flags: JobFlags & PackFlags): Promise<void> {
   const plan = await openPackPlan(config)
-  if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
+  if (!flags.quiet) for (const notice of plan.notices) printStatus(`${noticeLine(config, notice)}\n`)
   await packAsPlanned(plan, flags, [config])
 }
 

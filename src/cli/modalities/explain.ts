@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printOutput } from '../output/print.js'
 import { wholeNumber } from '../output/terminal.js'
 import type { ExplainFlags } from './explain-config.js'
 
@@ -21,6 +22,6 @@ export function addExplainCommand(program: Command): void {
     )
     .action(async (config: string, flags: ExplainFlags) => {
       const { explainConfig } = await import('./explain-config.js')
-      process.stdout.write(await explainConfig(config, flags))
+      printOutput(await explainConfig(config, flags))
     })
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { printGenerated, printOutput } from '../output/print.js'
 
 export function addGenerateTextCommand(program: Command): void {
   program
@@ -11,7 +12,7 @@ export function addGenerateTextCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock generate_text --config_file_path text_generation_config.yaml\n')
     .action(async (flags: { config_file_path: string }) => {
       const { generateAsConfigured } = await import('./run-generation.js')
-      for await (const piece of generateAsConfigured(flags.config_file_path)) process.stdout.write(piece)
-      process.stdout.write('\n')
+      for await (const piece of generateAsConfigured(flags.config_file_path)) printGenerated(piece)
+      printOutput('\n')
     })
 }

@@ -6,6 +6,7 @@ import { writeInstructionParts } from '../../modalities/instruction-data.js'
 import { openInstructionPlan, openPackPlan, packConfigFor } from '../../modalities/plans/open-plan.js'
 import { indexStages } from '../actions/index-jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
+import { printStatus } from '../output/print.js'
 import { faultOptionsOf } from '../output/shared-options.js'
 import { type PackFlags, packAsPlanned } from './data-packing.js'
 import { indexFile } from './index-file.js'
@@ -21,7 +22,7 @@ export async function prepareInstructions(config: string, flags: RunFlags & Pack
   const packing = await openPackPlan(packConfigPath)
   await packTokenizing(packing)
   const { rejected, parts } = await writeInstructionParts(plan, config, faultOptionsOf(flags))
-  if (rejected > 0 && !flags.quiet) process.stderr.write(`${rejected} faulty records skipped\n`)
+  if (rejected > 0 && !flags.quiet) printStatus(`${rejected} faulty records skipped\n`)
   for (const part of parts) {
     // Each part is packed by a separate run, which needs a separate quarantine file.
     const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }

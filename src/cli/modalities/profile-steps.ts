@@ -14,6 +14,7 @@ import { noticeLine } from '../../modalities/plans/read-config.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import { uniformGenerator } from '../../training/weights.js'
 import { runTraining } from '../actions/train.js'
+import { printStatus } from '../output/print.js'
 
 export interface ProfileFlags {
   readonly config_file_path: string
@@ -28,7 +29,7 @@ export async function profileSteps(flags: ProfileFlags): Promise<string> {
   const { config_file_path: file, experiment_root_path: root, engine, nproc = 1 } = flags
   if (engine !== 'torch' && nproc > 1) throw new PenstockError('ARGUMENT_INVALID', '--nproc needs --engine torch')
   const { plan, experimentId } = await openProfilePlan(file, { experimentsRootPath: root, worldSize: nproc })
-  if (!flags.quiet) for (const notice of plan.notices) process.stderr.write(`${noticeLine(file, notice)}\n`)
+  if (!flags.quiet) for (const notice of plan.notices) printStatus(`${noticeLine(file, notice)}\n`)
   const folder = join(root, experimentId)
   await makeFolder(folder)
   await copyOver(file, join(folder, basename(file)))

@@ -1,5 +1,6 @@
 /** `penstock profile`: Modalities' profiling command, with the same name and options. */
 import { type Command, Option } from 'commander'
+import { printOutput } from '../output/print.js'
 import { wholeNumber } from '../output/terminal.js'
 import type { ProfileFlags } from './profile-steps.js'
 
@@ -26,6 +27,6 @@ export function addProfileCommand(program: Command): void {
     )
     .action(async (flags: ProfileFlags) => {
       const { profileSteps } = await import('./profile-steps.js')
-      process.stdout.write(`${await profileSteps(flags)}\n`)
+      printOutput(`${await profileSteps(flags)}\n`)
     })
 }

@@ -25,6 +25,7 @@ import type { TrainingEvent } from '../../training/training-events.js'
 import { printCheck } from '../actions/check-definition.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { runTraining } from '../actions/train.js'
+import { printStatus } from '../output/print.js'
 import { rejectUnused } from '../output/unused-flags.js'
 import { prepareWarmstart, requireCheckpoint } from './warmstart-checkpoint.js'
 
@@ -113,7 +114,7 @@ function printNotices(plan: ModalitiesTrainingPlan, file: string, differences: r
     ...plan.notices.map(notice => noticeLine(file, notice)),
     ...differences.map(difference => `${file}: differs: ${difference}`),
   ]
-  for (const line of lines) process.stderr.write(`${line}\n`)
+  for (const line of lines) printStatus(`${line}\n`)
 }
 
 /** Copies the configuration to the experiment folder, and writes it there with all variables resolved. */

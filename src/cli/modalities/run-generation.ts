@@ -5,12 +5,13 @@ import { openGenerationPlan } from '../../modalities/plans/open-plan.js'
 import { noticeLine } from '../../modalities/plans/read-config.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { continueText } from '../actions/generate.js'
+import { printStatus } from '../output/print.js'
 import { openAnyCheckpoint } from './checkpoint.js'
 
 /** @throws CONFIG_INVALID, FILE_MISSING, UNSUPPORTED */
 export async function* generateAsConfigured(config: string): AsyncGenerator<string> {
   const plan = await openGenerationPlan(config)
-  for (const notice of plan.notices) process.stderr.write(`${noticeLine(config, notice)}\n`)
+  for (const notice of plan.notices) printStatus(`${noticeLine(config, notice)}\n`)
   const prompt = await fillTemplate(plan.promptTemplate)
   if (prompt === '') throw new PenstockError('ARGUMENT_INVALID', 'the prompt is empty')
   const { length, knowsEnd } = await askTokenizer(plan.tokenizer.source, async tokenizer => ({

@@ -6,6 +6,7 @@ import { FlowMeter, type StageFlow } from '../../monitoring/flow.js'
 import { shortStageName } from '../../monitoring/pipeline-graph.js'
 import type { PipelineResult, RunProgress, StageReport } from '../../pipelines/run.js'
 import { summary } from './event-lines.js'
+import { printStatus, redrawLines } from './print.js'
 import { bytes, count, duration } from './terminal.js'
 import { rejectUnused } from './unused-flags.js'
 
@@ -42,14 +43,14 @@ export class ProgressPrinter {
     if (performance.now() - this.lastPlain < PLAIN_INTERVAL_MS) return
     this.lastPlain = performance.now()
     const line = this.mode === 'json' ? jsonLine('progress', progress, flows) : overview(progress, flows)
-    process.stderr.write(`${line}\n`)
+    printStatus(`${line}\n`)
   }
 
   /** Prints a permanent line above the live ones. */
   print(line: string): void {
     if (this.mode === 'quiet') return
     this.redraw([])
-    process.stderr.write(`${line}\n`)
+    printStatus(`${line}\n`)
     // A line such as a training step also shows progress, so postpone the next plain line.
     this.lastPlain = performance.now()
   }
@@ -59,7 +60,7 @@ export class ProgressPrinter {
     this.lastPlain = performance.now()
     if (this.mode === 'quiet') return
     if (this.mode === 'json') {
-      process.stderr.write(`${jsonLine('done', result, [])}\n`)
+      printStatus(`${jsonLine('done', result, [])}\n`)
       return
     }
     this.print(summary(result))
@@ -69,8 +70,10 @@ export class ProgressPrinter {
   private redraw(lines: readonly string[]): void {
     if (this.mode !== 'terminal') return
     const width = (process.stderr.columns || 80) - 1
-    const up = this.linesDrawn > 0 ? `\x1b[${this.linesDrawn}A\x1b[J` : ''
-    process.stderr.write(up + lines.map(line => `${line.slice(0, width)}\n`).join(''))
+    redrawLines(
+      this.linesDrawn,
+      lines.map(line => line.slice(0, width)),
+    )
     this.linesDrawn = lines.length
   }
 }
