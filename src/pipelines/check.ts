@@ -7,16 +7,10 @@ import type * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { fileIdentity, isInCheckpoint, tokenizerFilesAt } from '../files/file-identity.js'
 import { sideFilesOf } from '../files/side-files.js'
-import {
-  type Chain,
-  configError,
-  type Definition,
-  nameOf,
-  type PipelineDefinition,
-  type StageStep,
-} from './definition.js'
+import { describeIssue } from '../formats/option-issue.js'
+import { suggestion } from '../formats/suggest.js'
+import { type Chain, configError, type Definition, type PipelineDefinition, type StageStep } from './definition.js'
 import { type StageEntry, type StageRegistry, stageRegistry } from './registry.js'
-import { suggestion } from './suggest.js'
 import type { YamlPath, YamlSource } from './yaml-source.js'
 
 export interface CheckedStep {
@@ -81,31 +75,8 @@ export function optionError(
   entry: Pick<StageEntry, 'options'>,
   source: YamlSource,
 ): PenstockError {
-  const issue = error.issues[0]!
-  const path: YamlPath = [...step.path, ...issue.path.map(key => (typeof key === 'number' ? key : String(key)))]
-  if (issue.code === 'unrecognized_keys') {
-    const key = issue.keys[0]!
-    const known = issue.path.length === 0 ? optionNames(entry.options) : []
-    return configError(source, [...path, key], `unknown option ${key} of ${step.stage}${suggestion(key, known)}`, true)
-  }
-  const found = valueAt(step.options, issue.path)
-  const message = issue.message.replace(/^Invalid (input|option): /, '').replace(/, received .*$/, '')
-  return configError(
-    source,
-    path,
-    found === undefined && issue.path.length > 0
-      ? `${step.stage} requires the option ${issue.path.map(String).join('.')}: ${message}`
-      : `${message}${issue.path.length === 0 ? '' : `, found ${nameOf(found)}`}`,
-  )
-}
-
-function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
-  return path.reduce<unknown>((inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key], value)
-}
-
-/** Option names of a stage. */
-export function optionNames(schema: z.ZodType): string[] {
-  return Object.keys((schema as unknown as { shape?: Record<string, unknown> }).shape ?? {})
+  const { path, message, isUnknownKey } = describeIssue(error.issues, step.options, entry.options, step.stage)
+  return configError(source, [...step.path, ...path], message, isUnknownKey)
 }
 
 /** Passes the path of `read-file` to the stages that split its bytes, so that their error messages name the file. */

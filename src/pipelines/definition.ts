@@ -7,7 +7,7 @@
  * first a `merge` of several. `variables` replace `${name}`. `monitoring` configures the sinks for metrics.
  */
 import { PenstockError } from '../errors.js'
-import { suggestion } from './suggest.js'
+import { suggestion } from '../formats/suggest.js'
 import type { YamlPath, YamlSource } from './yaml-source.js'
 
 export interface StageStep {
@@ -41,18 +41,24 @@ export interface Definition {
 export type Variables = Readonly<Record<string, string | number | boolean>>
 
 /**
- * A definition built by a program instead of parsed from a file.
+ * A definition built by a program instead of parsed from a file. Without `variables`, `${name}` is ordinary text, so that
+ * any file name can be used.
  * @param inputs files from which it was made
  * @throws CONFIG_INVALID
  */
 export function definitionOf(value: unknown, name = 'definition', inputs: readonly string[] = []): Definition {
-  return { ...defineFrom({ file: name, value, placeOf: () => ({ line: 1, column: 1 }) }, {}), inputs }
+  const hasVariables = typeof value === 'object' && value !== null && 'variables' in value
+  const source: YamlSource = { file: name, value, placeOf: () => ({ line: 1, column: 1 }) }
+  return { ...defineFrom(source, hasVariables ? {} : undefined), inputs }
 }
 
 const TOP_LEVEL = ['name', 'description', 'variables', 'monitoring', 'pipelines', 'stages']
 
-/** @param overrides values that override the definition's `variables`. @throws CONFIG_INVALID */
-export function defineFrom(source: YamlSource, overrides: Variables): Definition {
+/**
+ * @param overrides values that override the definition's `variables`; undefined to leave `${name}` as it is
+ * @throws CONFIG_INVALID
+ */
+export function defineFrom(source: YamlSource, overrides: Variables | undefined): Definition {
   const reader = new DefinitionReader(source, overrides)
   return Object.freeze({
     name: reader.name(),
@@ -67,8 +73,10 @@ class DefinitionReader {
   private readonly source: YamlSource
   private readonly top: Record<string, unknown>
   private readonly variables: Map<string, unknown>
+  private readonly substitutes: boolean
 
-  constructor(source: YamlSource, overrides: Variables) {
+  constructor(source: YamlSource, overrides: Variables | undefined) {
+    this.substitutes = overrides !== undefined
     this.source = source
     this.top = this.mapAt(source.value, [], 'a definition')
     for (const key of Object.keys(this.top)) {
@@ -76,12 +84,14 @@ class DefinitionReader {
     }
     const defined = this.top.variables === undefined ? {} : this.mapAt(this.top.variables, ['variables'], 'variables')
     this.variables = new Map(Object.entries(defined))
-    for (const [name, value] of Object.entries(overrides)) {
+    for (const [name, value] of Object.entries(overrides ?? {})) {
       if (!this.variables.has(name)) this.fail(['variables'], `unknown variable ${name}${this.near(name)}`)
       this.variables.set(name, value)
     }
-    // A variable may refer to those before it.
-    for (const [name, value] of this.variables) this.variables.set(name, this.substitute(value, ['variables', name]))
+    // A variable may refer to those before it. An override is taken literally: it may be the name of a file.
+    for (const [name, value] of this.variables) {
+      if (!Object.hasOwn(overrides ?? {}, name)) this.variables.set(name, this.substitute(value, ['variables', name]))
+    }
   }
 
   name(): string | undefined {
@@ -146,7 +156,10 @@ class DefinitionReader {
     return Object.freeze((value as unknown[]).map((branch, index) => this.chain(branch, [...path, index])))
   }
 
-  /** Replaces `${name}` in all strings of a value. A string that is only `${name}` becomes the variable, type included. */
+  /**
+   * Replaces `${name}` in all strings of a value; `$${name}` becomes `${name}`. A string that is only `${name}` becomes the
+   * variable, type included.
+   */
   private substitute(value: unknown, path: YamlPath): unknown {
     if (typeof value === 'string') return this.substituteInString(value, path)
     if (Array.isArray(value)) return value.map((item, index) => this.substitute(item, [...path, index]))
@@ -156,6 +169,7 @@ class DefinitionReader {
   }
 
   private substituteInString(text: string, path: YamlPath): unknown {
+    if (!this.substitutes) return text
     const lookUp = (name: string): unknown => {
       const value = this.variables.get(name)
       if (value === undefined) this.fail(path, `unknown variable ${name}${this.near(name)}`)
@@ -163,7 +177,9 @@ class DefinitionReader {
     }
     const whole = /^\$\{([\w.-]+)\}$/.exec(text)
     if (whole !== null) return lookUp(whole[1]!)
-    return text.replaceAll(/\$\{([\w.-]+)\}/g, (_, name: string) => String(lookUp(name)))
+    return text.replaceAll(/(\$?)\$\{([\w.-]+)\}/g, (found, dollar: string, name: string) =>
+      dollar === '' ? String(lookUp(name)) : found.slice(1),
+    )
   }
 
   private near(name: string): string {

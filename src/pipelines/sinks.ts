@@ -3,11 +3,11 @@ import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { fileIdentity } from '../files/file-identity.js'
 import { sideFilesOf } from '../files/side-files.js'
+import { suggestion } from '../formats/suggest.js'
 import { type MonitoringOptions, type SinkName, sinkSchemas } from '../monitoring/options.js'
 import { sinkFiles } from '../monitoring/sink-paths.js'
 import { allSteps, type CheckedPipeline, inputsOf, optionError } from './check.js'
 import { configError, type Definition, nameOf } from './definition.js'
-import { suggestion } from './suggest.js'
 
 const RUNS_FOLDER = 'runs'
 

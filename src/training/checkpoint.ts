@@ -16,6 +16,7 @@ import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { changing, makeFolder, removeFolder, syncFile, syncFolder } from '../files/durable.js'
+import { describeIssue } from '../formats/option-issue.js'
 import type { Engine } from './engine.js'
 import { trainingSchemas } from './options.js'
 
@@ -248,8 +249,7 @@ async function readState(file: string): Promise<CheckpointState> {
   }
   const parsed = stateSchema.safeParse(rest)
   if (!parsed.success) {
-    const issue = parsed.error.issues[0]!
-    throw invalid(`state.json is invalid: ${issue.path.join('.')}: ${issue.message}`, parsed.error)
+    throw invalid(describeIssue(parsed.error.issues, rest, stateSchema, 'state.json').message, parsed.error)
   }
   return parsed.data
 }

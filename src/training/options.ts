@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { describeIssue } from '../formats/option-issue.js'
 
 /** Creates a value on first use, to keep the start of commands that do not need it fast. */
 export function lazy<Value>(make: () => Value): () => Value {
@@ -237,7 +238,7 @@ function paddedVocabSize(tokenizerSize: number): number {
  * @throws OPTION_INVALID with the option and the expected value
  */
 export function parseTraining(input: unknown): TrainingOptions {
-  return parse(trainingSchemas().training, input)
+  return parse(trainingSchemas().training, input, 'the training')
 }
 
 /** Sizes of a tokenizer's vocabulary. */
@@ -255,7 +256,7 @@ export interface VocabularySize {
  * @throws OPTION_INVALID, TOKENIZER_MISMATCH
  */
 export function resolveModel(input: ModelInput, tokenizer?: VocabularySize): ModelOptions {
-  const model = parse(trainingSchemas().model, input)
+  const model = parse(trainingSchemas().model, input, 'the model')
   const vocabSize = model.vocab_size ?? (tokenizer && paddedVocabSize(tokenizer.totalSize))
   if (vocabSize === undefined) {
     throw new PenstockError('OPTION_INVALID', 'the model has no vocab_size and no tokenizer to derive it from', {
@@ -294,12 +295,11 @@ export function requireDivisible(
   }
 }
 
-function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
+function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, owner: string): z.output<Schema> {
   const result = schema.safeParse(input)
   if (result.success) {
     return result.data
   }
-  const issue = result.error.issues[0]!
-  const path = issue.path.map(String).join('.')
-  throw new PenstockError('OPTION_INVALID', issue.message, path === '' ? {} : { path }, result.error)
+  const { path, message } = describeIssue(result.error.issues, input, schema, owner)
+  throw new PenstockError('OPTION_INVALID', message, path.length === 0 ? {} : { path: path.join('.') }, result.error)
 }

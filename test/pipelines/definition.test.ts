@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { checkDefinition, readDefinition, withStageOptions } from '#src/pipelines/index'
+import { checkDefinition, definitionOf, readDefinition, withStageOptions } from '#src/pipelines/index'
 
 /** The error of a definition, with its position as `line:column path`. */
 function errorOf(text: string, overrides = {}): { code: string; place: string; message: string } {
@@ -82,9 +82,10 @@ stages:
 
   it('is rejected with a suggestion', () => {
     expect(errorOf('stages:\n  - read-lnes').message).toContain('did you mean read-lines?')
-    expect(errorOf(index('{ pth: x }')).message).toContain('requires the option path')
+    expect(errorOf(index('{ pth: x }')).message).toContain('did you mean path?')
+    expect(errorOf(index('{}')).message).toContain('requires the option path')
     expect(errorOf(index('{ path: x, if_exist: skip }')).message).toContain('did you mean if_exists?')
-    expect(errorOf(index('{ path: 5 }')).message).toContain('expected string, found 5')
+    expect(errorOf(index('{ path: 5 }')).message).toBe('option path of write-index: expected a string, found 5')
   })
 
   it.each([
@@ -103,6 +104,23 @@ stages:
     expect(errorOf(text).code).toBe('CONFIG_INVALID')
     expect(performance.now() - started).toBeLessThan(1000)
   })
+
+  // biome-ignore-start lint/suspicious/noTemplateCurlyInString: file names that look like variables of a definition
+  const pathOf = (text: string, variables = {}): unknown =>
+    readDefinition(text, 'test.yaml', variables).pipelines[0]!.chain.steps[0]!.options.path
+
+  it('has $${name} for the text ${name}', () => {
+    expect(pathOf('variables: { a: b }\nstages: [{ read-file: { path: "$${a}-${a}-$5-${a}" } }]')).toBe('${a}-b-$5-b')
+    expect(pathOf('stages: [{ read-file: { path: "$${a}" } }]')).toBe('${a}')
+  })
+
+  it('takes ${name} literally in overrides, and in definitions by programs without variables', () => {
+    const text = 'variables: { a: b }\nstages: [{ read-file: { path: "${a}" } }]'
+    expect(pathOf(text, { a: 'x${a}' })).toBe('x${a}')
+    const { pipelines } = definitionOf({ stages: [{ 'read-file': { path: '${x}.jsonl' } }] })
+    expect(pipelines[0]!.chain.steps[0]!.options.path).toBe('${x}.jsonl')
+  })
+  // biome-ignore-end lint/suspicious/noTemplateCurlyInString: file names that look like variables of a definition
 
   it('cannot set a prototype', () => {
     expect(errorOf('__proto__: { polluted: 1 }\nstages: [read-lines]').code).toBe('CONFIG_INVALID')

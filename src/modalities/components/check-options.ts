@@ -1,7 +1,8 @@
 /** Validates options against their schema. Errors have the place, the expected and found values and the nearest known name. */
 import type * as z from 'zod'
 import type { PenstockError } from '../../errors.js'
-import { suggestion } from '../../pipelines/suggest.js'
+import { EXPECTED, expectedText, objectAt } from '../../formats/option-issue.js'
+import { suggestion } from '../../formats/suggest.js'
 import { type ConfigPath, configError } from '../yaml/config-error.js'
 import type { Place, TreeNode } from '../yaml/yaml-tree.js'
 import { Component, WholeFloat } from './option-types.js'
@@ -57,7 +58,7 @@ function issueError(
     const around = objectAt(schema, steps.slice(0, -1))
     const all = around === undefined ? '' : keysText(around)
     return configError(
-      `${name} needs ${steps.at(-1)}: expected ${expected(issue)}${all}`,
+      `${name} needs ${steps.at(-1)}: expected ${expectedText(issue)}${all}`,
       file,
       [...path, ...steps],
       place,
@@ -68,25 +69,12 @@ function issueError(
   }
   const hint =
     issue.code === 'invalid_value' && typeof found === 'string' ? suggestion(found, issue.values.map(String)) : ''
-  return configError(`expected ${expected(issue)}, found ${foundText(found)}${hint}`, file, [...path, ...steps], place)
-}
-
-/** The object schema at a path; undefined for a union. */
-function objectAt(schema: z.ZodType, steps: readonly (string | number)[]): z.ZodObject | undefined {
-  const { type, innerType, shape, element } = schema.def as SchemaParts
-  if (innerType !== undefined) return objectAt(innerType, steps)
-  const [step, ...rest] = steps
-  if (step === undefined) return type === 'object' ? (schema as z.ZodObject) : undefined
-  const inner = type === 'array' ? element : Object.hasOwn(shape ?? {}, step) ? shape?.[step] : undefined
-  return inner === undefined ? undefined : objectAt(inner, rest)
-}
-
-/** The fields of a zod schema's definition that are read here. */
-interface SchemaParts {
-  readonly type: string
-  readonly innerType?: z.ZodType
-  readonly shape?: Readonly<Record<string, z.ZodType>>
-  readonly element?: z.ZodType
+  return configError(
+    `expected ${expectedText(issue)}, found ${foundText(found)}${hint}`,
+    file,
+    [...path, ...steps],
+    place,
+  )
 }
 
 /** The required and optional keys of a schema, as text. */
@@ -101,38 +89,6 @@ function keysText(schema: z.ZodObject): string {
       keys.filter(key => !isOptional(key)),
     ) + list('optional', keys.filter(isOptional))
   )
-}
-
-const TYPE_NAMES: Readonly<Record<string, string>> = {
-  int: 'an integer',
-  number: 'a number',
-  string: 'a string',
-  boolean: 'true or false',
-  array: 'a list',
-  object: 'a mapping',
-  record: 'a mapping',
-  tuple: 'a list',
-}
-
-/** Prefix of custom messages in schemas. */
-const EXPECTED = 'expected '
-
-function expected(issue: z.core.$ZodIssue): string {
-  if (issue.message.startsWith(EXPECTED)) return issue.message.slice(EXPECTED.length)
-  switch (issue.code) {
-    case 'invalid_type':
-      return TYPE_NAMES[issue.expected] ?? issue.expected
-    case 'too_small':
-      return `at least ${issue.minimum}${issue.inclusive === false ? ' exclusive' : ''}`
-    case 'too_big':
-      return `at most ${issue.maximum}`
-    case 'invalid_value':
-      return issue.values.length === 1 ? String(issue.values[0]) : `one of ${issue.values.join(', ')}`
-    case 'invalid_union':
-      return [...new Set(issue.errors.map(branch => (branch[0] === undefined ? '' : expected(branch[0]))))].join(' or ')
-    default:
-      return issue.message
-  }
 }
 
 /** A value as text for messages. */

@@ -1,6 +1,7 @@
 /** Options as given to a stage's factory -> validated options with defaults. */
 import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
+import { describeIssue } from '../../formats/option-issue.js'
 
 /** @throws OPTION_INVALID with the path of the first invalid option */
 export function parseOptions<Schema extends z.ZodType>(
@@ -10,6 +11,6 @@ export function parseOptions<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(options)
   if (result.success) return result.data
-  const { path, message } = result.error.issues[0]!
+  const { path, message } = describeIssue(result.error.issues, options, schema, stage)
   throw new PenstockError('OPTION_INVALID', message, { stage, path: path.join('.') || 'options' }, result.error)
 }
