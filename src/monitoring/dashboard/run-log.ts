@@ -2,11 +2,9 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
-import type { RunEvent } from '../run-event.js'
 import { LOG_NAME } from '../sinks/jsonl-log.js'
+import { parseLoggedEvent } from './logged-event.js'
 import { RunHistory } from './run-history.js'
-
-type LoggedEvent = RunEvent & { readonly nonFinite?: Readonly<Record<string, string>> }
 
 const CHUNK_BYTES = 4 << 20
 const LINE_FEED = 10
@@ -94,19 +92,11 @@ export class RunLog {
     this.pending = bytes.subarray(start)
   }
 
-  /** A killed run may leave an incomplete line: it is reported in the notes and skipped. */
+  /** A killed run may leave an incomplete line: it is reported in the notes and skipped, like any other damaged line. */
   private addLine(line: string): void {
     if (line === '') return
-    try {
-      const event = JSON.parse(line) as LoggedEvent
-      this.history.add(event.kind === 'metrics' && event.nonFinite ? { ...event, values: allValues(event) } : event)
-    } catch {
-      this.history.note(`line ${this.lineNumber} of the log is damaged`)
-    }
+    const event = parseLoggedEvent(line)
+    if (event === undefined) this.history.note(`line ${this.lineNumber} of the log is damaged`)
+    else this.history.add(event)
   }
-}
-
-function allValues({ values, nonFinite = {} }: Extract<LoggedEvent, { kind: 'metrics' }>): Record<string, number> {
-  const others = Object.entries(nonFinite).map(([name, value]) => [name, Number(value)] as const)
-  return { ...values, ...Object.fromEntries(others) }
 }

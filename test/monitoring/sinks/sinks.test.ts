@@ -112,8 +112,35 @@ describe('a run log', () => {
     })
   })
 
+  it('skips lines with a missing value or one of another type, and says so', async () => {
+    await inFolder(async folder => {
+      const path = join(folder, LOG_NAME)
+      await runThrough(jsonlSink(path, unexpected), 2)
+      const lines = readFileSync(path, 'utf8').trim().split('\n')
+      const stages = [{ name: 'read-file', stats: stageStats({}) }]
+      lines.push(JSON.stringify({ kind: 'progress', time: START, snapshot: { pipeline: 'p', stages, elapsedMs: 1 } }))
+      for (const line of lines) {
+        const event = JSON.parse(line) as Record<string, unknown>
+        for (const key of Object.keys(event).filter(key => key !== 'kind' && key !== 'message')) {
+          for (const value of [null, undefined, 'x', [], { a: null }, 7]) {
+            writeFileSync(path, `${lines.join('\n')}\n${JSON.stringify({ ...event, [key]: value })}\n`)
+            const history = await read(path)
+            const summary = history.summary()!
+            expect(summary.info).toEqual(runInfo)
+            const isLegal = typeof value === typeof event[key] && value !== null && !Array.isArray(value)
+            if (!isLegal && key !== 'durationMs') {
+              expect(summary.notes.at(-1)?.text).toBe(`line ${lines.length + 1} of the log is damaged`)
+            }
+          }
+        }
+      }
+    })
+  })
+
   it('is rejected if it is missing or another kind of file', async () => {
     await inFolder(async folder => {
+      writeFileSync(join(folder, 'null.jsonl'), `{"kind":"run-start","time":${START},"run":null}\n`)
+      expect(await read(join(folder, 'null.jsonl')).catch(error => error.code)).toBe('JSON_INVALID')
       writeFileSync(join(folder, 'other.jsonl'), '{"text":"a"}\n')
       expect(await read(join(folder, 'other.jsonl')).catch(error => error.code)).toBe('JSON_INVALID')
       expect(await read(folder).catch(error => error.code)).toBe('FILE_MISSING')
