@@ -5,6 +5,8 @@
  */
 import { statSync } from 'node:fs'
 import { isPackedName } from '../files/source-file.js'
+import { requireFormat } from '../files/source-format.js'
+import { listSources, type SourceOrder } from '../files/source-list.js'
 import { compileJq } from '../formats/jq.js'
 import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import type { TokenBytes } from '../formats/pbin.js'
@@ -19,7 +21,9 @@ export interface RangeStep {
 /** Chains that a pass can replace. The branches of a fork into index and packing follow the head, in either order. */
 const HEAD = 'read-file,read-lines,validate-json'
 const PACKING = 'extract-text,tokenize-batches,write-pbin'
+const CORPUS = 'read-corpus,tokenize-batches,write-pbin'
 const CHAINS = [
+  CORPUS,
   `${HEAD},write-index`,
   `${HEAD},${PACKING}`,
   `${HEAD},write-index,${PACKING}`,
@@ -35,27 +39,47 @@ export function rangeSteps(stages: readonly object[]): RangeStep[] {
   )
 }
 
+type Lines = Pick<RangeWork, 'paths' | 'maxLineBytes'>
+
+/** Ranges require random access to an uncompressed file that is read to its end, and lines shorter than a range. */
+function linesOfFile(optionsOf: (name: string) => RangeStep['options']): Lines | undefined {
+  const { path, compression = 'auto' } = optionsOf('read-file')
+  const { limit, max_line_bytes: maxLineBytes = DEFAULT_LINE_BYTES } = optionsOf('read-lines')
+  const isPlain = compression === 'none' || (compression === 'auto' && !isPackedName(String(path)))
+  return isPlain && limit === undefined ? { paths: [String(path)], maxLineBytes: Number(maxLineBytes) } : undefined
+}
+
+/** Undefined unless all files are uncompressed JSONL. */
+function linesOfCorpus({
+  sources,
+  order,
+  max_record_bytes: limit = DEFAULT_LINE_BYTES,
+}: RangeStep['options']): Lines | undefined {
+  try {
+    const paths = listSources(sources as string[], order as SourceOrder | undefined)
+    const arePlain = paths.every(path => !isPackedName(path) && requireFormat(path) === 'jsonl')
+    return arePlain ? { paths, maxLineBytes: Number(limit) } : undefined
+  } catch {
+    // The stage reports what is wrong with its sources.
+    return undefined
+  }
+}
+
 /** The pass that is equivalent to these stages; undefined if there is none. */
 export function rangeWorkOf(steps: readonly RangeStep[]): RangeWork | undefined {
   if (!CHAINS.includes(steps.map(step => step.name).join())) return undefined
   const optionsOf = (name: string): RangeStep['options'] => steps.find(step => step.name === name)?.options ?? {}
-  const { path, compression = 'auto' } = optionsOf('read-file')
-  const { limit, max_line_bytes: maxLineBytes = DEFAULT_LINE_BYTES } = optionsOf('read-lines')
-  // Ranges require random access to an uncompressed file that is read to its end, and lines shorter than a range.
-  const isPlain = compression === 'none' || (compression === 'auto' && !isPackedName(String(path)))
-  if (!isPlain || limit !== undefined || Number(maxLineBytes) < RANGE_BYTES) return undefined
-  if (statSync(String(path), { throwIfNoEntry: false })?.isFile() !== true) return undefined
-  const work = {
-    path: String(path),
-    maxLineBytes: Number(maxLineBytes),
-    index: steps.some(step => step.name === 'write-index'),
-  }
+  const isCorpus = steps[0]!.name === 'read-corpus'
+  const lines = isCorpus ? linesOfCorpus(optionsOf('read-corpus')) : linesOfFile(optionsOf)
+  if (lines === undefined || lines.maxLineBytes < RANGE_BYTES) return undefined
+  if (lines.paths.some(path => statSync(path, { throwIfNoEntry: false })?.isFile() !== true)) return undefined
+  const work = { ...lines, index: steps.some(step => step.name === 'write-index') }
   const tokenize = steps.find(step => step.name === 'tokenize-batches')?.options
   if (tokenize === undefined) return work
   // The kernel supports paths but no computed filters, a single end-of-document token, and no limit on lengths.
   const { tokenizer, workers, special_tokens: specialTokens, fit_length: fitLength } = tokenize
   if (specialTokens !== undefined || fitLength !== undefined) return undefined
-  const field = compileJq(String(optionsOf('extract-text').field ?? '.text'))?.path
+  const field = compileJq(String(optionsOf(isCorpus ? 'read-corpus' : 'extract-text').field ?? '.text'))?.path
   if (field === undefined) return undefined
   return {
     ...work,

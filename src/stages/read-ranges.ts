@@ -1,12 +1,12 @@
 /**
  * Fused source: does the work of `read-file | read-lines | validate-json`, optionally followed by `extract-text |
- * tokenize-batches`, on an uncompressed file. Each worker task reads and processes one range of the file, so the bytes
+ * tokenize-batches`, on an uncompressed file, or that of `read-corpus | tokenize-batches` on several. Each worker task reads and processes one range of the file, so the bytes
  * never cross threads. The runner substitutes it for those stages; its output and faults are the same.
  */
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
-import { type RangeWork, rangeRunOf } from '../workers/ranges/range-run.js'
+import { type FilePosition, type RangeWork, rangeRunOf } from '../workers/ranges/range-run.js'
 import type { RangeFault, RangeReply } from '../workers/ranges/range-task.js'
 import { slownessNote } from '../workers/tokenizer/tokenizer-setup.js'
 import { FaultHandler, type FaultOptions } from './stream/fault-handler.js'
@@ -17,7 +17,7 @@ export interface ReadRangesOptions {
   /** Fault options of the stages that this one replaces, by stage name. */
   readonly faults: Partial<Record<ReplacedStage, FaultOptions>>
 }
-type ReplacedStage = 'read-lines' | 'validate-json' | 'extract-text' | 'tokenize-batches'
+type ReplacedStage = 'read-corpus' | 'read-lines' | 'validate-json' | 'extract-text' | 'tokenize-batches'
 
 /** Result of one range. In a fork, each branch takes its part: lines or tokens. */
 export interface RangeBatch extends Batch {
@@ -49,26 +49,44 @@ export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
   })
 }
 
+/** Where to resume. */
+type RangeCursor = FilePosition & Pick<LineCursor, 'line'>
+
 async function* ranges(
   options: ReadRangesOptions,
   worker: URL | undefined,
   context: StageContext,
 ): AsyncGenerator<RangeBatch> {
-  const { path } = options.work
+  const { paths } = options.work
   const { journal } = context
-  const cursor = journal?.cursor<LineCursor>()
-  const from = cursor?.byteOffset ?? 0
+  const { counts } = context.stats
+  // Journals of earlier versions know one file only.
+  const from = { file: 0, byteOffset: 0, line: 1, ...journal?.cursor<Partial<RangeCursor>>() }
   const run = await rangeRunOf(options.work, from, worker)
-  const { handle, stats } = run
-  context.stats.counts.totalBytes = stats.size
+  counts.totalBytes = run.totalBytes
+  if (paths.length > 1) counts.totalFiles = paths.length
   const faults = new RangeFaults(options, context)
   try {
     const facts = await run.facts
     const note = facts === undefined ? undefined : slownessNote(facts.engineInfo)
     if (note !== undefined) context.note(note)
-    const check = regularCheck(path, handle, stats)
-    let firstLine = cursor?.line ?? 1
+    let firstLine = 1
+    let current: number | undefined
+    let check: ReturnType<typeof regularCheck> = async () => {}
     for await (const { reply, range, release } of run.take(from, context.signal, end => journal?.roomFor(end))) {
+      const { file: path, fileIndex: file } = range
+      if (file !== current) {
+        // A run that resumes at the end of a file begins with the next one.
+        firstLine = file === from.file ? from.line : 1
+        if (current !== undefined) {
+          await check(true)
+          await run.closeFile(current)
+        }
+        const { handle, stats } = run.file(file)
+        check = regularCheck(path, handle, stats)
+        current = file
+        if (paths.length > 1) counts.files = file
+      }
       // A record that seems faulty can be a sign that the file is being written to.
       await check(reply.faults.length > 0)
       for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
@@ -77,10 +95,14 @@ async function* ranges(
       context.stats.recordsOut += reply.lineCount - reply.faults.length
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
-      const mark = journal?.markAfter(range.byteLength, () => ({ byteOffset: range.end, line: firstLine }))
+      const mark = journal?.markAfter(
+        range.byteLength,
+        () => ({ file, byteOffset: range.end, line: firstLine }) satisfies RangeCursor,
+      )
       yield mark === undefined ? batch : withMark(batch, mark)
     }
     await check(true)
+    if (paths.length > 1) counts.files = paths.length
     await faults.finish()
   } finally {
     await run.close()
@@ -134,10 +156,11 @@ function checkTotals({ lineCount, faults }: RangeReply, { lines, tokens }: Range
 class RangeFaults {
   private readonly handlers: ReadonlyMap<string, FaultHandler>
 
-  constructor({ faults }: ReadRangesOptions, context: StageContext) {
+  constructor({ work, faults }: ReadRangesOptions, context: StageContext) {
     this.handlers = new Map(
       Object.entries(faults).map(([stage, options]) => [stage, new FaultHandler(options, stage, context)]),
     )
+    for (const handler of this.handlers.values()) handler.orderSources(work.paths)
   }
 
   async handle(fault: RangeFault & { readonly file: string }): Promise<void> {
@@ -157,8 +180,9 @@ class RangeFaults {
 
 /** The stages that can report a fault; the first one present in the pipeline reports it. */
 function stagesReporting(code: RangeFault['code']): readonly string[] {
-  if (code === 'LINE_TOO_LONG') return ['read-lines']
-  if (code === 'JSON_INVALID' || code === 'UTF8_INVALID' || code === 'LINE_BLANK') return ['validate-json']
-  if (code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT') return ['extract-text']
+  if (code === 'LINE_TOO_LONG') return ['read-lines', 'read-corpus']
+  if (code === 'JSON_INVALID' || code === 'UTF8_INVALID' || code === 'LINE_BLANK')
+    return ['validate-json', 'read-corpus']
+  if (code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT') return ['extract-text', 'read-corpus']
   return ['tokenize-batches', 'validate-json']
 }

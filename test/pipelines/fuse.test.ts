@@ -1,5 +1,5 @@
 /** Fused stages write the same bytes and report the same faults as separate stages, wherever the range boundaries are. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { indexStages } from '#src/cli/actions/index-jsonl'
@@ -93,6 +93,35 @@ describe('fused stages', () => {
     const fused = await failure('one-fused', true)
     expect(apart).toMatchObject({ code: 'JSON_INVALID', where: { line: 4001, file: at('one.jsonl') } })
     expect(fused).toMatchObject({ code: 'JSON_INVALID', message: apart.message, where: apart.where })
+  })
+})
+describe('a fused corpus', () => {
+  it('gives the bytes and faults of the separate stages, file by file', async () => {
+    mkdirSync(at('corpus'))
+    const lines = corpus(true).toString('latin1').split('\n')
+    for (const name of ['1', '2', '3', '4']) {
+      // The second file is empty, and no last line has its line feed.
+      const part = name === '2' ? [] : lines.slice(1000 * (Number(name) - 1), 1000 * Number(name))
+      writeFileSync(at(`corpus/${name}.jsonl`), Buffer.from(part.join('\n'), 'latin1'))
+    }
+    const packCorpus = async (name: string, fuse: boolean) => {
+      const faults = { faulty: 'quarantine', quarantine: at(`${name}.quarantine`) }
+      const stages = [
+        { 'read-corpus': { sources: [at('corpus')], ...faults } },
+        { 'tokenize-batches': { tokenizer: at('tokenizer.json'), end_of_document: END, workers: 2, ...faults } },
+        { 'write-pbin': { path: at(`${name}.pbin`) } },
+      ]
+      const [pipeline] = checkDefinition(definitionOf({ stages }))
+      const { stages: reports } = await runPipeline(pipeline!, { fuse })
+      return { reports, files: ['pbin', 'quarantine'].map(ending => readFileSync(at(`${name}.${ending}`), 'latin1')) }
+    }
+    const apart = await packCorpus('corpus-apart', false)
+    const fused = await packCorpus('corpus-fused', true)
+    expect(fused.reports[0]!.name).toBe('read-corpus+tokenize-batches')
+    expect(apart.reports[0]!.name).toBe('read-corpus')
+    expect(fused.files[0] === apart.files[0]).toBe(true)
+    expect(fused.files[1]!.split('\n')).toEqual(apart.files[1]!.split('\n'))
+    expect(fused.reports[0]!.stats.rejected).toBe(apart.files[1]!.split('\n').length - 1)
   })
 })
 

@@ -38,6 +38,10 @@ export async function prepare(folder: string, megabytes: number): Promise<void> 
   writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
   writeFileSync(at('in.jsonl'), corpus(megabytes))
   execFileSync('gzip', ['-kf', at('in.jsonl')])
+  mkdirSync(at('lines'), { recursive: true })
+  copyFileSync(at('in.jsonl'), at('lines/a.jsonl'))
+  writeFileSync(at('lines/b.jsonl'), '')
+  for (const name of ['c', 'd', 'e']) writeFileSync(at(`lines/${name}.jsonl`), `{"text":"file ${name}"}\n{"text":5}`)
   mkdirSync(at('corpus'), { recursive: true })
   copyFileSync(at('in.jsonl'), at('corpus/a.jsonl'))
   copyFileSync(at('in.jsonl.gz'), at('corpus/b.jsonl.gz'))
@@ -90,6 +94,10 @@ export function jobs(folder: string, name: string): Record<string, Job> {
     },
     'pack of a .gz': {
       stages: [...head(at('in.jsonl.gz')), extract, tokenize, pack],
+      outputs: [...packed, out('.faulty')],
+    },
+    'pack of many JSONL files': {
+      stages: [{ 'read-corpus': { sources: [at('lines')], ...faults } }, tokenize, pack],
       outputs: [...packed, out('.faulty')],
     },
     'pack of a corpus of several formats': {

@@ -46,7 +46,7 @@ const PACKERS: Record<string, (path: string, out: string, faults: Faults, worker
     const pack = { field: ['text'], tokenizer, end_of_document: END }
     const policy = { faulty: 'fail' as const, ...faults, quarantine: faults.quarantine, max_faulty: undefined }
     const options = {
-      work: { path, maxLineBytes: RANGE_BYTES, workers: 2, index: false, pack },
+      work: { paths: [path], maxLineBytes: RANGE_BYTES, workers: 2, index: false, pack },
       faults: { 'tokenize-batches': policy },
     }
     await pipeline(readRanges(options, worker), tokensOfRanges(), writePbin({ path: out }))
@@ -135,7 +135,7 @@ describe('indexing', () => {
   it('omits a line that kills the validation', async () => {
     const path = corpus('index', { 77: lineOf('DEATHbyTRAP') })
     const policy = { faulty: 'skip' as const, quarantine: undefined, max_faulty: undefined }
-    const work = { path, maxLineBytes: RANGE_BYTES, workers: 2, index: true }
+    const work = { paths: [path], maxLineBytes: RANGE_BYTES, workers: 2, index: true }
     const options = { work, faults: { 'validate-json': policy } }
     const ranges = readRanges(options, sabotaged('range'))
     const counted: number[] = []

@@ -1,9 +1,10 @@
 /**
- * Schedules the ranges of a file over the workers. Separate from the stage `read-ranges`, so that a command can start a
+ * Schedules the ranges of one file, or of several in their order, over the workers. Separate from the stage `read-ranges`, so that a command can start a
  * run before it loads the rest of its code: the workers start and process the first ranges in the meantime.
  */
 import type { Stats } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
+import { type FileHandle, stat } from 'node:fs/promises'
+import { PenstockError } from '../../errors.js'
 import { cachedFingerprint } from '../../files/file-fingerprint.js'
 import { closeSource, openSource, PAGE_BYTES } from '../../files/source-file.js'
 import type { Batch } from '../../formats/batches.js'
@@ -36,7 +37,8 @@ const SLOT_BYTES_PER_BYTE = 2
 const VALIDATION_SLOT_BYTES_PER_BYTE = 1 / 4
 
 export interface RangeWork {
-  readonly path: string
+  /** Read one after the other; a line never continues in the next file. */
+  readonly paths: readonly string[]
   readonly maxLineBytes: number
   /** Defaults to the number of cores. */
   readonly workers?: number | undefined
@@ -53,21 +55,37 @@ export interface RangeWork {
     | undefined
 }
 
-/** Resolves when the range up to `end` may be started; undefined when it may be started now. */
+/** A place in the files: index of the file, and byte offset in it. */
+export interface FilePosition {
+  readonly file: number
+  readonly byteOffset: number
+}
+
+const START: FilePosition = { file: 0, byteOffset: 0 }
+
+export interface OpenSource {
+  readonly handle: FileHandle
+  readonly stats: Stats
+}
+
+/** Resolves when the range up to `end`, in bytes of all files, may be started; undefined when it may be started now. */
 export type RoomFor = (end: number) => Promise<void> | undefined
+
+/** A range of one of the files. */
+type Range = Batch & FileRange & { readonly fileIndex: number }
 
 /** Result of one range. */
 export interface RangeResult {
   readonly reply: RangeReply
-  readonly range: Batch & FileRange
+  readonly range: Range
   /** Returns the memory of the reply's arrays for reuse. */
   readonly release: () => void
 }
 
-/** One pass over a file. Release it with `close`. */
+/** One pass over the files. Release it with `close`. */
 export class RangeRun {
-  readonly handle: FileHandle
-  readonly stats: Stats
+  /** Bytes of all files, as they were at the start. */
+  readonly totalBytes: number
   /** Properties of the workers' tokenizer, if they have one. */
   readonly facts: Promise<TokenizerFacts | undefined>
   private readonly work: RangeWork
@@ -77,22 +95,32 @@ export class RangeRun {
   private isTakenOver = false
   private roomFor: RoomFor = () => undefined
   private readonly freeSlots: SharedArrayBuffer[] = []
-  /** File offset at which the run started. */
-  private readonly from: number
-  /** Results from that offset on; the first one is already requested. */
+  /** Bytes of the files before each file. */
+  private readonly bytesBefore: readonly number[]
+  /** By index; opened when their first range is scheduled, closed by `closeFile`. */
+  private readonly files = new Map<number, OpenSource>()
+  /** Position at which the run started. */
+  private readonly from: FilePosition
+  /** Results from that position on; the first one is already requested. */
   private readonly results: AsyncGenerator<RangeResult>
   private readonly first: Promise<IteratorResult<RangeResult>>
 
   private constructor(
     work: RangeWork,
-    file: { handle: FileHandle; stats: Stats },
+    sizes: readonly number[],
     opened: OpenedWorkers,
-    from: number,
+    from: FilePosition,
+    first: OpenSource,
   ) {
     this.work = work
     this.from = from
-    this.handle = file.handle
-    this.stats = file.stats
+    this.files.set(from.file, first)
+    let total = 0
+    this.bytesBefore = sizes.map(size => {
+      total += size
+      return total - size
+    })
+    this.totalBytes = total
     this.workers = opened.workers
     this.sizes = opened.sizes
     this.facts = opened.facts
@@ -104,37 +132,55 @@ export class RangeRun {
   }
 
   /**
-   * Opens the file, starts the workers and submits the first ranges.
+   * Starts the workers and submits the first ranges.
    *
-   * @param from file offset of the first range
+   * @param from position of the first range
    * @param worker module of the workers
    * @throws FILE_MISSING, FILE_UNREADABLE
    */
-  static async start(work: RangeWork, from: number, worker: URL = RANGE_WORKER): Promise<RangeRun> {
-    const file = await openSource(work.path)
+  static async start(work: RangeWork, from: FilePosition = START, worker: URL = RANGE_WORKER): Promise<RangeRun> {
+    // The first file is opened before the workers are: its errors are the most common ones.
+    const first = await openSource(work.paths[from.file]!)
     try {
-      return new RangeRun(work, file, await openRangeWorkers(work, file.stats.size, worker), from)
+      const sizes: number[] = []
+      for (const path of work.paths) sizes.push((await stat(path).catch(() => undefined))?.size ?? 0)
+      const total = sizes.reduce((sum, size) => sum + size, 0)
+      return new RangeRun(work, sizes, await openRangeWorkers(work, total, worker), from, first)
     } catch (error) {
-      await file.handle.close()
+      await closeSource(work.paths[from.file]!, first.handle)
       throw error
     }
+  }
+
+  /** An open file. @throws INTERNAL before its first range, and after `closeFile` */
+  file(index: number): OpenSource {
+    const file = this.files.get(index)
+    if (file === undefined) throw new PenstockError('INTERNAL', `file ${index} of the run is not open`)
+    return file
+  }
+
+  /** To be called once all ranges of a file have been processed. */
+  async closeFile(index: number): Promise<void> {
+    const { handle } = this.file(index)
+    this.files.delete(index)
+    await closeSource(this.work.paths[index]!, handle)
   }
 
   /**
    * The results of the ranges, in file order. May be called once.
    *
-   * @param from file offset; if it differs from the offset at start, the ranges already started are discarded
+   * @param from if it differs from the position at start, the ranges already started are discarded
    * @param roomFor called before a range is started, except for those already started
    * @throws errors of the workers; the signal's reason
    */
-  async *take(from: number, signal: AbortSignal, roomFor: RoomFor): AsyncGenerator<RangeResult> {
+  async *take(from: FilePosition, signal: AbortSignal, roomFor: RoomFor): AsyncGenerator<RangeResult> {
     this.isTakenOver = true
     this.roomFor = roomFor
     const abort = (): void => this.stop.abort(signal.reason)
     if (signal.aborted) abort()
     signal.addEventListener('abort', abort, { once: true })
     try {
-      if (from !== this.from) return yield* this.resultsFrom(from)
+      if (from.file !== this.from.file || from.byteOffset !== this.from.byteOffset) return yield* this.resultsFrom(from)
       const first = await this.first
       if (!first.done) yield first.value
       yield* this.results
@@ -145,28 +191,38 @@ export class RangeRun {
 
   async close(): Promise<void> {
     await this.workers.close()
-    await closeSource(this.work.path, this.handle)
+    for (const [index, { handle }] of this.files) await closeSource(this.work.paths[index]!, handle)
+    this.files.clear()
   }
 
-  private resultsFrom(start: number): AsyncGenerator<RangeResult> {
+  private resultsFrom(start: FilePosition): AsyncGenerator<RangeResult> {
     const { earlyInFlight, inFlight } = this.sizes
     const limit = (): number => (this.isTakenOver ? inFlight : earlyInFlight)
     return inOrder(this.rangesFrom(start), limit, range => this.run(range), this.stop.signal)
   }
 
-  private async *rangesFrom(first: number): AsyncGenerator<Batch & FileRange> {
-    const { path: file, maxLineBytes } = this.work
-    const common = { descriptor: this.handle.fd, file, fileBytes: this.stats.size, maxLineBytes }
-    for (let start = first, number = 0; start < common.fileBytes; start += this.sizes.bytes, number++) {
-      const end = Math.min(common.fileBytes, start + this.sizes.bytes)
-      yield { ...common, start, end, number, byteLength: end - start }
+  private async *rangesFrom(from: FilePosition): AsyncGenerator<Range> {
+    const { paths, maxLineBytes } = this.work
+    let number = 0
+    for (let fileIndex = from.file; fileIndex < paths.length; fileIndex++) {
+      const file = paths[fileIndex]!
+      const { handle, stats } = this.files.get(fileIndex) ?? (await openSource(file))
+      this.files.set(fileIndex, { handle, stats })
+      const common = { fileIndex, descriptor: handle.fd, file, fileBytes: stats.size, maxLineBytes }
+      const first = fileIndex === from.file ? from.byteOffset : 0
+      // No range tells the consumer that it is done with an empty file.
+      if (first >= stats.size) await this.closeFile(fileIndex)
+      for (let start = first; start < stats.size; start += this.sizes.bytes) {
+        const end = Math.min(stats.size, start + this.sizes.bytes)
+        yield { ...common, start, end, number: number++, byteLength: end - start }
+      }
     }
   }
 
-  private async run(range: Batch & FileRange): Promise<RangeResult> {
-    const { number: _, byteLength: __, ...place } = range
+  private async run(range: Range): Promise<RangeResult> {
+    const { number: _, byteLength: __, fileIndex, ...place } = range
     const { index } = this.work
-    await this.roomFor(range.end)
+    await this.roomFor(this.bytesBefore[fileIndex]! + range.end)
     let slot: SharedArrayBuffer
     const { reply } = await runWithoutPoison<RangeReply>(
       retry => {
@@ -232,7 +288,7 @@ function sizesFor({ workers: asked = defaultWorkers(), maxLineBytes, pack }: Ran
 const started = new Map<string, RangeRun>()
 
 /** The run of this work that was started early, or a new one. @throws the codes of `RangeRun.start` */
-export async function rangeRunOf(work: RangeWork, from: number, worker?: URL): Promise<RangeRun> {
+export async function rangeRunOf(work: RangeWork, from: FilePosition, worker?: URL): Promise<RangeRun> {
   const key = keyOf(work)
   const run = started.get(key)
   if (run === undefined || worker !== undefined) return RangeRun.start(work, from, worker)
@@ -245,11 +301,13 @@ export async function rangeRunOf(work: RangeWork, from: number, worker?: URL): P
  * report.
  */
 export async function withStartedRun(work: RangeWork, load: () => Promise<void>): Promise<void> {
-  const run = await RangeRun.start(work, 0).catch(() => undefined)
+  const run = await RangeRun.start(work).catch(() => undefined)
   const key = keyOf(work)
   if (run !== undefined) {
     started.set(key, run)
-    cachedFingerprint({ path: work.path, handle: run.handle }, run.stats).catch(() => {})
+    const [path] = work.paths
+    const { handle, stats } = run.file(0)
+    if (work.paths.length === 1) cachedFingerprint({ path: path!, handle }, stats).catch(() => {})
   }
   try {
     await load()
@@ -258,9 +316,9 @@ export async function withStartedRun(work: RangeWork, load: () => Promise<void>)
   }
 }
 
-const keyOf = ({ path, maxLineBytes, workers, index, pack }: RangeWork): string =>
+const keyOf = ({ paths, maxLineBytes, workers, index, pack }: RangeWork): string =>
   JSON.stringify([
-    path,
+    paths,
     maxLineBytes,
     workers,
     index,

@@ -10,7 +10,7 @@ const later = (ms: number): Promise<void> => new Promise(resolve => setTimeout(r
 
 it('starts no range before roomFor allows it, and returns all ranges in order', async () => {
   writeFileSync(path, '{"text":"a line"}\n'.repeat(1_000_000))
-  const run = await RangeRun.start({ path, maxLineBytes: 8 << 20, workers: 1, index: true }, 0)
+  const run = await RangeRun.start({ paths: [path], maxLineBytes: 8 << 20, workers: 1, index: true })
   const asked: number[] = []
   let makeRoom = (): void => {}
   const room = new Promise<void>(resolve => {
@@ -24,7 +24,7 @@ it('starts no range before roomFor allows it, and returns all ranges in order', 
       asked.push(end)
       return end > limit ? room : undefined
     }
-    for await (const { range, reply, release } of run.take(0, never, roomFor)) {
+    for await (const { range, reply, release } of run.take({ file: 0, byteOffset: 0 }, never, roomFor)) {
       ends.push(range.end)
       lines += reply.lineCount
       release()
