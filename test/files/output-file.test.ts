@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -111,12 +112,15 @@ describe('an output', () => {
   })
 
   it.runIf(process.platform !== 'win32')('keeps the permissions of the file that it replaces', async () => {
-    const path = fresh()
-    writeFileSync(path, 'old', { mode: 0o600 })
-    const file = (await openOutput(path, 'override'))!
-    expect(statSync(`${path}.part`).mode & 0o777).toBe(0o600)
-    await file.commit()
-    expect(statSync(path).mode & 0o777).toBe(0o600)
+    for (const mode of [0o600, 0o664]) {
+      const path = fresh()
+      writeFileSync(path, 'old')
+      chmodSync(path, mode)
+      const file = (await openOutput(path, 'override'))!
+      expect(statSync(`${path}.part`).mode & 0o777).toBe(0o600)
+      await file.commit()
+      expect(statSync(path).mode & 0o777).toBe(mode)
+    }
   })
 
   it('replaces the target of a link instead of the link', async () => {

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { openOutput } from '#src/files/output-file'
 import { OutputLock } from '#src/files/output-lock'
 import { ownIdentity } from '#src/files/process-identity'
@@ -84,9 +84,10 @@ describe('a lock', () => {
     const log = readFileSync(`${path}.lock`, 'utf8')
     const [, nonce] = /"owner":"([^"]*)"/.exec(log)!
     appendFileSync(`${path}.lock`, claim('b', nonce!, { ...foreign, host: hostname() }))
-    await expect(file.write(Buffer.alloc(4 << 20)).then(() => file.commit())).rejects.toMatchObject({
-      code: 'FILE_LOCKED',
-    })
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 5000 })
+    await expect(file.write(Buffer.alloc(4 << 20))).rejects.toMatchObject({ code: 'FILE_LOCKED' })
+    vi.useRealTimers()
+    await expect(file.commit()).rejects.toMatchObject({ code: 'FILE_LOCKED' })
     await expect(file.abandon()).rejects.toMatchObject({ code: 'FILE_LOCKED' })
     expect(existsSync(`${path}.part`)).toBe(true)
     expect(existsSync(path)).toBe(false)

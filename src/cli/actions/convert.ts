@@ -41,6 +41,9 @@ const FOREIGN_FILES = [
   'merges.txt',
 ]
 
+/** Endings of temporary files, see files/side-files.ts. */
+const TEMPORARY = /\.(part|lock)$/
+
 export interface ExportOptions {
   /** The tokenizer to include; defaults to that of the checkpoint if its file is unchanged. */
   readonly tokenizer?: string | undefined
@@ -128,9 +131,12 @@ async function isUnfinished(folder: string): Promise<boolean> {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: folder })
   })
   const names = entries.filter(name => !/^\.step-\d+\.(partial|old)$/.test(name))
-  const isExport = names.includes(WEIGHTS) || names.includes(`${WEIGHTS}.part`)
   const written = new Set([WEIGHTS, ...OTHER_FILES])
-  const isWritten = (name: string): boolean => written.has(name.replace(/\.part$/, '')) || name === `${CONFIG}.part`
+  const isTemporary = (name: string): boolean => TEMPORARY.test(name)
+  const finalName = (name: string): string => name.replace(TEMPORARY, '')
+  const isExport = names.some(name => finalName(name) === WEIGHTS)
+  const isWritten = (name: string): boolean =>
+    written.has(finalName(name)) || (isTemporary(name) && finalName(name) === CONFIG)
   return names.length === 0 || (isExport && names.every(isWritten))
 }
 
