@@ -86,7 +86,7 @@ describe.skipIf(torchPython === undefined)('a Modalities training file', { timeo
 const tutorial = join(REFERENCE, 'modalities', 'pretraining_config.yaml')
 
 describe.skipIf(torchPython === undefined || !hasReference)(
-  "the reference's tutorial training file, at its full size",
+  "Modalities' tutorial training file at full size",
   { timeout: 2 * slow },
   () => {
     it('trains on two CPU ranks with its own intervals and a smaller micro batch', async () => {
