@@ -7,7 +7,7 @@
 import './output/signals.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { toPenstockError } from '../errors.js'
+import { PenstockError, toPenstockError } from '../errors.js'
 import { addChunkCommand } from './commands/chunk.js'
 import { addCompletionCommand } from './commands/completion.js'
 import { addConvertCommand } from './commands/convert.js'
@@ -40,8 +40,9 @@ import { addExplainCommand } from './modalities/explain.js'
 import { addGenerateTextCommand } from './modalities/generate-text.js'
 import { addProfileCommand } from './modalities/profile.js'
 import { addWarmstartCommand } from './modalities/warmstart.js'
+import { isJsonRequested, printError } from './output/notices.js'
 import { handleWriteErrors } from './output/print.js'
-import { exitCodeOf, printError } from './output/terminal.js'
+import { exitCodeOf } from './output/terminal.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
@@ -50,9 +51,9 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const program = new Command('penstock')
   .description('From JSONL to a trained GPT, as streams with backpressure.')
   .version(version)
-  .showHelpAfterError('(run penstock --help for the commands)')
+  .showHelpAfterError(isJsonRequested() ? false : '(run penstock --help for the commands)')
   .configureOutput({
-    outputError: (text, write) => write(`penstock: ${text.replace(/^error: /, '').trimEnd()} [ARGUMENT_INVALID]\n`),
+    outputError: text => printError(new PenstockError('ARGUMENT_INVALID', text.replace(/^error: /, '').trimEnd())),
   })
   .configureHelp({ sortSubcommands: false })
   .exitOverride()
@@ -101,7 +102,7 @@ for (const command of program.commands) showHelpHint(command, 'penstock')
 /** Usage errors name the command that shows the help, instead of printing all of it. */
 function showHelpHint(command: Command, parents: string): void {
   const name = `${parents} ${command.name()}`
-  command.showHelpAfterError(`(run ${name} --help for the options)`)
+  command.showHelpAfterError(isJsonRequested() ? false : `(run ${name} --help for the options)`)
   for (const child of command.commands) showHelpHint(child, name)
 }
 

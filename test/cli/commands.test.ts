@@ -40,7 +40,7 @@ describe('help', () => {
     expect(commands).toEqual(expect.arrayContaining(['run', 'index', 'pack', 'train', 'generate', 'inspect', 'stages']))
     for (const command of commands) {
       const { code, out: help } = await penstock([command, '--help'])
-      expect(help, command).toContain(`Example:\n  penstock ${command}`)
+      expect(help, command).toMatch(new RegExp(`Examples?:\\n  penstock ${command}`))
       expect(code).toBe(0)
     }
   })
@@ -151,8 +151,25 @@ describe('commands', () => {
 
   it('keep an existing output with --if-exists skip', async () => {
     const kept = file('kept.idx', 'mine')
-    expect(await penstock(['index', good, '-o', kept, '--if-exists', 'skip'])).toMatchObject({ code: 0 })
+    const result = await penstock(['index', good, '-o', kept, '--if-exists', 'skip'])
+    expect(result).toMatchObject({ code: 0, err: `index: nothing to do, ${kept} already exists\n` })
     expect(readFileSync(kept, 'utf8')).toBe('mine')
+  })
+
+  it('print errors and skipped outputs as JSON lines with --json', async () => {
+    const missing = await penstock(['index', at('none.jsonl'), '--json'])
+    expect(JSON.parse(missing.err)).toMatchObject({
+      event: 'error',
+      code: 'FILE_MISSING',
+      message: expect.any(String),
+      where: { file: at('none.jsonl') },
+      remedy: expect.any(String),
+    })
+    const usage = await penstock(['index', good, '--json', '--outptu', 'x'])
+    expect(usage.code).toBe(2)
+    expect(JSON.parse(usage.err)).toMatchObject({ event: 'error', code: 'ARGUMENT_INVALID' })
+    const skipped = await penstock(['index', good, '-o', file('kept2.idx', ''), '--if-exists', 'skip', '--json'])
+    expect(JSON.parse(skipped.err)).toEqual({ event: 'skipped', pipeline: 'index', outputs: [at('kept2.idx')] })
   })
 
   it('read .gz and .zst', async () => {

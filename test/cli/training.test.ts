@@ -83,6 +83,7 @@ async function interrupted(name: string, signal: NodeJS.Signals, atStep: number)
   run.kill(signal)
   const { code, err } = await run.outcome
   expect(lossesOf(err).size).toBeLessThan(STEPS)
+  if (signal !== 'SIGKILL') expect(err).toContain(`{"event":"stopping","signal":"${signal}"}`)
   return code
 }
 
@@ -117,6 +118,15 @@ describe('training', () => {
       expect(code).toBe(1)
       expect(out + err).toContain('documents end with token 259')
     }
+  })
+
+  it('reports the result at the end, and nothing to do when it was finished before', async () => {
+    const last = join(at('uninterrupted'), `step-${String(STEPS).padStart(6, '0')}`)
+    const { code, err } = await penstock(['train', definition('uninterrupted')])
+    expect(code, err).toBe(0)
+    expect(err).toContain(`nothing to do, ${STEPS} of ${STEPS} steps are done, held-out loss `)
+    expect(err).toContain(`  model: ${last}\n  next: penstock generate ${last} --prompt TEXT\n`)
+    expect(err).not.toContain('records read')
   })
 
   it('reduces the loss', () => {

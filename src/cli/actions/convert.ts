@@ -1,4 +1,5 @@
 /** Converts a checkpoint and its tokenizer to a Hugging Face folder, and back. */
+
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
@@ -16,7 +17,7 @@ import { readWeights, writeStateFiles } from '../../training/tfjs/state-files.js
 import type { NamedTensor } from '../../training/weights.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
-import { printStatus } from '../output/print.js'
+import { notify } from '../output/notices.js'
 import type { OutputFlags } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
 import { planTokenizerExport, type TokenizerExport, writeTokenizer } from './export-tokenizer.js'
@@ -117,7 +118,7 @@ export async function shouldWriteFolder(folder: string, ifExists: OutputFlags['i
   if (stats === undefined || ifExists === 'override') return true
   if (stats.isDirectory() && (await isUnfinished(folder))) return true
   if (ifExists === 'skip') {
-    printStatus(`${folder}: already exists, skipped\n`)
+    notify(`${folder}: already exists, skipped`, { event: 'skipped', outputs: [folder] })
     return false
   }
   const message =

@@ -1,11 +1,12 @@
 /** Merge, shuffle, chunk and filter jobs as definitions, shared with the `data` commands of Modalities. */
+
 import { access, readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { makeFolder } from '../../files/durable.js'
 import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
 import { definitionOf } from '../../pipelines/definition.js'
-import { printStatus } from '../output/print.js'
+import { notify } from '../output/notices.js'
 import type { OutputFlags } from '../output/shared-options.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 
@@ -69,7 +70,7 @@ export async function isKept(output: string, { ifExists, quiet }: JobFlags): Pro
   if (ifExists !== 'skip' || !(await exists(output))) return false
   // The output is complete, but the run was killed before it removed the journal, so it must be resumed.
   if (await exists(journalPathOf(await outputTargetOf(output)))) return false
-  if (!quiet) printStatus(`${output}: already exists, skipped\n`)
+  if (!quiet) notify(`${output}: already exists, skipped`, { event: 'skipped', outputs: [output] })
   return true
 }
 

@@ -1,4 +1,5 @@
 /** Generates text from a checkpoint and a prompt, token by token. */
+
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
@@ -7,7 +8,7 @@ import { generate } from '../../training/generate.js'
 import { openTrained } from '../../training/open-engine.js'
 import type { TrainingOptions } from '../../training/options.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
-import { printStatus } from '../output/print.js'
+import { describeError, notify } from '../output/notices.js'
 
 export interface TextOptions {
   readonly prompt: string
@@ -99,5 +100,5 @@ export async function findCheckpoint(path: string): Promise<Checkpoint> {
 /** Falls back to an older checkpoint only if the newest is damaged, not if it is temporarily unreadable. */
 function skipDamaged(error: PenstockError): void {
   if (error.code === 'FILE_UNREADABLE') throw error
-  printStatus(`skipped a damaged checkpoint: ${error.toLine()}\n`)
+  notify(`skipped a damaged checkpoint: ${error.toLine()}`, { event: 'damaged-checkpoint', ...describeError(error) })
 }

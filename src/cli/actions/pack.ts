@@ -1,8 +1,9 @@
 /** The pipelines of `pack`: one packed file of all sources, or one for each that has none yet. */
+
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import { printStatus } from '../output/print.js'
+import { notify } from '../output/notices.js'
 import {
   type FaultFlags,
   faultOptionsOf,
@@ -80,7 +81,8 @@ function onePerSource(sources: readonly string[], flags: PackFlags, folder: stri
   // A complete file is kept: the same command continues with those that are missing.
   const missing = [...outputs].filter(([output]) => flags.ifExists === 'override' || !existsSync(output))
   const kept = outputs.size - missing.length
-  if (kept > 0 && !flags.quiet) printStatus(`${count(kept)} of ${count(outputs.size)} packed files exist already\n`)
+  if (kept > 0 && !flags.quiet)
+    notify(`${count(kept)} of ${count(outputs.size)} packed files already exist`, { event: 'skipped', count: kept })
   return Object.fromEntries(
     missing.map(([output, file]) => {
       const name = relative(folder, output)

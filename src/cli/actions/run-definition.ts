@@ -10,9 +10,11 @@ import { checkMonitoring } from '../../pipelines/sinks.js'
 import { fromTraining } from '../../pipelines/training-metrics.js'
 import type { SampleTextEvent } from '../../training/sample-texts.js'
 import type { TrainingEvent } from '../../training/training-events.js'
-import { resumeLine, trainingLine } from '../output/event-lines.js'
+import { isFinishedBefore, resumeLine, trainingLine } from '../output/event-lines.js'
+import { describeError } from '../output/notices.js'
 import { ProgressPrinter, progressMode } from '../output/progress.js'
 import { setExitCodeIfStopped, stopSignal } from '../output/signals.js'
+import { keptOutputs } from './kept-outputs.js'
 
 export interface RunFlags {
   readonly quiet?: boolean
@@ -22,6 +24,8 @@ export interface RunFlags {
   /** Port of a dashboard to serve during the run; true for any free port. */
   readonly dashboard?: number | true
 }
+
+const jsonOf = (event: string, facts: object): string => JSON.stringify({ event, ...facts })
 
 /** @param onEvent receives the events of the stages, such as training steps, in addition to their being printed */
 export async function runDefinition(
@@ -38,8 +42,11 @@ export async function runDefinition(
       : { ...checked, dashboard: { port: flags.dashboard === true ? 0 : flags.dashboard } }
   const sinks = await openSinks(
     monitoring,
-    (sink, error) => printer.print(`  ${sink}: ${error.toLine()}`),
-    address => printer.print(`dashboard: ${address}`),
+    (sink, error) =>
+      printer.print(
+        flags.json ? jsonOf('sink-error', { sink, ...describeError(error) }) : `  ${sink}: ${error.toLine()}`,
+      ),
+    address => printer.print(flags.json ? jsonOf('dashboard', { address }) : `dashboard: ${address}`),
   )
   const monitor = new RunMonitor(monitoredRun(definition, pipelines), sinks)
   const sequenceLength = sequenceLengthOf(pipelines)
@@ -47,11 +54,19 @@ export async function runDefinition(
   const results: PipelineResult[] = []
   try {
     for (const pipeline of pipelines) {
+      const kept = await keptOutputs(pipeline)
+      if (kept !== undefined) {
+        const { name } = pipeline
+        const text = `${name}: nothing to do, ${kept.join(' and ')} already ${kept.length === 1 ? 'exists' : 'exist'}`
+        printer.print(flags.json ? jsonOf('skipped', { pipeline: name, outputs: kept }) : text)
+        continue
+      }
+      let isIdle = false
+      let latestLoss: number | undefined
       const result = await runPipeline(pipeline, {
         signal,
         resume: flags.fresh !== true,
-        onResume: event =>
-          printer.print(flags.json ? JSON.stringify({ event: 'resume', ...event }) : resumeLine(event)),
+        onResume: event => printer.print(flags.json ? jsonOf('resume', event) : resumeLine(event)),
         onProgress: progress => {
           printer.show(progress)
           monitor.progress(progress)
@@ -60,11 +75,14 @@ export async function runDefinition(
           const metrics = fromTraining(event as TrainingEvent | SampleTextEvent, Date.now(), sequenceLength)
           if (metrics !== undefined) monitor.log(metrics)
           onEvent(stage, event)
-          const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event)
+          isIdle ||= isFinishedBefore(event)
+          const training = event as TrainingEvent
+          if (training.kind === 'step') latestLoss = training.averageLoss
+          const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event, latestLoss)
           if (line !== undefined) printer.print(line)
         },
       })
-      printer.finish(result)
+      printer.finish(result, isIdle)
       results.push(result)
     }
   } catch (error) {

@@ -3,8 +3,8 @@ import { PenstockError } from '../../errors.js'
 import { allSteps, checkDefinition } from '../../pipelines/check.js'
 import type { Definition } from '../../pipelines/definition.js'
 import type { TrainingOptions } from '../../training/options.js'
-import { printStatus } from '../output/print.js'
-import { count, printError } from '../output/terminal.js'
+import { notify, printError } from '../output/notices.js'
+import { count } from '../output/terminal.js'
 import { type RunFlags, runDefinition } from './run-definition.js'
 
 /** @param onEvent receives the events of the stages, such as steps and checkpoints */
@@ -25,7 +25,10 @@ export async function runTraining(
     } catch (error) {
       if (restartsLeft === 0 || !(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED') throw error
       printError(error)
-      printStatus(`penstock: restarting from the newest checkpoint (restarts left: ${count(restartsLeft - 1)})\n`)
+      notify(`penstock: restarting from the newest checkpoint (restarts left: ${count(restartsLeft - 1)})`, {
+        event: 'restart',
+        restartsLeft: restartsLeft - 1,
+      })
     }
   }
 }

@@ -1,8 +1,9 @@
 /** Options shared by `run` and `warmstart` for Modalities configurations. */
 import { type Command, Option } from 'commander'
 import { PenstockError } from '../../errors.js'
+import { printError } from '../output/notices.js'
 import { dashboardOption } from '../output/shared-options.js'
-import { printError, wholeNumber } from '../output/terminal.js'
+import { wholeNumber } from '../output/terminal.js'
 import type { ModalitiesRunFlags } from './run-config.js'
 
 export interface ModalitiesFlags extends ModalitiesRunFlags {

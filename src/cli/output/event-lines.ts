@@ -2,11 +2,14 @@
 import type { ResumeEvent } from '../../pipelines/resume.js'
 import type { PipelineResult, StageReport } from '../../pipelines/run.js'
 import type { SampleTextEvent } from '../../training/sample-texts.js'
-import type { TrainingEvent } from '../../training/training-events.js'
+import type { TrainingEvent, TrainingSummary } from '../../training/training-events.js'
 import { bytes, count, duration } from './terminal.js'
 
-/** Undefined for events that print nothing. */
-export function trainingLine(event: unknown): string | undefined {
+/**
+ * Undefined for events that print nothing.
+ * @param latestLoss of the latest step line, which the end of the training repeats
+ */
+export function trainingLine(event: unknown, latestLoss?: number): string | undefined {
   const training = event as TrainingEvent | SampleTextEvent
   switch (training.kind) {
     case 'step': {
@@ -35,12 +38,37 @@ export function trainingLine(event: unknown): string | undefined {
     case 'diverged':
       return `  warning: the training diverges at step ${count(training.step)}: loss ${training.loss.toPrecision(3)}, a uniform guess has ${training.uniformLoss.toFixed(2)}. Lower learning_rate, add warmup_steps or set gradient_clip`
     case 'end':
-      return training.reason === 'completed'
-        ? undefined
-        : `  training stopped after step ${count(training.step)}${training.reason === 'stopped' ? '' : ': out of samples'}`
+      return trainingEnd(training, latestLoss).join('\n')
     default:
       return undefined
   }
+}
+
+/** Whether an event reports a training that had taken its last step before this run. */
+export function isFinishedBefore(event: unknown): boolean {
+  const training = event as TrainingEvent
+  return training.kind === 'end' && training.reason === 'completed' && training.loss === undefined
+}
+
+/** Result of a training, its model, and the command to continue with. */
+function trainingEnd(summary: TrainingSummary, latestLoss = summary.loss): string[] {
+  const { reason, step, totalSteps, heldOutLoss, checkpoint } = summary
+  const steps = `${count(step)} of ${totalSteps === undefined ? 'an unknown number of' : count(totalSteps)} steps`
+  const verb = reason === 'completed' ? 'finished' : 'stopped'
+  const figures = [
+    isFinishedBefore({ kind: 'end', ...summary }) ? `nothing to do, ${steps} are done` : `training ${verb}: ${steps}`,
+    latestLoss === undefined ? '' : `loss ${latestLoss.toFixed(4)}`,
+    heldOutLoss === undefined
+      ? ''
+      : `held-out loss ${heldOutLoss.toFixed(4)} (perplexity ${Math.exp(heldOutLoss).toFixed(1)})`,
+    reason === 'data-ended' ? 'out of samples' : '',
+  ]
+  const next =
+    reason === 'completed' ? `penstock generate ${checkpoint} --prompt TEXT` : 'run the same command to resume'
+  return [
+    `  ${figures.filter(part => part !== '').join(', ')}`,
+    ...(checkpoint === undefined ? [] : [`  model: ${checkpoint}`, `  next: ${next}`]),
+  ]
 }
 
 export function resumeLine(event: ResumeEvent): string {

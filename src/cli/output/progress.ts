@@ -55,15 +55,16 @@ export class ProgressPrinter {
     this.lastPlain = performance.now()
   }
 
-  finish(result: PipelineResult): void {
+  /** @param isIdle whether there was nothing to do: records that were read to find this out are not counted */
+  finish(result: PipelineResult, isIdle = false): void {
     this.redraw([])
     this.lastPlain = performance.now()
     if (this.mode === 'quiet') return
     if (this.mode === 'json') {
-      printStatus(`${jsonLine('done', result, [])}\n`)
+      printStatus(`${jsonLine('done', result, [], isIdle)}\n`)
       return
     }
-    this.print(summary(result))
+    if (!isIdle) this.print(summary(result))
     for (const { name, stats } of result.stages) for (const note of stats.notes) this.print(`  note (${name}): ${note}`)
   }
 
@@ -131,7 +132,12 @@ function timeLeft({ inputShare: share, elapsedMs }: RunProgress): string {
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`
 
-function jsonLine(event: string, progress: RunProgress | PipelineResult, flows: readonly StageFlow[]): string {
+function jsonLine(
+  event: string,
+  progress: RunProgress | PipelineResult,
+  flows: readonly StageFlow[],
+  isIdle?: boolean,
+): string {
   const stages = progress.stages.map((stage, index) => ({ ...stage, ...(flows[index] && { flow: flows[index] }) }))
-  return JSON.stringify({ event, ...progress, stages })
+  return JSON.stringify({ event, ...progress, stages, ...(isIdle && { nothingToDo: true }) })
 }

@@ -5,7 +5,7 @@
  */
 import { close as closeDebugger, url as debuggerUrl } from 'node:inspector'
 import { constants } from 'node:os'
-import { printStatus } from './print.js'
+import { notify } from './notices.js'
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 type StopSignal = (typeof STOP_SIGNALS)[number]
@@ -48,7 +48,7 @@ function listenForSignals(): AbortSignal {
       process.exit(exitCodeOfSignal(name as StopSignal))
     }
     stoppedBy = name as StopSignal
-    printStatus('\npenstock: stopping; press Ctrl-C again to stop immediately\n')
+    notify('\npenstock: stopping; press Ctrl-C again to stop immediately', { event: 'stopping', signal: name })
     abort.abort()
   }
   process.removeListener('SIGUSR1', terminate)

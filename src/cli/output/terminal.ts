@@ -1,6 +1,5 @@
-/** Shared by all commands: one-line errors, exit codes, and number formatting. */
+/** Shared by all commands: exit codes and number formatting. */
 import { type ErrorCode, PenstockError } from '../../errors.js'
-import { printStatus } from './print.js'
 import { stopExitCode } from './signals.js'
 
 const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
@@ -14,13 +13,6 @@ const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
 
 export function exitCodeOf(error: unknown): number {
   return stopExitCode() ?? (error instanceof PenstockError && CONFIGURATION_ERRORS.includes(error.code) ? 2 : 1)
-}
-
-/** Prints an error as one line on standard error, followed by its stack if PENSTOCK_DEBUG is set. */
-export function printError(error: unknown): void {
-  const line = error instanceof PenstockError ? error.toLine() : `internal error: ${String(error)}`
-  printStatus(`penstock: ${line}\n`)
-  if (process.env.PENSTOCK_DEBUG !== undefined && error instanceof Error) printStatus(`${error.stack}\n`)
 }
 
 /** 1234567 -> 1,234,567. Avoids Intl, which takes 20 ms to load. */
