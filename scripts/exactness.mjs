@@ -148,7 +148,7 @@ async function main() {
       process.stdout.write(
         `${name}: ${total('documents')} documents, ${(total('bytes') / 1e6).toFixed(1)} MB, ${total('tokens')} tokens, ` +
           `${total('differences')} differ, ${total('undecodable')} do not decode to the text, ` +
-          `${total('lossy')} of them not in the Rust library either (${parts[0].engineInfo})\n`,
+          `${total('lossy')} of them not in the Rust library either (${parts[0].how})\n`,
       )
       const first = parts.find(part => part.first !== undefined)?.first
       if (first !== undefined) process.stdout.write(`  the first: ${JSON.stringify(first.slice(0, 300))}\n`)

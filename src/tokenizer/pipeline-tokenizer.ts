@@ -153,7 +153,8 @@ export class PipelineTokenizer extends TokenizerBase {
   }
 
   private normalize(text: string, isDocumentStart: boolean, edges: Edges): TextPiece {
-    const fromFirst = !isDocumentStart || text === '' ? 0 : text.codePointAt(0)! > 0xffff ? 2 : 1
+    const isTracked = this.plan.needsDocumentStart && isDocumentStart && text !== ''
+    const fromFirst = !isTracked ? 0 : text.codePointAt(0)! > 0xffff ? 2 : 1
     const piece: TextPiece = { text, fromFirst }
     return this.plan.normalizers.reduce((current, step) => step.apply(current, edges), piece)
   }

@@ -29,3 +29,24 @@ it('gives the ids of cached words in long texts', () => {
   const ids = Array.from({ length: 3000 }, (_, at) => (at * 7) % 2)
   expect([...tokenizer.encode(ids.map(id => (id === 0 ? 'a' : 'b')).join(' '))]).toEqual(ids)
 })
+
+it('needs no unknown token for characters that a better path covers', () => {
+  const vocab = [
+    ['5', -6.5],
+    ['6', -4],
+    ['567', -3],
+  ]
+  const model = { type: 'Unigram', unk_id: null, byte_fallback: false, vocab }
+  const tokenizer = loadTokenizer({ ...emptyJson(null), model })
+  expect([...tokenizer.encode('567')]).toEqual([2])
+  expect(() => tokenizer.encode('5678')).toThrow(expect.objectContaining({ code: 'TOKENIZER_INVALID' }))
+})
+
+it('rejects an added token that is empty after normalization but takes white space', () => {
+  const added = { content: 'é', single_word: false, lstrip: true, rstrip: false, normalized: true, special: false }
+  const normalizer = { type: 'Replace', pattern: { String: 'é' }, content: '' }
+  const message = expect.stringContaining('added_tokens[0]')
+  expect(() => loadTokenizer({ ...wordLevel, normalizer, added_tokens: [added] })).toThrow(
+    expect.objectContaining({ code: 'UNSUPPORTED', message }),
+  )
+})

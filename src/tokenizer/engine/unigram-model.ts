@@ -86,6 +86,7 @@ export class UnigramModel implements Model {
     const offer = (start: number, end: number, score: number, id: number): void => {
       const sum = score + scores[start]!
       if (starts[end]! >= 0 && sum <= scores[end]!) return
+      if (id < 0) missingUnknown(undefined)
       scores[end] = sum
       starts[end] = start
       pieceIds[end] = id
@@ -102,7 +103,7 @@ export class UnigramModel implements Model {
         offer(start, end, pieces[id]![1], id)
         if (end === next) hasSingle = true
       }
-      if (!hasSingle) offer(start, next, this.unknownScore, unknownId ?? missingUnknown(undefined))
+      if (!hasSingle) offer(start, next, this.unknownScore, unknownId ?? -1)
       start = next
     }
   }

@@ -52,6 +52,8 @@ export interface TokenizerPlan extends CommonPlan, EnginePlan {
 export interface PipelinePlan extends CommonPlan {
   readonly normalizers: readonly TextNormalizer[]
   readonly preTokenizers: readonly PreTokenizer[]
+  /** Whether a pre-tokenizer has to know what comes from the first character of a document. */
+  readonly needsDocumentStart: boolean
   readonly model: Model
   /** How texts may be cut into chunks that are encoded by themselves; `undefined` if they may not. */
   readonly chunks: ChunkRules | undefined
@@ -126,7 +128,10 @@ function pipelinePlan(
   const { model, vocabulary, vocabSize } = readModel(json, text)
   const common = commonPlan(file, vocabulary, vocabSize, normalizers)
   const shape = { normalizerSteps, preTokenizerSteps, normalizers, model: json, vocabulary, added: common.added }
-  return { ...common, normalizers, preTokenizers, model, chunks: chunkRulesOf(shape) }
+  const needsDocumentStart = preTokenizerSteps.some(
+    ({ type, json: step }) => type === 'Metaspace' && step.prepend_scheme === 'first',
+  )
+  return { ...common, normalizers, preTokenizers, needsDocumentStart, model, chunks: chunkRulesOf(shape) }
 }
 
 function commonPlan(

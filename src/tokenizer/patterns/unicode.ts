@@ -88,8 +88,11 @@ function joinedClass(name: string, known: ReadonlyMap<string, CodePointSet>): Co
 
 /** Code points unassigned in Unicode 9. */
 export function unassignedInUnicode9(): CodePointSet {
-  return readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
+  unassigned ??= readRuns(UNASSIGNED_IN_UNICODE_9_RUNS, 2)[1]!
+  return unassigned
 }
+
+let unassigned: CodePointSet | undefined
 
 /** For each code point, the value of its category (`Lu`) or of the category's first letter (`L`); else 0. */
 export function categoryTable(marks: Readonly<Record<string, number>>): Uint8Array {

@@ -26,7 +26,7 @@ export class AddedVocabulary {
   /**
    * @param entries the tokens in the order of the file; their ids are ignored
    * @param vocabSize tokens of the model
-   * @throws TOKENIZER_INVALID if the normalizer makes them too long
+   * @throws TOKENIZER_INVALID if the normalizer makes them too long, UNSUPPORTED if it empties one that takes white space
    */
   constructor(
     entries: readonly Omit<AddedToken, 'id'>[],
@@ -36,11 +36,15 @@ export class AddedVocabulary {
   ) {
     const normalize = contentNormalizer(entries, normalizer)
     let nextId = vocabSize
-    for (const entry of entries) {
+    for (const [at, entry] of entries.entries()) {
       const { content } = entry
       if (content === '') continue
       const id = this.idsByContent.get(content) ?? vocabulary.get(content) ?? nextId++
       const searched = entry.normalized ? normalize(content) : content
+      if (searched === '' && (entry.leftStrip || entry.rightStrip)) {
+        const problem = 'lstrip or rstrip of a token whose content is empty after normalization'
+        throw new PenstockError('UNSUPPORTED', `unsupported tokenizer.json: added_tokens[${at}]: ${problem}`)
+      }
       if (searched !== content) this.normalized.set(id, searched)
       this.idsByContent.set(content, id)
       if (entry.special) this.special.add(content)

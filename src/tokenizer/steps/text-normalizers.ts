@@ -220,8 +220,18 @@ export function replaceNormalizer(find: FindMatches, content: string): TextNorma
   }
 }
 
+const MAX_KNOWN = 1 << 16
+
 /** SentencePiece's character map as the Rust library applies it: to short grapheme clusters, else to characters. */
 export function precompiledNormalizer(map: CharacterMap): TextNormalizer {
+  const known = new Map<string, string | undefined>()
+  /** Looks up clusters and characters of fewer than 6 bytes. */
+  const replacementOf = (text: string): string | undefined => {
+    if (known.has(text)) return known.get(text)
+    const replacement = encoder.encode(text).length < 6 ? map.replacementOf(text) : undefined
+    if (known.size < MAX_KNOWN) known.set(text, replacement)
+    return replacement
+  }
   return {
     growth: { perCharacter: 64, once: 0 },
     apply({ text, fromFirst }) {
@@ -235,13 +245,13 @@ export function precompiledNormalizer(map: CharacterMap): TextNormalizer {
         const end = clusterEnd(text, at)
         const cluster = text.slice(at, end)
         at = end
-        const whole = encoder.encode(cluster).length < 6 ? map.replacementOf(cluster) : undefined
+        const whole = replacementOf(cluster)
         if (whole !== undefined) {
           replace(cluster, whole)
           continue
         }
         for (const character of cluster) {
-          const part = map.replacementOf(character)
+          const part = replacementOf(character)
           if (part === undefined) changes.push([character, 0])
           else replace(character, part)
         }
