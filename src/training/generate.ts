@@ -1,6 +1,7 @@
 /** Autoregressive generation: prompt ids in, new ids out; the caller decodes and prints. */
 import { PenstockError } from '../errors.js'
 import type { Engine } from './engine.js'
+import { yieldIfDue } from './event-loop.js'
 import { uniformGenerator } from './weights.js'
 
 export interface GenerateOptions {
@@ -35,6 +36,7 @@ export async function* generate(
   const draw = uniformGenerator(`generate:${options.seed ?? 0}`)
   const ids = Array.from(prompt)
   for (let added = 0; added < options.maxTokens; added++) {
+    await yieldIfDue()
     const logits = await engine.nextTokenLogits(Int32Array.from(ids.slice(-options.sequenceLength)))
     const id = sample(logits.subarray(0, options.vocabSize ?? logits.length), options, draw)
     if (id === options.endToken) {

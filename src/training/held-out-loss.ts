@@ -2,6 +2,7 @@
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
 import { cutRows, type Engine, rowsByWeight, type TrainingBatch, toTrainingBatch, type WeightedRows } from './engine.js'
+import { yieldIfDue } from './event-loop.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 
 export interface HeldOutLoss {
@@ -26,6 +27,7 @@ export async function heldOutLoss(
   for await (const batch of heldOut) {
     for (const { weight, rows } of weightedParts(batch, limit.rows, mask)) {
       const result = await engine.evaluate(rows)
+      await yieldIfDue()
       lossSum += result.lossSum * weight
       weightSum += result.tokens * weight
       tokens += result.tokens

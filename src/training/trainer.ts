@@ -23,6 +23,7 @@ import { stepsOf } from './run-length.js'
 import { learningRateAt } from './schedule.js'
 import { Throughput } from './throughput.js'
 import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
+import { yieldIfDue } from './event-loop.js'
 import { flopsPerToken } from './weights.js'
 
 export interface TrainerSetup {
@@ -46,6 +47,8 @@ export interface TrainerSetup {
  * @throws CHECKPOINT_INVALID, WORLD_MISMATCH for a checkpoint of another model, FILE_EXISTS when a new run would write
  *   among the checkpoints of an older one
  */
+  /** Steps after which no step must be in flight, because the caller uses the engine. */
+  readonly pausesAfter?: (step: number) => boolean
 export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   const { resume, training, onEvent } = setup
   const checkpoint = await findStart(resume, training.checkpoint?.folder, error =>
@@ -141,6 +144,7 @@ export class Trainer {
     if (this.#pending.length < this.#setup.training.accumulation_steps) {
       return 'more'
     }
+    await yieldIfDue()
     const step = this.#startStep(batch.cursor, totalSteps)
     const pauses = step === totalSteps || this.#stops || this.#isIntervalEnd(step)
     await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
@@ -268,8 +272,12 @@ export class Trainer {
   }
 
   #isIntervalEnd(step: number): boolean {
-    const { evaluation, checkpoint } = this.#setup.training
-    return [evaluation, checkpoint].some(interval => interval !== undefined && step % interval.every_steps === 0)
+    const { training, pausesAfter } = this.#setup
+    const { evaluation, checkpoint } = training
+    const intervals = [evaluation, checkpoint].some(
+      interval => interval !== undefined && step % interval.every_steps === 0,
+    )
+    return intervals || pausesAfter?.(step) === true
   }
 
   async #betweenSteps(): Promise<void> {

@@ -108,6 +108,108 @@ describe('the loop', () => {
   })
 })
 
+/** An engine that computes nothing: its steps have the given figures. */
+function openFake(figures: (step: number) => { loss: number; gradientNorm: number }, maxStepsInFlight = 1) {
+  let step = 0
+  const pending: (() => void)[] = []
+  const engine = {
+    stepsTaken: 0,
+    maxStepsInFlight,
+    isPrimary: true,
+    assertSameOnAllRanks: async () => {},
+    step: async () => {
+      step++
+      const result = figures(step)
+      await new Promise<void>(resolve => pending.push(resolve))
+      return result
+    },
+    saveState: async (into: string) => {
+      await writeFile(join(into, 'model.safetensors'), '')
+      return ['model.safetensors']
+    },
+    memory: () => ({ tensors: 0, bytes: 0 }),
+  } as unknown as Engine
+  /** Lets all steps end that were started. */
+  const finish = () => {
+    for (const resolve of pending.splice(0)) resolve()
+  }
+  return { engine, finish, inFlight: () => pending.length }
+}
+
+describe('a step with a loss or gradient norm that is not finite', () => {
+  const figures = (step: number) => ({ loss: 1.5, gradientNorm: step === 2 || step === 3 ? Number.NaN : 1 })
+
+  async function train(training: TrainingInput) {
+    const events: TrainingEvent[] = []
+    const { engine, finish } = openFake(figures)
+    const timer = setInterval(finish, 1)
+    try {
+      const options = { batch_size: 4, steps: 4, log_every_steps: 1, checkpoint: { folder, every_steps: 2 } }
+      const trainer = await openTrainer({
+        training: parseTraining({ ...options, ...training }),
+        model: tiny(),
+        engine,
+        onEvent: event => events.push(event),
+      })
+      for (let number = 0; (await trainer.offer(countingBatch(number, 4))) !== 'done'; number++);
+    } finally {
+      clearInterval(timer)
+    }
+    return events
+  }
+
+  test('ends the run without a checkpoint', async () => {
+    await expect(train({})).rejects.toMatchObject({ code: 'ENGINE_FAILED', message: expect.stringContaining('NaN') })
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  test('is counted and skipped with nonfinite: skip', async () => {
+    const events = await train({ nonfinite: 'skip' })
+    const skipped = events.filter(event => event.kind === 'skipped-step')
+    expect(skipped).toMatchObject([
+      { step: 2, inARow: 1 },
+      { step: 3, inARow: 2 },
+    ])
+    expect(events.flatMap(event => (event.kind === 'step' ? [event.step] : []))).toEqual([1, 4])
+    expect(events.at(-1)).toMatchObject({ kind: 'end', step: 4, loss: 1.5 })
+  })
+
+  test('ends the run after too many in a row', async () => {
+    await expect(train({ nonfinite: 'skip', max_nonfinite_steps: 1 })).rejects.toMatchObject({ code: 'ENGINE_FAILED' })
+  })
+})
+
+test('no step is in flight after a step at which the caller needs the engine', async () => {
+  const { engine, finish, inFlight } = openFake(() => ({ loss: 1, gradientNorm: 1 }), 2)
+  const timer = setInterval(finish, 1)
+  const training = parseTraining({ batch_size: 4, steps: 9 })
+  const trainer = await openTrainer({ training, model: tiny(), engine, pausesAfter: step => step % 3 === 0 })
+  const steps: number[] = []
+  for (let number = 0; number < 7; number++) {
+    await trainer.offer(countingBatch(number, 4))
+    if (inFlight() === 0) steps.push(trainer.step)
+  }
+  clearInterval(timer)
+  finish()
+  expect(steps).toContain(3)
+  expect(steps).toContain(6)
+})
+
+test('training lets the event loop run', async () => {
+  let turns = 0
+  let timer: NodeJS.Immediate | undefined
+  const count = () => {
+    turns++
+    timer = setImmediate(count)
+  }
+  const onEvent = ({ kind }: TrainingEvent) => {
+    if (kind === 'step') timer ??= setImmediate(count)
+    else if (kind === 'end') clearImmediate(timer)
+  }
+  await run({ steps: 60 }, { onEvent })
+  expect(turns).toBeGreaterThan(2)
+})
+
 describe('a resumed run', () => {
   const training = (every = 1): TrainingInput => ({
     steps: 6,

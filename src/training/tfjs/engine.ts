@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit, rowsByWeight } from '../engine.js'
+import { yieldIfDue } from '../event-loop.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { type Backend, openBackend } from './backends.js'
@@ -24,7 +25,7 @@ export interface TfjsEngineOptions {
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
   readonly backend: BackendName
-  /** Threads that split the rows of a micro batch, including this one; only with wasm. */
+  /** Number of threads that split the rows of a micro batch; only with wasm. */
   readonly threads: number
 }
 
@@ -79,9 +80,12 @@ export class TfjsEngine implements Engine {
       requireFit(batch, this.#options.model)
     }
     await this.#backend.activate()
-    const { optimizer, gradientClip } = this.#options
-    const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip: gradientClip }
-    const result = await this.#learner.step(rowsByWeight(microBatches), hyper)
+    const { optimizer, gradientClip: clip, skipNonfinite = false } = this.#options
+    const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip, skipNonfinite }
+    const result = await this.#learner.step(rowsByWeight(microBatches), hyper, async () => {
+      await yieldIfDue()
+      await this.#backend.activate()
+    })
     this.#backend.requireHealthy()
     this.stepsTaken++
     return result

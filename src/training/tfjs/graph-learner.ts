@@ -8,7 +8,15 @@ import type { TrainingBatch, WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
+import {
+  decayOf,
+  globalNorm,
+  isFiniteStep,
+  type Learner,
+  type LearnerState,
+  type LearnerStep,
+  type Pause,
+} from './learner.js'
 import { accumulateGradients, Gradients, type Weights } from './model.js'
 import { GraphFunction, type GraphInput } from './native/graph-function.js'
 import { updateByGraph } from './native/graph-update.js'
@@ -44,22 +52,33 @@ export class GraphLearner implements Learner {
     return new Map(this.#specs.map(({ name }, index) => [name, this.#parts.weights[index]!]))
   }
 
-  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep> {
     const losses: { readonly weight: number; readonly sum: Tensor }[] = []
     let gradients: Tensor[] = []
     // A weight common to all rows is applied in the update.
     const common = groups.length === 1 ? groups[0]!.weight : 1
     for (const { weight, batches } of groups) {
       for (const batch of batches) {
+        await pause()
         const [sum, ...unscaled] = this.#lossAndGradients(batch)
         losses.push({ weight, sum: sum! })
         const terms = weight === common ? unscaled : scaleAll(unscaled, weight)
         gradients = gradients.length === 0 ? terms : addPairs(gradients, terms)
       }
     }
-    const norm = this.#update(gradients, common, hyper)
-    const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
-    return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
+    const readLoss = async () => {
+      const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
+      return weighted.reduce((total, loss) => total + loss, 0)
+    }
+    if (!hyper.skipNonfinite) {
+      const norm = this.#update(gradients, common, hyper)
+      return { loss: await readLoss(), gradientNorm: await scalarValue(norm) }
+    }
+    const step = { loss: await readLoss(), gradientNorm: await globalNorm(gradients, common) }
+    await pause()
+    if (isFiniteStep(step)) this.#update(gradients, common, hyper).dispose()
+    else tf.dispose(gradients)
+    return step
   }
 
   async exportState(): Promise<LearnerState> {

@@ -24,9 +24,14 @@ export interface LearnerStep {
 
 export interface Learner {
   /** Tensors of the active backend; valid until the next step. */
+export type Pause = () => Promise<void>
+
   weights(): Weights
-  /** One update from the gradient of the loss. */
-  step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep>
+  /**
+   * One update from the gradient of the loss.
+   * @param pause awaited between pieces of work: lets the event loop run, then activates the backend again
+   */
+  step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep>
   exportState(): Promise<LearnerState>
   /** Copies the given values; names and shapes must be those of the model. */
   importState(state: LearnerState): void

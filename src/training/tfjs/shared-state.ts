@@ -29,7 +29,7 @@ export interface SharedStateSetup {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly threads: number
-  /** Memory created by thread 0; not set in thread 0. */
+  /** Memory of another instance; by default a new one is allocated. */
   readonly memory?: WebAssembly.Memory
 }
 

@@ -4,7 +4,15 @@ import type { WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { decayOf, type Learner, type LearnerState, type LearnerStep } from './learner.js'
+import {
+  decayOf,
+  globalNorm,
+  isFiniteStep,
+  type Learner,
+  type LearnerState,
+  type LearnerStep,
+  type Pause,
+} from './learner.js'
 import { accumulateGradients, Gradients, type Weights } from './model.js'
 import type { AdamState, Operations } from './operations.js'
 
@@ -26,19 +34,32 @@ export class TensorLearner implements Learner {
     return new Map([...this.#states].map(([name, { weight }]) => [name, weight]))
   }
 
-  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
+  async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep> {
     const gradients = new Gradients()
     const weights = this.weights()
-    const losses = groups.flatMap(({ weight, batches }) =>
-      batches.map(batch => ({
-        weight,
-        sum: tf.tidy(() => accumulateGradients(this.#model, weights, this.#operations, batch, weight, gradients)),
-      })),
-    )
-    const norm = this.#update(gradients, hyper)
-    // Read only now, so that an asynchronous backend has all work queued before anything waits for it.
-    const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
-    return { loss: weighted.reduce((total, loss) => total + loss, 0), gradientNorm: await scalarValue(norm) }
+    const losses: { readonly weight: number; readonly sum: tf.Scalar }[] = []
+    for (const { weight, batches } of groups) {
+      for (const batch of batches) {
+        await pause()
+        const compute = () => accumulateGradients(this.#model, weights, this.#operations, batch, weight, gradients)
+        losses.push({ weight, sum: tf.tidy(compute) })
+      }
+    }
+    await pause()
+    const readLoss = async () => {
+      const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
+      return weighted.reduce((total, loss) => total + loss, 0)
+    }
+    if (!hyper.skipNonfinite) {
+      const norm = this.#update(gradients, hyper)
+      // Read only now, so that an asynchronous backend has all work queued before anything waits for it.
+      return { loss: await readLoss(), gradientNorm: await scalarValue(norm) }
+    }
+    const step = { loss: await readLoss(), gradientNorm: await globalNorm([...gradients.byName.values()], 1) }
+    await pause()
+    if (isFiniteStep(step)) this.#update(gradients, hyper).dispose()
+    else tf.dispose([...gradients.byName.values()])
+    return step
   }
 
   async exportState(): Promise<LearnerState> {

@@ -1,5 +1,5 @@
 /**
- * Work of one training thread, including the first: compute the gradients of its rows, sum its share of all gradients,
+ * Work of one training thread: compute the gradients of its rows, sum its share of all gradients,
  * update its share of the weights. Tensors are in the heap of the thread's own wasm backend, which other threads cannot
  * access, so weights are copied in before a step and gradients out after it.
  */

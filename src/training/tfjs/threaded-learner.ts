@@ -1,6 +1,7 @@
 /**
  * Multi-threaded learner on the wasm backend: threads split the rows of each micro batch and the update of the weights.
- * Gradients are summed in thread order, so that the same number of threads gives the same bits.
+ * Gradients are summed in thread order, so that the same number of threads gives the same bits. All threads are workers:
+ * the thread of the engine stays free for signals, metrics and input.
  */
 import type { TrainingBatch, WeightedRows } from '../engine.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
@@ -19,20 +20,23 @@ export async function openThreadedLearner(setup: SharedStateSetup, operations: O
 export class ThreadedLearner implements Learner {
   readonly #specs: readonly WeightSpec[]
   readonly #state: SharedState
-  readonly #own: ThreadShare
-  readonly #others: TrainingThreads
+  readonly #threads: TrainingThreads
   readonly #count: number
+  /** Weights in this thread, for evaluation; created on first use. */
+  #own: ThreadShare | undefined
+  readonly #openOwn: () => ThreadShare
 
   constructor(setup: SharedStateSetup, operations: Operations, state: SharedState) {
     const { model, threads } = setup
     this.#specs = weightSpecs(model)
     this.#state = state
     this.#count = threads
-    this.#own = new ThreadShare(0, model, operations, state)
-    this.#others = new TrainingThreads({ ...setup, memory: state.memory })
+    this.#openOwn = () => new ThreadShare(0, model, operations, state)
+    this.#threads = new TrainingThreads({ ...setup, memory: state.memory })
   }
 
   weights(): Weights {
+    this.#own ??= this.#openOwn()
     return this.#own.weights()
   }
 
@@ -70,18 +74,14 @@ export class ThreadedLearner implements Learner {
   }
 
   async close(): Promise<void> {
-    await this.#others.close()
-    this.#own.dispose()
+    await this.#threads.close()
+    this.#own?.dispose()
   }
 
   /** Runs a task on several threads in parallel; returns the sum of their results. */
   async #run(threads: readonly number[], taskOf: (thread: number) => ThreadTask): Promise<number> {
-    const asked = threads.filter(thread => thread > 0).map(thread => this.#others.ask(thread, taskOf(thread)))
-    const others = Promise.all(asked)
-    // Avoids an unhandled rejection when this thread's own work fails.
-    others.catch(() => {})
-    const own = threads.includes(0) ? this.#own.run(taskOf(0)) : 0
-    return (await others).reduce((total, value) => total + value, own)
+    const results = await Promise.all(threads.map(thread => this.#threads.ask(thread, taskOf(thread))))
+    return results.reduce((total, value) => total + value, 0)
   }
 }
 

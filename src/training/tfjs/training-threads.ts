@@ -5,7 +5,7 @@ import type { SharedStateSetup } from './shared-state.js'
 import type { ThreadTask } from './thread-share.js'
 
 export interface TrainingWorkerData extends SharedStateSetup {
-  /** Number of the thread, from 1: the engine's own thread is 0. */
+  /** Number of the thread, from 0. */
   readonly thread: number
   readonly memory: WebAssembly.Memory
 }
@@ -23,12 +23,12 @@ export class TrainingThreads {
   readonly #threads: readonly Thread[]
 
   constructor(setup: SharedStateSetup & { readonly memory: WebAssembly.Memory }) {
-    this.#threads = Array.from({ length: setup.threads - 1 }, (_, index) => openThread({ ...setup, thread: index + 1 }))
+    this.#threads = Array.from({ length: setup.threads }, (_, thread) => openThread({ ...setup, thread }))
   }
 
   /** @throws WORKER_FAILED */
   async ask(thread: number, task: ThreadTask): Promise<number> {
-    return ask(this.#threads[thread - 1]!, task)
+    return ask(this.#threads[thread]!, task)
   }
 
   async close(): Promise<void> {
