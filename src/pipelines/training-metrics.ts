@@ -57,6 +57,14 @@ export function fromTraining(
       return { kind: 'note', time, message: `diverged at step ${event.step}: loss ${event.loss.toPrecision(3)}` }
     case 'damaged-checkpoint':
       return { kind: 'note', time, message: `skipped a damaged checkpoint: ${event.error.toLine()}` }
+    case 'schedule-changed': {
+      const rates = `${event.previousLearningRate.toExponential(2)} to ${event.learningRate.toExponential(2)}`
+      return { kind: 'note', time, message: `schedule changed at step ${event.step}: learning rate ${rates}` }
+    }
+    case 'skipped-step': {
+      const figures = `loss ${event.loss}, gradient norm ${event.gradientNorm}`
+      return { kind: 'note', time, message: `skipped step ${event.step}: ${figures}` }
+    }
     default:
       return undefined
   }

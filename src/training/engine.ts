@@ -65,7 +65,8 @@ export interface Engine {
    */
   assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void>
   /**
-   * One update of the weights from the gradient averaged over all counted targets of the micro batches.
+   * One update of the weights from the gradient averaged over all counted targets of the micro batches. An engine opened
+   * with `nonfinite: skip` leaves weights and moments unchanged if the loss or the gradient norm is not finite.
    * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED
    */
   step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult>

@@ -11,11 +11,13 @@ export async function openEngine(training: TrainingOptions, model: ModelOptions)
   const { optimizer, gradient_clip: gradientClip, torch } = training
   if (training.engine === 'torch') {
     const { openTorchEngine } = await import('./torch/engine.js')
-    return openTorchEngine({ model, optimizer, gradientClip, torch })
+    return openTorchEngine({ model, optimizer, gradientClip, skipNonfinite, torch }, signal)
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
   const { backend } = await resolveBackend(training)
-  return openTfjsEngine({ model, optimizer, gradientClip, backend, threads: threadsFor(training, model) })
+  const threads = threadsFor(training, model)
+  return openTfjsEngine({ model, optimizer, gradientClip, skipNonfinite, backend, threads })
+  const skipNonfinite = training.nonfinite === 'skip'
 }
 
 /**

@@ -176,6 +176,17 @@ export const trainingSchemas = lazy(() => {
       loss_mask: lossMaskSchema
         .optional()
         .describe('train only on the targets between two tokens, such as the answers in conversations'),
+      nonfinite: z
+        .enum(['stop', 'skip'])
+        .default('stop')
+        .describe(
+          'reaction to a step whose loss or gradient norm is NaN or infinite: stop the run, or skip the update',
+        ),
+      max_nonfinite_steps: z
+        .int()
+        .nonnegative()
+        .default(10)
+        .describe('maximum number of steps skipped in a row with nonfinite: skip; one more stops the run'),
       log_every_steps: positive.default(10).describe('steps between log events'),
       backend: z
         .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'])

@@ -106,6 +106,9 @@ export class Trainer {
   }
 
   /** Steps taken. */
+  #nonfiniteInARow = 0
+  /** Checkpoint that the run was resumed from, until the first batch. */
+  #resumedFrom: CheckpointState | undefined
   get step(): number {
     return this.#step
   }
@@ -228,12 +231,7 @@ export class Trainer {
         this.#inFlight.shift()
         continue
       }
-      if (!Number.isFinite(result.loss)) {
-        throw new PenstockError(
-          'ENGINE_FAILED',
-          `the loss of step ${this.#step + 1} is ${result.loss}: try a lower learning_rate`,
-        )
-      }
+      this.#requireFinite(result)
       this.#failed = false
       this.#inFlight.shift()
       this.#account(step, result)
@@ -284,10 +282,34 @@ export class Trainer {
     const { evaluation, checkpoint } = this.#setup.training
     if (evaluation !== undefined && this.#step % evaluation.every_steps === 0) {
       await this.#evaluate()
+  /** @throws ENGINE_FAILED for a step that must end the run, before anything of it can be saved */
+  #requireFinite(result: StepResult): void {
+    if (isFinite(result)) {
+      this.#nonfiniteInARow = 0
+      return
+    }
+    const { nonfinite, max_nonfinite_steps: max } = this.#setup.training
+    this.#nonfiniteInARow++
+    const what = `step ${this.#step + 1} has loss ${result.loss} and gradient norm ${result.gradientNorm}`
+    if (nonfinite === 'stop') {
+      throw new PenstockError('ENGINE_FAILED', `${what}: lower learning_rate, or set nonfinite to skip`)
+    }
+    if (this.#nonfiniteInARow > max) {
+      const message = `${what}, after ${max} skipped steps in a row (max_nonfinite_steps): lower learning_rate`
+      throw new PenstockError('ENGINE_FAILED', message)
+    }
+  }
+
     }
     if (checkpoint !== undefined && this.#step % checkpoint.every_steps === 0) {
       await this.#save()
     }
+    if (!isFinite(result)) {
+      const { loss, gradientNorm } = result
+      this.#emit({ kind: 'skipped-step', step: this.#step, loss, gradientNorm, inARow: this.#nonfiniteInARow })
+      return
+    }
+    const stepMs = this.#pace.add({ ...step, loss: result.loss })
   }
 
   async #finish(reason: EndReason): Promise<'done'> {
@@ -352,4 +374,8 @@ export class Trainer {
   #emit(event: TrainingEvent): void {
     this.#setup.onEvent?.(event)
   }
+}
+
+function isFinite({ loss, gradientNorm }: StepResult): boolean {
+  return Number.isFinite(loss) && Number.isFinite(gradientNorm)
 }

@@ -39,6 +39,25 @@ export type TrainingEvent =
   | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }
   /** The loss is far above that of a uniform guess over the vocabulary. */
   | { readonly kind: 'diverged'; readonly step: number; readonly loss: number; readonly uniformLoss: number }
+  /** A resumed run has another schedule, and its learning rate jumps. */
+  | {
+      readonly kind: 'schedule-changed'
+      /** Steps taken before the change. */
+      readonly step: number
+      readonly previousLearningRate: number
+      readonly learningRate: number
+      readonly previousTotalSteps: number
+      readonly totalSteps: number
+    }
+  /** A step without an update, because its loss or gradient norm is not finite (`nonfinite: skip`). */
+  | {
+      readonly kind: 'skipped-step'
+      readonly step: number
+      readonly loss: number
+      readonly gradientNorm: number
+      /** Number of steps skipped in a row, including this one. */
+      readonly inARow: number
+    }
   | ({ readonly kind: 'end' } & TrainingSummary)
 
 /** Why a run ended: its last step was taken, a stop was requested, or the batches ended. */

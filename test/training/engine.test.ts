@@ -102,6 +102,21 @@ describe('training', () => {
   })
 })
 
+test.each([
+  ['one thread', { threads: 1 }, 'wasm'],
+  ['two threads', { threads: 2 }, 'wasm'],
+  ['stock kernels', { threads: 1 }, 'cpu'],
+] as const)('a step that is not finite changes nothing if it is to be skipped: %s', async (_, { threads }, backend) => {
+  const engine = await openTiny({}, { threads, nonfinite: 'skip' }, backend)
+  await engine.step([countingTrainingBatch(0, 4)], 1e30)
+  const before = allValues(await engine.exportState())
+  const { loss, gradientNorm } = await engine.step([countingTrainingBatch(1, 4)], 1e-3)
+  expect(Number.isFinite(loss) && Number.isFinite(gradientNorm)).toBe(false)
+  expect(allValues(await engine.exportState())).toEqual(before)
+  expect(engine.stepsTaken).toBe(1)
+  await engine.close()
+})
+
 describe('threads', () => {
   const batches = (step: number) => [countingTrainingBatch(2 * step, 5), countingTrainingBatch(2 * step + 1, 4)]
 

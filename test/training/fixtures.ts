@@ -30,9 +30,10 @@ export async function openTiny(
   training: TrainingInput = {},
   backend: 'wasm' | 'cpu' = 'wasm',
 ): Promise<TfjsEngine> {
-  const { optimizer, gradient_clip: gradientClip } = parseTraining(training)
+  const { optimizer, gradient_clip: gradientClip, nonfinite } = parseTraining(training)
   const threads = typeof training.threads === 'number' ? training.threads : 1
-  return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, backend, threads })
+  const skipNonfinite = nonfinite === 'skip'
+  return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, skipNonfinite, backend, threads })
 }
 
 /** Samples in which each token is the previous plus 1 or plus 3, from a random start: 0.325 nats per token. */

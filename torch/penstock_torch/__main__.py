@@ -127,7 +127,7 @@ class Rank:
         parallel.require_agreement({key: header["torch"][key] for key in parallel.SHARED_OPTIONS})
         self._engine = Engine(
             header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
-            self._device,
+            self._device, header["skipNonfinite"],
         )
         return {}, b""
 

@@ -32,11 +32,12 @@ class OptimizerOptions:
 
 class Engine:
     def __init__(self, model: dict, optimizer: dict, gradient_clip: float | None, torch_options: dict,
-                 weights: list, device: torch.device):
+                 weights: list, device: torch.device, skip_nonfinite: bool = False):
         """`weights`: [name, shape, decays] of every weight in Node's model."""
         self.device = device
         self.steps_taken = 0
         self._clip = gradient_clip
+        self._skip_nonfinite = skip_nonfinite
         options = SimpleNamespace(**torch_options)
         mesh = open_mesh(device, options)
         self._tensor_degree = mesh["tensor"].size()
@@ -85,7 +86,11 @@ class Engine:
             (loss * scale).backward()
             total += loss.detach()
         norm = self._clip_gradients()
-        self.optimizer.step()
+        figures = torch.stack((self._sum_of_ranks(total) / max(1, counted), norm))
+        # Reading the figures waits for the device, so only a run that may skip steps does. All ranks have the same ones.
+        if not self._skip_nonfinite or bool(figures.isfinite().all()):
+            self.optimizer.step()
+            self.steps_taken += 1
         self.optimizer.zero_grad()
         self.steps_taken += 1
         return torch.stack((self._sum_of_ranks(total) / max(1, counted), norm))

@@ -37,6 +37,17 @@ export function trainingLine(event: unknown, latestLoss?: number): string | unde
       return `  skipped a damaged checkpoint: ${training.error.toLine()}`
     case 'diverged':
       return `  warning: the training diverges at step ${count(training.step)}: loss ${training.loss.toPrecision(3)}, a uniform guess has ${training.uniformLoss.toFixed(2)}. Lower learning_rate, add warmup_steps or set gradient_clip`
+    case 'schedule-changed': {
+      const { previousLearningRate: before, learningRate: after, previousTotalSteps, totalSteps } = training
+      return (
+        `  warning: the schedule changes at step ${count(training.step)} (${count(previousTotalSteps)} to ` +
+        `${count(totalSteps)} steps), so the learning rate jumps from ${before.toExponential(2)} to ${after.toExponential(2)}`
+      )
+    }
+    case 'skipped-step': {
+      const { loss, gradientNorm, inARow } = training
+      return `  warning: skipped step ${count(training.step)} (loss ${loss}, gradient norm ${gradientNorm}; ${count(inARow)} in a row)`
+    }
     case 'end':
       return trainingEnd(training, latestLoss).join('\n')
     default:

@@ -14,6 +14,8 @@ export interface AdamHyperparameters
   readonly update: number
   /** Maximum global norm of the gradients; larger gradients are scaled down to it. */
   readonly clip: number | null
+  /** Skip the update if the loss or the norm of the gradients is not finite. */
+  readonly skipNonfinite: boolean
 }
 
 export interface AdamWKernel {

@@ -13,7 +13,7 @@ import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { type Backend, openBackend } from './backends.js'
 import { GraphLearner } from './graph-learner.js'
-import type { Learner } from './learner.js'
+import { isFiniteStep, type Learner } from './learner.js'
 import { logitsOf, lossOf } from './model.js'
 import type { Operations } from './operations.js'
 import { type EngineState, modelFile, readStateFiles, readWeights, writeStateFiles } from './state-files.js'
@@ -24,6 +24,8 @@ export interface TfjsEngineOptions {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
+  /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
+  readonly skipNonfinite?: boolean
   readonly backend: BackendName
   /** Number of threads that split the rows of a micro batch; only with wasm. */
   readonly threads: number
@@ -87,7 +89,7 @@ export class TfjsEngine implements Engine {
       await this.#backend.activate()
     })
     this.#backend.requireHealthy()
-    this.stepsTaken++
+    if (!skipNonfinite || isFiniteStep(result)) this.stepsTaken++
     return result
   }
 

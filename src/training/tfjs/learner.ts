@@ -40,4 +40,16 @@ export type Pause = () => Promise<void>
 
 export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {
   return optimizer.weight_decay_groups_excluded.includes(group) ? 0 : optimizer.weight_decay
+export function isFiniteStep({ loss, gradientNorm }: LearnerStep): boolean {
+  return Number.isFinite(loss) && Number.isFinite(gradientNorm)
+}
+
+/** Global norm of gradients times a scale, read at once: only for runs that may skip the update. */
+export async function globalNorm(gradients: readonly Tensor[], scale: number): Promise<number> {
+  const norm = tf.tidy(() => tf.sqrt(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))
+  const [value] = await norm.data()
+  norm.dispose()
+  return value! * scale
+}
+
 }

@@ -6,7 +6,7 @@
 import type { TrainingBatch, WeightedRows } from '../engine.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import type { Learner, LearnerState, LearnerStep } from './learner.js'
+import { isFiniteStep, type Learner, type LearnerState, type LearnerStep } from './learner.js'
 import type { Weights } from './model.js'
 import type { Operations } from './operations.js'
 import { SharedState, type SharedStateSetup } from './shared-state.js'
@@ -54,7 +54,9 @@ export class ThreadedLearner implements Learner {
     const loss = await this.#run(busy, thread => ({ kind: 'gradients', groups: shares[thread]! }))
     const all = shares.map((_, thread) => thread)
     const gradientNorm = Math.sqrt(await this.#run(all, () => ({ kind: 'sum', threads: busy })))
-    await this.#run(all, () => ({ kind: 'update', thread: busy[0]!, hyper, gradientNorm }))
+    if (!hyper.skipNonfinite || isFiniteStep({ loss, gradientNorm })) {
+      await this.#run(all, () => ({ kind: 'update', thread: busy[0]!, hyper, gradientNorm }))
+    }
     return { loss, gradientNorm }
   }
 

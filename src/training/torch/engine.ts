@@ -23,6 +23,8 @@ export interface TorchEngineOptions {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
+  /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
+  readonly skipNonfinite?: boolean
   readonly torch: TorchOptions
 }
 
@@ -108,7 +110,7 @@ export class TorchEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    const { model, optimizer, gradientClip, torch } = this.#options
+    const { model, optimizer, gradientClip, skipNonfinite = false, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
     const timer = setTimeout(() => {
@@ -116,7 +118,8 @@ export class TorchEngine implements Engine {
     }, startTimeoutMs)
     await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
-    await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: { ...others, shard_degree }, weights })
+    const options = { ...others, shard_degree }
+    await this.#ask({ kind: 'open', model, optimizer, gradientClip, skipNonfinite, torch: options, weights })
   }
 
   async assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void> {
