@@ -6,8 +6,15 @@ import type { Engine } from './engine.js'
 import { type BackendName, type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
 import { parameterCount } from './weights.js'
 
-/** @throws PEER_MISSING, BACKEND_UNAVAILABLE, ENGINE_FAILED */
-export async function openEngine(training: TrainingOptions, model: ModelOptions): Promise<Engine> {
+/**
+ * @param signal aborting ends the start of an engine in other processes, which can take minutes
+ * @throws PEER_MISSING, BACKEND_UNAVAILABLE, ENGINE_FAILED, STOPPED
+ */
+export async function openEngine(
+  training: TrainingOptions,
+  model: ModelOptions,
+  signal?: AbortSignal,
+): Promise<Engine> {
   const { optimizer, gradient_clip: gradientClip, torch } = training
   if (training.engine === 'torch') {
     const { openTorchEngine } = await import('./torch/engine.js')

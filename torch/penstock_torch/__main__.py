@@ -166,9 +166,11 @@ def main():
     parser.add_argument("--feed", help="socket of the feeder on this machine, if it already runs")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments, others = parser.parse_known_args()
-    # Stopping is the feeder's decision: it saves a checkpoint first, then closes the socket.
+    # Stopping is the feeder's decision: it saves a checkpoint first, then closes the socket. Until there is a feeder,
+    # SIGTERM ends the process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if arguments.feed is not None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     feed = feeder = None
     code = 0
     try:
@@ -192,6 +194,8 @@ def main():
     sys.stdout.flush()
     sys.stderr.flush()
     # Skips the interpreter's shutdown, which takes longer than a small run and may hang in a process group whose peers
+        if feeder is not None:
+            feeder.remove_folder()
     # are gone.
     os._exit(code)
 

@@ -32,7 +32,14 @@ class Feeder:
         self.path = os.path.join(folder, "feed")
         if self._folder is not None:
             self._start(arguments)
-        self._wait_for_socket()
+        else:
+            # The first rank of the machine forwards it.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            self._wait_for_socket()
+        except BaseException:
+            self.remove_folder()
+            raise
 
     def _start(self, arguments: list[str]):
         command = [*_penstock(), "train", *arguments, "--engine", "torch"]
@@ -55,6 +62,10 @@ class Feeder:
         code = 0 if self._process is None else self._process.wait()
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
             code = 0
+        self.remove_folder()
+        return code
+
+    def remove_folder(self):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         return code

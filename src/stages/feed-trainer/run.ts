@@ -48,7 +48,7 @@ async function trainWith(
   const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
   // The tokenizer is no longer needed, so its thread need not live as long as the training.
   if (texts === undefined) await tokenizer?.close()
-  const engine = await openEngine(training, model)
+  const engine = await openEngine(training, model, context.signal)
   try {
     const trainer = await openTrainer({
       training,

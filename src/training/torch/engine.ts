@@ -38,17 +38,21 @@ export const feedVariable = 'PENSTOCK_FEED'
 
 /**
  * Starts the ranks, or waits for ranks that a scheduler started.
- * @throws PEER_MISSING without Python and torch, BACKEND_UNAVAILABLE, OPTION_INVALID, ENGINE_FAILED
+ * @throws PEER_MISSING without Python and torch, BACKEND_UNAVAILABLE, OPTION_INVALID, ENGINE_FAILED, STOPPED
  */
-export async function openTorchEngine(options: TorchEngineOptions): Promise<TorchEngine> {
+export async function openTorchEngine(options: TorchEngineOptions, signal?: AbortSignal): Promise<TorchEngine> {
   requireDivisible(options.model, options.torch)
   const feed = process.env[feedVariable]
   const python = feed === undefined ? findPython(options.torch.python) : undefined
   const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
   const socketPath = feed ?? join(folder, 'feed')
   let engine: TorchEngine | undefined
+  let onAbort = () => {}
   try {
     const ranks = await Ranks.listen(socketPath)
+    onAbort = () => ranks.fail(new PenstockError('STOPPED', 'stopped while the ranks were starting'))
+    signal?.addEventListener('abort', onAbort)
+    if (signal?.aborted) onAbort()
     const { nproc, device } = options.torch
     const torchrun =
       python === undefined
@@ -61,6 +65,8 @@ export async function openTorchEngine(options: TorchEngineOptions): Promise<Torc
     await engine?.close()
     await rm(folder, { recursive: true, force: true })
     throw error
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 
