@@ -137,6 +137,8 @@ export interface SampleBatch extends Batch {
   readonly tokenizer?: TokenizerIdentity | undefined
   /** Tokens that the samples of an epoch are taken from; undefined if unknown, as for samples cut from a stream. */
   readonly ranges?: readonly TokenRange[]
+  /** Complete batches that the source provides per epoch; undefined if unknown. */
+  readonly batchesPerEpoch?: number
 }
 
 /** Position in a shuffled, sharded order of samples, with the identity of that order: a mismatch is rejected. */

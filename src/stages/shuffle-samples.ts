@@ -158,6 +158,7 @@ async function* samples(data: SampleData, options: Checked, signal: AbortSignal)
       { file: options.path },
     )
   }
+  const batchesPerEpoch = Math.floor(Math.floor(count / world_size) / batch_size)
   let { epoch, skip } = positionInEpochs(options.skip_num_global_samples, count)
   const epochs = options.epochs === 'endless' ? Number.POSITIVE_INFINITY : options.epochs
   for (let number = 0; epoch < epochs; epoch++, skip = 0) {
@@ -180,6 +181,7 @@ async function* samples(data: SampleData, options: Checked, signal: AbortSignal)
         cursor: { ...identity, globalSamples },
         tokenizer,
         ranges,
+        batchesPerEpoch,
       }
     }
   }

@@ -16,6 +16,7 @@ export async function openEngine(
   signal?: AbortSignal,
 ): Promise<Engine> {
   const { optimizer, gradient_clip: gradientClip, torch } = training
+  const skipNonfinite = training.nonfinite === 'skip'
   if (training.engine === 'torch') {
     const { openTorchEngine } = await import('./torch/engine.js')
     return openTorchEngine({ model, optimizer, gradientClip, skipNonfinite, torch }, signal)
@@ -24,7 +25,6 @@ export async function openEngine(
   const { backend } = await resolveBackend(training)
   const threads = threadsFor(training, model)
   return openTfjsEngine({ model, optimizer, gradientClip, skipNonfinite, backend, threads })
-  const skipNonfinite = training.nonfinite === 'skip'
 }
 
 /**

@@ -2,28 +2,31 @@
 import { PenstockError } from '../errors.js'
 import type { TrainingOptions } from './options.js'
 
+/** Data that one pass over the samples provides. */
+export interface EpochSize {
+  readonly samples: number
+  /** Complete batches: the samples of an incomplete last batch are dropped in every epoch. */
+  readonly batches: number
+}
+
 /**
  * Length of a run in steps, from steps, tokens or epochs.
  * @param sequenceLength tokens per sample
- * @param sampleCount samples per epoch
  * @throws DATA_TOO_SMALL
  */
 export function stepsOf(
   { steps, tokens, epochs, batch_size, accumulation_steps }: TrainingOptions,
   sequenceLength: number,
-  sampleCount: number,
+  epoch: EpochSize,
 ): number {
-  if (steps !== undefined) {
-    return steps
-  }
-  const samplesPerStep = batch_size * accumulation_steps
-  const samples = tokens === undefined ? sampleCount * (epochs ?? 1) : Math.floor(tokens / sequenceLength)
-  const wholeSteps = Math.floor(samples / samplesPerStep)
+  if (steps !== undefined) return steps
+  const samples = tokens === undefined ? epoch.samples * (epochs ?? 1) : Math.floor(tokens / sequenceLength)
+  const batches = tokens === undefined ? epoch.batches * (epochs ?? 1) : Math.floor(samples / batch_size)
+  const wholeSteps = Math.floor(batches / accumulation_steps)
   if (wholeSteps === 0) {
-    throw new PenstockError(
-      'DATA_TOO_SMALL',
-      `${samples} samples are fewer than one step of ${samplesPerStep}: add data, or reduce batch_size or accumulation_steps`,
-    )
+    const needed = batch_size * accumulation_steps
+    const remedy = 'add data, or reduce batch_size or accumulation_steps'
+    throw new PenstockError('DATA_TOO_SMALL', `${samples} samples are fewer than one step of ${needed}: ${remedy}`)
   }
   return wholeSteps
 }

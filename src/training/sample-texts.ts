@@ -44,7 +44,7 @@ export class TextSampler {
     this.lastStep = step
   }
 
-  /** The text due after a step, if any; call it between steps. */
+  /** The text due after a step, if any; call it while no step is in flight. */
   async after(step: number): Promise<SampleTextEvent | undefined> {
     const { prompt, every_steps, max_tokens, temperature } = this.options
     if (step === this.lastStep || step % every_steps !== 0) return undefined

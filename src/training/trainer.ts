@@ -5,7 +5,14 @@
  */
 import { PenstockError } from '../errors.js'
 import type { SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
-import { type Checkpoint, findStart, type Resume, removeSurplus, saveCheckpoint } from './checkpoint.js'
+import {
+  type Checkpoint,
+  type CheckpointState,
+  findStart,
+  type Resume,
+  removeSurplus,
+  saveCheckpoint,
+} from './checkpoint.js'
 import {
   digestOfDefinition,
   requirePackedWith,
@@ -16,6 +23,7 @@ import {
 } from './compatibility.js'
 import { DivergenceDetector } from './divergence.js'
 import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
+import { yieldIfDue } from './event-loop.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
@@ -23,7 +31,6 @@ import { stepsOf } from './run-length.js'
 import { learningRateAt } from './schedule.js'
 import { Throughput } from './throughput.js'
 import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
-import { yieldIfDue } from './event-loop.js'
 import { flopsPerToken } from './weights.js'
 
 export interface TrainerSetup {
@@ -40,6 +47,8 @@ export interface TrainerSetup {
   /** Aborting ends the run after the step in progress, with a checkpoint. */
   readonly signal?: AbortSignal
   readonly resume?: Resume
+  /** Steps after which no step must be in flight, because the caller uses the engine. */
+  readonly pausesAfter?: (step: number) => boolean
 }
 
 /**
@@ -47,8 +56,6 @@ export interface TrainerSetup {
  * @throws CHECKPOINT_INVALID, WORLD_MISMATCH for a checkpoint of another model, FILE_EXISTS when a new run would write
  *   among the checkpoints of an older one
  */
-  /** Steps after which no step must be in flight, because the caller uses the engine. */
-  readonly pausesAfter?: (step: number) => boolean
 export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   const { resume, training, onEvent } = setup
   const checkpoint = await findStart(resume, training.checkpoint?.folder, error =>
@@ -65,6 +72,9 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   }
   return new Trainer(setup, checkpoint)
 }
+
+/** Relative change of the learning rate at a resume above which it is reported. */
+const MAX_SCHEDULE_JUMP = 1e-6
 
 /** A step that was handed to the engine and whose result has not been processed. */
 interface StepInFlight {
@@ -94,6 +104,9 @@ export class Trainer {
   #loss: number | undefined
   #heldOut: { step: number; loss: number } | undefined
   #saved: { step: number; path: string } | undefined
+  #nonfiniteInARow = 0
+  /** Checkpoint that the run was resumed from, until the first batch. */
+  #resumedFrom: CheckpointState | undefined
 
   constructor(setup: TrainerSetup, checkpoint: Checkpoint | undefined) {
     this.#setup = setup
@@ -103,12 +116,10 @@ export class Trainer {
     this.#cursor = checkpoint?.state.cursor
     this.#endOfDocumentId = checkpoint?.state.endOfDocumentId
     this.#saved = checkpoint && { step: checkpoint.state.step, path: checkpoint.path }
+    this.#resumedFrom = checkpoint?.state
   }
 
   /** Steps taken. */
-  #nonfiniteInARow = 0
-  /** Checkpoint that the run was resumed from, until the first batch. */
-  #resumedFrom: CheckpointState | undefined
   get step(): number {
     return this.#step
   }
@@ -132,9 +143,10 @@ export class Trainer {
     if (this.#summary !== undefined) {
       return 'done'
     }
+    await yieldIfDue()
     this.#requireAgrees(batch)
     this.#endOfDocumentId = batch.tokenizer?.endOfDocumentId ?? this.#endOfDocumentId
-    const totalSteps = this.#totalSteps ?? (await this.#begin(batch.cursor))
+    const totalSteps = this.#totalSteps ?? (await this.#begin(batch))
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
     }
@@ -147,7 +159,6 @@ export class Trainer {
     if (this.#pending.length < this.#setup.training.accumulation_steps) {
       return 'more'
     }
-    await yieldIfDue()
     const step = this.#startStep(batch.cursor, totalSteps)
     const pauses = step === totalSteps || this.#stops || this.#isIntervalEnd(step)
     await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
@@ -190,16 +201,43 @@ export class Trainer {
   }
 
   /** Computes the length of the run, compares the definitions of all processes and evaluates the untrained model if requested. */
-  async #begin(cursor: SampleCursor): Promise<number> {
+  async #begin({ cursor, rows, batchesPerEpoch }: SampleBatch): Promise<number> {
     const { training, engine, model } = this.#setup
-    const totalSteps = stepsOf(training, model.sequence_length, cursor.sampleCount)
+    const { sampleCount: samples } = cursor
+    const batches = batchesPerEpoch ?? Math.floor(samples / rows)
+    const totalSteps = stepsOf(training, model.sequence_length, { samples, batches })
     const definition = digestOfDefinition(training, model)
     await engine.assertSameOnAllRanks({ ...cursor, totalSteps, step: this.#step, definition })
     this.#totalSteps = totalSteps
+    this.#reportScheduleJump(totalSteps)
     if (this.#step === 0 && training.evaluation?.at_start) {
       await this.#evaluate()
     }
     return totalSteps
+  }
+
+  /** Reports a jump of the learning rate where a resumed run has another schedule, such as a longer one. */
+  #reportScheduleJump(totalSteps: number): void {
+    const before = this.#resumedFrom
+    this.#resumedFrom = undefined
+    if (before === undefined || this.#step >= totalSteps) return
+    const { schedule, optimizer } = this.#setup.training
+    const oldRate = learningRateAt(
+      before.training.schedule,
+      this.#step,
+      before.totalSteps,
+      before.training.optimizer.learning_rate,
+    )
+    const newRate = learningRateAt(schedule, this.#step, totalSteps, optimizer.learning_rate)
+    if (Math.abs(newRate - oldRate) <= MAX_SCHEDULE_JUMP * oldRate) return
+    this.#emit({
+      kind: 'schedule-changed',
+      step: this.#step,
+      previousLearningRate: oldRate,
+      learningRate: newRate,
+      previousTotalSteps: before.totalSteps,
+      totalSteps,
+    })
   }
 
   /** Hands a step to the engine. @returns its number, from 1 */
@@ -238,11 +276,34 @@ export class Trainer {
     }
   }
 
+  /** @throws ENGINE_FAILED for a step that must end the run, before anything of it can be saved */
+  #requireFinite(result: StepResult): void {
+    if (isFinite(result)) {
+      this.#nonfiniteInARow = 0
+      return
+    }
+    const { nonfinite, max_nonfinite_steps: max } = this.#setup.training
+    this.#nonfiniteInARow++
+    const what = `step ${this.#step + 1} has loss ${result.loss} and gradient norm ${result.gradientNorm}`
+    if (nonfinite === 'stop') {
+      throw new PenstockError('ENGINE_FAILED', `${what}: lower learning_rate, or set nonfinite to skip`)
+    }
+    if (this.#nonfiniteInARow > max) {
+      const message = `${what}, after ${max} skipped steps in a row (max_nonfinite_steps): lower learning_rate`
+      throw new PenstockError('ENGINE_FAILED', message)
+    }
+  }
+
   #account(step: StepInFlight, result: StepResult): void {
-    const stepMs = this.#pace.add({ ...step, loss: result.loss })
     this.#step++
     this.#consumedTokens += step.tokens
     this.#cursor = step.cursor
+    if (!isFinite(result)) {
+      const { loss, gradientNorm } = result
+      this.#emit({ kind: 'skipped-step', step: this.#step, loss, gradientNorm, inARow: this.#nonfiniteInARow })
+      return
+    }
+    const stepMs = this.#pace.add({ ...step, loss: result.loss })
     this.#loss = result.loss
     this.#reportDivergence(result.loss)
     const totalSteps = this.#totalSteps!
@@ -282,34 +343,10 @@ export class Trainer {
     const { evaluation, checkpoint } = this.#setup.training
     if (evaluation !== undefined && this.#step % evaluation.every_steps === 0) {
       await this.#evaluate()
-  /** @throws ENGINE_FAILED for a step that must end the run, before anything of it can be saved */
-  #requireFinite(result: StepResult): void {
-    if (isFinite(result)) {
-      this.#nonfiniteInARow = 0
-      return
-    }
-    const { nonfinite, max_nonfinite_steps: max } = this.#setup.training
-    this.#nonfiniteInARow++
-    const what = `step ${this.#step + 1} has loss ${result.loss} and gradient norm ${result.gradientNorm}`
-    if (nonfinite === 'stop') {
-      throw new PenstockError('ENGINE_FAILED', `${what}: lower learning_rate, or set nonfinite to skip`)
-    }
-    if (this.#nonfiniteInARow > max) {
-      const message = `${what}, after ${max} skipped steps in a row (max_nonfinite_steps): lower learning_rate`
-      throw new PenstockError('ENGINE_FAILED', message)
-    }
-  }
-
     }
     if (checkpoint !== undefined && this.#step % checkpoint.every_steps === 0) {
       await this.#save()
     }
-    if (!isFinite(result)) {
-      const { loss, gradientNorm } = result
-      this.#emit({ kind: 'skipped-step', step: this.#step, loss, gradientNorm, inARow: this.#nonfiniteInARow })
-      return
-    }
-    const stepMs = this.#pace.add({ ...step, loss: result.loss })
   }
 
   async #finish(reason: EndReason): Promise<'done'> {

@@ -260,6 +260,24 @@ describe('a resumed run', () => {
     await engine.close()
   })
 
+  test.each([
+    ['cosine', 4, 8, true],
+    ['constant', 4, 8, false],
+    ['cosine', 4, 4, false],
+  ] as const)('reports a learning rate that jumps: %s, %i to %i steps', async (decay, before, after, jumps) => {
+    const definition = (steps: number) => ({ ...training(), steps, schedule: { decay } })
+    await run(definition(before))
+    const { events } = await run(definition(after), { resume: 'latest' })
+    const changes = events.filter(event => event.kind === 'schedule-changed')
+    expect(changes).toHaveLength(jumps ? 1 : 0)
+    if (jumps) {
+      expect(changes[0]).toMatchObject({ step: 4, previousTotalSteps: 4, totalSteps: 8 })
+      // The cosine had reached its minimum, a tenth of the peak; half-way through 8 steps it is at 0.55.
+      expect(changes[0]!.previousLearningRate).toBeCloseTo(1e-4)
+      expect(changes[0]!.learningRate).toBeCloseTo(5.5e-4)
+    }
+  })
+
   test('must be requested: a new run rejects a folder with checkpoints', async () => {
     await run(training(), { until: 4 })
     await expect(run(training())).rejects.toMatchObject({ code: 'FILE_EXISTS' })

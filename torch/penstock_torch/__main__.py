@@ -26,6 +26,8 @@ class PendingResult:
 
     figures: Tensor
     ready: "torch.cuda.Event | None"
+    # Steps taken after this one.
+    steps_taken: int
 
     def done(self) -> bool:
         return self.ready is None or self.ready.query()
@@ -86,12 +88,12 @@ class Rank:
 
     def _leave_device(self, figures: Tensor) -> PendingResult:
         if self._device.type != "cuda":
-            return PendingResult(figures, None)
+            return PendingResult(figures, None, self._engine.steps_taken)
         here = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
         here.copy_(figures, non_blocking=True)
         ready = torch.cuda.Event()
         ready.record()
-        return PendingResult(here, ready)
+        return PendingResult(here, ready, self._engine.steps_taken)
 
     def _answer_step(self):
         if self._pending is None:
@@ -99,8 +101,9 @@ class Rank:
         if self._pending.ready is not None:
             self._pending.ready.synchronize()
         loss, norm = self._pending.figures.tolist()
+        steps_taken = self._pending.steps_taken
         self._pending = None
-        figures = {"loss": loss, "gradientNorm": norm, "memory": parallel.peak_memory(self._device)}
+        figures = {"loss": loss, "gradientNorm": norm, "stepsTaken": steps_taken, "memory": parallel.peak_memory(self._device)}
         self._feed.send({"kind": "done", **figures, "waited": self._waited})
         self._waited = 0.0
 
@@ -191,11 +194,11 @@ def main():
         if feed is not None:
             fault = error if isinstance(error, Fault) else Fault("ENGINE_FAILED", repr(error))
             feed.send({"kind": "failed", "code": fault.code, "message": str(fault)})
+        if feeder is not None:
+            feeder.remove_folder()
     sys.stdout.flush()
     sys.stderr.flush()
     # Skips the interpreter's shutdown, which takes longer than a small run and may hang in a process group whose peers
-        if feeder is not None:
-            feeder.remove_folder()
     # are gone.
     os._exit(code)
 

@@ -68,7 +68,6 @@ class Feeder:
     def remove_folder(self):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        return code
 
 
 def _penstock() -> list[str]:

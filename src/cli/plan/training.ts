@@ -8,7 +8,7 @@ import type { CheckedStep } from '../../pipelines/check.js'
 import { blockGeometry } from '../../sampling/block.js'
 import { listCheckpoints } from '../../training/checkpoint.js'
 import { requireEndTokenFits } from '../../training/compatibility.js'
-import { type HeldOutPart, heldOutProblem, samplesIn } from '../../training/held-out.js'
+import { filesOf, type HeldOutPart, heldOutProblem, samplesIn } from '../../training/held-out.js'
 import { type ModelOptions, resolveModel, type TrainingOptions, type VocabularySize } from '../../training/options.js'
 import { stepsOf } from '../../training/run-length.js'
 import { parameterCount } from '../../training/weights.js'
@@ -116,7 +116,8 @@ async function lengthOf(
     total += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
   }
   const samples = Math.round(source.to * total) - Math.round(source.from * total)
-  const steps = stepsOf(training, source.sequence_length, samples)
+  const batches = Math.floor(Math.floor(samples / source.world_size) / source.batch_size)
+  const steps = stepsOf(training, source.sequence_length, { samples, batches })
   checkLength(source, training, { samples, steps }, context)
   const epochs = (steps * training.batch_size * training.accumulation_steps) / Math.max(1, samples)
   return { tokens, samples, steps, epochs }
@@ -138,8 +139,12 @@ async function checkEndToken(paths: readonly string[], { vocab_size }: ModelOpti
 
 async function checkHeldOut({ held_out, evaluation, batch_size, model }: TrainerOptions, context: PlanContext) {
   if (held_out === undefined || evaluation === undefined) return
-  const tokens = await tokensIn(held_out.path, context)
-  if (tokens === undefined) return
+  const tokens: number[] = []
+  for (const path of filesOf(held_out)) {
+    const found = await tokensIn(path, context)
+    if (found === undefined) return
+    tokens.push(found)
+  }
   const problem = heldOutProblem(samplesIn(held_out, tokens, model.sequence_length), batch_size)
   if (problem !== undefined) context.problem('error', problem)
 }

@@ -61,6 +61,7 @@ async function trainWith(
       ...(lossMask && { lossMask }),
       ...(heldOutMask && { heldOutMask }),
       ...(resume && { resume: 'latest' }),
+      ...(texts && { pausesAfter: (step: number) => step % texts.every_steps === 0 }),
     })
     const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
     const checked = heldOut?.allow_overlap ? input : apartFrom(heldOutRanges, input)

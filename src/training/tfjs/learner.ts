@@ -2,6 +2,8 @@
  * Interface of learners, which hold weights and optimizer state and compute steps: as tensors of any backend
  * (tensor-learner.ts), as graphs (graph-learner.ts), or in memory shared by threads (threaded-learner.ts).
  */
+import type { Tensor } from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
 import type { WeightedRows } from '../engine.js'
 import type { OptimizerOptions } from '../options.js'
 import type { NamedTensor, WeightSpec } from '../weights.js'
@@ -22,10 +24,10 @@ export interface LearnerStep {
   readonly gradientNorm: number
 }
 
-export interface Learner {
-  /** Tensors of the active backend; valid until the next step. */
 export type Pause = () => Promise<void>
 
+export interface Learner {
+  /** Tensors of the active backend; valid until the next step. */
   weights(): Weights
   /**
    * One update from the gradient of the loss.
@@ -38,8 +40,6 @@ export type Pause = () => Promise<void>
   close(): Promise<void>
 }
 
-export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {
-  return optimizer.weight_decay_groups_excluded.includes(group) ? 0 : optimizer.weight_decay
 export function isFiniteStep({ loss, gradientNorm }: LearnerStep): boolean {
   return Number.isFinite(loss) && Number.isFinite(gradientNorm)
 }
@@ -52,4 +52,6 @@ export async function globalNorm(gradients: readonly Tensor[], scale: number): P
   return value! * scale
 }
 
+export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {
+  return optimizer.weight_decay_groups_excluded.includes(group) ? 0 : optimizer.weight_decay
 }

@@ -145,7 +145,7 @@ export class TorchEngine implements Engine {
     if (answer.skipped === true) {
       return { loss: Number.NaN, gradientNorm: Number.NaN, skipped: true }
     }
-    this.stepsTaken++
+    this.stepsTaken = Number(answer.stepsTaken)
     this.#memory = { tensors: this.#memory.tensors, bytes: Number(answer.memory) }
     const { loss, gradientNorm, memory, waited } = answer
     return {
