@@ -34,6 +34,10 @@ export interface StepResult {
   readonly skipped?: boolean
 }
 
+export function isFiniteStep({ loss, gradientNorm }: Pick<StepResult, 'loss' | 'gradientNorm'>): boolean {
+  return Number.isFinite(loss) && Number.isFinite(gradientNorm)
+}
+
 export interface EvaluationResult {
   /** Cross-entropy in nats, summed over the counted targets, so that means over several batches are exact. */
   readonly lossSum: number

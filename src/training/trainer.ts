@@ -22,7 +22,14 @@ import {
   requireSamplesFit,
 } from './compatibility.js'
 import { DivergenceDetector } from './divergence.js'
-import { type Engine, requireFit, type StepResult, type TrainingBatch, toTrainingBatch } from './engine.js'
+import {
+  type Engine,
+  isFiniteStep,
+  requireFit,
+  type StepResult,
+  type TrainingBatch,
+  toTrainingBatch,
+} from './engine.js'
 import { yieldIfDue } from './event-loop.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
@@ -278,7 +285,7 @@ export class Trainer {
 
   /** @throws ENGINE_FAILED for a step that must end the run, before anything of it can be saved */
   #requireFinite(result: StepResult): void {
-    if (isFinite(result)) {
+    if (isFiniteStep(result)) {
       this.#nonfiniteInARow = 0
       return
     }
@@ -298,7 +305,7 @@ export class Trainer {
     this.#step++
     this.#consumedTokens += step.tokens
     this.#cursor = step.cursor
-    if (!isFinite(result)) {
+    if (!isFiniteStep(result)) {
       const { loss, gradientNorm } = result
       this.#emit({ kind: 'skipped-step', step: this.#step, loss, gradientNorm, inARow: this.#nonfiniteInARow })
       return
@@ -411,8 +418,4 @@ export class Trainer {
   #emit(event: TrainingEvent): void {
     this.#setup.onEvent?.(event)
   }
-}
-
-function isFinite({ loss, gradientNorm }: StepResult): boolean {
-  return Number.isFinite(loss) && Number.isFinite(gradientNorm)
 }

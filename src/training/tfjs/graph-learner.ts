@@ -4,19 +4,11 @@
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import type { TrainingBatch, WeightedRows } from '../engine.js'
+import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import {
-  decayOf,
-  globalNorm,
-  isFiniteStep,
-  type Learner,
-  type LearnerState,
-  type LearnerStep,
-  type Pause,
-} from './learner.js'
+import { decayOf, globalNorm, type Learner, type LearnerState, type LearnerStep, type Pause } from './learner.js'
 import { accumulateGradients, Gradients, type Weights } from './model.js'
 import { GraphFunction, type GraphInput } from './native/graph-function.js'
 import { updateByGraph } from './native/graph-update.js'

@@ -40,10 +40,6 @@ export interface Learner {
   close(): Promise<void>
 }
 
-export function isFiniteStep({ loss, gradientNorm }: LearnerStep): boolean {
-  return Number.isFinite(loss) && Number.isFinite(gradientNorm)
-}
-
 /** Global norm of gradients times a scale, read at once: only for runs that may skip the update. */
 export async function globalNorm(gradients: readonly Tensor[], scale: number): Promise<number> {
   const norm = tf.tidy(() => tf.sqrt(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))

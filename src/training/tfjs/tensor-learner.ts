@@ -1,18 +1,10 @@
 /** Single-threaded learner for any backend: weights and moments are tensors, keyed by name. */
 import * as tf from '@tensorflow/tfjs-core'
-import type { WeightedRows } from '../engine.js'
+import { isFiniteStep, type WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import {
-  decayOf,
-  globalNorm,
-  isFiniteStep,
-  type Learner,
-  type LearnerState,
-  type LearnerStep,
-  type Pause,
-} from './learner.js'
+import { decayOf, globalNorm, type Learner, type LearnerState, type LearnerStep, type Pause } from './learner.js'
 import { accumulateGradients, Gradients, type Weights } from './model.js'
 import type { AdamState, Operations } from './operations.js'
 

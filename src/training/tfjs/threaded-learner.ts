@@ -3,10 +3,10 @@
  * Gradients are summed in thread order, so that the same number of threads gives the same bits. All threads are workers:
  * the thread of the engine stays free for signals, metrics and input.
  */
-import type { TrainingBatch, WeightedRows } from '../engine.js'
+import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { isFiniteStep, type Learner, type LearnerState, type LearnerStep } from './learner.js'
+import type { Learner, LearnerState, LearnerStep } from './learner.js'
 import type { Weights } from './model.js'
 import type { Operations } from './operations.js'
 import { SharedState, type SharedStateSetup } from './shared-state.js'
