@@ -84,27 +84,42 @@ export function parameterCount(model: ModelOptions): number {
   return weightSpecs(model).reduce((sum, { shape }) => sum + elementCount(shape), 0)
 }
 
-function elementCount(shape: readonly number[]): number {
+export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1)
 }
 
 /**
- * Initial values of a weight. Each weight has a separate generator, seeded by the run's seed and the weight's name, so
- * that adding a weight does not change the others: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.
+ * Initial values of a weight, in pieces. Each weight has a separate generator, seeded by the run's seed and the weight's
+ * name, so that adding a weight does not change the others: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.
  */
-export function initialValues(spec: WeightSpec, seed: number): Float32Array {
-  const values = new Float32Array(elementCount(spec.shape)).fill(spec.fill)
-  if (spec.std === 0) {
-    return values
+export function* initialPieces({ name, shape, std, fill }: WeightSpec, seed: number): Generator<Float32Array> {
+  const draw = uniformGenerator(`${seed}:${name}`)
+  const total = elementCount(shape)
+  for (let done = 0; done < total; done += PIECE_ELEMENTS) {
+    const values = new Float32Array(Math.min(PIECE_ELEMENTS, total - done)).fill(fill)
+    if (std !== 0) fillNormal(values, std, draw)
+    yield values
   }
-  const draw = uniformGenerator(`${seed}:${spec.name}`)
+}
+
+/** Even, because values are drawn in pairs. */
+const PIECE_ELEMENTS = 1 << 20
+
+function fillNormal(values: Float32Array, std: number, draw: () => number): void {
   for (let i = 0; i < values.length; i += 2) {
-    const radius = spec.std * Math.sqrt(-2 * Math.log(1 - draw()))
+    const radius = std * Math.sqrt(-2 * Math.log(1 - draw()))
     const angle = 2 * Math.PI * draw()
     values[i] = radius * Math.cos(angle)
-    if (i + 1 < values.length) {
-      values[i + 1] = radius * Math.sin(angle)
-    }
+    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(angle)
+  }
+}
+
+export function initialValues(spec: WeightSpec, seed: number): Float32Array {
+  const values = new Float32Array(elementCount(spec.shape))
+  let filled = 0
+  for (const piece of initialPieces(spec, seed)) {
+    values.set(piece, filled)
+    filled += piece.length
   }
   return values
 }

@@ -47,8 +47,13 @@ def load(engine: Engine, folder: str):
         moments = _moments(engine)
         dcp.load(moments, storage_reader=_SafeReader(at / _MOMENTS))
         steps = int(moments["steps_taken"].item())
-    else:
+    elif (at / _TFJS_MOMENTS).exists():
         steps = _load_tfjs_moments(engine, at / _TFJS_MOMENTS)
+    else:
+        # A checkpoint without optimizer state, such as a converted model.
+        steps = 0
+        for moment in _moments(engine).values():
+            moment.zero_()
     engine.steps_taken = steps
     for state in engine.optimizer.state.values():
         state["step"].fill_(steps)

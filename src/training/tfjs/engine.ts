@@ -10,13 +10,14 @@ import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch 
 import { countTargets, isFiniteStep, requireFit, rowsByWeight } from '../engine.js'
 import { yieldIfDue } from '../event-loop.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
+import { modelFile } from '../tensor-files.js'
 import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { type Backend, openBackend } from './backends.js'
 import { GraphLearner } from './graph-learner.js'
 import type { Learner } from './learner.js'
 import { logitsOf, lossOf } from './model.js'
 import type { Operations } from './operations.js'
-import { type EngineState, modelFile, readStateFiles, readWeights, writeStateFiles } from './state-files.js'
+import { type EngineState, readStateFiles, readWeights, writeStateFiles, zerosLike } from './state-files.js'
 import { TensorLearner } from './tensor-learner.js'
 import { openThreadedLearner } from './threaded-learner.js'
 
@@ -155,12 +156,6 @@ export class TfjsEngine implements Engine {
   async close(): Promise<void> {
     await this.#learner.close()
   }
-}
-
-function zerosLike(tensors: ReadonlyMap<string, NamedTensor>): Map<string, NamedTensor> {
-  return new Map(
-    [...tensors].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
-  )
 }
 
 function requireSameTensors(specs: readonly WeightSpec[], tensors: ReadonlyMap<string, NamedTensor>): void {

@@ -4,10 +4,9 @@
  * number of steps taken.
  */
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PenstockError, toPenstockError } from '../../errors.js'
-import { decodeSafetensors, encodeSafetensors, type Tensor } from '../../formats/safetensors.js'
+import { PenstockError } from '../../errors.js'
+import { type LazyTensor, lazyTensor, modelFile, TensorReader, valuesOf, writeTensors } from '../tensor-files.js'
 import type { NamedTensor } from '../weights.js'
 import type { LearnerState } from './learner.js'
 
@@ -16,7 +15,6 @@ export interface EngineState extends LearnerState {
   readonly stepsTaken: number
 }
 
-export const modelFile = 'model.safetensors'
 const optimizerFile = 'optimizer.safetensors'
 /** Folder of the moments in a checkpoint of the torch engine. */
 const torchMoments = 'optimizer'
@@ -25,32 +23,30 @@ const variancePrefix = 'exp_avg_sq.'
 
 /** Writes the files into an existing folder. @returns their names */
 export async function writeStateFiles(folder: string, state: EngineState): Promise<readonly string[]> {
-  const moments = [...toTensors(state.means, meanPrefix), ...toTensors(state.variances, variancePrefix)]
-  await writeFile(join(folder, modelFile), encodeSafetensors(toTensors(state.weights, ''), { format: 'pt' }))
-  await writeFile(join(folder, optimizerFile), encodeSafetensors(moments, { steps_taken: String(state.stepsTaken) }))
+  const moments = new Map([...withPrefix(state.means, meanPrefix), ...withPrefix(state.variances, variancePrefix)])
+  await writeTensors(join(folder, modelFile), lazyTensors(state.weights), { format: 'pt' })
+  await writeTensors(join(folder, optimizerFile), lazyTensors(moments), { steps_taken: String(state.stepsTaken) })
   return [modelFile, optimizerFile]
 }
 
-/** @throws CHECKPOINT_INVALID */
+/** A checkpoint without optimizer state, such as a converted model, starts with moments of zero. @throws CHECKPOINT_INVALID */
 export async function readStateFiles(folder: string): Promise<EngineState> {
-  const model = await readTensors(join(folder, modelFile))
-  if (!existsSync(join(folder, optimizerFile)) && existsSync(join(folder, torchMoments))) {
+  const weights = await readWeights(join(folder, modelFile))
+  const file = join(folder, optimizerFile)
+  if (!existsSync(file)) {
+    if (!existsSync(join(folder, torchMoments))) {
+      return { stepsTaken: 0, weights, means: zerosLike(weights), variances: zerosLike(weights) }
+    }
     const message = 'the optimizer state was written by the torch engine: resume with engine torch'
     throw new PenstockError('CHECKPOINT_INVALID', message, { file: join(folder, torchMoments) })
   }
-  const optimizer = await readTensors(join(folder, optimizerFile))
-  const stepsTaken = Number(optimizer.metadata.steps_taken)
+  const { tensors, metadata } = await readTensors(file)
+  const stepsTaken = Number(metadata.steps_taken)
   if (!Number.isSafeInteger(stepsTaken) || stepsTaken < 0) {
-    throw new PenstockError('CHECKPOINT_INVALID', 'the optimizer state has no valid steps_taken', {
-      file: join(folder, optimizerFile),
-    })
+    throw new PenstockError('CHECKPOINT_INVALID', 'the optimizer state has no valid steps_taken', { file })
   }
-  return {
-    stepsTaken,
-    weights: model.tensors,
-    means: withPrefix(optimizer.tensors, meanPrefix),
-    variances: withPrefix(optimizer.tensors, variancePrefix),
-  }
+  const means = withoutPrefix(tensors, meanPrefix)
+  return { stepsTaken, weights, means, variances: withoutPrefix(tensors, variancePrefix) }
 }
 
 /** Weights of a checkpoint, or of a model written by another program. @throws CHECKPOINT_INVALID */
@@ -58,13 +54,21 @@ export async function readWeights(file: string): Promise<ReadonlyMap<string, Nam
   return (await readTensors(file)).tensors
 }
 
-function toTensors(tensors: ReadonlyMap<string, NamedTensor>, prefix: string): Tensor[] {
-  return [...tensors].map(([name, { shape, values }]) => {
-    return { name: prefix + name, dtype: 'F32', shape, data: values }
-  })
+export function zerosLike(tensors: ReadonlyMap<string, NamedTensor>): Map<string, NamedTensor> {
+  return new Map(
+    [...tensors].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
+  )
 }
 
-function withPrefix(tensors: ReadonlyMap<string, NamedTensor>, prefix: string): Map<string, NamedTensor> {
+function lazyTensors(tensors: ReadonlyMap<string, NamedTensor>): Map<string, LazyTensor> {
+  return new Map([...tensors].map(([name, tensor]) => [name, lazyTensor(tensor)]))
+}
+
+function withPrefix(tensors: ReadonlyMap<string, NamedTensor>, prefix: string): [string, NamedTensor][] {
+  return [...tensors].map(([name, tensor]) => [prefix + name, tensor])
+}
+
+function withoutPrefix(tensors: ReadonlyMap<string, NamedTensor>, prefix: string): Map<string, NamedTensor> {
   return new Map(
     [...tensors]
       .filter(([name]) => name.startsWith(prefix))
@@ -76,17 +80,14 @@ async function readTensors(file: string): Promise<{
   tensors: Map<string, NamedTensor>
   metadata: Readonly<Record<string, string>>
 }> {
+  const reader = await TensorReader.open([file])
   try {
-    const { tensors, metadata } = decodeSafetensors(new Uint8Array(await readFile(file)), { file })
-    const entries = [...tensors].map(([name, { dtype, shape, data }]): [string, NamedTensor] => {
-      if (dtype !== 'F32') {
-        throw new PenstockError('CHECKPOINT_INVALID', `tensor ${name} is ${dtype}; only F32 is supported`, { file })
-      }
-      return [name, { shape, values: new Float32Array(data.slice().buffer) }]
-    })
-    return { tensors: new Map(entries), metadata }
-  } catch (error) {
-    const { message } = toPenstockError(error, 'CHECKPOINT_INVALID')
-    throw new PenstockError('CHECKPOINT_INVALID', message, { file }, error)
+    const tensors = new Map<string, NamedTensor>()
+    for (const [name, tensor] of reader.tensors) {
+      tensors.set(name, { shape: tensor.shape, values: await valuesOf(tensor) })
+    }
+    return { tensors, metadata: reader.metadata }
+  } finally {
+    await reader.close()
   }
 }

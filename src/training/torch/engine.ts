@@ -2,18 +2,15 @@
  * Training engine on PyTorch: one process per rank, started by torchrun and controlled over a Unix socket. Python only
  * computes; data, schedule and intervals stay in Node. See docs/distributed.md.
  */
-import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { PenstockError } from '../../errors.js'
-import { planSafetensors } from '../../formats/safetensors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit } from '../engine.js'
 import { type ModelOptions, type OptimizerOptions, requireDivisible, type TorchOptions } from '../options.js'
-import { initialValues, weightSpecs } from '../weights.js'
+import { type LazyTensor, modelFile, writeTensors } from '../tensor-files.js'
+import { initialPieces, weightSpecs } from '../weights.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
 import { type RankFacts, Ranks } from './ranks.js'
@@ -184,7 +181,7 @@ export class TorchEngine implements Engine {
   }
 
   async loadWeights(folder: string): Promise<void> {
-    await this.#ask({ kind: 'weights', file: join(folder, 'model.safetensors') })
+    await this.#ask({ kind: 'weights', file: join(folder, modelFile) })
     this.#weights = Promise.resolve()
   }
 
@@ -251,16 +248,10 @@ function withLastLines(error: PenstockError, lines: string): PenstockError {
 }
 
 async function writeInitialWeights(file: string, model: ModelOptions): Promise<void> {
-  const specs = new Map(weightSpecs(model).map(spec => [spec.name, spec]))
-  const types = [...specs.values()].map(({ name, shape }) => ({ name, shape, dtype: 'F32' as const }))
-  const { header, tensors } = planSafetensors(types)
-  const pieces = function* () {
-    yield header
-    for (const { name } of tensors) {
-      yield bytesOf(initialValues(specs.get(name)!, model.seed))
-    }
-  }
-  await pipeline(Readable.from(pieces()), createWriteStream(file))
+  const weights = weightSpecs(model).map((spec): [string, LazyTensor] => {
+    return [spec.name, { shape: spec.shape, pieces: () => initialPieces(spec, model.seed) }]
+  })
+  await writeTensors(file, new Map(weights), {})
 }
 
 /** Digest of the samples of a step, compared between machines: 32-bit FNV-1a over the token ids. */
