@@ -148,6 +148,17 @@ export const trainingSchemas = lazy(() => {
       .min(1)
       .optional()
       .describe('Python interpreter; default: PENSTOCK_PYTHON, then the environment of penstock setup torch'),
+    start_timeout_s: z
+      .number()
+      .positive()
+      .default(600)
+      .describe('seconds in which all ranks must have imported torch and connected'),
+    step_timeout_s: z
+      .number()
+      .positive()
+      .nullable()
+      .default(1800)
+      .describe('seconds after which a step or an evaluation without an answer ends the run; null waits forever'),
     max_restarts: z
       .int()
       .nonnegative()

@@ -38,6 +38,7 @@ class Feed:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(path)
         self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._sending = threading.Lock()
 
     def start(self, device: torch.device):
         """Starts reading ahead; for a GPU into page-locked memory, so that copies to it are asynchronous."""
@@ -53,7 +54,8 @@ class Feed:
 
     def send(self, header: dict, payload: bytes | memoryview = b""):
         encoded = msgpack.pack({**header, "bytes": len(payload)})
-        self._socket.sendall(b"".join((struct.pack("<I", len(encoded)), encoded, payload)))
+        with self._sending:
+            self._socket.sendall(b"".join((struct.pack("<I", len(encoded)), encoded, payload)))
 
     def close(self):
         self._socket.close()
@@ -68,6 +70,10 @@ class Feed:
                 if length > _MAX_HEADER_BYTES:
                     raise ValueError(f"a header of {length} bytes")
                 header = msgpack.unpack(self._exactly(length))
+                if header["kind"] == "ping":
+                    # Answered here, because the main thread may be busy or wait for other ranks.
+                    self.send({"kind": "pong"})
+                    continue
                 numbers = torch.empty(0, dtype=torch.int32)
                 if header.get("bytes", 0) > 0:
                     self._buffers.reverse()

@@ -13,8 +13,8 @@ import { type LazyTensor, modelFile, writeTensors } from '../tensor-files.js'
 import { initialPieces, weightSpecs } from '../weights.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
-import { type RankFacts, Ranks } from './ranks.js'
-import { Torchrun } from './torchrun.js'
+import { endedUnexpectedly, type RankFacts, Ranks } from './ranks.js'
+import { type RankFailure, Torchrun } from './torchrun.js'
 
 export interface TorchEngineOptions {
   readonly model: ModelOptions
@@ -24,9 +24,6 @@ export interface TorchEngineOptions {
   readonly skipNonfinite?: boolean
   readonly torch: TorchOptions
 }
-
-/** Ranks import torch, which is slow from a slow disk, and then rendezvous. */
-const startTimeoutMs = 600_000
 
 const closeTimeoutMs = 10_000
 
@@ -116,9 +113,11 @@ export class TorchEngine implements Engine {
     const { model, optimizer, gradientClip, skipNonfinite = false, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
+    const { start_timeout_s: seconds } = torch
     const timer = setTimeout(() => {
-      this.#ranks.fail(new PenstockError('ENGINE_FAILED', `not all ranks connected within ${startTimeoutMs / 1000} s`))
-    }, startTimeoutMs)
+      const message = `not all ranks connected within ${seconds} s (torch.start_timeout_s)`
+      this.#ranks.fail(new PenstockError('ENGINE_FAILED', message))
+    }, 1000 * seconds)
     await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
     const options = { ...others, shard_degree }
@@ -219,7 +218,9 @@ export class TorchEngine implements Engine {
       const { shapes, numbers, weights } = dealRows(batches, Math.floor(rank / groupSize), worldSize / groupSize)
       return { header: { ...header, shapes, ...(weights && { weights }) }, payload: bytesOf(numbers) }
     }
-    return this.#guard(this.#ranks.ask(commandOf)).then(answers => answers[0]!.header)
+    const { step_timeout_s: seconds } = this.#options.torch
+    const timeoutMs = seconds === null ? undefined : 1000 * seconds
+    return this.#guard(this.#ranks.ask(commandOf, timeoutMs)).then(answers => answers[0]!.header)
   }
 
   /** Adds the last output of the ranks to an engine failure. */
@@ -230,12 +231,24 @@ export class TorchEngine implements Engine {
       if (!(error instanceof PenstockError) || error.code !== 'ENGINE_FAILED' || this.#torchrun === undefined) {
         throw error
       }
+      const failure = this.#ranks.lostRank
+        ? await this.#torchrun.firstFailure(() => this.#ranks.disconnect())
+        : undefined
       this.#ranks.disconnect()
       await this.#torchrun.stop()
       const lines = await this.#torchrun.lastLines()
-      throw withLastLines(error, lines)
+      throw withLastLines(withFailure(error, failure), lines)
     }
   }
+}
+
+/** A rank that died explains an error better than the ranks that lost their connection to it. */
+function withFailure(error: PenstockError, failure: RankFailure | undefined): PenstockError {
+  if (failure === undefined) return error
+  const { rank, how, isSignal } = failure
+  if (!isSignal && !error.message.endsWith(endedUnexpectedly)) return error
+  const message = `rank ${rank} of the torch engine ${how}`
+  return new PenstockError('ENGINE_FAILED', message, error.where, error)
 }
 
 function withLastLines(error: PenstockError, lines: string): PenstockError {

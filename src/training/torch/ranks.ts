@@ -24,7 +24,15 @@ interface Connection {
   readonly facts: RankFacts
   readonly socket: Socket
   readonly waiting: { resolve(frame: Frame): void; reject(error: PenstockError): void }[]
+  /** Whether it has answered the last ping. */
+  responds: boolean
 }
+
+/** End of the message for a rank that disconnected without giving a reason. */
+export const endedUnexpectedly = 'ended unexpectedly'
+
+/** Time for the answer to a ping, which a thread of its own gives. */
+const PING_MS = 2000
 
 const noPayload = new Uint8Array(0)
 
@@ -35,6 +43,7 @@ export class Ranks {
   readonly #complete: Promise<void>
   #settleComplete: (error?: PenstockError) => void = () => {}
   #failure: PenstockError | undefined
+  #lostRank = false
   #closing = false
 
   private constructor(server: Server) {
@@ -63,6 +72,11 @@ export class Ranks {
     return this.#connections.map(connection => connection.facts)
   }
 
+  /** Whether a rank reported a failure or disconnected. */
+  get lostRank(): boolean {
+    return this.#lostRank
+  }
+
   /** Resolves when all ranks of this machine are connected. */
   complete(): Promise<void> {
     return this.#complete
@@ -84,14 +98,36 @@ export class Ranks {
 
   /**
    * Sends each rank its command.
+   * @param timeoutMs fails all commands if not every rank has answered by then
    * @returns the answers, sorted by rank
    * @throws ENGINE_FAILED, or the error that a rank reports
    */
-  async ask(commandOf: (facts: RankFacts) => Command): Promise<readonly Frame[]> {
+  async ask(commandOf: (facts: RankFacts) => Command, timeoutMs?: number): Promise<readonly Frame[]> {
     if (this.#failure !== undefined) {
       throw this.#failure
     }
-    return Promise.all(this.#connections.map(connection => this.#send(connection, commandOf(connection.facts))))
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => void this.#failByTimeout(timeoutMs), timeoutMs)
+    try {
+      return await Promise.all(this.#connections.map(connection => this.#send(connection, commandOf(connection.facts))))
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Names the ranks that do not even answer a ping: the others may only wait for them. */
+  async #failByTimeout(timeoutMs: number): Promise<void> {
+    for (const connection of this.#connections) {
+      connection.responds = false
+      write(connection.socket, { header: { kind: 'ping' } })
+    }
+    await new Promise(resolve => setTimeout(resolve, PING_MS))
+    const silent = this.#connections.filter(({ responds }) => !responds).map(({ facts }) => facts.rank)
+    const what =
+      silent.length === 0
+        ? 'all ranks of this machine respond, but are still busy'
+        : `rank ${silent.join(', ')} does not respond: it was stopped, or hangs`
+    const message = `no answer within ${timeoutMs / 1000} s (torch.step_timeout_s): ${what}`
+    this.fail(new PenstockError('ENGINE_FAILED', message))
   }
 
   /** Asks the ranks to end. Disconnects them after a failure, or after `timeoutMs`. */
@@ -129,7 +165,10 @@ export class Ranks {
     socket.on('data', chunk => {
       for (const frame of decoder.push(chunk)) {
         if (frame.header.kind === 'failed') {
+          this.#lostRank = true
           this.fail(reportedError(nameOf(), frame))
+        } else if (frame.header.kind === 'pong') {
+          if (connection !== undefined) connection.responds = true
         } else if (connection === undefined) {
           connection = this.#register(socket, frame)
         } else {
@@ -140,13 +179,14 @@ export class Ranks {
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#sockets.delete(socket)
-      this.fail(new PenstockError('ENGINE_FAILED', `${nameOf()} of the torch engine ended unexpectedly`))
+      this.#lostRank ||= !this.#closing
+      this.fail(new PenstockError('ENGINE_FAILED', `${nameOf()} of the torch engine ${endedUnexpectedly}`))
     })
   }
 
   #register(socket: Socket, { header }: Frame): Connection {
     const facts = header as unknown as RankFacts
-    const connection = { facts, socket, waiting: [] }
+    const connection: Connection = { facts, socket, waiting: [], responds: true }
     this.#connections.push(connection)
     this.#connections.sort((a, b) => a.facts.rank - b.facts.rank)
     if (this.#connections.length === facts.localWorldSize) {

@@ -5,8 +5,9 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, constants } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 export interface TorchrunOptions {
@@ -20,6 +21,20 @@ export interface TorchrunOptions {
 
 const packageFolder = fileURLToPath(new URL('../../../torch', import.meta.url))
 const linesShown = 12
+/** The report of torchrun on the ranks that failed has about 20 lines, and about 10 more for each further rank. */
+const linesKept = 400
+/** Torchrun looks at its ranks every 100 ms: the first that died is seen before the others are told to end. */
+const noticeMs = 300
+/** Time for torchrun to end once its ranks have ended, and to write its report. */
+const reportMs = 5000
+
+/** How a rank failed, as torchrun reports it. */
+export interface RankFailure {
+  readonly rank: number
+  /** For a message: `was killed by SIGKILL`. */
+  readonly how: string
+  readonly isSignal: boolean
+}
 
 /**
  * Each step allocates what the previous one freed, so glibc should keep that memory, in huge pages. Without these settings
@@ -37,6 +52,7 @@ export class Torchrun {
   readonly #child: ChildProcess
   readonly #logFolder: string
   #output = ''
+  readonly #killsBefore = outOfMemoryKills()
   readonly #killWithNode = () => this.kill()
 
   constructor({ python, nproc, device, socketPath, logFolder }: TorchrunOptions) {
@@ -56,7 +72,7 @@ export class Torchrun {
       },
     })
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      this.#output = lastLinesOf(this.#output + text)
+      this.#output = lastLinesOf(this.#output + text, linesKept)
     })
     this.ended = new Promise(resolve => {
       this.#child.once('error', error => resolve(error.message))
@@ -78,8 +94,31 @@ export class Torchrun {
     )
     const nonEmpty = texts.filter(({ text }) => text !== '')
     return nonEmpty.length === 0
-      ? this.#output.trim()
+      ? lastLinesOf(this.#output.trim())
       : nonEmpty.map(({ rank, text }) => `local rank ${rank} wrote:\n${text}`).join('\n')
+  }
+
+  /**
+   * Waits for torchrun's report on a failure.
+   * @param disconnect ends the ranks that still run
+   * @returns the rank that failed first: preferably one killed by a signal, because others fail as a consequence
+   */
+  async firstFailure(disconnect: () => void): Promise<RankFailure | undefined> {
+    await withTimeout(this.ended, noticeMs)
+    disconnect()
+    await withTimeout(this.ended, reportMs)
+    const report = /^ +rank +: (\d+) .*\n +exitcode +: (-?\d+) /gm
+    const failures = [...this.#output.matchAll(report)].map(([, rank, code]) => [Number(rank), Number(code)] as const)
+    const [rank, code] = failures.find(([, exitCode]) => exitCode < 0) ?? failures[0] ?? []
+    if (rank === undefined || code === undefined) return undefined
+    return { rank, how: await this.#explain(code), isSignal: code < 0 }
+  }
+
+  async #explain(code: number): Promise<string> {
+    if (code >= 0) return `ended with exit code ${code}`
+    const name = Object.entries(constants.signals).find(([, number]) => number === -code)?.[0] ?? `signal ${-code}`
+    const ranOutOfMemory = name === 'SIGKILL' && (await outOfMemoryKills()) > (await this.#killsBefore)
+    return ranOutOfMemory ? "was killed by the system's out-of-memory killer (SIGKILL)" : `was killed by ${name}`
   }
 
   /** Kills torchrun; called once its ranks are closed, since it would only wait for them. */
@@ -96,6 +135,18 @@ export class Torchrun {
   }
 }
 
-function lastLinesOf(text: string): string {
-  return text.split('\n').slice(-linesShown).join('\n')
+function lastLinesOf(text: string, count = linesShown): string {
+  return text.split('\n').slice(-count).join('\n')
+}
+
+async function withTimeout(work: Promise<unknown>, ms: number): Promise<void> {
+  const timer = new AbortController()
+  await Promise.race([work, setTimeout(ms, undefined, { signal: timer.signal }).catch(() => {})])
+  timer.abort()
+}
+
+/** Processes that the kernel has killed for lack of memory since it started; 0 where it does not count them. */
+async function outOfMemoryKills(): Promise<number> {
+  const counters = await readFile('/proc/vmstat', 'utf8').catch(() => '')
+  return Number(/^oom_kill (\d+)$/m.exec(counters)?.[1] ?? 0)
 }

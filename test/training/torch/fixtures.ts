@@ -1,4 +1,5 @@
 /** Shared by the tests of the torch engine: the Python interpreter, small engines, predictable batches. */
+import { execFileSync } from 'node:child_process'
 import type { Engine, TrainingBatch } from '#src/training/engine'
 import { toTrainingBatch } from '#src/training/engine'
 import { openEngine } from '#src/training/open-engine'
@@ -21,9 +22,15 @@ export const slow = 300_000
 
 export const model: ModelInput = { vocab_size: 96, sequence_length: 16, layers: 2, heads: 4, width: 32, seed: 3 }
 
-export function openSmall(engine: 'tfjs' | 'torch', nproc = 1, training: TrainingInput = {}, changes: ModelInput = {}) {
+export function openSmall(
+  engine: 'tfjs' | 'torch',
+  nproc = 1,
+  training: TrainingInput = {},
+  changes: ModelInput = {},
+  signal?: AbortSignal,
+) {
   const options = parseTraining({ engine, ...training, torch: { nproc, device: 'cpu', ...training.torch } })
-  return openEngine(options, resolveModel({ ...model, ...changes }))
+  return openEngine(options, resolveModel({ ...model, ...changes }), signal)
 }
 
 /** Closes the engine even if the test fails. */
@@ -66,4 +73,17 @@ export async function losses(engine: Engine, count: number, first = 0, rows = 4)
 
 export function largestDifference(a: readonly number[], b: readonly number[]): number {
   return Math.max(...a.map((value, index) => Math.abs(value - b[index]!)))
+}
+
+/** Ids of the descendants of a process whose command line contains a text. */
+export function descendants(pid: number, text: string): number[] {
+  const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .map(line => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+    .flatMap(match => (match === null ? [] : [{ pid: Number(match[1]), parent: Number(match[2]), args: match[3]! }]))
+  const below = (parent: number): typeof rows =>
+    rows.filter(row => row.parent === parent).flatMap(row => [row, ...below(row.pid)])
+  return below(pid)
+    .filter(row => row.args.includes(text))
+    .map(row => row.pid)
 }

@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { encodeFrame } from '#src/training/torch/frames'
+import { encodeFrame, FrameDecoder } from '#src/training/torch/frames'
 import { Ranks } from '#src/training/torch/ranks'
 import { temporaryFolder } from '../../stages/support.js'
 
@@ -12,11 +12,19 @@ const folder = temporaryFolder()
 async function withRank(name: string): Promise<{ ranks: Ranks; rank: Socket }> {
   const path = join(folder, name)
   const ranks = await Ranks.listen(path)
-  const rank = connect(path)
-  const hello = { kind: 'hello', rank: 0, worldSize: 2, localWorldSize: 1, device: 'cpu', peakFlops: 0 }
-  for (const piece of encodeFrame(hello, new Uint8Array(0))) rank.write(piece)
+  const rank = connectRank(path, 0, 1)
   await ranks.complete()
   return { ranks, rank }
+}
+
+function connectRank(path: string, number: number, localWorldSize: number): Socket {
+  const rank = connect(path)
+  send(rank, { kind: 'hello', rank: number, worldSize: 2, localWorldSize, device: 'cpu', peakFlops: 0 })
+  return rank
+}
+
+function send(rank: Socket, header: Record<string, unknown>): void {
+  for (const piece of encodeFrame(header, new Uint8Array(0))) rank.write(piece)
 }
 
 const settled = (work: Promise<void>, ms: number): Promise<boolean> =>
@@ -31,4 +39,23 @@ test('a rank that does not end is disconnected after the timeout, if there is on
   expect(await settled(closing, 100)).toBe(false)
   rank.end()
   expect(await settled(closing, 5000)).toBe(true)
+})
+
+test('a command without an answer fails in time and names the rank that does not respond', async () => {
+  const path = join(folder, 'silent')
+  const ranks = await Ranks.listen(path)
+  // Rank 0 waits for rank 1, but answers pings; rank 1 is silent.
+  const waiting = connectRank(path, 0, 2)
+  const silent = connectRank(path, 1, 2)
+  const decoder = new FrameDecoder()
+  waiting.on('data', chunk => {
+    for (const { header } of decoder.push(chunk)) if (header.kind === 'ping') send(waiting, { kind: 'pong' })
+  })
+  await ranks.complete()
+  await expect(ranks.ask(() => ({ header: { kind: 'step' } }), 50)).rejects.toMatchObject({
+    code: 'ENGINE_FAILED',
+    message: expect.stringContaining('rank 1 does not respond'),
+  })
+  ranks.disconnect()
+  silent.destroy()
 })

@@ -1,5 +1,5 @@
 /** The torch engine on the command line: training, dying ranks, restarts, schedulers. */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { ROOT, type RunningCommand, start } from '../../cli/support.js'
 import { byteTokenizer, END } from '../../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../../stages/support.js'
-import { slow, torchPython } from './fixtures.js'
+import { descendants, slow, torchPython } from './fixtures.js'
 
 const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
@@ -45,19 +45,6 @@ function lossesOf(err: string): Map<number, number> {
 function weightsHash(checkpoints: string): string {
   const file = join(at(checkpoints), `step-${String(STEPS).padStart(6, '0')}`, 'model.safetensors')
   return createHash('sha256').update(readFileSync(file)).digest('hex')
-}
-
-/** Ids of the descendants of a process whose command line contains a text. */
-function descendants(pid: number, text: string): number[] {
-  const rows = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' })
-    .split('\n')
-    .map(line => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
-    .flatMap(match => (match === null ? [] : [{ pid: Number(match[1]), parent: Number(match[2]), args: match[3]! }]))
-  const below = (parent: number): typeof rows =>
-    rows.filter(row => row.parent === parent).flatMap(row => [row, ...below(row.pid)])
-  return below(pid)
-    .filter(row => row.args.includes(text))
-    .map(row => row.pid)
 }
 
 const isAlive = (pid: number): boolean =>

@@ -1,0 +1,64 @@
+/** Ranks that fail: the error says which, and how. */
+import { describe, expect, test } from 'vitest'
+import { descendants, losses, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
+
+/** Ids of the ranks, in the order in which torchrun started them. */
+const rankPids = (): number[] => descendants(process.pid, '-u -m penstock_torch')
+
+describe.skipIf(torchPython === undefined)('a rank', { timeout: slow }, () => {
+  test('killed by a signal is named with the signal', async () => {
+    const engine = await openSmall('torch', 2)
+    await losses(engine, 1)
+    process.kill(rankPids()[1]!, 'SIGKILL')
+    await expect(losses(engine, 2, 1)).rejects.toMatchObject({
+      code: 'ENGINE_FAILED',
+      message: expect.stringContaining('rank 1 of the torch engine was killed by SIGKILL'),
+    })
+    await engine.close()
+    expect(rankPids()).toEqual([])
+  })
+
+  test('that is stopped ends the run within the timeout and is named', async () => {
+    const engine = await openSmall('torch', 2, { torch: { step_timeout_s: 3 } })
+    await losses(engine, 1)
+    process.kill(rankPids()[1]!, 'SIGSTOP')
+    const started = Date.now()
+    await expect(losses(engine, 2, 1)).rejects.toMatchObject({
+      code: 'ENGINE_FAILED',
+      message: expect.stringContaining('rank 1 does not respond'),
+    })
+    expect(Date.now() - started).toBeLessThan(30_000)
+    await engine.close()
+    expect(rankPids()).toEqual([])
+  })
+
+  test('that starts too slowly ends the start', async () => {
+    await expect(openSmall('torch', 1, { torch: { start_timeout_s: 0.1 } })).rejects.toMatchObject({
+      code: 'ENGINE_FAILED',
+      message: expect.stringContaining('start_timeout_s'),
+    })
+    expect(rankPids()).toEqual([])
+  })
+
+  test('that is still starting ends at once when the run is stopped', async () => {
+    const abort = new AbortController()
+    const starting = openSmall('torch', 2, {}, {}, abort.signal)
+    setTimeout(() => abort.abort(), 300)
+    const started = Date.now()
+    await expect(starting).rejects.toMatchObject({ code: 'STOPPED' })
+    expect(Date.now() - started).toBeLessThan(3000)
+    expect(rankPids()).toEqual([])
+  })
+
+  test('with a loss that is not finite leaves the weights unchanged if the step is to be skipped', async () => {
+    const engine = await openSmall('torch', 2, { nonfinite: 'skip' })
+    const batch = [smallBatch(0)]
+    await engine.step(batch, 1e30)
+    const before = await engine.evaluate(smallBatch(1))
+    const { loss, gradientNorm } = await engine.step(batch, 1e-3)
+    expect(Number.isFinite(loss) && Number.isFinite(gradientNorm)).toBe(false)
+    expect(await engine.evaluate(smallBatch(1))).toEqual(before)
+    expect(engine.stepsTaken).toBe(1)
+    await engine.close()
+  })
+})
