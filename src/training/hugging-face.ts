@@ -8,13 +8,21 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { makeFolder } from '../files/durable.js'
+import { writeWhole } from '../files/output-file.js'
 import { writeOver } from '../files/replace-file.js'
-import { encodeSafetensors } from '../formats/safetensors.js'
 import { type ModelOptions, resolveModel } from './options.js'
-import { readWeights } from './tfjs/state-files.js'
-import type { NamedTensor } from './weights.js'
+import {
+  maxShardBytes as defaultShardBytes,
+  type FileWriter,
+  type LazyTensor,
+  TensorReader,
+  valuesOf,
+  type WeightDtype,
+  writeModel,
+} from './tensor-files.js'
+import { elementCount, weightSpecs } from './weights.js'
 
-type Weights = ReadonlyMap<string, NamedTensor>
+type Weights = ReadonlyMap<string, LazyTensor>
 type Config = Readonly<Record<string, unknown>>
 
 export interface TrainedModel {
@@ -114,17 +122,27 @@ const gpt2: Family = {
 
 const families = { llama, gpt2 }
 
+/** Format of exported weights. */
+export interface WeightFormat {
+  readonly dtype: WeightDtype
+  /** A larger model is written as shards of at most this size, with an index. */
+  readonly maxShardBytes: number
+}
+
 /**
- * Writes `model.safetensors` into a folder, which is created.
+ * Writes `model.safetensors`, or shards and their index, into a folder, which is created. Reads and writes one tensor at a
+ * time; GPT-2's transposed matrices are the only ones held in memory as a whole.
  * @throws UNSUPPORTED for a model that neither layout can hold, FILE_UNWRITABLE
  */
-export async function writeHuggingFaceWeights(folder: string, { model, weights }: TrainedModel): Promise<void> {
-  const family = families[layoutOf(model)]
-  const tensors = [...family.toTheirs(weights, model)].map(([key, { shape, values }]) => {
-    return { name: key, dtype: 'F32' as const, shape, data: values }
-  })
+export async function writeHuggingFaceWeights(
+  folder: string,
+  { model, weights }: TrainedModel,
+  { dtype, maxShardBytes }: WeightFormat = { dtype: 'F32', maxShardBytes: defaultShardBytes },
+): Promise<void> {
+  const tensors = families[layoutOf(model)].toTheirs(weights, model)
   await makeFolder(folder)
-  await writeOver(join(folder, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }))
+  const write: FileWriter = (name, content) => writeWhole(join(folder, name), 'override', content)
+  await writeModel(write, tensors, dtype, maxShardBytes)
 }
 
 /**
@@ -136,20 +154,25 @@ export async function writeHuggingFaceConfig(
   folder: string,
   model: ModelOptions,
   { bos, eos, pad }: SpecialTokenIds,
+  dtype: WeightDtype = 'F32',
 ): Promise<void> {
   const ids = { bos_token_id: bos, eos_token_id: eos, pad_token_id: pad }
   const explicitIds = Object.fromEntries(Object.entries(ids).map(([key, id]) => [key, id ?? null]))
   const write = (name: string, content: object) =>
     writeOver(join(folder, name), `${JSON.stringify(content, null, 2)}\n`)
   await write('generation_config.json', ids)
-  await write('config.json', { ...families[layoutOf(model)].configOf(model), ...explicitIds })
+  const config = families[layoutOf(model)].configOf(model)
+  await write('config.json', { ...config, torch_dtype: torchNames[dtype], ...explicitIds })
 }
 
 /**
- * Reads a folder written by transformers, float32 in one file. The end token is that of its configuration.
+ * Opens a folder written by transformers, in one file or in shards, of float32, bfloat16 or float16. The end token is that
+ * of its configuration. The weights are read when they are used; `close` closes their files.
  * @throws FILE_UNREADABLE, UNSUPPORTED for a model that ours is not, CHECKPOINT_INVALID
  */
-export async function readHuggingFace(folder: string): Promise<TrainedModel & Pick<SpecialTokenIds, 'eos'>> {
+export async function openHuggingFace(
+  folder: string,
+): Promise<TrainedModel & Pick<SpecialTokenIds, 'eos'> & { close(): Promise<void> }> {
   const file = join(folder, 'config.json')
   const config = await readConfig(file)
   const name = (['llama', 'gpt2'] as const).find(known => known === config.model_type)
@@ -163,7 +186,13 @@ export async function readHuggingFace(folder: string): Promise<TrainedModel & Pi
   const generationFile = join(folder, 'generation_config.json')
   const generation = existsSync(generationFile) ? await readConfig(generationFile) : {}
   const eos = endTokenIn(generation) ?? endTokenIn(config)
-  return { model, weights: family.toOurs(await readWeights(join(folder, 'model.safetensors')), model), eos }
+  const reader = await TensorReader.openModel(folder)
+  try {
+    return { model, weights: ownWeights(family.toOurs(reader.tensors, model), model), eos, close: () => reader.close() }
+  } catch (error) {
+    await reader.close()
+    throw error
+  }
 }
 
 async function readConfig(file: string): Promise<Config> {
@@ -300,7 +329,7 @@ function fromGpt2(weights: Weights, model: ModelOptions): Weights {
   return ours
 }
 
-function present(weights: Weights, name: string): NamedTensor {
+function present(weights: Weights, name: string): LazyTensor {
   const found = weights.get(name)
   if (found === undefined) {
     throw new PenstockError('CHECKPOINT_INVALID', `the model has no weight ${name}`)
@@ -308,35 +337,66 @@ function present(weights: Weights, name: string): NamedTensor {
   return found
 }
 
-function turnedIfMap(theirName: string, tensor: NamedTensor): NamedTensor {
+/** The weights that Penstock's model has; others, such as the copy of a tied matrix, are dropped. @throws CHECKPOINT_INVALID */
+function ownWeights(weights: Weights, model: ModelOptions): Weights {
+  const entries = weightSpecs(model).map(({ name, shape }): [string, LazyTensor] => {
+    const found = present(weights, name)
+    if (found.shape.join() !== shape.join()) {
+      const message = `weight ${name} has shape [${found.shape}]; expected [${shape}] by the configuration`
+      throw new PenstockError('CHECKPOINT_INVALID', message)
+    }
+    return [name, found]
+  })
+  return new Map(entries)
+}
+
+const torchNames: Readonly<Record<WeightDtype, string>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' }
+
+function turnedIfMap(theirName: string, tensor: LazyTensor): LazyTensor {
   return /\.c_\w+\.weight$/.test(theirName) ? transposed(tensor) : tensor
 }
 
-function transposed({ shape, values }: NamedTensor): NamedTensor {
-  const [rows, columns] = shape as [number, number]
-  const turned = new Float32Array(values.length)
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      turned[column * rows + row] = values[row * columns + column]!
-    }
+function transposed(tensor: LazyTensor): LazyTensor {
+  const [rows, columns] = tensor.shape as [number, number]
+  return {
+    shape: [columns, rows],
+    async *pieces() {
+      const values = await valuesOf(tensor)
+      const turned = new Float32Array(values.length)
+      for (let row = 0; row < rows; row++) {
+        for (let column = 0; column < columns; column++) {
+          turned[column * rows + row] = values[row * columns + column]!
+        }
+      }
+      yield turned
+    },
   }
-  return { shape: [columns, rows], values: turned }
 }
 
-/** One above the other. */
-function stacked(tensors: readonly NamedTensor[]): NamedTensor {
-  const values = new Float32Array(tensors.reduce((sum, tensor) => sum + tensor.values.length, 0))
-  let offset = 0
-  for (const tensor of tensors) {
-    values.set(tensor.values, offset)
-    offset += tensor.values.length
-  }
+/** Concatenates tensors along their first dimension. */
+function stacked(tensors: readonly LazyTensor[]): LazyTensor {
   const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0)
-  return { shape: [rows, ...tensors[0]!.shape.slice(1)], values }
+  return {
+    shape: [rows, ...tensors[0]!.shape.slice(1)],
+    async *pieces() {
+      for (const tensor of tensors) yield* tensor.pieces()
+    },
+  }
 }
 
 /** The index-th group of `count` rows. */
-function rowsOf({ shape, values }: NamedTensor, index: number, count: number): NamedTensor {
-  const size = (values.length / shape[0]!) * count
-  return { shape: [count, ...shape.slice(1)], values: values.slice(index * size, (index + 1) * size) }
+function rowsOf(tensor: LazyTensor, index: number, count: number): LazyTensor {
+  const shape = [count, ...tensor.shape.slice(1)]
+  const [start, end] = [index * elementCount(shape), (index + 1) * elementCount(shape)]
+  return {
+    shape,
+    async *pieces() {
+      let offset = 0
+      for await (const piece of tensor.pieces()) {
+        const [from, to] = [Math.max(start - offset, 0), Math.min(end - offset, piece.length)]
+        if (from < to) yield piece.subarray(from, to)
+        offset += piece.length
+      }
+    },
+  }
 }

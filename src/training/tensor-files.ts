@@ -141,45 +141,60 @@ export function lazyTensor({ shape, values }: NamedTensor): LazyTensor {
   return { shape, pieces: () => [values] }
 }
 
-/** Writes one file, without fsync. @throws FILE_UNWRITABLE, and the errors of the tensors' values */
+/** Receives the bytes of a file in order. */
+export interface ByteSink {
+  write(bytes: Uint8Array): Promise<unknown>
+}
+
+/** Creates a file from the bytes that `content` writes. */
+export type FileWriter = (name: string, content: (sink: ByteSink) => Promise<void>) => Promise<void>
+
+/** Creates one file, without fsync. @throws FILE_UNWRITABLE, and the errors of the tensors' values */
 export async function writeTensors(
   path: string,
   tensors: ReadonlyMap<string, LazyTensor>,
   metadata: Readonly<Record<string, string>>,
-  dtype: WeightDtype = 'F32',
 ): Promise<void> {
-  const types = [...tensors].map(([name, { shape }]) => ({ name, shape, dtype }))
-  const layout = planSafetensors(types, metadata)
-  const handle = await open(path, 'w').catch(error => {
+  const handle = await open(path, 'wx').catch(error => {
     throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
   })
   try {
-    await writeFully({ path, handle }, layout.header)
-    for (const { name, start, end } of layout.tensors) {
-      let written = 0
-      for await (const piece of tensors.get(name)!.pieces()) {
-        for (let at = 0; at < piece.length; at += pieceElements) {
-          const bytes = encode(piece.subarray(at, at + pieceElements), dtype)
-          await writeFully({ path, handle }, bytes)
-          written += bytes.length
-        }
-      }
-      if (written !== end - start) {
-        throw new PenstockError('INTERNAL', `tensor ${name} has ${written} bytes; its shape needs ${end - start}`)
-      }
-    }
+    await encodeTensors({ write: bytes => writeFully({ path, handle }, bytes) }, tensors, metadata, 'F32')
   } finally {
     await handle.close()
   }
 }
 
+async function encodeTensors(
+  sink: ByteSink,
+  tensors: ReadonlyMap<string, LazyTensor>,
+  metadata: Readonly<Record<string, string>>,
+  dtype: WeightDtype,
+): Promise<void> {
+  const types = [...tensors].map(([name, { shape }]) => ({ name, shape, dtype }))
+  const layout = planSafetensors(types, metadata)
+  await sink.write(layout.header)
+  for (const { name, start, end } of layout.tensors) {
+    let written = 0
+    for await (const piece of tensors.get(name)!.pieces()) {
+      for (let at = 0; at < piece.length; at += pieceElements) {
+        const bytes = encode(piece.subarray(at, at + pieceElements), dtype)
+        await sink.write(bytes)
+        written += bytes.length
+      }
+    }
+    if (written !== end - start) {
+      throw new PenstockError('INTERNAL', `tensor ${name} has ${written} bytes; its shape needs ${end - start}`)
+    }
+  }
+}
+
 /**
- * Writes a model as one file, or as shards with an index if it is larger than `maxBytes`; without fsync.
- * @param place the path to write a file to, for a name; such as a temporary one
+ * Writes a model as one file, or as shards with an index if it is larger than `maxBytes`.
  * @returns the names of the files, the index last
  */
 export async function writeModel(
-  place: (name: string) => string,
+  writeFile: FileWriter,
   tensors: ReadonlyMap<string, LazyTensor>,
   dtype: WeightDtype,
   maxBytes: number = maxShardBytes,
@@ -187,7 +202,7 @@ export async function writeModel(
   const { shards, totalBytes } = shardsFor(tensors, dtype, maxBytes)
   const metadata = { format: 'pt' }
   if (shards.length === 1) {
-    await writeTensors(place(modelFile), tensors, metadata, dtype)
+    await writeFile(modelFile, sink => encodeTensors(sink, tensors, metadata, dtype))
     return [modelFile]
   }
   const number = (value: number) => String(value).padStart(5, '0')
@@ -195,17 +210,12 @@ export async function writeModel(
   const weightMap: Record<string, string> = {}
   for (const [index, shard] of shards.entries()) {
     const name = `model-${number(index + 1)}-of-${number(shards.length)}.safetensors`
-    await writeTensors(place(name), new Map(shard), metadata, dtype)
+    await writeFile(name, sink => encodeTensors(sink, new Map(shard), metadata, dtype))
     for (const [tensor] of shard) weightMap[tensor] = name
     names.push(name)
   }
   const index = `${JSON.stringify({ metadata: { total_size: totalBytes }, weight_map: weightMap }, null, 2)}\n`
-  const handle = await open(place(indexFile), 'w')
-  try {
-    await writeFully({ path: place(indexFile), handle }, Buffer.from(index))
-  } finally {
-    await handle.close()
-  }
+  await writeFile(indexFile, async sink => void (await sink.write(Buffer.from(index))))
   return [...names, indexFile]
 }
 

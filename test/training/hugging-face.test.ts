@@ -2,12 +2,13 @@
 import { spawnSync } from 'node:child_process'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/actions/convert'
-import { readHuggingFace, writeHuggingFaceWeights } from '#src/training/hugging-face'
+import { openHuggingFace, writeHuggingFaceWeights } from '#src/training/hugging-face'
 import { openTrained } from '#src/training/open-engine'
 import type { ModelInput } from '#src/training/options'
 import { parseTraining } from '#src/training/options'
+import { readWeights } from '#src/training/tfjs/state-files'
 import { openTrainer } from '#src/training/trainer'
 import { peersPython } from '../monitoring/fixtures.js'
 import { temporaryFolder } from '../stages/support.js'
@@ -86,7 +87,7 @@ test('a model that fits neither layout is rejected with the differing options', 
     code: 'UNSUPPORTED',
     message: expect.stringContaining('norm'),
   })
-  await expect(readHuggingFace(folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+  await expect(openHuggingFace(folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
 })
 
 test.each(['{', 'null', '"text"'])('the configuration %s is rejected with its path', async text => {
@@ -94,5 +95,40 @@ test.each(['{', 'null', '"text"'])('the configuration %s is rejected with its pa
   const file = join(broken, 'config.json')
   await mkdir(broken, { recursive: true })
   await writeFile(file, text)
-  await expect(readHuggingFace(broken)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID', where: { file } })
+  await expect(openHuggingFace(broken)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID', where: { file } })
+})
+
+describe.each(variants)('%s', (name, _, changes) => {
+  test.each([
+    ['F32', 0],
+    ['BF16', 2 ** -8],
+    ['F16', 2 ** -11],
+  ] as const)('survives a conversion to shards of %s and back', async (dtype, precision) => {
+    const { path, logits } = await trained(`${name}-${dtype}`, changes)
+    const [exported, back] = [join(folder, `${name}-${dtype}`), join(folder, `${name}-${dtype}-again`)]
+    await convertCheckpoint(path, exported, { dtype, maxShardBytes: 3000 })
+    const files = (await readdir(exported)).filter(file => file.startsWith('model'))
+    expect(files).toContain('model.safetensors.index.json')
+    expect(files.length).toBeGreaterThan(2)
+    await convertBack(exported, back, undefined)
+    const checkpoint = join(back, 'step-000000')
+    const weights = await readWeights(join(checkpoint, 'model.safetensors'))
+    const before = await readWeights(join(path, 'step-000003', 'model.safetensors'))
+    for (const [key, { shape, values }] of before) {
+      expect(weights.get(key)!.shape).toEqual(shape)
+      const found = weights.get(key)!.values
+      values.forEach((value, index) => {
+        if (Math.abs(found[index]! - value) > precision * Math.abs(value) + precision * 1e-4) {
+          expect.fail(`${key}: ${found[index]} instead of ${value}`)
+        }
+      })
+    }
+    const { engine } = await openTrained(checkpoint)
+    const difference = worst(await engine.nextTokenLogits(Int32Array.from(ids)), logits)
+    expect(difference).toBeLessThan(dtype === 'F32' ? 1e-6 : 0.05)
+    // Without optimizer state, training starts with moments of zero.
+    await engine.loadState(checkpoint)
+    expect(engine.stepsTaken).toBe(0)
+    await engine.close()
+  })
 })

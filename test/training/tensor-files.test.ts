@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { planSafetensors } from '#src/formats/safetensors'
 import {
+  type FileWriter,
   indexFile,
   type LazyTensor,
   lazyTensor,
@@ -25,6 +26,15 @@ const tensors = new Map<string, LazyTensor>(
   }),
 )
 
+/** Writes files into a folder. */
+const writerIn =
+  (folder: string): FileWriter =>
+  async (name, content) => {
+    const parts: Uint8Array[] = []
+    await content({ write: async bytes => parts.push(bytes) })
+    await writeFile(join(folder, name), Buffer.concat(parts))
+  }
+
 async function folderOf(name: string): Promise<string> {
   const folder = join(root, name)
   await mkdir(folder)
@@ -39,7 +49,7 @@ describe.each(weightDtypes)('a model in %s', dtype => {
     ['shards', 44, ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors', indexFile]],
   ])('is the same after writing and reading it as %s', async (kind, elements, names) => {
     const folder = await folderOf(`${dtype} ${kind}`)
-    expect(await writeModel(name => join(folder, name), tensors, dtype, elements * width)).toEqual(names)
+    expect(await writeModel(writerIn(folder), tensors, dtype, elements * width)).toEqual(names)
     expect((await readdir(folder)).sort()).toEqual([...names].sort())
     const reader = await TensorReader.openModel(folder)
     expect([...reader.tensors.keys()].sort()).toEqual(['a', 'b', 'c'])
@@ -54,7 +64,7 @@ describe.each(weightDtypes)('a model in %s', dtype => {
 
 test('the index names the shard of each tensor and the size of all', async () => {
   const folder = await folderOf('index')
-  await writeModel(name => join(folder, name), tensors, 'BF16', 60)
+  await writeModel(writerIn(folder), tensors, 'BF16', 60)
   const index = JSON.parse(await readFile(join(folder, indexFile), 'utf8'))
   expect(index.metadata.total_size).toBe(2 * 68)
   expect(index.weight_map).toEqual({
@@ -108,7 +118,7 @@ describe('is rejected:', () => {
   test('a tensor in two shards, a truncated file and other types', async () => {
     const folder = await folderOf('invalid')
     const file = join(folder, modelFile)
-    await writeModel(name => join(folder, name), tensors, 'F32')
+    await writeModel(writerIn(folder), tensors, 'F32')
     await expect(TensorReader.open([file, file])).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
     await truncate(file, (await stat(file)).size - 1)
     await expect(TensorReader.openModel(folder)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })

@@ -8,13 +8,13 @@ import type { TokenizerReference } from '../../formats/batches.js'
 import { saveCheckpoint } from '../../training/checkpoint.js'
 import {
   layoutOf,
-  readHuggingFace,
+  openHuggingFace,
+  type WeightFormat,
   writeHuggingFaceConfig,
   writeHuggingFaceWeights,
 } from '../../training/hugging-face.js'
 import { type ModelOptions, parseTraining, resolveModel } from '../../training/options.js'
-import { readWeights, writeStateFiles } from '../../training/tfjs/state-files.js'
-import type { NamedTensor } from '../../training/weights.js'
+import { maxShardBytes, modelFile, TensorReader, writeTensors } from '../../training/tensor-files.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { notify } from '../output/notices.js'
@@ -24,7 +24,7 @@ import { planTokenizerExport, type TokenizerExport, writeTokenizer } from './exp
 import { findCheckpoint } from './generate.js'
 
 /** Files of an export. `config.json` is written last: without it, the export is incomplete. */
-const WEIGHTS = 'model.safetensors'
+const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/
 const CONFIG = 'config.json'
 const OTHER_FILES = [
   'generation_config.json',
@@ -34,13 +34,7 @@ const OTHER_FILES = [
   'chat_template.jinja',
 ]
 /** Files of other exports that transformers would read in addition. */
-const FOREIGN_FILES = [
-  'model.safetensors.index.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.json',
-  'merges.txt',
-]
+const FOREIGN_FILES = ['special_tokens_map.json', 'added_tokens.json', 'vocab.json', 'merges.txt']
 
 /** Endings of temporary files, see files/side-files.ts. */
 const TEMPORARY = /\.(part|lock)$/
@@ -50,6 +44,8 @@ export interface ExportOptions {
   readonly tokenizer?: string | undefined
   /** The model's end token; defaults to the token that ends the documents of the training data. */
   readonly endOfDocument?: string | undefined
+  readonly dtype?: WeightFormat['dtype'] | undefined
+  readonly maxShardBytes?: number | undefined
 }
 
 /**
@@ -72,12 +68,20 @@ export async function convertCheckpoint(from: string, folder: string, options: E
       : await planTokenizerExport(tokenizerPath, endOfDocument, model.sequence_length)
   if (tokenizer !== undefined) requireSameTokenizer(state.tokenizer, tokenizer)
   await requireOtherFolder(folder, [path, ...(tokenizer === undefined ? [] : [dirname(tokenizer.path)])])
-  const weights = await readWeights(join(path, WEIGHTS))
-  for (const name of [CONFIG, ...OTHER_FILES, ...FOREIGN_FILES]) await removeFile(join(folder, name))
-  await writeHuggingFaceWeights(folder, { model, weights })
+  const reader = await TensorReader.open([join(path, modelFile)])
+  const { dtype = 'F32' } = options
+  try {
+    for (const name of [CONFIG, ...OTHER_FILES, ...FOREIGN_FILES, ...(await weightFilesIn(folder))]) {
+      await removeFile(join(folder, name))
+    }
+    const format = { dtype, maxShardBytes: options.maxShardBytes ?? maxShardBytes }
+    await writeHuggingFaceWeights(folder, { model, weights: reader.tensors }, format)
+  } finally {
+    await reader.close()
+  }
   if (tokenizer !== undefined) await writeTokenizer(folder, tokenizer)
   const ids = tokenizer?.ids ?? { eos: state.endOfDocumentId }
-  await writeHuggingFaceConfig(folder, model, ids)
+  await writeHuggingFaceConfig(folder, model, ids, dtype)
   const lines = [
     `${folder}: ${layout} layout, from ${path} (step ${count(state.step)})`,
     ...tokenizerNotes(tokenizer, state.tokenizer),
@@ -132,13 +136,21 @@ async function isUnfinished(folder: string): Promise<boolean> {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: folder })
   })
   const names = entries.filter(name => !/^\.step-\d+\.(partial|old)$/.test(name))
-  const written = new Set([WEIGHTS, ...OTHER_FILES])
+  const written = new Set(OTHER_FILES)
   const isTemporary = (name: string): boolean => TEMPORARY.test(name)
   const finalName = (name: string): string => name.replace(TEMPORARY, '')
-  const isExport = names.some(name => finalName(name) === WEIGHTS)
+  const isExport = names.some(name => WEIGHTS.test(finalName(name)))
   const isWritten = (name: string): boolean =>
-    written.has(finalName(name)) || (isTemporary(name) && finalName(name) === CONFIG)
+    WEIGHTS.test(finalName(name)) ||
+    written.has(finalName(name)) ||
+    (isTemporary(name) && finalName(name) === CONFIG)
   return names.length === 0 || (isExport && names.every(isWritten))
+}
+
+/** Weights of an earlier export. */
+async function weightFilesIn(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder).catch(() => [])
+  return names.filter(name => WEIGHTS.test(name))
 }
 
 /** @throws FILE_IS_SOURCE if a file that is read would be replaced */
@@ -172,17 +184,24 @@ function validatedTokenizer(path: string): Promise<TokenizerReference> {
  * @returns a line that describes the output
  */
 export async function convertBack(from: string, folder: string, tokenizerPath: string | undefined): Promise<string> {
-  const { model, weights, eos } = await readHuggingFace(from)
-  const saveState = (into: string) =>
-    writeStateFiles(into, { stepsTaken: 0, weights, means: zerosLike(weights), variances: zerosLike(weights) })
-  const tokenizer = tokenizerPath === undefined ? await tokenizerIn(from) : undefined
-  const state = {
-    ...(await untrainedState(model, tokenizerPath)),
-    ...(tokenizer && { tokenizer }),
-    ...(eos !== undefined && { endOfDocumentId: eos }),
+  const { model, weights, eos, close } = await openHuggingFace(from)
+  // Without moments: those of an untrained optimizer are 0.
+  const saveState = async (into: string) => {
+    await writeTensors(join(into, modelFile), weights, { format: 'pt' })
+    return [modelFile]
   }
-  const path = await saveCheckpoint(folder, null, { isPrimary: true, saveState }, { ...state, model })
-  return `${path}: ${count(weights.size)} tensors`
+  try {
+    const tokenizer = tokenizerPath === undefined ? await tokenizerIn(from) : undefined
+    const state = {
+      ...(await untrainedState(model, tokenizerPath)),
+      ...(tokenizer && { tokenizer }),
+      ...(eos !== undefined && { endOfDocumentId: eos }),
+    }
+    const path = await saveCheckpoint(folder, null, { isPrimary: true, saveState }, { ...state, model })
+    return `${path}: ${count(weights.size)} tensors`
+  } finally {
+    await close()
+  }
 }
 
 async function tokenizerIn(folder: string): Promise<TokenizerReference | undefined> {
@@ -204,10 +223,4 @@ export async function untrainedState(model: ModelOptions, tokenizerPath: string 
     training: parseTraining({ model }),
     ...(tokenizer && { tokenizer }),
   }
-}
-
-function zerosLike(weights: ReadonlyMap<string, NamedTensor>): Map<string, NamedTensor> {
-  return new Map(
-    [...weights].map(([name, { shape, values }]) => [name, { shape, values: new Float32Array(values.length) }]),
-  )
 }

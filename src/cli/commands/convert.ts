@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { printOutput } from '../output/print.js'
 import { type OutputFlags, outputPolicyOption } from '../output/shared-options.js'
+import { wholeNumber } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
 interface Flags extends Pick<OutputFlags, 'ifExists'> {
@@ -8,7 +9,11 @@ interface Flags extends Pick<OutputFlags, 'ifExists'> {
   readonly modalities?: string
   readonly tokenizer?: string
   readonly endOfDocument?: string
+  readonly dtype?: 'f32' | 'bf16' | 'f16'
+  readonly maxShardSize?: number
 }
+
+const DTYPES = { f32: 'F32', bf16: 'BF16', f16: 'F16' } as const
 
 export function addConvertCommand(program: Command): void {
   program
@@ -32,12 +37,22 @@ export function addConvertCommand(program: Command): void {
       '--end-of-document <token>',
       'end token of the exported model; by default, the token that ends the documents of the training data',
     )
+    .addOption(
+      program
+        .createOption('--dtype <type>', 'type of the exported weights: f32, bf16 or f16 (default: f32)')
+        .choices(['f32', 'bf16', 'f16']),
+    )
+    .option(
+      '--max-shard-size <GB>',
+      'a larger model is exported as several files of at most this size (default: 5)',
+      wholeNumber,
+    )
     .addOption(outputPolicyOption('how to handle an output folder that is not empty'))
     .addHelpText('after', '\nExample:\n  penstock convert data/quickstart/checkpoints my-model\n')
     .action(async (from: string, to: string, flags: Flags) => {
       if (flags.modalities !== undefined) rejectUnused(flags, ['back'], 'with --modalities')
       if (flags.back || flags.modalities !== undefined) {
-        rejectUnused(flags, ['endOfDocument'], 'with --back and --modalities')
+        rejectUnused(flags, ['endOfDocument', 'dtype', 'maxShardSize'], 'with --back and --modalities')
       }
       const { convertBack, convertCheckpoint, shouldWriteFolder } = await import('../actions/convert.js')
       if (!(await shouldWriteFolder(to, flags.ifExists))) return
@@ -46,7 +61,14 @@ export function addConvertCommand(program: Command): void {
         printOutput(`${await convertModalities(from, to, flags.modalities, flags.tokenizer)}\n`)
         return
       }
-      const line = flags.back ? await convertBack(from, to, flags.tokenizer) : await convertCheckpoint(from, to, flags)
+      const { dtype, maxShardSize, ...options } = flags
+      const line = flags.back
+        ? await convertBack(from, to, flags.tokenizer)
+        : await convertCheckpoint(from, to, {
+            ...options,
+            dtype: dtype && DTYPES[dtype],
+            maxShardBytes: maxShardSize && maxShardSize * 1e9,
+          })
       printOutput(`${line}\n`)
     })
 }

@@ -15,7 +15,7 @@ export interface AdamHyperparameters
   /** Maximum global norm of the gradients; larger gradients are scaled down to it. */
   readonly clip: number | null
   /** Skip the update if the loss or the norm of the gradients is not finite. */
-  readonly skipNonfinite: boolean
+  readonly skipNonfinite?: boolean
 }
 
 export interface AdamWKernel {
