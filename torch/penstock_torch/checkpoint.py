@@ -64,9 +64,10 @@ def load_weights(engine: Engine, file: Path):
     _require_names(engine.parameters.keys(), tensors.keys(), file)
     for name, parameter in engine.parameters.items():
         _fill(parameter, tensors[name], name, file)
-    if isinstance(engine.model, FSDPModule):
-        # An evaluation leaves the root's weights gathered: the next pass would use them instead of the loaded ones.
-        engine.model.reshard()
+    for module in engine.model.modules():
+        # An evaluation leaves some weights gathered: the next pass would use them instead of the loaded ones.
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _moments(engine: Engine) -> dict[str, Tensor]:

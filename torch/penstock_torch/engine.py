@@ -82,7 +82,7 @@ class Engine:
         for index, (inputs, targets, weights) in enumerate(batches):
             if self._reduce_once and isinstance(self.model, FSDPModule):
                 self.model.set_requires_gradient_sync(index == len(batches) - 1)
-            loss = loss_sum(self.model(inputs), targets, weights)
+            loss = self._loss(inputs, targets, weights)
             (loss * scale).backward()
             total += loss.detach()
         norm = self._clip_gradients()
@@ -93,6 +93,10 @@ class Engine:
             self.steps_taken += 1
         self.optimizer.zero_grad()
         return figures
+
+    def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        result = self.model(inputs, targets, weights)
+        return result if result.dim() == 0 else loss_sum(result, targets, weights)
 
     def _sum_of_ranks(self, figure: Tensor) -> Tensor:
         """Sums over the data-parallel ranks; each rank of a tensor-parallel group has the figure of the whole group."""
@@ -109,7 +113,7 @@ class Engine:
         """Loss summed over the counted targets of all ranks, [1]."""
         total = torch.zeros(1, dtype=torch.float32, device=self.device)
         for inputs, targets, _ in batches:
-            total += loss_sum(self.model(inputs), targets)
+            total += self._loss(inputs, targets, None)
         return self._sum_of_ranks(total)
 
     @torch.no_grad()

@@ -3,6 +3,9 @@
 On a CPU the logits of a large vocabulary exceed the caches, and torch's function makes about eight passes over them. This
 one processes a few rows at a time and writes the gradient over the logits: with a vocabulary of 50,304 it halves the time
 after the output layer's product and needs one array of that size instead of three.
+
+On a GPU the logits are what limits the batch. There the output layer's product is part of the loss and computed for some
+rows at a time, with its gradients, so that all logits never exist at once.
 """
 
 import torch
@@ -10,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED_TARGET = -100
+
+# Logits of the output layer computed at once on a GPU: large enough for efficient products.
+_FUSED_BYTES = 1 << 28
 
 # Logits processed at once: about the size of a core's L2 cache.
 _BLOCK_BYTES = 1 << 21
@@ -27,6 +33,47 @@ def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> 
         return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
     each = F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none")
     return each.view_as(targets).sum(dim=1) @ weights
+
+
+def linear_loss_sum(state: Tensor, weight: Tensor, targets: Tensor, row_weights: Tensor | None = None,
+                    block_bytes: int = _FUSED_BYTES) -> Tensor:
+    """`loss_sum` of the logits state @ weight.T, for states [rows, columns, width] and weight [vocabulary, width]."""
+    counts = (targets != IGNORED_TARGET).float()
+    of_targets = counts if row_weights is None else counts * row_weights.unsqueeze(1)
+    return _LinearCrossEntropy.apply(state.flatten(0, 1), weight, targets.flatten(), of_targets.flatten(), block_bytes)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """States [targets, width], weight [vocabulary, width], targets and their weights [targets]. The forward pass computes
+    the gradients of each block while it has the logits."""
+
+    @staticmethod
+    def forward(ctx, state: Tensor, weight: Tensor, targets: Tensor, weights: Tensor, block_bytes: int) -> Tensor:
+        block_rows = max(1, block_bytes // (4 * weight.shape[0]))
+        places = targets.clamp(min=0).unsqueeze(1)
+        total = torch.zeros((), dtype=torch.float32, device=state.device)
+        learns = any(ctx.needs_input_grad[:2])
+        state_gradient = torch.empty_like(state) if learns else None
+        weight_gradient = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if learns else None
+        for start in range(0, state.shape[0], block_rows):
+            rows = slice(start, start + block_rows)
+            place, factor = places[rows], weights[rows].unsqueeze(1)
+            logits = (state[rows] @ weight.T).float()
+            norm = logits.logsumexp(dim=1, keepdim=True)
+            total += ((norm - logits.gather(1, place)) * factor).sum()
+            if learns:
+                logits.sub_(norm).exp_().mul_(factor).scatter_add_(1, place, -factor)
+                gradient = logits.to(state.dtype)
+                state_gradient[rows] = gradient @ weight
+                weight_gradient += gradient.T @ state[rows]
+        ctx.save_for_backward(state_gradient, weight_gradient)
+        ctx.weight_dtype = weight.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        state_gradient, weight_gradient = ctx.saved_tensors
+        return state_gradient.mul_(gradient), weight_gradient.mul_(gradient).to(ctx.weight_dtype), None, None, None
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
+
+from .loss import linear_loss_sum, loss_sum
 
 
 class Gpt(nn.Module):
@@ -17,12 +20,28 @@ class Gpt(nn.Module):
         self.options = options
         self.model = Trunk(options, activation_checkpointing)
         if not options.tie_weights:
-            self.lm_head = nn.Linear(options.width, options.vocab_size, bias=False)
+            self.lm_head = Head(options.width, options.vocab_size, bias=False)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids [rows, columns] -> logits [rows, columns, vocab_size]"""
+    def forward(self, ids: Tensor, targets: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        """ids [rows, columns] -> logits [rows, columns, vocab_size], or with targets the loss summed over them."""
         state = self.model(ids)
-        return F.linear(state, self.model.embed_tokens.weight) if self.options.tie_weights else self.lm_head(state)
+        if self.options.tie_weights:
+            return output(state, self.model.embed_tokens.weight, targets, weights)
+        return self.lm_head(state, targets, weights)
+
+
+class Head(nn.Linear):
+    def forward(self, state: Tensor, targets: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+        return output(state, self.weight, targets, weights)
+
+
+def output(state: Tensor, weight: Tensor, targets: Tensor | None, weights: Tensor | None) -> Tensor:
+    """Logits, or with targets the loss; under tensor parallelism always logits, which the parallel plan redistributes."""
+    if targets is None or isinstance(weight, DTensor):
+        return F.linear(state, weight)
+    if state.device.type == "cuda":
+        return linear_loss_sum(state, weight, targets, weights)
+    return loss_sum(F.linear(state, weight), targets, weights)
 
 
 class Trunk(nn.Module):

@@ -152,5 +152,9 @@ def distribute(model: Gpt, device: torch.device, options, mesh: DeviceMesh) -> G
         data_mesh = mesh["shard"] if mesh["replicate"].size() == 1 else mesh["replicate", "shard"]
         for layer in model.model.layers:
             fully_shard(layer, mesh=data_mesh, mp_policy=policy)
+        if not model.options.tie_weights:
+            # Gathered when they are needed, not at the start of the pass. Tied ones are needed at both ends.
+            fully_shard(model.model.embed_tokens, mesh=data_mesh, mp_policy=policy)
+            fully_shard([model.model.norm, model.lm_head], mesh=data_mesh, mp_policy=policy, reshard_after_forward=False)
         fully_shard(model, mesh=data_mesh, mp_policy=policy)
     return model.to_empty(device=device)

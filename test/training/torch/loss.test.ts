@@ -9,7 +9,7 @@ import { slow, torchPython } from './fixtures.js'
 const script = `
 import json, sys, torch
 import torch.nn.functional as F
-from penstock_torch.loss import loss_sum
+from penstock_torch.loss import linear_loss_sum, loss_sum
 
 torch.manual_seed(1)
 values = 4 * torch.randn(3, 41, 50304)
@@ -35,22 +35,41 @@ found = []
 for of_rows, type in ((None, torch.float32), (weights, torch.float32), (None, torch.bfloat16)):
     (loss, gradient), (expected, expected_gradient) = run(blockwise, of_rows, type), run(reference, of_rows, torch.float32)
     found.append([(loss / expected - 1).abs().item(), (gradient - expected_gradient).abs().max().item()])
+# The output layer in the loss: 123 states of width 16, in blocks of 10 rows.
+states, head = torch.randn(3, 41, 16), 0.5 * torch.randn(300, 16)
+targets = targets.where(targets < 0, targets % 300)
+for of_rows, type in ((None, torch.float32), (weights, torch.float32), (None, torch.bfloat16)):
+    results = []
+    for fused in (True, False):
+        kind = type if fused else torch.float32
+        state, weight = (tensor.to(kind, copy=True).requires_grad_() for tensor in (states, head))
+        if fused:
+            loss = linear_loss_sum(state, weight, targets, of_rows, 12_000)
+        else:
+            loss = reference(F.linear(state, weight), of_rows)
+        (0.25 * loss).backward()
+        results.append((loss.detach().double(), state.grad.double(), weight.grad.double()))
+    (loss, *gradients), (expected, *expected_gradients) = results
+    difference = max((a - b).abs().max().item() for a, b in zip(gradients, expected_gradients))
+    found.append([(loss / expected - 1).abs().item(), difference])
 print(json.dumps(found))
 `
 
 describe.skipIf(torchPython === undefined)('the loss on a CPU', () => {
   test(
-    'and its gradient equal those of torch, with weights, ignored targets and 16-bit logits',
+    'and its gradients equal those of torch, also fused with the output layer, with weights, ignored targets and 16 bits',
     () => {
       const env = { ...process.env, PYTHONPATH: join(ROOT, 'torch') }
       const found = JSON.parse(execFileSync(torchPython!, ['-c', script], { encoding: 'utf8', env }))
-      const [plain, weighted, half] = found as [number, number][]
-      for (const [loss, gradient] of [plain!, weighted!]) {
+      const [plain, weighted, half, fused, fusedWeighted, fusedHalf] = found as [number, number][]
+      for (const [loss, gradient] of [plain!, weighted!, fused!, fusedWeighted!]) {
         expect(loss).toBeLessThan(1e-6)
         expect(gradient).toBeLessThan(5e-6)
       }
       expect(half![0]).toBeLessThan(1e-3)
       expect(half![1]).toBeLessThan(5e-3)
+      expect(fusedHalf![0]).toBeLessThan(1e-2)
+      expect(fusedHalf![1]).toBeLessThan(5e-2)
     },
     slow,
   )

@@ -1,0 +1,158 @@
+"""Runs the torch engine's CUDA path on fake tensors: rank 0 of 8, without a GPU. Prints a line of JSON per layout.
+
+Shapes, types, operators and the order of collectives are real, values and times are not. A step that waits for the device
+(.item(), .tolist()) raises, because fake tensors have no values.
+"""
+
+import collections
+import contextlib
+import ctypes
+import json
+import os
+import sys
+import types
+
+import torch
+import torch.distributed as dist
+import torch.utils._device
+
+WORLD = 8
+
+
+class NoEvent:
+    def __init__(self, *_, **__): pass
+    def record(self, stream=None): pass
+    def wait(self, stream=None): pass
+    def query(self): return True
+    def synchronize(self): pass
+
+
+class NoStream(NoEvent):
+    stream_id, device_index, device_type = 0, 0, 1
+    device = torch.device("cuda", 0)
+
+    def wait_stream(self, stream): pass
+    def wait_event(self, event): pass
+    def record_event(self, event=None): return event or NoEvent()
+
+
+def pretend_cuda(stub: str):
+    torch._C._ensureCUDADeviceGuardSet()
+    ctypes.c_int.in_dll(ctypes.CDLL(stub), "fake_device_count").value = WORLD
+    properties = types.SimpleNamespace(major=9, minor=0, name="H100", total_memory=80 << 30, multi_processor_count=132)
+    results = {
+        "current_stream": NoStream(), "default_stream": NoStream(), "stream": contextlib.nullcontext(), "set_device": None,
+        "current_device": 0, "device_count": WORLD, "is_available": True, "is_initialized": True, "_lazy_init": None,
+        "synchronize": None, "get_device_capability": (9, 0), "get_device_properties": properties,
+    }
+    for name, result in results.items():
+        setattr(torch.cuda, name, lambda *_, result=result, **__: result)
+    torch.cuda.Stream, torch.cuda.Event = NoStream, NoEvent
+    torch.Tensor.record_stream = lambda self, stream: None
+
+
+pretend_cuda(sys.argv[1])
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from penstock_torch import model as penstock_model
+from penstock_torch.engine import Engine
+
+fake = FakeTensorMode(allow_non_fake_inputs=True)
+device = torch.device("cuda", 0)
+
+
+def in_fake_mode(function):
+    def call(*args, **kwargs):
+        with fake:
+            return function(*args, **kwargs)
+    return call
+
+
+def fake_attention(query, key, value, is_causal=True, enable_gqa=False):
+    """The kernel that CUDA selects: flash, or memory-efficient for float32."""
+    if query.dtype == torch.float32:
+        groups = query.shape[1] // key.shape[1]
+        key, value = (tensor.repeat_interleave(groups, 1) for tensor in (key, value))
+        return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, None, True, 0.0, True)[0]
+    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, True, False)[0]
+
+
+# Memory that the engine allocates outside a step must be fake too.
+penstock_model.Gpt.to_empty = in_fake_mode(penstock_model.Gpt.to_empty)
+Engine._open_optimizer = in_fake_mode(Engine._open_optimizer)
+torch.nn.functional.scaled_dot_product_attention = fake_attention
+# Remembered before torch.empty is replaced, so that torch.device("meta") still applies to it.
+torch.utils._device._device_constructors()
+real_empty, fake_empty = torch.empty, in_fake_mode(torch.empty)
+torch.empty = lambda *args, **kwargs: (
+    fake_empty if str(kwargs.get("device", "cpu")).startswith("cuda") else real_empty
+)(*args, **kwargs)
+
+
+class Collectives(TorchDispatchMode):
+    """Counts the collectives of a step."""
+
+    KINDS = {"allgather": "all-gather", "all_gather": "all-gather", "reduce_scatter": "reduce-scatter",
+             "allreduce": "all-reduce", "all_reduce": "all-reduce", "alltoall": "all-to-all", "all_to_all": "all-to-all"}
+
+    def __init__(self):
+        super().__init__()
+        self.counts = collections.Counter()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        name = str(operator)
+        if name.startswith(("c10d.", "_c10d_functional.")) and "wait" not in name:
+            kind = next((kind for part, kind in self.KINDS.items() if part in name), None)
+            if kind is not None:
+                self.counts[kind] += 1
+        return operator(*args, **(kwargs or {}))
+
+
+LLAMA = dict(
+    vocab_size=1024, sequence_length=64, layers=2, heads=4, kv_heads=2, width=64, ffn_width=192, position="rotary",
+    rotary_base=10000, norm="rms", norm_eps=1e-5, activation="swiglu", bias=False, tie_weights=False,
+)
+GPT2 = {**LLAMA, **dict(position="learned", norm="layer", activation="gelu", bias=True, tie_weights=True, kv_heads=4)}
+OPTIMIZER = dict(learning_rate=1e-3, betas=[0.9, 0.95], eps=1e-8, weight_decay=0.1, weight_decay_groups_excluded=[])
+TORCH = dict(
+    mixed_precision="auto", compile=False, activation_checkpointing=False, replicate_degree=1, shard_degree=None,
+    tensor_parallel=1,
+)
+LAYOUTS = {
+    "shards": (LLAMA, {}),
+    "activation checkpointing": (LLAMA, dict(activation_checkpointing=True)),
+    "tied": (GPT2, {}),
+    "replicas of shards": (LLAMA, dict(replicate_degree=2)),
+    "replicas": (LLAMA, dict(replicate_degree=8, shard_degree=1)),
+    "tensor parallel": (LLAMA, dict(tensor_parallel=2)),
+    "tensor parallel, tied": (GPT2, dict(tensor_parallel=2)),
+    "tensor parallel, replicas": (LLAMA, dict(tensor_parallel=2, replicate_degree=2)),
+    "float32": (LLAMA, dict(mixed_precision="none")),
+}
+
+
+def weights_of(model: dict) -> list:
+    with torch.device("meta"):
+        gpt = penstock_model.Gpt(types.SimpleNamespace(**model))
+    return [[name, list(parameter.shape), parameter.ndim == 2] for name, parameter in gpt.named_parameters()]
+
+
+def run(model: dict, options: dict) -> dict:
+    engine = Engine(model, OPTIMIZER, 1.0, {**TORCH, **options}, weights_of(model), device)
+    with fake:
+        ids = torch.zeros(2, 64, dtype=torch.int64, device=device)
+        with Collectives() as collectives:
+            figures = engine.step([(ids, ids, None)], 128, 1e-3)
+        engine.step([(ids, ids, torch.zeros(2, device=device))] * 2, 1, 1e-3)
+        loss = engine.evaluate([(ids, ids, None)])
+        logits = engine.logits(ids[:1, :5])
+    shapes = [list(tensor.shape) for tensor in (figures, loss, logits)]
+    return {"collectives": dict(collectives.counts), "shapes": shapes, "device": figures.device.type}
+
+
+os.environ.update(LOCAL_RANK="0", RANK="0", WORLD_SIZE=str(WORLD), LOCAL_WORLD_SIZE=str(WORLD), GROUP_WORLD_SIZE="1")
+dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=WORLD)
+for name, layout in LAYOUTS.items():
+    print(json.dumps({"layout": name, **run(*layout)}), flush=True)
