@@ -2,8 +2,7 @@
  * Training engine on PyTorch: one process per rank, started by torchrun and controlled over a Unix socket. Python only
  * computes; data, schedule and intervals stay in Node. See docs/distributed.md.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
@@ -14,6 +13,7 @@ import { initialPieces, weightSpecs } from '../weights.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
 import { endedUnexpectedly, type RankFacts, Ranks } from './ranks.js'
+import { makeRunFolder } from './run-folder.js'
 import { type RankFailure, Torchrun } from './torchrun.js'
 
 export interface TorchEngineOptions {
@@ -38,7 +38,7 @@ export async function openTorchEngine(options: TorchEngineOptions, signal?: Abor
   requireDivisible(options.model, options.torch)
   const feed = process.env[feedVariable]
   const python = feed === undefined ? findPython(options.torch.python) : undefined
-  const folder = await mkdtemp(join(tmpdir(), 'penstock-'))
+  const folder = await makeRunFolder()
   const socketPath = feed ?? join(folder, 'feed')
   let engine: TorchEngine | undefined
   let onAbort = () => {}
