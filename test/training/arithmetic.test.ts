@@ -52,13 +52,13 @@ describe('options', () => {
   })
 
   test.each([
-    [{ model: { witdh: 3 } }, 'model'],
+    [{ model: { witdh: 3 } }, 'model.witdh'],
     [{ model: { width: 10, heads: 4 } }, 'model.heads'],
     [{ model: { heads: 4, kv_heads: 3 } }, 'model.kv_heads'],
     [{ model: { width: 12, heads: 4 } }, 'model.heads'],
     [{ model: { dropout: 0.1 } }, 'model.dropout'],
     [{ optimizer: { betas: [0.9, 2] } }, 'optimizer.betas.1'],
-    [{ schedule: { decay: 'onecycle', warmup_steps: 3 } }, 'schedule'],
+    [{ schedule: { decay: 'onecycle', warmup_steps: 3 } }, 'schedule.warmup_steps'],
     [{ steps: 3, epochs: 1 }, 'epochs'],
     [{ steps: 1.5 }, 'steps'],
   ])('with an error are rejected with their path: %j', (input, path) => {

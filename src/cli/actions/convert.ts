@@ -141,9 +141,7 @@ async function isUnfinished(folder: string): Promise<boolean> {
   const finalName = (name: string): string => name.replace(TEMPORARY, '')
   const isExport = names.some(name => WEIGHTS.test(finalName(name)))
   const isWritten = (name: string): boolean =>
-    WEIGHTS.test(finalName(name)) ||
-    written.has(finalName(name)) ||
-    (isTemporary(name) && finalName(name) === CONFIG)
+    WEIGHTS.test(finalName(name)) || written.has(finalName(name)) || (isTemporary(name) && finalName(name) === CONFIG)
   return names.length === 0 || (isExport && names.every(isWritten))
 }
 
