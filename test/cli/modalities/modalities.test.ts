@@ -124,7 +124,7 @@ describe('existence policies', () => {
   it('error fails, skip keeps the file and succeeds, override replaces it', async () => {
     file('existing.pbin', 'something else')
     expect(await shuffle('error')).toMatchObject({ code: 1, err: expect.stringContaining('FILE_EXISTS') })
-    expect(await shuffle('skip')).toMatchObject({ code: 0, err: expect.stringContaining('left as it is') })
+    expect(await shuffle('skip')).toMatchObject({ code: 0, err: expect.stringContaining('already exists, skipped') })
     expect(readFileSync(at('existing.pbin'), 'utf8')).toBe('something else')
     expect(await shuffle('override')).toMatchObject({ code: 0 })
     expect(documents('existing.pbin')).toEqual([8, 4, 3, 9, 6, 7, 10, 5, 1, 2])
