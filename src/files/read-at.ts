@@ -1,7 +1,11 @@
 /** Positional reads. Errors name the file and the offset, which those of Node do not. */
 import { readSync } from 'node:fs'
-import { type FileHandle, readFile } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { type PenstockError, toPenstockError } from '../errors.js'
+
+const MIN_CHUNK_BYTES = 64 << 10
+/** Linux reads at most 2 GiB at once. */
+const MAX_CHUNK_BYTES = 1 << 30
 
 export interface OpenFile {
   readonly path: string
@@ -63,9 +67,30 @@ export function readFullySync(
   return done
 }
 
-/** Reads a small file. @throws FILE_MISSING, FILE_UNREADABLE */
+/**
+ * Reads a whole file, of any kind. Unlike `readFile` of node:fs/promises, which returns what a short read has left of a
+ * file as all of it, reads on until the end. Throws the errors of the system.
+ */
+export async function readAll(path: string): Promise<Buffer<ArrayBuffer>> {
+  const handle = await open(path, 'r')
+  try {
+    const { size } = await handle.stat()
+    const chunks: Buffer[] = []
+    for (;;) {
+      // One byte more than expected, so that the second read finds the end.
+      const chunk = Buffer.allocUnsafeSlow(Math.min(MAX_CHUNK_BYTES, chunks.length === 0 ? size + 1 : MIN_CHUNK_BYTES))
+      const { bytesRead } = await handle.read(chunk, 0, chunk.length, null)
+      if (bytesRead === 0) return Buffer.concat(chunks)
+      chunks.push(chunk.subarray(0, bytesRead))
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Reads a whole file. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function readWhole(path: string): Promise<Buffer> {
-  return readFile(path).catch((error: NodeJS.ErrnoException) => {
+  return readAll(path).catch((error: NodeJS.ErrnoException) => {
     throw toPenstockError(error, error.code === 'ENOENT' ? 'FILE_MISSING' : 'FILE_UNREADABLE', { file: path })
   })
 }

@@ -1,10 +1,12 @@
 /** Atomic replacement of small files that are no output of a pipeline: definitions, configurations, pictures. */
+
 import { randomUUID } from 'node:crypto'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { stat, writeFile } from 'node:fs/promises'
 import { toPenstockError } from '../errors.js'
 import { changing } from './durable.js'
 import { writeWhole } from './output-file.js'
+import { readAll } from './read-at.js'
 
 /**
  * Creates or replaces a file atomically. A device or a pipe is not replaced; the content is written to it.
@@ -18,7 +20,7 @@ export async function writeOver(path: string, content: string | Uint8Array): Pro
 
 /** Copies a file, replacing the target as `writeOver` does. @throws FILE_UNREADABLE, FILE_UNWRITABLE */
 export async function copyOver(from: string, to: string): Promise<void> {
-  const content = await readFile(from).catch(error => {
+  const content = await readAll(from).catch(error => {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: from })
   })
   await writeOver(to, content)

@@ -2,9 +2,10 @@
  * Translates a tokenizer component of Modalities to options of `tokenize-batches`. Follows `AutoTokenizer` of
  * transformers 4, which reads tokenizer_config.json and special_tokens_map.json in addition to tokenizer.json.
  */
-import { readFile } from 'node:fs/promises'
+
 import { dirname, join } from 'node:path'
 import { type ErrorCode, PenstockError } from '../errors.js'
+import { readAll } from '../files/read-at.js'
 import type { TokenizeBatchesOptions } from '../stages/tokenize-batches.js'
 import { refuseDepth } from '../tokenizer/file/limits.js'
 import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
@@ -94,7 +95,7 @@ async function readFiles(source: string): Promise<Files> {
 
 /** Returns an empty object if the file does not exist. */
 async function jsonAt(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const text = await readFile(path, 'utf8').catch(() => '{}')
+  const text = String(await readAll(path).catch(() => '{}'))
   try {
     refuseDepth(text)
     return JSON.parse(text) as Readonly<Record<string, unknown>>

@@ -6,11 +6,13 @@
  *
  * Hashes are computed over the YAML text that PyYAML would write, so both systems name a combination alike.
  */
+
 import { createHash } from 'node:crypto'
-import { readdir, readFile, realpath } from 'node:fs/promises'
+import { readdir, realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { makeFolder } from '../files/durable.js'
+import { readAll } from '../files/read-at.js'
 import { copyOver, writeOver } from '../files/replace-file.js'
 import { timestamp } from './plans/names.js'
 import { configError } from './yaml/config-error.js'
@@ -77,10 +79,10 @@ export async function prepareSweep(
   outputFolder: string,
   worldSizes: readonly number[],
 ): Promise<readonly string[]> {
-  const text = await readFile(path, 'utf8').catch(error => {
+  const text = await readAll(path).catch(error => {
     throw new PenstockError('FILE_MISSING', `cannot read the sweep: ${(error as Error).message}`, { file: path }, error)
   })
-  const { hash, configs } = sweepConfigs(text, path)
+  const { hash, configs } = sweepConfigs(text.toString(), path)
   const time = timestamp(new Date())
   const paths: string[] = []
   for (const config of configs) {
@@ -156,7 +158,7 @@ function latestOf(paths: readonly string[]): string[] {
 
 async function isDone(path: string, { expectedSteps, skippedErrors }: RemainingOptions): Promise<boolean> {
   const folder = dirname(path)
-  const results = await readFile(join(folder, 'evaluation_results.jsonl'), 'utf8').catch(() => undefined)
+  const results = (await readAll(join(folder, 'evaluation_results.jsonl')).catch(() => undefined))?.toString()
   if (results !== undefined && results.split('\n').filter(line => line !== '').length === expectedSteps) return true
   const names = await readdir(folder, { recursive: true })
   const logs = names.filter(name => /^error_logs_.*\.log$/.test(basename(name)))
@@ -166,7 +168,7 @@ async function isDone(path: string, { expectedSteps, skippedErrors }: RemainingO
 
 async function errorTypeIn(log: string): Promise<string> {
   try {
-    const { error } = JSON.parse(await readFile(log, 'utf8')) as { error: { type: string } }
+    const { error } = JSON.parse((await readAll(log)).toString()) as { error: { type: string } }
     return error.type
   } catch {
     // Modalities' name for a log that cannot be parsed.

@@ -8,14 +8,16 @@
  *   step-000123/optimizer/              the same from the torch engine, as a torch distributed checkpoint
  *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
  */
+
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { changing, makeFolder, removeFolder, syncFile, syncFolder } from '../files/durable.js'
+import { readAll } from '../files/read-at.js'
 import { describeIssue } from '../formats/option-issue.js'
 import type { Engine } from './engine.js'
 import { trainingSchemas } from './options.js'
@@ -233,10 +235,11 @@ function withDigest(state: object): string {
 async function readState(file: string): Promise<CheckpointState> {
   const invalid = (message: string, cause?: unknown) =>
     new PenstockError('CHECKPOINT_INVALID', message, { file }, cause)
-  const text = await readFile(file, 'utf8').catch(error => {
+  const bytes = await readAll(file).catch(error => {
     if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
     throw new PenstockError('FILE_MISSING', `no checkpoint: ${reasonOf(error)}`, { file }, error)
   })
+  const text = bytes.toString()
   let content: unknown
   try {
     content = JSON.parse(text)

@@ -3,12 +3,13 @@
  * Llama for rotary positions, RMS norms and swiglu; GPT-2 for learned positions, layer norms, gelu and biases. Weights are
  * named as in Llama, so that layout only needs a configuration; GPT-2 stores matrices as [in, out] and fuses q, k and v.
  */
+
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { makeFolder } from '../files/durable.js'
 import { writeWhole } from '../files/output-file.js'
+import { readAll } from '../files/read-at.js'
 import { writeOver } from '../files/replace-file.js'
 import { type ModelOptions, resolveModel } from './options.js'
 import {
@@ -196,11 +197,11 @@ export async function openHuggingFace(
 }
 
 async function readConfig(file: string): Promise<Config> {
-  const text = await readFile(file, 'utf8').catch(error => {
+  const text = await readAll(file).catch(error => {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file })
   })
   try {
-    const config: unknown = JSON.parse(text)
+    const config: unknown = JSON.parse(text.toString())
     if (typeof config === 'object' && config !== null) return config as Config
   } catch (error) {
     throw new PenstockError('CHECKPOINT_INVALID', 'the configuration is not JSON', { file }, error)

@@ -9,10 +9,10 @@
  * Values are float32 in memory; files may hold F32, BF16 or F16.
  */
 import { existsSync } from 'node:fs'
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
-import { readAt } from '../files/read-at.js'
+import { readAll, readAt } from '../files/read-at.js'
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../formats/half-floats.js'
 import {
   decodeSafetensorsHeader,
@@ -246,12 +246,12 @@ function shardsFor(
 async function shardsOf(index: string): Promise<readonly string[]> {
   const invalid = (message: string, cause?: unknown) =>
     new PenstockError('CHECKPOINT_INVALID', message, { file: index }, cause)
-  const text = await readFile(index, 'utf8').catch(error => {
+  const text = await readAll(index).catch(error => {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: index })
   })
   let map: unknown
   try {
-    map = (JSON.parse(text) as { weight_map?: unknown } | null)?.weight_map
+    map = (JSON.parse(text.toString()) as { weight_map?: unknown } | null)?.weight_map
   } catch (error) {
     throw invalid('the index of the shards is not JSON', error)
   }

@@ -2,12 +2,12 @@
 import { openSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { PenstockError, toPenstockError } from '#src/errors'
 import { AppendFile } from '#src/files/append-file'
 import { fingerprint } from '#src/files/file-fingerprint'
 import { OutputLock } from '#src/files/output-lock'
-import { readFully, readFullySync } from '#src/files/read-at'
+import { readAll, readFully, readFullySync } from '#src/files/read-at'
 import { closeSource } from '#src/files/source-file'
 import { temporaryFolder } from '../stages/support.js'
 
@@ -15,6 +15,10 @@ const folder = temporaryFolder()
 const path = join(folder, 'file')
 const content = Buffer.from(Array.from({ length: 5 << 20 }, (_, at) => (at * 7919) % 251))
 writeFileSync(path, content)
+
+const probe = await open(path)
+const handlePrototype = Object.getPrototypeOf(probe) as FileHandle
+await probe.close()
 
 /** A handle whose reads return at most `most` bytes. */
 const short = (handle: FileHandle, most: number) =>
@@ -38,6 +42,20 @@ describe('short reads', () => {
     expect(into.subarray(0, 990).equals(content.subarray(-990))).toBe(true)
     expect(readFullySync({ path, fd: openSync(path, 'r') }, into, 3)).toBe(1000)
     await handle.close()
+  })
+
+  it('do not end a whole file early', async () => {
+    const whole = join(folder, 'whole')
+    for (const bytes of [0, 1, 70_000]) {
+      writeFileSync(whole, content.subarray(0, bytes))
+      const read = handlePrototype.read as (this: FileHandle, ...args: unknown[]) => ReturnType<FileHandle['read']>
+      vi.spyOn(handlePrototype, 'read').mockImplementation(function (this: FileHandle, ...args: unknown[]) {
+        const [into, offset, length, position] = args
+        return read.call(this, into, offset, Math.min(Number(length), 1000), position)
+      } as never)
+      expect((await readAll(whole)).equals(content.subarray(0, bytes))).toBe(true)
+      vi.restoreAllMocks()
+    }
   })
 
   it('do not change the fingerprint of a file', async () => {

@@ -140,8 +140,9 @@ async function isUnfinished(folder: string): Promise<boolean> {
   const isTemporary = (name: string): boolean => TEMPORARY.test(name)
   const finalName = (name: string): string => name.replace(TEMPORARY, '')
   const isExport = names.some(name => WEIGHTS.test(finalName(name)))
-  const isWritten = (name: string): boolean =>
-    WEIGHTS.test(finalName(name)) || written.has(finalName(name)) || (isTemporary(name) && finalName(name) === CONFIG)
+  // The configuration is complete once it has been renamed, but a run that was killed then has left its lock.
+  if (names.some(isTemporary)) written.add(CONFIG)
+  const isWritten = (name: string): boolean => WEIGHTS.test(finalName(name)) || written.has(finalName(name))
   return names.length === 0 || (isExport && names.every(isWritten))
 }
 

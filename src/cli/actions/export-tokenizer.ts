@@ -3,8 +3,10 @@
  * loaded as it is, by PreTrainedTokenizerFast: model-specific classes would rebuild parts of it, for example to add a begin
  * token that its template already adds.
  */
-import { readFile } from 'node:fs/promises'
+
 import { basename, dirname, join } from 'node:path'
+import { toPenstockError } from '../../errors.js'
+import { readAll } from '../../files/read-at.js'
 import { copyOver, writeOver } from '../../files/replace-file.js'
 import type { SpecialTokenIds } from '../../training/hugging-face.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
@@ -61,7 +63,7 @@ export async function writeTokenizer(folder: string, { path, config }: Tokenizer
   await copyOver(path, join(folder, path.endsWith('.model') ? 'tokenizer.model' : 'tokenizer.json'))
   await writeOver(join(folder, 'tokenizer_config.json'), `${JSON.stringify(config, null, 2)}\n`)
   const template = join(dirname(path), CHAT_TEMPLATE)
-  const text = await readFile(template).catch(() => undefined)
+  const text = await readIfExists(template)
   if (text !== undefined) await writeOver(join(folder, basename(template)), text)
 }
 
@@ -133,10 +135,20 @@ function contentOf(token: unknown): string | undefined {
 
 /** The object in a JSON file; undefined if the file is missing or contains something else. */
 async function readJson(path: string): Promise<Json | undefined> {
+  const text = (await readIfExists(path))?.toString()
+  if (text === undefined) return undefined
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : undefined
   } catch {
     return undefined
   }
+}
+
+/** Undefined for a missing file. @throws FILE_UNREADABLE */
+async function readIfExists(path: string): Promise<Buffer | undefined> {
+  return readAll(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+  })
 }

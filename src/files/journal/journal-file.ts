@@ -18,6 +18,7 @@ import { unpack } from 'msgpackr/unpack'
 import { toPenstockError } from '../../errors.js'
 import { crc32 } from '../../formats/crc32.js'
 import type { OutputLock } from '../output-lock.js'
+import { readFully } from '../read-at.js'
 import { journalPathOf, partPathOf } from '../side-files.js'
 import { createTemporary, type TemporaryFile } from '../temporary-file.js'
 
@@ -39,8 +40,9 @@ export async function readJournal(path: string): Promise<Journal> {
   if (handle === undefined) return { records: [], inode: -1 }
   try {
     const stats = await handle.stat()
-    const bytes = stats.isFile() ? await handle.readFile().catch(() => Buffer.alloc(0)) : Buffer.alloc(0)
-    return { records: decodeJournal(bytes), inode: stats.ino }
+    const bytes = Buffer.alloc(stats.isFile() ? stats.size : 0)
+    const read = await readFully({ path, handle }, bytes, 0).catch(() => 0)
+    return { records: decodeJournal(bytes.subarray(0, read)), inode: stats.ino }
   } finally {
     await handle.close().catch(() => {})
   }

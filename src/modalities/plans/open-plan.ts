@@ -1,11 +1,10 @@
 /** Reads Modalities configurations from files, including the packed files, indexes and checkpoints they depend on. */
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
-import { readFullySync } from '../../files/read-at.js'
+import { readAll, readFullySync } from '../../files/read-at.js'
 import { readIndex } from '../../formats/idx.js'
 import { decodePbinHeader, PBIN_HEADER_BYTES } from '../../formats/pbin.js'
 import { experimentId } from './names.js'
@@ -113,10 +112,11 @@ export async function packConfigFor(
 
 /** @throws FILE_MISSING */
 export async function configText(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(error => {
+  const text = await readAll(path).catch(error => {
     const message = `cannot read the configuration: ${(error as Error).message}`
     throw new PenstockError('FILE_MISSING', message, { file: path }, error)
   })
+  return text.toString()
 }
 
 function common(path: string) {
