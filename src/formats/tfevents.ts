@@ -8,7 +8,8 @@
  * | 12     | n      | bytes  | Event                              |
  * | 12 + n | 4      | uint32 | masked CRC-32C of the payload      |
  *
- * Event { 1: double wall_time, 2: int64 step, 3: string file_version, 5: Summary { 1: Value { 1: tag, 2: float } } };
+ * Event { 1: double wall_time, 2: int64 step, 3: string file_version, 5: Summary { 1: Value { 1: tag, 2: float } },
+ * 7: SessionLog { 1: status } };
  * the first event of a file contains only the version. Source: tensorflow/core/util/event.proto, record_writer.cc.
  */
 import { concatBytes } from './bytes.js'
@@ -16,10 +17,20 @@ import { crc32c } from './crc32.js'
 import { doubleField, floatField, intField, messageField, stringField } from './write-protobuf.js'
 
 const MASK_DELTA = 0xa282ead8
+/** SessionLog.SessionStatus.START */
+const SESSION_START = 1
 
 /** The first record of every event file. @param wallTime in seconds since 1970 */
 export function tfeventsStart(wallTime: number): Uint8Array {
   return frame(concatBytes([doubleField(1, wallTime), stringField(3, 'brain.Event:2')]))
+}
+
+/**
+ * The start of a session: readers drop what earlier files of the folder have for this and later steps.
+ * @param wallTime in seconds since 1970
+ */
+export function tfeventsSessionStart(wallTime: number, step: number): Uint8Array {
+  return frame(concatBytes([doubleField(1, wallTime), intField(2, step), messageField(7, intField(1, SESSION_START))]))
 }
 
 /** A record with the scalars of a step. @param wallTime in seconds since 1970 */

@@ -52,7 +52,7 @@ export function fromTraining(
     case 'backend':
       return { kind: 'note', time, message: `backend ${event.backend}: ${event.reason}` }
     case 'resumed':
-      return { kind: 'note', time, message: `resumed after step ${event.step} from ${event.path}` }
+      return { kind: 'resume', time, step: event.step, path: event.path }
     case 'diverged':
       return { kind: 'note', time, message: `diverged at step ${event.step}: loss ${event.loss.toPrecision(3)}` }
     case 'damaged-checkpoint':

@@ -49,6 +49,7 @@ const others = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('progress'), time, snapshot }),
   z.object({ kind: z.literal('checkpoint'), time, step, path: z.string(), durationMs }),
+  z.object({ kind: z.literal('resume'), time, step, path: z.string() }),
   z.object({ kind: z.literal('sample'), time, step, text: z.string() }),
   z.object({ kind: z.literal('note'), time, message: z.string() }),
   z.object({

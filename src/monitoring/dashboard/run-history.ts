@@ -25,6 +25,10 @@ class Column {
     this.values[this.count++] = value
   }
 
+  dropAfter(step: number): void {
+    this.count = indexOfStep(this.steps, this.count, step + 1)
+  }
+
   private makeRoom(): void {
     if (this.count >= MAX_POINTS) {
       const kept = downsample(this, 0, this.count, MAX_POINTS / 2)
@@ -101,6 +105,10 @@ export class RunHistory {
       case 'checkpoint':
         keepNewest(this.notes, { time: event.time, step: event.step, text: `saved ${event.path}` })
         break
+      case 'resume':
+        for (const column of this.columns.values()) column.dropAfter(event.step)
+        keepNewest(this.notes, { time: event.time, text: `resumed after step ${event.step} from ${event.path}` })
+        break
       case 'note':
         keepNewest(this.notes, { time: event.time, text: event.message })
         break
@@ -125,10 +133,9 @@ export class RunHistory {
 
   summary(): RunSummary | undefined {
     if (this.info === undefined) return undefined
-    const latest = Array.from(
-      this.columns,
-      ([name, column]) => [name, finite(column.values[column.count - 1]!)] as const,
-    )
+    const latest = [...this.columns]
+      .filter(([, column]) => column.count > 0)
+      .map(([name, column]) => [name, finite(column.values[column.count - 1]!)] as const)
     return {
       info: this.info,
       metrics: [...this.columns.keys()],

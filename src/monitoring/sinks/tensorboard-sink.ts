@@ -1,7 +1,10 @@
-/** Scalars as a TensorBoard event file, a new one per start; TensorBoard merges the files of a folder by step. */
+/**
+ * Scalars as a TensorBoard event file, a new one per start. TensorBoard merges the files of a folder by step; the start of a
+ * session makes it drop the steps that a killed run logged after its last checkpoint, which the resumed run logs again.
+ */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { tfeventsScalars, tfeventsStart } from '../../formats/tfevents.js'
+import { tfeventsScalars, tfeventsSessionStart, tfeventsStart } from '../../formats/tfevents.js'
 import { LogFile } from './log-file.js'
 import { metricName, type NameScheme } from './metric-names.js'
 import type { MetricSink } from './sink.js'
@@ -16,9 +19,16 @@ export function tensorboardSink({ folder, names }: TensorboardOptions, fail: (er
   const path = join(folder, `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.0`)
   const file = new LogFile(path, 'new', fail)
   file.write(tfeventsStart(seconds))
+  let isStarted = false
+  const startSession = (time: number, step: number): void => {
+    isStarted = true
+    file.write(tfeventsSessionStart(time / 1000, step))
+  }
   return {
     log(event) {
+      if (event.kind === 'resume') startSession(event.time, event.step + 1)
       if (event.kind !== 'metrics') return
+      if (!isStarted) startSession(event.time, 0)
       const scalars = Object.entries(event.values).map(([name, value]) => [metricName(name, names), value] as const)
       file.write(tfeventsScalars(event.time / 1000, event.step, scalars))
     },

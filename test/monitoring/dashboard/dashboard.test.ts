@@ -148,6 +148,16 @@ describe('downsampled points', () => {
     const { steps, values } = run.series('train/loss', { from: 0, to: 1000, limit: 1000 })
     expect([steps.length, values.at(-1)]).toEqual([51, 77])
   })
+
+  it('are dropped for every metric when a run resumes', () => {
+    const run = history(100)
+    run.add({ kind: 'metrics', time: START, step: 90, durationMs: 1, values: { 'held_out/loss': 3 } })
+    run.add({ kind: 'resume', time: START, step: 50, path: 'checkpoints/step-50' })
+    expect(run.series('train/loss', { from: 0, to: 1000, limit: 1000 }).steps).toHaveLength(50)
+    expect(run.series('held_out/loss', { from: 0, to: 1000, limit: 1000 }).steps).toEqual([])
+    expect(run.summary()!.latest).not.toHaveProperty('held_out/loss')
+    expect(run.summary()!.notes.at(-1)!.text).toBe('resumed after step 50 from checkpoints/step-50')
+  })
 })
 
 describe('a slow page', () => {

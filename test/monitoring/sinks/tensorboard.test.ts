@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process'
+import { readdirSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { crc32, crc32c } from '#src/formats/crc32'
+import type { RunEvent } from '#src/monitoring/run-event'
 import { tensorboardSink } from '#src/monitoring/sinks/tensorboard-sink'
 import { inFolder, peersPython, runThrough, stepEvents, unexpected } from '../fixtures.js'
 
@@ -47,6 +50,28 @@ describe.skipIf(python === undefined)('TensorBoard reads (needs: node scripts/se
           expect(time).toBeCloseTo(event.time / 1000, 3)
         }
       }
+    })
+  })
+
+  it('each step of a killed and resumed run once', async () => {
+    await inFolder(async folder => {
+      const log = (name: string, events: RunEvent[]) => {
+        const sink = tensorboardSink({ folder: join(folder, name), names: 'penstock' }, unexpected)
+        for (const event of events) sink.log(event)
+        return sink.close()
+      }
+      // Killed at step 43, after a checkpoint at step 30.
+      await log('1', stepEvents(43))
+      const resumed = stepEvents(60).slice(30)
+      await log('2', [{ kind: 'resume', time: resumed[0]!.time, step: 30, path: 'checkpoints/step-30' }, ...resumed])
+      // Both files in one folder, in the order of their starts.
+      for (const [run, name] of [
+        ['1', 'events.out.tfevents.1.a'] as const,
+        ['2', 'events.out.tfevents.2.a'] as const,
+      ]) {
+        renameSync(join(folder, run, readdirSync(join(folder, run))[0]!), join(folder, name))
+      }
+      expect(read(folder)['train/loss']!.map(([step]) => step)).toEqual(Array.from({ length: 60 }, (_, at) => at + 1))
     })
   })
 
