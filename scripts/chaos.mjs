@@ -1,9 +1,11 @@
 /**
- * `npm run chaos`: kills and faults at every file system call of every command, then kills longer runs at random moments.
+ * `npm run chaos`: kills and faults at every file system call of every command, kills of longer runs at random moments, then
+ * hazards such as signals, links in place of temporary files, and runs in two process namespaces.
  *
  *   --points N    number of points of the sweep to try, spread evenly (default: all)
  *   --cases a,b   run only these cases
  *   --kills N     rounds of random kills; 0 disables them (default: 40)
+ *   --rounds N    rounds of each kind of signal, and of runs in two namespaces (default: 20)
  *   --json FILE   write the counts to FILE, for scripts/reliability.mjs
  *
  * Requires Linux and a C compiler. Prints a table; exit code 1 if any point failed.
@@ -14,6 +16,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { cases } from './chaos/cases.mjs'
+import { hazards } from './chaos/hazards.mjs'
 import { makeInputs } from './chaos/inputs.mjs'
 import { killAtRandom } from './chaos/kills.mjs'
 import { report } from './chaos/report.mjs'
@@ -24,6 +27,7 @@ const { values } = parseArgs({
     points: { type: 'string' },
     cases: { type: 'string' },
     kills: { type: 'string', default: '40' },
+    rounds: { type: 'string', default: '20' },
     json: { type: 'string' },
   },
 })
@@ -35,9 +39,8 @@ mkdirSync(inputs)
 makeInputs(inputs)
 const shim = buildShim(join(dirname(fileURLToPath(import.meta.url)), 'chaos', 'fault-shim.c'), root)
 
-const names = Object.keys(cases(inputs, root)).filter(
-  name => values.cases === undefined || values.cases.split(',').includes(name),
-)
+const isSelected = name => values.cases === undefined || values.cases.split(',').includes(name)
+const names = Object.keys(cases(inputs, root)).filter(isSelected)
 const slots = Array.from({ length: availableParallelism() }, (_, slot) => ({
   out: join(root, `out-${slot}`),
   again: openRunner(),
@@ -57,6 +60,12 @@ await Promise.all(
 )
 const rounds = Number(values.kills)
 if (rounds > 0) rows.push(await killAtRandom({ root, inputs, rounds }))
+for (const [name, test] of Object.entries(hazards)) {
+  if (!isSelected(name)) continue
+  const { skipped, ...row } = await test({ inputs, out: join(root, 'hazard'), rounds: Number(values.rounds) })
+  process.stderr.write(`${name}: ${skipped ?? `${row.tried} tried, ${row.failures.length} failed`}\n`)
+  if (skipped === undefined) rows.push({ name, ...row })
+}
 report(rows, values.json)
 
 /** Tries all points of one case, distributed over the slots of a group. */

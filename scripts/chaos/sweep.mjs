@@ -199,7 +199,7 @@ export function runNode(args, env, timeout) {
 
 const sha256 = bytes => createHash('sha256').update(bytes).digest('hex')
 const contentOf = file => (lstatSync(file).isSymbolicLink() ? readlinkSync(file) : readFileSync(file))
-const isTemporary = file => LEFT_BEHIND.test(file) || file.split('/').some(part => part.startsWith('.'))
+export const isTemporary = file => LEFT_BEHIND.test(file) || file.split('/').some(part => part.startsWith('.'))
 const filesIn = folder =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => !entry.isDirectory())
