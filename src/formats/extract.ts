@@ -4,6 +4,8 @@
  */
 import { type ErrorCode, PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from './batches.js'
+import { parseJson } from './jq/numbers.js'
+import { typeOf } from './jq/values.js'
 import type { JqFilter } from './jq.js'
 import { extractText, scanLine } from './json-scan.js'
 import { withoutLines } from './jsonl.js'
@@ -146,7 +148,7 @@ function computedText(filter: JqFilter, field: string): TextWriter {
   return (bytes, start, end, to) => {
     const scanned = scanLine(bytes, start, end)
     if (!scanned.ok) return scanned
-    const value: unknown = JSON.parse(decoder.decode(bytes.subarray(start, end)))
+    const value = parseJson(decoder.decode(bytes.subarray(start, end)))
     return append(firstOutput(filter, value), field, to)
   }
 }
@@ -185,5 +187,6 @@ function append(found: FirstOutput, field: string, to: TextBuffer): ReturnType<T
 }
 
 function describe(value: unknown): string {
-  return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
+  const type = typeOf(value)
+  return type === 'array' || type === 'object' ? `an ${type}` : `a ${type}`
 }

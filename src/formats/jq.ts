@@ -1,8 +1,8 @@
 /**
  * jq filters compiled to functions over parsed JSON: paths, operators, string interpolation and the functions that text
- * extraction needs, with the results of jq 1.7. Other filters are not compiled and run in the full language (jq-web).
- * A parsed value loses two things: the spelling of numbers (`3.0` prints as 3), and the position of keys that look like
- * array indices (they come first).
+ * extraction needs, with the results of jq 1.8. Other filters are not compiled and run in the full language (jq-web, 1.7).
+ * Numbers keep their digits (`parseJson`). A parsed value loses the position of keys that look like array indices: they come
+ * first.
  */
 import { PenstockError } from '../errors.js'
 import { forgetRanges } from './jq/builtins.js'

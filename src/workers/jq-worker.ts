@@ -7,6 +7,7 @@ import { workerData } from 'node:worker_threads'
 import { PenstockError } from '../errors.js'
 import type { FirstOutput } from '../formats/extract.js'
 import { type Heartbeat, WHOLE_TASK } from './heartbeat.js'
+import { JQ_PRELUDE } from './jq-prelude.js'
 import type { RetryMode } from './poison-records.js'
 import { workerFunction } from './worker-function.js'
 
@@ -28,7 +29,7 @@ interface JqWeb {
 
 const { filter } = workerData as JqSetup
 // One line per record: an array with the first output, or an object with the failure.
-const wrapped = `try [first((${filter}\n))] catch {failure: tostring}`
+const wrapped = `${JQ_PRELUDE}try [first((${filter}\n))] catch {failure: tostring}`
 const jq = await loadJq().catch((error: unknown) => error as PenstockError)
 
 /** Throws PEER_MISSING without the package, OPTION_INVALID for an invalid filter. */

@@ -21,6 +21,8 @@ describe('a filter that needs full jq', () => {
     ['def twice: . + .; .text | twice', ['a1a1', 'ü 22ü 22']],
     ['reduce .text as $x (""; . + $x) # a remark', ['a1', 'ü 22']],
     ['.text | @base64', ['YTE=', 'w7wgMjI=']],
+    ['" \\(.text)\\u3000" | @text | trim | .[:index("2")] // @text', ['a1', 'ü ']],
+    ['"\\(.text)" | @text | (indices("2") | tostring)', ['[]', '[2,3]']],
   ])('runs %s', async (field, expected) => {
     const lines = '{"text":"a1"}\n{"text":"ü 22"}\n'
     expect(await textsOf(field, lines)).toEqual({ texts: expected, rejected: 0 })

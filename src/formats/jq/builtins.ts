@@ -2,8 +2,9 @@
  * Compiled jq functions, by `name/arity`. Each takes its arguments as filters and returns a filter. Functions that need
  * regular expressions, dates, paths as values, input or the environment run in the full language.
  */
-import { add, splitText } from './arithmetic.js'
-import { type Filter, index, iterate, paired, recurse } from './steps.js'
+import { add, negate, splitText } from './arithmetic.js'
+import { doubleOf, isNegative, literalOf, NumberLiteral, withSign } from './numbers.js'
+import { type Filter, index, iterate, paired, recurse, slice } from './steps.js'
 import { NotCompiled } from './syntax.js'
 import {
   codePoints,
@@ -56,12 +57,14 @@ function asText(value: Json, what: string): string {
 }
 
 function asNumber(value: Json, what: string): number {
-  if (typeof value !== 'number') throw new JqFailure(`${what} needs a number, not ${typeOf(value)}`)
-  return value
+  const number = doubleOf(value)
+  if (number === undefined) throw new JqFailure(`${what} needs a number, not ${typeOf(value)}`)
+  return number
 }
 
 function lengthOf(value: Json): Json {
   if (value === null) return 0
+  if (value instanceof NumberLiteral) return withSign(value, '')
   if (typeof value === 'number') return Math.abs(value)
   if (typeof value === 'string') return codePoints(value).length
   if (typeof value === 'boolean') throw new JqFailure('boolean has no length')
@@ -75,7 +78,8 @@ function changeCase(from: RegExp, change: (letter: string) => string, name: stri
 function has(input: Json, key: Json): boolean {
   if (input === null) return false
   if (isObject(input) && typeof key === 'string') return Object.hasOwn(input, key)
-  if (Array.isArray(input) && typeof key === 'number') return key >= 0 && key < input.length
+  const place = doubleOf(key)
+  if (Array.isArray(input) && place !== undefined) return place >= 0 && place < input.length
   throw new JqFailure(`Cannot check whether ${typeOf(input)} has a ${typeOf(key)} key`)
 }
 
@@ -105,12 +109,11 @@ function flatten(items: readonly Json[], depth: number): Json[] {
   return items.flatMap(item => (Array.isArray(item) && depth > 0 ? flatten(item, depth - 1) : [item]))
 }
 
-function toNumber(value: Json): number {
-  if (typeof value === 'number') return value
+function toNumber(value: Json): Json {
+  if (doubleOf(value) !== undefined) return value
   const text = asText(value, 'tonumber')
-  if (!/^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/.test(text))
-    throw new JqFailure(`Cannot parse "${text}" as a number`)
-  return Number(text)
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text)) throw new JqFailure(`Cannot parse "${text}" as a number`)
+  return literalOf(text.replace(/^\+/, ''))
 }
 
 function toEntries(input: Json): Json[] {
@@ -173,11 +176,85 @@ const any = quantifier(true)
 const all = quantifier(false)
 
 function limited(count: Json, outputs: () => Iterable<Json>): Json[] {
+  const limit = asNumber(count, 'limit')
+  if (limit < 0) throw new JqFailure("limit doesn't support negative count")
   const taken: Json[] = []
-  if (asNumber(count, 'limit') === 0) return taken
-  for (const output of outputs()) if (taken.push(output) === count) break
+  if (limit === 0) return taken
+  for (const output of outputs()) if (taken.push(output) >= limit) break
   return taken
 }
+
+/** The outputs after the first `count`. */
+function* skipped(count: Json, outputs: Iterable<Json>): Generator<Json> {
+  let left = asNumber(count, 'skip')
+  if (left < 0) throw new JqFailure("skip doesn't support negative count")
+  for (const output of outputs) if (left-- <= 0) yield output
+}
+
+/** Characters with the Unicode property White_Space, which `trim` of JavaScript differs from in two. */
+const SPACE = '[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]'
+const LEADING_SPACE = new RegExp(`^${SPACE}+`)
+
+function trimStart(input: Json): string {
+  return asText(input, 'trim').replace(LEADING_SPACE, '')
+}
+
+/** Without a regular expression, which would take quadratic time in long runs of spaces inside the text. */
+function trimEnd(input: Json): string {
+  const text = asText(input, 'trim')
+  let end = text.length
+  while (end > 0 && isSpace(text.charAt(end - 1))) end--
+  return text.slice(0, end)
+}
+
+const ANY_SPACE = new RegExp(SPACE)
+const isSpace = (char: string): boolean => ANY_SPACE.test(char)
+
+function withoutPrefix(input: Json, start: Json): string {
+  const [text, prefix] = [asText(input, 'ltrimstr'), asText(start, 'ltrimstr')]
+  return text.startsWith(prefix) ? text.slice(prefix.length) : text
+}
+
+function withoutSuffix(input: Json, end: Json): string {
+  const [text, suffix] = [asText(input, 'rtrimstr'), asText(end, 'rtrimstr')]
+  return suffix !== '' && text.endsWith(suffix) ? text.slice(0, -suffix.length) : text
+}
+
+function absolute(input: Json): Json {
+  if (input instanceof NumberLiteral) return isNegative(input) && input.valueOf() < 0 ? withSign(input, '') : input
+  // jq defines abs by a comparison, in which strings, lists and objects are greater than 0.
+  if (compare(input, 0) >= 0) return input
+  return negate(input)
+}
+
+/** All positions of a string, in code points, or of an item or run of items. */
+function indices(input: Json, wanted: Json): Json {
+  if (input === null) return null
+  if (typeof input === 'string' && typeof wanted === 'string') return textIndices(input, wanted)
+  if (!Array.isArray(input)) return index(input, wanted)
+  const run: readonly Json[] = Array.isArray(wanted) ? wanted : [wanted]
+  if (run.length === 0) return []
+  return input.flatMap((_, at) => (run.every((item, offset) => matches(input, at + offset, item)) ? [at] : []))
+}
+
+function matches(items: readonly Json[], at: number, item: Json): boolean {
+  return at < items.length && isEqual(items[at], item)
+}
+
+function textIndices(text: string, wanted: string): number[] {
+  const found: number[] = []
+  if (wanted === '') return found
+  let [counted, place] = [0, 0]
+  for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + 1)) {
+    place += codePoints(text.slice(counted, at)).length
+    counted = at
+    found.push(place)
+  }
+  return found
+}
+
+const firstIndex = (input: Json, wanted: Json): Json => index(indices(input, wanted), 0)
+const lastIndex = (input: Json, wanted: Json): Json => index(slice(indices(input, wanted), -1, null), 0)
 
 /** Limit of range outputs per value; above it the full language runs, which can be interrupted. */
 const MAX_RANGED = 1e6
@@ -212,22 +289,19 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['ascii_upcase/0', changeCase(/[a-z]/g, letter => letter.toUpperCase(), 'ascii_upcase')],
   ['startswith/1', withArgument((input, start) => asText(input, 'startswith').startsWith(asText(start, 'startswith')))],
   ['endswith/1', withArgument((input, end) => asText(input, 'endswith').endsWith(asText(end, 'endswith')))],
-  [
-    'ltrimstr/1',
-    withArgument((input, start) =>
-      typeof input === 'string' && typeof start === 'string' && input.startsWith(start)
-        ? input.slice(start.length)
-        : input,
-    ),
-  ],
-  [
-    'rtrimstr/1',
-    withArgument((input, end) =>
-      typeof input === 'string' && typeof end === 'string' && end !== '' && input.endsWith(end)
-        ? input.slice(0, -end.length)
-        : input,
-    ),
-  ],
+  ['ltrimstr/1', withArgument(withoutPrefix)],
+  ['rtrimstr/1', withArgument(withoutSuffix)],
+  ['trimstr/1', withArgument((input, ends) => withoutSuffix(withoutPrefix(input, ends), ends))],
+  ['trim/0', plain(input => trimEnd(trimStart(input)))],
+  ['ltrim/0', plain(trimStart)],
+  ['rtrim/0', plain(trimEnd)],
+  ['index/1', withArgument(firstIndex)],
+  ['rindex/1', withArgument(lastIndex)],
+  ['indices/1', withArgument(indices)],
+  ['abs/0', plain(absolute)],
+  ['toarray/0', plain(input => (Array.isArray(input) ? input : [input]))],
+  ['have_literal_numbers/0', plain(() => true)],
+  ['have_decnum/0', plain(() => true)],
   ['split/1', withArgument((input, separator) => splitText(asText(input, 'split'), asText(separator, 'split')))],
   ['join/1', withArgument(join)],
   ['explode/0', plain(input => codePoints(asText(input, 'explode')).map(char => char.codePointAt(0)))],
@@ -248,7 +322,10 @@ export const builtins: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
   ['first/0', plain(input => index(input, 0))],
   ['last/0', plain(input => index(input, -1))],
   ['first/1', of => (input, scope) => firstOf(of!(input, scope))],
-  ['last/1', of => (input, scope) => [[...of!(input, scope)].at(-1) ?? null]],
+  ['last/1', of => (input, scope) => [...of!(input, scope)].slice(-1)],
+  ['add/1', of => (input, scope) => [[...of!(input, scope)].reduce(add, null)]],
+  ['skip/2', skipFilter],
+  ['isempty/1', of => (input, scope) => [firstOf(of!(input, scope)).length === 0]],
   ['limit/2', limitFilter],
   ['nth/1', withArgument((input, place) => index(input, place))],
   ['range/1', to => rangeFilter(() => [0], to!)],
@@ -293,6 +370,12 @@ function selectFilter(test: Filter): Filter {
 function limitFilter(count?: Filter, of?: Filter): Filter {
   return function* (input, scope) {
     for (const limit of count!(input, scope)) yield* limited(limit, () => of!(input, scope))
+  }
+}
+
+function skipFilter(count?: Filter, of?: Filter): Filter {
+  return function* (input, scope) {
+    for (const skip of count!(input, scope)) yield* skipped(skip, of!(input, scope))
   }
 }
 

@@ -1,4 +1,5 @@
 /** Building blocks of filters: indexing, slicing, iteration, and the cross product of two filters' outputs. */
+import { doubleOf } from './numbers.js'
 import { NotCompiled } from './syntax.js'
 import { codePoints, getKey, isObject, JqFailure, type Json, typeOf } from './values.js'
 
@@ -30,11 +31,12 @@ export function iterate(value: Json): Json[] {
 }
 
 export function index(value: Json, key: Json): Json {
+  const place = doubleOf(key)
   if (typeof key === 'string') {
     if (isObject(value)) return getKey(value, key)
     if (value === null) return null
-  } else if (typeof key === 'number') {
-    if (Array.isArray(value)) return value[Math.floor(key) + (key < 0 ? value.length : 0)] ?? null
+  } else if (place !== undefined) {
+    if (Array.isArray(value)) return value[Math.floor(place) + (place < 0 ? value.length : 0)] ?? null
     if (value === null) return null
   } else if (isObject(key) || Array.isArray(key)) {
     // Slices as objects and searches for a subarray are rare and run in the full language.
@@ -47,13 +49,14 @@ export function slice(value: Json, from: Json, to: Json): Json {
   if (value === null) return null
   if (typeof value !== 'string' && !Array.isArray(value))
     throw new JqFailure(`Cannot index ${typeOf(value)} with object`)
-  if (![from, to].every(end => end === null || typeof end === 'number')) {
+  const [first, last] = [doubleOf(from), doubleOf(to)]
+  if ((from !== null && first === undefined) || (to !== null && last === undefined)) {
     throw new JqFailure('Start and end indices of an array slice must be numbers')
   }
   const items: readonly Json[] = typeof value === 'string' ? codePoints(value) : value
   const place = (end: number): number => Math.min(Math.max(end < 0 ? end + items.length : end, 0), items.length)
-  const start = Math.floor(place((from as number | null) ?? 0))
-  const part = items.slice(start, Math.max(start, Math.ceil(place((to as number | null) ?? items.length))))
+  const start = Math.floor(place(first ?? 0))
+  const part = items.slice(start, Math.max(start, Math.ceil(place(last ?? items.length))))
   return typeof value === 'string' ? part.join('') : part
 }
 

@@ -1,8 +1,10 @@
 /**
- * Parser of jq filters: text -> syntax tree. Operators and precedence are those of jq 1.7. For constructs that the evaluator
+ * Parser of jq filters: text -> syntax tree. Operators and precedence are those of jq 1.8. For constructs that the evaluator
  * does not support (definitions, reduce, foreach, assignment, formats, destructuring) the parser throws `NotCompiled`, and the
  * full language is used instead. The same applies to invalid filters, for which the full language has the best messages.
  */
+
+import { literalOf, type NumberLiteral } from './numbers.js'
 
 /** Thrown by the parser and the compiler for everything outside the compiled subset of the language. */
 export class NotCompiled extends Error {}
@@ -10,7 +12,7 @@ export class NotCompiled extends Error {}
 export type Tree =
   | { readonly kind: 'identity' }
   | { readonly kind: 'recurse' }
-  | { readonly kind: 'literal'; readonly value: string | number | boolean | null }
+  | { readonly kind: 'literal'; readonly value: string | number | boolean | null | NumberLiteral }
   | { readonly kind: 'text'; readonly parts: readonly (string | Tree)[] }
   | { readonly kind: 'index'; readonly of: Tree; readonly key: Tree; readonly optional: boolean }
   | {
@@ -175,7 +177,7 @@ class Parser {
     this.#skipSpace()
     const char = this.#peek()
     const number = this.#match(/((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)/y)
-    if (number !== undefined) return { kind: 'literal', value: Number(number) }
+    if (number !== undefined) return { kind: 'literal', value: literalOf(number) }
     if (char === '"') return this.#string()
     if (char === '.') return this.#dotTerm()
     if (char === '(') return this.#parenthesized()

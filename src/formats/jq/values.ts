@@ -3,6 +3,9 @@
  * UTF-16 units. Objects keep the order of their keys, except that JavaScript moves keys that look like array indices.
  */
 
+import { numberText } from './number-text.js'
+import { compareLiterals, doubleOf, NumberLiteral } from './numbers.js'
+
 export type Json = unknown
 export type JsonObject = Readonly<Record<string, Json>>
 
@@ -14,6 +17,7 @@ const TYPE_ORDER = ['null', 'false', 'true', 'number', 'string', 'array', 'objec
 export function typeOf(value: Json): 'null' | 'boolean' | 'number' | 'string' | 'array' | 'object' {
   if (value === null || value === undefined) return 'null'
   if (Array.isArray(value)) return 'array'
+  if (value instanceof NumberLiteral) return 'number'
   return typeof value as 'boolean' | 'number' | 'string' | 'object'
 }
 
@@ -38,7 +42,9 @@ export function codePoints(text: string): string[] {
 export function compare(left: Json, right: Json): number {
   const rank = orderOf(left) - orderOf(right)
   if (rank !== 0) return rank
-  if (typeof left === 'number') return compareNumbers(left, right as number)
+  if (left instanceof NumberLiteral && right instanceof NumberLiteral) return compareLiterals(left, right)
+  const number = doubleOf(left)
+  if (number !== undefined) return compareNumbers(number, doubleOf(right)!)
   if (typeof left === 'string') return compareTexts(left, right as string)
   if (Array.isArray(left)) return compareLists(left, right as Json[])
   if (isObject(left)) return compareObjects(left, right as JsonObject)
@@ -92,9 +98,10 @@ export function isEqual(left: Json, right: Json): boolean {
   return compare(left, right) === 0
 }
 
-/** `tojson`. Numbers are written as doubles: jq 1.7 would keep the spelling `3.0`, which is lost in a parsed value. */
+/** `tojson`. Literals keep their digits; results of arithmetic are written as doubles. */
 export function toJson(value: Json): string {
   if (typeof value === 'number') return numberText(value)
+  if (value instanceof NumberLiteral) return value.text
   if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`
   if (isObject(value)) {
     return `{${Object.keys(value)
@@ -111,22 +118,4 @@ export function toText(value: Json): string {
 
 function stringText(text: string): string {
   return JSON.stringify(text).replaceAll('\u007f', '\\u007f')
-}
-
-/** The shortest round-trip digits, in jq's notation. */
-function numberText(value: number): string {
-  if (Number.isNaN(value)) return 'null'
-  if (Object.is(value, -0)) return '-0'
-  const finite = Math.min(Math.max(value, -Number.MAX_VALUE), Number.MAX_VALUE)
-  const [mantissa = '', exponentText = '0'] = finite.toExponential().split('e')
-  const digits = mantissa.replace(/[-.]/g, '')
-  const exponent = Number(exponentText)
-  if (exponent < -4 || exponent >= digits.length + 15) {
-    return `${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`
-  }
-  const sign = finite < 0 ? '-' : ''
-  if (exponent < 0) return `${sign}0.${'0'.repeat(-exponent - 1)}${digits}`
-  const whole = digits.slice(0, exponent + 1).padEnd(exponent + 1, '0')
-  const fraction = digits.slice(exponent + 1)
-  return sign + whole + (fraction === '' ? '' : `.${fraction}`)
 }
