@@ -30,6 +30,34 @@ describe('split-json', () => {
     ])
   })
 
+  it.each([1, 7, 1000])('keeps digits, signs, escapes and the order of keys, in chunks of %i', async size => {
+    const exact = [
+      '{"id":12345678901234567890,"f":1.0,"e":1e400,"neg":-0.0,"2":1,"1":2}',
+      '"\\u00e4 \\"[1, 2"',
+      '-0',
+      '{}',
+    ]
+    const spaced = `[ ${exact.join(' ,\n ').replaceAll(':', ' :\t')} ]\n`
+    expect(textOfLines(await split(spaced, size))).toEqual(exact)
+    expect(textOfLines(await split(exact.join(' '), size, { shape: 'values' }))).toEqual(exact)
+  })
+
+  it.each([
+    ['a.1.b', '{"x":[1],"a":[{"b":[9]},{"c":0,"b":[1,[2]]}],"b":[7]}', 'array', ['1', '[2]']],
+    ['a', '{"a":1}{"b":2}{"a":{"a":3}}', 'values', ['1', '{"a":3}']],
+    ['a', '{"b":{"a":[1]},"\\u0061":[2]}', 'array', ['2']],
+  ])('picks %s of %s', async (pick, text, shape, expected) => {
+    expect(textOfLines(await split(text, 3, { pick, shape }))).toEqual(expected)
+  })
+
+  it.each([
+    ['data.itemz', '{"data":{"items":[1]}}', 'OPTION_INVALID'],
+    ['data', '{"data":{"items":[1]}}', 'JSON_INVALID'],
+    ['data', '[1]', 'OPTION_INVALID'],
+  ])('rejects pick %s of %s', async (pick, text, code) => {
+    expect(await split(text, 3, { pick }).catch(error => error.code)).toBe(code)
+  })
+
   it('emits many records in several batches', async () => {
     const many = Array.from({ length: 20_000 }, (_, id) => ({ id, text: 'x'.repeat(60) }))
     const batches = await split(JSON.stringify(many), 1 << 16)
@@ -37,7 +65,27 @@ describe('split-json', () => {
     expect(textOfLines(batches)).toEqual(many.map(record => JSON.stringify(record)))
   })
 
-  it.each(['[1, 2', '{"a": [1]}', '[1 2]'])('rejects %s', async text => {
-    expect(await split(text, 3).catch(error => error.code)).toBe('JSON_INVALID')
+  const malformed = [
+    '[1, 2',
+    '{"a": [1]}',
+    '[1 2]',
+    '[[1 2]]',
+    '[1,]',
+    '[1]x',
+    '[tru e]',
+    '[01]',
+    '["a\nb"]',
+    '[{"a" 1}]',
+    ']',
+    '[1}',
+    '',
+  ]
+  it.each(malformed)('rejects %j', async text => {
+    for (const size of [1, 3, 100]) expect(await split(text, size).catch(error => error.code)).toBe('JSON_INVALID')
+  })
+
+  it('reports the byte offset of an error', async () => {
+    const failure = await split('[{"a":1}, {"a":}]', 3).catch(error => error)
+    expect(failure).toMatchObject({ code: 'JSON_INVALID', where: { byteOffset: 10 } })
   })
 })
