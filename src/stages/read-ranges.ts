@@ -6,8 +6,9 @@
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import { type RangeFault, unpackFaults } from '../workers/ranges/range-faults.js'
 import { type FilePosition, type RangeWork, rangeRunOf } from '../workers/ranges/range-run.js'
-import type { RangeFault, RangeReply } from '../workers/ranges/range-task.js'
+import type { RangeReply } from '../workers/ranges/range-task.js'
 import { slownessNote } from '../workers/tokenizer/tokenizer-setup.js'
 import { FaultHandler, type FaultOptions } from './stream/fault-handler.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stream/stage.js'
@@ -88,11 +89,13 @@ async function* ranges(
         if (paths.length > 1) counts.files = file
       }
       // A record that seems faulty can be a sign that the file is being written to.
-      await check(reply.faults.length > 0)
-      for (const fault of reply.faults) await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
+      await check(reply.faults.count > 0)
+      for (const fault of unpackFaults(reply.faults, reply.byteOffset)) {
+        await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
+      }
       const batch = batchOf(reply, range.number, path, facts?.identity, release)
       checkTotals(reply, batch)
-      context.stats.recordsOut += reply.lineCount - reply.faults.length
+      context.stats.recordsOut += reply.lineCount - reply.faults.count
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
       const mark = journal?.markAfter(
@@ -145,10 +148,10 @@ function withMark({ lines, tokens, ...batch }: RangeBatch, mark: Mark): RangeBat
 /** Every line read must be delivered or reported as faulty; anything else is a bug. */
 function checkTotals({ lineCount, faults }: RangeReply, { lines, tokens }: RangeBatch): void {
   const delivered = tokens === undefined ? lines?.starts.length : tokens.lengths.length
-  if (delivered === undefined || lineCount === delivered + faults.length) return
+  if (delivered === undefined || lineCount === delivered + faults.count) return
   throw new PenstockError(
     'TOTALS_MISMATCH',
-    `${lineCount} lines read, but ${delivered} delivered and ${faults.length} reported as faulty`,
+    `${lineCount} lines read, but ${delivered} delivered and ${faults.count} reported as faulty`,
   )
 }
 

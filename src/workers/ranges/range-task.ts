@@ -1,11 +1,11 @@
 /** Messages between `read-ranges` and its workers: setup, task and reply. */
 import type { TokenArray } from '../../formats/batches.js'
-import type { RecordFault } from '../../formats/extract.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
 import type { RetryMode } from '../poison-records.js'
 import type { TokenizerSetup } from '../tokenizer/tokenizer-setup.js'
 import type { FileRange } from './load-range.js'
+import type { PackedFaults } from './range-faults.js'
 
 /** Setup for workers that tokenize. Without it, lines are only validated. */
 export interface RangePacking extends TokenizerSetup {
@@ -24,9 +24,6 @@ export interface RangeTask extends FileRange {
   readonly retry: RetryMode
 }
 
-/** `line` is relative to the range: its first line is 0. */
-export type RangeFault = Omit<RecordFault, 'file'>
-
 export interface RangeReply {
   /** File offset to which `places` are relative. */
   readonly byteOffset: number
@@ -36,7 +33,8 @@ export interface RangeReply {
   readonly lineCount: number
   /** Offsets of the valid lines, if requested. */
   readonly places: { readonly starts: Uint32Array; readonly ends: Uint32Array } | undefined
-  readonly faults: readonly RangeFault[]
+  /** Relative to `byteOffset`. */
+  readonly faults: PackedFaults
   /** Tokens of the valid documents; undefined when lines are only validated. */
   readonly documents: { readonly tokens: TokenArray; readonly lengths: Uint32Array } | undefined
 }

@@ -28,10 +28,13 @@ import {
   type WorkedRange,
 } from './line-by-line.js'
 import { type LoadedRange, loadRange } from './load-range.js'
-import type { RangeFault, RangePacking, RangeReply, RangeTask } from './range-task.js'
+import { FaultPacker, type RangeFault } from './range-faults.js'
+import type { RangePacking, RangeReply, RangeTask } from './range-task.js'
 import { scanRangeFast } from './scan-range.js'
 
 const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
+
+const NO_FAULTS = new FaultPacker(0).packed()
 
 /** Setup of the worker; null if lines are only validated. */
 const packing = workerData as RangePacking | null
@@ -86,7 +89,7 @@ function fastReply(lines: LineKernel, task: RangeTask): RangeReply | undefined {
   if (checked === undefined) return undefined
   const { origin: byteOffset, byteLength, lineCount } = checked
   const places = task.index ? { starts: starts.subarray(0, lineCount), ends: ends.subarray(0, lineCount) } : undefined
-  return { byteOffset, byteLength, lineCount, places, faults: [], documents: undefined }
+  return { byteOffset, byteLength, lineCount, places, faults: NO_FAULTS, documents: undefined }
 }
 
 function fullReply(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): RangeReply {
@@ -105,23 +108,23 @@ function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
   const allValid = task.index && statuses.every(isValid)
   const placesOf = (values: Uint32Array): Uint32Array =>
     slot.put(allValid ? values : values.filter((_, line) => isValid(statuses[line]!)))
-  const faults: RangeFault[] = []
+  const faults = new FaultPacker(range.origin)
   for (let line = 0; line < statuses.length; line++) {
     if (statuses[line] === 0) continue
     const [start, end] = [lineStarts[line]!, lineEnds[line]!]
-    faults.push(
+    faults.add(
       statuses[line] === POISONED
         ? poisonFault(range, start, end, line, task.retry)
         : faultOf(range, start, end, line, LINE_STATUSES[statuses[line]!]!, path),
     )
   }
   if (range.overlong) {
-    faults.push({
+    faults.add({
       code: 'LINE_TOO_LONG',
       message: `the line is longer than ${task.maxLineBytes} bytes (max_line_bytes)`,
       line: statuses.length,
       byteOffset: range.origin + range.stop,
-      record: range.bytes.slice(range.stop, range.stop + 1024),
+      record: range.bytes.subarray(range.stop, range.stop + 1024),
     })
   }
   return {
@@ -130,7 +133,7 @@ function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
     lineCount: statuses.length + (range.overlong ? 1 : 0),
     documents: 'tokens' in lines ? documentsOf(lines, slot) : undefined,
     places: task.index ? { starts: placesOf(lineStarts), ends: placesOf(lineEnds) } : undefined,
-    faults,
+    faults: faults.packed(),
   }
 }
 
@@ -156,7 +159,7 @@ function faultOf(
       : (explained?.message ?? TOKEN_FAULTS[code] ?? code),
     line,
     byteOffset: origin + (isInLine ? explained.offset : start),
-    record: bytes.slice(start, end),
+    record: bytes.subarray(start, end),
   }
 }
 
@@ -168,7 +171,7 @@ function poisonFault(
   retry: RetryMode,
 ): RangeFault {
   const { code, message } = retry.poison.find(({ record }) => record === line)!
-  return { code, message, line, byteOffset: origin + start, record: bytes.slice(start, end) }
+  return { code, message, line, byteOffset: origin + start, record: bytes.subarray(start, end) }
 }
 
 function documentsOf({ tokens, lengths, statuses }: PackedLines, slot: Slot): RangeReply['documents'] {
