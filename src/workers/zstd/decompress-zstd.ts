@@ -5,7 +5,7 @@
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { PenstockError } from '../../errors.js'
-import { undecodable, ZstdFrameScanner, type ZstdUnit } from '../../formats/zstd-frames.js'
+import { undecodable, ZstdFrameScanner, type ZstdUnit } from '../../formats/archives/zstd-frames.js'
 import { WorkerDeath } from '../worker-function.js'
 import { openWorkers } from '../worker-pool.js'
 import type { ZstdReply, ZstdSetup, ZstdTask } from './zstd-worker.js'

@@ -5,7 +5,7 @@
 import { workerData } from 'node:worker_threads'
 import { ZSTDDecoder } from 'zstddec/stream'
 import { PenstockError } from '../../errors.js'
-import { undecodable, ZstdFrameScanner, type ZstdUnit } from '../../formats/zstd-frames.js'
+import { undecodable, ZstdFrameScanner, type ZstdUnit } from '../../formats/archives/zstd-frames.js'
 import { WHOLE_TASK } from '../heartbeat.js'
 import { workerFunction } from '../worker-function.js'
 

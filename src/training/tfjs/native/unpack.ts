@@ -12,7 +12,7 @@ import {
   readZipDirectory,
   type ZipEntry,
   zipTailBytes,
-} from '../../../formats/zip.js'
+} from '../../../formats/archives/zip.js'
 
 /**
  * @param place returns the path for an entry; undefined skips it

@@ -13,8 +13,8 @@
  * | block            | 3 + n   | bit 0 last block, bits 2-1 type (0 raw, 1 RLE, 2 compressed), bits 23-3 size      |
  * | checksum         | 0 or 4  | low 32 bits of the content's XXH64                                                |
  */
-import { PenstockError } from '../errors.js'
-import { concatBytes } from './bytes.js'
+import { PenstockError } from '../../errors.js'
+import { concatBytes } from '../bytes.js'
 
 const FRAME_MAGIC = 0xfd2fb528
 const SKIPPABLE_MAGIC = 0x184d2a50

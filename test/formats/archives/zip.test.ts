@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { bytesBeforeData, findZipDirectory, readZipDirectory } from '#src/formats/zip'
-import { wheelFile } from '../fixtures/zip/wheel.js'
+import { bytesBeforeData, findZipDirectory, readZipDirectory } from '#src/formats/archives/zip'
+import { wheelFile } from '../../fixtures/zip/wheel.js'
 
 describe('the central directory of a ZIP file written by Python', () => {
   test('is found before a comment and locates each entry', () => {

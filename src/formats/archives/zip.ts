@@ -12,7 +12,7 @@
  *   bytes of name         26  2            local header's offset  42  4
  *   bytes of extra        28  2            name                   46
  */
-import { PenstockError } from '../errors.js'
+import { PenstockError } from '../../errors.js'
 
 const endBytes = 22
 /** Size of the end of a file that contains the end record with a comment of any length. */
