@@ -307,14 +307,17 @@ export async function discard(locks: readonly OutputLock[]): Promise<void> {
   const failures: unknown[] = []
   for (const lock of locks.toReversed()) {
     try {
+      // After a failure the journal of the first output stays, so that the next run can finish.
+      if (failures.length > 0) continue
       const journal = journalPathOf(lock.output)
       for (const file of [partPathOf(lock.output), scratchPathOf(lock.output), partPathOf(journal), journal]) {
         await removeTemporary(lock, file, 'keep')
       }
     } catch (error) {
       failures.push(error)
+    } finally {
+      await lock.release().catch((error: unknown) => failures.push(error))
     }
-    await lock.release().catch((error: unknown) => failures.push(error))
   }
   if (failures.length > 0) throw failures[0]
 }

@@ -136,8 +136,14 @@ export class OutputLock {
     try {
       await this.check()
       if (this.loss === undefined) {
-        if (await this.hasTemporaryFiles()) await this.append(`${JSON.stringify({ released: this.nonce })}\n`)
-        else await removeFile(this.file)
+        const released = `${JSON.stringify({ released: this.nonce })}\n`
+        if (await this.hasTemporaryFiles()) await this.append(released)
+        else {
+          await removeFile(this.file).catch(async error => {
+            await this.append(released)
+            throw error
+          })
+        }
       }
     } finally {
       await this.handle.close().catch(error => {
@@ -273,7 +279,8 @@ async function isAbandoned(owner: Owner, { output, file, handle, staleMs }: Atte
       await sleep(POLL_MS)
       // Opened again, so that a network file system does not answer from its cache.
       const now = await statByOpening(file)
-      if (now === undefined || now.ino !== before.ino) return false
+      // A lock that was released while we waited had a living owner.
+      if (now === undefined || now.ino !== before.ino) return refuse()
       if (now.mtimeMs !== before.mtimeMs || now.size !== before.size) return refuse()
     }
     return true

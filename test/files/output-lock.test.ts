@@ -58,6 +58,16 @@ describe('a lock', () => {
     clearInterval(beats)
   })
 
+  it('of another machine or container that is released meanwhile is respected too', async () => {
+    const path = fresh()
+    writeFileSync(`${path}.lock`, claim('a', '', foreign))
+    const refused = expect(OutputLock.acquire(path)).rejects.toMatchObject({ code: 'FILE_LOCKED' })
+    await new Promise(resolve => setTimeout(resolve, 100))
+    rmSync(`${path}.lock`)
+    await refused
+    await (await OutputLock.acquire(path)).release()
+  })
+
   it('of another machine or container is taken over when its heartbeat has stopped', async () => {
     const path = fresh()
     writeFileSync(`${path}.lock`, claim('a', '', foreign))
