@@ -28,7 +28,9 @@ const COMMANDS: Record<string, string[]> = {
   inspect: ['inspect', packed],
   stages: ['stages'],
 }
-const OUTPUTS = ['out.pbin', 'out.idx', 'out.jsonl', 'out.json']
+const removeOutputs = (): void => {
+  for (const name of ['out.pbin', 'out.idx', 'out.jsonl', 'out.json']) rmSync(at(name), { force: true })
+}
 
 beforeAll(async () => {
   writeFileSync(tokenizer, JSON.stringify(byteTokenizer()))
@@ -70,6 +72,7 @@ async function stop(child: ChildProcess, name: NodeJS.Signals, delayMs: number):
 
 describe.each(Object.entries(COMMANDS))('%s', (_name, args) => {
   it('stops within 200 ms of SIGTERM at random moments', async () => {
+    removeOutputs()
     const started = performance.now()
     expect(await penstock(args, folder)).toMatchObject({ code: 0 })
     const duration = performance.now() - started
@@ -77,17 +80,18 @@ describe.each(Object.entries(COMMANDS))('%s', (_name, args) => {
       const delay = Math.random() * duration
       const effects: number[] = []
       // On a busy machine a single attempt may take longer.
-      while (effects.length < 3 && !effects.some(ms => ms < 200)) {
-        for (const name of OUTPUTS) rmSync(at(name), { force: true })
+      while (effects.length < 5 && !effects.some(ms => ms < 200)) {
+        removeOutputs()
         const stopped = await stop(open(args), 'SIGTERM', delay)
         if (stopped === undefined) break
         expect(stopped.endMs).toBeLessThan(5000)
-        expect(stopped).toSatisfy(({ code, signal }) => code === 143 || signal === 'SIGTERM')
+        // A signal may also arrive after the outputs were renamed.
+        expect(stopped).toSatisfy(({ code, signal }) => code === 143 || code === 0 || signal === 'SIGTERM')
         effects.push(stopped.effectMs)
       }
       if (effects.length > 0) expect(Math.min(...effects)).toBeLessThan(200)
     }
-    for (const name of OUTPUTS) rmSync(at(name), { force: true })
+    removeOutputs()
   }, 120_000)
 })
 

@@ -12,6 +12,7 @@ import { PenstockError } from '../../errors.js'
 import { recordCount } from '../../formats/batches.js'
 import type { StageJournal } from './stage-journal.js'
 import type { StageStats } from './stage-stats.js'
+import { yieldIfBusy } from './time-slices.js'
 
 export type { StageStats } from './stage-stats.js'
 
@@ -182,6 +183,8 @@ class StageCore<In, Out> {
   private async pump(stream: Readable, output: AsyncIterable<Out>): Promise<void> {
     this.stats.state = 'working'
     for await (const item of output) {
+      // Stages hand items on within one turn of the event loop; together they could delay a signal by several items.
+      await yieldIfBusy()
       if (stream.destroyed) return
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)

@@ -137,6 +137,26 @@ describe('stage', () => {
     expect(Math.max(...seen)).toBeLessThanOrEqual(5)
   })
 
+  it('serves the event loop between items of a chain that computes without pause', async () => {
+    const busy = (name: string) =>
+      transform<number, number>(name, async function* (input) {
+        for await (const value of input) {
+          const until = performance.now() + 25
+          while (performance.now() < until);
+          yield value
+        }
+      })
+    const delays: number[] = []
+    let last = performance.now()
+    const timer = setInterval(() => {
+      delays.push(performance.now() - last)
+      last = performance.now()
+    }, 1)
+    await pipeline(numbers(0, 8), busy('a'), busy('b'), busy('c'), busy('d'), collect([]))
+    clearInterval(timer)
+    expect(delays.length).toBeGreaterThan(8)
+  })
+
   it('works between plain Node streams', async () => {
     const got: number[] = []
     const foreign = new Writable({
