@@ -4,6 +4,7 @@
  * ranks, and the rest is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { availableParallelism, constants } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
@@ -129,9 +130,28 @@ export class Torchrun {
 
   kill(): void {
     const { pid, exitCode, signalCode } = this.#child
-    if (pid !== undefined && exitCode === null && signalCode === null) {
-      process.kill(-pid, 'SIGKILL')
-    }
+    if (pid === undefined || exitCode !== null || signalCode !== null) return
+    const ranks = childrenOf(pid)
+    process.kill(-pid, 'SIGKILL')
+    // Each rank has a session of its own, and a stopped one would never notice that its socket closed.
+    for (const rank of ranks) killIfAlive(rank)
+  }
+}
+
+/** Ids of the child processes, from Linux's proc file system; none elsewhere. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  } catch {
+    return []
+  }
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended.
   }
 }
 
