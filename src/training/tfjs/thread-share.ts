@@ -39,7 +39,8 @@ export class ThreadShare {
     this.#model = model
     this.#operations = operations
     this.#state = state
-    this.#weights = new Map(weightSpecs(model).map(({ name, shape }) => [name, tf.zeros([...shape])]))
+    // Kept, since the first evaluation opens the share inside `tf.tidy`.
+    this.#weights = new Map(weightSpecs(model).map(({ name, shape }) => [name, tf.keep(tf.zeros([...shape]))]))
   }
 
   run(task: ThreadTask): number {
