@@ -44,7 +44,7 @@ describe('a checkpoint', () => {
       renameFile(join(path, 'state.json'), name)
       await expect(openCheckpoint(path)).rejects.toMatchObject({
         code: 'CHECKPOINT_INVALID',
-        message: expect.stringContaining('cannot be called'),
+        message: expect.stringContaining('a file outside its folder'),
       })
     },
   )
