@@ -15,6 +15,8 @@ export interface IndexFlags extends FaultFlags, OutputFlags {
  * @throws ARGUMENT_INVALID for a name for several indexes; UNSUPPORTED for a format without lines; FILE_MISSING
  */
 export function indexPipelines(sources: readonly string[], flags: IndexFlags): Record<string, object[]> {
+  // Flags that contradict each other are reported before a missing source.
+  faultOptionsOf(flags)
   const files = filesOf(sources, 'name')
   for (const file of files) {
     if (requireFormat(file) === 'jsonl') continue

@@ -26,6 +26,8 @@ export interface PackFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlag
 
 /** @throws ARGUMENT_INVALID for flags that do not fit the sources; FILE_MISSING, UNSUPPORTED */
 export function packPipelines(sources: readonly string[], flags: PackFlags): Record<string, object[]> {
+  // Flags that contradict each other are reported before a missing source.
+  const faults = faultOptionsOf(flags)
   if (flags.outputFolder !== undefined) return onePerSource(sources, flags, flags.outputFolder)
   const files = filesOf(sources, flags.order)
   const file = onlyJsonl(files)
@@ -38,7 +40,7 @@ export function packPipelines(sources: readonly string[], flags: PackFlags): Rec
     const message = `${files.length} sources need a name for the packed file: -o FILE, or --output-folder for one each`
     throw new PenstockError('ARGUMENT_INVALID', message)
   }
-  return { pack: [...textStages(sources, flags, faultOptionsOf(flags)), ...packing(flags, output)] }
+  return { pack: [...textStages(sources, flags, faults), ...packing(flags, output)] }
 }
 
 /** The stages for one JSONL file, with its index where one is asked for. */
