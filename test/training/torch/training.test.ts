@@ -98,7 +98,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
       process.kill(victim, 'SIGKILL')
       const { code, err } = await run.outcome
       expect(code, who).toBe(who === 'Node' ? null : 1)
-      if (who !== 'Node') expect(err).toContain('[ENGINE_FAILED]')
+      if (who !== 'Node') expect(err).toContain('"code":"ENGINE_FAILED"')
       await until(`the end of all processes after ${who}`, () => !processes.some(isAlive))
     }
     const { code, err } = await train(name).outcome
@@ -165,7 +165,7 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     writeFileSync(at('seed.yaml'), other)
     const runs = [definition('other'), at('seed.yaml')].map((file, rank) => schedule(file, twoMachines(rank)))
     for (const run of runs) expect(await run.code).toBe(1)
-    expect(runs[0]!.err()).toMatch(/rank 1 has seed 5, rank 0 has 0.*WORLD_MISMATCH/)
+    expect(runs[0]!.err()).toMatch(/"code":"WORLD_MISMATCH".*rank 1 has seed 5, rank 0 has 0/)
   })
 
   it('runs on several machines with one feeder each; stopping one stops all', async () => {
