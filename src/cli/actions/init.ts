@@ -2,7 +2,9 @@
 import { existsSync, statSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
 import { refuseInputs, tokenizerFilesAt } from '../../files/file-identity.js'
+import { OutputLock } from '../../files/output-lock.js'
 import { writeOver } from '../../files/replace-file.js'
+import { lockPathOf } from '../../files/side-files.js'
 import { requireFormat } from '../../files/source-format.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { readCorpus } from '../../stages/read-corpus.js'
@@ -54,6 +56,8 @@ export async function writeStarterDefinition(
   }
   const text = definitionText({ sources, files, file, isText }, field, sample, options)
   if (!options.force && existsSync(output)) {
+    // A run that was killed just after it published the definition has left its lock.
+    if (existsSync(lockPathOf(output))) await (await OutputLock.acquire(output)).release()
     throw new PenstockError(
       'FILE_EXISTS',
       'the definition already exists: pass --force to replace it, or choose another --output',
