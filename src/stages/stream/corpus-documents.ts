@@ -49,15 +49,16 @@ export async function* corpusDocuments(
   const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: undefined }
   const { counts } = stats
   faults.orderSources(files.map(({ path }) => path))
-  counts.totalBytes = await sizeOf(files)
+  const sizes = await sizesOf(files)
+  counts.totalBytes = sum(sizes)
   counts.totalFiles = files.length
-  let done = await sizeOf(files.slice(0, cursor.file))
+  let done = sum(sizes.slice(0, cursor.file))
   let number = 0
   for (const [index, { path, format }] of files.entries()) {
     if (index < cursor.file) continue
     const read = await READERS[format]()
     const from = index === cursor.file ? cursor.position : undefined
-    const size = await sizeOf(files.slice(index, index + 1))
+    const size = sizes[index]!
     try {
       for await (const part of read({ path, field, from, maxRecordBytes, signal })) {
         for (const fault of part.faults) await faults.handle(fault)
@@ -80,8 +81,10 @@ export async function* corpusDocuments(
 }
 
 /** On disk; a missing file is reported when it is read. */
-async function sizeOf(files: readonly CorpusFile[]): Promise<number> {
-  let bytes = 0
-  for (const { path } of files) bytes += (await stat(path).catch(() => undefined))?.size ?? 0
-  return bytes
+async function sizesOf(files: readonly CorpusFile[]): Promise<number[]> {
+  const sizes: number[] = []
+  for (const { path } of files) sizes.push((await stat(path).catch(() => undefined))?.size ?? 0)
+  return sizes
 }
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
