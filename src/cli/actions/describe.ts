@@ -1,80 +1,107 @@
 /** Describes stages, sinks and their options as text or JSON, generated from the schemas that validate them. */
-import * as z from 'zod'
+import { stringify } from 'yaml'
+import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { suggestion } from '../../formats/suggest.js'
 import { type SinkName, sinkSchemas } from '../../monitoring/options.js'
 import { type StageEntry, stageRegistry } from '../../pipelines/registry.js'
+import {
+  exampleOf,
+  exampleValue,
+  type OptionSchema,
+  optionAt,
+  optionRows,
+  optionSchema,
+  typeName,
+} from './option-rows.js'
 
-interface OptionSchema {
-  readonly type?: string
-  readonly enum?: readonly unknown[]
-  readonly anyOf?: readonly OptionSchema[]
-  readonly const?: unknown
-  readonly default?: unknown
-  readonly description?: string
-}
-
-/** @throws STAGE_UNKNOWN */
+/**
+ * All stages, one stage with its options, or one of its options (`feed-trainer.model`).
+ *
+ * @throws STAGE_UNKNOWN, ARGUMENT_INVALID
+ */
 export function describeStages(name: string | undefined, asJson: boolean): string {
-  const names = Object.keys(stageRegistry)
-  if (name !== undefined && !Object.hasOwn(stageRegistry, name)) {
-    throw new PenstockError('STAGE_UNKNOWN', `unknown stage ${name}${suggestion(name, names)}`)
+  if (name === undefined) {
+    const names = Object.keys(stageRegistry)
+    return asJson
+      ? jsonText(names.map(stageJson))
+      : `${names.map(stage => stageLine(stage, stageRegistry[stage]!)).join('\n')}\n`
   }
-  const chosen = name === undefined ? names : [name]
-  if (asJson) {
-    const all = chosen.map(stage => {
-      const { summary, accepts, emits, options } = stageRegistry[stage]!
-      return { stage, summary, accepts, emits, options: z.toJSONSchema(options, { io: 'input' }) }
-    })
-    return `${JSON.stringify(name === undefined ? all : all[0], null, 2)}\n`
-  }
-  const lines = chosen.flatMap(stage => {
-    const entry = stageRegistry[stage]!
-    const head = `${stage.padEnd(18)} ${flow(entry).padEnd(22)} ${entry.summary}`
-    return name === undefined ? [head] : [head, '', ...optionLines(entry)]
-  })
-  return `${lines.join('\n')}\n`
+  const [stage, ...path] = name.split('.') as [string, ...string[]]
+  const entry = findStage(stage)
+  if (path.length === 0) return asJson ? jsonText(stageJson(stage)) : stageText(stage, entry)
+  const schema = findOption(optionSchema(entry.options), stage, path)
+  return asJson ? jsonText(schema) : optionText(stage, path, schema)
 }
+
+const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`
 
 const flow = ({ accepts, emits }: StageEntry): string => `${accepts ?? ''} -> ${emits ?? ''}`.trim()
 
-interface OptionRow {
-  readonly name: string
-  readonly type: string
-  readonly description: string
-  readonly required: boolean
-  /** The default as JSON; empty if there is none. */
-  readonly fallback: string
+const stageLine = (stage: string, entry: StageEntry): string =>
+  `${stage.padEnd(18)} ${flow(entry).padEnd(22)} ${entry.summary}`
+
+function stageJson(stage: string): object {
+  const { summary, accepts, emits, options } = stageRegistry[stage]!
+  return { stage, summary, accepts, emits, options: optionSchema(options) }
 }
 
-function optionRows(entry: Pick<StageEntry, 'options'>): OptionRow[] {
-  const schema = z.toJSONSchema(entry.options, { io: 'input' }) as {
-    properties?: Record<string, OptionSchema>
-    required?: readonly string[]
+function findStage(stage: string): StageEntry {
+  if (!Object.hasOwn(stageRegistry, stage)) {
+    throw new PenstockError('STAGE_UNKNOWN', `unknown stage ${stage}${suggestion(stage, Object.keys(stageRegistry))}`)
   }
-  return Object.entries(schema.properties ?? {}).map(([name, details]) => ({
-    name,
-    type: typeName(details),
-    description: details.description ?? '',
-    required: schema.required?.includes(name) ?? false,
-    fallback: details.default === undefined ? '' : JSON.stringify(details.default),
-  }))
+  return stageRegistry[stage]!
 }
 
-/** One line per option of a stage or sink. */
-export function optionLines(entry: Pick<StageEntry, 'options'>): string[] {
-  return optionRows(entry).map(({ name, type, description, required, fallback }) => {
+/** @throws ARGUMENT_INVALID */
+function findOption(options: OptionSchema, stage: string, path: readonly string[]): OptionSchema {
+  const found = optionAt(options, path)
+  if (found !== undefined) return found
+  const wanted = path.join('.')
+  const names = optionRows(options).map(row => row.path.replaceAll('[]', ''))
+  throw new PenstockError('ARGUMENT_INVALID', `${stage} has no option ${wanted}${suggestion(wanted, names)}`)
+}
+
+function stageText(stage: string, entry: StageEntry): string {
+  const schema = optionSchema(entry.options)
+  const options = exampleOf(schema)
+  const example = Object.keys(options).length === 0 ? stage : { [stage]: options }
+  return [stageLine(stage, entry), '', ...rowLines(schema), '', ...exampleLines([example]), ''].join('\n')
+}
+
+function optionText(stage: string, path: readonly string[], schema: OptionSchema): string {
+  const example = [...path]
+    .reverse()
+    .reduce<unknown>((inner, name) => ({ [name]: inner }), exampleValue(schema, path.at(-1)!))
+  const rows = rowLines(schema)
+  return [
+    `${stage}.${path.join('.')}: ${typeName(schema)}, ${schema.description}`,
+    '',
+    ...(rows.length === 0 ? [] : [...rows, '']),
+    ...exampleLines([{ [stage]: example }]),
+    '',
+  ].join('\n')
+}
+
+const exampleLines = (stages: readonly unknown[]): string[] => [
+  'Example:',
+  ...stringify({ stages }, { lineWidth: 0 })
+    .trimEnd()
+    .split('\n')
+    .map(line => `  ${line}`),
+]
+
+function rowLines(schema: OptionSchema): string[] {
+  const rows = optionRows(schema)
+  const names = Math.max(24, ...rows.map(row => row.path.length))
+  return rows.map(({ path, type, description, required, fallback }) => {
     const end = required ? ' (required)' : fallback === '' ? '' : ` [${fallback}]`
-    return `  ${name.padEnd(24)} ${type.padEnd(26)} ${description}${end}`.trimEnd()
+    return `  ${path.padEnd(names)} ${type.padEnd(26)} ${description}${end}`.trimEnd()
   })
 }
 
-function typeName(schema: OptionSchema): string {
-  if (schema.enum !== undefined) return schema.enum.join(' | ')
-  if (schema.const !== undefined) return String(schema.const)
-  if (schema.anyOf !== undefined) return schema.anyOf.map(typeName).join(' | ')
-  return schema.type ?? 'any'
-}
+/** One line per option of a sink. */
+export const optionLines = (entry: { readonly options: z.ZodType }): string[] => rowLines(optionSchema(entry.options))
 
 /** @throws ARGUMENT_INVALID */
 export function describeSinks(name: string | undefined): string {
@@ -96,8 +123,8 @@ export function describeSinks(name: string | undefined): string {
 /** The content of docs/stages.md. */
 export function stageReference(): string {
   const sections = Object.entries(stageRegistry).map(([stage, entry]) => {
-    const rows = optionRows(entry).map(({ name, type, description, fallback, required }) => {
-      const cells = [`\`${name}\``, type, required ? 'required' : fallback, description]
+    const rows = optionRows(optionSchema(entry.options)).map(({ path, type, description, fallback, required }) => {
+      const cells = [`\`${path}\``, type, required ? 'required' : fallback, description]
       return `| ${cells.map(cell => cell.replaceAll('\n', ' ').replaceAll('|', '\\|')).join(' | ')} |`
     })
     const table =

@@ -5,6 +5,17 @@
 import * as z from 'zod'
 import { lazy, trainingSchemas } from '../../training/options.js'
 
+/** A small model, as `penstock stages feed-trainer` shows it. */
+const example = {
+  tokenizer: 'tokenizer.json',
+  model: { sequence_length: 256, layers: 4, heads: 4, width: 256 },
+  batch_size: 16,
+  steps: 1000,
+  held_out: { path: 'held-out.pbin' },
+  evaluation: { every_steps: 100 },
+  checkpoint: { folder: 'checkpoints', every_steps: 200 },
+}
+
 export const feedTrainerOptions = lazy(() => {
   const heldOutSchema = z.strictObject({
     path: z.string().min(1).describe('the held-out .pbin file'),
@@ -50,6 +61,7 @@ export const feedTrainerOptions = lazy(() => {
       path: ['sample_texts'],
       message: 'sample_texts needs the option tokenizer',
     })
+    .meta({ examples: [example] })
 })
 type Schema = ReturnType<typeof feedTrainerOptions>
 export type FeedTrainerOptions = z.input<Schema>
