@@ -8,7 +8,7 @@ import { NON_BLOCKING_READ } from './byte-stream.js'
 export const PAGE_BYTES = 4096
 
 /** Whether the file extension indicates compression, in which case the raw bytes are not lines. */
-export const isPackedName = (path: string): boolean => /\.(gz|zst)$/.test(path)
+export const isPackedName = (path: string): boolean => /\.(gz|zst)$/i.test(path)
 
 /** Opens a file for reading. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function openSource(path: string): Promise<{ handle: FileHandle; stats: Stats }> {

@@ -409,7 +409,7 @@ function putCodePoint(codePoint: number, out: Uint8Array, at: number): number {
 }
 
 /** Offset of the first byte that does not start a UTF-8 sequence, or -1. */
-function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number {
+export function firstInvalidUtf8(bytes: Uint8Array, start: number, end: number): number {
   for (let at = start; at < end; ) {
     const length = utf8Length(bytes, at, end)
     if (length === 0) return at

@@ -13,6 +13,7 @@ import { readFileStage } from '../stages/read-file.js'
 import { readLinesStage } from '../stages/read-lines.js'
 import { readParquetStage } from '../stages/read-parquet.js'
 import { readPbinStage } from '../stages/read-pbin.js'
+import { readTextStage } from '../stages/read-text.js'
 import { shuffleDocumentsStage } from '../stages/shuffle-documents.js'
 import { shuffleLinesStage } from '../stages/shuffle-lines.js'
 import { shuffleSamplesStage } from '../stages/shuffle-samples.js'
@@ -38,6 +39,7 @@ const stages = [
   readDocumentsStage,
   readCorpusStage,
   readParquetStage,
+  readTextStage,
   writeJsonlStage,
   trainTokenizerStage,
   tokenizeBatchesStage,

@@ -1,6 +1,6 @@
 /**
- * Source of the texts of a corpus of many files: JSONL (also .gz and .zst), JSON arrays, Parquet, CSV, TSV and plain text,
- * in any mix, one file after the other in a documented order. Memory is that of one file's reader.
+ * Source of the texts of a corpus of many files: JSONL (also .gz and .zst), JSON arrays, Parquet, CSV, TSV, WARC
+ * and plain text, in any mix, one file after the other in a documented order. Memory is that of one file's reader.
  */
 import * as z from 'zod'
 import { requireFormat } from '../files/source-format.js'
@@ -20,6 +20,10 @@ import { type SourceStage, source } from './stream/stage.js'
 import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
+export const textPerOption = z
+  .enum(['file', 'line'])
+  .default('file')
+  .describe('a document of a plain text file (.txt, .md): the file, or each line that is not blank')
 const readCorpusOptions = z
   .strictObject({
     sources: z
@@ -31,6 +35,7 @@ const readCorpusOptions = z
       .default('name')
       .describe('name: files sorted by the bytes of their paths; given: in the order of the sources'),
     field: fieldOption,
+    text_per: textPerOption,
     max_record_bytes: z
       .int()
       .positive()
@@ -43,7 +48,7 @@ export type ReadCorpusOptions = z.input<typeof readCorpusOptions>
 
 export const readCorpusStage = defineStage({
   name: 'read-corpus',
-  summary: 'texts of many files: JSONL, JSON, Parquet, CSV, TSV and plain text',
+  summary: 'texts of many files: JSONL, JSON, Parquet, CSV, TSV, WARC and plain text',
   emits: 'documents',
   options: readCorpusOptions,
   resumable: true,

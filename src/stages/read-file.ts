@@ -109,8 +109,7 @@ function streamBytes(path: string, signal: AbortSignal): AsyncGenerator<Uint8Arr
   return withFileName(path, openByteStream(path, signal))
 }
 
-const compressionOf = (path: string): string =>
-  path.endsWith('.gz') ? 'gzip' : path.endsWith('.zst') ? 'zstd' : 'none'
+const compressionOf = (path: string): string => (/\.gz$/i.test(path) ? 'gzip' : /\.zst$/i.test(path) ? 'zstd' : 'none')
 
 /** Adds the file's name to errors of a stream. */
 async function* withFileName(path: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

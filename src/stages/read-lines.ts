@@ -3,6 +3,7 @@
  * A line over the limit is a faulty record and does not affect the lines after it. Costs one pass over the bytes.
  */
 import * as z from 'zod'
+import { requireText } from '../files/source-format.js'
 import type { LineBatch, LineCursor } from '../formats/batches.js'
 import { DEFAULT_LINE_BYTES, LineSplitter } from '../formats/jsonl.js'
 import {
@@ -41,7 +42,7 @@ export const readLinesStage = defineStage({
   writes: quarantineOf,
 })
 
-/** @throws LINE_TOO_LONG */
+/** @throws LINE_TOO_LONG; UNSUPPORTED if the first bytes are those of another format */
 export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8Array, LineBatch> {
   const checked = parseOptions(readLinesOptions, options, 'read-lines')
   const { source, max_line_bytes: maxLineBytes, limit } = checked
@@ -57,7 +58,10 @@ export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8A
           await faults.handle({ code: 'LINE_TOO_LONG', message, file: source, line, byteOffset, record: head })
         }
       }
+      let isStart = from === undefined
       for await (const chunk of input) {
+        if (isStart) requireText(source, chunk, true)
+        isStart = false
         for (const batch of splitter.push(chunk)) {
           await reportLongLines()
           yield { ...batch, mark: journal?.markAfter(batch.byteLength, () => splitter.cursor) }

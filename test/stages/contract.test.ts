@@ -15,6 +15,7 @@ const OPTIONS: Record<string, ContractOptions> = {
   'read-documents': ({ jsonl, index }) => ({ path: jsonl, index }),
   'read-corpus': ({ jsonl, parquet }) => ({ sources: [jsonl, parquet] }),
   'read-parquet': ({ parquet }) => ({ path: parquet }),
+  'read-text': ({ jsonl }) => ({ path: jsonl, per: 'line' }),
   'write-jsonl': ({ out }) => ({ path: join(out, 'out.jsonl') }),
   'tokenize-batches': ({ tokenizer }) => ({ tokenizer, workers: 1 }),
   'write-pbin': ({ out }) => ({ path: join(out, 'out.pbin') }),

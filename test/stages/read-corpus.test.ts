@@ -6,7 +6,7 @@ import { parquetWriteBuffer } from 'hyparquet-writer'
 import { describe, expect, it } from 'vitest'
 import type { DocumentBatch } from '#src/formats/batches'
 import { type ReadCorpusOptions, readCorpus } from '#src/stages/read-corpus'
-import { gather, temporaryFolder } from './support.js'
+import { documentTexts, gather, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
@@ -28,10 +28,7 @@ writeFileSync(at('5.csv'), csv(fifth!))
 async function read(options: ReadCorpusOptions) {
   const stage = readCorpus(options)
   const batches = await gather<DocumentBatch>(stage)
-  const documents = batches.flatMap(({ bytes, offsets }) =>
-    Array.from(offsets.subarray(1), (end, index) => Buffer.from(bytes.subarray(offsets[index], end)).toString()),
-  )
-  return { documents, batches, stats: stage.stats }
+  return { documents: documentTexts(batches), batches, stats: stage.stats }
 }
 
 describe('read-corpus', () => {

@@ -8,18 +8,13 @@ import { PenstockError } from '#src/errors'
 import type { DocumentBatch } from '#src/formats/batches'
 import { type ReadParquetOptions, readParquet } from '#src/stages/read-parquet'
 import { peersPython } from '../monitoring/fixtures.js'
-import { gather, temporaryFolder } from './support.js'
+import { documentTexts, gather, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
 
 async function textsOf(options: ReadParquetOptions): Promise<string[]> {
-  const batches = await gather<DocumentBatch>(readParquet(options))
-  return batches.flatMap(({ bytes, offsets }) =>
-    Array.from({ length: offsets.length - 1 }, (_, index) =>
-      Buffer.from(bytes.subarray(offsets[index], offsets[index + 1])).toString('utf8'),
-    ),
-  )
+  return documentTexts(await gather<DocumentBatch>(readParquet(options)))
 }
 
 const words = ['the', 'people', 'ünïcode', '日本語', '😀', '"quoted"', 'line\nfeed', '']

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { afterAll } from 'vitest'
-import type { LineBatch } from '#src/formats/batches'
+import type { DocumentBatch, LineBatch } from '#src/formats/batches'
 import { sink } from '#src/stages/stream/stage'
 
 export function temporaryFolder(): string {
@@ -39,5 +39,12 @@ export function textOfLines(batches: readonly LineBatch[]): string[] {
     [...batch.starts].map((start, index) =>
       Buffer.from(batch.bytes.subarray(start, batch.ends[index])).toString('utf8'),
     ),
+  )
+}
+
+/** The documents of batches as strings. */
+export function documentTexts(batches: readonly DocumentBatch[]): string[] {
+  return batches.flatMap(({ bytes, offsets }) =>
+    Array.from(offsets.subarray(1), (end, index) => Buffer.from(bytes.subarray(offsets[index], end)).toString()),
   )
 }

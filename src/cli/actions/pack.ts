@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
+import { formatOf } from '../../files/source-format.js'
 import { notify } from '../output/notices.js'
 import {
   type FaultFlags,
@@ -12,7 +13,7 @@ import {
   withoutEnding,
 } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
-import { filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
+import { checkTextOption, filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
 import type { RunFlags } from './run-definition.js'
 
 export interface PackFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlags {
@@ -30,6 +31,7 @@ export function packPipelines(sources: readonly string[], flags: PackFlags): Rec
   const faults = faultOptionsOf(flags)
   if (flags.outputFolder !== undefined) return onePerSource(sources, flags, flags.outputFolder)
   const files = filesOf(sources, flags.order)
+  checkTextOption(files, flags)
   const file = onlyJsonl(files)
   if (file !== undefined) return { pack: packStages(file, flags) }
   if (flags.index !== undefined && flags.index !== false) {
@@ -69,6 +71,7 @@ function onePerSource(sources: readonly string[], flags: PackFlags, folder: stri
     throw new PenstockError('ARGUMENT_INVALID', 'give either --output or --output-folder')
   }
   const files = filesOf(sources, flags.order)
+  checkTextOption(files, flags)
   const parent = commonFolder(files)
   const outputs = new Map<string, string>()
   for (const file of files) {
@@ -91,8 +94,9 @@ function onePerSource(sources: readonly string[], flags: PackFlags, folder: stri
       const quarantine =
         flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${name.replaceAll(sep, '-')}` }
       const index = flags.index === undefined || flags.index === false ? {} : { index: `${withoutEnding(output)}.idx` }
-      const { outputFolder: _, index: __, ...others } = flags
-      const own = { ...others, ...quarantine, ...index, output }
+      const { outputFolder: _, index: __, textPer, ...others } = flags
+      const unit = textPer === undefined || formatOf(file) !== 'text' ? {} : { textPer }
+      const own = { ...others, ...unit, ...quarantine, ...index, output }
       return [name, Object.values(packPipelines([file], own))[0]!]
     }),
   )

@@ -1,10 +1,12 @@
 /** First stages of a command that reads text: a chain that can be fused for one JSONL file, `read-corpus` otherwise. */
-import { requireFormat } from '../../files/source-format.js'
+import { formatOf, requireFormat } from '../../files/source-format.js'
 import { listSources, type SourceOrder } from '../../files/source-list.js'
+import { rejectUnused } from '../output/unused-flags.js'
 
 export interface SourceFlags {
   readonly field: string
   readonly order?: SourceOrder
+  readonly textPer?: 'file' | 'line'
 }
 
 /** The files that the arguments of a command name. @throws FILE_MISSING, FILE_UNREADABLE */
@@ -18,10 +20,14 @@ export function onlyJsonl(files: readonly string[]): string | undefined {
 }
 
 /** @param faults options for faulty records, given to each stage that may find some */
-export function textStages(sources: readonly string[], { field, order }: SourceFlags, faults: object): object[] {
-  const file = onlyJsonl(filesOf(sources, order))
+export function textStages(sources: readonly string[], flags: SourceFlags, faults: object): object[] {
+  const { field, order } = flags
+  const files = filesOf(sources, order)
+  checkTextOption(files, flags)
+  const file = onlyJsonl(files)
   if (file === undefined) {
-    return [{ 'read-corpus': { sources: [...sources], ...(order === undefined ? {} : { order }), field, ...faults } }]
+    const options = { ...(order === undefined ? {} : { order }), ...textOptionOf(flags) }
+    return [{ 'read-corpus': { sources: [...sources], ...options, field, ...faults } }]
   }
   return jsonlStages(file, field, faults)
 }
@@ -35,3 +41,11 @@ export function jsonlStages(path: string, field: string, faults: object): object
     { 'extract-text': { field, ...faults } },
   ]
 }
+
+/** @throws ARGUMENT_INVALID for `--text-per` where no file is plain text */
+export function checkTextOption(files: readonly string[], flags: Pick<SourceFlags, 'textPer'>): void {
+  if (files.some(file => formatOf(file) === 'text')) return
+  rejectUnused(flags, ['textPer'], 'without plain text files (.txt, .md)')
+}
+
+const textOptionOf = ({ textPer }: SourceFlags): object => (textPer === undefined ? {} : { text_per: textPer })

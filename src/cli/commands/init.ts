@@ -1,10 +1,12 @@
 import type { Command } from 'commander'
 import { printOutput } from '../output/print.js'
+import { textOption } from '../output/shared-options.js'
 
 interface InitFlags {
   readonly output?: string
   readonly tokenizer?: string
   readonly field?: string
+  readonly textPer?: 'file' | 'line'
   readonly force?: boolean
 }
 
@@ -13,7 +15,7 @@ export function addInitCommand(program: Command): void {
     .command('init')
     .summary('write a starter definition for your own corpus')
     .description(
-      'Samples the first records and writes a commented definition that trains a tokenizer, packs the corpus and trains a small model. Sources are those of penstock pack: files, folders, glob patterns and @lists of JSONL, JSON, Parquet, CSV, TSV and text.',
+      'Samples the first records and writes a commented definition that trains a tokenizer, packs the corpus and trains a small model. Sources are those of penstock pack: files, folders, glob patterns and @lists of JSONL, JSON, Parquet, CSV, TSV, WARC and text.',
     )
     .argument('<sources...>', 'files, folders, glob patterns, or @FILE with one of these per line')
     .option(
@@ -25,6 +27,7 @@ export function addInitCommand(program: Command): void {
       '--field <filter>',
       'the field to train on, as a jq filter; by default, the string field with the most text',
     )
+    .addOption(textOption())
     .option('--force', 'replace an existing definition')
     .addHelpText(
       'after',

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import type { PackFlags } from '../actions/pack.js'
-import { addFaultOptions, addOutputOptions } from '../output/shared-options.js'
+import { addFaultOptions, addOutputOptions, textOption } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
 export function addPackCommand(program: Command): void {
@@ -8,7 +8,7 @@ export function addPackCommand(program: Command): void {
     .command('pack')
     .summary('tokenize a corpus into a packed .pbin file')
     .description(
-      'Tokenizes one field of each record into a packed file. Sources are files, folders, glob patterns and @lists, in any mix: JSONL (also .gz and .zst), JSON arrays, Parquet, CSV, TSV and plain text. With --index, indexes a single JSONL file in the same pass.',
+      'Tokenizes one field of each record into a packed file. Sources are files, folders, glob patterns and @lists, in any mix: JSONL (also .gz and .zst), JSON arrays, Parquet, CSV, TSV, WARC and plain text. With --index, indexes a single JSONL file in the same pass.',
     )
     .argument('<sources...>', 'files, folders, glob patterns, or @FILE with one of these a line')
     .requiredOption('-t, --tokenizer <path>', 'a tokenizer.json, or the folder that contains it')
@@ -21,6 +21,7 @@ export function addPackCommand(program: Command): void {
     )
     .option('--index [file]', 'also write an index; by default to the source path with the extension .idx')
     .option('--field <filter>', 'the field to tokenize, as a jq filter', '.text')
+    .addOption(textOption())
     .option('--end-of-document <token>', 'token appended to each document, such as <|endoftext|>')
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .addHelpText(

@@ -7,6 +7,7 @@ import {
   type FaultFlags,
   faultOptionsOf,
   type OutputFlags,
+  textOption,
 } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
@@ -31,6 +32,7 @@ export function addTrainTokenizerCommand(program: Command): void {
     .option('--min-frequency <count>', 'do not merge pairs that occur less often than this', wholeNumber, 0)
     .option('--special-tokens <token...>', 'special tokens, which get the first ids', ['<|endoftext|>'])
     .option('--field <filter>', 'the field to train on, as a jq filter', '.text')
+    .addOption(textOption())
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock train-tokenizer corpus.jsonl --vocab-size 50304 -o tokenizer.json\n')
   addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: TrainTokenizerFlags) => {

@@ -31,6 +31,12 @@ export function backendOption(): Option {
   return new Option('--backend <name>', 'backend of the tfjs engine').choices(backends)
 }
 
+/** `--text-per`, for every command that reads texts. */
+export function textOption(): Option {
+  const description = 'a document of a plain text file (.txt, .md): the whole file (the default), or each line'
+  return new Option('--text-per <unit>', description).choices(['file', 'line'])
+}
+
 export function outputPolicyOption(description: string): Option {
   return new Option('--if-exists <policy>', description).choices(['error', 'skip', 'override']).default('error')
 }
@@ -72,7 +78,7 @@ export function faultOptionsOf(flags: FaultFlags): Record<string, unknown> {
 
 /** `dir/name.jsonl.gz` -> `dir/name` */
 export function withoutEnding(path: string): string {
-  return path.replace(/\.(gz|zst)$/, '').replace(/\.[^./\\]+$/, '')
+  return path.replace(/\.(gz|zst)$/i, '').replace(/\.[^./\\]+$/, '')
 }
 
 /**

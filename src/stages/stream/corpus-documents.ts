@@ -4,7 +4,7 @@ import { PenstockError, toPenstockError } from '../../errors.js'
 import type { SourceFormat } from '../../files/source-format.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { DEFAULT_LINE_BYTES } from '../../formats/jsonl.js'
-import type { DocumentReader } from './document-reader.js'
+import type { DocumentReader, TextPer } from './document-reader.js'
 import type { FaultHandler } from './fault-handler.js'
 import type { StageContext } from './stage.js'
 
@@ -16,6 +16,7 @@ const READERS: Readonly<Record<SourceFormat, () => Promise<DocumentReader>>> = {
   csv: async () => withDelimiter(','),
   tsv: async () => withDelimiter('\t'),
   text: async () => (await import('./text-documents.js')).textDocuments,
+  warc: async () => (await import('./warc-documents.js')).warcDocuments,
 }
 
 async function withDelimiter(delimiter: string): Promise<DocumentReader> {
@@ -31,6 +32,7 @@ export interface CorpusFile {
 interface CorpusOptions {
   readonly field: string
   readonly max_record_bytes?: number | undefined
+  readonly text_per?: TextPer | undefined
 }
 
 /** Where to resume: index of the file in the list, and position in it. */
@@ -42,7 +44,7 @@ interface CorpusCursor {
 /** @throws what the readers of the formats throw, with the file in `where` */
 export async function* corpusDocuments(
   files: readonly CorpusFile[],
-  { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES }: CorpusOptions,
+  { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES, text_per: textPer = 'file' }: CorpusOptions,
   faults: FaultHandler,
   { journal, stats, signal }: StageContext,
 ): AsyncGenerator<DocumentBatch> {
@@ -54,14 +56,16 @@ export async function* corpusDocuments(
   counts.totalFiles = files.length
   let done = sum(sizes.slice(0, cursor.file))
   let number = 0
+  const passedOver = new Map<string, number>()
   for (const [index, { path, format }] of files.entries()) {
     if (index < cursor.file) continue
     const read = await READERS[format]()
     const from = index === cursor.file ? cursor.position : undefined
     const size = sizes[index]!
     try {
-      for await (const part of read({ path, field, from, maxRecordBytes, signal })) {
+      for await (const part of read({ path, field, from, maxRecordBytes, textPer, signal })) {
         for (const fault of part.faults) await faults.handle(fault)
+        for (const [kind, records] of part.passedOver ?? []) passedOver.set(kind, (passedOver.get(kind) ?? 0) + records)
         counts.readBytes = done + Math.min(size, part.bytesRead)
         const { position } = part
         const mark = journal?.markAfter(
@@ -78,6 +82,13 @@ export async function* corpusDocuments(
     counts.readBytes = done
     counts.files = index + 1
   }
+  if (passedOver.size > 0) stats.notes.push(`records without text were passed over: ${countsText(passedOver)}`)
+}
+
+/** The most frequent first. */
+function countsText(counts: ReadonlyMap<string, number>): string {
+  const sorted = [...counts].toSorted(([, a], [, b]) => b - a)
+  return sorted.map(([kind, count]) => `${count} ${kind}`).join(', ')
 }
 
 /** On disk; a missing file is reported when it is read. */

@@ -2,6 +2,8 @@
 import type { DocumentBatch } from '../../formats/batches.js'
 import type { RecordFault } from '../../formats/extract.js'
 
+export type TextPer = 'file' | 'line'
+
 /** Documents of a part of a file. Batches of one file carry no numbers: the stage that mixes files gives them. */
 export interface FileDocuments {
   readonly documents: DocumentBatch
@@ -11,6 +13,8 @@ export interface FileDocuments {
   readonly position: unknown
   /** Bytes of the file read so far, on disk where that is known. */
   readonly bytesRead: number
+  /** Records of this part that hold no text by their kind, which is not a fault: numbers of them by kind. */
+  readonly passedOver?: ReadonlyMap<string, number>
 }
 
 export interface ReadRequest {
@@ -19,6 +23,8 @@ export interface ReadRequest {
   readonly field: string
   /** A `position` of an earlier run over the same file. */
   readonly from: unknown
+  /** A document of a plain text file: the file, or each line that is not blank. */
+  readonly textPer: TextPer
   readonly maxRecordBytes: number
   readonly signal: AbortSignal
 }

@@ -7,13 +7,17 @@ import { LineSplitter, withoutLines } from '../../formats/jsonl.js'
 import { openTextExtractor } from '../extract-text.js'
 import { splitJson } from '../split-json.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
-import { wholeFile } from './whole-file.js'
+import { wholeText } from './whole-file.js'
 
 export async function* jsonlDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
   const { path, maxRecordBytes } = request
   const from = request.from as LineCursor | undefined
   const splitter = new LineSplitter({ source: path, maxLineBytes: maxRecordBytes, from })
-  yield* extracted(request, linesFrom(path, splitter, from?.byteOffset ?? 0, maxRecordBytes), () => splitter.cursor)
+  yield* extracted(
+    request,
+    linesFrom(path, splitter, from?.byteOffset ?? 0, maxRecordBytes, true),
+    () => splitter.cursor,
+  )
 }
 
 interface Lines {
@@ -22,7 +26,14 @@ interface Lines {
   readonly bytesRead: number
 }
 
-async function* linesFrom(path: string, splitter: LineSplitter, skip: number, limit: number): AsyncGenerator<Lines> {
+/** @param skip bytes at the start of the file that are not read, as a resumed splitter expects */
+export async function* linesFrom(
+  path: string,
+  splitter: LineSplitter,
+  skip: number,
+  limit: number,
+  isJson: boolean,
+): AsyncGenerator<Lines> {
   const longLines = (): RecordFault[] =>
     splitter.takeLongLines().map(({ line, byteOffset, head }) => ({
       code: 'LINE_TOO_LONG',
@@ -33,7 +44,7 @@ async function* linesFrom(path: string, splitter: LineSplitter, skip: number, li
       record: head,
     }))
   let read = 0
-  for await (const chunk of wholeFile(path)) {
+  for await (const chunk of wholeText(path, { isJson })) {
     const start = Math.max(0, skip - read)
     read += chunk.byteLength
     if (start >= chunk.byteLength) continue
@@ -50,7 +61,7 @@ export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileD
   const first = await firstCharacter(path)
   // A file called .json may well be JSONL.
   if (first !== '[') return yield* jsonlDocuments(request)
-  const lines = pipeline(wholeFile(path), splitJson({ source: path }), () => {})
+  const lines = pipeline(wholeText(path, { isJson: true }), splitJson({ source: path }), () => {})
   let { done } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let toSkip = done
   async function* batches(): AsyncGenerator<Lines> {
@@ -67,7 +78,7 @@ export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileD
 }
 
 async function firstCharacter(path: string): Promise<string | undefined> {
-  for await (const chunk of wholeFile(path)) {
+  for await (const chunk of wholeText(path, { isJson: true })) {
     const text = new TextDecoder().decode(chunk.subarray(0, 4096)).trimStart()
     if (text !== '') return text[0]
   }

@@ -4,7 +4,7 @@ import { PenstockError } from '../../errors.js'
 import { rowsAsLines } from '../../formats/row-lines.js'
 import { openTextExtractor } from '../extract-text.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
-import { wholeFile } from './whole-file.js'
+import { wholeText } from './whole-file.js'
 
 const WINDOW_ROWS = 1000
 
@@ -12,7 +12,7 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
   const { path, field, maxRecordBytes } = request
   const { parse } = await import('csv-parse')
   const parser = parse({ delimiter, columns: true, bom: true, max_record_size: maxRecordBytes })
-  const rows = pipeline(wholeFile(path), parser, () => {}) as AsyncIterable<Record<string, string>>
+  const rows = pipeline(wholeText(path), parser, () => {}) as AsyncIterable<Record<string, string>>
   const extractor = await openTextExtractor(field)
   const { done: skip } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let row = 0

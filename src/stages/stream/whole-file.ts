@@ -1,4 +1,5 @@
 /** Decompressed bytes of a file; the file is closed when the loop over them ends, however it ends. */
+import { requireText } from '../../files/source-format.js'
 import { readFile } from '../read-file.js'
 
 export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
@@ -10,5 +11,15 @@ export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
     const closed = new Promise<void>(resolve => (stream.closed ? resolve() : void stream.once('close', resolve)))
     stream.destroy()
     await closed
+  }
+}
+
+/** `wholeFile` of a file that holds text. @throws UNSUPPORTED if its first bytes are those of another format */
+export async function* wholeText(path: string, { isJson = false } = {}): AsyncGenerator<Uint8Array> {
+  let isFirst = true
+  for await (const chunk of wholeFile(path)) {
+    if (isFirst) requireText(path, chunk, isJson)
+    isFirst = false
+    yield chunk
   }
 }

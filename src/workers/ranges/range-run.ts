@@ -6,7 +6,9 @@ import type { Stats } from 'node:fs'
 import { type FileHandle, stat } from 'node:fs/promises'
 import { PenstockError } from '../../errors.js'
 import { cachedFingerprint } from '../../files/file-fingerprint.js'
+import { readFully } from '../../files/read-at.js'
 import { closeSource, openSource, PAGE_BYTES } from '../../files/source-file.js'
+import { requireText, SIGNATURE_BYTES } from '../../files/source-format.js'
 import type { Batch } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
@@ -210,6 +212,7 @@ export class RangeRun {
       this.files.set(fileIndex, { handle, stats })
       const common = { fileIndex, descriptor: handle.fd, file, fileBytes: stats.size, maxLineBytes }
       const first = fileIndex === from.file ? from.byteOffset : 0
+      if (first === 0) await requireTextFile(file, handle)
       // No range tells the consumer that it is done with an empty file.
       if (first >= stats.size) await this.closeFile(fileIndex)
       for (let start = first; start < stats.size; start += this.sizes.bytes) {
@@ -234,6 +237,12 @@ export class RangeRun {
     )
     return { reply, range, release: () => void this.freeSlots.push(slot) }
   }
+}
+
+/** @throws UNSUPPORTED for a file of another format, whatever its name */
+async function requireTextFile(path: string, handle: FileHandle): Promise<void> {
+  const head = new Uint8Array(SIGNATURE_BYTES)
+  requireText(path, head.subarray(0, await readFully({ path, handle }, head, 0)), true)
 }
 
 interface OpenedWorkers {
