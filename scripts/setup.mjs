@@ -36,35 +36,41 @@ if (!isInstalled(root)) run('Installing packages', 'npm', ['ci', '--no-audit', '
 const lockHash = createHash('sha256')
   .update(readFileSync(at('package-lock.json')))
   .digest('hex')
-const built = at('dist', '.built')
-const isBuiltForLock = existsSync(built) && readFileSync(built, 'utf8') === lockHash
-const newestSource = Math.max(
-  newestIn(at('src')),
-  newestIn(at('assembly')),
-  modified(at('tsconfig.json')),
-  modified(at('scripts', 'bundle.mjs')),
-)
-if (force || !isBuiltForLock || modified(built) < newestSource) {
-  mkdirSync(at('dist'), { recursive: true })
-  run('Compiling TypeScript', process.execPath, [at('node_modules', 'typescript', 'bin', 'tsc')])
-  run('Joining the modules', process.execPath, [at('scripts', 'bundle.mjs')])
-  const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js')
-  run('Compiling WebAssembly', process.execPath, [
-    asc,
-    'assembly/text/kernel.ts',
-    '--config',
-    'assembly/text/asconfig.json',
-  ])
-  const trainingKernels = { plain: 'kernels.ts', relaxed: 'kernels.ts', shared: 'optimizer.ts' }
-  for (const [target, source] of Object.entries(trainingKernels)) {
-    run(`Compiling the training kernels (${target})`, process.execPath, [
-      asc,
-      `assembly/training/${source}`,
-      '--config',
-      'assembly/training/asconfig.json',
-      '--target',
-      target,
-    ])
-  }
-  writeFileSync(built, lockHash)
+
+/** Runs the steps of a part unless they ran after the last change of its sources, with the packages of the lock file. */
+function build(part, newestSource, steps) {
+  const stamp = at('dist', `.built-${part}`)
+  const isCurrent = existsSync(stamp) && readFileSync(stamp, 'utf8') === lockHash && modified(stamp) >= newestSource
+  if (isCurrent && !force) return
+  for (const [what, script, ...args] of steps) run(what, process.execPath, [at(...script.split('/')), ...args])
+  writeFileSync(stamp, lockHash)
 }
+
+const assemblyScript = 'node_modules/assemblyscript/bin/asc.js'
+const kernels = target => [
+  `Compiling the training kernels (${target})`,
+  assemblyScript,
+  `assembly/training/${target === 'shared' ? 'optimizer.ts' : 'kernels.ts'}`,
+  '--config',
+  'assembly/training/asconfig.json',
+  '--target',
+  target,
+]
+
+mkdirSync(at('dist'), { recursive: true })
+build(
+  'javascript',
+  Math.max(newestIn(at('src')), modified(at('tsconfig.json')), modified(at('scripts', 'bundle.mjs'))),
+  [
+    ['Compiling TypeScript', 'node_modules/typescript/bin/tsc'],
+    ['Joining the modules', 'scripts/bundle.mjs'],
+  ],
+)
+build('kernel', newestIn(at('assembly', 'text')), [
+  ['Compiling WebAssembly', assemblyScript, 'assembly/text/kernel.ts', '--config', 'assembly/text/asconfig.json'],
+])
+build('training-kernels', newestIn(at('assembly', 'training')), [
+  kernels('plain'),
+  kernels('relaxed'),
+  kernels('shared'),
+])
