@@ -231,4 +231,28 @@ describe('a running pipeline', () => {
     } as unknown as StageRegistry
     await expect(run([...read('a.jsonl'), 'lose', 'keep'], losing)).rejects.toMatchObject({ code: 'TOTALS_MISMATCH' })
   })
+
+  it('accepts that a stage drops records in flight when a later one needs no more', async () => {
+    const { transform } = await import('#src/stages/stream/stage')
+    const holding = {
+      ...first,
+      hold: {
+        summary: '',
+        accepts: 'lines',
+        emits: 'lines',
+        options: z.strictObject({}),
+        create: () =>
+          transform<LineBatch, LineBatch>('hold', async function* (input) {
+            const held: LineBatch[] = []
+            for await (const batch of input) if (held.push(batch) > 3) yield held.shift()!
+            yield* held
+          }),
+      },
+    } as unknown as StageRegistry
+    writeFileSync(at('many.jsonl'), '{"text":"x"}\n'.repeat(2000))
+    const source = [{ 'read-file': { path: at('many.jsonl'), chunk_bytes: 4096 } }, 'read-lines']
+    const { result } = await run([...source, 'hold', 'first'], holding)
+    const { recordsIn, recordsOut } = result.stages.find(({ name }) => name === 'hold')!.stats
+    expect(recordsIn).toBeGreaterThan(recordsOut)
+  })
 })

@@ -38,6 +38,8 @@ export type SinkBody<In> = (input: AsyncIterable<In>, context: StageContext) => 
 interface StageControls {
   readonly stageName: string
   readonly stats: StageStats
+  /** Whether a later stage needed no more items: records in flight were dropped. */
+  readonly isStopped: () => boolean
   /** Ends the stream early but normally, after delivering the items in flight. */
   stop(): void
   /** Attaches the run's journal; must be called before the first item. */
@@ -164,6 +166,7 @@ class StageCore<In, Out> {
     return Object.assign(stream, {
       stageName: this.name,
       stats: this.stats,
+      isStopped: () => this.stopped,
       stop: () => this.stop(),
       keepJournal: (journal: StageJournal) => {
         this.context.journal = journal
