@@ -48,7 +48,7 @@ const threadCounts = [...new Set([1, Math.min(2, availableParallelism())])]
 const contenders: readonly Contender[] = [
   ...onThreads('PyTorch', 'torch', 100),
   ...onThreads('wasm', 'wasm', 60),
-  { name: 'wasm, stock kernels', backend: 'stock wasm', threads: 1, steps: 5 },
+  { name: 'wasm, stock kernels', backend: 'stock wasm', threads: 0, steps: 5 },
   ...onThreads('node', 'node', 60),
   { name: 'node-gpu', backend: 'node-gpu', threads: 1, steps: 60 },
   { name: 'webgpu', backend: 'webgpu', threads: 1, steps: 60 },

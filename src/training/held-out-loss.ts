@@ -15,6 +15,8 @@ export interface HeldOutLoss {
  * Mean loss over the first held-out batches.
  * @param limit.batches number of batches
  * @param limit.rows maximum rows per call of the engine
+ * @param isStopped checked between calls of the engine
+ * @returns undefined if it was stopped
  * @throws DATA_TOO_SMALL when no target counts
  */
 export async function heldOutLoss(
@@ -22,12 +24,14 @@ export async function heldOutLoss(
   heldOut: AsyncIterable<SampleBatch>,
   limit: { readonly batches: number; readonly rows: number },
   mask: LossMask | undefined,
-): Promise<HeldOutLoss> {
+  isStopped: () => boolean,
+): Promise<HeldOutLoss | undefined> {
   let [lossSum, weightSum, tokens, batches] = [0, 0, 0, 0]
   for await (const batch of heldOut) {
     for (const { weight, rows } of weightedParts(batch, limit.rows, mask)) {
       const result = await engine.evaluate(rows)
       await yieldIfDue()
+      if (isStopped()) return undefined
       lossSum += result.lossSum * weight
       weightSum += result.tokens * weight
       tokens += result.tokens

@@ -8,12 +8,14 @@ import { parameterCount } from './weights.js'
 
 /**
  * @param signal aborting ends the start of an engine in other processes, which can take minutes
+ * @param threads threads of the wasm backend; 0 computes in the calling thread
  * @throws PEER_MISSING, BACKEND_UNAVAILABLE, ENGINE_FAILED, STOPPED
  */
 export async function openEngine(
   training: TrainingOptions,
   model: ModelOptions,
   signal?: AbortSignal,
+  threads = threadsFor(training, model),
 ): Promise<Engine> {
   const { optimizer, gradient_clip: gradientClip, torch } = training
   const skipNonfinite = training.nonfinite === 'skip'
@@ -23,7 +25,6 @@ export async function openEngine(
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
   const { backend } = await resolveBackend(training)
-  const threads = threadsFor(training, model)
   return openTfjsEngine({ model, optimizer, gradientClip, skipNonfinite, backend, threads })
 }
 
@@ -59,19 +60,22 @@ export async function openTrained(
 ): Promise<{ engine: Engine; model: ModelOptions; tokenizer: TokenizerReference | undefined }> {
   const { state } = await openCheckpoint(path)
   const model = resolveModel(state.model)
-  const engine = await openEngine({ ...state.training, ...changes, threads: 1 }, model)
+  const engine = await openEngine({ ...state.training, ...changes }, model, undefined, 0)
   await engine.loadWeights(path)
   return { engine, model, tokenizer: state.tokenizer }
 }
 
-/** Below this many multiplications per step, messages and copies between threads cost more than the threads gain. */
+/**
+ * Below this many multiplications per micro batch, messages and copies between threads cost more than the threads gain.
+ * Larger ones would delay signals and metrics in the thread of the run.
+ */
 const minThreadedWork = 1e8
 
-/** One thread per core, at most one per row; a single thread for a small model. */
+/** One thread per core, at most one per row; 0, the calling thread, for a small model. */
 function threadsFor({ threads, batch_size }: TrainingOptions, model: ModelOptions): number {
+  const isSmall = parameterCount(model) * model.sequence_length * batch_size < minThreadedWork
   if (threads !== 'auto') {
-    return threads
+    return threads === 1 && isSmall ? 0 : threads
   }
-  const work = parameterCount(model) * model.sequence_length * batch_size
-  return work < minThreadedWork ? 1 : Math.min(availableParallelism(), batch_size)
+  return isSmall ? 0 : Math.min(availableParallelism(), batch_size)
 }

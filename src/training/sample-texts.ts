@@ -44,15 +44,18 @@ export class TextSampler {
     this.lastStep = step
   }
 
-  /** The text due after a step, if any; call it while no step is in flight. */
-  async after(step: number): Promise<SampleTextEvent | undefined> {
+  /** The text due after a step, if any; call it while no step is in flight. An abort drops it. */
+  async after(step: number, signal: AbortSignal): Promise<SampleTextEvent | undefined> {
     const { prompt, every_steps, max_tokens, temperature } = this.options
     if (step === this.lastStep || step % every_steps !== 0) return undefined
     this.lastStep = step
     const { tokenizer } = this
     const ids = [...(await tokenizer.encodePrompt(prompt))]
     const limits = { maxTokens: max_tokens, sequenceLength: this.sequenceLength, vocabSize: tokenizer.totalSize }
-    for await (const id of generate(this.engine, [...ids], { ...limits, temperature })) ids.push(id)
+    for await (const id of generate(this.engine, [...ids], { ...limits, temperature })) {
+      if (signal.aborted) return undefined
+      ids.push(id)
+    }
     return { kind: 'sample-text', step, text: await tokenizer.decode(ids) }
   }
 }

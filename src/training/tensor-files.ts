@@ -21,6 +21,7 @@ import {
   type TensorPlace,
   tensorByteLength,
 } from '../formats/safetensors.js'
+import { yieldIfDue } from './event-loop.js'
 import { elementCount, type NamedTensor } from './weights.js'
 
 /** Types that files of weights may have. */
@@ -119,6 +120,7 @@ export async function valuesOf({ shape, pieces }: LazyTensor): Promise<Float32Ar
   for await (const piece of pieces()) {
     values.set(piece, filled)
     filled += piece.length
+    await yieldIfDue()
   }
   return values
 }

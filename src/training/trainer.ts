@@ -387,7 +387,10 @@ export class Trainer {
     }
     const startedAt = performance.now()
     const limit = { batches: training.evaluation.batches, rows: training.batch_size }
-    const { loss, tokens } = await heldOutLoss(engine, heldOut(), limit, heldOutMask)
+    const isStopped = () => this.#stops && !this.#mustAnnounceStop
+    const result = await heldOutLoss(engine, heldOut(), limit, heldOutMask, isStopped)
+    if (result === undefined) return
+    const { loss, tokens } = result
     this.#heldOut = { step: this.#step, loss }
     this.#emit({ kind: 'evaluation', step: this.#step, loss, tokens, durationMs: performance.now() - startedAt })
     this.#pace.exclude(startedAt)

@@ -114,16 +114,6 @@ function fillNormal(values: Float32Array, std: number, draw: () => number): void
   }
 }
 
-export function initialValues(spec: WeightSpec, seed: number): Float32Array {
-  const values = new Float32Array(elementCount(spec.shape))
-  let filled = 0
-  for (const piece of initialPieces(spec, seed)) {
-    values.set(piece, filled)
-    filled += piece.length
-  }
-  return values
-}
-
 /** Uniform numbers in [0, 1) from sfc32, seeded by a string. */
 export function uniformGenerator(seed: string): () => number {
   let hash = 0x811c9dc5

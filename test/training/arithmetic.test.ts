@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { generate, sample } from '#src/training/generate'
 import { parseTraining, resolveModel, trainingSchemas } from '#src/training/options'
 import { learningRateAt } from '#src/training/schedule'
-import { initialValues, parameterCount, uniformGenerator, weightSpecs } from '#src/training/weights'
-import { tiny } from './fixtures.js'
+import { parameterCount, uniformGenerator, weightSpecs } from '#src/training/weights'
+import { initialValues, tiny } from './fixtures.js'
 
 describe('the learning rate', () => {
   const rates = (schedule: object, steps: number) =>

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { parseTraining } from '#src/training/options'
+import { openEngine } from '#src/training/open-engine'
+import { parseTraining, type TrainingInput } from '#src/training/options'
 import { openBackend } from '#src/training/tfjs/backends'
 import { SharedState } from '#src/training/tfjs/shared-state'
 import type { EngineState } from '#src/training/tfjs/state-files'
@@ -103,11 +104,12 @@ describe('training', () => {
 })
 
 test.each([
+  ['the calling thread', {}, 'wasm'],
   ['one thread', { threads: 1 }, 'wasm'],
   ['two threads', { threads: 2 }, 'wasm'],
-  ['stock kernels', { threads: 1 }, 'cpu'],
-] as const)('a step that is not finite changes nothing if it is to be skipped: %s', async (_, { threads }, backend) => {
-  const engine = await openTiny({}, { threads, nonfinite: 'skip' }, backend)
+  ['stock kernels', {}, 'cpu'],
+] as const)('a step that is not finite changes nothing if it is to be skipped: %s', async (_, threads, backend) => {
+  const engine = await openTiny({}, { ...threads, nonfinite: 'skip' }, backend)
   await engine.step([countingTrainingBatch(0, 4)], 1e30)
   const before = allValues(await engine.exportState())
   const { loss, gradientNorm } = await engine.step([countingTrainingBatch(1, 4)], 1e-3)
@@ -120,8 +122,8 @@ test.each([
 describe('threads', () => {
   const batches = (step: number) => [countingTrainingBatch(2 * step, 5), countingTrainingBatch(2 * step + 1, 4)]
 
-  async function run(threads: number) {
-    const engine = await openTiny({ bias: true }, { threads })
+  async function run(training: TrainingInput) {
+    const engine = await openTiny({ bias: true }, training)
     const losses = []
     for (let step = 0; step < 4; step++) {
       losses.push((await engine.step(batches(step), 1e-2)).loss)
@@ -132,11 +134,41 @@ describe('threads', () => {
   }
 
   test('split the rows without changing the losses, and are deterministic', async () => {
-    const [alone, three, again] = [await run(1), await run(3), await run(3)]
+    const [alone, three, again] = [await run({}), await run({ threads: 3 }), await run({ threads: 3 })]
     expect(again).toEqual(three)
     alone.losses.forEach((loss, step) => {
       expect(Math.abs(three.losses[step]! - loss)).toBeLessThan(1e-5)
     })
+  })
+
+  test('evaluate and generate with the weights of the last step', async () => {
+    const [alone, threaded] = [await openTiny(), await openTiny({}, { threads: 2 })]
+    for (let step = 0; step < 3; step++) {
+      const results: number[][] = []
+      for (const engine of [alone, threaded]) {
+        const { lossSum } = await engine.evaluate(countingTrainingBatch(9, 5))
+        results.push([lossSum, ...(await engine.nextTokenLogits(Int32Array.of(1, 2, 3)))])
+        await engine.step(batches(step), 1e-2)
+      }
+      results[0]!.forEach((value, index) => {
+        expect(results[1]![index]).toBeCloseTo(value, 4)
+      })
+    }
+    await alone.close()
+    await threaded.close()
+  })
+
+  test('compute large models, so that the calling thread stays free', async () => {
+    for (const [sequence_length, isLarge] of [
+      [8, false],
+      [65_536, true],
+    ] as const) {
+      const engine = await openEngine(parseTraining({ threads: 1, batch_size: 1 }), tiny({ sequence_length }))
+      await engine.step([countingTrainingBatch(0, 1)], 1e-2)
+      await engine.evaluate(countingTrainingBatch(0, 1))
+      expect(tf.memory().numTensors === 0).toBe(isLarge)
+      await engine.close()
+    }
   })
 
   test('without rows stay idle', async () => {
@@ -152,7 +184,7 @@ describe('threads', () => {
     const { memory } = await SharedState.open(setup)
     const threads = new TrainingThreads({ ...setup, memory })
     const broken = { ...countingTrainingBatch(0, 2), inputs: 'not ids' as unknown as Int32Array<ArrayBuffer> }
-    const answer = threads.ask(1, { kind: 'gradients', groups: [{ weight: 1, batches: [broken] }] })
+    const answer = threads.ask(1, { kind: 'gradients', version: 0, groups: [{ weight: 1, batches: [broken] }] })
     await expect(answer).rejects.toMatchObject({ code: 'WORKER_FAILED' })
     await threads.close()
   })

@@ -9,7 +9,7 @@ import {
   type TrainingInput,
 } from '#src/training/options'
 import { openTfjsEngine, type TfjsEngine } from '#src/training/tfjs/engine'
-import { uniformGenerator } from '#src/training/weights'
+import { initialPieces, uniformGenerator, type WeightSpec } from '#src/training/weights'
 
 const tinyModel: ModelInput = {
   vocab_size: 12,
@@ -31,9 +31,14 @@ export async function openTiny(
   backend: 'wasm' | 'cpu' = 'wasm',
 ): Promise<TfjsEngine> {
   const { optimizer, gradient_clip: gradientClip, nonfinite } = parseTraining(training)
-  const threads = typeof training.threads === 'number' ? training.threads : 1
+  const threads = typeof training.threads === 'number' ? training.threads : 0
   const skipNonfinite = nonfinite === 'skip'
   return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, skipNonfinite, backend, threads })
+}
+
+/** All initial values of a weight. */
+export function initialValues(spec: WeightSpec, seed: number): Float32Array {
+  return Float32Array.from(Array.from(initialPieces(spec, seed), piece => [...piece]).flat())
 }
 
 /** Samples in which each token is the previous plus 1 or plus 3, from a random start: 0.325 nats per token. */

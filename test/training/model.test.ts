@@ -4,8 +4,8 @@ import type { ModelInput } from '#src/training/options'
 import { openBackend } from '#src/training/tfjs/backends'
 import { accumulateGradients, Gradients, lossOf } from '#src/training/tfjs/model'
 import { composedOperations } from '#src/training/tfjs/operations'
-import { initialValues, uniformGenerator, weightSpecs } from '#src/training/weights'
-import { countingTrainingBatch, openTiny, tiny } from './fixtures.js'
+import { uniformGenerator, weightSpecs } from '#src/training/weights'
+import { countingTrainingBatch, initialValues, openTiny, tiny } from './fixtures.js'
 
 /** Covers every choice of the schema, and the combinations that interact in the code. */
 const variants: Record<string, ModelInput> = {

@@ -92,6 +92,24 @@ describe('the loop', () => {
     expect(events.at(-1)).toMatchObject({ kind: 'end', heldOutLoss: evaluations[2]!.loss })
   })
 
+  test('drops an evaluation in progress when it is stopped, and saves a checkpoint', async () => {
+    const stop = new AbortController()
+    let evaluated = 0
+    const heldOut = async function* () {
+      for (let number = 900; ; number++) {
+        if (++evaluated === 3) stop.abort()
+        yield countingBatch(number, 4)
+      }
+    }
+    const { events } = await run(
+      { steps: 5, evaluation: { every_steps: 2, batches: 1000 }, checkpoint: { folder, every_steps: 100 } },
+      { heldOut, signal: stop.signal },
+    )
+    expect(evaluated).toBe(3)
+    expect(events.map(event => event.kind)).toEqual(['step', 'step', 'checkpoint', 'end'])
+    expect(events.at(-1)).toMatchObject({ reason: 'stopped', step: 2 })
+  })
+
   test('rejects samples of another length, larger batches, unknown tokens and a NaN loss', async () => {
     const engine = await openTiny()
     const trainer = await openTrainer({ training: parseTraining({ batch_size: 4, steps: 2 }), model: tiny(), engine })

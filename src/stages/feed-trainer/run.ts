@@ -98,7 +98,7 @@ async function feed(
       }
       const outcome = await trainer.offer(batch)
       context.count('tokens', batch.rows * (batch.block - 1))
-      const text = await sampler?.after(trainer.step)
+      const text = await sampler?.after(trainer.step, context.signal)
       if (text !== undefined) {
         context.report(text)
       }

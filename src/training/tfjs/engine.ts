@@ -10,13 +10,11 @@ import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch 
 import { countTargets, isFiniteStep, requireFit, rowsByWeight } from '../engine.js'
 import { yieldIfDue } from '../event-loop.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
-import { modelFile } from '../tensor-files.js'
-import { initialValues, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
+import { modelFile, valuesOf } from '../tensor-files.js'
+import { initialPieces, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { type Backend, openBackend } from './backends.js'
 import { GraphLearner } from './graph-learner.js'
 import type { Learner } from './learner.js'
-import { logitsOf, lossOf } from './model.js'
-import type { Operations } from './operations.js'
 import { type EngineState, readStateFiles, readWeights, writeStateFiles, zerosLike } from './state-files.js'
 import { TensorLearner } from './tensor-learner.js'
 import { openThreadedLearner } from './threaded-learner.js'
@@ -28,7 +26,7 @@ export interface TfjsEngineOptions {
   /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
   readonly skipNonfinite?: boolean
   readonly backend: BackendName
-  /** Number of threads that split the rows of a micro batch; only with wasm. */
+  /** Number of threads that split the rows of a micro batch; only with wasm. 0 computes in the calling thread. */
   readonly threads: number
 }
 
@@ -39,17 +37,19 @@ export interface TfjsEngineOptions {
 export async function openTfjsEngine(options: TfjsEngineOptions, backend?: Backend): Promise<TfjsEngine> {
   const opened = backend ?? (await openBackend(options.backend))
   await opened.activate()
-  return new TfjsEngine(options, opened, await openLearner(options, opened))
+  const engine = new TfjsEngine(options, opened, await openLearner(options, opened))
+  await engine.initialize()
+  return engine
 }
 
 async function openLearner({ model, optimizer, threads }: TfjsEngineOptions, backend: Backend): Promise<Learner> {
   const operations = backend.operationsFor(model)
-  const splitsRows = threads > 1 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
+  const usesThreads = threads > 0 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
   if (backend.recorder !== undefined) {
     return new GraphLearner(model, optimizer, operations, backend.recorder)
   }
-  return splitsRows
-    ? openThreadedLearner({ model, optimizer, threads }, operations)
+  return usesThreads
+    ? openThreadedLearner({ model, optimizer, threads })
     : new TensorLearner(model, optimizer, operations)
 }
 
@@ -59,20 +59,30 @@ export class TfjsEngine implements Engine {
   readonly isPrimary = true
   readonly #options: TfjsEngineOptions
   readonly #backend: Backend
-  readonly #operations: Operations
   readonly #specs: readonly WeightSpec[]
   readonly #learner: Learner
+  readonly #pause = async (): Promise<void> => {
+    await yieldIfDue()
+    await this.#backend.activate()
+  }
 
   constructor(options: TfjsEngineOptions, backend: Backend, learner: Learner) {
     this.#options = options
     this.#backend = backend
-    this.#operations = backend.operationsFor(options.model)
     this.#specs = weightSpecs(options.model)
     this.#learner = learner
-    const weights = new Map(
-      this.#specs.map(spec => [spec.name, { shape: spec.shape, values: initialValues(spec, options.model.seed) }]),
-    )
-    learner.importState({ weights, means: zerosLike(weights), variances: zerosLike(weights) })
+  }
+
+  /** Draws the weights of an untrained model. */
+  async initialize(): Promise<void> {
+    const weights = new Map<string, NamedTensor>()
+    for (const spec of this.#specs) {
+      const { name, shape } = spec
+      const values = await valuesOf({ shape, pieces: () => initialPieces(spec, this.#options.model.seed) })
+      weights.set(name, { shape, values })
+    }
+    const [means, variances] = [zerosLike(weights), zerosLike(weights)]
+    await this.importState({ stepsTaken: 0, weights, means, variances })
   }
 
   /** Nothing to compare: this process trains alone. */
@@ -85,43 +95,30 @@ export class TfjsEngine implements Engine {
     await this.#backend.activate()
     const { optimizer, gradientClip: clip, skipNonfinite = false } = this.#options
     const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip, skipNonfinite }
-    const result = await this.#learner.step(rowsByWeight(microBatches), hyper, async () => {
-      await yieldIfDue()
-      await this.#backend.activate()
-    })
+    const result = await this.#learner.step(rowsByWeight(microBatches), hyper, this.#pause)
     this.#backend.requireHealthy()
     if (!skipNonfinite || isFiniteStep(result)) this.stepsTaken++
     return result
   }
 
   async evaluate(batch: TrainingBatch): Promise<EvaluationResult> {
-    const { model } = this.#options
-    requireFit(batch, model)
+    requireFit(batch, this.#options.model)
     await this.#backend.activate()
-    const loss = tf.tidy(() => lossOf(model, this.#learner.weights(), this.#operations, batch))
-    const lossSum = (await loss.data())[0]!
-    loss.dispose()
+    const lossSum = await this.#learner.loss(batch)
     this.#backend.requireHealthy()
     return { lossSum, tokens: countTargets(batch) }
   }
 
   async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
-    const { model } = this.#options
-    const batch = { inputs: ids, targets: ids, rows: 1, columns: ids.length }
-    requireFit(batch, model)
+    requireFit({ inputs: ids, targets: ids, rows: 1, columns: ids.length }, this.#options.model)
     await this.#backend.activate()
-    const last = tf.tidy(() => {
-      const logits = logitsOf(model, this.#learner.weights(), this.#operations, batch)
-      return tf.slice(logits, [ids.length - 1, 0], [1, model.vocab_size])
-    })
-    const values = await last.data<'float32'>()
-    last.dispose()
+    const logits = await this.#learner.nextTokenLogits(ids)
     this.#backend.requireHealthy()
-    return values
+    return logits
   }
 
   async exportState(): Promise<EngineState> {
-    return { stepsTaken: this.stepsTaken, ...(await this.#learner.exportState()) }
+    return { stepsTaken: this.stepsTaken, ...(await this.#learner.exportState(this.#pause)) }
   }
 
   /** @throws WORLD_MISMATCH when a tensor is missing, unknown or has another shape */
@@ -130,7 +127,7 @@ export class TfjsEngine implements Engine {
     for (const tensors of [state.weights, state.means, state.variances]) {
       requireSameTensors(this.#specs, tensors)
     }
-    this.#learner.importState(state)
+    await this.#learner.importState(state, this.#pause)
     this.stepsTaken = state.stepsTaken
   }
 

@@ -8,8 +8,17 @@ import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.j
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { decayOf, globalNorm, type Learner, type LearnerState, type LearnerStep, type Pause } from './learner.js'
-import { accumulateGradients, Gradients, type Weights } from './model.js'
+import {
+  decayOf,
+  globalNorm,
+  type Learner,
+  type LearnerState,
+  type LearnerStep,
+  logitsAfter,
+  type Pause,
+  takeValues,
+} from './learner.js'
+import { accumulateGradients, Gradients, lossOf, type Weights } from './model.js'
 import { GraphFunction, type GraphInput } from './native/graph-function.js'
 import { updateByGraph } from './native/graph-update.js'
 import type { Recorder } from './native/recorder.js'
@@ -38,10 +47,6 @@ export class GraphLearner implements Learner {
     this.#recorder = recorder
     this.#specs = weightSpecs(model)
     this.#decays = this.#specs.map(spec => decayOf(spec, optimizer))
-  }
-
-  weights(): Weights {
-    return new Map(this.#specs.map(({ name }, index) => [name, this.#parts.weights[index]!]))
   }
 
   async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep> {
@@ -73,25 +78,39 @@ export class GraphLearner implements Learner {
     return step
   }
 
-  async exportState(): Promise<LearnerState> {
+  async loss(batch: TrainingBatch): Promise<number> {
+    return scalarValue(tf.tidy(() => lossOf(this.#model, this.#weights(), this.#operations, batch)))
+  }
+
+  async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
+    return takeValues(logitsAfter(this.#model, this.#weights(), this.#operations, ids))
+  }
+
+  async exportState(pause: Pause): Promise<LearnerState> {
     const read = async (tensors: readonly Tensor[]) => {
-      const entries = tensors.map(async (tensor, index): Promise<[string, NamedTensor]> => {
-        return [this.#specs[index]!.name, { shape: tensor.shape, values: await tensor.data<'float32'>() }]
-      })
-      return new Map(await Promise.all(entries))
+      const values = new Map<string, NamedTensor>()
+      for (const [index, tensor] of tensors.entries()) {
+        await pause()
+        values.set(this.#specs[index]!.name, { shape: tensor.shape, values: await tensor.data<'float32'>() })
+      }
+      return values
     }
     const { weights, means, variances } = this.#parts
     return { weights: await read(weights), means: await read(means), variances: await read(variances) }
   }
 
-  importState({ weights, means, variances }: LearnerState): void {
+  async importState({ weights, means, variances }: LearnerState, pause: Pause): Promise<void> {
     this.#dispose()
-    const keep = (part: ReadonlyMap<string, NamedTensor>) =>
-      this.#specs.map(({ name }) => {
+    const keep = async (part: ReadonlyMap<string, NamedTensor>) => {
+      const tensors: Tensor[] = []
+      for (const { name } of this.#specs) {
+        await pause()
         const { shape, values } = part.get(name)!
-        return tf.tensor(values.slice(), [...shape], 'float32')
-      })
-    this.#parts = { weights: keep(weights), means: keep(means), variances: keep(variances) }
+        tensors.push(tf.tensor(values.slice(), [...shape], 'float32'))
+      }
+      return tensors
+    }
+    this.#parts = { weights: await keep(weights), means: await keep(means), variances: await keep(variances) }
   }
 
   async close(): Promise<void> {
@@ -101,6 +120,10 @@ export class GraphLearner implements Learner {
     }
     this.#gradientGraphs.clear()
     this.#updateGraph = undefined
+  }
+
+  #weights(): Weights {
+    return new Map(this.#specs.map(({ name }, index) => [name, this.#parts.weights[index]!]))
   }
 
   /** The summed loss, then the unscaled gradients of all weights in their order. */
@@ -113,7 +136,7 @@ export class GraphLearner implements Learner {
     if (graph === undefined) {
       const compute = () => {
         const gradients = new Gradients()
-        const loss = accumulateGradients(this.#model, this.weights(), this.#operations, batch, 1, gradients)
+        const loss = accumulateGradients(this.#model, this.#weights(), this.#operations, batch, 1, gradients)
         return [loss, ...this.#specs.map(({ name }) => gradients.byName.get(name)!)]
       }
       graph = new GraphFunction(this.#recorder, inputTensors, compute)
@@ -163,7 +186,5 @@ function addPairs(sums: readonly Tensor[], terms: readonly Tensor[]): Tensor[] {
 }
 
 async function scalarValue(scalar: Tensor): Promise<number> {
-  const values = await scalar.data()
-  scalar.dispose()
-  return values[0]!
+  return (await takeValues(scalar))[0]!
 }

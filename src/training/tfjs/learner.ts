@@ -4,11 +4,12 @@
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import type { WeightedRows } from '../engine.js'
-import type { OptimizerOptions } from '../options.js'
+import type { TrainingBatch, WeightedRows } from '../engine.js'
+import type { ModelOptions, OptimizerOptions } from '../options.js'
 import type { NamedTensor, WeightSpec } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import type { Weights } from './model.js'
+import { logitsOf, type Weights } from './model.js'
+import type { Operations } from './operations.js'
 
 export interface LearnerState {
   readonly weights: ReadonlyMap<string, NamedTensor>
@@ -24,27 +25,42 @@ export interface LearnerStep {
   readonly gradientNorm: number
 }
 
+/** Awaited between pieces of work: lets the event loop run, then activates the backend again. */
 export type Pause = () => Promise<void>
 
 export interface Learner {
-  /** Tensors of the active backend; valid until the next step. */
-  weights(): Weights
-  /**
-   * One update from the gradient of the loss.
-   * @param pause awaited between pieces of work: lets the event loop run, then activates the backend again
-   */
+  /** One update from the gradient of the loss. */
   step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep>
-  exportState(): Promise<LearnerState>
+  /** Sum of the losses of all targets. */
+  loss(batch: TrainingBatch): Promise<number>
+  /** Logits of the token after the given ones: [vocab]. */
+  nextTokenLogits(ids: Int32Array): Promise<Float32Array>
+  exportState(pause: Pause): Promise<LearnerState>
   /** Copies the given values; names and shapes must be those of the model. */
-  importState(state: LearnerState): void
+  importState(state: LearnerState, pause: Pause): Promise<void>
   close(): Promise<void>
+}
+
+/** Logits of the token after the given ones, as a tensor: [1, vocab]. */
+export function logitsAfter(model: ModelOptions, weights: Weights, operations: Operations, ids: Int32Array): Tensor {
+  const batch = { inputs: ids, targets: ids, rows: 1, columns: ids.length }
+  return tf.tidy(() => {
+    const logits = logitsOf(model, weights, operations, batch)
+    return tf.slice(logits, [ids.length - 1, 0], [1, model.vocab_size])
+  })
+}
+
+/** Values of a tensor, which is disposed of. */
+export async function takeValues(tensor: Tensor): Promise<Float32Array> {
+  const values = await tensor.data<'float32'>()
+  tensor.dispose()
+  return values
 }
 
 /** Global norm of gradients times a scale, read at once: only for runs that may skip the update. */
 export async function globalNorm(gradients: readonly Tensor[], scale: number): Promise<number> {
   const norm = tf.tidy(() => tf.sqrt(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))
-  const [value] = await norm.data()
-  norm.dispose()
+  const [value] = await takeValues(norm)
   return value! * scale
 }
 

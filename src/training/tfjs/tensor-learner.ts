@@ -1,11 +1,20 @@
 /** Single-threaded learner for any backend: weights and moments are tensors, keyed by name. */
 import * as tf from '@tensorflow/tfjs-core'
-import { isFiniteStep, type WeightedRows } from '../engine.js'
+import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { decayOf, globalNorm, type Learner, type LearnerState, type LearnerStep, type Pause } from './learner.js'
-import { accumulateGradients, Gradients, type Weights } from './model.js'
+import {
+  decayOf,
+  globalNorm,
+  type Learner,
+  type LearnerState,
+  type LearnerStep,
+  logitsAfter,
+  type Pause,
+  takeValues,
+} from './learner.js'
+import { accumulateGradients, Gradients, lossOf, type Weights } from './model.js'
 import type { AdamState, Operations } from './operations.js'
 
 export class TensorLearner implements Learner {
@@ -22,13 +31,9 @@ export class TensorLearner implements Learner {
     this.#specs = weightSpecs(model)
   }
 
-  weights(): Weights {
-    return new Map([...this.#states].map(([name, { weight }]) => [name, weight]))
-  }
-
   async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep> {
     const gradients = new Gradients()
-    const weights = this.weights()
+    const weights = this.#weights()
     const losses: { readonly weight: number; readonly sum: tf.Scalar }[] = []
     for (const { weight, batches } of groups) {
       for (const batch of batches) {
@@ -54,19 +59,30 @@ export class TensorLearner implements Learner {
     return step
   }
 
-  async exportState(): Promise<LearnerState> {
+  async loss(batch: TrainingBatch): Promise<number> {
+    return scalarValue(tf.tidy(() => lossOf(this.#model, this.#weights(), this.#operations, batch)))
+  }
+
+  async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
+    return takeValues(logitsAfter(this.#model, this.#weights(), this.#operations, ids))
+  }
+
+  async exportState(pause: Pause): Promise<LearnerState> {
     const read = async (part: keyof AdamState) => {
-      const entries = [...this.#states].map(async ([name, state]): Promise<[string, NamedTensor]> => {
-        return [name, { shape: state[part].shape, values: await state[part].data<'float32'>() }]
-      })
-      return new Map(await Promise.all(entries))
+      const values = new Map<string, NamedTensor>()
+      for (const [name, { [part]: tensor }] of this.#states) {
+        await pause()
+        values.set(name, { shape: tensor.shape, values: await tensor.data<'float32'>() })
+      }
+      return values
     }
     return { weights: await read('weight'), means: await read('mean'), variances: await read('variance') }
   }
 
-  importState({ weights, means, variances }: LearnerState): void {
+  async importState({ weights, means, variances }: LearnerState, pause: Pause): Promise<void> {
     this.#dispose()
     for (const { name } of this.#specs) {
+      await pause()
       const [weight, mean, variance] = [weights, means, variances].map(part => keptTensor(part.get(name)!))
       this.#states.set(name, { weight: weight!, mean: mean!, variance: variance! })
     }
@@ -74,6 +90,10 @@ export class TensorLearner implements Learner {
 
   async close(): Promise<void> {
     this.#dispose()
+  }
+
+  #weights(): Weights {
+    return new Map([...this.#states].map(([name, { weight }]) => [name, weight]))
   }
 
   /** Consumes the gradients; returns their norm. */
@@ -99,9 +119,7 @@ export class TensorLearner implements Learner {
 }
 
 async function scalarValue(scalar: tf.Scalar): Promise<number> {
-  const values = await scalar.data()
-  scalar.dispose()
-  return values[0]!
+  return (await takeValues(scalar))[0]!
 }
 
 function keptTensor({ shape, values }: NamedTensor): tf.Tensor {

@@ -1,22 +1,23 @@
 /**
- * Work of one training thread: compute the gradients of its rows, sum its share of all gradients,
+ * Work of one training thread: compute the gradients or the loss of its rows, sum its share of all gradients,
  * update its share of the weights. Tensors are in the heap of the thread's own wasm backend, which other threads cannot
- * access, so weights are copied in before a step and gradients out after it.
+ * access, so weights are copied in when they have changed, and gradients out after a step.
  */
 import * as tf from '@tensorflow/tfjs-core'
-import type { WeightedRows } from '../engine.js'
+import type { TrainingBatch, WeightedRows } from '../engine.js'
 import type { ModelOptions } from '../options.js'
 import { weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import { accumulateGradients, Gradients, type Weights } from './model.js'
+import { logitsAfter } from './learner.js'
+import { accumulateGradients, Gradients, lossOf, type Weights } from './model.js'
 import type { Operations } from './operations.js'
 import type { SharedState } from './shared-state.js'
 import { heapView } from './wasm-kernels.js'
 
-/** Tasks of a step, in this order; the result of each is a number. */
+/** Tasks of a step, in this order, then those on unchanged weights. `version` is another one after each change of the weights. */
 export type ThreadTask =
   /** -> sum over the rows of loss times weight */
-  | { readonly kind: 'gradients'; readonly groups: readonly WeightedRows[] }
+  | { readonly kind: 'gradients'; readonly version: number; readonly groups: readonly WeightedRows[] }
   /** Sums the gradients of these threads -> sum of their squares */
   | { readonly kind: 'sum'; readonly threads: readonly number[] }
   | {
@@ -26,6 +27,12 @@ export type ThreadTask =
       readonly hyper: AdamHyperparameters
       readonly gradientNorm: number
     }
+  /** -> sum over the rows of the loss */
+  | { readonly kind: 'loss'; readonly version: number; readonly batches: readonly TrainingBatch[] }
+  /** -> logits of the token after the given ones, [vocab] */
+  | { readonly kind: 'logits'; readonly version: number; readonly ids: Int32Array }
+
+export type ResultOf<Task extends ThreadTask> = Task extends { readonly kind: 'logits' } ? Float32Array : number
 
 export class ThreadShare {
   readonly #thread: number
@@ -33,42 +40,55 @@ export class ThreadShare {
   readonly #operations: Operations
   readonly #state: SharedState
   readonly #weights: ReadonlyMap<string, tf.Tensor>
+  /** Version of the shared weights that was copied last. */
+  #version: number | undefined
 
   constructor(thread: number, model: ModelOptions, operations: Operations, state: SharedState) {
     this.#thread = thread
     this.#model = model
     this.#operations = operations
     this.#state = state
-    // Kept, since the first evaluation opens the share inside `tf.tidy`.
-    this.#weights = new Map(weightSpecs(model).map(({ name, shape }) => [name, tf.keep(tf.zeros([...shape]))]))
+    this.#weights = new Map(weightSpecs(model).map(({ name, shape }) => [name, tf.zeros([...shape])]))
   }
 
-  run(task: ThreadTask): number {
+  run(task: ThreadTask): number | Float32Array {
     switch (task.kind) {
       case 'gradients':
-        return this.#computeGradients(task.groups)
+        return this.#computeGradients(task.groups, this.#weightsAt(task.version))
       case 'sum':
         return this.#state.sumGradients(this.#thread, task.threads)
       case 'update':
         this.#state.update(this.#thread, task.thread, task.hyper, task.gradientNorm)
         return 0
+      case 'loss':
+        return this.#sumLosses(task.batches, this.#weightsAt(task.version))
+      case 'logits':
+        return tf.tidy(() => {
+          const weights = this.#weightsAt(task.version)
+          return logitsAfter(this.#model, weights, this.#operations, task.ids).dataSync<'float32'>()
+        })
     }
   }
 
   /** The shared weights as tensors of this thread. */
-  weights(): Weights {
-    for (const [name, tensor] of this.#weights) {
-      heapView(tensor).set(this.#state.weights.get(name)!)
+  #weightsAt(version: number): Weights {
+    if (version !== this.#version) {
+      for (const [name, tensor] of this.#weights) {
+        heapView(tensor).set(this.#state.weights.get(name)!)
+      }
+      this.#version = version
     }
     return this.#weights
   }
 
-  dispose(): void {
-    tf.dispose([...this.#weights.values()])
+  #sumLosses(batches: readonly TrainingBatch[], weights: Weights): number {
+    const sums = batches.map(batch =>
+      tf.tidy(() => lossOf(this.#model, weights, this.#operations, batch).dataSync<'float32'>()),
+    )
+    return sums.reduce((total, [sum]) => total + sum!, 0)
   }
 
-  #computeGradients(groups: readonly WeightedRows[]): number {
-    const weights = this.weights()
+  #computeGradients(groups: readonly WeightedRows[], weights: Weights): number {
     const gradients = new Gradients()
     let loss = 0
     for (const { weight, batches } of groups) {

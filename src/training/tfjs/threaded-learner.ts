@@ -4,17 +4,17 @@
  * the thread of the engine stays free for signals, metrics and input.
  */
 import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
-import { type WeightSpec, weightSpecs } from '../weights.js'
+import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
-import type { Learner, LearnerState, LearnerStep } from './learner.js'
-import type { Weights } from './model.js'
-import type { Operations } from './operations.js'
+import type { Learner, LearnerState, LearnerStep, Pause } from './learner.js'
 import { SharedState, type SharedStateSetup } from './shared-state.js'
-import { ThreadShare, type ThreadTask } from './thread-share.js'
+import type { ThreadTask } from './thread-share.js'
 import { TrainingThreads } from './training-threads.js'
 
-export async function openThreadedLearner(setup: SharedStateSetup, operations: Operations): Promise<ThreadedLearner> {
-  return new ThreadedLearner(setup, operations, await SharedState.open(setup))
+const parts = ['weights', 'means', 'variances'] as const
+
+export async function openThreadedLearner(setup: SharedStateSetup): Promise<ThreadedLearner> {
+  return new ThreadedLearner(setup, await SharedState.open(setup))
 }
 
 export class ThreadedLearner implements Learner {
@@ -22,22 +22,14 @@ export class ThreadedLearner implements Learner {
   readonly #state: SharedState
   readonly #threads: TrainingThreads
   readonly #count: number
-  /** Weights in this thread, for evaluation; created on first use. */
-  #own: ThreadShare | undefined
-  readonly #openOwn: () => ThreadShare
+  /** Another number after each change of the weights. */
+  #version = 0
 
-  constructor(setup: SharedStateSetup, operations: Operations, state: SharedState) {
-    const { model, threads } = setup
-    this.#specs = weightSpecs(model)
+  constructor(setup: SharedStateSetup, state: SharedState) {
+    this.#specs = weightSpecs(setup.model)
     this.#state = state
-    this.#count = threads
-    this.#openOwn = () => new ThreadShare(0, model, operations, state)
+    this.#count = setup.threads
     this.#threads = new TrainingThreads({ ...setup, memory: state.memory })
-  }
-
-  weights(): Weights {
-    this.#own ??= this.#openOwn()
-    return this.#own.weights()
   }
 
   async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters): Promise<LearnerStep> {
@@ -51,37 +43,58 @@ export class ThreadedLearner implements Learner {
     )
     // With fewer rows than threads some have no rows and no gradients.
     const busy = shares.flatMap((share, thread) => (share.length === 0 ? [] : [thread]))
-    const loss = await this.#run(busy, thread => ({ kind: 'gradients', groups: shares[thread]! }))
+    const version = this.#version
+    const loss = await this.#sum(busy, thread => ({ kind: 'gradients', version, groups: shares[thread]! }))
     const all = shares.map((_, thread) => thread)
-    const gradientNorm = Math.sqrt(await this.#run(all, () => ({ kind: 'sum', threads: busy })))
+    const gradientNorm = Math.sqrt(await this.#sum(all, () => ({ kind: 'sum', threads: busy })))
     if (!hyper.skipNonfinite || isFiniteStep({ loss, gradientNorm })) {
-      await this.#run(all, () => ({ kind: 'update', thread: busy[0]!, hyper, gradientNorm }))
+      this.#version++
+      await this.#sum(all, () => ({ kind: 'update', thread: busy[0]!, hyper, gradientNorm }))
     }
     return { loss, gradientNorm }
   }
 
-  async exportState(): Promise<LearnerState> {
-    const { weights, means, variances } = this.#state
-    const read = (views: ReadonlyMap<string, Float32Array>) =>
-      new Map(this.#specs.map(({ name, shape }) => [name, { shape, values: Float32Array.from(views.get(name)!) }]))
-    return { weights: read(weights), means: read(means), variances: read(variances) }
+  async loss(batch: TrainingBatch): Promise<number> {
+    const shares = Array.from({ length: this.#count }, (_, thread) => rowsOfShare(batch, thread, this.#count))
+    const busy = shares.flatMap((share, thread) => (share.length === 0 ? [] : [thread]))
+    return this.#sum(busy, thread => ({ kind: 'loss', version: this.#version, batches: shares[thread]! }))
   }
 
-  importState(state: LearnerState): void {
-    for (const part of ['weights', 'means', 'variances'] as const) {
+  nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
+    return this.#threads.ask(0, { kind: 'logits', version: this.#version, ids })
+  }
+
+  async exportState(pause: Pause): Promise<LearnerState> {
+    const read = async (part: (typeof parts)[number]) => {
+      const tensors = new Map<string, NamedTensor>()
+      for (const { name, shape } of this.#specs) {
+        await pause()
+        tensors.set(name, { shape, values: Float32Array.from(this.#state[part].get(name)!) })
+      }
+      return tensors
+    }
+    return { weights: await read('weights'), means: await read('means'), variances: await read('variances') }
+  }
+
+  async importState(state: LearnerState, pause: Pause): Promise<void> {
+    for (const part of parts) {
       for (const [name, { values }] of state[part]) {
+        await pause()
         this.#state[part].get(name)!.set(values)
       }
     }
+    this.#version++
   }
 
   async close(): Promise<void> {
     await this.#threads.close()
-    this.#own?.dispose()
   }
 
   /** Runs a task on several threads in parallel; returns the sum of their results. */
-  async #run(threads: readonly number[], taskOf: (thread: number) => ThreadTask): Promise<number> {
+  async #sum<Task extends Exclude<ThreadTask, { kind: 'logits' }>>(
+    threads: readonly number[],
+    taskOf: (thread: number) => Task,
+  ): Promise<number> {
     const results = await Promise.all(threads.map(thread => this.#threads.ask(thread, taskOf(thread))))
     return results.reduce((total, value) => total + value, 0)
   }

@@ -1,8 +1,8 @@
-/** Worker threads of the threaded learner. Messages carry token ids and single numbers; the rest is in shared memory. */
+/** Worker threads of the threaded learner. Messages carry token ids, single numbers and logits; the rest is in shared memory. */
 import { Worker } from 'node:worker_threads'
 import { PenstockError } from '../../errors.js'
 import type { SharedStateSetup } from './shared-state.js'
-import type { ThreadTask } from './thread-share.js'
+import type { ResultOf, ThreadTask } from './thread-share.js'
 
 export interface TrainingWorkerData extends SharedStateSetup {
   /** Number of the thread, from 0. */
@@ -10,7 +10,7 @@ export interface TrainingWorkerData extends SharedStateSetup {
   readonly memory: WebAssembly.Memory
 }
 
-export type ThreadAnswer = { readonly value: number } | { readonly message: string }
+export type ThreadAnswer = { readonly value: number | Float32Array } | { readonly message: string }
 
 interface Thread {
   readonly worker: Worker
@@ -27,8 +27,8 @@ export class TrainingThreads {
   }
 
   /** @throws WORKER_FAILED */
-  async ask(thread: number, task: ThreadTask): Promise<number> {
-    return ask(this.#threads[thread]!, task)
+  async ask<Task extends ThreadTask>(thread: number, task: Task): Promise<ResultOf<Task>> {
+    return (await ask(this.#threads[thread]!, task)) as ResultOf<Task>
   }
 
   async close(): Promise<void> {
@@ -51,7 +51,7 @@ function openThread(data: TrainingWorkerData): Thread {
   return thread
 }
 
-async function ask(thread: Thread, task: ThreadTask): Promise<number> {
+async function ask(thread: Thread, task: ThreadTask): Promise<number | Float32Array> {
   const { worker, failure } = thread
   if (failure !== undefined) {
     throw failure
