@@ -27,13 +27,23 @@ async function fuzzPart(part) {
   process.disconnect()
 }
 
+/** Component type and reason, without the place and the pattern. */
+const reasonOf = message =>
+  message
+    .replace('unsupported tokenizer.json: ', '')
+    .replaceAll(/[\w.]+\[\d+\][\w.[\]]*|^[a-z_]+(?=: type)/g, 'PLACE')
+    .replaceAll(/the pattern ".*" has (.*) at \d+$/gs, 'a pattern with $1')
+    .slice(0, 120)
+
 async function main() {
-  const totals = { tokenizers: 0, texts: 0, skipped: 0, aborted: 0, differences: 0 }
-  const [byKind, rejected] = [new Map(), new Map()]
+  const totals = { tokenizers: 0, texts: 0, invalid: 0, aborted: 0, differences: 0 }
+  const [byKind, rejected, invalid, aborts] = [new Map(), new Map(), new Map(), new Map()]
   const add = (map, key) => map.set(key, (map.get(key) ?? 0) + 1)
   const report = result => {
-    if (result.skipped !== undefined) totals.skipped++
-    else if (result.rejected !== undefined) add(rejected, result.rejected.replaceAll(/\[\d+\]/g, '[]').slice(0, 120))
+    if (result.invalid !== undefined) {
+      totals.invalid++
+      if (result.isAccepted) add(invalid, result.invalid.replaceAll(/\d+/g, 'N').slice(0, 120))
+    } else if (result.rejected !== undefined) add(rejected, reasonOf(result.rejected))
     else if (result.difference !== undefined) {
       totals.differences++
       process.stdout.write(
@@ -49,15 +59,20 @@ async function main() {
   const runPart = first =>
     new Promise(resolve => {
       const options = ['--part', first, '--count', count, '--seed', seed, '--processes', processes].map(String)
-      const child = fork(fileURLToPath(import.meta.url), options, { stdio: ['ignore', 'inherit', 'ignore', 'ipc'] })
+      const child = fork(fileURLToPath(import.meta.url), options, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
       let running = first
+      let panic = ''
+      child.stderr.on('data', data => {
+        if (panic.length < 4096) panic += data
+      })
       child.on('message', message => {
         if (message.number === undefined) report(message)
         else running = message.number
       })
-      child.on('exit', (code, signal) => {
+      child.on('close', (code, signal) => {
         if (code === 0) return resolve()
         totals.aborted++
+        add(aborts, /panicked at .*\/(\S+:\d+):/.exec(panic)?.[1] ?? `${signal ?? code} without a message`)
         process.stdout.write(`seed ${seed + running}: the process ended with ${signal ?? code}\n`)
         resolve(running + processes < count ? runPart(running + processes) : undefined)
       })
@@ -66,6 +81,9 @@ async function main() {
   process.stdout.write(`${JSON.stringify(totals)}\n`)
   for (const [kind, number] of [...byKind].sort()) process.stdout.write(`  ${kind}: ${number}\n`)
   for (const [reason, number] of [...rejected].sort()) process.stdout.write(`  rejected, ${reason}: ${number}\n`)
+  for (const [reason, number] of [...invalid].sort())
+    process.stdout.write(`  invalid, but accepted, ${reason}: ${number}\n`)
+  for (const [place, number] of [...aborts].sort()) process.stdout.write(`  aborted at ${place}: ${number}\n`)
   process.exitCode = totals.differences > 0 ? 1 : 0
 }
 

@@ -12,36 +12,98 @@ const attempt = work => {
 }
 
 /**
- * @returns `skipped`: why the file is not compared; `rejected`: our message; `difference`: the first one; else `texts` compared
+ * @param idLists further ids to decode
+ * @returns `invalid`: the Rust library's message; `rejected`: our message; `difference`: the first one; else `texts` compared
  */
-export async function compare(json, texts) {
+export async function compare(json, texts, idLists = []) {
   const source = JSON.stringify(json)
   const rust = attempt(() => Tokenizer.fromString(source))
   const ours = attempt(() => loadTokenizer(source, { wasm: kernelModule() }))
-  if (rust.error !== undefined) return { skipped: 'the Rust library rejects the file' }
+  if (rust.error !== undefined) return { invalid: rust.error.message, isAccepted: ours.error === undefined }
   if (ours.error !== undefined) return { rejected: ours.error.message, code: ours.error.code }
+  // Penstock ignores these sections, as Modalities does.
+  rust.value.disableTruncation()
+  rust.value.disablePadding()
+  const judge = new Judge(rust.value, ours.value)
   let compared = 0
-  for (const text of texts) {
-    const expected = await rust.value.encode(text).then(
-      encoding => ({ ids: encoding.getIds() }),
-      error => ({ error: error.message }),
+  for (let at = 0; at < texts.length; at += BATCH) {
+    const { difference, count } = await judge.compareTexts(texts.slice(at, at + BATCH))
+    if (difference !== undefined) return { difference }
+    compared += count
+  }
+  const difference = await judge.compareDecoded(idLists.map(ids => ({ ids })))
+  return difference === undefined ? { texts: compared, engine: ours.value.engineInfo.why } : { difference }
+}
+
+/** Texts per call of the Rust library. */
+const BATCH = 200
+
+class Judge {
+  constructor(rust, ours) {
+    this.rust = rust
+    this.ours = ours
+  }
+
+  /** @returns the first `difference`, and the `count` of texts that the Rust library encodes */
+  async compareTexts(texts) {
+    const encodings = await this.encodingsOf(texts)
+    const cases = []
+    for (const [at, text] of texts.entries()) {
+      const { ids, error } = encodings[at]
+      const found = attempt(() => [...this.ours.encode(text)])
+      if (error !== undefined) {
+        if (found.error === undefined) return { difference: { text, expected: error, found: found.value } }
+      } else if (found.error !== undefined || found.value.join() !== ids.join()) {
+        return { difference: { text, expected: ids, found: found.error?.message ?? found.value } }
+      } else cases.push({ text, ids })
+    }
+    const difference = this.batchDifference(cases) ?? (await this.compareDecoded(cases))
+    return { difference, count: cases.length }
+  }
+
+  /** One by one if a text of the batch is an error. */
+  async encodingsOf(texts) {
+    const encode = text =>
+      this.rust.encode(text).then(
+        encoding => ({ ids: encoding.getIds() }),
+        error => ({ error: error.message }),
+      )
+    return this.rust.encodeBatch(texts).then(
+      encodings => encodings.map(encoding => ({ ids: encoding.getIds() })),
+      async () => {
+        const results = []
+        for (const text of texts) results.push(await encode(text))
+        return results
+      },
     )
-    const found = attempt(() => [...ours.value.encode(text)])
-    if (expected.error !== undefined) {
-      if (found.error === undefined) return { difference: { text, expected: expected.error, found: found.value } }
-      continue
+  }
+
+  /** Whether a batch has the same ids, now that words are cached. */
+  batchDifference(cases) {
+    const documents = cases.map(({ text }) => Buffer.from(text))
+    const offsets = new Uint32Array(documents.length + 1)
+    for (const [at, document] of documents.entries()) offsets[at + 1] = offsets[at] + document.length
+    const { tokens, lengths } = this.ours.encodeBatch(Buffer.concat(documents), offsets)
+    let start = 0
+    for (const [at, { text, ids }] of cases.entries()) {
+      const batch = [...tokens.subarray(start, start + lengths[at])]
+      start += lengths[at]
+      if (batch.join() !== ids.join()) return { text, expected: ids, batch }
     }
-    if (found.error !== undefined || found.value.join() !== expected.ids.join()) {
-      return { difference: { text, expected: expected.ids, found: found.error?.message ?? found.value } }
-    }
-    compared++
+    return undefined
+  }
+
+  async compareDecoded(cases) {
     for (const skipSpecialTokens of [false, true]) {
-      const decoded = await rust.value.decode(expected.ids, skipSpecialTokens).catch(() => undefined)
-      const decodedByUs = ours.value.decode(expected.ids, { skipSpecialTokens })
-      if (decoded !== undefined && decoded !== decodedByUs) {
-        return { difference: { text, decoded, decodedByUs, skipSpecialTokens, ids: expected.ids } }
+      const lists = cases.map(({ ids }) => ids)
+      const decoded = await this.rust.decodeBatch(lists, skipSpecialTokens).catch(() => undefined)
+      for (const [at, { text, ids }] of cases.entries()) {
+        const expected = decoded?.[at] ?? (await this.rust.decode(ids, skipSpecialTokens).catch(() => undefined))
+        if (expected === undefined) continue
+        const decodedByUs = this.ours.decode(ids, { skipSpecialTokens })
+        if (expected !== decodedByUs) return { text, ids, decoded: expected, decodedByUs, skipSpecialTokens }
       }
     }
+    return undefined
   }
-  return { texts: compared, engine: ours.value.engineInfo.why }
 }

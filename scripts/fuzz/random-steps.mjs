@@ -1,5 +1,6 @@
 /** Random normalizers, pre-tokenizers, post-processors, decoders and added tokens. */
 import { precompiledCharacterMap } from './character-map.mjs'
+import { randomExpression } from './random-expression.mjs'
 
 const BEHAVIORS = ['Isolated', 'Removed', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous']
 const PATTERNS = [' ', 'a', 'ab', '\u2581', '.', '\n', "'", 'e\u0301', '漢'].map(text => ({ String: text }))
@@ -24,14 +25,22 @@ const EXPRESSIONS = [
   "<\\|a\\|>|'s|'t|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+",
 ].map(expression => ({ Regex: expression }))
 
-const pattern = random => random.pick(random.chance(0.5) ? PATTERNS : EXPRESSIONS)
+function pattern(random) {
+  const kind = random.next()
+  if (kind < 0.4) return random.pick(PATTERNS)
+  return kind < 0.8 ? random.pick(EXPRESSIONS) : { Regex: randomExpression(random) }
+}
 
-/** `one` several times in a Sequence, once, or not at all. */
+/** `one` several times in a Sequence, in which others may be nested, once, or not at all. */
 function maybeSequence(random, none, list, one) {
   const kind = random.next()
   if (kind < none) return null
   if (kind < none + (1 - none) / 2) return one()
-  return { type: 'Sequence', [list]: random.list(random.below(4), () => one()) }
+  const sequence = depth => ({
+    type: 'Sequence',
+    [list]: random.list(random.below(4), () => (depth > 0 && random.chance(0.05) ? sequence(depth - 1) : one())),
+  })
+  return sequence(2)
 }
 
 const MAPPED = 'a|b|é|ﬁ|①|\u00a0|\u3000|\u200b|ガ|e\u0301|\u0301|ﷺ|\u0600|क|\r\n|\n|\t|👍🏽|\u2126|\u1100|ー'.split('|')
@@ -41,7 +50,9 @@ function randomMap(random) {
   for (let count = 1 + random.below(8); count > 0; count--) {
     rules.set(random.pick(MAPPED), random.pick(['', ' ', 'x', 'fi', 'e', '1', '\u2581', 'カ', ' \u0301', 'abc']))
   }
-  return precompiledCharacterMap([...rules])
+  const map = Buffer.from(precompiledCharacterMap([...rules]), 'base64')
+  if (random.chance(0.05)) map[4 + random.below(map.length - 4)] ^= 1 << random.below(8)
+  return (random.chance(0.02) ? map.subarray(0, random.below(map.length)) : map).toString('base64')
 }
 
 const boolean = random => random.chance(0.5)
@@ -75,7 +86,10 @@ const PRE_TOKENIZERS = {
   ByteLevel: random => ({ add_prefix_space: boolean(random), trim_offsets: true, use_regex: random.chance(0.7) }),
   Metaspace: random => ({
     replacement: random.pick(['\u2581', '\u2581', '_', '漢']),
-    prepend_scheme: random.pick(['always', 'first', 'never']),
+    // Older files have add_prefix_space and str_rep instead.
+    ...(random.chance(0.8)
+      ? { prepend_scheme: random.pick(['always', 'first', 'never']) }
+      : { add_prefix_space: boolean(random), str_rep: '\u2581' }),
     split: random.chance(0.7),
   }),
   Punctuation: random => ({ behavior: random.pick(BEHAVIORS) }),
@@ -85,9 +99,12 @@ const PRE_TOKENIZERS = {
   Split: random => ({ pattern: pattern(random), behavior: random.pick(BEHAVIORS), invert: boolean(random) }),
 }
 
+/** Seldom without one of the fields, which may have a default. */
 const make = (random, kinds) => {
   const type = random.pick(Object.keys(kinds))
-  return { type, ...kinds[type](random) }
+  const fields = Object.entries(kinds[type](random))
+  const omitted = random.chance(0.06) ? random.below(fields.length) : -1
+  return { type, ...Object.fromEntries(fields.filter((_, at) => at !== omitted)) }
 }
 
 export const randomNormalizer = random => maybeSequence(random, 0.3, 'normalizers', () => make(random, NORMALIZERS))
@@ -105,21 +122,26 @@ const DECODERS = {
     split: true,
   }),
   WordPiece: random => ({ prefix: random.pick(['##', '_']), cleanup: boolean(random) }),
-  BPEDecoder: random => ({ suffix: random.pick(['</w>', 'a']) }),
+  BPEDecoder: random => ({ suffix: random.pick(['</w>', 'a', '']) }),
   CTC: random => ({
     pad_token: random.pick(['a', '<pad>']),
     word_delimiter_token: random.pick(['|', 'b']),
     cleanup: boolean(random),
   }),
-  Replace: random => ({ pattern: random.pick(PATTERNS), content: random.pick(['', ' ', 'x']) }),
-  Strip: random => ({ content: random.pick([' ', 'a']), start: random.below(2), stop: 0 }),
+  Replace: random => ({ pattern: pattern(random), content: random.pick(['', ' ', 'x']) }),
+  Strip: random => ({
+    content: random.pick([' ', 'a', '漢']),
+    start: random.below(2),
+    stop: random.chance(0.1) ? 1 : 0,
+  }),
 }
 
 export const randomDecoder = random => maybeSequence(random, 0.3, 'decoders', () => make(random, DECODERS))
 
 /** @param token one of the vocabulary, with its id */
 export function randomPostProcessor(random, token, id) {
-  const special = { id: token, ids: [id], tokens: [token] }
+  const ids = random.chance(0.85) ? [id] : random.list(random.below(3), () => id)
+  const special = { id: token, ids, tokens: ids.map(() => token) }
   const part = name => ({ SpecialToken: { id: name, type_id: 0 } })
   const text = id => ({ Sequence: { id, type_id: 0 } })
   const kinds = {
@@ -132,8 +154,13 @@ export function randomPostProcessor(random, token, id) {
         [part(token), text('A')],
         [text('A'), part(token)],
         [part(token), text('A'), part(token)],
+        [part(token), part(token), text('A'), part(token), part(token)],
       ]),
-      pair: [text('A'), part(token), text('B')],
+      pair: random.pick([
+        [text('A'), part(token), text('B')],
+        [text('A'), text('B')],
+        [text('B'), part(token), text('A'), part(token)],
+      ]),
       special_tokens: { [token]: special },
     }),
   }
@@ -175,12 +202,21 @@ const CONTENTS = [
   '\u2581',
   '1',
   '\u0130',
+  '',
+  '<0x41>',
+  '##a',
+  'ΑΣ',
+  '가',
+  '\u{20000}',
+  "'s",
+  '\u00a0x',
+  '<|x|>  ',
 ]
 
 export function randomAddedTokens(random, tokens) {
   if (random.chance(0.3)) return []
-  const added = random.list(random.below(6), () => ({
-    id: 0,
+  const added = random.list(random.below(random.chance(0.1) ? 30 : 6), () => ({
+    id: random.below(tokens.length + 100),
     content: random.chance(0.7) ? random.pick(CONTENTS) : random.pick(tokens),
     single_word: random.chance(0.2),
     lstrip: random.chance(0.25),

@@ -21,10 +21,17 @@ const FRAGMENTS = [
   ...'.|,|!|?|!!|...|--|=|$|+|<|>|^|`|~|#|@|%|&|*|(|)|[x]|{|}|"|\u201c|\u201d|\u2026|\u3001|\u3002|\u00bf|\u20ac|_|/|\\|\\|/|0|1|23|4567|\u0663|\u0967|\u{1d7d8}|\u{11de1}'.split(
     '|',
   ),
+  // Newer than some tables: Unicode 9 to 17; unassigned; lone surrogates; jamo without a syllable; words that are cased.
+  ...'\u{1e900}\u{1e922}|\u{1f9ff}|\u{16e60}|\u{a7cb}|\u{10d50}\u{10d70}|\u{1c89}|\u{11bf0}|\u{16d40}|\u{1fbc5}|\u{a7d2}|\u{16ea0}'.split(
+    '|',
+  ),
+  ...'\u0378|\u{e0fff}|\ud800|\udc00|\u1161|\u11a8\u1100|\uac00\u11a8|\uffa1|ΣΑΣ ΑΣ|İI|ǅ|ŉ|<0x0A>|<0xE6>|[UNK]|<unk>|##a|\u0590'.split(
+    '|',
+  ),
 ]
 
 function randomCharacter(random) {
-  const codePoint = random.below(random.pick([0x80, 0x250, 0x3000, 0x3000, 0x20000]))
+  const codePoint = random.below(random.pick([0x80, 0x250, 0x3000, 0x3000, 0x20000, 0x110000]))
   return codePoint >= 0xd800 && codePoint < 0xe000 ? ' ' : String.fromCodePoint(codePoint)
 }
 

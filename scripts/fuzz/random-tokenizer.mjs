@@ -13,6 +13,22 @@ import { randomText } from './random-text.mjs'
 const MODELS = ['BPE', 'BPE', 'WordPiece', 'WordLevel', 'Unigram']
 const BYTE_TOKENS = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
 
+const TRUNCATION = { direction: 'Right', max_length: 3, strategy: 'LongestFirst', stride: 0 }
+const PADDING = {
+  strategy: { Fixed: 9 },
+  direction: 'Right',
+  pad_to_multiple_of: null,
+  pad_id: 0,
+  pad_type_id: 0,
+  pad_token: 'a',
+}
+
+/** Seldom without the type or without an option. */
+function asInOlderFiles(random, model) {
+  const omitted = random.chance(0.05) ? random.pick(Object.keys(model)) : undefined
+  return Object.fromEntries(Object.entries(model).filter(([key]) => key !== omitted))
+}
+
 /** @returns the file, and texts for it; `undefined` when the Rust library rejects its steps */
 export function randomTokenizer(random) {
   const steps = randomShape(random)
@@ -26,16 +42,16 @@ export function randomTokenizer(random) {
   const added = distinctWhenNormalized(randomAddedTokens(random, tokens), steps)
   const json = {
     version: '1.0',
-    truncation: null,
-    padding: null,
+    truncation: random.chance(0.05) ? TRUNCATION : null,
+    padding: random.chance(0.05) ? PADDING : null,
     added_tokens: added,
     ...steps,
     post_processor: randomPostProcessor(random, some, id),
     decoder: randomDecoder(random),
-    model,
+    model: asInOlderFiles(random, model),
   }
   const pieces = [...added.map(({ content }) => content), ...random.list(5, () => random.pick(words)), some]
-  return { json, pieces }
+  return { json, pieces, tokenCount: tokens.length + added.length }
 }
 
 /** Steps chosen freely or, often, as byte-level and other well-known tokenizers have them. */
@@ -91,7 +107,7 @@ function wordsOf(steps, random) {
     const [normalizer, preTokenizer] = [tokenizer.getNormalizer(), tokenizer.getPreTokenizer()]
     const words = new Set()
     for (let count = 0; count < 12; count++) {
-      const text = randomText(random)
+      const text = randomText(random).toWellFormed()
       const normalized = steps.normalizer === null ? text : normalizer.normalizeString(text)
       const pieces =
         steps.pre_tokenizer === null || normalized === '' ? [[normalized]] : preTokenizer.preTokenizeString(normalized)
@@ -205,7 +221,7 @@ function randomWordPiece(random, words) {
     type: 'WordPiece',
     unk_token: '[UNK]',
     continuing_subword_prefix: prefix,
-    max_input_chars_per_word: random.pick([100, 100, 10, 3]),
+    max_input_chars_per_word: random.pick([100, 100, 10, 3, 1, 0]),
     vocab: numbered(random, [...(isListed ? ['[UNK]'] : []), ...tokens, 'a']),
   }
 }
@@ -229,6 +245,7 @@ function randomUnigram(random, words) {
   if (byteFallback) for (const token of BYTE_TOKENS) if (random.chance(0.97)) pieces.set(token, -20)
   const vocab = [...pieces]
   if (random.chance(0.05)) vocab.push(random.pick(vocab))
+  if (random.chance(0.1)) for (const entry of vocab) entry[1] = random.pick([0, -1e9, 1e9, -1e-9, entry[1]])
   const unknown = random.next()
   return {
     type: 'Unigram',

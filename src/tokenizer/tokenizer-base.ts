@@ -95,8 +95,9 @@ export abstract class TokenizerBase implements Tokenizer {
   }
 
   private tokensById(): string[] {
-    const { vocabulary, added } = this.common
+    const { vocabulary, added, repeated = [] } = this.common
     const tokens: string[] = []
+    for (const [id, token] of repeated) tokens[id] = token
     for (const [token, id] of vocabulary) tokens[id] = token
     for (const { id } of added.tokens) tokens[id] = added.textOf(id)!
     return tokens

@@ -50,3 +50,23 @@ it('rejects an added token that is empty after normalization but takes white spa
     expect.objectContaining({ code: 'UNSUPPORTED', message }),
   )
 })
+
+it('decodes tokens that occur again in the list of a Unigram model', () => {
+  const vocab = [
+    ['<unk>', 0],
+    ['a', -1],
+    ['b', -2],
+    ['a', -3],
+  ]
+  const model = { type: 'Unigram', unk_id: 0, byte_fallback: false, vocab }
+  const tokenizer = loadTokenizer({ ...emptyJson(null), model, decoder: { type: 'Fuse' } })
+  expect([...tokenizer.encode('ab')]).toEqual([3, 2])
+  expect(tokenizer.decode([1, 2, 3])).toBe('aba')
+  expect(loadTokenizer({ ...emptyJson(null), model: { ...model, vocab: vocab.toReversed() } }).totalSize).toBe(4)
+})
+
+it('replaces an empty suffix around characters, not around halves of them', () => {
+  const model = { type: 'WordLevel', unk_token: 'a', vocab: { a: 0, '\u{20000}b': 1 } }
+  const tokenizer = loadTokenizer({ ...emptyJson(null), model, decoder: { type: 'BPEDecoder', suffix: '' } })
+  expect(tokenizer.decode([1, 0])).toBe(' \u{20000} b a')
+})

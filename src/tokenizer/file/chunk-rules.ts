@@ -93,6 +93,7 @@ function skipsSpaces(step: Step): boolean {
   if (step.json.invert !== true || step.json.behavior !== 'Removed') return false
   const pattern = patternOf(step)
   if ('literal' in pattern) return !pattern.literal.includes(' ')
+  if ('backtracker' in pattern) return false
   const { classes, table } = pattern.dfa
   const space = classes[0x20]!
   for (let state = START_STATE; state < table.length; state += START_STATE) {
@@ -117,7 +118,7 @@ const isBlank = (codePoint: number): boolean => isSpace(codePoint) || codePoint 
 
 function matchesOnlySpaces(pattern: Pattern): boolean {
   if ('literal' in pattern) return [...pattern.literal].every(character => isBlank(character.codePointAt(0)!))
-  return acceptsOnly(pattern.dfa, isBlank)
+  return 'dfa' in pattern && acceptsOnly(pattern.dfa, isBlank)
 }
 
 /** Whether every character that a match may contain passes the test. */

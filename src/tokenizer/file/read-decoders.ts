@@ -12,7 +12,7 @@ import {
   wordPieceDecoder,
 } from '../steps/decode.js'
 import { metaspaceOptions } from './read-pre-tokenizers.js'
-import { characterOf, finderOf, patternOf, type Step, textOf, unsupportedStep } from './step-list.js'
+import { characterOf, countOf, finderOf, replacedPatternOf, type Step, textOf, unsupportedStep } from './step-list.js'
 
 /** @throws TOKENIZER_INVALID, UNSUPPORTED */
 export function readDecoder(step: Step): DecoderStep {
@@ -33,9 +33,9 @@ export function readDecoder(step: Step): DecoderStep {
       return metaspaceDecoder(replacement, prependScheme !== 'never')
     }
     case 'Replace':
-      return replaceDecoder(finderOf(patternOf(step)), textOf(step, 'content'))
+      return replaceDecoder(finderOf(replacedPatternOf(step)), textOf(step, 'content'))
     case 'Strip':
-      return stripDecoder(characterOf(step, 'content'), Number(json.start), Number(json.stop))
+      return stripDecoder(characterOf(step, 'content'), countOf(step, 'start'), countOf(step, 'stop'))
     case 'WordPiece':
       return wordPieceDecoder(textOf(step, 'prefix'), json.cleanup === true)
     default:

@@ -30,7 +30,11 @@ export interface ReadModel {
   readonly vocabulary: Vocabulary
   /** Entries of the vocabulary. */
   readonly vocabSize: number
+  /** Tokens of a list that occur again later, by their ids. */
+  readonly repeated: ReadonlyMap<number, string>
 }
+
+const NO_REPEATS: ReadonlyMap<number, string> = new Map()
 
 /** @param known vocabulary and merges, if they have been read already @throws TOKENIZER_INVALID, UNSUPPORTED */
 export function readModel(json: Json, known?: { vocabulary: Vocabulary; merges: Merges }): ReadModel {
@@ -50,14 +54,18 @@ export function readModel(json: Json, known?: { vocabulary: Vocabulary; merges: 
       hasByteFallback: json.byte_fallback === true,
       ignoresMerges: json.ignore_merges === true,
     }
-    return { model: new CharacterBpe(vocabulary, merges, options), vocabulary, vocabSize }
+    return { model: new CharacterBpe(vocabulary, merges, options), vocabulary, vocabSize, repeated: NO_REPEATS }
   }
   if (unknownToken === undefined) return invalid('the model has no unk_token')
-  if (type === 'WordLevel') return { model: wordLevel(vocabulary, unknownToken), vocabulary, vocabSize }
+  if (type === 'WordLevel') {
+    return { model: wordLevel(vocabulary, unknownToken), vocabulary, vocabSize, repeated: NO_REPEATS }
+  }
   const maxCharacters = json.max_input_chars_per_word
   if (typeof maxCharacters !== 'number') return invalid('the model has no max_input_chars_per_word')
-  const continuingPrefix = optionalText(json, 'continuing_subword_prefix')
-  return { model: wordPiece(vocabulary, { unknownToken, continuingPrefix, maxCharacters }), vocabulary, vocabSize }
+  const continuingPrefix = json.continuing_subword_prefix
+  if (typeof continuingPrefix !== 'string') return invalid('the model has no continuing_subword_prefix')
+  const model = wordPiece(vocabulary, { unknownToken, continuingPrefix, maxCharacters })
+  return { model, vocabulary, vocabSize, repeated: NO_REPEATS }
 }
 
 function optionalText(model: Json, key: string): string {
@@ -80,11 +88,11 @@ function readUnigram(json: Json): ReadModel {
     unknownId: typeof unknownId === 'number' ? unknownId : undefined,
     hasByteFallback: json.byte_fallback === true,
   }
-  return {
-    model: new UnigramModel(vocabulary),
-    vocabulary: new Map(pieces.map(([piece], id) => [piece, id])),
-    vocabSize: pieces.length,
-  }
+  const ids = new Map(pieces.map(([piece], id) => [piece, id]))
+  const repeated = new Map(
+    [...pieces.entries()].flatMap(([id, [piece]]) => (ids.get(piece) === id ? [] : [[id, piece]])),
+  )
+  return { model: new UnigramModel(vocabulary), vocabulary: ids, vocabSize: pieces.length, repeated }
 }
 
 export function readVocabulary(model: Json): Map<string, number> {

@@ -14,7 +14,7 @@ import {
   stripNormalizer,
   type TextNormalizer,
 } from '../steps/text-normalizers.js'
-import { finderOf, patternOf, type Step, textOf, unsupportedStep } from './step-list.js'
+import { finderOf, replacedPatternOf, type Step, textOf, unsupportedStep } from './step-list.js'
 import { invalid } from './tokenizer-fields.js'
 
 /** @throws TOKENIZER_INVALID, UNSUPPORTED */
@@ -41,7 +41,7 @@ export function readNormalizer(step: Step): TextNormalizer {
       return prefix === '' ? unsupportedStep(step, ' with an empty text') : prependNormalizer(prefix)
     }
     case 'Replace':
-      return replaceNormalizer(finderOf(patternOf(step)), textOf(step, 'content'))
+      return replaceNormalizer(finderOf(replacedPatternOf(step)), textOf(step, 'content'))
     case 'Bert':
     case 'BertNormalizer': {
       const lowercase = json.lowercase === true

@@ -90,6 +90,7 @@ function ruleOf(step: Step): SplitRule | undefined {
   }
   if (step.type !== 'Split') return undefined
   const pattern = patternOf(step)
+  if ('backtracker' in pattern) return undefined
   const source = 'literal' in pattern ? pattern.literal.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&') : pattern.source
   return patternRule(source, behaviorOf(step), step.json.invert === true)
 }

@@ -32,6 +32,8 @@ export interface CommonPlan {
   readonly vocabulary: Vocabulary
   /** Entries of the model's vocabulary. */
   readonly vocabSize: number
+  /** Tokens that occur again in the list of a Unigram model: their ids are decoded, but never given. */
+  readonly repeated?: ReadonlyMap<number, string>
   readonly added: AddedVocabulary
   readonly decoders: readonly DecoderStep[] | undefined
   /** Ids that the post-processor adds around a text. */
@@ -125,13 +127,23 @@ function pipelinePlan(
 ): PipelinePlan {
   const normalizers = normalizerSteps.map(readNormalizer)
   const preTokenizers = preTokenizerSteps.flatMap(readPreTokenizer)
-  const { model, vocabulary, vocabSize } = readModel(json, text)
+  const { model, vocabulary, vocabSize, repeated } = readModel(json, text)
   const common = commonPlan(file, vocabulary, vocabSize, normalizers)
+  const totalSize = Math.max(common.totalSize, repeated.size === 0 ? 0 : vocabSize)
   const shape = { normalizerSteps, preTokenizerSteps, normalizers, model: json, vocabulary, added: common.added }
   const needsDocumentStart = preTokenizerSteps.some(
     ({ type, json: step }) => type === 'Metaspace' && step.prepend_scheme === 'first',
   )
-  return { ...common, normalizers, preTokenizers, needsDocumentStart, model, chunks: chunkRulesOf(shape) }
+  return {
+    ...common,
+    totalSize,
+    repeated,
+    normalizers,
+    preTokenizers,
+    needsDocumentStart,
+    model,
+    chunks: chunkRulesOf(shape),
+  }
 }
 
 function commonPlan(

@@ -4,7 +4,8 @@
  * lower-priority threads. One character of look-ahead is the class of the next character.
  */
 import { PenstockError } from '../../errors.js'
-import { parseRegex, type RegexNode } from './regex.js'
+import { parseRegex } from './regex.js'
+import { isLineEnd, type LookNode, type RegexNode, type RepeatNode } from './regex-nodes.js'
 import { CODE_POINT_LIMIT, type CodePointSet, contains, intersects } from './unicode.js'
 
 /** Row length of the table: at most 63 classes, plus class 0 for the end of the text. */
@@ -65,8 +66,10 @@ function assemble(root: RegexNode): readonly Instruction[] {
     switch (node.kind) {
       case 'set':
         return add({ op: 'set', set: node.set, next })
-      case 'ahead':
-        return add({ op: 'ahead', set: node.set, negative: node.negative, next })
+      case 'look':
+        return add({ op: 'ahead', set: aheadSet(node), negative: node.negative, next })
+      case 'atomic':
+        return refuse('an atomic group')
       case 'sequence':
         return node.items.reduceRight((following, item) => generate(item, following), next)
       case 'choice':
@@ -75,15 +78,18 @@ function assemble(root: RegexNode): readonly Instruction[] {
         return generateRepeat(node, next)
     }
   }
-  const generateRepeat = (node: RegexNode & { kind: 'repeat' }, next: number): number => {
-    if (node.possessive) refusePossessive(node.item, program, next)
+  const inOrder = (more: number, done: number, { mode }: RepeatNode): number[] =>
+    mode === 'lazy' ? [done, more] : [more, done]
+  const generateRepeat = (node: RepeatNode, next: number): number => {
+    if (node.mode === 'possessive') refusePossessive(node.item, program, next)
     let entry = next
     if (node.max === Number.POSITIVE_INFINITY) {
       const loop: Instruction = { op: 'split', next: [] }
       entry = add(loop)
-      loop.next = [generate(node.item, entry), next]
+      loop.next = inOrder(generate(node.item, entry), next, node)
     } else {
-      for (let i = node.min; i < node.max; i++) entry = add({ op: 'split', next: [generate(node.item, entry), next] })
+      for (let i = node.min; i < node.max; i++)
+        entry = add({ op: 'split', next: inOrder(generate(node.item, entry), next, node) })
     }
     for (let i = 0; i < node.min; i++) entry = generate(node.item, entry)
     return entry
@@ -94,10 +100,23 @@ function assemble(root: RegexNode): readonly Instruction[] {
   return program
 }
 
+const refuse = (what: string): never => {
+  throw new PenstockError('UNSUPPORTED', `the pattern has ${what}`)
+}
+
+/**
+ * One character after the position; the end of the text is in no set. The ends of lines and of the text are left to the
+ * backtracker: `\s+$` would be tried from every space of a long run.
+ */
+function aheadSet({ item, direction, negative }: LookNode): CodePointSet {
+  if (direction !== 'ahead' || item.kind !== 'set') return refuse('a look-around of more than the next character')
+  return negative && isLineEnd(item.set) ? refuse('an end of line or text') : item.set
+}
+
 /** A possessive repeat equals a greedy one if backtracking into it could never help the rest of the pattern. */
 function refusePossessive(item: RegexNode, program: readonly Instruction[], next: number): void {
   if (item.kind === 'set' && firstSets(program, next).every(set => !intersects(set, item.set))) return
-  throw new PenstockError('UNSUPPORTED', 'the pattern has a possessive repeat whose characters may also follow it')
+  refuse('a possessive repeat whose characters may also follow it')
 }
 
 function firstSets(program: readonly Instruction[], entry: number, seen = new Set<number>()): CodePointSet[] {

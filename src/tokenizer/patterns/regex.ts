@@ -1,26 +1,47 @@
 /**
- * Parses the subset of regular expressions that tokenizer files use for pre-tokenization into a tree over code-point sets.
- * Constructs that a finite automaton cannot match exactly (back-references, look-behind, lazy repeats, anchors) are
- * rejected, so that no pattern is followed approximately.
+ * Parses the regular expressions of tokenizer files, in the syntax of Oniguruma, into a tree over code-point sets. Constructs
+ * whose results would be approximate (back-references, \\X, \\K, scripts other than Han) are rejected.
  */
 import { PenstockError } from '../../errors.js'
-import { type CodePointSet, complement, contains, intersects, unicodeClass, union } from './unicode.js'
+import {
+  ANY,
+  ESCAPED_NODES,
+  hasLook,
+  LINE_FEED,
+  lengthsOf,
+  lineEnd,
+  lineStart,
+  look,
+  mayBeEmpty,
+  type RegexNode,
+  setNode,
+} from './regex-nodes.js'
+import {
+  CODE_POINT_LIMIT,
+  type CodePointSet,
+  complement,
+  contains,
+  intersection,
+  intersects,
+  unicodeClass,
+  union,
+} from './unicode.js'
 
-export type RegexNode =
-  | { readonly kind: 'set'; readonly set: CodePointSet }
-  | { readonly kind: 'sequence'; readonly items: readonly RegexNode[] }
-  | { readonly kind: 'choice'; readonly options: readonly RegexNode[] }
-  | {
-      readonly kind: 'repeat'
-      readonly item: RegexNode
-      readonly min: number
-      readonly max: number
-      readonly possessive: boolean
-    }
-  /** One character of look-ahead, not consumed; the end of the text is in no set. */
-  | { readonly kind: 'ahead'; readonly set: CodePointSet; readonly negative: boolean }
+const HEX_DIGITS: CodePointSet = [48, 58, 65, 71, 97, 103]
+
+const MAX_COUNT = 64
 
 const ESCAPED_CONTROLS: Record<string, number> = { n: 10, r: 13, t: 9, f: 12, v: 11, a: 7, e: 27 }
+const ESCAPED_SETS: Record<string, string> = { s: 'White_Space', d: 'Nd', w: 'OnigurumaWord' }
+/** In brackets as [:alnum:], and, except `word`, as properties. */
+const POSIX_CLASSES: Record<string, readonly string[]> = {
+  alnum: ['Alphabetic', 'Nd'],
+  alpha: ['Alphabetic'],
+  cntrl: ['Cc'],
+  digit: ['Nd'],
+  space: ['White_Space'],
+  word: ['OnigurumaWord'],
+}
 /** Letter pairs that a single character folds to (such as U+FB01): rejected in case-insensitive text. */
 const FOLDING_PAIRS = /ss|st|ff|fi|fl|i\u0307|[fhjntwy][\u0300-\u036f]|\u02bcn/i
 
@@ -36,6 +57,7 @@ class RegexParser {
   private readonly source: string
   private at = 0
   private ignoreCase = false
+  private dotMatchesLineFeed = false
 
   constructor(source: string) {
     this.source = source
@@ -65,75 +87,100 @@ class RegexParser {
   }
 
   private repeat(): RegexNode {
+    if (this.bounds() !== undefined) this.refuse('a repeat of nothing')
     let node = this.atom()
     for (;;) {
       const bounds = this.bounds()
       if (bounds === undefined) return node
-      if (node.kind === 'ahead') this.refuse('a repeated look-ahead')
-      if (this.peek() === '?') this.refuse('a lazy repeat')
-      if (this.peek() === '+' && bounds.counted) this.refuse('a + after a counted repeat')
-      const possessive = this.take('+')
-      node = { kind: 'repeat', item: node, min: bounds.min, max: bounds.max, possessive }
+      if (lengthsOf(node).max === 0) this.refuse('a repeated anchor or look-around')
+      if (bounds.max === Number.POSITIVE_INFINITY && mayBeEmpty(node)) this.refuse('a repeat of what may be empty')
+      const { min, max, counted } = bounds
+      if (counted && this.peek() === '?' && min === max) this.refuse('a ? after a counted repeat')
+      const mode = this.take('?') ? 'lazy' : !counted && this.take('+') ? 'possessive' : 'greedy'
+      node = { kind: 'repeat', item: node, min, max, mode }
     }
   }
 
+  /** A + after a counted repeat is a repeat of its own; after the others it makes them possessive. */
   private bounds(): { min: number; max: number; counted: boolean } | undefined {
     if (this.take('?')) return { min: 0, max: 1, counted: false }
     if (this.take('*')) return { min: 0, max: Number.POSITIVE_INFINITY, counted: false }
     if (this.take('+')) return { min: 1, max: Number.POSITIVE_INFINITY, counted: false }
-    const counted = /^\{(\d+)(,?)(\d*)\}/.exec(this.source.slice(this.at))
+    const counted = /^\{(?:(\d+)(,?)(\d*)|,(\d+))\}/.exec(this.source.slice(this.at))
     if (counted === null) return undefined
     this.at += counted[0].length
-    const min = Number(counted[1])
-    const max = counted[3] !== '' ? Number(counted[3]) : counted[2] === '' ? min : Number.POSITIVE_INFINITY
-    if (max > 64 && max !== Number.POSITIVE_INFINITY) this.refuse('a repeat of more than 64')
+    const [, first, comma, second, only] = counted
+    const min = Number(first ?? 0)
+    const last = only ?? second
+    const max = last !== '' ? Number(last) : comma === '' ? min : Number.POSITIVE_INFINITY
+    if (max < min) this.refuse('a repeat whose bounds are reversed')
+    if (min > MAX_COUNT || (max > MAX_COUNT && max !== Number.POSITIVE_INFINITY))
+      this.refuse(`a repeat of more than ${MAX_COUNT}`)
     return { min, max, counted: true }
   }
 
   private atom(): RegexNode {
     const char = this.peek()
     if (char === '(') return this.group()
-    if (char === '[') return { kind: 'set', set: this.bracket() }
-    if (char === '^' || char === '$') this.refuse('an anchor')
-    if (char === '.') {
-      this.at++
-      return { kind: 'set', set: complement([10, 11]) }
-    }
-    return { kind: 'set', set: this.fold(char === '\\' ? this.escape() : this.literal()) }
+    if (char === '[') return setNode(this.bracket())
+    if (this.take('^')) return lineStart()
+    if (this.take('$')) return lineEnd()
+    if (this.take('.')) return setNode(this.dotMatchesLineFeed ? ANY : complement(LINE_FEED))
+    if (char !== '\\') return setNode(this.fold(this.literal()))
+    const node = ESCAPED_NODES[this.source[this.at + 1] ?? '']
+    if (node === undefined) return setNode(this.fold(this.escape()))
+    this.at += 2
+    return node()
   }
 
   private group(): RegexNode {
-    const opening = /^\((\?(:|i:|!|=|i\)|<?[^)]))?/.exec(this.source.slice(this.at))![0]
+    const opening = /^\((\?(:|[im]:|!|=|>|<!|<=|<[A-Za-z]\w*>|[im]\)|<?[^)]))?/.exec(this.source.slice(this.at))![0]
     this.at += opening.length
-    const outer = this.ignoreCase
-    if (opening === '(?i)') {
-      this.ignoreCase = true
-      return { kind: 'sequence', items: [] }
-    }
-    if (opening === '(?i:') this.ignoreCase = true
-    else if (!['(', '(?:', '(?!', '(?='].includes(opening)) this.refuse(`a group ${opening}`)
+    const { ignoreCase, dotMatchesLineFeed } = this
+    if (opening.startsWith('(?i')) this.ignoreCase = true
+    if (opening.startsWith('(?m')) this.dotMatchesLineFeed = true
+    // An option without a colon is valid, with all alternatives, to the end of the enclosing group.
+    if (opening === '(?i)' || opening === '(?m)') return this.choice()
+    const isKnown = /^\((\?(:|[im]:|!|=|>|<!|<=|<[A-Za-z]\w*>))?$/.test(opening)
+    if (!isKnown) this.refuse(`a group ${opening}`)
     const node = this.choice()
     if (!this.take(')')) this.refuse('an unclosed (')
-    this.ignoreCase = outer
-    if (opening !== '(?!' && opening !== '(?=') return node
-    if (node.kind !== 'set') this.refuse('a look-ahead of more than one character')
-    return { kind: 'ahead', set: node.set, negative: opening === '(?!' }
+    this.ignoreCase = ignoreCase
+    this.dotMatchesLineFeed = dotMatchesLineFeed
+    if (opening === '(?>') return { kind: 'atomic', item: node }
+    if (!/[!=]$/.test(opening)) return node
+    if (opening.includes('<') && hasLook(node)) this.refuse('a look-around in a look-behind')
+    return look(node, opening.includes('<') ? 'behind' : 'ahead', opening.endsWith('!'))
   }
 
   private bracket(): CodePointSet {
     this.at++
     const negative = this.take('^')
-    let set: CodePointSet = []
+    const parts: CodePointSet[] = []
+    // A ] in the first place is a character.
+    let set: CodePointSet = this.peek() === ']' ? this.range() : []
     while (this.peek() !== ']') {
       if (this.atEnd) this.refuse('an unclosed [')
-      if (this.source.startsWith('&&', this.at)) this.refuse('an intersection')
-      if (this.source.startsWith('[:', this.at)) this.refuse('a POSIX class')
-      set = union(set, this.peek() === '[' ? this.bracket() : this.range())
+      if (this.source.startsWith('&&', this.at)) {
+        if (set.length === 0) this.refuse('an intersection with nothing')
+        parts.push(set)
+        set = []
+        this.at += 2
+      } else set = union(set, this.member())
     }
     this.at++
-    if (negative && this.ignoreCase) this.refuse('a negated set without case')
-    set = this.fold(set)
-    return negative ? complement(set) : set
+    if (set.length === 0) this.refuse('an empty set')
+    if ((negative || parts.length > 0) && this.ignoreCase) this.refuse('a negated set or an intersection without case')
+    const result = this.fold([...parts, set].reduce(intersection))
+    return negative ? complement(result) : result
+  }
+
+  private member(): CodePointSet {
+    const posix = /^\[:(\^?)(\w+):\]/.exec(this.source.slice(this.at))
+    if (posix === null) return this.peek() === '[' ? this.bracket() : this.range()
+    const set = posixClass(posix[2]!) ?? this.refuse(`the class ${posix[0]}`)
+    this.at += posix[0].length
+    return posix[1] === '^' ? complement(set) : set
   }
 
   private range(): CodePointSet {
@@ -148,7 +195,7 @@ class RegexParser {
   }
 
   private literal(): CodePointSet {
-    const codePoint = this.source.codePointAt(this.at)!
+    const codePoint = this.source.codePointAt(this.at) ?? this.refuse('an unclosed [')
     this.at += codePoint > 0xffff ? 2 : 1
     return [codePoint, codePoint + 1]
   }
@@ -157,28 +204,30 @@ class RegexParser {
     this.at++
     const property = /^([pP])\{(\^?)([A-Za-z_]+)\}/.exec(this.source.slice(this.at))
     if (property !== null) {
-      const set = unicodeClass(property[3]!) ?? this.refuse(`the unknown property ${property[3]}`)
+      const set = propertyClass(property[3]!) ?? this.refuse(`the unknown property ${property[3]}`)
       this.at += property[0].length
       return (property[1] === 'P') === (property[2] === '^') ? set : complement(set)
     }
     const code = /^(?:x([0-9a-fA-F]{2})|x\{([0-9a-fA-F]+)\}|u([0-9a-fA-F]{4}))/.exec(this.source.slice(this.at))
     if (code !== null) {
-      this.at += code[0].length
       const codePoint = Number.parseInt(code[1] ?? code[2] ?? code[3]!, 16)
+      if (codePoint >= CODE_POINT_LIMIT || (code[1] !== undefined && codePoint > 0x7f)) this.refuse(`\\${code[0]}`)
+      this.at += code[0].length
       return [codePoint, codePoint + 1]
     }
     const char = this.peek()
     const control = ESCAPED_CONTROLS[char]
-    if (control !== undefined || /[^A-Za-z0-9]/.test(char)) {
-      if (control === undefined) return this.literal()
+    if (control !== undefined) {
       this.at++
       return [control, control + 1]
     }
-    const name = { s: 'White_Space', d: 'Nd' }[char.toLowerCase()]
-    if (name === undefined) this.refuse(`the escape \\${char}`)
+    if (/[^A-Za-z0-9]/.test(char)) return this.literal()
+    const lower = char.toLowerCase()
+    const name = ESCAPED_SETS[lower]
+    if (name === undefined && lower !== 'h') this.refuse(`the escape \\${char}`)
     this.at++
-    const set = unicodeClass(name)!
-    return char === char.toLowerCase() ? set : complement(set)
+    const set = name === undefined ? HEX_DIGITS : unicodeClass(name)!
+    return char === lower ? set : complement(set)
   }
 
   /** Adds the other case of ASCII letters; U+017F (s) and U+212A (k) fold to ASCII too. */
@@ -205,4 +254,34 @@ class RegexParser {
     this.at++
     return true
   }
+}
+
+const CATEGORIES: Record<string, string> = {
+  letter: 'L',
+  uppercaseletter: 'Lu',
+  lowercaseletter: 'Ll',
+  titlecaseletter: 'Lt',
+  modifierletter: 'Lm',
+  otherletter: 'Lo',
+  mark: 'M',
+  nonspacingmark: 'Mn',
+  number: 'N',
+  decimalnumber: 'Nd',
+  punctuation: 'P',
+  symbol: 'S',
+  separator: 'Z',
+  spaceseparator: 'Zs',
+  other: 'C',
+}
+
+/** The set of a property, in any case and with underscores anywhere, as in Oniguruma. */
+function propertyClass(name: string): CodePointSet | undefined {
+  const plain = name.replaceAll('_', '').toLowerCase()
+  return unicodeClass(CATEGORIES[plain] ?? name) ?? (plain === 'word' ? undefined : posixClass(plain))
+}
+
+function posixClass(name: string): CodePointSet | undefined {
+  if (name === 'xdigit') return HEX_DIGITS
+  const parts = POSIX_CLASSES[name]
+  return parts === undefined ? undefined : union(...parts.map(part => unicodeClass(part)!))
 }

@@ -1,4 +1,5 @@
 /** Splits of text by a pattern, with the behaviors of tokenizer files. Positions are code units. */
+import type { Backtracker } from './backtrack.js'
 import { type Dfa, MATCHES, START_STATE } from './dfa.js'
 import type { SplitBehavior } from './pretokenize.js'
 import type { CodePointTest } from './text-classes.js'
@@ -15,7 +16,10 @@ export type FindMatches = (text: string) => Matches
 const noMatches = (): Matches => ({ starts: [], ends: [], isMatch: [] })
 
 function add(matches: Matches, start: number, end: number, isMatch: boolean): void {
-  if (start === end) return
+  if (start < end) push(matches, start, end, isMatch)
+}
+
+function push(matches: Matches, start: number, end: number, isMatch: boolean): void {
   matches.starts.push(start)
   matches.ends.push(end)
   matches.isMatch.push(isMatch)
@@ -37,6 +41,34 @@ export function patternMatches(dfa: Dfa): FindMatches {
       at = end
       gap = end
     }
+    add(found, gap, text.length, false)
+    return found
+  }
+}
+
+/**
+ * The same by backtracking. As in the library, a match of the empty text is dropped at the end of the previous match, and
+ * else separates the characters around it.
+ */
+export function backtrackMatches({ matchEnd, reset }: Backtracker): FindMatches {
+  return text => {
+    const found = noMatches()
+    let gap = 0
+    let last = text === '' ? 0 : -1
+    for (let at = 0; at <= text.length; ) {
+      const end = matchEnd(text, at)
+      if (end < 0 || (end === at && at === last)) {
+        at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1
+        continue
+      }
+      reset()
+      add(found, gap, at, false)
+      push(found, at, end, true)
+      at = end
+      gap = end
+      last = end
+    }
+    reset()
     add(found, gap, text.length, false)
     return found
   }

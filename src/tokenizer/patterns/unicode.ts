@@ -36,6 +36,10 @@ export function complement(set: CodePointSet): CodePointSet {
     .flat()
 }
 
+export function intersection(a: CodePointSet, b: CodePointSet): CodePointSet {
+  return complement(union(complement(a), complement(b)))
+}
+
 export function contains(set: CodePointSet, codePoint: number): boolean {
   let low = 0
   let high = set.length
@@ -63,8 +67,8 @@ let classes: Map<string, CodePointSet> | undefined
 
 /**
  * The set of a property by its name in a pattern: a general category (`Lu`, `L`; not `Letter`), `Han`, `White_Space`,
- * `Alphabetic`, or `RustWord` (\w of Rust's `regex`; Oniguruma, which runs the patterns of tokenizer files, defines it
- * differently), or `RustNumeric` (char::is_numeric, which follows a later Unicode). `undefined` for an unknown name.
+ * `Alphabetic`, `RustWord` (\w of Rust's `regex`), `OnigurumaWord` and `OnigurumaWordEscape` ([\w] and \w in tokenizer files), or `RustNumeric`
+ * (char::is_numeric, which follows a later Unicode). `undefined` for an unknown name.
  */
 export function unicodeClass(name: string): CodePointSet | undefined {
   classes ??= readClasses()
@@ -77,10 +81,10 @@ export function unicodeClass(name: string): CodePointSet | undefined {
 
 /** A class composed of others, built on first use: building all of them takes 10 ms. */
 function joinedClass(name: string, known: ReadonlyMap<string, CodePointSet>): CodePointSet | undefined {
-  if (name === 'RustWord') {
-    const joiners = [0x200c, 0x200e]
-    return union(...['Alphabetic', 'M', 'Nd', 'Pc'].map(part => unicodeClass(part)!), joiners)
-  }
+  if (name === 'RustWord') return union(unicodeClass('OnigurumaWord')!, [0x200c, 0x200e])
+  if (name === 'OnigurumaWord') return union(...['Alphabetic', 'M', 'Nd', 'Pc'].map(part => unicodeClass(part)!))
+  // Outside of brackets, \w has the superscripts and fractions of Latin-1 too.
+  if (name === 'OnigurumaWordEscape') return union(unicodeClass('OnigurumaWord')!, [0xb2, 0xb4, 0xb9, 0xba, 0xbc, 0xbf])
   if (name === 'RustNumeric') return readRuns(NUMERIC_RUNS, 2)[1]!
   const parts = CATEGORY_NAMES.split(' ').filter(category => category[0] === name)
   return parts.length === 0 ? undefined : union(...parts.map(part => known.get(part)!))

@@ -24,7 +24,7 @@ export function replaceDecoder(find: FindMatches, content: string): DecoderStep 
 
 /** The suffix becomes a space, except in the last piece. */
 export function bpeDecoder(suffix: string): DecoderStep {
-  return pieces => pieces.map((piece, at) => piece.replaceAll(suffix, at === pieces.length - 1 ? '' : ' '))
+  return pieces => pieces.map((piece, at) => replaceIn(piece, suffix, at === pieces.length - 1 ? '' : ' '))
 }
 
 /** Pieces with the prefix continue the previous one; the others begin a word. */
@@ -67,7 +67,9 @@ function cleanup(text: string): string {
   return CLEANUP.reduce((current, [from, to]) => current.replaceAll(from, to), text)
 }
 
-const replaceIn = (text: string, from: string, to: string): string => text.replaceAll(from, () => to)
+/** An empty text occurs around every character. */
+const replaceIn = (text: string, from: string, to: string): string =>
+  from === '' ? text.replaceAll(/(?:)/gu, to) : text.replaceAll(from, () => to)
 
 export function fuseDecoder(): DecoderStep {
   return pieces => [pieces.join('')]
