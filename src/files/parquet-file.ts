@@ -3,14 +3,12 @@
  * other, so that memory does not grow with a row group. The footer is read by hyparquet, which also reads the columns
  * that `formats/parquet` does not decode.
  */
-import type { Stats } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
 import type { AsyncBuffer, ColumnChunk, FileMetaData, SchemaTree } from 'hyparquet'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { type PageHeader, readPageHeader } from '../formats/parquet/page-header.js'
 import { CODECS, type Codec } from '../formats/parquet/text-pages.js'
 import { readFully } from './read-at.js'
-import { closeSource, openSource } from './source-file.js'
+import { closeSource, type OpenedSource, openAnySource, type SourceHandle } from './source-file.js'
 
 /** A page header is some 30 bytes; the statistics in it may hold whole values. */
 const HEADER_BYTES = 4096
@@ -45,28 +43,30 @@ export interface ParquetPage {
 /** Owns its handle until `close`. */
 export class ParquetFile {
   readonly path: string
-  readonly handle: FileHandle
-  readonly stats: Stats
+  readonly handle: SourceHandle
+  readonly size: number
+  private readonly source: OpenedSource
   readonly metadata: FileMetaData
   private readonly columns: readonly SchemaTree[]
 
-  private constructor(path: string, handle: FileHandle, stats: Stats, metadata: FileMetaData, schema: SchemaTree) {
-    this.path = path
-    this.handle = handle
-    this.stats = stats
+  private constructor(source: OpenedSource, metadata: FileMetaData, schema: SchemaTree) {
+    this.path = source.path
+    this.handle = source.handle
+    this.size = source.size
+    this.source = source
     this.metadata = metadata
     this.columns = leavesOf(schema)
   }
 
   /** @throws FILE_MISSING, FILE_UNREADABLE; PARQUET_INVALID for a footer that cannot be read */
-  static async open(path: string): Promise<ParquetFile> {
-    const { handle, stats } = await openSource(path)
+  static async open(path: string, signal?: AbortSignal): Promise<ParquetFile> {
+    const source = await openAnySource(path, signal)
     try {
       const { parquetMetadataAsync, parquetSchema } = await import('hyparquet')
-      const metadata = await parquetMetadataAsync(asyncBuffer(path, handle, stats.size), { geoparquet: false })
-      return new ParquetFile(path, handle, stats, metadata, parquetSchema(metadata))
+      const metadata = await parquetMetadataAsync(asyncBuffer(source), { geoparquet: false })
+      return new ParquetFile(source, metadata, parquetSchema(metadata))
     } catch (error) {
-      await handle.close()
+      await source.handle.close()
       throw toPenstockError(error, 'PARQUET_INVALID', { file: path })
     }
   }
@@ -127,7 +127,7 @@ export class ParquetFile {
     ])
     try {
       return await parquetReadObjects({
-        file: asyncBuffer(this.path, this.handle, this.stats.size),
+        file: asyncBuffer(this.source),
         metadata: this.metadata,
         ...(columns === undefined ? {} : { columns: [...columns] }),
         rowStart: from,
@@ -137,6 +137,11 @@ export class ParquetFile {
     } catch (error) {
       throw toPenstockError(error, 'PARQUET_INVALID', { file: this.path })
     }
+  }
+
+  /** Checks that the file did not change, as `OpenedSource.check` does. @throws FILE_CHANGED */
+  check(now?: boolean): Promise<void> {
+    return this.source.check(now)
   }
 
   async close(): Promise<void> {
@@ -189,7 +194,7 @@ export class ParquetFile {
         throw new PenstockError('PARQUET_INVALID', `row group ${group} lacks a column`, { file: this.path })
       const place = placeOf(chunk)
       if (place === undefined) return undefined
-      if (!(place.start >= 4 && place.end >= place.start && place.end <= this.stats.size)) {
+      if (!(place.start >= 4 && place.end >= place.start && place.end <= this.size)) {
         throw new PenstockError('PARQUET_INVALID', `row group ${group} lies outside the file`, { file: this.path })
       }
       chunks.push({ ...place, group, firstRow, rows })
@@ -223,7 +228,7 @@ function afterElement(schema: FileMetaData['schema'], at: number): number {
   return next
 }
 
-function asyncBuffer(path: string, handle: FileHandle, byteLength: number): AsyncBuffer {
+function asyncBuffer({ path, handle, size: byteLength }: OpenedSource): AsyncBuffer {
   return {
     byteLength,
     async slice(start, end = byteLength) {

@@ -1,6 +1,6 @@
 /** Positional reads. Errors name the file and the offset, which those of Node do not. */
 import { readSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { type PenstockError, toPenstockError } from '../errors.js'
 
 const MIN_CHUNK_BYTES = 64 << 10
@@ -9,7 +9,15 @@ const MAX_CHUNK_BYTES = 1 << 30
 
 export interface OpenFile {
   readonly path: string
-  readonly handle: FileHandle
+  /** A file handle of Node, or a remote file. */
+  readonly handle: {
+    read(
+      into: Uint8Array,
+      offset: number,
+      length: number,
+      position: number | null,
+    ): Promise<{ readonly bytesRead: number }>
+  }
 }
 
 /**

@@ -3,6 +3,10 @@ import type { Stats } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { NON_BLOCKING_READ } from './byte-stream.js'
+import type { OpenFile } from './read-at.js'
+import { isRemote } from './remote/remote-name.js'
+import { openRemote } from './remote/remote-sources.js'
+import type { RemoteEntry } from './remote/remote-store.js'
 
 /** Unit of aligned reads: unaligned ones are up to four times slower. */
 export const PAGE_BYTES = 4096
@@ -10,7 +14,38 @@ export const PAGE_BYTES = 4096
 /** Whether the file extension indicates compression, in which case the raw bytes are not lines. */
 export const isPackedName = (path: string): boolean => /\.(gz|zst)$/i.test(path)
 
-/** Opens a file for reading. @throws FILE_MISSING, FILE_UNREADABLE */
+/** An open source file: a local file, or one of an object store, the Hub or a web server. */
+export type SourceHandle = OpenFile['handle'] & { close(): Promise<void> }
+
+export interface OpenedSource {
+  readonly path: string
+  readonly size: number
+  readonly handle: SourceHandle
+  /**
+   * Checks that the file is still the one that was opened, at most every 500 ms unless `now` is set. Each request for bytes
+   * of a remote file checks that already.
+   * @param bytesRead of a file that was read to its end
+   * @throws FILE_CHANGED
+   */
+  check(now?: boolean, bytesRead?: number): Promise<void>
+}
+
+/**
+ * Opens a local or remote file for reading. The caller closes it with `closeSource`.
+ * @param signal ends requests for a remote file
+ * @param entry of a remote file that another thread has looked up
+ * @throws FILE_MISSING, FILE_UNREADABLE
+ */
+export async function openAnySource(path: string, signal?: AbortSignal, entry?: RemoteEntry): Promise<OpenedSource> {
+  if (isRemote(path)) {
+    const handle = await openRemote(path, signal, entry)
+    return { path, size: handle.entry.size, handle, check: async () => {} }
+  }
+  const { handle, stats } = await openSource(path)
+  return { path, size: stats.size, handle, check: regularCheck(path, handle, stats) }
+}
+
+/** Opens a local file for reading. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function openSource(path: string): Promise<{ handle: FileHandle; stats: Stats }> {
   try {
     const handle = await open(path, NON_BLOCKING_READ)
@@ -29,7 +64,7 @@ export async function openSource(path: string): Promise<{ handle: FileHandle; st
 }
 
 /** Closes a file that was read. @throws FILE_UNREADABLE */
-export async function closeSource(path: string, handle: FileHandle): Promise<void> {
+export async function closeSource(path: string, handle: SourceHandle): Promise<void> {
   try {
     await handle.close()
   } catch (error) {
@@ -40,12 +75,16 @@ export async function closeSource(path: string, handle: FileHandle): Promise<voi
 const CHECK_MS = 500
 
 /** Rate-limited `checkUnchanged` for a loop: at most one check per 500 ms, unless `now` is set. */
-export function regularCheck(path: string, handle: FileHandle, before: Stats): (now?: boolean) => Promise<void> {
+export function regularCheck(
+  path: string,
+  handle: FileHandle,
+  before: Stats,
+): (now?: boolean, bytesRead?: number) => Promise<void> {
   let checked = performance.now()
-  return async (now = false) => {
+  return async (now = false, bytesRead) => {
     if (!now && performance.now() - checked < CHECK_MS) return
     checked = performance.now()
-    await checkUnchanged(path, handle, before)
+    await checkUnchanged(path, handle, before, bytesRead)
   }
 }
 

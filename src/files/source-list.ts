@@ -1,11 +1,13 @@
 /**
  * Expands source names into files: files, folders, glob patterns, `@list` files, and any mix of them. Folders are searched
- * recursively for files of known formats; hidden files are ignored.
+ * recursively for files of known formats; hidden files are ignored. Names of remote files have to be located first.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { isRemote } from './remote/remote-name.js'
+import { knownRemoteEntry, knownRemoteFiles, locateRemote } from './remote/remote-sources.js'
 import { formatOf } from './source-format.js'
 
 export type SourceOrder = 'name' | 'given'
@@ -24,7 +26,32 @@ export function listSources(names: readonly string[], order: SourceOrder = 'name
   return order === 'given' ? [...files] : [...files].sort(byBytes)
 }
 
+/**
+ * Looks up the remote files among the sources, so that `listSources` finds them.
+ * @throws FILE_MISSING, FILE_UNREADABLE, ARGUMENT_INVALID
+ */
+export async function locateSources(names: readonly string[]): Promise<void> {
+  const remote = new Set<string>()
+  for (const name of names) collectRemote(name, 0, remote)
+  for (const name of remote) await locateRemote(name)
+}
+
+/** In bytes; undefined for a missing file, for anything but a file, and for a remote file that was not looked up. */
+export function sourceSize(path: string): number | undefined {
+  if (isRemote(path)) return knownRemoteEntry(path)?.size
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats?.isFile() ? stats.size : undefined
+}
+
+function collectRemote(name: string, depth: number, found: Set<string>): void {
+  if (isRemote(name)) found.add(name)
+  else if (name.startsWith('@') && depth < MAX_LIST_DEPTH && isFile(name.slice(1))) {
+    for (const inner of namesIn(name.slice(1))) collectRemote(inner, depth + 1, found)
+  }
+}
+
 function filesOf(name: string, depth: number): readonly string[] {
+  if (isRemote(name)) return knownRemoteFiles(name)
   const stats = statSync(name, { throwIfNoEntry: false })
   // A file whose name looks like a pattern or a list is that file.
   if (stats?.isDirectory()) return filesIn(name)
@@ -68,12 +95,16 @@ function filesOfList(list: string, depth: number): readonly string[] {
       file: list,
     })
   }
-  const text = readable(list, () => readFileSync(list, 'utf8'))
-  const names = text.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#'))
+  const names = namesIn(list)
   if (names.length === 0) throw new PenstockError('FILE_MISSING', 'the list names no files', { file: list })
   const files: string[] = []
   for (const name of names) for (const file of filesOf(name, depth + 1)) files.push(file)
   return files
+}
+
+function namesIn(list: string): string[] {
+  const text = readable(list, () => readFileSync(list, 'utf8'))
+  return text.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#'))
 }
 
 function readable<Value>(file: string, read: () => Value): Value {

@@ -9,7 +9,7 @@ import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { readAt } from '../files/read-at.js'
 import { closeSource, openSource } from '../files/source-file.js'
 import { requireFormat } from '../files/source-format.js'
-import { listSources } from '../files/source-list.js'
+import { listSources, locateSources } from '../files/source-list.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
 import { checkDefinition } from '../pipelines/check.js'
@@ -42,7 +42,7 @@ export async function comparePacked(path: string, packedSource: PackedSource, fi
     const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...SKIP_FAULTY }
     await runInto(
       [
-        ...textsOf(packedSource.source, field),
+        ...(await textsOf(packedSource.source, field)),
         { 'tokenize-batches': end_of_document === undefined ? tokenize : { ...tokenize, end_of_document } },
       ],
       'tokens',
@@ -65,7 +65,8 @@ export async function compareIndex(path: string, source: string, findings: Findi
 }
 
 /** The source of a packed file may be a corpus: a folder, a glob pattern, an @list, or a file of any format. */
-function textsOf(source: string, field: string): object[] {
+async function textsOf(source: string, field: string): Promise<object[]> {
+  await locateSources([source])
   const files = listSources([source])
   const [file] = files
   if (files.length === 1 && requireFormat(file!) === 'jsonl') {

@@ -3,14 +3,16 @@
  * tokenizer. If anything differs, the run starts over instead of continuing another run's output.
  */
 import { createHash } from 'node:crypto'
-import type { Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { cachedFingerprint } from '../files/file-fingerprint.js'
 import { RunJournal, type RunOutput } from '../files/journal/run-journal.js'
 import type { IfExists } from '../files/output-file.js'
 import { readWhole } from '../files/read-at.js'
+import { isRemote } from '../files/remote/remote-name.js'
+import { knownRemoteEntry } from '../files/remote/remote-sources.js'
 import { closeSource, isPackedName, openSource } from '../files/source-file.js'
+import { sourceSize } from '../files/source-list.js'
 import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
@@ -64,7 +66,7 @@ export async function inputBytesOf(chain: CheckedChain): Promise<number | undefi
   for (const { options, path } of sourceFiles(allSteps(chain))) {
     const isPacked = isPackedName(path) || options.compression === 'gzip' || options.compression === 'zstd'
     if (isPacked) return undefined
-    total += (await stat(path).catch(() => undefined))?.size ?? 0
+    total += sourceSize(path) ?? 0
   }
   return total
 }
@@ -89,7 +91,7 @@ function stagesOf(steps: readonly CheckedStep[], running: CheckedChain): Record<
   )
   const normalized = (key: string, value: unknown): unknown => {
     if (OPTIONS_IGNORED_FOR_RESUME.has(key)) return undefined
-    return typeof value === 'string' && files.has(value) ? resolve(value) : value
+    return typeof value === 'string' && files.has(value) ? absolute(value) : value
   }
   const stages: Record<string, string> = { 'the list of stages': JSON.stringify(allSteps(running).map(namesRunBy)) }
   for (const [index, { name, options }] of steps.entries()) {
@@ -105,14 +107,16 @@ async function sourcesOf(steps: readonly CheckedStep[]): Promise<Record<string, 
   const sources: Record<string, string> = {}
   const all = createHash('sha256')
   for (const { path } of files) {
-    const stats = await stat(path).catch(() => undefined)
+    const identity = await identityOf(path, files.length <= MAX_SAMPLED_SOURCES)
     // A missing file is reported by the stage that reads it.
-    if (stats?.isFile() !== true) return undefined
-    if (files.length <= MAX_SAMPLED_SOURCES) sources[resolve(path)] = await identityOf(path, stats)
-    else all.update(JSON.stringify([resolve(path), stats.ino, stats.size, stats.mtimeMs, stats.ctimeMs]))
+    if (identity === undefined) return undefined
+    if (files.length <= MAX_SAMPLED_SOURCES) sources[absolute(path)] = identity
+    else all.update(JSON.stringify([absolute(path), identity]))
   }
   return files.length <= MAX_SAMPLED_SOURCES ? sources : { [`the list of ${files.length} sources`]: all.digest('hex') }
 }
+
+const absolute = (path: string): string => (isRemote(path) ? path : resolve(path))
 
 /** Of more sources the content is not sampled, and the journal keeps one digest of all. */
 const MAX_SAMPLED_SOURCES = 64
@@ -123,12 +127,25 @@ function sourceFiles(steps: readonly CheckedStep[]): (Pick<CheckedStep, 'options
 
 /**
  * Inode, size, mtime, ctime and a sample of the content, since an edit may preserve size and mtime. The device is excluded:
- * its number may change when the machine or container restarts.
+ * its number may change when the machine or container restarts. A remote file has a version instead.
+ * @returns undefined for anything but a regular file
  */
-async function identityOf(path: string, { ino, size, mtimeMs, ctimeMs }: Stats): Promise<string> {
+async function identityOf(path: string, isSampled: boolean): Promise<string | undefined> {
+  if (isRemote(path)) {
+    const entry = knownRemoteEntry(path)
+    return entry && `${entry.size} ${entry.version}`
+  }
+  const stats = await stat(path).catch(() => undefined)
+  if (stats?.isFile() !== true) return undefined
+  const { ino, size, mtimeMs, ctimeMs } = stats
+  const state = [ino, size, mtimeMs, ctimeMs].join(' ')
+  return isSampled ? `${state} ${await sampleOf(path)}` : state
+}
+
+async function sampleOf(path: string): Promise<string> {
   const { handle, stats } = await openSource(path)
   try {
-    return [ino, size, mtimeMs, ctimeMs, (await cachedFingerprint({ path, handle }, stats)).sample].join(' ')
+    return (await cachedFingerprint({ path, handle }, stats)).sample
   } finally {
     await closeSource(path, handle)
   }

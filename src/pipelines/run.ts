@@ -2,13 +2,13 @@
  * Builds a checked pipeline and runs it to completion. There is a single error path, every stream is closed before the
  * promise settles, and record counts are verified before any output is renamed to its final name.
  */
-import { statSync } from 'node:fs'
 import type { Readable, Writable } from 'node:stream'
 import { type ErrorCode, PenstockError, toPenstockError } from '../errors.js'
 import type { RunJournal } from '../files/journal/run-journal.js'
+import { locateSources, sourceSize } from '../files/source-list.js'
 import type { AnyStage, StageStats } from '../stages/stream/stage.js'
 import { StageJournal } from '../stages/stream/stage-journal.js'
-import type { CheckedChain, CheckedPipeline, CheckedStep } from './check.js'
+import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from './check.js'
 import { fuse, namesRunBy } from './fuse.js'
 import { inputBytesOf, openRunJournal, type ResumeEvent } from './resume.js'
 import { fork, merge } from './wiring.js'
@@ -55,6 +55,7 @@ export interface RunOptions {
 
 /** @throws the error of a stage; STOPPED after an abort; TOTALS_MISMATCH when records were lost */
 export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions = {}): Promise<PipelineResult> {
+  await locateInputs(pipeline)
   const chain = options.fuse === false ? pipeline.chain : fuse(pipeline.chain)
   const journal = await openRunJournal(pipeline.chain, chain, options)
   if (journal === undefined) return runChain(pipeline.name, chain, options, undefined)
@@ -79,6 +80,11 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
     if (end === 'kept') await report('kept')
     throw error
   }
+}
+
+/** Looks up the remote sources of a pipeline. @throws FILE_MISSING, FILE_UNREADABLE */
+export async function locateInputs({ chain }: CheckedPipeline): Promise<void> {
+  await locateSources(allSteps(chain).flatMap(({ entry, options }) => entry.reads?.(options) ?? []))
 }
 
 /** Errors not caused by the input or the options: the same command may succeed later. */
@@ -150,9 +156,9 @@ function inputMeter(sources: readonly BuiltStage[]): () => number | undefined {
 function sizeOfFiles({ entry, options }: CheckedStep): number | undefined {
   let total = 0
   for (const path of entry.reads?.(options) ?? []) {
-    const stats = statSync(path, { throwIfNoEntry: false })
-    if (stats?.isFile() !== true) return undefined
-    total += stats.size
+    const size = sourceSize(path)
+    if (size === undefined) return undefined
+    total += size
   }
   return total
 }

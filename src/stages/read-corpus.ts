@@ -4,7 +4,7 @@
  */
 import * as z from 'zod'
 import { requireFormat } from '../files/source-format.js'
-import { listSources } from '../files/source-list.js'
+import { listSources, locateSources } from '../files/source-list.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import { fieldOption } from './extract-text.js'
@@ -62,6 +62,7 @@ export function readCorpus(options: ReadCorpusOptions): SourceStage<DocumentBatc
   const checked = parseOptions(readCorpusOptions, options, 'read-corpus')
   return source('read-corpus', context =>
     withFaultHandler(new FaultHandler(checked, 'read-corpus', context), async function* (faults) {
+      await locateSources(checked.sources)
       const files = listSources(checked.sources, checked.order).map(path => ({ path, format: requireFormat(path) }))
       yield* corpusDocuments(files, checked, faults, context)
     }),

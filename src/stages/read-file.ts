@@ -8,7 +8,8 @@ import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
 import { toPenstockError } from '../errors.js'
 import { openByteStream } from '../files/byte-stream.js'
-import { checkUnchanged, closeSource, openSource, PAGE_BYTES, regularCheck } from '../files/source-file.js'
+import { isRemote } from '../files/remote/remote-name.js'
+import { closeSource, openAnySource, PAGE_BYTES } from '../files/source-file.js'
 import type { LineCursor } from '../formats/batches.js'
 import { decompressZstd } from '../workers/zstd/decompress-zstd.js'
 import { type SourceStage, type StageContext, source } from './stream/stage.js'
@@ -64,6 +65,7 @@ export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
 /** Includes missing files and folders: opening them reports the error. */
 function isSeekable(path: string): boolean {
   if (path === '-') return false
+  if (isRemote(path)) return true
   const stats = statSync(path, { throwIfNoEntry: false })
   return stats === undefined || stats.isFile() || stats.isDirectory()
 }
@@ -82,25 +84,24 @@ async function* fileBytes(
   start: number,
   context: StageContext,
 ): AsyncGenerator<Uint8Array> {
-  const { handle, stats } = await openSource(path)
-  context.stats.counts.totalBytes = stats.size
+  const source = await openAnySource(path, context.signal)
+  context.stats.counts.totalBytes = source.size
   try {
-    const check = regularCheck(path, handle, stats)
     let position = start
     for (;;) {
       const chunk = Buffer.allocUnsafeSlow(chunkBytes)
-      const { bytesRead } = await handle.read(chunk, 0, chunkBytes, position)
+      const { bytesRead } = await source.handle.read(chunk, 0, chunkBytes, position)
       if (bytesRead === 0) break
       position += bytesRead
       context.stats.counts.readBytes = position
-      await check()
+      await source.check()
       yield chunk.subarray(0, bytesRead)
     }
-    await checkUnchanged(path, handle, stats, position)
+    await source.check(true, position)
   } catch (error) {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
-    await closeSource(path, handle)
+    await closeSource(path, source.handle)
   }
 }
 

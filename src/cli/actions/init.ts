@@ -6,6 +6,7 @@ import { OutputLock } from '../../files/output-lock.js'
 import { writeOver } from '../../files/replace-file.js'
 import { lockPathOf } from '../../files/side-files.js'
 import { requireFormat } from '../../files/source-format.js'
+import { locateSources } from '../../files/source-list.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { readCorpus } from '../../stages/read-corpus.js'
 import { readFile } from '../../stages/read-file.js'
@@ -38,6 +39,7 @@ export async function writeStarterDefinition(
   output: string,
   options: StartOptions,
 ): Promise<string> {
+  await locateSources(sources)
   const files = filesOf(sources, 'name')
   if (files.includes('-')) {
     throw new PenstockError('ARGUMENT_INVALID', 'init reads its source twice: save standard input to a file first')

@@ -15,7 +15,9 @@ export function addIndexCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
   addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: RunFlags & IndexFlags) => {
     const { indexPipelines } = await import('../actions/index-jsonl.js')
+    const { locateSources } = await import('../../files/source-list.js')
     const { withRangesStarted } = await import('../actions/start-ranges.js')
+    await locateSources(sources)
     const pipelines = indexPipelines(sources, flags)
     const [first] = Object.values(pipelines)
     if (first === undefined) return

@@ -30,7 +30,9 @@ export function addPackCommand(program: Command): void {
     )
   addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: PackFlags) => {
     const { packPipelines } = await import('../actions/pack.js')
+    const { locateSources } = await import('../../files/source-list.js')
     const { withRangesStarted } = await import('../actions/start-ranges.js')
+    await locateSources(sources)
     const pipelines = packPipelines(sources, flags)
     const [first] = Object.values(pipelines)
     if (first === undefined) return

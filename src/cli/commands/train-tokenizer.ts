@@ -48,7 +48,9 @@ export function addTrainTokenizerCommand(program: Command): void {
       ...(flags.workers === undefined ? {} : { workers: flags.workers }),
       ...faults,
     }
+    const { locateSources } = await import('../../files/source-list.js')
     const { textStages } = await import('../actions/read-sources.js')
+    await locateSources(sources)
     const stages = [...textStages(sources, flags, faults), { 'train-tokenizer': training }]
     await runDefinition(definitionOf({ name: 'train-tokenizer', stages }, 'penstock train-tokenizer'), flags)
   })

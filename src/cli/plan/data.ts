@@ -1,7 +1,8 @@
 /** Plans a pipeline without training by extrapolating a probe to the whole input. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { isPackedName } from '../../files/source-file.js'
+import { sourceSize } from '../../files/source-list.js'
 import { PBIN_HEADER_BYTES, tokenBytesOf } from '../../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../../pipelines/check.js'
 import type { StageReport } from '../../pipelines/run.js'
@@ -77,7 +78,7 @@ function roughTokens(steps: readonly CheckedStep[], { stages }: DataProbe, docum
 function inputBytes(pipeline: CheckedPipeline): number {
   const sources = allSteps(pipeline.chain).filter(step => step.entry.accepts === undefined)
   const paths = sources.flatMap(({ entry, options }) => entry.reads?.(options) ?? [])
-  return paths.reduce((sum, path) => sum + statSync(path).size * (isPackedName(path) ? COMPRESSION_RATIO : 1), 0)
+  return paths.reduce((sum, path) => sum + (sourceSize(path) ?? 0) * (isPackedName(path) ? COMPRESSION_RATIO : 1), 0)
 }
 
 async function tokenWidth(tokenizer: unknown): Promise<number> {

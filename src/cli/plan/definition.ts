@@ -6,8 +6,10 @@ import { existsSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
+import { sourceSize } from '../../files/source-list.js'
 import { allSteps, type CheckedPipeline, type CheckedStep, checkDefinition } from '../../pipelines/check.js'
 import type { Definition } from '../../pipelines/definition.js'
+import { locateInputs } from '../../pipelines/run.js'
 import { checkMonitoring } from '../../pipelines/sinks.js'
 import { bytes } from '../output/terminal.js'
 import { planData } from './data.js'
@@ -37,6 +39,7 @@ export async function planDefinition(definition: Definition): Promise<Plan> {
   }
   const plans: PipelinePlan[] = []
   for (const pipeline of pipelines) {
+    await locateInputs(pipeline)
     const problem = (severity: Problem['severity'], message: string): void =>
       void problems.push({ severity, pipeline: pipeline.name, message })
     plans.push(await planPipeline(pipeline, { ...shared, problem }))
@@ -86,7 +89,7 @@ function inputsOf({ entry, options }: CheckedStep, { madeBy }: PlanContext): Pla
 
 function sourcesExist({ chain }: CheckedPipeline): boolean {
   const sources = allSteps(chain).filter(({ entry }) => entry.accepts === undefined)
-  return sources.every(({ entry, options }) => (entry.reads?.(options) ?? []).every(existsSync))
+  return sources.every(({ entry, options }) => (entry.reads?.(options) ?? []).every(path => sizeOf(path) !== undefined))
 }
 
 function outputsOf({ name, entry, options }: CheckedStep, context: PlanContext): PlannedOutput[] {
@@ -132,9 +135,7 @@ function existingFolder(folder: string): string {
 
 /** Size of a file; 0 for a folder, undefined if nothing exists at the path. */
 function sizeOf(path: string): number | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (stats === undefined) return undefined
-  return stats.isFile() ? stats.size : 0
+  return sourceSize(path) ?? (existsSync(path) ? 0 : undefined)
 }
 
 function unique<File extends { readonly path: string }>(files: readonly File[]): File[] {

@@ -1,7 +1,7 @@
 /** Documents of many files of any format, one file after the other. */
-import { stat } from 'node:fs/promises'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import type { SourceFormat } from '../../files/source-format.js'
+import { sourceSize } from '../../files/source-list.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { DEFAULT_LINE_BYTES } from '../../formats/jsonl.js'
 import type { DocumentReader, TextPer } from './document-reader.js'
@@ -51,7 +51,8 @@ export async function* corpusDocuments(
   const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: undefined }
   const { counts } = stats
   faults.orderSources(files.map(({ path }) => path))
-  const sizes = await sizesOf(files)
+  // A missing file is reported when it is read.
+  const sizes = files.map(({ path }) => sourceSize(path) ?? 0)
   counts.totalBytes = sum(sizes)
   counts.totalFiles = files.length
   let done = sum(sizes.slice(0, cursor.file))
@@ -89,13 +90,6 @@ export async function* corpusDocuments(
 function countsText(counts: ReadonlyMap<string, number>): string {
   const sorted = [...counts].toSorted(([, a], [, b]) => b - a)
   return sorted.map(([kind, count]) => `${count} ${kind}`).join(', ')
-}
-
-/** On disk; a missing file is reported when it is read. */
-async function sizesOf(files: readonly CorpusFile[]): Promise<number[]> {
-  const sizes: number[] = []
-  for (const { path } of files) sizes.push((await stat(path).catch(() => undefined))?.size ?? 0)
-  return sizes
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)

@@ -7,7 +7,6 @@ import { isUtf8 } from 'node:buffer'
 import { PenstockError } from '../../errors.js'
 import { openDecompressor } from '../../files/decompress-page.js'
 import { ParquetFile, type TextColumn } from '../../files/parquet-file.js'
-import { regularCheck } from '../../files/source-file.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { type Documents, documentBatch, joinDocuments } from '../../formats/documents.js'
 import type { RecordFault } from '../../formats/extract.js'
@@ -31,21 +30,20 @@ interface Part {
   readonly bytesRead: number
 }
 
-export async function* parquetDocuments({ path, field, from }: ReadRequest): AsyncGenerator<FileDocuments> {
-  const file = await ParquetFile.open(path)
+export async function* parquetDocuments({ path, field, from, signal }: ReadRequest): AsyncGenerator<FileDocuments> {
+  const file = await ParquetFile.open(path, signal)
   try {
     const column = columnOf(file, field)
-    const check = regularCheck(file.path, file.handle, file.stats)
     const { row: first } = (from as { row: number } | undefined) ?? { row: 0 }
     const parts =
       column?.chunks === undefined
         ? filteredRows(file, field, column, first)
         : columnTexts(file, column as DirectColumn, first)
     for await (const { row, ...part } of parts) {
-      await check()
+      await file.check()
       yield { ...part, position: { row } }
     }
-    await check(true)
+    await file.check(true)
   } finally {
     await file.close()
   }
@@ -117,7 +115,7 @@ async function* filteredRows(
 ): AsyncGenerator<Part> {
   const extractor = await openTextExtractor(field)
   const columns = column === undefined ? undefined : [column.path[0]!]
-  const bytesPerRow = file.stats.size / Math.max(1, file.rows)
+  const bytesPerRow = file.size / Math.max(1, file.rows)
   try {
     for (let row = from; row < file.rows; ) {
       const records = await file.records(row, Math.min(file.rows, row + WINDOW_ROWS), columns)
