@@ -17,9 +17,10 @@ export function attentionScratchBytes(time: i32, headWidth: i32): i32 {
 }
 
 /**
- * Causal attention. q, out: [batch, heads, time, headWidth]; k, v: [batch, keyHeads, time, headWidth]. Stores only the
- * logarithm of each row's sum, `logSums` [batch, heads, time], from which the gradient recomputes the probabilities, so
- * memory is linear in time.
+ * Causal attention. q, out: [batch, heads, time, headWidth]; k, v: [batch, keyHeads, time, headWidth]. A position attends
+ * from the start of its document: `starts` [batch, time] as i32, rising within a row; 0 for rows of one document. Stores
+ * only the logarithm of each row's sum, `logSums` [batch, heads, time], from which the gradient recomputes the
+ * probabilities, so memory is linear in time.
  */
 export function attention(
   batch: i32,
@@ -30,6 +31,7 @@ export function attention(
   q: usize,
   k: usize,
   v: usize,
+  starts: usize,
   out: usize,
   logSums: usize,
   scratch: usize,
@@ -47,16 +49,20 @@ export function attention(
     packColumns(at(v, keyHead * area), headWidth, 1, time, headWidth, values)
     for (let top = 0; top < time; top += ATTENTION_ROWS) {
       const rows = min(ATTENTION_ROWS, time - top)
-      const seen = top + rows
       const place = head * area + top * headWidth
-      multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, keys, headWidth, scores, stride, false, tiles)
+      const firsts: usize = starts == 0 ? 0 : at(starts, (head / heads) * time + top)
+      const left = firstSeen(firsts)
+      const seen = top + rows - left
+      multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, at(keys, left * headWidth), headWidth, scores, stride, false, tiles)
       for (let row = 0; row < rows; row++) {
         const line = at(scores, row * stride)
-        maskFuture(line, top + row + 1, seen)
-        const sum = softmaxRow(line, top + row + 1, scale)
+        const end = top + row + 1 - left
+        maskFuture(line, end, seen)
+        maskOthers(line, firsts, row, left)
+        const sum = softmaxRow(line, end, scale)
         store<f32>(at(logSums, head * time + top + row), sum)
       }
-      multiplyPacked(rows, headWidth, seen, at(scores, 0), stride, 1, values, time, at(out, place), headWidth, false, tiles)
+      multiplyPacked(rows, headWidth, seen, scores, stride, 1, at(values, left * TILE_COLUMNS), time, at(out, place), headWidth, false, tiles)
     }
   }
 }
@@ -71,6 +77,7 @@ export function attentionGradient(
   q: usize,
   k: usize,
   v: usize,
+  starts: usize,
   logSums: usize,
   dOut: usize,
   dq: usize,
@@ -98,23 +105,42 @@ export function attentionGradient(
     packColumns(at(k, keyArea), headWidth, 1, time, headWidth, keysDown)
     for (let top = 0; top < time; top += ATTENTION_ROWS) {
       const rows = min(ATTENTION_ROWS, time - top)
-      const seen = top + rows
       const place = head * area + top * headWidth
-      multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, keysAcross, headWidth, scores, stride, false, tiles)
-      multiplyPacked(rows, seen, headWidth, at(dOut, place), headWidth, 1, valuesAcross, headWidth, slopes, stride, false, tiles)
+      const firsts: usize = starts == 0 ? 0 : at(starts, (head / heads) * time + top)
+      const left = firstSeen(firsts)
+      const seen = top + rows - left
+      const across = left * headWidth
+      multiplyPacked(rows, seen, headWidth, at(q, place), headWidth, 1, at(keysAcross, across), headWidth, scores, stride, false, tiles)
+      multiplyPacked(rows, seen, headWidth, at(dOut, place), headWidth, 1, at(valuesAcross, across), headWidth, slopes, stride, false, tiles)
       for (let row = 0; row < rows; row++) {
         const line = row * stride
-        maskFuture(at(scores, line), top + row + 1, seen)
-        maskFuture(at(slopes, line), top + row + 1, seen)
-        softmaxRowGradient(at(scores, line), at(slopes, line), top + row + 1, scale, load<f32>(at(logSums, head * time + top + row)))
+        const end = top + row + 1 - left
+        maskFuture(at(scores, line), end, seen)
+        maskFuture(at(slopes, line), end, seen)
+        maskOthers(at(scores, line), firsts, row, left)
+        softmaxRowGradient(at(scores, line), at(slopes, line), end, scale, load<f32>(at(logSums, head * time + top + row)))
       }
       packColumns(at(q, place), headWidth, 1, rows, headWidth, queryRows)
       packColumns(at(dOut, place), headWidth, 1, rows, headWidth, outRows)
-      multiplyPacked(rows, headWidth, seen, slopes, stride, 1, keysDown, time, at(dq, place), headWidth, false, tiles)
-      multiplyPacked(seen, headWidth, rows, slopes, 1, stride, queryRows, rows, at(dk, keyArea), headWidth, true, tiles)
-      multiplyPacked(seen, headWidth, rows, scores, 1, stride, outRows, rows, at(dv, keyArea), headWidth, true, tiles)
+      multiplyPacked(rows, headWidth, seen, slopes, stride, 1, at(keysDown, left * TILE_COLUMNS), time, at(dq, place), headWidth, false, tiles)
+      multiplyPacked(seen, headWidth, rows, slopes, 1, stride, queryRows, rows, at(dk, keyArea + across), headWidth, true, tiles)
+      multiplyPacked(seen, headWidth, rows, scores, 1, stride, outRows, rows, at(dv, keyArea + across), headWidth, true, tiles)
     }
   }
+}
+
+/** First position that a block of query rows sees, rounded down to whole panels; `firsts`: document starts of its rows. */
+@inline
+function firstSeen(firsts: usize): i32 {
+  return firsts == 0 ? 0 : load<i32>(firsts) & -TILE_COLUMNS
+}
+
+/** Masks the scores of a row before the start of its document; `line` begins at position `left`. */
+@inline
+function maskOthers(line: usize, firsts: usize, row: i32, left: i32): void {
+  if (firsts == 0) return
+  const start = load<i32>(at(firsts, row)) - left
+  for (let j = 0; j < start; j++) store<f32>(at(line, j), -1e30)
 }
 
 /** Masks the scores from `count` on: -1e30 up to the end of the vector, 0 after it. */
@@ -161,8 +187,8 @@ function softmaxRowGradient(line: usize, slopes: usize, count: i32, scale: f32, 
 
 /**
  * [batch, time, heads, headWidth] -> [batch, heads, time, headWidth], or back, with rotary positions: rotates the halves
- * of each head by the angles with the given cosines and sines, [time, headWidth / 2]; no rotation if `cosines` is 0.
- * Rotates forward in the conversion to heads, backward in the conversion from heads.
+ * of each head by the angles with the given cosines and sines, [time, headWidth / 2], or with `rowAngles`
+ * [batch, time, headWidth / 2]; no rotation if `cosines` is 0. Rotates forward in the conversion to heads, backward in the conversion from heads.
  */
 export function exchangeHeads(
   batch: i32,
@@ -173,6 +199,7 @@ export function exchangeHeads(
   out: usize,
   cosines: usize,
   sines: usize,
+  rowAngles: bool,
   toHeads: bool,
 ): void {
   const half = headWidth >> 1
@@ -187,7 +214,8 @@ export function exchangeHeads(
         if (cosines == 0) {
           memory.copy(to, from, headWidth << 2)
         } else {
-          rotate(from, to, half, at(cosines, position * half), at(sines, position * half), direction)
+          const angle = ((rowAngles ? sample * time : 0) + position) * half
+          rotate(from, to, half, at(cosines, angle), at(sines, angle), direction)
         }
       }
     }

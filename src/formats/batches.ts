@@ -123,6 +123,9 @@ export interface TokenRange {
   readonly stride: number
 }
 
+/** Attention between the documents of a sample: to all tokens before, or only to those of the same document. */
+export type DocumentTreatment = 'join' | 'mask'
+
 /** Training samples: `rows` blocks of `block` token ids each, row-major. */
 export interface SampleBatch extends Batch {
   readonly kind: 'samples'
@@ -131,6 +134,10 @@ export interface SampleBatch extends Batch {
   readonly rows: number
   /** sequence_length + 1 where the last target of a block is the first input of the next. */
   readonly block: number
+  /** Place in the block at which the document of each token starts, shape [rows, block]; absent: documents are joined. */
+  readonly starts?: Int32Array
+  /** Tokens of each row before its padding; absent: no padding. */
+  readonly lengths?: Int32Array
   /** Position of the stream after this batch; a checkpoint stores that of the last batch trained on. */
   readonly cursor: SampleCursor
   /** Undefined if unknown, as for files without a manifest. */
@@ -158,6 +165,8 @@ export interface SampleCursor {
   readonly firstSample?: number
   /** Tokens per sample. */
   readonly block?: number
+  /** Absent where documents are joined. */
+  readonly documents?: Exclude<DocumentTreatment, 'join'>
   /** Digest of the sizes of all files, in order. */
   readonly files?: string
   /** Digest of the files' checksums, if all have a manifest. */

@@ -7,10 +7,12 @@ import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { DescriptorPool } from '../files/descriptor-pool.js'
+import { DocumentIndex } from '../files/document-index.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../files/manifest.js'
 import { commonTokenizer, openPackedFile, type PackedFile } from '../files/packed-file.js'
 import type { SampleBatch, SampleCursor, TokenizerIdentity, TokenRange } from '../formats/batches.js'
 import { blockStart } from '../sampling/block.js'
+import { startsAfterToken } from '../sampling/document-starts.js'
 import { ORDER_KINDS, sampleOrderSlices } from '../sampling/sample-order.js'
 import { chosenRanges, chosenSamples, type FilePart, fileParts } from '../sampling/sample-range.js'
 import { positionInEpochs, shardOf } from '../sampling/shard.js'
@@ -45,6 +47,12 @@ export const shuffleSamplesOptions = z
       .boolean()
       .default(true)
       .describe('let consecutive blocks share one token: the last target of one is the first input of the next'),
+    documents: z
+      .enum(['join', 'mask'])
+      .default('join')
+      .describe(
+        'attention between the documents of a sample: join lets each token attend to all before it, mask only to those of its own document',
+      ),
     from: z.number().min(0).max(1).default(0).describe('start of the range of samples to use, as a fraction of all'),
     to: z
       .number()
@@ -112,6 +120,8 @@ interface SampleData {
   readonly count: number
   readonly ranges: readonly TokenRange[]
   readonly tokenizer: TokenizerIdentity | undefined
+  /** Of each file, where documents are masked and no token ends them; otherwise empty. */
+  readonly indexes: readonly DocumentIndex[]
   readonly identity: Omit<SampleCursor, 'globalSamples'>
 }
 
@@ -143,8 +153,11 @@ async function openData(options: Checked, pool: DescriptorPool): Promise<SampleD
     files: digestOf(files.map(({ header }) => header.dataBytes)),
     ...contentOf(manifests),
     ...(tokenizer && { tokenizer: tokenizer.sha256 }),
+    ...(options.documents === 'mask' && { documents: options.documents }),
   } as const
-  return { files, parts, first, count, ranges, tokenizer, identity }
+  const needsIndex = options.documents === 'mask' && tokenizer?.endOfDocumentId === undefined
+  const indexes = needsIndex ? await Promise.all(files.map(file => DocumentIndex.read(file))) : []
+  return { files, parts, first, count, ranges, tokenizer, indexes, identity }
 }
 
 async function* samples(data: SampleData, options: Checked, signal: AbortSignal): AsyncGenerator<SampleBatch> {
@@ -166,10 +179,9 @@ async function* samples(data: SampleData, options: Checked, signal: AbortSignal)
     const order = await runInSlices(ordering, signal)
     const share = shardOf(order, { skip, rank: options.rank, worldSize: world_size, dropLast: true })
     for (let place = 0; place + batch_size <= share.length; place += batch_size) {
+      const numbers = Array.from({ length: batch_size }, (_, row) => first + share.at(place + row))
       const tokens = new Int32Array(batch_size * block)
-      for (let row = 0; row < batch_size; row++) {
-        tokens.set(readBlock(data, first + share.at(place + row)), row * block)
-      }
+      for (const [row, sample] of numbers.entries()) tokens.set(readBlock(data, sample), row * block)
       const globalSamples = epoch * count + skip + (place + batch_size) * world_size
       yield {
         kind: 'samples',
@@ -178,6 +190,7 @@ async function* samples(data: SampleData, options: Checked, signal: AbortSignal)
         tokens,
         rows: batch_size,
         block,
+        ...(options.documents === 'mask' && { starts: startsOf(data, numbers, tokens) }),
         cursor: { ...identity, globalSamples },
         tokenizer,
         ranges,
@@ -187,10 +200,29 @@ async function* samples(data: SampleData, options: Checked, signal: AbortSignal)
   }
 }
 
-function readBlock({ files, parts }: SampleData, sample: number) {
-  const index = parts.findLastIndex(part => part.firstSample <= sample)
-  const { geometry, firstSample } = parts[index]!
-  return files[index]!.readTokens(blockStart(geometry, sample - firstSample), geometry.block)
+function readBlock(data: SampleData, sample: number) {
+  const { file, start } = placeOf(data, sample)
+  return data.files[file]!.readTokens(start, data.parts[file]!.geometry.block)
+}
+
+/** Number of the file of a sample, and its first token there. */
+function placeOf({ parts }: SampleData, sample: number): { readonly file: number; readonly start: number } {
+  const file = parts.findLastIndex(part => part.firstSample <= sample)
+  const { geometry, firstSample } = parts[file]!
+  return { file, start: blockStart(geometry, sample - firstSample) }
+}
+
+/** Where the documents of the samples start, from the token that ends them, or from the index of their file. */
+function startsOf(data: SampleData, samples: readonly number[], tokens: Int32Array): Int32Array {
+  const { block } = data.parts[0]!.geometry
+  const endId = data.tokenizer?.endOfDocumentId
+  if (endId !== undefined) return startsAfterToken(tokens, block, endId)
+  const starts = new Int32Array(tokens.length)
+  for (const [row, sample] of samples.entries()) {
+    const { file, start } = placeOf(data, sample)
+    data.indexes[file]!.startsIn(start, starts.subarray(row * block, (row + 1) * block))
+  }
+  return starts
 }
 
 /** The file's manifest. @throws TOKENIZER_MISMATCH if it names another tokenizer than the given one */

@@ -40,6 +40,7 @@ const cursorSchema = z.strictObject({
   order: z.string().exactOptional(),
   firstSample: count.exactOptional(),
   block: count.exactOptional(),
+  documents: z.literal('mask').exactOptional(),
   files: digest.exactOptional(),
   content: digest.exactOptional(),
   tokenizer: digest.exactOptional(),

@@ -18,6 +18,15 @@ export function requireSameModel(model: ModelOptions, { path, state }: Checkpoin
   }
 }
 
+/** The treatment of documents must match, because it changes what the model learns. @throws WORLD_MISMATCH */
+export function requireSameDocuments(training: TrainingOptions, { path, state }: Checkpoint): void {
+  for (const key of ['restart_positions', 'ignore_first_targets'] as const) {
+    if (training[key] === state.training[key]) continue
+    const message = `the checkpoint was trained with ${key} ${state.training[key]}, this run has ${training[key]}`
+    throw new PenstockError('WORLD_MISMATCH', message, { file: path, path: key })
+  }
+}
+
 /** @throws TOKENIZER_MISMATCH when a run continues with another tokenizer than that of the checkpoint */
 export function requireSameTokenizer(tokenizer: TokenizerReference | undefined, { path, state }: Checkpoint): void {
   const recorded = state.tokenizer
@@ -88,6 +97,13 @@ export function requireSameData(before: SampleCursor, now: SampleCursor): void {
     throw new PenstockError(
       key === 'tokenizer' ? 'TOKENIZER_MISMATCH' : 'WORLD_MISMATCH',
       `the batches come from different data than before: ${description} ${change}`,
+    )
+  }
+  if (before.documents !== now.documents) {
+    const [was, is] = [before, now].map(({ documents = 'join' }) => documents)
+    throw new PenstockError(
+      'WORLD_MISMATCH',
+      `the samples have documents: ${is}, training began with documents: ${was}`,
     )
   }
   if (now.globalSamples <= before.globalSamples) {

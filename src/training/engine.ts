@@ -9,6 +9,14 @@ import type { ModelOptions } from './options.js'
 /** Targets with this value are ignored, as in torch. */
 export const ignoredTarget = -100
 
+/** Documents of a micro batch: attention stays within each. */
+export interface BatchDocuments {
+  /** Column at which the document of each position starts; shape [rows, columns]. */
+  readonly starts: Int32Array
+  /** Whether positions start again at 0 in each document. */
+  readonly restartPositions: boolean
+}
+
 /** One micro batch: row-major token ids; the target of each position is the next token. */
 export interface TrainingBatch {
   /** Shape [rows, columns]. */
@@ -17,6 +25,8 @@ export interface TrainingBatch {
   readonly targets: Int32Array
   readonly rows: number
   readonly columns: number
+  /** Absent: each position attends to all before it in its row. */
+  readonly documents?: BatchDocuments
   /** Weight of each row's counted targets in the loss of a step; absent: the mean over all counted targets. */
   readonly weights?: Float64Array
 }
@@ -108,7 +118,8 @@ export function toTrainingBatch(tokens: Int32Array, rows: number, block: number)
  * Checks shape and token ids of a batch against the model; the kernels have no bounds checks.
  * @throws ARGUMENT_INVALID for a wrong shape, TOKENIZER_MISMATCH for an id outside the model's vocabulary
  */
-export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, model: ModelOptions): void {
+export function requireFit(batch: TrainingBatch, model: ModelOptions): void {
+  const { inputs, targets, rows, columns } = batch
   const size = rows * columns
   if (inputs.length !== size || targets.length !== size || columns < 1 || columns > model.sequence_length) {
     throw new PenstockError(
@@ -116,6 +127,7 @@ export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, mo
       `a batch of [${rows}, ${columns}] has ${inputs.length} inputs and ${targets.length} targets; the model has ${model.sequence_length} positions`,
     )
   }
+  requireDocumentStarts(batch)
   const isUnknown = (id: number) => !(id >= 0 && id < model.vocab_size)
   const unknown = inputs.find(isUnknown) ?? targets.find(id => isUnknown(id) && id !== ignoredTarget)
   if (unknown !== undefined) {
@@ -127,6 +139,16 @@ export function requireFit({ inputs, targets, rows, columns }: TrainingBatch, mo
       },
     )
   }
+}
+
+/** @throws ARGUMENT_INVALID for a document that starts after one of its positions, or before the document before it */
+function requireDocumentStarts({ documents, rows, columns }: TrainingBatch): void {
+  if (documents === undefined) return
+  const { starts } = documents
+  const isPossible = (start: number, index: number) =>
+    start <= index % columns && start >= (index % columns === 0 ? 0 : starts[index - 1]!)
+  if (starts.length === rows * columns && starts.every(isPossible)) return
+  throw new PenstockError('ARGUMENT_INVALID', `a batch of [${rows}, ${columns}] has impossible document starts`)
 }
 
 export function countTargets(batch: Pick<TrainingBatch, 'targets'>): number {
@@ -165,21 +187,30 @@ export function rowsByWeight(microBatches: readonly TrainingBatch[]): WeightedRo
 function pickRows(batch: TrainingBatch, rows: readonly number[]): TrainingBatch {
   const { columns } = batch
   if (rows.length === batch.rows) return batch
-  const pick = (ids: Int32Array): Int32Array => {
+  return withRows(batch, rows.length, values => {
     const picked = new Int32Array(rows.length * columns)
-    for (const [at, row] of rows.entries()) picked.set(ids.subarray(row * columns, (row + 1) * columns), at * columns)
+    for (const [at, row] of rows.entries())
+      picked.set(values.subarray(row * columns, (row + 1) * columns), at * columns)
     return picked
-  }
-  return { inputs: pick(batch.inputs), targets: pick(batch.targets), rows: rows.length, columns }
+  })
+}
+
+/** A batch of other rows, without weights. @param pick maps an array of the batch, [rows, columns], to the other rows */
+export function withRows(
+  { inputs, targets, columns, documents }: TrainingBatch,
+  rows: number,
+  pick: (values: Int32Array) => Int32Array,
+): TrainingBatch {
+  const others = { inputs: pick(inputs), targets: pick(targets), rows, columns }
+  return documents === undefined ? others : { ...others, documents: { ...documents, starts: pick(documents.starts) } }
 }
 
 /** Splits a batch into parts of at most `maxRows` rows, views of the same memory. */
 export function cutRows(batch: TrainingBatch, maxRows: number): TrainingBatch[] {
-  const { inputs, targets, rows, columns } = batch
+  const { rows, columns } = batch
   if (rows <= maxRows) return [batch]
   return Array.from({ length: Math.ceil(rows / maxRows) }, (_, part) => {
     const [from, to] = [part * maxRows, Math.min(rows, (part + 1) * maxRows)]
-    const cut = (ids: Int32Array): Int32Array => ids.subarray(from * columns, to * columns)
-    return { inputs: cut(inputs), targets: cut(targets), rows: to - from, columns }
+    return withRows(batch, to - from, values => values.subarray(from * columns, to * columns))
   })
 }

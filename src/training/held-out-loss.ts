@@ -1,7 +1,8 @@
 /** Mean loss on held-out samples, independent of how they are split into batches. */
 import { PenstockError } from '../errors.js'
 import type { SampleBatch } from '../formats/batches.js'
-import { cutRows, type Engine, rowsByWeight, type TrainingBatch, toTrainingBatch, type WeightedRows } from './engine.js'
+import { batchOfSamples, type DocumentOptions } from './documents.js'
+import { cutRows, type Engine, rowsByWeight, type TrainingBatch, type WeightedRows } from './engine.js'
 import { yieldIfDue } from './event-loop.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 
@@ -23,12 +24,13 @@ export async function heldOutLoss(
   engine: Pick<Engine, 'evaluate'>,
   heldOut: AsyncIterable<SampleBatch>,
   limit: { readonly batches: number; readonly rows: number },
+  documents: DocumentOptions,
   mask: LossMask | undefined,
   isStopped: () => boolean,
 ): Promise<HeldOutLoss | undefined> {
   let [lossSum, weightSum, tokens, batches] = [0, 0, 0, 0]
   for await (const batch of heldOut) {
-    for (const { weight, rows } of weightedParts(batch, limit.rows, mask)) {
+    for (const { weight, rows } of weightedParts(batchOfSamples(batch, documents), limit.rows, mask)) {
       const result = await engine.evaluate(rows)
       await yieldIfDue()
       if (isStopped()) return undefined
@@ -48,12 +50,12 @@ export async function heldOutLoss(
 }
 
 function weightedParts(
-  { tokens, rows, block }: SampleBatch,
+  batch: TrainingBatch,
   maxRows: number,
   mask: LossMask | undefined,
 ): { readonly weight: number; readonly rows: TrainingBatch }[] {
-  return weighted(toTrainingBatch(tokens, rows, block), mask).flatMap(({ weight, batches }) =>
-    batches.flatMap(batch => cutRows(batch, maxRows)).map(piece => ({ weight, rows: piece })),
+  return weighted(batch, mask).flatMap(({ weight, batches }) =>
+    batches.flatMap(rows => cutRows(rows, maxRows)).map(piece => ({ weight, rows: piece })),
   )
 }
 

@@ -187,6 +187,16 @@ export const trainingSchemas = lazy(() => {
       loss_mask: lossMaskSchema
         .optional()
         .describe('train only on the targets between two tokens, such as the answers in conversations'),
+      restart_positions: z
+        .boolean()
+        .default(false)
+        .describe('start positions again at 0 in each document, for samples whose documents are masked'),
+      ignore_first_targets: z
+        .boolean()
+        .default(false)
+        .describe(
+          'leave the first token of each document out of the loss, because no token of its document predicts it; for samples whose documents are masked',
+        ),
       nonfinite: z
         .enum(['stop', 'skip'])
         .default('stop')

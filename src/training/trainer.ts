@@ -4,7 +4,7 @@
  * A checkpoint holds the cursor of the last batch trained on, so a resumed run gets exactly the remaining batches.
  */
 import { PenstockError } from '../errors.js'
-import type { SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
+import type { DocumentTreatment, SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
 import {
   type Checkpoint,
   type CheckpointState,
@@ -17,19 +17,14 @@ import {
   digestOfDefinition,
   requirePackedWith,
   requireSameData,
+  requireSameDocuments,
   requireSameModel,
   requireSameTokenizer,
   requireSamplesFit,
 } from './compatibility.js'
 import { DivergenceDetector } from './divergence.js'
-import {
-  type Engine,
-  isFiniteStep,
-  requireFit,
-  type StepResult,
-  type TrainingBatch,
-  toTrainingBatch,
-} from './engine.js'
+import { batchOfSamples } from './documents.js'
+import { type Engine, isFiniteStep, requireFit, type StepResult, type TrainingBatch } from './engine.js'
 import { yieldIfDue } from './event-loop.js'
 import { heldOutLoss } from './held-out-loss.js'
 import { type LossMask, maskStep } from './loss-mask.js'
@@ -46,8 +41,8 @@ export interface TrainerSetup {
   readonly engine: Engine
   readonly tokenizer?: TokenizerReference
   readonly onEvent?: (event: TrainingEvent) => void
-  /** Opens the held-out batches; each evaluation starts from the first. */
-  readonly heldOut?: () => AsyncIterable<SampleBatch>
+  /** Opens the held-out batches, with documents treated as in training; each evaluation starts from the first. */
+  readonly heldOut?: (documents: DocumentTreatment) => AsyncIterable<SampleBatch>
   readonly lossMask?: LossMask
   /** Loss mask of the held-out samples. */
   readonly heldOutMask?: LossMask
@@ -71,6 +66,7 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   if (checkpoint !== undefined) {
     requireSameModel(setup.model, checkpoint)
     requireSameTokenizer(setup.tokenizer, checkpoint)
+    requireSameDocuments(training, checkpoint)
     await setup.engine.loadState(checkpoint.path)
     if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.isPrimary) {
       await removeSurplus(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
@@ -102,6 +98,7 @@ export class Trainer {
   #consumedTokens: number
   #cursor: SampleCursor | undefined
   #endOfDocumentId: number | undefined
+  #documents: DocumentTreatment = 'join'
   #pending: TrainingBatch[] = []
   #inFlight: StepInFlight[] = []
   #failed = false
@@ -153,6 +150,7 @@ export class Trainer {
     await yieldIfDue()
     this.#requireAgrees(batch)
     this.#endOfDocumentId = batch.tokenizer?.endOfDocumentId ?? this.#endOfDocumentId
+    this.#documents = batch.cursor.documents ?? 'join'
     const totalSteps = this.#totalSteps ?? (await this.#begin(batch))
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
@@ -160,7 +158,7 @@ export class Trainer {
     if (this.#stops) {
       return this.#finish('stopped')
     }
-    const micro = toTrainingBatch(batch.tokens, batch.rows, batch.block)
+    const micro = batchOfSamples(batch, this.#setup.training)
     requireFit(micro, this.#setup.model)
     this.#pending.push(micro)
     if (this.#pending.length < this.#setup.training.accumulation_steps) {
@@ -388,7 +386,7 @@ export class Trainer {
     const startedAt = performance.now()
     const limit = { batches: training.evaluation.batches, rows: training.batch_size }
     const isStopped = () => this.#stops && !this.#mustAnnounceStop
-    const result = await heldOutLoss(engine, heldOut(), limit, heldOutMask, isStopped)
+    const result = await heldOutLoss(engine, heldOut(this.#documents), limit, training, heldOutMask, isStopped)
     if (result === undefined) return
     const { loss, tokens } = result
     this.#heldOut = { step: this.#step, loss }

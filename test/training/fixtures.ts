@@ -28,7 +28,7 @@ export function tiny(changes: ModelInput = {}): ModelOptions {
 export async function openTiny(
   changes: ModelInput = {},
   training: TrainingInput = {},
-  backend: 'wasm' | 'cpu' = 'wasm',
+  backend: 'wasm' | 'cpu' | 'node' = 'wasm',
 ): Promise<TfjsEngine> {
   const { optimizer, gradient_clip: gradientClip, nonfinite } = parseTraining(training)
   const threads = typeof training.threads === 'number' ? training.threads : 0

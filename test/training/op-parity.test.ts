@@ -139,8 +139,8 @@ function attention(queryHeads: number, keyHeads: number): Operation {
     forward: reference.attention,
     compute: (ops, inputs, upstream) => {
       const [query, key, values] = [as4D(inputs.query), as4D(inputs.key), as4D(inputs.value)]
-      const { value, saved } = ops.attention(query, key, values)
-      return { value, gradients: { ...ops.attentionGradient(as4D(upstream), query, key, values, saved) } }
+      const { value, saved } = ops.attention(query, key, values, undefined)
+      return { value, gradients: { ...ops.attentionGradient(as4D(upstream), query, key, values, undefined, saved) } }
     },
   }
 }

@@ -89,8 +89,21 @@ describe.each(['any', 'plain'] as const)('the fused kernels (%s) have the result
     const value = random<tf.Tensor4D>('v', ...shape(keyHeads))
     const gradient = random<tf.Tensor4D>('g', ...shape(heads))
     expectAlike(operations => {
-      const { value: result, saved } = operations.attention(query, key, value)
-      const slopes = operations.attentionGradient(gradient, query, key, value, saved)
+      const { value: result, saved } = operations.attention(query, key, value, undefined)
+      const slopes = operations.attentionGradient(gradient, query, key, value, undefined, saved)
+      return [result, slopes.query, slopes.key, slopes.value]
+    })
+    // Documents of 1, 2, 3 ... positions.
+    const firsts = Array.from({ length: batch * time }, (_, at) => {
+      const place = at % time
+      const number = Math.floor((Math.sqrt(8 * place + 1) - 1) / 2)
+      return (number * (number + 1)) / 2
+    })
+    const starts = tf.tensor1d(firsts, 'int32')
+    expectAlike(operations => {
+      const mask = operations.attentionMask(starts, batch)
+      const { value: result, saved } = operations.attention(query, key, value, mask)
+      const slopes = operations.attentionGradient(gradient, query, key, value, mask, saved)
       return [result, slopes.query, slopes.key, slopes.value]
     })
   })
@@ -101,6 +114,11 @@ describe.each(['any', 'plain'] as const)('the fused kernels (%s) have the result
     expectAlike(operations => {
       const [turned, straight] = [operations.toHeads(input, 2, 3, rotary), operations.toHeads(input, 2, 3, undefined)]
       return [turned, straight, operations.fromHeads(turned, rotary), operations.fromHeads(straight, undefined)]
+    })
+    const ofRows = { cos: random<tf.Tensor2D>('c', 2 * 7, 8), sin: random<tf.Tensor2D>('s', 2 * 7, 8) }
+    expectAlike(operations => {
+      const turned = operations.toHeads(input, 2, 3, ofRows)
+      return [turned, operations.fromHeads(turned, ofRows)]
     })
   })
 

@@ -108,20 +108,28 @@ class Rank:
         self._waited = 0.0
 
     def _batches(self, frame: Frame) -> list[MicroBatch]:
-        """Micro batches of a frame: inputs, then targets of each, with shapes and row weights from the header."""
+        """Micro batches of a frame: inputs, targets and any document starts of each, with shapes and row weights from the
+        header."""
         numbers = frame.numbers.to(self._device, non_blocking=True).long()
         weights = frame.header.get("weights")
+        restart_positions = frame.header.get("restartPositions")
+        arrays = 2 if restart_positions is None else 3
         batches, at = [], 0
         for index, (rows, columns) in enumerate(frame.header["shapes"]):
             size = rows * columns
-            inputs, targets = numbers[at : at + 2 * size].view(2, rows, columns)
+            here = slice(at, at + arrays * size)
+            inputs, targets = numbers[here].view(arrays, rows, columns)[:2]
+            documents = None
+            if restart_positions is not None:
+                starts = frame.numbers[here].view(arrays, rows, columns)[2]
+                documents = self._engine.documents_of(starts, restart_positions)
             of_rows = None
             if weights is not None:
                 # Page-locked, because copies from pageable memory wait for the previous step.
-                here = torch.tensor(weights[index], dtype=torch.float32, pin_memory=self._device.type == "cuda")
-                of_rows = here.to(self._device, non_blocking=True)
-            batches.append((inputs, targets, of_rows))
-            at += 2 * size
+                pinned = torch.tensor(weights[index], dtype=torch.float32, pin_memory=self._device.type == "cuda")
+                of_rows = pinned.to(self._device, non_blocking=True)
+            batches.append(MicroBatch(inputs, targets, of_rows, documents))
+            at += arrays * size
         return batches
 
     def _open(self, frame: Frame):

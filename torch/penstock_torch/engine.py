@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -10,13 +11,20 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from .documents import Documents, documents_of
 from .faults import Fault
 from .loss import loss_sum
 from .model import Gpt
-from .parallel import distribute, open_mesh
+from .parallel import computes_in_half, distribute, open_mesh
 
-# Inputs, targets, and the weight of each row's counted targets, if any.
-MicroBatch = tuple[Tensor, Tensor, Tensor | None]
+
+class MicroBatch(NamedTuple):
+    # [rows, columns]
+    inputs: Tensor
+    targets: Tensor
+    # Weight of each row's counted targets, if any.
+    weights: Tensor | None
+    documents: Documents | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Engine:
         self._clip = gradient_clip
         self._skip_nonfinite = skip_nonfinite
         options = SimpleNamespace(**torch_options)
+        self._half = computes_in_half(device, options)
         mesh = open_mesh(device, options)
         self._tensor_degree = mesh["tensor"].size()
         # Number of ranks with different rows.
@@ -79,10 +88,10 @@ class Engine:
         # FSDP averages over the data-parallel ranks; multiplying by their number gives the sum over all targets.
         scale = self._data_degree / max(1, counted)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        for index, (inputs, targets, weights) in enumerate(batches):
+        for index, batch in enumerate(batches):
             if self._reduce_once and isinstance(self.model, FSDPModule):
                 self.model.set_requires_gradient_sync(index == len(batches) - 1)
-            loss = self._loss(inputs, targets, weights)
+            loss = self._loss(batch)
             (loss * scale).backward()
             total += loss.detach()
         norm = self._clip_gradients()
@@ -94,9 +103,12 @@ class Engine:
         self.optimizer.zero_grad()
         return figures
 
-    def _loss(self, inputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-        result = self.model(inputs, targets, weights)
-        return result if result.dim() == 0 else loss_sum(result, targets, weights)
+    def documents_of(self, starts: Tensor, restart_positions: bool) -> Documents:
+        return documents_of(starts, restart_positions, self.device, self._half)
+
+    def _loss(self, batch: MicroBatch) -> Tensor:
+        result = self.model(*batch)
+        return result if result.dim() == 0 else loss_sum(result, batch.targets, batch.weights)
 
     def _sum_of_ranks(self, figure: Tensor) -> Tensor:
         """Sums over the data-parallel ranks; each rank of a tensor-parallel group has the figure of the whole group."""
@@ -112,8 +124,8 @@ class Engine:
     def evaluate(self, batches: list[MicroBatch]) -> Tensor:
         """Loss summed over the counted targets of all ranks, [1]."""
         total = torch.zeros(1, dtype=torch.float32, device=self.device)
-        for inputs, targets, _ in batches:
-            total += self._loss(inputs, targets, None)
+        for batch in batches:
+            total += self._loss(batch._replace(weights=None))
         return self._sum_of_ranks(total)
 
     @torch.no_grad()

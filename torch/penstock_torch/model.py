@@ -4,6 +4,7 @@ Parameters have the names of src/training/weights.ts, so that both engines can l
 """
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,17 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
+from .documents import Documents, varlen_attn
 from .loss import linear_loss_sum, loss_sum
+
+
+class Context(NamedTuple):
+    """Inputs common to all layers; `mask` and `offsets` are those of `Documents`."""
+
+    # Cosines and sines, [columns, head width / 2], or [rows, 1, columns, head width / 2] if rows have their own positions.
+    rotary: tuple[Tensor, Tensor] | None
+    mask: Tensor | None
+    offsets: Tensor | None
 
 
 class Gpt(nn.Module):
@@ -22,9 +33,10 @@ class Gpt(nn.Module):
         if not options.tie_weights:
             self.lm_head = Head(options.width, options.vocab_size, bias=False)
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, targets: Tensor | None = None, weights: Tensor | None = None,
+                documents: Documents | None = None) -> Tensor:
         """ids [rows, columns] -> logits [rows, columns, vocab_size], or with targets the loss summed over them."""
-        state = self.model(ids)
+        state = self.model(ids, documents or Documents(None, None, None))
         if self.options.tie_weights:
             return output(state, self.model.embed_tokens.weight, targets, weights)
         return self.lm_head(state, targets, weights)
@@ -55,26 +67,32 @@ class Trunk(nn.Module):
         self.options = options
         self._angles: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, ids: Tensor) -> Tensor:
-        columns = ids.shape[1]
+    def forward(self, ids: Tensor, documents: Documents) -> Tensor:
         state = self.embed_tokens(ids)
         if self.options.position == "learned":
-            state = state + self.embed_positions(torch.arange(columns, device=ids.device))
-        rotary = self._rotary(columns, ids.device) if self.options.position == "rotary" else None
+            columns = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
+            state = state + self.embed_positions(columns if documents.positions is None else documents.positions)
+        rotary = self._rotary(ids, documents.positions) if self.options.position == "rotary" else None
+        context = Context(rotary, documents.mask, documents.offsets)
         for layer in self.layers:
-            state = layer(state, rotary)
+            state = layer(state, context)
         return self.norm(state)
 
-    def _rotary(self, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [columns, head width / 2], computed once; buffers would be lost on the meta device."""
+    def _rotary(self, ids: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        cos, sin = self._tables(ids.device)
+        if positions is None:
+            return cos[: ids.shape[1]], sin[: ids.shape[1]]
+        return cos[positions].unsqueeze(1), sin[positions].unsqueeze(1)
+
+    def _tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [sequence_length, head width / 2], computed once; buffers would be lost on the meta device."""
         if self._angles is None:
             head_width = self.options.width // self.options.heads
             exponents = torch.arange(0, head_width, 2, dtype=torch.float64) * (-1.0 / head_width)
             positions = torch.arange(self.options.sequence_length, dtype=torch.float64)
             angles = torch.outer(positions, self.options.rotary_base**exponents)
             self._angles = (angles.cos().float().to(device), angles.sin().float().to(device))
-        cos, sin = self._angles
-        return cos[:columns], sin[:columns]
+        return self._angles
 
 
 class Layer(nn.Module):
@@ -86,18 +104,18 @@ class Layer(nn.Module):
         self.mlp = SwigluUnit(options) if options.activation == "swiglu" else GeluUnit(options)
         self._checkpointed = activation_checkpointing
 
-    def forward(self, state: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, state: Tensor, context: Context) -> Tensor:
         if self._checkpointed and torch.is_grad_enabled():
-            return checkpoint(self._transform, state, rotary, use_reentrant=False)
-        return self._transform(state, rotary)
+            return checkpoint(self._transform, state, context, use_reentrant=False)
+        return self._transform(state, context)
 
-    def _transform(self, state: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
-        state = state + self.self_attn(self.input_layernorm(state), rotary)
+    def _transform(self, state: Tensor, context: Context) -> Tensor:
+        state = state + self.self_attn(self.input_layernorm(state), context)
         return state + self.mlp(self.post_attention_layernorm(state))
 
 
 class Attention(nn.Module):
-    """Causal; consecutive groups of query heads share a key and value head."""
+    """Causal, within documents; consecutive groups of query heads share a key and value head."""
 
     def __init__(self, options: SimpleNamespace):
         super().__init__()
@@ -109,12 +127,25 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(options.width, key_width, bias=options.bias)
         self.o_proj = nn.Linear(options.width, options.width, bias=options.bias)
 
-    def forward(self, state: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, state: Tensor, context: Context) -> Tensor:
         query, key, value = (self._heads(linear(state)) for linear in (self.q_proj, self.k_proj, self.v_proj))
-        if rotary is not None:
-            query, key = rotate(query, *rotary), rotate(key, *rotary)
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=self.grouped)
-        return self.o_proj(attended.transpose(1, 2).flatten(2))
+        if context.rotary is not None:
+            query, key = rotate(query, *context.rotary), rotate(key, *context.rotary)
+        return self.o_proj(self._attend(query, key, value, context).flatten(2))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
+        """[rows, heads, columns, head width] each -> [rows, columns, heads, head width]"""
+        if context.offsets is None:
+            attended = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=self.grouped
+            )
+            return attended.transpose(1, 2)
+        columns = query.shape[2]
+        flat = (heads.transpose(1, 2).flatten(0, 1) for heads in (query, key, value))
+        attended = varlen_attn(
+            *flat, context.offsets, context.offsets, columns, columns, window_size=(-1, 0), enable_gqa=self.grouped
+        )
+        return attended.unflatten(0, (-1, columns))
 
     def _heads(self, flat: Tensor) -> Tensor:
         """[rows, columns, width] -> [rows, heads, columns, head width]"""

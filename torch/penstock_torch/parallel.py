@@ -134,9 +134,13 @@ def open_mesh(device: torch.device, options) -> DeviceMesh:
     return init_device_mesh(device.type, (replicate, shard, tensor), mesh_dim_names=("replicate", "shard", "tensor"))
 
 
+def computes_in_half(device: torch.device, options) -> bool:
+    return options.mixed_precision == "bf16" or (options.mixed_precision == "auto" and device.type == "cuda")
+
+
 def distribute(model: Gpt, device: torch.device, options, mesh: DeviceMesh) -> Gpt:
     """Applies tensor parallelism, compilation and FSDP to a model on the meta device and allocates it, uninitialized."""
-    half = options.mixed_precision == "bf16" or (options.mixed_precision == "auto" and device.type == "cuda")
+    half = computes_in_half(device, options)
     if mesh["tensor"].size() > 1:
         split_layers(model, mesh["tensor"])
     if options.compile:

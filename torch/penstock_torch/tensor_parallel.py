@@ -25,7 +25,7 @@ def split_layers(model: Gpt, mesh: DeviceMesh):
         "model.norm": SequenceParallel(),
     }
     if model.options.position == "learned":
-        plan["model.embed_positions"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(0))
+        plan["model.embed_positions"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=_COLUMNS)
     if model.options.tie_weights:
         # Each rank computes the logits of its rows of the embedding.
         plan["model"] = PrepareModuleOutput(
@@ -44,7 +44,7 @@ def _layer_plan(layer: Layer) -> dict[str, ParallelStyle]:
         into["mlp.gate_proj"] = ColwiseParallel()
     return {
         "input_layernorm": SequenceParallel(),
-        # The rotary angles are not distributed.
+        # Rotary angles and masks are not distributed.
         "self_attn": PrepareModuleInput(input_layouts=(_COLUMNS, None), desired_input_layouts=(Replicate(), None)),
         "post_attention_layernorm": SequenceParallel(),
         "mlp": PrepareModuleInput(input_layouts=_COLUMNS, desired_input_layouts=Replicate()),

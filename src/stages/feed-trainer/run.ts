@@ -57,7 +57,7 @@ async function trainWith(
       onEvent: context.report,
       signal: context.signal,
       ...(tokenizer && { tokenizer: { path: resolve(tokenizer.path), sha256: tokenizer.sha256 } }),
-      ...(heldOut && { heldOut: () => shuffleSamples(heldOutOptions(heldOut, training)) }),
+      ...(heldOut && { heldOut: documents => shuffleSamples({ ...heldOutOptions(heldOut, training), documents }) }),
       ...(lossMask && { lossMask }),
       ...(heldOutMask && { heldOutMask }),
       ...(resume && { resume: 'latest' }),

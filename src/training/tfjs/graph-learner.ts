@@ -37,7 +37,7 @@ export class GraphLearner implements Learner {
   readonly #specs: readonly WeightSpec[]
   readonly #decays: readonly number[]
   #parts: Parts = { weights: [], means: [], variances: [] }
-  /** Keyed by the shape of the micro batch. */
+  /** Keyed by the shape of the micro batch and the kind of its positions. */
   readonly #gradientGraphs = new Map<string, GraphFunction>()
   #updateGraph: GraphFunction | undefined
 
@@ -128,10 +128,11 @@ export class GraphLearner implements Learner {
 
   /** The summed loss, then the unscaled gradients of all weights in their order. */
   #lossAndGradients(batch: TrainingBatch): Tensor[] {
-    const { rows, columns, inputs, targets } = batch
-    const arrays = [inputs, targets].map(values => ({ values, shape: [values.length] }))
+    const { rows, columns, inputs, targets, documents } = batch
+    const given = documents === undefined ? [inputs, targets] : [inputs, targets, documents.starts]
+    const arrays = given.map(values => ({ values, shape: [values.length] }))
     const inputTensors: GraphInput[] = [...arrays, ...this.#parts.weights]
-    const key = `${rows} ${columns}`
+    const key = `${rows} ${columns} ${documents?.restartPositions}`
     let graph = this.#gradientGraphs.get(key)
     if (graph === undefined) {
       const compute = () => {

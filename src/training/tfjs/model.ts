@@ -42,6 +42,10 @@ interface PassContext {
   readonly operations: Operations
   readonly batch: number
   readonly rotary: Rotary | undefined
+  /** Position of each token, [batch * columns], where it is not its column. */
+  readonly positions: Tensor1D | undefined
+  /** Restricts attention to documents. */
+  readonly mask: Tensor | undefined
 }
 
 /** Logits, shape [rows * columns, vocab_size]; call inside tf.tidy. */
@@ -49,7 +53,7 @@ export function logitsOf(
   model: ModelOptions,
   weights: Weights,
   operations: Operations,
-  batch: Pick<TrainingBatch, 'inputs' | 'rows' | 'columns'>,
+  batch: Omit<TrainingBatch, 'targets' | 'weights'>,
 ): Tensor2D {
   return network(openPass(model, weights, operations, batch), batch).value
 }
@@ -86,10 +90,32 @@ function openPass(
   model: ModelOptions,
   weights: Weights,
   operations: Operations,
-  { rows, columns }: Pick<TrainingBatch, 'rows' | 'columns'>,
+  { rows, columns, documents }: Pick<TrainingBatch, 'rows' | 'columns' | 'documents'>,
 ): PassContext {
-  const rotary = model.position === 'rotary' ? rotaryTables(model, columns) : undefined
-  return { model, weights, operations, batch: rows, rotary }
+  const starts = documents && tf.tensor1d(documents.starts, 'int32')
+  const mask = starts && operations.attentionMask(starts, rows)
+  const positions = documents?.restartPositions ? tf.sub<Tensor1D>(columnsOf(rows, columns), starts!) : undefined
+  const rotary = model.position === 'rotary' ? rotaryOf(model, operations, columns, positions) : undefined
+  return { model, weights, operations, batch: rows, rotary, positions, mask }
+}
+
+/** The column of each token, [rows * columns]. */
+function columnsOf(rows: number, columns: number): Tensor1D {
+  return tf.tensor1d(
+    Int32Array.from({ length: rows * columns }, (_, index) => index % columns),
+    'int32',
+  )
+}
+
+function rotaryOf(
+  model: ModelOptions,
+  operations: Operations,
+  columns: number,
+  positions: Tensor1D | undefined,
+): Rotary {
+  const tables = rotaryTables(model, columns)
+  if (positions === undefined) return tables
+  return { cos: operations.embed(tables.cos, positions), sin: operations.embed(tables.sin, positions) }
 }
 
 function rotaryTables(model: ModelOptions, time: number): Rotary {
@@ -107,10 +133,10 @@ function rotaryTables(model: ModelOptions, time: number): Rotary {
   return { cos: tf.tensor2d(cos, [time, pairs]), sin: tf.tensor2d(sin, [time, pairs]) }
 }
 
-function network(context: PassContext, batch: Pick<TrainingBatch, 'inputs' | 'columns'>): Part {
+function network(context: PassContext, batch: Pick<TrainingBatch, 'inputs' | 'rows' | 'columns'>): Part {
   const { model } = context
   const ids = tf.tensor1d(batch.inputs, 'int32')
-  const embedded = embedding(context, ids, batch.columns)
+  const embedded = embedding(context, ids, batch)
   const parts: Part[] = []
   let state = embedded.value
   const append = (part: Part) => {
@@ -138,7 +164,11 @@ function weightOf<T extends Tensor>(context: PassContext, name: string): T {
 }
 
 /** Token embedding, and position embedding when positions are learned. */
-function embedding(context: PassContext, ids: Tensor1D, columns: number): Part {
+function embedding(
+  context: PassContext,
+  ids: Tensor1D,
+  { rows, columns }: Pick<TrainingBatch, 'rows' | 'columns'>,
+): Part {
   const { operations, model } = context
   const tokens = operations.embed(weightOf(context, embeddingName), ids)
   const tokensPullback: Pullback = (gradient, gradients) => {
@@ -148,10 +178,7 @@ function embedding(context: PassContext, ids: Tensor1D, columns: number): Part {
   if (model.position !== 'learned') {
     return { value: tokens, pullback: tokensPullback }
   }
-  const places = tf.tensor1d(
-    Int32Array.from({ length: ids.size }, (_, index) => index % columns),
-    'int32',
-  )
+  const places = context.positions ?? columnsOf(rows, columns)
   const positions = operations.embed(weightOf(context, positionsName), places)
   return {
     value: operations.add(tokens, positions),
@@ -222,7 +249,7 @@ function layerLinear(context: PassContext, layer: number, part: string, input: T
 }
 
 function attention(context: PassContext, layer: number, input: Tensor2D): Part {
-  const { operations, model, batch, rotary } = context
+  const { operations, model, batch, rotary, mask } = context
   const before = norm(context, layerName(layer, 'input_layernorm'), input)
   const project = (part: string) => layerLinear(context, layer, `self_attn.${part}`, before.value)
   const [queries, keys, values] = [project('q_proj'), project('k_proj'), project('v_proj')]
@@ -230,7 +257,7 @@ function attention(context: PassContext, layer: number, input: Tensor2D): Part {
   const key = operations.toHeads(keys.value, batch, model.kv_heads, rotary)
   const value = operations.toHeads(values.value, batch, model.kv_heads, undefined)
   tf.dispose([queries.value, keys.value, values.value])
-  const attended = operations.attention(query, key, value)
+  const attended = operations.attention(query, key, value, mask)
   const merged = operations.fromHeads(attended.value, undefined)
   attended.value.dispose()
   const after = layerLinear(context, layer, 'self_attn.o_proj', merged)
@@ -239,7 +266,7 @@ function attention(context: PassContext, layer: number, input: Tensor2D): Part {
     pullback: (gradient, gradients) => {
       const upstream = after.pullback(gradient, gradients)
       const heads = operations.toHeads(upstream, batch, model.heads, undefined)
-      const inner = operations.attentionGradient(heads, query, key, value, attended.saved)
+      const inner = operations.attentionGradient(heads, query, key, value, mask, attended.saved)
       tf.dispose([merged, upstream, heads, query, key, value, ...attended.saved])
       const sum = addAll(operations, [
         queries.pullback(operations.fromHeads(inner.query, rotary), gradients),

@@ -5,7 +5,7 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import { attributeTypes, dtypes, type OpAttribute } from './native/binding.js'
-import { byKeyHead, causalMask, composedOperations, type Operations } from './operations.js'
+import { byKeyHead, composedOperations, maskScores, type Operations } from './operations.js'
 
 /** The method of tfjs's backend 'tensorflow' that runs any operation of the library. */
 interface OperationBackend {
@@ -67,18 +67,18 @@ export const nativeOperations: Operations = {
   },
 
   // Scales the queries instead of the scores, which are many times larger.
-  attention: (query, key, value) => {
+  attention: (query, key, value, mask) => {
     const probabilities = tf.tidy(() => {
       const [batch, heads, time, headWidth] = query.shape
       const scaled = byKeyHead(tf.mul(query, 1 / Math.sqrt(headWidth)), key)
       const scores = tf.matMul(scaled, byKeyHead(key, key), false, true)
-      const square = tf.reshape(scores, [batch * heads, time, time])
-      return tf.reshape(tf.softmax(tf.add(square, causalMask(time))), scores.shape)
+      const square: tf.Tensor3D = tf.reshape(scores, [batch * heads, time, time])
+      return tf.reshape(tf.softmax(maskScores(square, mask)), scores.shape)
     })
     const result = tf.tidy((): Tensor4D => tf.reshape(tf.matMul(probabilities, byKeyHead(value, value)), query.shape))
     return { value: result, saved: [probabilities] }
   },
-  attentionGradient: (gradient, query, key, value, [probabilities]) =>
+  attentionGradient: (gradient, query, key, value, _, [probabilities]) =>
     tf.tidy(() => {
       const [upstream, queries] = [byKeyHead(gradient, key), byKeyHead(query, key)]
       const [keys, values] = [byKeyHead(key, key), byKeyHead(value, value)]

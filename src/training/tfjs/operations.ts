@@ -24,7 +24,10 @@ interface NormGradient {
   readonly weight: Tensor1D
 }
 
-/** Cosines and sines of the angle by which each position rotates each pair, [time, head width / 2] each. */
+/**
+ * Cosines and sines of the angle by which each position rotates each pair, [time, head width / 2] each, or
+ * [batch * time, head width / 2] where each row has its own positions.
+ */
 export interface Rotary {
   readonly cos: Tensor2D
   readonly sin: Tensor2D
@@ -90,13 +93,16 @@ export interface Operations {
   toHeads(input: Tensor2D, batch: number, heads: number, rotary: Rotary | undefined): Tensor4D
   /** Inverse of `toHeads`; with `rotary` it computes the gradient of `toHeads` with the same angles. */
   fromHeads(input: Tensor4D, rotary: Rotary | undefined): Tensor2D
+  /** The mask for `attention` within documents that start at the given positions, [batch * time], int32. */
+  attentionMask(starts: Tensor1D, batch: number): Tensor
   /** Causal attention; consecutive groups of query heads share a key and value head. */
-  attention(query: Tensor4D, key: Tensor4D, value: Tensor4D): AttentionResult
+  attention(query: Tensor4D, key: Tensor4D, value: Tensor4D, mask: Tensor | undefined): AttentionResult
   attentionGradient(
     gradient: Tensor4D,
     query: Tensor4D,
     key: Tensor4D,
     value: Tensor4D,
+    mask: Tensor | undefined,
     saved: readonly Tensor[],
   ): AttentionGradient
   /** Cross-entropy summed over the counted targets; a negative target is ignored. */
@@ -171,20 +177,21 @@ export const composedOperations: Operations = {
       return tf.reshape(tf.transpose(unrotated, [0, 2, 1, 3]), [batch * time, heads * headWidth])
     }),
 
-  attention: (query, key, value) => {
+  attentionMask: (starts, batch) => documentMask(starts, batch),
+  attention: (query, key, value, mask) => {
     const probabilities = tf.tidy(() => {
       const [batch, heads, time, headWidth] = query.shape
       const scores = tf.mul(
         tf.matMul(byKeyHead(query, key), byKeyHead(key, key), false, true),
         1 / Math.sqrt(headWidth),
       )
-      const square = tf.reshape(scores, [batch * heads, time, time])
-      return tf.reshape(tf.softmax(tf.add(square, causalMask(time))), scores.shape)
+      const square: tf.Tensor3D = tf.reshape(scores, [batch * heads, time, time])
+      return tf.reshape(tf.softmax(maskScores(square, mask)), scores.shape)
     })
     const result = tf.tidy((): Tensor4D => tf.reshape(tf.matMul(probabilities, byKeyHead(value, value)), query.shape))
     return { value: result, saved: [probabilities] }
   },
-  attentionGradient: (gradient, query, key, value, [probabilities]) =>
+  attentionGradient: (gradient, query, key, value, _, [probabilities]) =>
     tf.tidy(() => {
       const [upstream, queries] = [byKeyHead(gradient, key), byKeyHead(query, key)]
       const [keys, values] = [byKeyHead(key, key), byKeyHead(value, value)]
@@ -233,7 +240,12 @@ export const composedOperations: Operations = {
 }
 
 /** Applies rotary positions: rotates the two halves of each head as pairs. */
-function rotate(input: Tensor4D, cos: Tensor2D, sin: Tensor2D): Tensor4D {
+function rotate(input: Tensor4D, cosines: Tensor2D, sines: Tensor2D): Tensor4D {
+  const [, , time, headWidth] = input.shape
+  const [cos, sin] = [cosines, sines].map(table => tf.reshape(table, [-1, 1, time, headWidth / 2])) as [
+    Tensor4D,
+    Tensor4D,
+  ]
   const [first, second] = tf.split(input, 2, 3) as [Tensor4D, Tensor4D]
   const halves = [
     tf.sub<Tensor4D>(tf.mul(first, cos), tf.mul(second, sin)),
@@ -254,11 +266,31 @@ export function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
   return tf.reshape(input, [batch * keyHeads, (heads / keyHeads) * time, headWidth])
 }
 
+/**
+ * Adds a large negative number to the scores [batch * heads, time, time] that a position must not attend to: the later
+ * ones, and with a mask those of other documents.
+ */
+export function maskScores(scores: tf.Tensor3D, mask: Tensor | undefined): tf.Tensor3D {
+  const [, time] = scores.shape
+  if (mask === undefined) return tf.add(scores, causalMask(time))
+  return tf.reshape(tf.add(tf.reshape(scores, [mask.shape[0]!, -1, time, time]), mask), scores.shape)
+}
+
 /** 0 where a position may attend, a large negative number where it must not. */
-export function causalMask(time: number): Tensor2D {
+function causalMask(time: number): Tensor2D {
   const position = tf.range(0, time)
   const future = tf.greater(tf.expandDims(position, 0), tf.expandDims(position, 1))
   return tf.mul<Tensor2D>(tf.cast(future, 'float32'), -1e9)
+}
+
+/** `causalMask` of each row, [batch, 1, time, time], within documents that start at the given positions. */
+function documentMask(starts: Tensor1D, batch: number): Tensor4D {
+  return tf.tidy(() => {
+    const time = starts.size / batch
+    const firsts = tf.cast(tf.reshape(starts, [batch, 1, time, 1]), 'float32')
+    const earlier = tf.less(tf.reshape(tf.range(0, time), [1, 1, 1, time]), firsts)
+    return tf.minimum<Tensor4D>(tf.mul(tf.cast(earlier, 'float32'), -1e9), causalMask(time))
+  })
 }
 
 interface SoftmaxLoss {

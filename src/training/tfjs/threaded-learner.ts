@@ -3,7 +3,7 @@
  * Gradients are summed in thread order, so that the same number of threads gives the same bits. All threads are workers:
  * the thread of the engine stays free for signals, metrics and input.
  */
-import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
+import { isFiniteStep, type TrainingBatch, type WeightedRows, withRows } from '../engine.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
 import type { Learner, LearnerState, LearnerStep, Pause } from './learner.js'
@@ -101,16 +101,12 @@ export class ThreadedLearner implements Learner {
 }
 
 /** The rows of one of several equal shares; empty with fewer rows than shares. */
-function rowsOfShare(
-  { inputs, targets, rows, columns }: TrainingBatch,
-  share: number,
-  shares: number,
-): TrainingBatch[] {
+function rowsOfShare(batch: TrainingBatch, share: number, shares: number): TrainingBatch[] {
+  const { rows, columns } = batch
   const [from, to] = [share, share + 1].map(part => Math.floor((rows * part) / shares)) as [number, number]
   if (from === to) {
     return []
   }
   // Copied, because posting a view clones its whole buffer.
-  const cut = (ids: Int32Array) => ids.slice(from * columns, to * columns)
-  return [{ inputs: cut(inputs), targets: cut(targets), rows: to - from, columns }]
+  return [withRows(batch, to - from, values => values.slice(from * columns, to * columns))]
 }

@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../options.js'
 import { type AdamHyperparameters, type AdamWKernel, updateByKernel } from './adamw.js'
 import { readKernels } from './kernel-files.js'
-import { type AdamWeight, composedOperations, type Operations } from './operations.js'
+import { type AdamWeight, composedOperations, type Operations, type Rotary } from './operations.js'
 import type { WasmBackend } from './wasm-kernels.js'
 
 /** The exports of assembly/training/kernels.ts; every argument is a number, an address or a flag. */
@@ -233,32 +233,36 @@ function attentionOperations(heap: Heap): Partial<Operations> {
       const [time, headWidth] = [input.shape[0] / batch, input.shape[1] / heads]
       const result = heap.output<Rank.R4>(batch, heads, time, headWidth)
       const addresses = [at(input), at(result), at(rotary?.cos), at(rotary?.sin)]
-      kernels.exchangeHeads(batch, time, heads, headWidth, ...addresses, 1)
+      kernels.exchangeHeads(batch, time, heads, headWidth, ...addresses, hasRowAngles(rotary, time), 1)
       return result
     },
     fromHeads: (input, rotary) => {
       const [batch, heads, time, headWidth] = input.shape
       const result = heap.output<Rank.R2>(batch * time, heads * headWidth)
       const addresses = [at(input), at(result), at(rotary?.cos), at(rotary?.sin)]
-      kernels.exchangeHeads(batch, time, heads, headWidth, ...addresses, 0)
+      kernels.exchangeHeads(batch, time, heads, headWidth, ...addresses, hasRowAngles(rotary, time), 0)
       return result
     },
-    attention: (query, key, value) => {
+    attentionMask: starts => starts,
+    attention: (query, key, value, starts) => {
       const [batch, heads, time, headWidth] = query.shape
       const [result, logSums] = [like(query), heap.output(batch, heads, time)]
-      const addresses = [query, key, value, result, logSums].map(at)
+      const addresses = [query, key, value, starts, result, logSums].map(at)
       kernels.attention(batch, heads, key.shape[1], time, headWidth, ...addresses, scratchFor(query.shape))
       return { value: result, saved: [logSums] }
     },
-    attentionGradient: (gradient, query, key, value, [logSums]) => {
+    attentionGradient: (gradient, query, key, value, starts, [logSums]) => {
       const [batch, heads, time, headWidth] = query.shape
       const result = { query: like(query), key: like(key), value: like(value) }
-      const addresses = [query, key, value, logSums, gradient, result.query, result.key, result.value].map(at)
+      const addresses = [query, key, value, starts, logSums, gradient, result.query, result.key, result.value].map(at)
       kernels.attentionGradient(batch, heads, key.shape[1], time, headWidth, ...addresses, scratchFor(query.shape))
       return result
     },
   }
 }
+
+const hasRowAngles = (rotary: Rotary | undefined, time: number) =>
+  Number(rotary !== undefined && rotary.cos.shape[0] !== time)
 
 /** Updates in place: the returned states are the given tensors. */
 function adamW(

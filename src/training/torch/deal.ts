@@ -6,13 +6,15 @@
  */
 import { ignoredTarget, type TrainingBatch } from '../engine.js'
 
-/** Data of one rank: inputs, then targets of each micro batch, concatenated, row-major. */
+/** Data of one rank: inputs, targets and any document starts of each micro batch, concatenated, row-major. */
 export interface Share {
   /** [rows, columns] of each micro batch. */
   readonly shapes: readonly (readonly [number, number])[]
   readonly numbers: Int32Array
   /** Row weights of each micro batch, if any. */
-  readonly weights: readonly (readonly number[])[] | undefined
+  readonly weights?: readonly (readonly number[])[]
+  /** Whether positions restart in each document; absent without document starts. */
+  readonly restartPositions?: boolean
 }
 
 /** Rows of one rank, in micro batches no larger than the given ones. */
@@ -25,12 +27,15 @@ export function dealRows(batches: readonly TrainingBatch[], rank: number, worldS
   for (let done = 0; done < rows; done += largest) {
     shapes.push([Math.min(largest, rows - done), columns])
   }
-  const numbers = new Int32Array(2 * rows * columns)
+  const restartPositions = batches.find(({ documents }) => documents !== undefined)?.documents?.restartPositions
+  const arrays = restartPositions === undefined ? 2 : 3
+  const numbers = new Int32Array(arrays * rows * columns)
   const weights: number[][] = []
   const rowAt = rowReader(batches)
   let [place, row] = [0, rank]
   for (const [microRows] of shapes) {
     const targetsAt = place + microRows * columns
+    const startsAt = targetsAt + microRows * columns
     const microWeights: number[] = []
     weights.push(microWeights)
     for (let index = 0; index < microRows; index++, row += worldSize) {
@@ -41,12 +46,18 @@ export function dealRows(batches: readonly TrainingBatch[], rank: number, worldS
       } else {
         numbers.set(found.inputs, place + index * columns)
         numbers.set(found.targets, targetsAt + index * columns)
+        if (found.starts !== undefined) numbers.set(found.starts, startsAt + index * columns)
       }
     }
-    place = targetsAt + microRows * columns
+    place += arrays * microRows * columns
   }
   const isWeighted = batches.some(batch => batch.weights !== undefined)
-  return { shapes, numbers, weights: isWeighted ? weights : undefined }
+  return {
+    shapes,
+    numbers,
+    ...(isWeighted && { weights }),
+    ...(restartPositions !== undefined && { restartPositions }),
+  }
 }
 
 /** Reads row i of the concatenated batches; i must increase from call to call. */
@@ -66,6 +77,7 @@ function rowReader(batches: readonly TrainingBatch[]) {
     return {
       inputs: batch.inputs.subarray(start, end),
       targets: batch.targets.subarray(start, end),
+      starts: batch.documents?.starts.subarray(start, end),
       weight: batch.weights?.[row - firstRow],
     }
   }

@@ -215,8 +215,8 @@ export class TorchEngine implements Engine {
   #deal(batches: readonly TrainingBatch[], header: Readonly<Record<string, unknown>>) {
     const groupSize = this.#options.torch.tensor_parallel
     const commandOf = ({ rank, worldSize }: RankFacts) => {
-      const { shapes, numbers, weights } = dealRows(batches, Math.floor(rank / groupSize), worldSize / groupSize)
-      return { header: { ...header, shapes, ...(weights && { weights }) }, payload: bytesOf(numbers) }
+      const { shapes, numbers, ...optional } = dealRows(batches, Math.floor(rank / groupSize), worldSize / groupSize)
+      return { header: { ...header, shapes, ...optional }, payload: bytesOf(numbers) }
     }
     const { step_timeout_s: seconds } = this.#options.torch
     const timeoutMs = seconds === null ? undefined : 1000 * seconds

@@ -61,7 +61,7 @@ test.skipIf(libraries === undefined)(
         .map(line => JSON.parse(line))
         .map(({ layout, ...rest }) => [layout, rest]),
     )
-    expect(found.size).toBe(9)
+    expect(found.size).toBe(12)
     for (const { shapes, device } of found.values()) {
       expect(device).toBe('cuda')
       expect(shapes).toEqual([[2], [1], [1024]])

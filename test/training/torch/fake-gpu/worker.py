@@ -56,8 +56,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from penstock_torch import documents as penstock_documents
 from penstock_torch import model as penstock_model
-from penstock_torch.engine import Engine
+from penstock_torch.engine import Engine, MicroBatch
 
 fake = FakeTensorMode(allow_non_fake_inputs=True)
 device = torch.device("cuda", 0)
@@ -70,12 +71,15 @@ def in_fake_mode(function):
     return call
 
 
-def fake_attention(query, key, value, is_causal=True, enable_gqa=False):
+def fake_attention(query, key, value, attn_mask=None, is_causal=True, enable_gqa=False):
     """The kernel that CUDA selects: flash, or memory-efficient for float32."""
+    assert (attn_mask is None) == is_causal
     if query.dtype == torch.float32:
         groups = query.shape[1] // key.shape[1]
         key, value = (tensor.repeat_interleave(groups, 1) for tensor in (key, value))
-        return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, None, True, 0.0, True)[0]
+        return torch.ops.aten._scaled_dot_product_efficient_attention(
+            query, key, value, attn_mask, True, 0.0, is_causal
+        )[0]
     return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, True, False)[0]
 
 
@@ -83,6 +87,8 @@ def fake_attention(query, key, value, is_causal=True, enable_gqa=False):
 penstock_model.Gpt.to_empty = in_fake_mode(penstock_model.Gpt.to_empty)
 Engine._open_optimizer = in_fake_mode(Engine._open_optimizer)
 torch.nn.functional.scaled_dot_product_attention = fake_attention
+penstock_documents._mask = in_fake_mode(penstock_documents._mask)
+penstock_documents._send = lambda values, to: fake.from_tensor(values).to(to)
 # Remembered before torch.empty is replaced, so that torch.device("meta") still applies to it.
 torch.utils._device._device_constructors()
 real_empty, fake_empty = torch.empty, in_fake_mode(torch.empty)
@@ -130,6 +136,9 @@ LAYOUTS = {
     "tensor parallel, tied": (GPT2, dict(tensor_parallel=2)),
     "tensor parallel, replicas": (LLAMA, dict(tensor_parallel=2, replicate_degree=2)),
     "float32": (LLAMA, dict(mixed_precision="none")),
+    "documents": (LLAMA, {}),
+    "documents, tensor parallel": (GPT2, dict(tensor_parallel=2)),
+    "documents, float32": (LLAMA, dict(mixed_precision="none")),
 }
 
 
@@ -139,14 +148,19 @@ def weights_of(model: dict) -> list:
     return [[name, list(parameter.shape), parameter.ndim == 2] for name, parameter in gpt.named_parameters()]
 
 
-def run(model: dict, options: dict) -> dict:
+def run(name: str, model: dict, options: dict) -> dict:
     engine = Engine(model, OPTIMIZER, 1.0, {**TORCH, **options}, weights_of(model), device)
+    starts = torch.tensor([[0] * 64, [0] * 10 + [10] * 54], dtype=torch.int32)
     with fake:
         ids = torch.zeros(2, 64, dtype=torch.int64, device=device)
+        weights = torch.zeros(2, device=device)
+    documents = engine.documents_of(starts, True) if "documents" in name else None
+    assert documents is None or (documents.mask is None) == (documents.offsets is not None) == ("float32" not in name)
+    with fake:
         with Collectives() as collectives:
-            figures = engine.step([(ids, ids, None)], 128, 1e-3)
-        engine.step([(ids, ids, torch.zeros(2, device=device))] * 2, 1, 1e-3)
-        loss = engine.evaluate([(ids, ids, None)])
+            figures = engine.step([MicroBatch(ids, ids, None, documents)], 128, 1e-3)
+        engine.step([MicroBatch(ids, ids, weights, documents)] * 2, 1, 1e-3)
+        loss = engine.evaluate([MicroBatch(ids, ids, None, documents)])
         logits = engine.logits(ids[:1, :5])
     shapes = [list(tensor.shape) for tensor in (figures, loss, logits)]
     return {"collectives": dict(collectives.counts), "shapes": shapes, "device": figures.device.type}
@@ -155,4 +169,4 @@ def run(model: dict, options: dict) -> dict:
 os.environ.update(LOCAL_RANK="0", RANK="0", WORLD_SIZE=str(WORLD), LOCAL_WORLD_SIZE=str(WORLD), GROUP_WORLD_SIZE="1")
 dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=WORLD)
 for name, layout in LAYOUTS.items():
-    print(json.dumps({"layout": name, **run(*layout)}), flush=True)
+    print(json.dumps({"layout": name, **run(name, *layout)}), flush=True)
