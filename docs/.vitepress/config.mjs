@@ -17,6 +17,7 @@ export default {
         ['Corpora', '/corpora'],
         ['Definitions', '/definitions'],
         ['Stages', '/stages'],
+        ['Documents in a sample', '/documents'],
         ['Tokenizers', '/tokenizer'],
         ['Monitoring', '/monitoring'],
         ['Coming from Modalities', '/from-modalities'],

@@ -22,8 +22,7 @@ async function packed(name: string, lengths: readonly number[], named: boolean):
   const tokens = lengths.flatMap((length, document) =>
     Array.from({ length }, (_, at) => (at === length - 1 ? END : (document + at) % END)),
   )
-  let offset = 0
-  const pairs = lengths.map((length): [number, number] => [(offset += length) - length, length])
+  const pairs = lengths.map((length, at): [number, number] => [lengths.slice(0, at).reduce((a, b) => a + b, 0), length])
   const header = encodePbinHeader({ dataBytes: tokens.length, tokenBytes: 1 })
   writeFileSync(path, Buffer.concat([header, Uint8Array.from(tokens), writePairList(pairs)]))
   if (named) {

@@ -7,8 +7,8 @@ import { countTargets, ignoredTarget, rowsByWeight, type TrainingBatch } from '#
 import type { ModelInput, ModelOptions } from '#src/training/options'
 import { accumulateGradients, Gradients } from '#src/training/tfjs/model'
 import type { Operations } from '#src/training/tfjs/operations'
-import { initialValues, weightSpecs } from '#src/training/weights'
-import { countingBatch, openTiny, tiny } from './fixtures.js'
+import { weightSpecs } from '#src/training/weights'
+import { countingBatch, initialValues, openTiny, tiny } from './fixtures.js'
 import { operationSets } from './tfjs/backends.js'
 
 const BLOCK = 101
