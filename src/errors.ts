@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'PBIN_INVALID'
   | 'CSV_INVALID'
   | 'PARQUET_INVALID'
+  | 'ARROW_INVALID'
   | 'WARC_INVALID'
   | 'PICKLE_INVALID'
   | 'SAFETENSORS_INVALID'

@@ -1,13 +1,16 @@
 /** Formats of source files, by file extension and by the first bytes. */
 import { PenstockError } from '../errors.js'
 
-export type SourceFormat = 'jsonl' | 'json' | 'parquet' | 'csv' | 'tsv' | 'text' | 'warc'
+export type SourceFormat = 'jsonl' | 'json' | 'parquet' | 'arrow' | 'csv' | 'tsv' | 'text' | 'warc'
 
 const FORMATS: Readonly<Record<string, SourceFormat>> = {
   jsonl: 'jsonl',
   ndjson: 'jsonl',
   json: 'json',
   parquet: 'parquet',
+  arrow: 'arrow',
+  arrows: 'arrow',
+  feather: 'arrow',
   csv: 'csv',
   tsv: 'tsv',
   txt: 'text',
@@ -17,7 +20,7 @@ const FORMATS: Readonly<Record<string, SourceFormat>> = {
 }
 
 /** Formats whose readers need the uncompressed file: compressed ones are rejected. */
-const COMPRESSED_INSIDE: ReadonlySet<SourceFormat> = new Set(['parquet'])
+const COMPRESSED_INSIDE: ReadonlySet<SourceFormat> = new Set(['parquet', 'arrow'])
 
 const compressed = (name: string): string => `${name}: decompress it, or compress it again with gzip or zstd`
 const archive = (name: string): string => `${name}: unpack it and name the folder`
@@ -40,8 +43,6 @@ const ADVICE: Readonly<Record<string, string>> = {
   txz: archive('a tar archive'),
   '7z': archive('a 7-Zip archive'),
   rar: archive('a RAR archive'),
-  arrow: convertible('an Arrow file'),
-  feather: convertible('an Arrow file'),
   avro: convertible('Avro'),
   orc: convertible('ORC'),
   sqlite: convertible('an SQLite database'),
@@ -109,8 +110,8 @@ const SIGNATURES: readonly Signature[] = [
   { hex: /^1f8b08/, advice: renamed('compressed with gzip', '.gz') },
   { hex: /^28b52ffd/, advice: renamed('compressed with zstd', '.zst') },
   { hex: /^50415231(?![2-7]|0[9ad])/, advice: renamed('a Parquet file', '.parquet') },
-  { hex: /^4152524f573100/, advice: ADVICE.arrow! },
-  { hex: /^ffffffff....0000/, advice: ADVICE.arrow! },
+  { hex: /^4152524f573100/, advice: renamed('an Arrow file', '.arrow') },
+  { hex: /^ffffffff....0000/, advice: renamed('an Arrow stream', '.arrow') },
   { hex: /^fd377a585a00/, advice: ADVICE.xz! },
   { hex: /^425a683.314159265359/, advice: ADVICE.bz2! },
   { hex: /^04224d18/, advice: ADVICE.lz4! },

@@ -40,7 +40,7 @@ export function rowsAsLines(
 /** As JSON.stringify, but 64-bit integers keep all digits and bytes become base64. */
 function toJson(value: unknown): string {
   if (typeof value === 'bigint') return value.toString()
-  if (value instanceof Uint8Array) return JSON.stringify(btoa(String.fromCharCode(...value)))
+  if (value instanceof Uint8Array) return JSON.stringify(btoa(latin1Of(value)))
   if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`
   if (typeof value === 'object' && value !== null && !(value instanceof Date)) {
     return `{${Object.entries(value)
@@ -48,4 +48,11 @@ function toJson(value: unknown): string {
       .join(',')}}`
   }
   return JSON.stringify(value) ?? 'null'
+}
+
+function latin1Of(bytes: Uint8Array): string {
+  let text = ''
+  // In parts: every byte is an argument, of which a call takes some 100,000.
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
+  return text
 }

@@ -1,5 +1,5 @@
 /**
- * Source of the texts of a corpus of many files: JSONL (also .gz and .zst), JSON arrays, Parquet, CSV, TSV, WARC
+ * Source of the texts of a corpus of many files: JSONL (also .gz and .zst), JSON arrays, Parquet, Arrow, CSV, TSV, WARC
  * and plain text, in any mix, one file after the other in a documented order. Memory is that of one file's reader.
  */
 import * as z from 'zod'
@@ -48,7 +48,7 @@ export type ReadCorpusOptions = z.input<typeof readCorpusOptions>
 
 export const readCorpusStage = defineStage({
   name: 'read-corpus',
-  summary: 'texts of many files: JSONL, JSON, Parquet, CSV, TSV, WARC and plain text',
+  summary: 'texts of many files: JSONL, JSON, Parquet, Arrow, CSV, TSV, WARC and plain text',
   emits: 'documents',
   options: readCorpusOptions,
   resumable: true,

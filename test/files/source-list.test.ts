@@ -48,6 +48,6 @@ describe('listSources', () => {
 
 it('rejects known formats that are not read, with advice, and takes unknown names for JSONL', () => {
   expect(() => requireFormat('corpus.jsonl.xz')).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
-  expect(() => requireFormat('corpus.ARROW')).toThrow(/convert it to Parquet/)
+  expect(() => requireFormat('corpus.AVRO')).toThrow(/convert it to Parquet/)
   expect(['corpus.data', 'corpus', '/dev/stdin', 'x.ndjson.gz'].map(requireFormat)).toEqual(Array(4).fill('jsonl'))
 })

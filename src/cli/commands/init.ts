@@ -15,7 +15,7 @@ export function addInitCommand(program: Command): void {
     .command('init')
     .summary('write a starter definition for your own corpus')
     .description(
-      'Samples the first records and writes a commented definition that trains a tokenizer, packs the corpus and trains a small model. Sources are those of penstock pack: files, folders, glob patterns and @lists of JSONL, JSON, Parquet, CSV, TSV, WARC and text.',
+      'Samples the first records and writes a commented definition that trains a tokenizer, packs the corpus and trains a small model. Sources are those of penstock pack: files, folders, glob patterns and @lists of JSONL, JSON, Parquet, Arrow, CSV, TSV, WARC and text.',
     )
     .argument('<sources...>', 'files, folders, glob patterns, or @FILE with one of these per line')
     .option(

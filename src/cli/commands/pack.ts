@@ -8,7 +8,7 @@ export function addPackCommand(program: Command): void {
     .command('pack')
     .summary('tokenize a corpus into a packed .pbin file')
     .description(
-      'Tokenizes one field of each record into a packed file. Sources are files, folders, glob patterns and @lists, in any mix: JSONL (also .gz and .zst), JSON arrays, Parquet, CSV, TSV, WARC and plain text. With --index, indexes a single JSONL file in the same pass.',
+      'Tokenizes one field of each record into a packed file. Sources are files, folders, glob patterns and @lists, in any mix: JSONL (also .gz and .zst), JSON arrays, Parquet, Arrow, CSV, TSV, WARC and plain text. With --index, indexes a single JSONL file in the same pass.',
     )
     .argument('<sources...>', 'files, folders, glob patterns, or @FILE with one of these a line')
     .requiredOption('-t, --tokenizer <path>', 'a tokenizer.json, or the folder that contains it')

@@ -8,7 +8,8 @@ export interface PagePlace {
   readonly file: string
   /** As users write it, such as `.text`. */
   readonly column: string
-  readonly group: number
+  /** The part of the file that holds the page, such as `row group 3`. */
+  readonly part: string
   /** Row of the file that the page begins with, from 0; messages count rows from 1, as lines. */
   readonly firstRow: number
 }
@@ -36,7 +37,7 @@ export function pageDocuments(
     ...invalid.map(index => ({
       ...faultAt(place, rows[index]!, bytes.slice(offsets[index], offsets[index + 1])),
       code: 'UTF8_INVALID' as const,
-      message: `${place.column} is not valid UTF-8 (row group ${place.group})`,
+      message: `${place.column} is not valid UTF-8 (${place.part})`,
     })),
   )
   const parts = valid.map(index => ({
@@ -63,7 +64,7 @@ function nullFaults({ rows, rowOf }: TextPage, place: PagePlace): RecordFault[] 
       faults.push({
         ...faultAt(place, place.firstRow + row, new Uint8Array(0)),
         code: 'FIELD_MISSING',
-        message: `${place.column} is null (row group ${place.group})`,
+        message: `${place.column} is null (${place.part})`,
       })
     }
   }

@@ -13,6 +13,7 @@ const READERS: Readonly<Record<SourceFormat, () => Promise<DocumentReader>>> = {
   jsonl: async () => (await import('./jsonl-documents.js')).jsonlDocuments,
   json: async () => (await import('./jsonl-documents.js')).jsonDocuments,
   parquet: async () => (await import('./parquet-documents.js')).parquetDocuments,
+  arrow: async () => (await import('./arrow-documents.js')).arrowDocuments,
   csv: async () => withDelimiter(','),
   tsv: async () => withDelimiter('\t'),
   text: async () => (await import('./text-documents.js')).textDocuments,

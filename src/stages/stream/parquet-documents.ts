@@ -90,7 +90,7 @@ async function* columnTexts(
       }
       const page = decoder.decode(header, body)
       if (page === undefined) continue
-      const place = { file: file.path, column, group: chunk.group, firstRow: row }
+      const place = { file: file.path, column, part: `row group ${chunk.group}`, firstRow: row }
       const found = pageDocuments(page, place, isUtf8)
       faults.push(...found.faults)
       pending.push(found.documents)
