@@ -2,10 +2,14 @@
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { type OpenFile, readFully } from './read-at.js'
+import { isRemote } from './remote/remote-name.js'
+import { locateRemoteFile } from './remote/remote-sources.js'
+import type { RemoteEntry } from './remote/remote-store.js'
+import { closeSource, openSource } from './source-file.js'
 
 export interface FileFingerprint {
   readonly bytes: number
-  /** SHA-256, in hex: of the whole file up to 4 MiB, otherwise of 64 samples of 64 KiB. */
+  /** SHA-256, in hex: of the whole file up to 4 MiB, otherwise of 64 samples of 64 KiB. Of a remote file its version. */
   readonly sample: string
 }
 
@@ -29,6 +33,19 @@ export async function fingerprint(file: OpenFile, bytes: number): Promise<FileFi
   }
   return { bytes, sample: hash.digest('hex') }
 }
+
+/** `fingerprint` of a local file, or the version of a remote one. @throws FILE_MISSING, FILE_UNREADABLE */
+export async function fingerprintOf(path: string): Promise<FileFingerprint> {
+  if (isRemote(path)) return remoteFingerprint(await locateRemoteFile(path))
+  const { handle, stats } = await openSource(path)
+  try {
+    return await fingerprint({ path, handle }, stats.size)
+  } finally {
+    await closeSource(path, handle)
+  }
+}
+
+export const remoteFingerprint = ({ size, version }: RemoteEntry): FileFingerprint => ({ bytes: size, sample: version })
 
 export function isSameFingerprint(a: FileFingerprint, b: FileFingerprint): boolean {
   return a.bytes === b.bytes && a.sample === b.sample

@@ -2,6 +2,7 @@
  * Atomic output files: written as `<name>.part` in the same folder, synced, renamed, and the folder synced, in this order.
  * A lock file prevents two runs from writing the same output. In a run with a journal, an output resumes where a killed
  * run stopped and is published together with the run's other outputs; without a journal, an old `.part` is overwritten.
+ * An object in a store is written to a local staging folder in the same way, and uploaded instead of renamed.
  */
 import type { Stats } from 'node:fs'
 import { lstat, rename, stat } from 'node:fs/promises'
@@ -14,6 +15,8 @@ import { syncFolder } from './durable.js'
 import { type FileProof, provenInode } from './file-proof.js'
 import { adoptJournal } from './journal/journal-file.js'
 import { OutputLock } from './output-lock.js'
+import { isRemote } from './remote/remote-name.js'
+import { objectNameOf } from './remote/staging.js'
 import { journalPathOf, lockPathOf, MAX_NAME_BYTES, outputTargetOf, partPathOf, scratchPathOf } from './side-files.js'
 import { removeTemporary } from './temporary-file.js'
 
@@ -224,10 +227,11 @@ export class OutputFile {
  * @throws FILE_EXISTS; FILE_UNWRITABLE for anything but a regular file and for a name that cannot be written
  */
 export async function isToBeKept(target: string, ifExists: IfExists, name = target): Promise<boolean> {
-  const stats = await statOf(target)
+  const object = objectNameOf(target)
+  const stats = object === undefined ? await statOf(target) : await statOfObject(object)
   if (stats === undefined) return false
   if (ifExists === 'skip') return true
-  const where = { file: name }
+  const where = { file: object ?? name }
   if (ifExists === 'override') {
     if (stats.isFile()) return false
     // A rename would replace a device such as /dev/null.
@@ -235,6 +239,11 @@ export async function isToBeKept(target: string, ifExists: IfExists, name = targ
   }
   const message = 'the output exists; set if_exists to override or skip, or choose another name'
   throw new PenstockError('FILE_EXISTS', message, where)
+}
+
+/** Whether something has the name of an output. @throws FILE_UNREADABLE for a store that does not answer */
+export async function outputExists(path: string): Promise<boolean> {
+  return (await (isRemote(path) ? statOfObject(path) : stat(path).catch(() => undefined))) !== undefined
 }
 
 /** Reservations of outputs that do not belong to a run with a journal. */
@@ -273,7 +282,8 @@ export interface CompleteOutput {
 }
 
 /**
- * Renames complete outputs to their final names, in this order, durably.
+ * Renames complete outputs to their final names, in this order, durably. Those in object stores are uploaded before, in the
+ * opposite order: only the writer that was first with the data also writes their manifest.
  * @throws FILE_EXISTS for an output that was created meanwhile, FILE_UNWRITABLE, FILE_LOCKED; before any is renamed
  */
 export async function publish(outputs: readonly CompleteOutput[]): Promise<void> {
@@ -287,7 +297,11 @@ export async function publish(outputs: readonly CompleteOutput[]): Promise<void>
     }
     await isToBeKept(lock.output, ifExists === 'skip' ? 'error' : ifExists)
   }
-  const targets = outputs.map(({ lock }) => lock.output)
+  for (const { lock, ifExists } of outputs.toReversed()) {
+    const object = objectNameOf(lock.output)
+    if (object !== undefined) await publishObject(lock, object, ifExists)
+  }
+  const targets = outputs.map(({ lock }) => lock.output).filter(target => objectNameOf(target) === undefined)
   for (const target of targets) {
     try {
       await rename(partPathOf(target), target)
@@ -296,6 +310,18 @@ export async function publish(outputs: readonly CompleteOutput[]): Promise<void>
     }
   }
   await syncFoldersOf(targets)
+}
+
+async function publishObject(lock: OutputLock, object: string, ifExists: IfExists): Promise<void> {
+  const { uploadFile } = await import('./remote/upload.js')
+  const part = partPathOf(lock.output)
+  await uploadFile(part, object, ifExists === 'override' ? 'override' : 'error')
+  await removeTemporary(lock, part, 'keep')
+}
+
+async function statOfObject(name: string): Promise<Pick<Stats, 'isFile'> | undefined> {
+  const { statObject } = await import('./remote/s3-store.js')
+  return (await statObject(name)) && { isFile: () => true }
 }
 
 /**

@@ -5,6 +5,8 @@
 import { createHash } from 'node:crypto'
 import { readlink, realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { isRemote } from './remote/remote-name.js'
+import { stagingPathOf } from './remote/staging.js'
 
 /** Limit of ext4, XFS, btrfs, APFS and NTFS. */
 export const MAX_NAME_BYTES = 255
@@ -35,8 +37,13 @@ function sidePath(path: string, suffix: string): string {
   return join(dirname(path), start + end)
 }
 
-/** The file that an output path stands for: for a symbolic link its target, which need not exist. */
+/**
+ * The file that an output path stands for: for a symbolic link its target, which need not exist; for an object in a store
+ * the file that is uploaded in the end.
+ * @throws ARGUMENT_INVALID for a name of an object that cannot be written
+ */
 export async function outputTargetOf(path: string): Promise<string> {
+  if (isRemote(path)) return stagingPathOf(path)
   let target = path
   for (let links = 0; links < MAX_LINKS; links++) {
     const next = await readlink(target).catch(() => undefined)

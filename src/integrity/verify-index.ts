@@ -1,7 +1,7 @@
 /** Checks an index: its format, its manifest, and that its source is unchanged. */
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
-import { fingerprint, isSameFingerprint } from '../files/file-fingerprint.js'
+import { fingerprintOf, isSameFingerprint } from '../files/file-fingerprint.js'
 import { type IndexManifest, readIndexManifest } from '../files/manifest.js'
 import { readAt } from '../files/read-at.js'
 import { closeSource, openSource } from '../files/source-file.js'
@@ -42,19 +42,12 @@ async function checkSource(
   manifest: IndexManifest | undefined,
   findings: Findings,
 ): Promise<number> {
-  const { handle, stats } = await openSource(source)
-  try {
-    if (
-      manifest?.source !== undefined &&
-      !isSameFingerprint(manifest.source, await fingerprint({ path: source, handle }, stats.size))
-    ) {
-      const message = `${source} changed after this index was created: index it again`
-      findings.add('damaged', new PenstockError('FILE_CHANGED', message, { file: path }))
-    }
-    return stats.size
-  } finally {
-    await closeSource(source, handle)
+  const found = await fingerprintOf(source)
+  if (manifest?.source !== undefined && !isSameFingerprint(manifest.source, found)) {
+    const message = `${source} changed after this index was created: index it again`
+    findings.add('damaged', new PenstockError('FILE_CHANGED', message, { file: path }))
   }
+  return found.bytes
 }
 
 /** @throws PICKLE_INVALID, IDX_INVALID */

@@ -3,9 +3,10 @@
  * writes. Memory is constant. The index is written atomically, together with a manifest.
  */
 import * as z from 'zod'
-import { cachedFingerprint, type FileFingerprint } from '../files/file-fingerprint.js'
+import { cachedFingerprint, type FileFingerprint, remoteFingerprint } from '../files/file-fingerprint.js'
 import { checkManifestPath, writeIndexManifest } from '../files/manifest.js'
 import { ifExistsOption, type OutputFile, type OutputReservations, writeWhole } from '../files/output-file.js'
+import { knownRemoteEntry } from '../files/remote/remote-sources.js'
 import { closeSource, openSource } from '../files/source-file.js'
 import type { LinePlaces } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
@@ -94,14 +95,19 @@ async function writeEntries(
   await writeIndexManifest(file.path, manifest, reservations)
 }
 
-/** Fingerprint of the source file, if the index covers exactly its bytes. */
+/** Fingerprint of the source file, or version of a remote one, if the index covers exactly its bytes. */
 async function sourceOf({ records, end, source }: IndexProgress): Promise<FileFingerprint | undefined> {
   if (records === 0 || source === '-') return undefined
+  const remote = knownRemoteEntry(source)
+  if (remote !== undefined) return isCovered(end, remote.size) ? remoteFingerprint(remote) : undefined
   const { handle, stats } = await openSource(source)
   try {
-    const isCovered = stats.isFile() && end <= stats.size && stats.size <= end + 1
-    return isCovered ? await cachedFingerprint({ path: source, handle }, stats) : undefined
+    if (!stats.isFile() || !isCovered(end, stats.size)) return undefined
+    return await cachedFingerprint({ path: source, handle }, stats)
   } finally {
     await closeSource(source, handle)
   }
 }
+
+/** Whether lines that end at `end` cover a file, which may have a line feed after the last one. */
+const isCovered = (end: number, size: number): boolean => end <= size && size <= end + 1

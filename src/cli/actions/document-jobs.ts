@@ -1,9 +1,11 @@
 /** Merge, shuffle, chunk and filter jobs as definitions, shared with the `data` commands of Modalities. */
 
-import { access, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { makeFolder } from '../../files/durable.js'
+import { outputExists } from '../../files/output-file.js'
+import { isRemote } from '../../files/remote/remote-name.js'
 import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import { notify } from '../output/notices.js'
@@ -56,20 +58,15 @@ const packedSink = (path: string, { ifExists }: JobFlags) => ({ 'write-pbin': { 
 
 async function runJob(name: string, stages: readonly object[], output: string, flags: JobFlags): Promise<void> {
   if (await isKept(output, flags)) return
-  await makeFolder(dirname(output))
+  if (!isRemote(output)) await makeFolder(dirname(output))
   await runDefinition(definitionOf({ name, stages }, `penstock ${name}`), flags)
 }
 
 /** Whether to keep an existing output (`--if-exists skip`); if so, prints a line. Runs before any input is read. */
 export async function isKept(output: string, { ifExists, quiet }: JobFlags): Promise<boolean> {
-  const exists = (path: string): Promise<boolean> =>
-    access(path).then(
-      () => true,
-      () => false,
-    )
-  if (ifExists !== 'skip' || !(await exists(output))) return false
+  if (ifExists !== 'skip' || !(await outputExists(output))) return false
   // The output is complete, but the run was killed before it removed the journal, so it must be resumed.
-  if (await exists(journalPathOf(await outputTargetOf(output)))) return false
+  if (await outputExists(journalPathOf(await outputTargetOf(output)))) return false
   if (!quiet) notify(`${output}: already exists, skipped`, { event: 'skipped', outputs: [output] })
   return true
 }

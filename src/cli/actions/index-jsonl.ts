@@ -1,6 +1,6 @@
 /** Stages of `penstock index` and of the Modalities command `data create_raw_index`. */
-import { existsSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
+import { outputExists } from '../../files/output-file.js'
 import { requireFormat } from '../../files/source-format.js'
 import { type FaultFlags, faultOptionsOf, type OutputFlags, outputNamedAfter } from '../output/shared-options.js'
 import { filesOf } from './read-sources.js'
@@ -14,7 +14,7 @@ export interface IndexFlags extends FaultFlags, OutputFlags {
  * continues after new files arrive.
  * @throws ARGUMENT_INVALID for a name for several indexes; UNSUPPORTED for a format without lines; FILE_MISSING
  */
-export function indexPipelines(sources: readonly string[], flags: IndexFlags): Record<string, object[]> {
+export async function indexPipelines(sources: readonly string[], flags: IndexFlags): Promise<Record<string, object[]>> {
   // Flags that contradict each other are reported before a missing source.
   faultOptionsOf(flags)
   const files = filesOf(sources, 'name')
@@ -28,7 +28,10 @@ export function indexPipelines(sources: readonly string[], flags: IndexFlags): R
   if (flags.output !== undefined) {
     throw new PenstockError('ARGUMENT_INVALID', `--output names one index, but there are ${files.length} sources`)
   }
-  const missing = files.filter(file => flags.ifExists === 'override' || !existsSync(pathOf(file)))
+  const missing: string[] = []
+  for (const file of files) {
+    if (flags.ifExists === 'override' || !(await outputExists(pathOf(file)))) missing.push(file)
+  }
   return Object.fromEntries(missing.map(file => [file, indexStages(file, pathOf(file), flags)]))
 }
 

@@ -1,5 +1,6 @@
 /** Finds pipelines that `if_exists: skip` leaves without work. */
 import { existsSync } from 'node:fs'
+import { outputExists } from '../../files/output-file.js'
 import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
 import { allSteps, type CheckedPipeline } from '../../pipelines/check.js'
 
@@ -8,7 +9,10 @@ export async function keptOutputs({ chain }: CheckedPipeline): Promise<readonly 
   const kept: string[] = []
   for (const { entry, options } of allSteps(chain)) {
     if (entry.emits !== undefined) continue
-    const outputs = options.if_exists === 'skip' ? (entry.writes?.(options) ?? []).filter(existsSync) : []
+    const outputs: string[] = []
+    if (options.if_exists === 'skip') {
+      for (const path of entry.writes?.(options) ?? []) if (await outputExists(path)) outputs.push(path)
+    }
     if (outputs.length === 0) return undefined
     for (const output of outputs) if (existsSync(journalPathOf(await outputTargetOf(output)))) return undefined
     kept.push(...outputs)

@@ -1,8 +1,10 @@
 /** The pipelines of `pack`: one packed file of all sources, or one for each that has none yet. */
 
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
+import { outputExists } from '../../files/output-file.js'
+import { isRemote } from '../../files/remote/remote-name.js'
 import { formatOf } from '../../files/source-format.js'
 import { notify } from '../output/notices.js'
 import {
@@ -26,7 +28,7 @@ export interface PackFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlag
 }
 
 /** @throws ARGUMENT_INVALID for flags that do not fit the sources; FILE_MISSING, UNSUPPORTED */
-export function packPipelines(sources: readonly string[], flags: PackFlags): Record<string, object[]> {
+export async function packPipelines(sources: readonly string[], flags: PackFlags): Promise<Record<string, object[]>> {
   // Flags that contradict each other are reported before a missing source.
   const faults = faultOptionsOf(flags)
   if (flags.outputFolder !== undefined) return onePerSource(sources, flags, flags.outputFolder)
@@ -66,7 +68,11 @@ function packing(flags: PackFlags, path: string): object[] {
 }
 
 /** Packed files are laid out in the folder as the sources are below their common parent. */
-function onePerSource(sources: readonly string[], flags: PackFlags, folder: string): Record<string, object[]> {
+async function onePerSource(
+  sources: readonly string[],
+  flags: PackFlags,
+  folder: string,
+): Promise<Record<string, object[]>> {
   if (flags.output !== undefined) {
     throw new PenstockError('ARGUMENT_INVALID', 'give either --output or --output-folder')
   }
@@ -75,32 +81,41 @@ function onePerSource(sources: readonly string[], flags: PackFlags, folder: stri
   const parent = commonFolder(files)
   const outputs = new Map<string, string>()
   for (const file of files) {
-    const output = join(folder, outputNamedAfter(file === '-' ? file : relative(parent, file), '.pbin'))
+    const output = pathIn(folder, outputNamedAfter(file === '-' ? file : relative(parent, file), '.pbin'))
     const other = outputs.get(output)
     if (other !== undefined) {
       throw new PenstockError('ARGUMENT_INVALID', `${other} and ${file} would both be packed into ${output}`)
     }
     outputs.set(output, file)
   }
-  for (const parents of new Set([...outputs.keys()].map(path => dirname(path)))) mkdirSync(parents, { recursive: true })
+  if (!isRemote(folder)) {
+    for (const parents of new Set([...outputs.keys()].map(path => dirname(path))))
+      mkdirSync(parents, { recursive: true })
+  }
   // A complete file is kept: the same command continues with those that are missing.
-  const missing = [...outputs].filter(([output]) => flags.ifExists === 'override' || !existsSync(output))
+  const missing: [string, string][] = []
+  for (const [output, file] of outputs) {
+    if (flags.ifExists === 'override' || !(await outputExists(output))) missing.push([output, file])
+  }
   const kept = outputs.size - missing.length
   if (kept > 0 && !flags.quiet)
     notify(`${count(kept)} of ${count(outputs.size)} packed files already exist`, { event: 'skipped', count: kept })
-  return Object.fromEntries(
-    missing.map(([output, file]) => {
-      const name = relative(folder, output)
-      const quarantine =
-        flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${name.replaceAll(sep, '-')}` }
-      const index = flags.index === undefined || flags.index === false ? {} : { index: `${withoutEnding(output)}.idx` }
-      const { outputFolder: _, index: __, textPer, ...others } = flags
-      const unit = textPer === undefined || formatOf(file) !== 'text' ? {} : { textPer }
-      const own = { ...others, ...unit, ...quarantine, ...index, output }
-      return [name, Object.values(packPipelines([file], own))[0]!]
-    }),
-  )
+  const pipelines = missing.map(async ([output, file]) => {
+    const name = isRemote(folder) ? output.slice(pathIn(folder, '').length) : relative(folder, output)
+    const quarantine =
+      flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${name.replaceAll(sep, '-')}` }
+    const index = flags.index === undefined || flags.index === false ? {} : { index: `${withoutEnding(output)}.idx` }
+    const { outputFolder: _, index: __, textPer, ...others } = flags
+    const unit = textPer === undefined || formatOf(file) !== 'text' ? {} : { textPer }
+    const own = { ...others, ...unit, ...quarantine, ...index, output }
+    return [name, Object.values(await packPipelines([file], own))[0]!] as const
+  })
+  return Object.fromEntries(await Promise.all(pipelines))
 }
+
+/** `join` would turn `s3://` into `s3:/`. */
+const pathIn = (folder: string, name: string): string =>
+  isRemote(folder) ? `${folder.replace(/\/+$/, '')}/${name.split(sep).join('/')}` : join(folder, name)
 
 function commonFolder(files: readonly string[]): string {
   let common = dirname(files[0]!).split(sep)

@@ -18,7 +18,7 @@ export function addIndexCommand(program: Command): void {
     const { locateSources } = await import('../../files/source-list.js')
     const { withRangesStarted } = await import('../actions/start-ranges.js')
     await locateSources(sources)
-    const pipelines = indexPipelines(sources, flags)
+    const pipelines = await indexPipelines(sources, flags)
     const [first] = Object.values(pipelines)
     if (first === undefined) return
     await withRangesStarted(first, async () => {

@@ -33,7 +33,7 @@ export function addPackCommand(program: Command): void {
     const { locateSources } = await import('../../files/source-list.js')
     const { withRangesStarted } = await import('../actions/start-ranges.js')
     await locateSources(sources)
-    const pipelines = packPipelines(sources, flags)
+    const pipelines = await packPipelines(sources, flags)
     const [first] = Object.values(pipelines)
     if (first === undefined) return
     await withRangesStarted(first, async () => {

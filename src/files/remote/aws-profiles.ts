@@ -45,3 +45,9 @@ function linesOf(file: string): string[] {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file })
   }
 }
+
+/** Address of the object store; undefined for that of AWS. */
+export function endpointOfS3(): string | undefined {
+  const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env
+  return AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL || selectedProfile().endpoint_url
+}

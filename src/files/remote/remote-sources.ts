@@ -3,7 +3,7 @@
  * every file from its beginning to its end, and so that code that lists sources need not wait for the network.
  */
 import { PenstockError } from '../../errors.js'
-import { RemoteFile } from './remote-file.js'
+import type { RemoteFile } from './remote-file.js'
 import { parseRemoteName } from './remote-name.js'
 import type { RemoteEntry, RemoteStore } from './remote-store.js'
 
@@ -49,6 +49,13 @@ async function lookUp(name: string): Promise<readonly RemoteEntry[]> {
   return found
 }
 
+/** `locateRemote` for a name that has to be that of a file. @throws FILE_MISSING, FILE_UNREADABLE */
+export async function locateRemoteFile(name: string): Promise<RemoteEntry> {
+  const [found] = await locateRemote(name)
+  if (found!.name === name) return found!
+  throw new PenstockError('FILE_UNREADABLE', 'expected a file, found a folder', { file: name })
+}
+
 /** The files that a name stands for; a name that was not looked up stands for itself. */
 export function knownRemoteFiles(name: string): readonly string[] {
   return listedNames.get(name) ?? [name]
@@ -63,7 +70,7 @@ export const knownRemoteEntry = (name: string): RemoteEntry | undefined => entri
  * @throws FILE_MISSING, FILE_UNREADABLE
  */
 export async function openRemote(name: string, signal?: AbortSignal, entry?: RemoteEntry): Promise<RemoteFile> {
-  const found = entry ?? (await locateRemote(name))[0]!
-  if (found.name !== name) throw new PenstockError('FILE_UNREADABLE', 'expected a file, found a folder', { file: name })
-  return new RemoteFile(await storeOf(name), found, signal)
+  const found = entry ?? (await locateRemoteFile(name))
+  const remoteFile = await import('./remote-file.js')
+  return new remoteFile.RemoteFile(await storeOf(name), found, signal)
 }

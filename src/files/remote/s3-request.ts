@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { AwsV4Signer } from 'aws4fetch'
 import { PenstockError } from '../../errors.js'
 import { credentialsFor, forgetCredentials } from './aws-credentials.js'
-import { selectedProfile } from './aws-profiles.js'
+import { endpointOfS3, selectedProfile } from './aws-profiles.js'
 import { type HttpResponse, sendRequest, textOf } from './http-request.js'
 import { withRetries } from './retries.js'
 
@@ -64,11 +64,6 @@ async function signed({ name, bucket, key = '', method = 'GET', query = {}, head
   return { url: result.url, method, headers: Object.fromEntries(result.headers), body }
 }
 
-export function endpointOfS3(): string | undefined {
-  const { AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env
-  return AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL || selectedProfile().endpoint_url
-}
-
 function regionOf(bucket: string): string {
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env
   return regions.get(bucket) ?? (AWS_REGION || AWS_DEFAULT_REGION || selectedProfile().region || 'us-east-1')
@@ -104,7 +99,7 @@ function isCorrected({ bucket }: S3Request, response: HttpResponse, text: string
   return true
 }
 
-const codeIn = (text: string): string | undefined => /<Code>([^<]+)<\/Code>/.exec(text)?.[1]
+export const codeIn = (text: string): string | undefined => /<Code>([^<]+)<\/Code>/.exec(text)?.[1]
 
 const REMEDIES: Readonly<Record<string, string>> = {
   SignatureDoesNotMatch:

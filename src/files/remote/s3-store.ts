@@ -15,7 +15,7 @@ export const s3Store: RemoteStore = {
     const prefix = prefixOf(place.key)
     if (prefix !== place.key) return listed(place, prefix, globMatcher(place.key))
     const isFolder = place.key === '' || place.key.endsWith('/')
-    const entry = isFolder ? undefined : await statObject(place)
+    const entry = isFolder ? undefined : await statObject(place.name)
     if (entry !== undefined) return [entry]
     const folder = isFolder ? place.key : `${place.key}/`
     return listed(place, folder, key => isVisible(key.slice(folder.length)) && formatOf(key) !== undefined)
@@ -34,7 +34,8 @@ export const s3Store: RemoteStore = {
 const isVisible = (path: string): boolean => !path.split('/').some(part => part.startsWith('.'))
 
 /** Undefined for a missing object. @throws FILE_MISSING for a missing bucket, FILE_UNREADABLE */
-export async function statObject({ name, bucket, key }: S3Name): Promise<RemoteEntry | undefined> {
+export async function statObject(name: string): Promise<RemoteEntry | undefined> {
+  const { bucket, key } = parseRemoteName(name) as S3Name
   // Not HEAD, whose errors have no body and so no reason.
   const request = { name, bucket, key, headers: { range: 'bytes=0-0' } }
   const response = await sendToS3(request, [404, 416])
