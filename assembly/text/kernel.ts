@@ -1,5 +1,6 @@
 // Entry points of the kernel. Built to dist/tokenizer/kernel.wasm; host side: src/tokenizer/kernel/kernel-engine.ts.
 // The TypeScript twins in src/ give the same results and are easier to read first.
+import { encodeChunks } from './chunks'
 import { encodeGpt2 } from './gpt2'
 import { DOCUMENT_EMPTY, lineEnd, OK, scanRecord, textLength } from './json'
 import { CHANGING, STAGE_COUNT, STARTS, TEMPLATE, TOKEN_PAIRS } from './memory'
@@ -10,12 +11,14 @@ import { encodeWords } from './words'
 export { firstUsableAddress, setFree, setTables } from './memory'
 export { setMerges } from './merge'
 export { indexVocabulary, listEnd, packWords, readMerges, readVocabulary } from './model-lists'
-export { setWholeWords } from './whole-words'
+export { segment, setUnigram } from './unigram'
+export { leaveWordsToHost, setWholeWords } from './whole-words'
 export { clearWords } from './words'
 
 /** Pre-tokenizer. */
 const WHOLE: i32 = 0
 const GPT2: i32 = 1
+const CHUNKS: i32 = 3
 
 let splitter: i32 = WHOLE
 let isWide: bool = false
@@ -61,6 +64,7 @@ function writeTemplate(first: i32, count: i32, out: usize): usize {
 @inline
 function encodeTo<T>(start: usize, end: usize, out: usize): usize {
   if (splitter == GPT2) return encodeGpt2<T>(start, end, out)
+  if (splitter == CHUNKS) return encodeChunks<T>(start, end, out)
   if (STAGE_COUNT > 0) return encodePattern<T>(start, end, out)
   store<u32>(STARTS, <u32>start)
   store<u32>(STARTS, <u32>end, 4)
@@ -175,7 +179,11 @@ export function setHostRules(seesAll: bool, firstByte: i32, tokens: bool, leads:
 
 export function needsHost(start: usize, end: usize): bool {
   if (hostSeesAll) return true
-  if (hostByte < 256 && hasChanging(start, end)) return true
+  return (hostByte < 256 && hasChanging(start, end)) || mayHaveToken(start, end)
+}
+
+/** Whether the text may contain an added token. */
+export function mayHaveToken(start: usize, end: usize): bool {
   if (!hasTokens) return false
   if (leadsAreFew) return hasTokenStart(start, end)
   for (let at = start; at < end; at++) if (isTokenStart(at)) return true

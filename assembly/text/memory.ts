@@ -55,12 +55,17 @@ export let TOKEN_PAIRS: usize = 0
 export let TEMPLATE: usize = 0
 /** One bit per code point: whether a text with it may need normalization. */
 export let CHANGING: usize = 0
+/** Chunks: u8 per byte, the kinds of cuts that may follow it, then those that may precede it; see chunks.ts. */
+export let CHUNK_RULES: usize = 0
+/** Chunks: two bits per code point, whether a chunk may end with it. */
+export let CHUNK_ENDS: usize = 0
 
 export function setTables(
   lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, merges: usize, rankBits: u32, pairs: usize, pairBits: u32,
   words: usize, wordBits: u32, mediumWords: usize, mediumBits: u32, nowhere: usize, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
   escapes: usize, containers: usize, path: usize, tokenPairs: usize, template: usize, changing: usize,
+  chunkRules: usize, chunkEnds: usize,
 ): void {
   LENGTH_MASKS = lengthMasks
   BYTE_IDS = byteIds
@@ -92,6 +97,8 @@ export function setTables(
   TOKEN_PAIRS = tokenPairs
   TEMPLATE = template
   CHANGING = changing
+  CHUNK_RULES = chunkRules
+  CHUNK_ENDS = chunkEnds
 }
 
 /** Start of unused memory; the host moves it together with its buffers. */

@@ -1,8 +1,22 @@
-// Words that are one token regardless of the merges (`ignore_merges`), and the hash of new words.
+// Tokens of new words: of the host, of words that are one token regardless of the merges (`ignore_merges`), or merged. And
+// the hash of words.
 import { HASH, HASH2, merge, NONE } from './merge'
+
+/** Writes the tokens of a word to `out`; returns their number. An exception of the host ends the call of the kernel. */
+// @ts-ignore: decorator
+@external('env', 'encodeWord')
+declare function encodeWord(word: usize, length: u32, out: usize): u32
+
+let areWordsForHost: bool = false
+
+/** Leaves all words to the host. */
+export function leaveWordsToHost(): void {
+  areWordsForHost = true
+}
 
 /** Merges a word, or returns its own token if it has one and merges are ignored. */
 export function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
+  if (areWordsForHost) return encodeWord(word, length, out)
   const token = wholeWords == 0 ? NONE : wholeWord(word, length)
   if (token == NONE) return merge<T>(word, length, out)
   store<T>(out, <T>token)

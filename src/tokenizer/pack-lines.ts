@@ -8,7 +8,7 @@ import { extractText, type FieldPath } from '../formats/json-scan.js'
 import { KernelEngine } from './kernel/kernel-engine.js'
 import { KernelLines } from './kernel/lines.js'
 import { LINE_STATUSES, type LineKernel, type ScannedLines, statusOf, TypeScriptLines } from './kernel/scan-lines.js'
-import { FastTokenizer, type Tokenizer } from './tokenizer.js'
+import { type Tokenizer, TokenizerBase } from './tokenizer-base.js'
 
 const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
 const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
@@ -41,7 +41,7 @@ export function createPackKernel(options: PackKernelOptions): PackKernel {
   if (eodId !== undefined && eodId >= 2 ** (8 * width)) {
     throw new PenstockError('TOKEN_TOO_WIDE', `the end-of-document token ${eodId} does not fit ${width} bytes`)
   }
-  if (tokenizer instanceof FastTokenizer && tokenizer.engine instanceof KernelEngine) {
+  if (tokenizer instanceof TokenizerBase && tokenizer.engine instanceof KernelEngine) {
     return new KernelPack(tokenizer, tokenizer.engine, path, eodId, width)
   }
   return new TypeScriptPack(tokenizer, path, eodId, width)
@@ -112,12 +112,12 @@ function joinTokens(documents: readonly Uint32Array[], width: 1 | 2 | 4): TokenA
 
 class KernelPack implements PackKernel {
   private readonly lines: KernelLines
-  private readonly tokenizer: FastTokenizer
+  private readonly tokenizer: TokenizerBase
   private readonly width: 1 | 2 | 4
   private readonly eodId: number | undefined
 
   constructor(
-    tokenizer: FastTokenizer,
+    tokenizer: TokenizerBase,
     engine: KernelEngine,
     path: FieldPath,
     eodId: number | undefined,

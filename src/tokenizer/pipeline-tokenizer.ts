@@ -1,194 +1,133 @@
 /**
- * The general tokenizer: normalizers, pre-tokenizers and model of a tokenizer.json, applied as the Rust library does. Where
- * the pipeline allows it, texts are encoded in chunks of about a word, whose tokens are cached.
+ * The general tokenizer: added tokens and a pipeline. Where the pipeline allows it, an engine cuts texts into chunks of about
+ * a word and caches their tokens; it calls the pipeline only for new chunks.
  */
-import { WordCache } from './engine/word-cache.js'
-import type { ChunkRules } from './file/chunk-rules.js'
+import { createChunkEngine, type Engine, MAX_CHUNK_TOKENS } from './engine/engine.js'
 import type { PipelinePlan } from './file/tokenizer-json.js'
-import { codePointAt } from './patterns/pretokenize.js'
+import { KernelEngine, type KernelSource } from './kernel/kernel-engine.js'
+import { type ChunkRules, firstChunkEnd, lastChunkStart } from './patterns/chunks.js'
+import { NOT_LOCAL, Pipeline, type Place } from './pipeline.js'
 import { AddedTokenFinder } from './steps/added-tokens.js'
-import { preTokenize } from './steps/pre-tokenizers.js'
-import type { Edges, TextPiece } from './steps/text-normalizers.js'
-import { TokenizerBase } from './tokenizer-base.js'
+import { SLACK, TokenizerBase } from './tokenizer-base.js'
 
-/** Longer chunks, and pieces, are not cached. */
-const MAX_CACHED_BYTES = 256
-const MAX_CACHED_PIECES = 1 << 16
+/** Longer first and last chunks, and more of them, are not cached. */
+const [MAX_CACHED_LENGTH, MAX_CACHED_EDGES] = [256, 1 << 15]
 
-const [SPACE, SLACK] = [0x20, 64]
-const WHOLE: Edges = { isFirst: true, isLast: true }
-const INNER: Edges = { isFirst: false, isLast: false }
+/** Rules of a text that is one chunk. */
+const ONE_CHUNK: ChunkRules = {
+  after: new Uint8Array(256),
+  before: new Uint8Array(256),
+  mayEndWith: () => false,
+  isFirstSpecial: false,
+  isLastSpecial: false,
+}
 
 export class PipelineTokenizer extends TokenizerBase {
   private readonly plan: PipelinePlan
-  private readonly rawFinder: AddedTokenFinder
-  private readonly normalizedFinder: AddedTokenFinder
-  private cache: WordCache | undefined
-  private readonly pieceIds = new Map<string, readonly number[]>()
-  private input = new Uint8Array(4096)
-  private view = new DataView(this.input.buffer)
-  private ids = new Uint32Array(4096)
-  private count = 0
-  private readonly encoder = new TextEncoder()
-  private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  private readonly pipeline: Pipeline
+  private readonly finder: AddedTokenFinder
+  private readonly edgeIds = new Map<string, Uint32Array>()
 
-  constructor(plan: PipelinePlan) {
-    const cached = plan.chunks === undefined ? 'without a cache for words' : 'with a cache for words'
-    super(plan, { fast: plan.chunks !== undefined, why: `our general pipeline in TypeScript, ${cached}` })
+  /** @param wasm the kernel, used if the pipeline has chunks */
+  constructor(plan: PipelinePlan, wasm?: KernelSource) {
+    const pipeline = new Pipeline(plan)
+    const engine = engineFor(plan, pipeline, wasm)
+    super(plan, engine, { fast: plan.chunks !== undefined, why: describe(plan, engine) })
     this.plan = plan
-    const { added } = plan
-    this.rawFinder = new AddedTokenFinder(added.tokens.filter(token => !token.normalized))
-    this.normalizedFinder = new AddedTokenFinder(
-      added.tokens.filter(token => token.normalized),
-      token => added.searchedTextOf(token),
-    )
+    this.pipeline = pipeline
+    const tokens = plan.added.tokens.filter(token => !token.normalized && token.content !== '')
+    this.finder = new AddedTokenFinder(tokens)
+    const encoder = new TextEncoder()
+    const contents = tokens.map(({ content }) => encoder.encode(content))
+    engine.setHostRules({ seesAll: true, changing: undefined, firstByte: 0, tokens: contents })
   }
 
-  encode(text: string): Uint32Array {
-    this.reserveInput(text.length * 3)
-    return this.encodeInput(this.encoder.encodeInto(text, this.input).written)
-  }
-
-  encodeBytes(bytes: Uint8Array, start = 0, end = bytes.length): Uint32Array {
-    this.reserveInput(end - start)
-    this.input.set(bytes.subarray(start, end))
-    return this.encodeInput(end - start)
-  }
-
-  private reserveInput(length: number): void {
-    if (this.input.length >= length + SLACK) return
-    this.input = new Uint8Array((length + SLACK) * 2)
-    this.view = new DataView(this.input.buffer)
-  }
-
-  private encodeInput(length: number): Uint32Array {
-    this.count = 0
-    this.push(this.plan.before)
-    if (this.rawFinder.firstIn(this.input, 0, length) < 0) this.encodePart(0, length)
+  encodeLoaded(start: number, end: number, at: number, scratch = end): number {
+    const { engine, finder, plan } = this
+    this.reserve(at + plan.before.length, end - start, scratch, at)
+    let next = at
+    for (const id of plan.before) engine.tokens[next++] = id
+    if (!engine.mayHaveToken(start, end)) next = this.encodePart(start, end, next, start, scratch)
     else {
-      for (const { token, start, end } of this.rawFinder.split(this.input, 0, length)) {
-        if (token === undefined) this.encodePart(start, end)
-        else this.push([token.id])
+      for (const part of finder.split(engine.bytes, start, end)) {
+        if (part.token === undefined) next = this.encodePart(part.start, part.end, next, start, scratch)
+        else next = this.put([part.token.id], next, end - part.end, scratch)
       }
     }
-    this.push(this.plan.after)
-    return this.ids.slice(0, this.count)
+    return this.put(plan.after, next, 0, scratch)
   }
 
-  private push(ids: readonly number[]): void {
-    this.reserveIds(ids.length)
-    for (const id of ids) this.ids[this.count++] = id
+  /** Makes room for tokens up to `count` and those of `byteLength` bytes after them; keeps the first `kept` ones. */
+  private reserve(count: number, byteLength: number, scratch: number, kept: number): void {
+    const tokens = count + MAX_CHUNK_TOKENS * byteLength + this.plan.after.length
+    this.engine.reserve(Math.max(scratch, Math.ceil(tokens / MAX_CHUNK_TOKENS)) + SLACK, kept)
   }
 
-  private reserveIds(length: number): void {
-    if (this.ids.length >= this.count + length) return
-    const larger = new Uint32Array((this.count + length) * 2)
-    larger.set(this.ids)
-    this.ids = larger
+  /** Writes tokens that are followed by those of `byteLength` bytes. */
+  private put(ids: ArrayLike<number>, at: number, byteLength: number, scratch: number): number {
+    this.reserve(at + ids.length, byteLength, scratch, at)
+    this.engine.tokens.set(ids, at)
+    return at + ids.length
   }
 
-  /** Encodes text between added tokens. */
-  private encodePart(start: number, end: number): void {
-    const { chunks } = this.plan
-    const before = this.count
-    if (chunks !== undefined && this.encodeChunks(start, end, chunks)) return
-    this.count = before
-    this.encodeNormalized(this.normalize(this.textOf(start, end), start === 0, WHOLE))
-  }
-
-  /** Returns false if the text has to be encoded as a whole. */
-  private encodeChunks(start: number, end: number, chunks: ChunkRules): boolean {
-    for (let from = start; from < end; ) {
-      const to = this.chunkEnd(from, end, chunks)
-      const edges = from > start && to < end ? INNER : { isFirst: from === start, isLast: to === end }
-      if (!this.encodeChunk(from, to, edges, from === 0)) return false
-      from = to
-    }
-    return true
-  }
-
-  private chunkEnd(start: number, end: number, { mayEndWith }: ChunkRules): number {
-    const { input } = this
-    for (let at = start + 1; at < end; at++) {
-      if (input[at] === SPACE && mayEndWith(this.characterBefore(at))) return at
-    }
-    return end
-  }
-
-  private characterBefore(at: number): number {
-    let start = at - 1
-    while ((this.input[start]! & 0xc0) === 0x80) start--
-    return codePointAt(this.input, start)
-  }
-
-  private encodeChunk(start: number, end: number, edges: Edges, isDocumentStart: boolean): boolean {
-    const isCached = edges === INNER && end - start <= MAX_CACHED_BYTES
-    if (isCached) {
-      this.reserveIds(4 * MAX_CACHED_BYTES)
-      this.cache ??= new WordCache()
-      const known = this.cache.find(this.input, this.view, start, end, this.ids, this.count)
-      if (known >= 0) {
-        this.count += known
-        return true
+  /** Encodes text between added tokens, of a document that starts at `documentStart`. */
+  private encodePart(start: number, end: number, at: number, documentStart: number, scratch: number): number {
+    const { engine, pipeline, plan } = this
+    const isDocumentStart = start === documentStart
+    if (start === end) return at
+    if (plan.chunks !== undefined) {
+      try {
+        return this.encodeChunks(start, end, at, isDocumentStart, plan.chunks, scratch)
+      } catch (error) {
+        if (error !== NOT_LOCAL) throw error
       }
     }
-    const piece = this.normalize(this.textOf(start, end), isDocumentStart, edges)
-    if (!this.normalizedFinder.isEmpty && this.hasAddedToken(piece.text)) return false
-    const before = this.count
-    this.encodeText(piece)
-    if (isCached && this.count - before <= 4 * MAX_CACHED_BYTES) {
-      const ids = this.ids.subarray(before, this.count)
-      this.cache?.add(this.input, this.view, start, end, ids, ids.length)
+    const count = pipeline.encodeWhole(pipeline.textOf(engine.bytes, start, end), isDocumentStart)
+    return this.put(pipeline.ids.subarray(0, count), at, scratch - end, scratch)
+  }
+
+  /** @throws NOT_LOCAL */
+  private encodeChunks(
+    start: number,
+    end: number,
+    at: number,
+    isDocumentStart: boolean,
+    rules: ChunkRules,
+    scratch: number,
+  ): number {
+    const { engine } = this
+    let [from, to, next] = [start, end, at]
+    if (rules.isFirstSpecial) {
+      from = firstChunkEnd(rules, engine.bytes, start, end)
+      const ids = this.idsOfEdge(start, from, { isFirst: true, isLast: from === end, isDocumentStart })
+      next = this.put(ids, next, scratch - from, scratch)
     }
-    return true
+    if (rules.isLastSpecial && from < end) to = lastChunkStart(rules, engine.bytes, from, end)
+    next = engine.encode(from, to, next)
+    if (to === end) return next
+    const ids = this.idsOfEdge(to, end, { isFirst: to === start, isLast: true, isDocumentStart: false })
+    return this.put(ids, next, scratch - end, scratch)
   }
 
-  private hasAddedToken(text: string): boolean {
-    const bytes = this.encoder.encode(text)
-    return this.normalizedFinder.firstIn(bytes, 0, bytes.length) >= 0
-  }
-
-  private textOf(start: number, end: number): string {
-    return this.decoder.decode(this.input.subarray(start, end))
-  }
-
-  private normalize(text: string, isDocumentStart: boolean, edges: Edges): TextPiece {
-    const isTracked = this.plan.needsDocumentStart && isDocumentStart && text !== ''
-    const fromFirst = !isTracked ? 0 : text.codePointAt(0)! > 0xffff ? 2 : 1
-    const piece: TextPiece = { text, fromFirst }
-    return this.plan.normalizers.reduce((current, step) => step.apply(current, edges), piece)
-  }
-
-  /** Encodes normalized text, in which further added tokens may occur. */
-  private encodeNormalized(piece: TextPiece): void {
-    if (this.normalizedFinder.isEmpty) {
-      this.encodeText(piece)
-      return
-    }
-    const bytes = this.encoder.encode(piece.text)
-    let done = 0
-    for (const { token, start, end } of this.normalizedFinder.split(bytes, 0, bytes.length)) {
-      if (token !== undefined) {
-        this.push([token.id])
-        continue
-      }
-      if (start > 0) done = this.decoder.decode(bytes.subarray(0, start)).length
-      const text = this.decoder.decode(bytes.subarray(start, end))
-      this.encodeText({ text, fromFirst: Math.min(Math.max(piece.fromFirst - done, 0), text.length) })
-    }
-  }
-
-  private encodeText(piece: TextPiece): void {
-    for (const { text } of preTokenize(piece, this.plan.preTokenizers)) this.push(this.idsOfPiece(text))
-  }
-
-  private idsOfPiece(text: string): readonly number[] {
-    if (text.length > MAX_CACHED_BYTES) return this.plan.model.encode(text)
-    const known = this.pieceIds.get(text)
+  private idsOfEdge(start: number, end: number, place: Place): Uint32Array {
+    const { edgeIds, pipeline } = this
+    const text = pipeline.textOf(this.engine.bytes, start, end)
+    const key = `${Number(place.isFirst)}${Number(place.isLast)}${Number(place.isDocumentStart)}${text}`
+    const known = edgeIds.get(key)
     if (known !== undefined) return known
-    const ids = this.plan.model.encode(text)
-    if (this.pieceIds.size >= MAX_CACHED_PIECES) this.pieceIds.clear()
-    this.pieceIds.set(text, ids)
+    const ids = pipeline.ids.slice(0, pipeline.encodeChunk(text, place))
+    if (edgeIds.size >= MAX_CACHED_EDGES) edgeIds.clear()
+    if (text.length <= MAX_CACHED_LENGTH) edgeIds.set(key, ids)
     return ids
   }
+}
+
+function engineFor({ chunks, totalSize }: PipelinePlan, encoder: Pipeline, wasm: KernelSource | undefined): Engine {
+  const plan = { rules: chunks ?? ONE_CHUNK, encoder, totalSize }
+  return chunks === undefined || wasm === undefined ? createChunkEngine(plan) : new KernelEngine(wasm, plan)
+}
+
+function describe({ chunks }: PipelinePlan, engine: Engine): string {
+  if (chunks === undefined) return 'our general pipeline in TypeScript, without a cache for words'
+  return `our general pipeline in TypeScript, with a cache for words in ${engine instanceof KernelEngine ? 'WebAssembly' : 'TypeScript'}`
 }

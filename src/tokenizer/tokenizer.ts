@@ -10,24 +10,21 @@ import { KernelEngine, type KernelSource, whyNoKernel } from './kernel/kernel-en
 import { PipelineTokenizer } from './pipeline-tokenizer.js'
 import { AddedTokenFinder } from './steps/added-tokens.js'
 import { changingCodePoints, firstByteToNormalize, normalizeBytes } from './steps/normalize.js'
-import { type Tokenizer, TokenizerBase } from './tokenizer-base.js'
+import { SLACK, type Tokenizer, TokenizerBase } from './tokenizer-base.js'
 
 export type { EngineInfo, Tokenizer } from './tokenizer-base.js'
 
-/** Bytes that an engine may read or write past the end of its input. */
-const [SLACK, SPACE] = [64, 0x20]
+const SPACE = 0x20
+const encoder = new TextEncoder()
 
 export class FastTokenizer extends TokenizerBase {
   readonly plan: TokenizerPlan
-  readonly engine: Engine
   private readonly rawFinder: AddedTokenFinder
   private readonly normalizedFinder: AddedTokenFinder
-  private readonly encoder = new TextEncoder()
 
   constructor(plan: TokenizerPlan, engine: Engine, why: string) {
-    super(plan, { fast: true, why })
+    super(plan, engine, { fast: true, why })
     this.plan = plan
-    this.engine = engine
     const { added } = plan
     this.rawFinder = new AddedTokenFinder(added.tokens.filter(token => !token.normalized))
     this.normalizedFinder = new AddedTokenFinder(
@@ -35,46 +32,6 @@ export class FastTokenizer extends TokenizerBase {
       token => added.searchedTextOf(token),
     )
     engine.setHostRules(this.hostRules(engine.setTemplate(plan.before, plan.after)))
-  }
-
-  encode(text: string): Uint32Array {
-    this.engine.reserve(text.length * 3 + SLACK, 0)
-    const { written } = this.encoder.encodeInto(text, this.engine.bytes)
-    return this.takeTokens(this.encodeLoaded(0, written, 0))
-  }
-
-  encodeBytes(bytes: Uint8Array, start = 0, end = bytes.length): Uint32Array {
-    this.engine.reserve(end - start + SLACK, 0)
-    this.engine.bytes.set(bytes.subarray(start, end))
-    return this.takeTokens(this.encodeLoaded(0, end - start, 0))
-  }
-
-  override encodeBatch(
-    bytes: Uint8Array,
-    offsets: Uint32Array,
-  ): { tokens: Uint16Array | Uint32Array; lengths: Uint32Array } {
-    const lengths = new Uint32Array(Math.max(offsets.length - 1, 0))
-    const tokens = this.encodeInPlace(bytes, offsets, lengths)
-    return { tokens: this.totalSize <= 0x10000 ? new Uint16Array(tokens) : new Uint32Array(tokens), lengths }
-  }
-
-  /**
-   * `encodeBatch` without allocation: the tokens belong to the engine and are valid until the next call; their number per
-   * document goes to `lengths`. Bytes and offsets may be in shared memory.
-   */
-  encodeInPlace(bytes: Uint8Array, offsets: Uint32Array, lengths: Uint32Array): Uint16Array | Uint32Array {
-    const documents = offsets.length - 1
-    const first = offsets[0] ?? 0
-    const byteLength = documents > 0 ? offsets[documents]! - first : 0
-    this.engine.reserve(byteLength + SLACK, 0)
-    this.engine.bytes.set(bytes.subarray(first, first + byteLength))
-    let at = 0
-    for (let i = 0; i < documents; i++) {
-      const next = this.encodeLoaded(offsets[i]! - first, offsets[i + 1]! - first, at, byteLength)
-      lengths[i] = next - at
-      at = next
-    }
-    return this.engine.tokens.subarray(0, at)
   }
 
   /**
@@ -141,11 +98,6 @@ export class FastTokenizer extends TokenizerBase {
     return [scratch, end]
   }
 
-  /** The engine's views are read only after encoding, which may replace them. */
-  private takeTokens(count: number): Uint32Array {
-    return new Uint32Array(this.engine.tokens.subarray(0, count))
-  }
-
   private hostRules(hasTemplate: boolean): HostRules {
     const { normalizer, before, after, addsPrefixSpace, added } = this.plan
     const isForm = normalizer.every(step => step.kind === 'form')
@@ -153,9 +105,7 @@ export class FastTokenizer extends TokenizerBase {
       seesAll: (!hasTemplate && before.length + after.length > 0) || !isForm || addsPrefixSpace,
       changing: isForm && normalizer.length > 0 ? changingCodePoints(normalizer) : undefined,
       firstByte: firstByteToNormalize(normalizer),
-      tokens: added.tokens
-        .map(token => this.encoder.encode(added.searchedTextOf(token)))
-        .filter(bytes => bytes.length > 0),
+      tokens: added.tokens.map(token => encoder.encode(added.searchedTextOf(token))).filter(bytes => bytes.length > 0),
     }
   }
 }
@@ -173,7 +123,7 @@ export interface LoadOptions {
 export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}): TokenizerBase {
   const plan = readPlan(json, options.wasm)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
-  if ('model' in plan) return new PipelineTokenizer(plan)
+  if ('model' in plan) return new PipelineTokenizer(plan, options.wasm)
   const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
   if (options.wasm === undefined || reason !== undefined) {
     return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)

@@ -159,7 +159,7 @@ export class Merger extends SymbolMerger {
   }
 
   /** Merges bytes[start, end) into `ids`; returns the number of tokens. */
-  merge(bytes: Uint8Array, start: number, end: number): number {
+  encodeWord(bytes: Uint8Array, start: number, end: number): number {
     if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
     if (end - start > SCAN_LIMIT && this.symbols.unit === 'bytes') return this.mergeParts(bytes, start, end)
     return this.mergePart(bytes, start, end)

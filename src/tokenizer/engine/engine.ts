@@ -3,6 +3,7 @@
  * TypeScript; kernel/kernel-engine.ts has the same in WebAssembly.
  */
 
+import { type ChunkRules, chunkSplitter } from '../patterns/chunks.js'
 import { type SplitRule, type Splitter, splitterFor } from '../patterns/pretokenize.js'
 import { Merger, type Merges, type Symbols } from './bpe.js'
 import { type PackedVocabulary, tokenOfBytes } from './byte-level.js'
@@ -41,7 +42,7 @@ export interface HostRules {
 
 /** Encodes from its own buffer into its own tokens, so that an engine in WebAssembly memory needs no copies. */
 export interface Engine {
-  /** Makes room for that many bytes and at least as many tokens; keeps the content of `bytes` and the first tokens. */
+  /** Makes room for that many bytes and their tokens: as many, or MAX_CHUNK_TOKENS per byte for chunks; keeps the content of `bytes` and the first tokens. */
   reserve(byteLength: number, keptTokens: number): void
   /** Input buffer; replaced by `reserve`. */
   readonly bytes: Uint8Array
@@ -52,6 +53,8 @@ export interface Engine {
   setHostRules(rules: HostRules): void
   /** Whether the rules require the host for bytes[start, end); may have false positives, never false negatives. */
   needsHost(start: number, end: number): boolean
+  /** Whether the rules' tokens may occur in bytes[start, end); may have false positives, never false negatives. */
+  mayHaveToken(start: number, end: number): boolean
   /** Asks the engine to add these tokens around each text that does not need the host; returns whether it will. */
   setTemplate(before: readonly number[], after: readonly number[]): boolean
   /** Like `encode`, plus the template tokens. */
@@ -60,8 +63,51 @@ export interface Engine {
   clearCache(): void
 }
 
+/** Encodes one word at a time. */
+export interface WordEncoder {
+  /** Tokens of the last word; valid until the next call. */
+  readonly ids: Uint32Array
+  /** Encodes bytes[start, end) into `ids`; returns the number of tokens. */
+  encodeWord(bytes: Uint8Array, start: number, end: number): number
+}
+
+/** Plan of an engine that leaves the tokens of new words to the host. */
+export interface ChunkPlan {
+  readonly rules: ChunkRules
+  /** Returns at most MAX_CHUNK_TOKENS tokens per byte. */
+  readonly encoder: WordEncoder
+  /** Highest token id + 1. */
+  readonly totalSize: number
+}
+
+export const MAX_CHUNK_TOKENS = 2
+
 export function createEngine(plan: EnginePlan): Engine {
-  return new TypeScriptEngine(plan)
+  const merger = plan.unigram === undefined ? new Merger(plan.symbols, plan.merges) : new UnigramSegmenter(plan.unigram)
+  const encoder = plan.ignoresMerges ? wholeWordsFirst(merger, plan) : merger
+  return new TypeScriptEngine(splitterFor(plan.rules), encoder, 1)
+}
+
+export function createChunkEngine({ rules, encoder }: ChunkPlan): Engine {
+  return new TypeScriptEngine(chunkSplitter(rules), encoder, MAX_CHUNK_TOKENS)
+}
+
+/** Words of the vocabulary are one token regardless of the merges. */
+function wholeWordsFirst(merger: WordEncoder, { vocabulary, symbols }: EnginePlan): WordEncoder {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  const spelling = (bytes: Uint8Array, start: number, end: number): string =>
+    symbols.unit === 'bytes' ? tokenOfBytes(bytes, start, end) : decoder.decode(bytes.subarray(start, end))
+  return {
+    get ids() {
+      return merger.ids
+    },
+    encodeWord(bytes, start, end) {
+      const whole = vocabulary.get(spelling(bytes, start, end))
+      if (whole === undefined) return merger.encodeWord(bytes, start, end)
+      merger.ids[0] = whole
+      return 1
+    },
+  }
 }
 
 class TypeScriptEngine implements Engine {
@@ -69,25 +115,22 @@ class TypeScriptEngine implements Engine {
   tokens = new Uint32Array(0)
   private view = new DataView(this.bytes.buffer)
   private readonly split: Splitter
-  private readonly merger: Merger | UnigramSegmenter
+  private readonly encoder: WordEncoder
+  private readonly tokensPerByte: number
   private readonly cache = new WordCache()
-  private readonly wholeWords: Vocabulary | undefined
-  private readonly isByteLevel: boolean
   private isForHost = false
   private at = 0
 
-  constructor(plan: EnginePlan) {
-    this.split = splitterFor(plan.rules)
-    this.merger =
-      plan.unigram === undefined ? new Merger(plan.symbols, plan.merges) : new UnigramSegmenter(plan.unigram)
-    this.wholeWords = plan.ignoresMerges ? plan.vocabulary : undefined
-    this.isByteLevel = plan.symbols.unit === 'bytes'
+  constructor(split: Splitter, encoder: WordEncoder, tokensPerByte: number) {
+    this.split = split
+    this.encoder = encoder
+    this.tokensPerByte = tokensPerByte
   }
 
   reserve(byteLength: number, keptTokens: number): void {
     if (this.bytes.length >= byteLength) return
     const bytes = new Uint8Array(Math.max(byteLength, this.bytes.length * 2, 4096))
-    const tokens = new Uint32Array(bytes.length)
+    const tokens = new Uint32Array(bytes.length * this.tokensPerByte)
     bytes.set(this.bytes)
     tokens.set(this.tokens.subarray(0, keptTokens))
     this.bytes = bytes
@@ -113,6 +156,10 @@ class TypeScriptEngine implements Engine {
     return this.isForHost
   }
 
+  mayHaveToken(): boolean {
+    return this.isForHost
+  }
+
   setTemplate(): boolean {
     return false
   }
@@ -122,22 +169,14 @@ class TypeScriptEngine implements Engine {
   }
 
   private readonly encodeWord = (start: number, end: number): void => {
-    const { bytes, view, cache, merger } = this
+    const { bytes, view, cache, encoder } = this
     const known = cache.find(bytes, view, start, end, this.tokens, this.at)
     if (known >= 0) {
       this.at += known
       return
     }
-    const whole = this.wholeWords?.get(this.spelling(start, end))
-    let count = 1
-    if (whole === undefined) count = merger.merge(bytes, start, end)
-    else merger.ids[0] = whole
-    for (let i = 0; i < count; i++) this.tokens[this.at++] = merger.ids[i]!
-    cache.add(bytes, view, start, end, merger.ids, count)
-  }
-
-  private spelling(start: number, end: number): string {
-    if (this.isByteLevel) return tokenOfBytes(this.bytes, start, end)
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this.bytes.subarray(start, end))
+    const count = encoder.encodeWord(bytes, start, end)
+    for (let i = 0; i < count; i++) this.tokens[this.at++] = encoder.ids[i]!
+    cache.add(bytes, view, start, end, encoder.ids, count)
   }
 }

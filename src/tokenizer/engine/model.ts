@@ -1,5 +1,6 @@
 /** Models of a tokenizer.json: each turns a piece of pre-tokenized text into ids. */
 import { PenstockError } from '../../errors.js'
+import { type ByteTrie, buildByteTrie, childOf, IS_END } from './byte-trie.js'
 import type { Vocabulary } from './vocabulary.js'
 
 export interface Model {
@@ -28,28 +29,42 @@ export interface WordPieceOptions {
 export function wordPiece(vocabulary: Vocabulary, options: WordPieceOptions): Model {
   const { unknownToken, continuingPrefix, maxCharacters } = options
   const unknownId = vocabulary.get(unknownToken)
-  let longest = 0
-  for (const token of vocabulary.keys()) longest = Math.max(longest, token.length)
-
-  const pieceAt = (text: string, start: number): { end: number; id: number } | undefined => {
-    const prefix = start > 0 ? continuingPrefix : ''
-    for (let end = Math.min(text.length, start + longest); end > start; end--) {
-      const id = vocabulary.get(prefix + text.slice(start, end))
-      if (id !== undefined) return { end, id }
-    }
-    return undefined
+  const [first, following] = [new Map<string, number>(), new Map<string, number>()]
+  for (const [token, id] of vocabulary) {
+    first.set(token, id)
+    if (token.startsWith(continuingPrefix)) following.set(token.slice(continuingPrefix.length), id)
   }
+  const tries = { first: buildByteTrie(first), following: buildByteTrie(following) }
   return {
     encode(text) {
-      const ids: number[] = []
       const isTooLong = text.length > maxCharacters && [...text].length > maxCharacters
-      for (let start = 0; start < text.length && !isTooLong; ) {
-        const piece = pieceAt(text, start)
-        if (piece === undefined) return [unknownId ?? missingUnknown(unknownToken)]
-        ids.push(piece.id)
-        start = piece.end
-      }
-      return isTooLong ? [unknownId ?? missingUnknown(unknownToken)] : ids
+      const ids = isTooLong ? undefined : longestPieces(encoder.encode(text), tries.first, tries.following)
+      return ids ?? [unknownId ?? missingUnknown(unknownToken)]
     },
   }
+}
+
+const encoder = new TextEncoder()
+
+/** `undefined` if no piece is at the start of some rest. */
+function longestPieces(text: Uint8Array, first: ByteTrie, following: ByteTrie): number[] | undefined {
+  const ids: number[] = []
+  for (let start = 0; start < text.length; ) {
+    const trie = start === 0 ? first : following
+    let id = -1
+    let node = 0
+    let stop = start
+    for (let at = start; at < text.length; ) {
+      const child = childOf(trie, node, text[at++]!)
+      if (child === 0) break
+      node = (child & ~IS_END) >>> 0
+      if (child < IS_END) continue
+      id = trie.ends[node]!
+      stop = at
+    }
+    if (id < 0) return undefined
+    ids.push(id)
+    start = stop
+  }
+  return ids
 }

@@ -25,7 +25,7 @@ export class UnigramSegmenter {
   }
 
   /** Segments the word bytes[start, end) into `ids`; returns the number of tokens. */
-  merge(bytes: Uint8Array, start: number, end: number): number {
+  encodeWord(bytes: Uint8Array, start: number, end: number): number {
     if (this.ids.length < end - start) this.ids = new Uint32Array((end - start) * 2)
     const characters = [...this.decoder.decode(bytes.subarray(start, end))]
     const from = this.bestPath(characters)

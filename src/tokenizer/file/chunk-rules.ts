@@ -1,21 +1,18 @@
 /**
- * Decides whether a pipeline may encode a text in chunks, each of which begins with a space after a character that is not one,
- * so that the tokens of chunks can be cached. That holds if no step looks or acts across such a place.
+ * Decides whether and where a pipeline may cut a text into chunks that are encoded by themselves, so that their tokens can be
+ * cached: at places across which no step looks or acts.
  */
 import type { Vocabulary } from '../engine/vocabulary.js'
+import { type ChunkRules, DEPENDS_ON_CHARACTER } from '../patterns/chunks.js'
 import { type Dfa, MATCHES, START_STATE } from '../patterns/dfa.js'
-import { isPrepended } from '../patterns/graphemes.js'
+import { isPrepended, prependedCharacters } from '../patterns/graphemes.js'
 import { isSpace } from '../patterns/text-classes.js'
 import type { AddedVocabulary } from '../steps/added-vocabulary.js'
 import type { TextNormalizer } from '../steps/text-normalizers.js'
+import { pairSplitOf } from './pair-splits.js'
 import { hasPlainSymbols, modelTypeOf } from './read-model.js'
 import { type Pattern, patternOf, type Step, textOf } from './step-list.js'
 import type { Json } from './tokenizer-fields.js'
-
-export interface ChunkRules {
-  /** Whether a chunk may end after this character. */
-  readonly mayEndWith: (codePoint: number) => boolean
-}
 
 export interface PipelineShape {
   readonly normalizerSteps: readonly Step[]
@@ -24,6 +21,7 @@ export interface PipelineShape {
   readonly model: Json
   readonly vocabulary: Vocabulary
   readonly added: AddedVocabulary
+  readonly needsDocumentStart: boolean
 }
 
 const META = '\u2581'
@@ -34,43 +32,157 @@ export function mayCutAtSpaces(vocabulary: Vocabulary): boolean {
 }
 
 export function chunkRulesOf(shape: PipelineShape): ChunkRules | undefined {
+  const { normalizerSteps, normalizers, added } = shape
   const spaces = separatorsOf(shape)
   if (spaces === undefined) return undefined
-  if (!shape.normalizerSteps.every(step => keepsSeparators(step, spaces))) return undefined
-  if (!normalize(shape.normalizers, 'a b', false).startsWith('a')) return undefined
-  if (![...spaces].some(space => normalize(shape.normalizers, ' b', false).startsWith(space))) return undefined
-  for (const token of shape.added.tokens) {
-    if (token.normalized && /[\s\u2581]/.test(shape.added.searchedTextOf(token) + token.content)) return undefined
+  if (!normalizerSteps.every(step => keepsSeparators(step, spaces))) return undefined
+  if (changesPrepended(normalizers)) return undefined
+  for (const token of added.tokens) {
+    if (token.normalized && /[\s\u2581]/.test(added.searchedTextOf(token) + token.content)) return undefined
   }
-  return { mayEndWith: endTest(shape.normalizers) }
+  const mayCut = cutTest(shape, spaces)
+  const tables = tablesOf(mayCut)
+  if (tables.before.every(kinds => kinds === 0)) return undefined
+  const has = (type: string, option?: string): boolean =>
+    normalizerSteps.some(step => step.type === type && (option === undefined || step.json[option] === true))
+  return {
+    ...tables,
+    mayEndWith: endTest(normalizers),
+    isFirstSpecial: has('Prepend') || has('Strip', 'strip_left') || shape.needsDocumentStart,
+    isLastSpecial: has('Strip', 'strip_right'),
+  }
 }
 
-/** Characters at which the first pre-tokenizer, or the model, cuts in any case; `undefined` if there are none. */
+/** Whether a text may be cut between two ASCII characters. */
+type CutTest = (first: number, second: number) => boolean
+
+function cutTest(shape: PipelineShape, spaces: Separators): CutTest {
+  const { normalizers, normalizerSteps, preTokenizerSteps, added } = shape
+  const separates = byCharacter(codePoint => isBlank(codePoint) && startsWithSeparator(codePoint, normalizers, spaces))
+  const isSafe = byCharacter(codePoint => isSafeEnd(codePoint, normalizers))
+  const vanishes = byCharacter(codePoint => separates(codePoint) && isSeparator(codePoint, normalizers, spaces))
+  const isStripped = normalizerSteps.some(({ type }) => type === 'Strip' || type === 'Prepend')
+  const areDropped = spaces.areDropped && !isStripped
+  const splits = normalizerSteps.every(actsOnCharacters) ? pairSplitOf(preTokenizerSteps[0]) : undefined
+  const images = Array.from({ length: 128 }, (_, codePoint) => imageOf(codePoint, normalizers))
+  const inTokens = new Set(
+    added.tokens.flatMap(token => (token.normalized ? neighboursIn(added.searchedTextOf(token)) : [])),
+  )
+  return (first, second) => {
+    if (separates(second) && isSafe(first)) return true
+    if (isBlank(second)) return areDropped && vanishes(first) && vanishes(second) && !(first === 13 && second === 10)
+    const [left, right] = [images[first], images[second]]
+    if (splits === undefined || left === undefined || right === undefined || inTokens.has(left + right)) return false
+    return splits(left.charCodeAt(0), right.charCodeAt(0))
+  }
+}
+
+const byCharacter = (test: (codePoint: number) => boolean): ((codePoint: number) => boolean) => {
+  const results = Array.from({ length: 128 }, (_, codePoint) => test(codePoint))
+  return codePoint => results[codePoint]!
+}
+
+const neighboursIn = (text: string): string[] => Array.from(text, (character, at) => character + text.charAt(at + 1))
+
+/** Whether a normalizer turns each ASCII character that is no white space into the same text wherever it occurs. */
+function actsOnCharacters(step: Step): boolean {
+  if (step.type !== 'Replace') return true
+  const pattern = patternOf(step)
+  return matchesOnlySpaces(pattern) || ('literal' in pattern && [...pattern.literal].length === 1)
+}
+
+/** The ASCII character that a normalizer makes of one that is no white space; `undefined` if it is something else. */
+function imageOf(codePoint: number, normalizers: readonly TextNormalizer[]): string | undefined {
+  const images = imagesOf(String.fromCharCode(codePoint), normalizers)
+  return images.every(image => /^[!-~]$/.test(image)) ? images.at(-1) : undefined
+}
+
+/** A text and what each normalizer makes of it. */
+function imagesOf(text: string, normalizers: readonly TextNormalizer[]): string[] {
+  const images = [text]
+  for (const step of normalizers) images.push(normalize([step], images.at(-1)!))
+  return images
+}
+
+/** Whether white space becomes text that begins with a separator, whatever follows it. */
+function startsWithSeparator(
+  codePoint: number,
+  normalizers: readonly TextNormalizer[],
+  { isSeparator }: Separators,
+): boolean {
+  const text = String.fromCharCode(codePoint)
+  if (normalizers.some(step => step.mayReplaceWithNext?.(text))) return false
+  return ['b', '\n', ' '].every(next => {
+    const first = [...normalize(normalizers, `${text}${next}b`)][0]
+    return first !== undefined && isSeparator(first)
+  })
+}
+
+/** Whether white space becomes nothing but separators. */
+function isSeparator(codePoint: number, normalizers: readonly TextNormalizer[], { isSeparator }: Separators): boolean {
+  const normalized = [...normalize(normalizers, String.fromCharCode(codePoint))]
+  return normalized.length > 0 && normalized.every(isSeparator)
+}
+
+/** Rows of the test that differ get a bit each, as many as there are. */
+function tablesOf(mayCut: CutTest): Pick<ChunkRules, 'after' | 'before'> {
+  const tables = { after: new Uint8Array(256).fill(DEPENDS_ON_CHARACTER, 128), before: new Uint8Array(256) }
+  const bits = new Map<string, number>()
+  for (let first = 0; first < 128; first++) {
+    const row = Array.from({ length: 128 }, (_, second) => mayCut(first, second))
+    if (!row.includes(true)) continue
+    const key = row.join()
+    const bit = bits.get(key) ?? 1 << bits.size
+    if (bit >= DEPENDS_ON_CHARACTER) continue
+    bits.set(key, bit)
+    tables.after[first] = bit
+    for (const [second, isCut] of row.entries()) if (isCut) tables.before[second]! |= bit
+  }
+  const letter = 'a'.charCodeAt(0)
+  for (let second = 0; second < 128; second++) {
+    if (isBlank(second) && mayCut(letter, second)) tables.before[second]! |= DEPENDS_ON_CHARACTER
+  }
+  return tables
+}
+
+/** Characters at which the first pre-tokenizer, or the model, cuts in any case. */
+interface Separators {
+  readonly isSeparator: (character: string) => boolean
+  /** Whether they are in no piece, so that their number does not matter. */
+  readonly areDropped: boolean
+}
+
+const separatorsFrom = (characters: string, areDropped: boolean): Separators => ({
+  isSeparator: character => characters.includes(character),
+  areDropped,
+})
+
+/** `undefined` if there are none. */
 function separatorsOf({
   preTokenizerSteps,
   normalizerSteps,
   model,
   vocabulary,
-}: PipelineShape): Set<string> | undefined {
+}: PipelineShape): Separators | undefined {
   const [first] = preTokenizerSteps
   switch (first?.type) {
     case 'BertPreTokenizer':
     case 'Whitespace':
     case 'WhitespaceSplit':
-      return new Set([' '])
+      return { isSeparator: character => isSpace(character.codePointAt(0)!), areDropped: true }
     case 'CharDelimiterSplit':
-      return first.json.delimiter === ' ' ? new Set([' ']) : undefined
+      return first.json.delimiter === ' ' ? separatorsFrom(' ', true) : undefined
     case 'ByteLevel':
-      return first.json.use_regex === false ? undefined : new Set([' '])
+      return first.json.use_regex === false ? undefined : separatorsFrom(' ', false)
     case 'Metaspace':
       return cutsAtReplacement(first, preTokenizerSteps, model, vocabulary)
-        ? new Set([' ', String(first.json.replacement)])
+        ? separatorsFrom(` ${first.json.replacement}`, false)
         : undefined
     case 'Split':
-      return skipsSpaces(first) ? new Set([' ']) : undefined
+      return skipsSpaces(first) ? separatorsFrom(' ', true) : undefined
     case undefined: {
       const isMeta = normalizerSteps.some(step => step.type === 'Replace' && step.json.content === META)
-      return isMeta && mergesWithinWords(model, vocabulary) ? new Set([META]) : undefined
+      return isMeta && mergesWithinWords(model, vocabulary) ? separatorsFrom(META, false) : undefined
     }
     default:
       return undefined
@@ -104,13 +216,13 @@ function skipsSpaces(step: Step): boolean {
 
 const LOCAL = new Set(['NFC', 'NFD', 'NFKC', 'NFKD', 'Lowercase', 'Strip', 'StripAccents', 'Nmt', 'Prepend'])
 
-function keepsSeparators(step: Step, spaces: ReadonlySet<string>): boolean {
+function keepsSeparators(step: Step, { isSeparator }: Separators): boolean {
   if (LOCAL.has(step.type) || step.type === 'Bert' || step.type === 'BertNormalizer' || step.type === 'Precompiled')
     return true
   if (step.type !== 'Replace') return false
   const content = textOf(step, 'content')
   const pattern = patternOf(step)
-  if (matchesOnlySpaces(pattern)) return content !== '' && [...content].every(character => spaces.has(character))
+  if (matchesOnlySpaces(pattern)) return content !== '' && [...content].every(isSeparator)
   return 'literal' in pattern && !/[\s\u2581]/.test(pattern.literal) && content !== '' && !/[\s\u2581]/.test(content)
 }
 
@@ -128,8 +240,8 @@ function acceptsOnly({ classes, table }: Dfa, test: (codePoint: number) => boole
   return classes.every((kind, codePoint) => isAccepted[kind] === 0 || test(codePoint))
 }
 
-function normalize(normalizers: readonly TextNormalizer[], text: string, isFirst: boolean): string {
-  const edges = { isFirst, isLast: false }
+function normalize(normalizers: readonly TextNormalizer[], text: string): string {
+  const edges = { isFirst: false, isLast: false }
   return normalizers.reduce((piece, step) => step.apply(piece, edges), { text, fromFirst: 0 }).text
 }
 
@@ -148,8 +260,17 @@ function isSafeEnd(codePoint: number, normalizers: readonly TextNormalizer[]): b
   const character = String.fromCodePoint(codePoint)
   if (codePoint > 0x7f && (!/^\p{L}$/u.test(character) || isPrepended(codePoint) || isJamo(codePoint))) return false
   if (isBlank(codePoint) || codePoint < 0x21 || codePoint === 0x7f) return false
-  const normalized = normalize(normalizers, character, false)
-  return normalized !== '' && ![...normalized].some(part => isBlank(part.codePointAt(0)!))
+  return imagesOf(character, normalizers).every(image => image !== '' && !/[\s\u2581]/.test(image))
+}
+
+/** Whether a normalizer may replace a letter together with a character before it that joins it. */
+function changesPrepended(normalizers: readonly TextNormalizer[]): boolean {
+  const steps = normalizers.filter(step => step.mayReplaceWithNext !== undefined)
+  return steps.some(step =>
+    prependedCharacters().some(
+      character => step.mayReplaceWithNext!(character) || normalize([step], character) !== character,
+    ),
+  )
 }
 
 /** Letters that form syllables with their neighbours. */

@@ -3,8 +3,10 @@ import { type Merges, NONE, type Symbols } from '../engine/bpe.js'
 import { type PackedVocabulary, tokenOfBytes } from '../engine/byte-level.js'
 import { CharacterBpe } from '../engine/character-bpe.js'
 import { type Model, wordLevel, wordPiece } from '../engine/model.js'
-import { UnigramModel, type UnigramVocabulary } from '../engine/unigram-model.js'
+import { createSegmenter, type SegmenterPlan, UnigramModel, type UnigramVocabulary } from '../engine/unigram-model.js'
 import type { Vocabulary } from '../engine/vocabulary.js'
+import type { KernelSource } from '../kernel/kernel-engine.js'
+import { KernelSegmenter } from '../kernel/kernel-segmenter.js'
 import { invalid, type Json, section, unsupported } from './tokenizer-fields.js'
 
 export type ModelType = 'BPE' | 'WordPiece' | 'WordLevel' | 'Unigram'
@@ -36,10 +38,18 @@ export interface ReadModel {
 
 const NO_REPEATS: ReadonlyMap<number, string> = new Map()
 
-/** @param known vocabulary and merges, if they have been read already @throws TOKENIZER_INVALID, UNSUPPORTED */
-export function readModel(json: Json, known?: { vocabulary: Vocabulary; merges: Merges }): ReadModel {
+/**
+ * @param known vocabulary and merges, if they have been read already
+ * @param kernel runs Unigram if given
+ * @throws TOKENIZER_INVALID, UNSUPPORTED
+ */
+export function readModel(
+  json: Json,
+  known?: { vocabulary: Vocabulary; merges: Merges },
+  kernel?: KernelSource,
+): ReadModel {
   const type = modelTypeOf(json)
-  if (type === 'Unigram') return readUnigram(json)
+  if (type === 'Unigram') return readUnigram(json, kernel)
   const vocabulary = known?.vocabulary ?? readVocabulary(json)
   const vocabSize = vocabulary.size
   const unknownToken = typeof json.unk_token === 'string' ? json.unk_token : undefined
@@ -73,7 +83,7 @@ function optionalText(model: Json, key: string): string {
   return typeof value === 'string' ? value : invalid(`model.${key} is not a text`)
 }
 
-function readUnigram(json: Json): ReadModel {
+function readUnigram(json: Json, kernel: KernelSource | undefined): ReadModel {
   const { vocab, unk_id: unknownId } = json
   if (!Array.isArray(vocab)) return invalid('the model has no list vocab')
   const pieces = vocab.map((entry: unknown, id): [string, number] => {
@@ -92,7 +102,8 @@ function readUnigram(json: Json): ReadModel {
   const repeated = new Map(
     [...pieces.entries()].flatMap(([id, [piece]]) => (ids.get(piece) === id ? [] : [[id, piece]])),
   )
-  return { model: new UnigramModel(vocabulary), vocabulary: ids, vocabSize: pieces.length, repeated }
+  const segmenter = kernel === undefined ? createSegmenter : (plan: SegmenterPlan) => new KernelSegmenter(kernel, plan)
+  return { model: new UnigramModel(vocabulary, segmenter), vocabulary: ids, vocabSize: pieces.length, repeated }
 }
 
 export function readVocabulary(model: Json): Map<string, number> {

@@ -17,7 +17,8 @@ import {
 import { behaviorOf, characterOf, finderOf, patternOf, type Step, unsupportedStep } from './step-list.js'
 import { invalid } from './tokenizer-fields.js'
 
-const WORDS_AND_SIGNS = '\\p{RustWord}+|[^\\p{RustWord}\\s]+'
+/** Pattern of Whitespace. */
+export const WORDS_AND_SIGNS = '\\p{RustWord}+|[^\\p{RustWord}\\s]+'
 
 /** @throws TOKENIZER_INVALID, UNSUPPORTED */
 export function readPreTokenizer(step: Step): PreTokenizer[] {

@@ -9,6 +9,7 @@ import type { EnginePlan } from '../engine/engine.js'
 import type { Model } from '../engine/model.js'
 import { highestIdOf, type Vocabulary } from '../engine/vocabulary.js'
 import type { KernelSource } from '../kernel/kernel-engine.js'
+import type { ChunkRules } from '../patterns/chunks.js'
 import { patternRule, type SplitRule } from '../patterns/pretokenize.js'
 import type { AddedToken } from '../steps/added-tokens.js'
 import { AddedVocabulary } from '../steps/added-vocabulary.js'
@@ -16,7 +17,7 @@ import type { DecoderStep } from '../steps/decode.js'
 import { formStep, type NormalizerStep, type UnicodeForm } from '../steps/normalize.js'
 import type { PreTokenizer } from '../steps/pre-tokenizers.js'
 import type { TextNormalizer } from '../steps/text-normalizers.js'
-import { type ChunkRules, chunkRulesOf, mayCutAtSpaces } from './chunk-rules.js'
+import { chunkRulesOf, mayCutAtSpaces } from './chunk-rules.js'
 import { refuseDepth, refuseManySteps } from './limits.js'
 import { type ModelText, readModelText } from './model-text.js'
 import { readDecoder } from './read-decoders.js'
@@ -65,7 +66,7 @@ export interface PipelinePlan extends CommonPlan {
 export type TokenizerSource = string | Uint8Array | object
 
 /**
- * @param kernel reads the long lists of the file if given
+ * @param kernel reads the long lists of the file and runs Unigram if given
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
 export function readPlan(source: TokenizerSource, kernel?: KernelSource): TokenizerPlan | PipelinePlan {
@@ -85,7 +86,7 @@ export function readPlan(source: TokenizerSource, kernel?: KernelSource): Tokeni
   const normalizers = stepsOf(section(file, 'normalizer'), 'normalizer', 'normalizers')
   const preTokenizers = stepsOf(section(file, 'pre_tokenizer'), 'pre_tokenizer', 'pretokenizers')
   const fast = byteLevelPlan(file, model, text, normalizers, preTokenizers)
-  return fast ?? pipelinePlan(file, model, text, normalizers, preTokenizers)
+  return fast ?? pipelinePlan(file, model, text, normalizers, preTokenizers, kernel)
 }
 
 const FORMS: readonly string[] = ['NFC', 'NFD', 'NFKC', 'NFKD']
@@ -124,16 +125,17 @@ function pipelinePlan(
   text: ModelText | undefined,
   normalizerSteps: readonly Step[],
   preTokenizerSteps: readonly Step[],
+  kernel: KernelSource | undefined,
 ): PipelinePlan {
   const normalizers = normalizerSteps.map(readNormalizer)
   const preTokenizers = preTokenizerSteps.flatMap(readPreTokenizer)
-  const { model, vocabulary, vocabSize, repeated } = readModel(json, text)
+  const { model, vocabulary, vocabSize, repeated } = readModel(json, text, kernel)
   const common = commonPlan(file, vocabulary, vocabSize, normalizers)
   const totalSize = Math.max(common.totalSize, repeated.size === 0 ? 0 : vocabSize)
-  const shape = { normalizerSteps, preTokenizerSteps, normalizers, model: json, vocabulary, added: common.added }
   const needsDocumentStart = preTokenizerSteps.some(
     ({ type, json: step }) => type === 'Metaspace' && step.prepend_scheme === 'first',
   )
+  const shape = { normalizerSteps, preTokenizerSteps, normalizers, model: json, vocabulary, added: common.added }
   return {
     ...common,
     totalSize,
@@ -142,7 +144,7 @@ function pipelinePlan(
     preTokenizers,
     needsDocumentStart,
     model,
-    chunks: chunkRulesOf(shape),
+    chunks: chunkRulesOf({ ...shape, needsDocumentStart }),
   }
 }
 

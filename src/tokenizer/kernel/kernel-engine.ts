@@ -4,7 +4,7 @@
  */
 import { NONE } from '../engine/bpe.js'
 import { NO_WORDS } from '../engine/byte-level.js'
-import type { Engine, EnginePlan, HostRules } from '../engine/engine.js'
+import { type ChunkPlan, type Engine, type EnginePlan, type HostRules, MAX_CHUNK_TOKENS } from '../engine/engine.js'
 import { fillTables, growTo, type KernelExports, type KernelTables, TEMPLATE_LIMIT } from './memory.js'
 
 /** Compiled module, or the bytes of kernel.wasm. */
@@ -51,6 +51,27 @@ export function compileKernel(source: KernelSource): WebAssembly.Module {
   return source instanceof WebAssembly.Module ? source : new WebAssembly.Module(source)
 }
 
+/** Functions of the host that the kernel calls for chunks. */
+interface ChunkHost {
+  readonly mayEndChunk: (codePoint: number) => boolean
+  /** Writes the tokens of a chunk to the address `out`; returns their number. */
+  readonly encodeWord: (word: number, length: number, out: number) => number
+}
+
+const stop = (): never => {
+  throw new WebAssembly.RuntimeError('the kernel stopped')
+}
+
+/** Creates an instance with its own memory. */
+export function startKernel(
+  source: KernelSource,
+  memory: WebAssembly.Memory,
+  host: ChunkHost = { mayEndChunk: stop, encodeWord: stop },
+): KernelExports {
+  const env = { memory, abort: stop, ...host }
+  return new WebAssembly.Instance(compileKernel(source), { env }).exports as unknown as KernelExports
+}
+
 /** Whether this engine runs WebAssembly with 128-bit vectors: validates the smallest module that uses one. */
 export function supportsKernel(): boolean {
   const module = [
@@ -70,15 +91,19 @@ export class KernelEngine implements Engine {
   private tokensAt: number
   private capacity = 0
   private isCacheWritten: boolean
+  private readonly tokensPerByte: number
 
   /** Without a plan the engine can only scan lines. */
-  constructor(source: KernelSource, plan?: EnginePlan) {
-    const abort = (): never => {
-      throw new WebAssembly.RuntimeError('the kernel stopped')
-    }
-    const instance = new WebAssembly.Instance(compileKernel(source), { env: { memory: this.memory, abort } })
-    this.exports = instance.exports as unknown as KernelExports
-    this.tables = fillTables(this.memory, this.exports, plan ?? NO_PLAN, plan === undefined ? 4 : WORD_BITS)
+  constructor(source: KernelSource, plan?: EnginePlan | ChunkPlan) {
+    const chunks = plan !== undefined && 'encoder' in plan ? plan : undefined
+    this.exports = startKernel(source, this.memory, {
+      mayEndChunk: codePoint => chunks!.rules.mayEndWith(codePoint),
+      encodeWord: (word, length, out) => this.writeWord(chunks!, (word >>> 0) - this.bytesAt, length, out >>> 0),
+    })
+    const tablePlan = plan === undefined || 'encoder' in plan ? NO_PLAN : plan
+    const wordBits = plan === undefined ? 4 : WORD_BITS
+    this.tables = fillTables(this.memory, this.exports, tablePlan, wordBits, chunks?.rules)
+    this.tokensPerByte = chunks === undefined ? 1 : MAX_CHUNK_TOKENS
     this.isCacheWritten = plan === undefined
     this.isWide = plan !== undefined && plan.totalSize > 0x10000
     this.exports.configure(this.tables.howToSplit, this.isWide ? 1 : 0)
@@ -93,7 +118,7 @@ export class KernelEngine implements Engine {
     this.capacity = (Math.max(byteLength, this.capacity * 1.5, 1 << 16) + 0xfff) & ~0xfff
     this.tokensAt = this.bytesAt + this.capacity + SLACK
     const width = this.isWide ? 4 : 2
-    const end = this.tokensAt + this.capacity * width + SLACK
+    const end = this.tokensAt + this.capacity * this.tokensPerByte * width + SLACK
     growTo(this.memory, end)
     new Uint8Array(this.memory.buffer).copyWithin(this.tokensAt, from, from + keptTokens * width)
     this.exports.setFree(end)
@@ -158,6 +183,10 @@ export class KernelEngine implements Engine {
     return this.exports.needsHost(this.bytesAt + start, this.bytesAt + end) !== 0
   }
 
+  mayHaveToken(start: number, end: number): boolean {
+    return this.exports.mayHaveToken(this.bytesAt + start, this.bytesAt + end) !== 0
+  }
+
   clearCache(): void {
     this.exports.clearWords()
   }
@@ -183,10 +212,19 @@ export class KernelEngine implements Engine {
     return (stop - tokensAt) / width
   }
 
+  /** Called by the kernel for a chunk at bytes[start] that is not cached; writes its tokens to the address `out`. */
+  private writeWord({ encoder }: ChunkPlan, start: number, length: number, out: number): number {
+    const count = encoder.encodeWord(this.bytes, start, start + length)
+    const { ids } = encoder
+    const first = this.tokenIndex(out)
+    for (let i = 0; i < count; i++) this.tokens[first + i] = ids[i]!
+    return count
+  }
+
   private view(): void {
     const { buffer } = this.memory
     this.bytes = new Uint8Array(buffer, this.bytesAt, this.capacity)
     const View = this.isWide ? Uint32Array : Uint16Array
-    this.tokens = new View(buffer, this.tokensAt, this.capacity)
+    this.tokens = new View(buffer, this.tokensAt, this.capacity * this.tokensPerByte)
   }
 }

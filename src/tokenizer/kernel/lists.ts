@@ -2,7 +2,7 @@
 import type { Merges } from '../engine/bpe.js'
 import { bytesOfUnits, type PackedVocabulary } from '../engine/byte-level.js'
 import { slotBitsFor, UnitVocabulary } from '../engine/vocabulary.js'
-import { compileKernel, type KernelSource } from './kernel-engine.js'
+import { type KernelSource, startKernel } from './kernel-engine.js'
 import { growTo, type KernelExports, Layout } from './memory.js'
 import type { ModelLists } from './model-lists.js'
 import { notPlain } from './plain-json.js'
@@ -25,8 +25,7 @@ export class KernelLists implements ModelLists {
   private readonly textLength: number
 
   constructor(text: Uint8Array, source: KernelSource) {
-    const env = { memory: this.memory, abort: notPlain }
-    this.kernel = new WebAssembly.Instance(compileKernel(source), { env }).exports as unknown as KernelExports
+    this.kernel = startKernel(source, this.memory)
     this.layout = new Layout(this.kernel.firstUsableAddress())
     this.textLength = text.length
     this.textAt = this.take(text.length + SLACK)

@@ -5,6 +5,7 @@
 import { PenstockError } from '../../errors.js'
 import type { EnginePlan } from '../engine/engine.js'
 import { plainFlags } from '../patterns/ascii-pattern.js'
+import type { ChunkRules } from '../patterns/chunks.js'
 import { compilePattern, type Dfa } from '../patterns/dfa.js'
 import { GPT2_PATTERN, gpt2Classes } from '../patterns/pretokenize.js'
 import { CODE_POINT_LIMIT } from '../patterns/unicode.js'
@@ -28,6 +29,8 @@ export interface KernelExports {
   readonly encode: (start: number, end: number, out: number) => number
   readonly encodeDocument: (start: number, end: number, out: number) => number
   readonly needsHost: (start: number, end: number) => number
+  readonly mayHaveToken: (start: number, end: number) => number
+  readonly leaveWordsToHost: () => void
   readonly setLineTables: (origin: number, starts: number, ends: number, statuses: number, lengths: number) => void
   readonly scanLines: (start: number, end: number, line: number, capacity: number) => number
   readonly packLines: (
@@ -58,6 +61,15 @@ export interface KernelExports {
     innerPairs: number,
   ) => number
   readonly listEnd: WebAssembly.Global
+  readonly setUnigram: (
+    slots: number,
+    shift: number,
+    ends: number,
+    scores: number,
+    unknownId: number,
+    unknownScore: number,
+  ) => void
+  readonly segment: (text: number, length: number, positions: number, path: number) => number
 }
 
 /** Words per group in the kernel, plus the 64 that one step may add. */
@@ -65,6 +77,8 @@ const WORDS_AT_ONCE = 256 + 64 + 8
 /** Bucket for absent medium words. */
 const LONG_WORD_BITS = 17
 const ARENA_BYTES = 1 << 22
+/** More room for chunks, which are longer than words and take longer to encode. */
+const [CHUNK_LONG_WORD_BITS, CHUNK_ARENA_BYTES] = [18, 1 << 24]
 const DEPTH_LIMIT = 65_536
 /** Range of 32-bit addresses. */
 const MEMORY_LIMIT = 2 ** 32
@@ -76,6 +90,7 @@ export const TEMPLATE_LIMIT = 4
 const SPLIT_WHOLE = 0
 const SPLIT_GPT2 = 1
 const SPLIT_PATTERN = 2
+const SPLIT_CHUNKS = 3
 
 export interface KernelTables {
   /** First address after the tables. */
@@ -116,15 +131,16 @@ export function growTo(memory: WebAssembly.Memory, end: number): void {
   if (missing > 0) memory.grow(missing)
 }
 
-/** Fills the tables for `plan`; `wordBits`, at least 6 to encode, is log2 of the number of 64-byte lines of the word cache. */
+/** Fills the tables for `plan`, or for `chunks` that the host encodes; `wordBits`, at least 6 to encode, is log2 of the number of 64-byte lines of the word cache. */
 export function fillTables(
   memory: WebAssembly.Memory,
   kernel: KernelExports,
   plan: EnginePlan,
   wordBits: number,
+  chunks?: ChunkRules,
 ): KernelTables {
   const layout = new Layout(kernel.firstUsableAddress())
-  const { howToSplit, stages } = stagesOf(plan)
+  const { howToSplit, stages } = chunks === undefined ? stagesOf(plan) : { howToSplit: SPLIT_CHUNKS, stages: [] }
   const merges = plan.merges.left.length
   const rankBits = Math.ceil(Math.log2(merges + 2))
   const pairBits = Math.max(10, Math.ceil(Math.log2(merges * 2 + 1)))
@@ -135,11 +151,13 @@ export function fillTables(
   const mergeList = layout.take(merges * 8)
   const pairs = layout.take(4 << pairBits)
   const words = layout.take(64 << wordBits, 4096)
-  const mediumBits = wordBits - 2
+  const mediumBits = wordBits - (chunks === undefined ? 2 : 1)
+  const longWordBits = chunks === undefined ? LONG_WORD_BITS : CHUNK_LONG_WORD_BITS
+  const arenaBytes = chunks === undefined ? ARENA_BYTES : CHUNK_ARENA_BYTES
   const mediumWords = layout.take(64 << mediumBits)
   const nowhere = layout.take(64)
-  const longWords = layout.take(16 << LONG_WORD_BITS)
-  const arena = layout.take(ARENA_BYTES)
+  const longWords = layout.take(16 << longWordBits)
+  const arena = layout.take(arenaBytes)
   const starts = layout.take(WORDS_AT_ONCE * 4)
   const keys = layout.take(64 + WORDS_AT_ONCE * 32) + 64
   const symbols = layout.take(2 * 64 * 4 + 64)
@@ -156,6 +174,8 @@ export function fillTables(
   const tokenPairs = layout.take(8192)
   const template = layout.take(TEMPLATE_LIMIT * 4)
   const changing = layout.take(CODE_POINT_LIMIT / 8)
+  const chunkRules = layout.take(512)
+  const chunkEnds = layout.take(chunks === undefined ? 0 : CODE_POINT_LIMIT / 4)
   const lineStarts = layout.take(LINES_AT_ONCE * 4)
   const lineEnds = layout.take(LINES_AT_ONCE * 4)
   const lineLengths = layout.take(LINES_AT_ONCE * 4)
@@ -197,9 +217,14 @@ export function fillTables(
       mediumBits,
       nowhere,
     ],
-    ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
-    ...[stageList, stages.length, escapes, containers, path, tokenPairs, template, changing],
+    ...[longWords, (1 << longWordBits) - 1, arena, arena + arenaBytes, starts, keys, symbols, classes],
+    ...[stageList, stages.length, escapes, containers, path, tokenPairs, template, changing, chunkRules, chunkEnds],
   )
+  if (chunks !== undefined) {
+    bytes.set(chunks.after, chunkRules)
+    bytes.set(chunks.before, chunkRules + 256)
+    kernel.leaveWordsToHost()
+  }
   kernel.setFree(layout.end)
   setMerges(memory, kernel, plan, layout.end)
   if (plan.ignoresMerges) setWholeWords(memory, kernel, plan, layout)

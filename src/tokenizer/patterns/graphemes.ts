@@ -1,6 +1,7 @@
 /** Extended grapheme clusters (UAX 29), which the Precompiled normalizer of the Rust library looks up as units. */
 import { graphemeClassOf } from './text-classes.js'
-import { GRAPHEME_CLASSES } from './unicode-crates.js'
+import { eachRun } from './unicode.js'
+import { GRAPHEME_CLASSES, GRAPHEME_RUNS } from './unicode-crates.js'
 
 const numberOf = (name: string): number => GRAPHEME_CLASSES.split(' ').indexOf(name) + 1
 
@@ -13,6 +14,16 @@ const NON_JOINER = 0x200c
 
 /** Whether a character may join the next one although it is a letter. */
 export const isPrepended = (codePoint: number): boolean => graphemeClassOf(codePoint) === PREPEND
+
+/** All of them. */
+export function prependedCharacters(): string[] {
+  const characters: string[] = []
+  eachRun(GRAPHEME_RUNS, (index, start, end) => {
+    if (index !== PREPEND) return
+    for (let codePoint = start; codePoint < end; codePoint++) characters.push(String.fromCodePoint(codePoint))
+  })
+  return characters
+}
 
 /** End of the cluster that starts at text[start]. */
 export function clusterEnd(text: string, start: number): number {

@@ -55,6 +55,20 @@ export class CharacterMap {
     return undefined
   }
 
+  /** Whether the text continues to longer known texts, and no part of its start is known itself. */
+  isOpenPrefix(text: string): boolean {
+    const { units } = this
+    let node = offsetOf(units[0] ?? 0)
+    for (const byte of this.encoder.encode(text)) {
+      node ^= byte
+      const unit = units[node]
+      if (unit === undefined || (unit & 0x800000ff) >>> 0 !== byte) return false
+      node ^= offsetOf(unit)
+      if (((unit >>> 8) & 1) === 1) return false
+    }
+    return units.length > 0
+  }
+
   private longestPrefix(bytes: Uint8Array, start: number): { value: number; length: number } | undefined {
     const { units } = this
     let longest: { value: number; length: number } | undefined

@@ -63,7 +63,11 @@ export function metaspace({ replacement, prependScheme, split }: MetaspaceOption
 
 const encoder = new TextEncoder()
 
+/** Characters that stand for their own byte. */
+const PLAIN = /^[!-~]*$/
+
 function byteCharacters(text: string): string {
+  if (PLAIN.test(text)) return text
   let result = ''
   for (const byte of encoder.encode(text)) result += BYTE_CHARACTERS[byte]
   return result

@@ -34,6 +34,8 @@ export interface Edges {
 export interface TextNormalizer {
   readonly growth: Growth
   apply(piece: TextPiece, edges: Edges): TextPiece
+  /** Whether this text, which is one character, may be replaced together with text that follows it; by default it may not. */
+  readonly mayReplaceWithNext?: (text: string) => boolean
 }
 
 /** A change as in the Rust library: 1 inserts a character, 0 replaces one, -n also removes the n following ones. */
@@ -54,14 +56,23 @@ function unitsFrom(changes: Iterable<Change>, characters: number): number {
 
 const countCharacters = (text: string, units: number): number => [...text.slice(0, units)].length
 
-/** Applies a mapping that treats each character by itself. */
-function byCharacter(map: (text: string) => string, perCharacter: number): TextNormalizer {
+/** Most words in most texts: no control characters, so no line ends either. */
+const PLAIN = /^[ -~]*$/
+
+const unchanged = (text: string): string => text
+
+/** Applies a mapping that treats each character by itself; `mapPlain` is the same for plain ASCII text. */
+function byCharacter(
+  map: (text: string) => string,
+  perCharacter: number,
+  mapPlain: (text: string) => string = map,
+): TextNormalizer {
   return {
     growth: { perCharacter, once: 0 },
-    apply: ({ text, fromFirst }) => ({
-      text: map(text),
-      fromFirst: fromFirst === 0 ? 0 : map(text.slice(0, fromFirst)).length,
-    }),
+    apply({ text, fromFirst }) {
+      if (fromFirst === 0) return { text: PLAIN.test(text) ? mapPlain(text) : map(text), fromFirst }
+      return { text: map(text), fromFirst: map(text.slice(0, fromFirst)).length }
+    },
   }
 }
 
@@ -79,9 +90,9 @@ const without =
 const toLowercase = (text: string): string =>
   mapCharacters(text, (codePoint, character) => lowercaseOf(codePoint) ?? character)
 
-export const lowercaseNormalizer = (): TextNormalizer => byCharacter(toLowercase, 3)
+export const lowercaseNormalizer = (): TextNormalizer => byCharacter(toLowercase, 3, text => text.toLowerCase())
 
-export const stripAccentsNormalizer = (): TextNormalizer => byCharacter(without(isMark), 1)
+export const stripAccentsNormalizer = (): TextNormalizer => byCharacter(without(isMark), 1, unchanged)
 
 const toByteCharacters = (text: string): string => {
   let result = ''
@@ -109,6 +120,7 @@ export const nmtNormalizer = (): TextNormalizer =>
         return NMT_SPACES.has(codePoint) || (codePoint >= 0x200b && codePoint <= 0x200f) ? ' ' : character
       }),
     1,
+    unchanged,
   )
 
 export interface BertOptions {
@@ -143,9 +155,9 @@ const spaceChinese = (codePoint: number, character: string): string =>
 
 export function bertNormalizer(options: BertOptions): TextNormalizer {
   const steps: TextNormalizer[] = []
-  if (options.cleanText) steps.push(byCharacter(text => mapCharacters(text, cleanCharacter), 1))
-  if (options.handleChineseChars) steps.push(byCharacter(text => mapCharacters(text, spaceChinese), 3))
-  if (options.stripAccents) steps.push(formNormalizer('NFD'), byCharacter(without(isNonspacingMark), 1))
+  if (options.cleanText) steps.push(byCharacter(text => mapCharacters(text, cleanCharacter), 1, unchanged))
+  if (options.handleChineseChars) steps.push(byCharacter(text => mapCharacters(text, spaceChinese), 3, unchanged))
+  if (options.stripAccents) steps.push(formNormalizer('NFD'), byCharacter(without(isNonspacingMark), 1, unchanged))
   if (options.lowercase) steps.push(lowercaseNormalizer())
   return sequence(steps)
 }
@@ -163,6 +175,7 @@ export function formNormalizer(form: UnicodeForm): TextNormalizer {
   return {
     growth: { perCharacter: 18, once: 0 },
     apply({ text, fromFirst }) {
+      if (PLAIN.test(text)) return { text, fromFirst }
       const normalized = normalizeText(text, step)
       if (fromFirst === 0) return { text: normalized, fromFirst: 0 }
       const changes = composedChanges(text, fromFirst, form)
@@ -205,6 +218,7 @@ export function replaceNormalizer(find: FindMatches, content: string): TextNorma
     growth: { perCharacter: Math.max(1, content.length), once: 0 },
     apply({ text, fromFirst }) {
       const { starts, ends, isMatch } = find(text)
+      if (!isMatch.includes(true)) return { text, fromFirst }
       let result = ''
       let kept = 0
       for (const [at, start] of starts.entries()) {
@@ -232,9 +246,27 @@ export function precompiledNormalizer(map: CharacterMap): TextNormalizer {
     if (known.size < MAX_KNOWN) known.set(text, replacement)
     return replacement
   }
+  /** Replacements of ASCII characters, which are clusters by themselves except after a carriage return. */
+  const ascii = Array.from({ length: 128 }, (_, codePoint) => replacementOf(String.fromCharCode(codePoint)))
+  const normalizeAscii = (text: string): string | undefined => {
+    let result = ''
+    let done = 0
+    for (let at = 0; at < text.length; at++) {
+      const codePoint = text.charCodeAt(at)
+      if (codePoint > 0x7f || codePoint === 0x0d) return undefined
+      const replacement = ascii[codePoint]
+      if (replacement === undefined) continue
+      result += text.slice(done, at) + replacement
+      done = at + 1
+    }
+    return done === 0 ? text : result + text.slice(done)
+  }
   return {
     growth: { perCharacter: 64, once: 0 },
+    mayReplaceWithNext: text => map.isOpenPrefix(text),
     apply({ text, fromFirst }) {
+      const normalizedAscii = fromFirst === 0 ? normalizeAscii(text) : undefined
+      if (normalizedAscii !== undefined) return { text: normalizedAscii, fromFirst }
       const changes: Change[] = []
       let isChanged = false
       const replace = (old: string, replacement: string): void => {

@@ -4,7 +4,7 @@
  */
 import type { TokenArray } from '../../formats/batches.js'
 import { fittedLength, type LengthFit, type TemplateTokens, writeFitted } from '../../tokenizer/fit-length.js'
-import { FastTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.js'
+import { type Tokenizer, TokenizerBase } from '../../tokenizer/tokenizer-base.js'
 import { type Heartbeat, WHOLE_TASK } from '../heartbeat.js'
 import type { RetryMode } from '../poison-records.js'
 import { workerFunction } from '../worker-function.js'
@@ -34,7 +34,7 @@ async function tokenizeSlot({ slot, fit, retry }: TokenizeTask, heartbeat: Heart
   const { file, endOfDocumentId } = await workerTokenizer(heartbeat)
   const { tokenizer } = file
   heartbeat.begin(WHOLE_TASK, slot.textBytes)
-  const atOnce = tokenizer instanceof FastTokenizer && !retry.isolateRecords
+  const atOnce = tokenizer instanceof TokenizerBase && !retry.isolateRecords
   const encoded = atOnce ? encodeAtOnce(tokenizer, slot) : encodeOneByOne(tokenizer, slot, retry, heartbeat)
   const { tokens, lengths } = fit === undefined ? encoded : fitDocuments(encoded, fit, tokenizer.templateTokens)
   return writeToSlot(slot, tokens, lengths, { id: endOfDocumentId, maxTokens: maxTokens(fit) })
@@ -46,7 +46,7 @@ export default workerFunction(tokenizeSlot)
 let reusedLengths = new Uint32Array(0)
 
 /** Valid until the next call. */
-function encodeAtOnce(tokenizer: FastTokenizer, slot: SharedBatch): Encoded {
+function encodeAtOnce(tokenizer: TokenizerBase, slot: SharedBatch): Encoded {
   if (reusedLengths.length < slot.documents) reusedLengths = new Uint32Array(2 * slot.documents)
   const { bytes, offsets } = documentsIn(slot)
   const tokens = tokenizer.encodeInPlace(bytes, offsets, reusedLengths)
