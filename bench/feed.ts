@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { feedTrainer } from '#src/stages/feed-trainer'
-import { shuffleSamples } from '#src/stages/shuffle-samples'
+import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 
 const ranks = Number(process.argv[2] ?? 1)
 const [sequence_length, batch_size, steps] = [1024, 32, 400]

@@ -5,7 +5,7 @@ import { encodePbinHeader } from '../dist/formats/pbin.js'
 import { writePairList } from '../dist/formats/pickle.js'
 import { modalitiesComponents } from '../dist/modalities/components/components.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
-import { shuffleSamples } from '../dist/stages/shuffle-samples.js'
+import { shuffleSamples } from '../dist/stages/samples/shuffle-samples.js'
 
 export function datasetChecks({ root, folder: parent }) {
   const folder = join(parent, 'datasets')

@@ -18,6 +18,7 @@ export default {
         ['Definitions', '/definitions'],
         ['Stages', '/stages'],
         ['Documents in a sample', '/documents'],
+        ['Mixtures', '/mixtures'],
         ['Tokenizers', '/tokenizer'],
         ['Monitoring', '/monitoring'],
         ['Coming from Modalities', '/from-modalities'],

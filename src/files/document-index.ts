@@ -23,6 +23,15 @@ export class DocumentIndex {
     return new DocumentIndex(firsts.slice(0, count).sort())
   }
 
+  get count(): number {
+    return this.#firsts.length
+  }
+
+  /** First token of a document, numbered from 0 in the order of the tokens. */
+  firstOf(document: number): number {
+    return this.#firsts[document]!
+  }
+
   /** Fills in, for each of the tokens from `start` on, the place among them at which its document starts. */
   startsIn(start: number, starts: Int32Array): void {
     let next = this.#firstAfter(start)

@@ -146,6 +146,34 @@ export interface SampleBatch extends Batch {
   readonly ranges?: readonly TokenRange[]
   /** Complete batches that the source provides per epoch; undefined if unknown. */
   readonly batchesPerEpoch?: number
+  /** Set for samples of a mixture. */
+  readonly mixture?: BatchOfMixture
+}
+
+/** Facts about a batch of a mixture. */
+export interface BatchOfMixture {
+  readonly names: readonly string[]
+  /** Index in `names` of each row's source. */
+  readonly sources: Uint16Array
+  /** Batches per step that the steps of the phases are counted with; undefined without phases. */
+  readonly batchesPerStep: number | undefined
+  /** Samples of all ranks per batch. */
+  readonly samplesPerBatch: number
+  /** Samples of all ranks that the sources can provide. */
+  readonly availableSamples: number
+  /** Why the samples end there. */
+  readonly limit: string
+}
+
+/** Identity of a mixture: sources and weights of all phases. */
+export interface MixtureIdentity {
+  /** Of each source by name: digest of its samples and their order, and of its files' checksums if all have a manifest. */
+  readonly sources: Readonly<Record<string, { readonly samples: string; readonly content?: string }>>
+  readonly phases: readonly {
+    readonly firstSample: number
+    /** Integers without a common divisor, of the sources with a weight. */
+    readonly weights: Readonly<Record<string, string>>
+  }[]
 }
 
 /** Position in a shuffled, sharded order of samples, with the identity of that order: a mismatch is rejected. */
@@ -171,8 +199,11 @@ export interface SampleCursor {
   readonly files?: string
   /** Digest of the files' checksums, if all have a manifest. */
   readonly content?: string
+  /** Digest of the ranges of the files, unless the range is one of all files together. */
+  readonly range?: string
   /** Hash of the tokenizer that packed the files. */
   readonly tokenizer?: string
+  readonly mixture?: MixtureIdentity
 }
 
 /** Kinds of items, as named by registry entries and `penstock stages`. */

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { FeedTrainerOptions } from '../stages/feed-trainer.js'
-import type { ShuffleSamplesOptions } from '../stages/shuffle-samples.js'
+import type { ShuffleSamplesOptions } from '../stages/samples/shuffle-samples.js'
 import type { LoaderPlan } from './plans/loader-plan.js'
 import type { Gpt2Options, ModalitiesTrainingPlan, WrapperPlan } from './plans/training-plan.js'
 

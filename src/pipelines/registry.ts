@@ -3,7 +3,6 @@
  * `{ ...stageRegistry, 'my-stage': {...} }`.
  */
 import { concatPbinStage } from '../stages/concat-pbin.js'
-import { cutSamplesStage } from '../stages/cut-samples.js'
 import { extractTextStage } from '../stages/extract-text.js'
 import { feedTrainerStage } from '../stages/feed-trainer.js'
 import { filterDocumentsStage } from '../stages/filter-documents.js'
@@ -14,9 +13,11 @@ import { readLinesStage } from '../stages/read-lines.js'
 import { readParquetStage } from '../stages/read-parquet.js'
 import { readPbinStage } from '../stages/read-pbin.js'
 import { readTextStage } from '../stages/read-text.js'
+import { cutSamplesStage } from '../stages/samples/cut-samples.js'
+import { mixSamplesStage } from '../stages/samples/mix-samples.js'
+import { shuffleSamplesStage } from '../stages/samples/shuffle-samples.js'
 import { shuffleDocumentsStage } from '../stages/shuffle-documents.js'
 import { shuffleLinesStage } from '../stages/shuffle-lines.js'
-import { shuffleSamplesStage } from '../stages/shuffle-samples.js'
 import { splitJsonStage } from '../stages/split-json.js'
 import type { StageEntry, StageRegistry } from '../stages/stream/stage-entry.js'
 import { tokenizeBatchesStage } from '../stages/tokenize-batches.js'
@@ -51,6 +52,7 @@ const stages = [
   shuffleLinesStage,
   writeLinesStage,
   shuffleSamplesStage,
+  mixSamplesStage,
   cutSamplesStage,
   feedTrainerStage,
 ]

@@ -14,9 +14,9 @@ export interface Bijection {
   at(position: number): number
 }
 
-/** Lengths up to 2^53; each (seed, epoch) gives a different shuffle. */
-export function bijection(length: number, seed: number, epoch = 0): Bijection {
-  const keys = roundKeys(seed, epoch)
+/** Lengths up to 2^53; each (seed, epoch, stream) gives a different shuffle. @param stream 32 bits */
+export function bijection(length: number, seed: number, epoch = 0, stream = 0): Bijection {
+  const keys = roundKeys(seed, epoch, stream)
   const columns = Math.max(1, Math.ceil(Math.sqrt(length)))
   const rows = Math.max(1, Math.ceil(length / columns))
 
@@ -40,9 +40,10 @@ export function bijection(length: number, seed: number, epoch = 0): Bijection {
   }
 }
 
-function roundKeys(seed: number, epoch: number): Uint32Array {
+function roundKeys(seed: number, epoch: number, stream: number): Uint32Array {
   let state = scramble(seed >>> 0, scramble(Math.floor(seed / 2 ** 32) >>> 0, 0x9e3779b9))
   state = scramble(epoch >>> 0, state)
+  if (stream !== 0) state = scramble(stream, state)
   return Uint32Array.from({ length: ROUNDS }, (_, round) => {
     state = scramble(round + 1, state)
     return state

@@ -26,8 +26,3 @@ export function blockGeometry(tokenCount: number, sequenceLength: number, reuseL
   }
   return { block, stride, count: Math.floor((tokenCount - block) / stride) + 1 }
 }
-
-/** Position of a sample's first token. */
-export function blockStart(geometry: BlockGeometry, sample: number): number {
-  return sample * geometry.stride
-}

@@ -2,7 +2,6 @@
 
 export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, TokenBatch } from '../formats/batches.js'
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
-export { type CutSamplesOptions, cutSamples } from './cut-samples.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
 export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
 export { type FilterDocumentsOptions, filterDocuments } from './filter-documents.js'
@@ -13,9 +12,11 @@ export { type ReadLinesOptions, readLines } from './read-lines.js'
 export { type ReadParquetOptions, readParquet } from './read-parquet.js'
 export { type ReadPbinOptions, readPbin } from './read-pbin.js'
 export { type ReadTextOptions, readText } from './read-text.js'
+export { type CutSamplesOptions, cutSamples } from './samples/cut-samples.js'
+export { type MixSamplesOptions, mixSamples } from './samples/mix-samples.js'
+export { type ShuffleSamplesOptions, shuffleSamples } from './samples/shuffle-samples.js'
 export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
 export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'
-export { type ShuffleSamplesOptions, shuffleSamples } from './shuffle-samples.js'
 export { type SplitJsonOptions, splitJson } from './split-json.js'
 export {
   type AnyStage,

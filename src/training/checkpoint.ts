@@ -29,6 +29,13 @@ const hiddenName = /^\.step-\d+\.(partial|old)$/
 const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
 
+const mixtureSchema = z.strictObject({
+  sources: z.record(z.string(), z.strictObject({ samples: digest, content: digest.exactOptional() })),
+  phases: z
+    .array(z.strictObject({ firstSample: count, weights: z.record(z.string(), z.string().regex(/^\d+$/)) }))
+    .readonly(),
+})
+
 const cursorSchema = z.strictObject({
   version: z.literal(1),
   globalSamples: count,
@@ -43,7 +50,9 @@ const cursorSchema = z.strictObject({
   documents: z.literal('mask').exactOptional(),
   files: digest.exactOptional(),
   content: digest.exactOptional(),
+  range: digest.exactOptional(),
   tokenizer: digest.exactOptional(),
+  mixture: mixtureSchema.exactOptional(),
 })
 
 const tokenizerSchema = z.strictObject({ path: z.string(), sha256: digest })

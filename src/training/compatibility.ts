@@ -4,7 +4,14 @@
  */
 import { createHash } from 'node:crypto'
 import { PenstockError } from '../errors.js'
-import type { SampleBatch, SampleCursor, TokenizerIdentity, TokenizerReference } from '../formats/batches.js'
+import type {
+  BatchOfMixture,
+  MixtureIdentity,
+  SampleBatch,
+  SampleCursor,
+  TokenizerIdentity,
+  TokenizerReference,
+} from '../formats/batches.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 
@@ -85,11 +92,13 @@ const DATA_FIELDS = {
   seed: 'the seed of the order',
   firstSample: 'the first sample (from)',
   sampleCount: 'the number of samples (from, to)',
+  range: 'the ranges of the files (range, from, to)',
 } satisfies Partial<Record<keyof SampleCursor, string>>
-const DIGESTS: readonly string[] = ['tokenizer', 'files', 'content']
+const DIGESTS: readonly string[] = ['tokenizer', 'files', 'content', 'range']
 
 /** @throws WORLD_MISMATCH, TOKENIZER_MISMATCH when batches come from other data or do not follow the previous ones */
 export function requireSameData(before: SampleCursor, now: SampleCursor): void {
+  requireSameMixture(before, now)
   for (const [name, description] of Object.entries(DATA_FIELDS)) {
     const key = name as keyof typeof DATA_FIELDS
     if (before[key] === now[key] || before[key] === undefined || now[key] === undefined) continue
@@ -110,6 +119,74 @@ export function requireSameData(before: SampleCursor, now: SampleCursor): void {
     const message = `the batches do not continue where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
     throw new PenstockError('WORLD_MISMATCH', message)
   }
+}
+
+/**
+ * The phases that have started must be the same, with the same samples of their sources; later phases and their sources may
+ * have changed.
+ * @throws WORLD_MISMATCH
+ */
+function requireSameMixture(before: SampleCursor, now: SampleCursor): void {
+  const differ = (message: string) =>
+    new PenstockError('WORLD_MISMATCH', `the batches come from different data than before: ${message}`)
+  // Checkpoints of earlier versions, and those of converted models, do not record the order either.
+  if (before.mixture === undefined && before.order === undefined) return
+  if ((before.mixture === undefined) !== (now.mixture === undefined)) {
+    throw differ(
+      'a mixture (mix-samples) cannot continue other samples, nor be continued by them: start a new run with init_from',
+    )
+  }
+  if (before.mixture === undefined || now.mixture === undefined) return
+  const [old, own] = [before.mixture, now.mixture].map(({ phases }) =>
+    phases.filter(({ firstSample }) => firstSample < before.globalSamples),
+  )
+  if (JSON.stringify(old!.map(sorted)) !== JSON.stringify(own!.map(sorted))) {
+    const at = `sample ${before.globalSamples}`
+    throw differ(`the weights before ${at} changed: keep the phases so far, and add one that starts at ${at} or later`)
+  }
+  for (const name of new Set(old!.flatMap(({ weights }) => Object.keys(weights)))) {
+    const [was, is] = [before.mixture.sources[name], now.mixture.sources[name]]
+    const isSame = was?.samples === is?.samples && (!was?.content || !is?.content || was.content === is.content)
+    if (!isSame) throw differ(`source ${name} has other files, another range or another seed`)
+  }
+}
+
+function sorted({ firstSample, weights }: MixtureIdentity['phases'][number]) {
+  return [firstSample, Object.entries(weights).sort(([a], [b]) => (a < b ? -1 : 1))]
+}
+
+/** @throws OPTION_INVALID if a mixture is to be trained on for a number of epochs, or with other steps than its phases */
+export function requireMixtureLength(
+  { mixture }: { readonly mixture?: Pick<BatchOfMixture, 'batchesPerStep' | 'samplesPerBatch'> },
+  training: Pick<TrainingOptions, 'steps' | 'tokens' | 'accumulation_steps'>,
+): void {
+  if (mixture === undefined) return
+  if (training.steps === undefined && training.tokens === undefined) {
+    throw new PenstockError('OPTION_INVALID', 'a mixture has no epochs: set steps or tokens', { path: 'steps' })
+  }
+  const { batchesPerStep: expected = training.accumulation_steps, samplesPerBatch } = mixture
+  if (expected !== training.accumulation_steps) {
+    const found = training.accumulation_steps * samplesPerBatch
+    const message = `a step has ${found} samples, but the phases of the mixture are counted in steps of ${expected * samplesPerBatch}: set samples_per_step of mix-samples to ${found}`
+    throw new PenstockError('OPTION_INVALID', message, { path: 'accumulation_steps' })
+  }
+}
+
+/**
+ * @param batch the first batch to train on
+ * @throws DATA_TOO_SMALL if a source of a mixture would exceed its max_epochs within the remaining steps
+ */
+export function requireMixtureLasts(
+  { mixture, cursor }: SampleBatch,
+  remainingSteps: number,
+  { accumulation_steps }: Pick<TrainingOptions, 'accumulation_steps'>,
+): void {
+  if (mixture === undefined || remainingSteps <= 0) return
+  const { samplesPerBatch, availableSamples, limit } = mixture
+  const needed = cursor.globalSamples + (remainingSteps * accumulation_steps - 1) * samplesPerBatch
+  if (needed <= availableSamples) return
+  const message = `the run needs ${needed} samples; ${limit}: increase max_epochs, lower the weight, or shorten the run`
+  throw new PenstockError('DATA_TOO_SMALL', message)
 }
 
 /** Digest of all options that affect the trained weights; where the run computes and saves does not count. */

@@ -15,6 +15,8 @@ import {
 } from './checkpoint.js'
 import {
   digestOfDefinition,
+  requireMixtureLasts,
+  requireMixtureLength,
   requirePackedWith,
   requireSameData,
   requireSameDocuments,
@@ -206,13 +208,18 @@ export class Trainer {
   }
 
   /** Computes the length of the run, compares the definitions of all processes and evaluates the untrained model if requested. */
-  async #begin({ cursor, rows, batchesPerEpoch }: SampleBatch): Promise<number> {
+  async #begin(batch: SampleBatch): Promise<number> {
+    const { cursor, rows, batchesPerEpoch } = batch
     const { training, engine, model } = this.#setup
-    const { sampleCount: samples } = cursor
+    const { mixture, ...facts } = cursor
+    const { sampleCount: samples } = facts
     const batches = batchesPerEpoch ?? Math.floor(samples / rows)
+    requireMixtureLength(batch, training)
     const totalSteps = stepsOf(training, model.sequence_length, { samples, batches })
+    requireMixtureLasts(batch, totalSteps - this.#step, training)
     const definition = digestOfDefinition(training, model)
-    await engine.assertSameOnAllRanks({ ...cursor, totalSteps, step: this.#step, definition })
+    const mixed = mixture && { mixture: JSON.stringify(mixture) }
+    await engine.assertSameOnAllRanks({ ...facts, ...mixed, totalSteps, step: this.#step, definition })
     this.#totalSteps = totalSteps
     this.#reportScheduleJump(totalSteps)
     if (this.#step === 0 && training.evaluation?.at_start) {

@@ -161,3 +161,66 @@ describe('a plan', () => {
     })
   })
 })
+
+describe('the plan of a training on a mixture', () => {
+  const mixed = (folder: string, mix: object, changes: object = {}) =>
+    definitionOf({
+      name: 'train',
+      stages: [
+        {
+          'mix-samples': {
+            sources: [
+              { name: 'large', paths: [join(folder, 'large.pbin')], weight: 3 },
+              { name: 'small', paths: [join(folder, 'small.pbin')], weight: 1, max_epochs: 4 },
+            ],
+            sequence_length: 8,
+            batch_size: 4,
+            ...mix,
+          },
+        },
+        {
+          'feed-trainer': {
+            batch_size: 4,
+            steps: 20,
+            model: { vocab_size: 12, sequence_length: 8, layers: 1, heads: 2, width: 16 },
+            ...changes,
+          },
+        },
+      ],
+    })
+  const write = (folder: string): void => {
+    writeFileSync(join(folder, 'large.pbin'), pbin(801))
+    writeFileSync(join(folder, 'small.pbin'), pbin(81))
+  }
+
+  it('counts tokens, share and epochs of each source', async () => {
+    await inFolder(async folder => {
+      write(folder)
+      const plan = await planDefinition(mixed(folder, {}))
+      expect(plan.problems.filter(({ severity }) => severity === 'error')).toEqual([])
+      expect(plan.pipelines[0]!.estimate).toMatchObject({
+        steps: 20,
+        sources: [
+          { name: 'large', tokens: 800, share: 0.75, epochs: 0.6 },
+          { name: 'small', tokens: 80, share: 0.25, epochs: 2 },
+        ],
+      })
+      expect(planText(plan)).toContain('source small: 80 tokens, 25.0 % of the run, 2.00 epochs')
+    })
+  })
+
+  it.each<[string, object, object, RegExp]>([
+    ['a source that would exceed max_epochs', {}, { steps: 50 }, /after 33 of 50 steps: source large has 100 samples/],
+    ['another sequence_length', { sequence_length: 16 }, {}, /sequence_length differs/],
+    ['a length in epochs', {}, { steps: undefined, epochs: 1 }, /steps or tokens/],
+    ['held-out samples of a source', {}, { evaluation: {}, held_out: { path: 'small.pbin', from: 0.5 } }, /overlaps/],
+  ])('reports %s', async (_, mix, changes, message) => {
+    await inFolder(async folder => {
+      write(folder)
+      const { held_out: heldOut, ...rest } = changes as { held_out?: { path: string } }
+      const training = heldOut ? { ...rest, held_out: { ...heldOut, path: join(folder, heldOut.path) } } : rest
+      const { problems } = await planDefinition(mixed(folder, mix, training))
+      expect(problems.map(problem => problem.message).join('\n')).toMatch(message)
+    })
+  })
+})

@@ -10,7 +10,7 @@ import type { ReadOptions } from '#src/modalities/plans/read-config'
 import { readTrainingPlan } from '#src/modalities/plans/training-plan'
 import { toPenstockTraining } from '#src/modalities/to-penstock'
 import { feedTrainer } from '#src/stages/feed-trainer'
-import { shuffleSamples } from '#src/stages/shuffle-samples'
+import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 
 const text = readFileSync(new URL('training.yaml', import.meta.url), 'utf8')
 const TOKENS = 4000

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import type { SampleBatch } from '#src/formats/batches'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
-import { type ShuffleSamplesOptions, shuffleSamples } from '#src/stages/shuffle-samples'
+import { type ShuffleSamplesOptions, shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import { gather, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()

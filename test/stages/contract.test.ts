@@ -26,6 +26,11 @@ const OPTIONS: Record<string, ContractOptions> = {
   'shuffle-lines': ({ jsonl }) => ({ paths: [jsonl], seed: 1 }),
   'write-lines': ({ out }) => ({ path: join(out, 'out.jsonl') }),
   'shuffle-samples': ({ packed }) => ({ path: packed, sequence_length: 8, batch_size: 4 }),
+  'mix-samples': ({ packed }) => ({
+    sources: ['a', 'b'].map(name => ({ name, paths: [packed], weight: 1 })),
+    sequence_length: 8,
+    batch_size: 4,
+  }),
   'cut-samples': () => ({ sequence_length: 8, batch_size: 4 }),
   'feed-trainer': ({ tokenizer, out }) => ({
     model,

@@ -5,8 +5,8 @@ import { expect, it } from 'vitest'
 import type { SampleBatch, TokenBatch } from '#src/formats/batches'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
-import { cutSamples } from '#src/stages/cut-samples'
-import { shuffleSamples } from '#src/stages/shuffle-samples'
+import { cutSamples } from '#src/stages/samples/cut-samples'
+import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import { gather, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { SampleBatch } from '#src/formats/batches'
 import { encodePbinHeader } from '#src/formats/pbin'
-import { shuffleSamples } from '#src/stages/shuffle-samples'
+import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import { temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()

@@ -9,7 +9,7 @@ import type { SampleBatch } from '#src/formats/batches'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
 import { type FeedTrainerOptions, feedTrainer } from '#src/stages/feed-trainer'
-import { type ShuffleSamplesOptions, shuffleSamples } from '#src/stages/shuffle-samples'
+import { type ShuffleSamplesOptions, shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import type { TrainingEvent } from '#src/training/training-events'
 import { gather, temporaryFolder } from './support.js'
 

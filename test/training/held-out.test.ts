@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
 import { feedTrainer } from '#src/stages/feed-trainer'
-import { shuffleSamples } from '#src/stages/shuffle-samples'
+import { sampleRanges, shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import { requireHeldOut } from '#src/training/held-out'
 import { temporaryFolder } from '../stages/support.js'
 
@@ -41,12 +41,11 @@ function writeSamples(path: string, samples: number): void {
 test('the samples of all held-out files count', async () => {
   const paths = [1, 2, 3].map(number => join(temporaryFolder(), `held-out-${number}.pbin`))
   for (const path of paths) writeSamples(path, 2)
-  const needs = { batch_size: 5, model: { sequence_length } }
-  const part = { path: paths[0]!, from: 0, to: 1 }
-  await expect(requireHeldOut({ ...part, more_paths: [paths[1]!] }, needs)).rejects.toMatchObject({
-    code: 'DATA_TOO_SMALL',
-  })
-  await requireHeldOut({ ...part, more_paths: paths.slice(1) }, needs)
+  const ranges = await sampleRanges({ path: paths[0]!, more_paths: paths.slice(1), sequence_length })
+  expect(() => requireHeldOut(ranges.slice(1), { batch_size: 5 })).toThrow(
+    expect.objectContaining({ code: 'DATA_TOO_SMALL' }),
+  )
+  requireHeldOut(ranges, { batch_size: 5 })
 })
 
 test('a run of several epochs takes the steps that each epoch provides', async () => {

@@ -6,7 +6,7 @@ import { copyFolder, makeFolder } from '../../files/durable.js'
 import { findModalitiesCheckpoint, importCheckpoint, modalitiesModel } from '../../modalities/import-checkpoint.js'
 import type { ModalitiesTrainingPlan } from '../../modalities/plans/training-plan.js'
 import type { PenstockTraining } from '../../modalities/to-penstock.js'
-import { sampleCursor } from '../../stages/shuffle-samples.js'
+import { sampleCursor } from '../../stages/samples/shuffle-samples.js'
 import { openCheckpoint } from '../../training/checkpoint.js'
 import { parseTraining } from '../../training/options.js'
 

@@ -26,8 +26,19 @@ export interface Estimate {
   readonly parameters?: number
   readonly seconds?: number
   readonly memoryBytes?: number
+  /** Sources of a mixture. */
+  readonly sources?: readonly PlannedSource[]
   /** False if the counts are extrapolated from a part of the input. */
   readonly exact: boolean
+}
+export interface PlannedSource {
+  readonly name: string
+  /** Tokens of its files within its range. */
+  readonly tokens: number
+  /** Share of the tokens that the run trains on. */
+  readonly share: number
+  /** How often the run repeats its samples. */
+  readonly epochs: number
 }
 export interface PipelinePlan {
   readonly name: string

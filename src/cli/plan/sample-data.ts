@@ -5,14 +5,17 @@ import { PenstockError } from '../../errors.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile } from '../../files/packed-file.js'
 import type { TokenRange } from '../../formats/batches.js'
-import { chosenRanges, type SampleSelection } from '../../sampling/sample-range.js'
+import { chosenRanges, type SampledFile, type SampleSelection } from '../../sampling/sample-range.js'
+import { sampledFile } from '../../stages/samples/packed-samples.js'
 import { overlapProblem } from '../../training/held-out-overlap.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import type { PlanContext } from './model.js'
 
 export interface SampledFiles extends SampleSelection {
-  readonly path: string
+  readonly path?: string
   readonly more_paths?: readonly string[] | undefined
+  /** Instead of `path`. */
+  readonly paths?: readonly string[]
 }
 
 interface TrainerData {
@@ -23,20 +26,24 @@ interface TrainerData {
 
 /** Reports packed files of another tokenizer, and held-out samples that are also trained on. */
 export async function checkSampleData(
-  source: SampledFiles | undefined,
+  sources: readonly SampledFiles[],
   { tokenizer, heldOut }: TrainerData,
   context: PlanContext,
 ): Promise<void> {
-  const parts = [source, heldOut].filter(part => part !== undefined)
+  const parts = heldOut === undefined ? sources : [...sources, heldOut]
   if (tokenizer !== undefined && existsSync(tokenizer))
     await checkTokenizers(parts.flatMap(pathsOf), tokenizer, context)
-  if (source === undefined || heldOut === undefined || heldOut.allow_overlap) return
-  const [training, evaluation] = [await rangesOf(source, context), await rangesOf(heldOut, context)]
-  const problem = training && evaluation && overlapProblem(training, evaluation)
-  if (problem !== undefined) context.problem('error', problem)
+  if (heldOut === undefined || heldOut.allow_overlap) return
+  const evaluation = await rangesOf(heldOut, context)
+  for (const source of sources) {
+    const training = await rangesOf(source, context)
+    const problem = training && evaluation && overlapProblem(training, evaluation)
+    if (problem !== undefined) context.problem('error', problem)
+  }
 }
 
-const pathsOf = ({ path, more_paths = [] }: SampledFiles): readonly string[] => [path, ...more_paths]
+export const pathsOf = ({ path, more_paths = [], paths = [] }: SampledFiles): readonly string[] =>
+  path === undefined ? paths : [path, ...more_paths]
 
 async function checkTokenizers(paths: readonly string[], tokenizer: string, { problem }: PlanContext): Promise<void> {
   const reference = await tokenizerReference(tokenizer)
@@ -53,21 +60,34 @@ async function checkTokenizers(paths: readonly string[], tokenizer: string, { pr
   }
 }
 
-/** Undefined if a file does not exist and no earlier pipeline writes it. @throws DATA_TOO_SMALL */
-async function rangesOf(part: SampledFiles, context: PlanContext): Promise<readonly TokenRange[] | undefined> {
-  const files: { path: string; tokenCount: number }[] = []
-  for (const path of pathsOf(part)) {
-    const tokenCount = await tokensIn(path, context)
-    if (tokenCount === undefined) return undefined
-    files.push({ path, tokenCount })
-  }
-  return chosenRanges(files, part)
+/**
+ * The chosen tokens of each file; undefined if a file does not exist and no earlier pipeline writes it. Of a file that an
+ * earlier pipeline writes the documents are unknown, and a range of them is estimated by tokens.
+ * @throws DATA_TOO_SMALL
+ */
+export async function rangesOf(part: SampledFiles, context: PlanContext): Promise<readonly TokenRange[] | undefined> {
+  const files = await sampledFilesOf(part, context)
+  if (files === undefined) return undefined
+  const isKnown = part.range !== 'documents' || files.every(({ tokens }) => tokens !== undefined)
+  return chosenRanges(files, isKnown ? part : { ...part, range: 'file' })
 }
 
-/** Tokens in a packed file, or the number planned for it; undefined if neither is known. */
-export async function tokensIn(path: string, { madeTokens }: PlanContext): Promise<number | undefined> {
-  if (!existsSync(path)) return madeTokens.get(resolve(path))
-  const file = await openPackedFile(path)
-  await file.close()
-  return file.tokenCount
+/** Undefined if a file does not exist and no earlier pipeline writes it. */
+export async function sampledFilesOf(part: SampledFiles, context: PlanContext): Promise<SampledFile[] | undefined> {
+  const files: SampledFile[] = []
+  for (const path of pathsOf(part)) {
+    if (!existsSync(path)) {
+      const tokenCount = context.madeTokens.get(resolve(path))
+      if (tokenCount === undefined) return undefined
+      files.push({ path, tokenCount })
+      continue
+    }
+    const file = await openPackedFile(path)
+    try {
+      files.push(await sampledFile(file, part))
+    } finally {
+      await file.close()
+    }
+  }
+  return files
 }

@@ -1,6 +1,6 @@
 /** Formats a plan as text. */
 import { bytes, count, duration } from '../output/terminal.js'
-import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput } from './model.js'
+import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput, PlannedSource } from './model.js'
 
 export function planText({ pipelines, disks, problems }: Plan): string {
   const lines = pipelines.flatMap(pipelineLines)
@@ -19,7 +19,9 @@ function pipelineLines({ name, reads, writes, estimate }: PipelinePlan): string[
     name,
     ...reads.map((file, index) => `  ${(index === 0 ? 'reads' : '').padEnd(7)} ${inputLine(file)}`),
     ...writes.map((file, index) => `  ${(index === 0 ? 'writes' : '').padEnd(7)} ${outputLine(file)}`),
-    ...[countsLine(estimate), costLine(estimate)].filter(line => line !== '').map(line => `  ${line}`),
+    ...[countsLine(estimate), ...(estimate.sources ?? []).map(sourceLine), costLine(estimate)]
+      .filter(line => line !== '')
+      .map(line => `  ${line}`),
     '',
   ]
 }
@@ -45,6 +47,10 @@ function countsLine({ documents, tokens, samples, steps, epochs, parameters, exa
   ].filter(part => part !== '')
   if (parts.length === 0) return ''
   return `${exact ? '' : 'about '}${parts.join(', ')}`
+}
+
+function sourceLine({ name, tokens, share, epochs }: PlannedSource): string {
+  return `source ${name}: ${count(tokens)} tokens, ${(100 * share).toFixed(1)} % of the run, ${epochs.toFixed(2)} epochs`
 }
 
 function costLine({ seconds, memoryBytes }: Estimate): string {

@@ -5,34 +5,26 @@ import { PenstockError } from '../../errors.js'
 import { readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile } from '../../files/packed-file.js'
 import type { CheckedStep } from '../../pipelines/check.js'
-import { blockGeometry } from '../../sampling/block.js'
+import { samplesIn } from '../../sampling/sample-range.js'
+import type { MixSamplesSettings } from '../../stages/samples/mix-options.js'
+import type { ShuffleSamplesSettings } from '../../stages/samples/shuffle-samples.js'
 import { listCheckpoints } from '../../training/checkpoint.js'
 import { requireEndTokenFits } from '../../training/compatibility.js'
-import { filesOf, type HeldOutPart, heldOutProblem, samplesIn } from '../../training/held-out.js'
+import { heldOutProblem } from '../../training/held-out.js'
 import { type ModelOptions, resolveModel, type TrainingOptions, type VocabularySize } from '../../training/options.js'
 import { stepsOf } from '../../training/run-length.js'
 import { parameterCount } from '../../training/weights.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { count } from '../output/terminal.js'
-import type { Estimate, PlanContext } from './model.js'
+import { mixtureLengthOf, partsOfMixture } from './mixture.js'
+import type { Estimate, PlanContext, PlannedSource } from './model.js'
 import { probeTraining } from './probe.js'
-import { checkSampleData, type SampledFiles, tokensIn } from './sample-data.js'
+import { checkSampleData, pathsOf, rangesOf, type SampledFiles, sampledFilesOf } from './sample-data.js'
 
 /** Weights and the two moments of AdamW, as float32. */
 const CHECKPOINT_BYTES_PER_PARAMETER = 12
 
-interface SampleOptions {
-  readonly path: string
-  readonly more_paths: readonly string[]
-  readonly sequence_length: number
-  readonly batch_size: number
-  readonly epochs: number | 'endless'
-  readonly world_size: number
-  readonly reuse_last_target: boolean
-  readonly from: number
-  readonly to: number
-}
-type HeldOut = HeldOutPart & Omit<SampledFiles, 'sequence_length'> & { readonly sequence_length?: number }
+type HeldOut = Omit<SampledFiles, 'sequence_length'> & { readonly sequence_length?: number }
 type TrainerOptions = TrainingOptions & {
   readonly tokenizer?: string
   readonly held_out?: HeldOut
@@ -52,9 +44,9 @@ export async function planTraining(
       : plannedVocabulary(training.tokenizer, context)
   await checkFolder(training, context)
   await checkHeldOut(training, context)
-  const source = steps.find(step => step.name === 'shuffle-samples')?.options as unknown as SampleOptions | undefined
-  await checkSampleData(source, dataOf(training), context)
-  const length = source && (await lengthOf(source, training, context))
+  const source = sampleSourceIn(steps)
+  await checkSampleData(source?.parts ?? [], dataOf(training), context)
+  const length = source && (await source.length(training, context))
   if (vocabulary === undefined && training.model.vocab_size === undefined) {
     context.problem('warning', 'time and memory are unknown until the tokenizer exists')
     return { ...length, exact: length !== undefined }
@@ -62,8 +54,33 @@ export async function planTraining(
   const model = resolveModel(training.model, vocabulary)
   const parameters = parameterCount(model)
   addCheckpoints(training, parameters, context)
-  if (source !== undefined) await checkEndToken([source.path, ...source.more_paths], model, context)
+  await checkEndToken(source?.parts.flatMap(pathsOf) ?? [], model, context)
   return { ...length, parameters, ...(await costOf(training, model, length, context)), exact: length !== undefined }
+}
+
+/** The stage that reads the samples to train on. */
+interface SampleSource {
+  readonly parts: readonly SampledFiles[]
+  /** Undefined if a packed file does not exist and no earlier pipeline writes it. */
+  length(training: TrainingOptions, context: PlanContext): Promise<Length | undefined>
+}
+
+function sampleSourceIn(steps: readonly CheckedStep[]): SampleSource | undefined {
+  for (const { name, options } of steps) {
+    if (name === 'shuffle-samples') {
+      const shuffled = options as unknown as ShuffleSamplesSettings
+      return { parts: [shuffled], length: (training, context) => lengthOf(shuffled, training, context) }
+    }
+    if (name === 'mix-samples') {
+      const mixed = options as unknown as MixSamplesSettings
+      const length: SampleSource['length'] = async (training, context) => {
+        checkShape(mixed, 'mix-samples', training, context)
+        return mixtureLengthOf(mixed, training, context)
+      }
+      return { parts: partsOfMixture(mixed), length }
+    }
+  }
+  return undefined
 }
 
 function dataOf({ tokenizer, held_out, evaluation, model }: TrainerOptions) {
@@ -99,25 +116,24 @@ interface Length {
   readonly tokens: number
   readonly samples: number
   readonly steps: number
-  readonly epochs: number
+  /** Undefined for a mixture, whose sources have epochs of their own. */
+  readonly epochs?: number
+  readonly sources?: readonly PlannedSource[]
 }
 
-/** Undefined if a packed file does not exist and no earlier pipeline writes it. */
 async function lengthOf(
-  source: SampleOptions,
+  source: ShuffleSamplesSettings,
   training: TrainingOptions,
   context: PlanContext,
 ): Promise<Length | undefined> {
-  let [tokens, total] = [0, 0]
-  for (const path of [source.path, ...source.more_paths]) {
-    const found = await tokensIn(path, context)
-    if (found === undefined) return undefined
-    tokens += found
-    total += blockGeometry(found, source.sequence_length, source.reuse_last_target).count
-  }
-  const samples = Math.round(source.to * total) - Math.round(source.from * total)
+  const files = await sampledFilesOf(source, context)
+  const ranges = await rangesOf(source, context)
+  if (files === undefined || ranges === undefined) return undefined
+  const tokens = files.reduce((sum, { tokenCount }) => sum + tokenCount, 0)
+  const samples = samplesIn(ranges)
   const batches = Math.floor(Math.floor(samples / source.world_size) / source.batch_size)
   const steps = stepsOf(training, source.sequence_length, { samples, batches })
+  checkShape(source, 'shuffle-samples', training, context)
   checkLength(source, training, { samples, steps }, context)
   const epochs = (steps * training.batch_size * training.accumulation_steps) / Math.max(1, samples)
   return { tokens, samples, steps, epochs }
@@ -139,34 +155,38 @@ async function checkEndToken(paths: readonly string[], { vocab_size }: ModelOpti
 
 async function checkHeldOut({ held_out, evaluation, batch_size, model }: TrainerOptions, context: PlanContext) {
   if (held_out === undefined || evaluation === undefined) return
-  const tokens: number[] = []
-  for (const path of filesOf(held_out)) {
-    const found = await tokensIn(path, context)
-    if (found === undefined) return
-    tokens.push(found)
-  }
-  const problem = heldOutProblem(samplesIn(held_out, tokens, model.sequence_length), batch_size)
+  const ranges = await rangesOf({ sequence_length: model.sequence_length, ...held_out }, context)
+  if (ranges === undefined) return
+  const problem = heldOutProblem(samplesIn(ranges), batch_size)
   if (problem !== undefined) context.problem('error', problem)
 }
 
-function checkLength(
-  source: SampleOptions,
-  { batch_size, accumulation_steps, model }: TrainingOptions,
-  { samples, steps }: { samples: number; steps: number },
+function checkShape(
+  source: Pick<ShuffleSamplesSettings, 'sequence_length' | 'batch_size'>,
+  stage: string,
+  { batch_size, model }: TrainingOptions,
   { problem }: PlanContext,
 ): void {
   if (source.sequence_length !== model.sequence_length) {
     problem(
       'error',
-      `sequence_length differs: ${count(source.sequence_length)} in shuffle-samples, ${count(model.sequence_length)} in the model`,
+      `sequence_length differs: ${count(source.sequence_length)} in ${stage}, ${count(model.sequence_length)} in the model`,
     )
   }
   if (source.batch_size > batch_size) {
     problem(
       'error',
-      `batch_size of shuffle-samples (${count(source.batch_size)}) exceeds that of the trainer (${count(batch_size)})`,
+      `batch_size of ${stage} (${count(source.batch_size)}) exceeds that of the trainer (${count(batch_size)})`,
     )
   }
+}
+
+function checkLength(
+  source: ShuffleSamplesSettings,
+  { accumulation_steps }: TrainingOptions,
+  { samples, steps }: { samples: number; steps: number },
+  { problem }: PlanContext,
+): void {
   const perBatch = source.batch_size * source.world_size
   const batches = Math.floor(samples / perBatch)
   if (batches === 0) {

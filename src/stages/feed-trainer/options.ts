@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import { lazy, trainingSchemas } from '../../training/options.js'
+import { rangeOptions } from '../samples/packed-samples.js'
 
 /** A small model, as `penstock stages feed-trainer` shows it. */
 const example = {
@@ -20,8 +21,7 @@ export const feedTrainerOptions = lazy(() => {
   const heldOutSchema = z.strictObject({
     path: z.string().min(1).describe('the held-out .pbin file'),
     more_paths: z.array(z.string().min(1)).optional().describe('further .pbin files; their samples are appended'),
-    from: z.number().min(0).max(1).default(0).describe('start of the range of samples to use, as a fraction of all'),
-    to: z.number().min(0).max(1).default(1).describe('end of the range of samples to use, as a fraction of all'),
+    ...rangeOptions('all'),
     sequence_length: z
       .int()
       .min(2)

@@ -15,7 +15,7 @@ import { TextSampler } from '../../training/sample-texts.js'
 import { openTrainer, type Trainer } from '../../training/trainer.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
-import { type ShuffleSamplesOptions, sampleRanges, shuffleSamples } from '../shuffle-samples.js'
+import { type ShuffleSamplesOptions, sampleRanges, shuffleSamples } from '../samples/shuffle-samples.js'
 import type { StageContext } from '../stream/stage.js'
 import type { FeedTrainerSettings, HeldOut } from './options.js'
 
@@ -41,8 +41,8 @@ async function trainWith(
 ): Promise<void> {
   const model = resolveModel(given.model, tokenizer)
   const evaluates = heldOut !== undefined && given.evaluation !== undefined
-  if (evaluates) await requireHeldOut(heldOut, given)
   const heldOutRanges = evaluates ? await sampleRanges(heldOutOptions(heldOut, given, tokenizer?.path)) : []
+  if (evaluates) requireHeldOut(heldOutRanges, given)
   const training = await withBackend(given, resume, context)
   const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)
   const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)

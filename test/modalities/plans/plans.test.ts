@@ -8,7 +8,7 @@ import type { ReadOptions } from '#src/modalities/plans/read-config'
 import { readTrainingPlan } from '#src/modalities/plans/training-plan'
 import { toPenstockTraining } from '#src/modalities/to-penstock'
 import { feedTrainerOptions } from '#src/stages/feed-trainer/options'
-import { shuffleSamplesOptions } from '#src/stages/shuffle-samples'
+import { shuffleSamplesOptions } from '#src/stages/samples/shuffle-samples'
 
 const text = readFileSync(new URL('../training.yaml', import.meta.url), 'utf8')
 const options: ReadOptions = {

@@ -4,10 +4,10 @@
  * skips the samples that it has already trained on.
  */
 import * as z from 'zod'
-import type { SampleBatch, TokenBatch } from '../formats/batches.js'
-import { type TransformStage, transform } from './stream/stage.js'
-import { defineStage } from './stream/stage-entry.js'
-import { parseOptions } from './stream/stage-options.js'
+import type { SampleBatch, TokenBatch } from '../../formats/batches.js'
+import { type TransformStage, transform } from '../stream/stage.js'
+import { defineStage } from '../stream/stage-entry.js'
+import { parseOptions } from '../stream/stage-options.js'
 
 const cutSamplesOptions = z.strictObject({
   sequence_length: z.int().min(2).describe('context length of the model, in tokens'),
