@@ -11,12 +11,12 @@ import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { Mark, OutputProgress } from '../formats/batches.js'
 import { AppendFile } from './append-file.js'
-import { syncFolder } from './durable.js'
+import { removeFile, syncFolder } from './durable.js'
 import { type FileProof, provenInode } from './file-proof.js'
 import { adoptJournal } from './journal/journal-file.js'
 import { OutputLock } from './output-lock.js'
 import { isRemote } from './remote/remote-name.js'
-import { objectNameOf } from './remote/staging.js'
+import { objectNameOf, uploadRecordOf } from './remote/staging.js'
 import { journalPathOf, lockPathOf, MAX_NAME_BYTES, outputTargetOf, partPathOf, scratchPathOf } from './side-files.js'
 import { removeTemporary } from './temporary-file.js'
 
@@ -314,9 +314,8 @@ export async function publish(outputs: readonly CompleteOutput[]): Promise<void>
 
 async function publishObject(lock: OutputLock, object: string, ifExists: IfExists): Promise<void> {
   const { uploadFile } = await import('./remote/upload.js')
-  const part = partPathOf(lock.output)
-  await uploadFile(part, object, ifExists === 'override' ? 'override' : 'error')
-  await removeTemporary(lock, part, 'keep')
+  await lock.ensureHeld()
+  await uploadFile(partPathOf(lock.output), object, ifExists === 'override' ? 'override' : 'error')
 }
 
 async function statOfObject(name: string): Promise<Pick<Stats, 'isFile'> | undefined> {
@@ -339,6 +338,7 @@ export async function discard(locks: readonly OutputLock[]): Promise<void> {
       for (const file of [partPathOf(lock.output), scratchPathOf(lock.output), partPathOf(journal), journal]) {
         await removeTemporary(lock, file, 'keep')
       }
+      if (objectNameOf(lock.output) !== undefined) await removeFile(uploadRecordOf(partPathOf(lock.output)))
     } catch (error) {
       failures.push(error)
     } finally {

@@ -6,11 +6,13 @@ import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { cachedFingerprint } from '../files/file-fingerprint.js'
+import { journalledWork } from '../files/journal/resume-point.js'
 import { RunJournal, type RunOutput } from '../files/journal/run-journal.js'
 import type { IfExists } from '../files/output-file.js'
 import { readWhole } from '../files/read-at.js'
 import { isRemote } from '../files/remote/remote-name.js'
-import { knownRemoteEntry } from '../files/remote/remote-sources.js'
+import { knownRemoteEntry, pinnedRevisions, pinRevision } from '../files/remote/remote-sources.js'
+import { outputTargetOf } from '../files/side-files.js'
 import { closeSource, isPackedName, openSource } from '../files/source-file.js'
 import { sourceSize } from '../files/source-list.js'
 import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
@@ -40,6 +42,21 @@ const OPTIONS_IGNORED_FOR_RESUME: ReadonlySet<string> = new Set([
   'if_exists',
   'quarantine_if_exists',
 ])
+
+/**
+ * Makes a run that can resume an interrupted one read the commits of data sets that that one has read. To be called before
+ * the sources are located.
+ */
+export async function pinJournalledCommits(chain: CheckedChain): Promise<void> {
+  const [first] = outputsOf(allSteps(chain))
+  if (first === undefined) return
+  const work = await journalledWork(await outputTargetOf(first.path))
+  for (const [part, commit] of Object.entries(work ?? {})) {
+    if (part.startsWith(COMMIT_OF)) pinRevision(part.slice(COMMIT_OF.length), commit)
+  }
+}
+
+const COMMIT_OF = 'the commit of '
 
 /**
  * Opens the journal of a run; undefined unless every stage is resumable and the single source reads regular files.
@@ -113,7 +130,12 @@ async function sourcesOf(steps: readonly CheckedStep[]): Promise<Record<string, 
     if (files.length <= MAX_SAMPLED_SOURCES) sources[absolute(path)] = identity
     else all.update(JSON.stringify([absolute(path), identity]))
   }
-  return files.length <= MAX_SAMPLED_SOURCES ? sources : { [`the list of ${files.length} sources`]: all.digest('hex') }
+  const commits = Object.fromEntries(
+    pinnedRevisions(files.map(({ path }) => path)).map(([name, commit]) => [`${COMMIT_OF}${name}`, commit]),
+  )
+  return files.length <= MAX_SAMPLED_SOURCES
+    ? { ...sources, ...commits }
+    : { ...commits, [`the list of ${files.length} sources`]: all.digest('hex') }
 }
 
 const absolute = (path: string): string => (isRemote(path) ? path : resolve(path))

@@ -10,7 +10,7 @@ import type { AnyStage, StageStats } from '../stages/stream/stage.js'
 import { StageJournal } from '../stages/stream/stage-journal.js'
 import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from './check.js'
 import { fuse, namesRunBy } from './fuse.js'
-import { inputBytesOf, openRunJournal, type ResumeEvent } from './resume.js'
+import { inputBytesOf, openRunJournal, pinJournalledCommits, type ResumeEvent } from './resume.js'
 import { fork, merge } from './wiring.js'
 
 export interface StageReport {
@@ -55,6 +55,7 @@ export interface RunOptions {
 
 /** @throws the error of a stage; STOPPED after an abort; TOTALS_MISMATCH when records were lost */
 export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions = {}): Promise<PipelineResult> {
+  if (options.resume !== false) await pinJournalledCommits(pipeline.chain)
   await locateInputs(pipeline)
   const chain = options.fuse === false ? pipeline.chain : fuse(pipeline.chain)
   const journal = await openRunJournal(pipeline.chain, chain, options)

@@ -7,7 +7,9 @@ import { lstat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import * as z from 'zod'
 import { type FileProof, proofSchema, provenInode } from '../file-proof.js'
+import { outputExists } from '../output-file.js'
 import type { OutputLock } from '../output-lock.js'
+import { objectNameOf } from '../remote/staging.js'
 import { journalPathOf, partPathOf, scratchPathOf } from '../side-files.js'
 import { readJournal } from './journal-file.js'
 
@@ -89,6 +91,12 @@ export async function findResumePoint(
   return records.length > 0 ? { refusal: 'its temporary files are missing, replaced or too short' } : {}
 }
 
+/** The work of the interrupted run of an output; undefined without one. */
+export async function journalledWork(output: string): Promise<JournalHeader['work'] | undefined> {
+  const [header] = (await readJournal(journalPathOf(output))).records
+  return headerSchema.safeParse(header).data?.work
+}
+
 /** First difference between two descriptions of work, as text; undefined if they are equal. */
 function differenceOf(before: Readonly<Record<string, string>>, now: Readonly<Record<string, string>>) {
   const part = [...Object.keys(before), ...Object.keys(now)].find(name => before[name] !== now[name])
@@ -137,7 +145,7 @@ async function provenNow(
 async function outputsComplete({ done }: DoneRecord): Promise<boolean> {
   for (const { path, proof } of done) {
     const isThere = (await provenInode(partPathOf(path), proof)) ?? (await provenInode(path, proof))
-    if (isThere === undefined) return false
+    if (isThere === undefined && !(await isUploaded(path))) return false
   }
   return true
 }
@@ -153,4 +161,10 @@ export async function pendingRenames({ done }: DoneRecord): Promise<DoneRecord['
 
 async function statOf(path: string): Promise<Stats | undefined> {
   return lstat(path).catch(() => undefined)
+}
+
+/** Whether an output without temporary file is an object that was published. */
+async function isUploaded(path: string): Promise<boolean> {
+  const object = objectNameOf(path)
+  return object !== undefined && (await outputExists(object))
 }

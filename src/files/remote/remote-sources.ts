@@ -3,8 +3,9 @@
  * every file from its beginning to its end, and so that code that lists sources need not wait for the network.
  */
 import { PenstockError } from '../../errors.js'
+import { commits, revisionName } from './hub-commits.js'
 import type { RemoteFile } from './remote-file.js'
-import { parseRemoteName } from './remote-name.js'
+import { isRemote, parseRemoteName } from './remote-name.js'
 import type { RemoteEntry, RemoteStore } from './remote-store.js'
 
 /** By the name that was looked up. */
@@ -15,11 +16,13 @@ const entries = new Map<string, RemoteEntry>()
 
 const STORES = {
   s3: async () => (await import('./s3-store.js')).s3Store,
+  hub: async () => (await import('./hub-store.js')).hubStore,
+  https: async () => (await import('./https-store.js')).httpsStore,
 }
 
 async function storeOf(name: string): Promise<RemoteStore> {
   const { kind } = parseRemoteName(name)
-  return STORES[kind as 's3']()
+  return STORES[kind]()
 }
 
 /** Looks a name up unless it is known. @throws FILE_MISSING, FILE_UNREADABLE, ARGUMENT_INVALID */
@@ -54,6 +57,26 @@ export async function locateRemoteFile(name: string): Promise<RemoteEntry> {
   const [found] = await locateRemote(name)
   if (found!.name === name) return found!
   throw new PenstockError('FILE_UNREADABLE', 'expected a file, found a folder', { file: name })
+}
+
+/** The revisions of data sets that files belong to, and the commits that they stand for. */
+export function pinnedRevisions(files: readonly string[]): [revision: string, commit: string][] {
+  const revisions = new Set(files.filter(isRemote).map(revisionOf))
+  return [...commits].filter(([revision]) => revisions.has(revision)).sort()
+}
+
+/** Lets a revision stand for a commit that an earlier run has seen, for sources that are located from now on. */
+export function pinRevision(revision: string, commit: string): void {
+  if (commits.get(revision) === commit) return
+  commits.set(revision, commit)
+  for (const known of [listings, listedNames, entries]) {
+    for (const name of known.keys()) if (revisionOf(name) === revision) known.delete(name)
+  }
+}
+
+function revisionOf(name: string): string | undefined {
+  const place = parseRemoteName(name)
+  return place.kind === 'hub' ? revisionName(place) : undefined
 }
 
 /** The files that a name stands for; a name that was not looked up stands for itself. */

@@ -39,3 +39,6 @@ export function objectNameOf(path: string): string | undefined {
   const folder = `${root()}${sep}`
   return path.startsWith(folder) ? `s3://${path.slice(folder.length).split(sep).join('/')}` : undefined
 }
+
+/** Record of the upload of a file that is in progress. */
+export const uploadRecordOf = (path: string): string => `${path}.upload`

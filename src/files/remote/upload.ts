@@ -3,10 +3,10 @@
  * `If-None-Match: *` makes it fail if the object exists by then, so of two writers the first one wins.
  *
  * `FILE.upload` records the upload in progress. The next upload of the file after a kill finds out whether the object was
- * published already, and aborts the parts that were left behind otherwise.
+ * published already, and aborts the parts that were left behind otherwise. The caller removes it with the file.
  */
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, open, rm, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, writeFile } from 'node:fs/promises'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { changing } from '../durable.js'
@@ -14,6 +14,7 @@ import { readFully, readWhole } from '../read-at.js'
 import { textOf } from './http-request.js'
 import { parseRemoteName, type RemoteName } from './remote-name.js'
 import { codeIn, sendToS3 } from './s3-request.js'
+import { uploadRecordOf } from './staging.js'
 
 type S3Name = RemoteName & { readonly kind: 's3' }
 
@@ -33,7 +34,7 @@ type UploadRecord = z.output<typeof recordSchema>
  */
 export async function uploadFile(path: string, name: string, ifExists: 'error' | 'override'): Promise<void> {
   const place = parseRemoteName(name) as S3Name
-  const record = `${path}.upload`
+  const record = uploadRecordOf(path)
   const handle = await open(path, 'r')
   try {
     if (await isPublished(place, record)) return
@@ -46,7 +47,6 @@ export async function uploadFile(path: string, name: string, ifExists: 'error' |
   } finally {
     await handle.close()
   }
-  await rm(record, { force: true })
 }
 
 /** Whether the upload that a killed process has recorded was completed; if not, aborts it. */
