@@ -2,13 +2,13 @@
  * Expands source names into files: files, folders, glob patterns, `@list` files, and any mix of them. Folders are searched
  * recursively for files of known formats; hidden files are ignored. Names of remote files have to be located first.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { isRemote } from './remote/remote-name.js'
 import { knownRemoteEntry, knownRemoteFiles, locateRemote } from './remote/remote-sources.js'
-import { formatOf } from './source-format.js'
+import { endingOf, formatOf } from './source-format.js'
 
 export type SourceOrder = 'name' | 'given'
 
@@ -23,7 +23,28 @@ const MAX_LIST_DEPTH = 8
 export function listSources(names: readonly string[], order: SourceOrder = 'name'): readonly string[] {
   const files = new Set<string>()
   for (const name of names) for (const file of filesOf(name, 0)) files.add(file)
-  return order === 'given' ? [...files] : [...files].sort(byBytes)
+  return order === 'given' ? [...files] : sortedByBytes([...files])
+}
+
+/** Listings by the array of names, and its order. */
+const listings = new WeakMap<readonly string[], { readonly order: SourceOrder; readonly files: readonly string[] }>()
+
+/**
+ * `listSources` for the options of a checked definition, which are listed once: a check, the resumption and the run see the
+ * same files. @throws as `listSources`
+ */
+export function listOnce(names: readonly string[], order: SourceOrder = 'name'): readonly string[] {
+  const known = listed(names, order)
+  if (known !== undefined) return known
+  const files = listSources(names, order)
+  listings.set(names, { order, files })
+  return files
+}
+
+/** What `listOnce` found for this very array before. */
+export function listed(names: readonly string[], order: SourceOrder = 'name'): readonly string[] | undefined {
+  const known = listings.get(names)
+  return known?.order === order ? known.files : undefined
 }
 
 /**
@@ -61,20 +82,38 @@ function filesOf(name: string, depth: number): readonly string[] {
   throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: name })
 }
 
+/** Links to files are followed, links to folders are not: they may lead in circles. */
 function filesIn(folder: string): readonly string[] {
-  const entries = readable(folder, () => readdirSync(folder, { recursive: true, withFileTypes: true }))
   const files: string[] = []
-  for (const entry of entries) {
-    const path = join(entry.parentPath, entry.name)
-    const isHidden = path
-      .slice(folder.length)
-      .split(/[\\/]/)
-      .some(part => part.startsWith('.'))
-    if (isHidden || formatOf(path) === undefined) continue
-    if (entry.isFile() || (entry.isSymbolicLink() && isFile(path))) files.push(path)
+  const others = new Map<string, number>()
+  const walk = (path: string): void => {
+    for (const entry of readable(path, () => readdirSync(path, { withFileTypes: true }))) {
+      if (entry.name.startsWith('.')) continue
+      const inner = join(path, entry.name)
+      if (entry.isDirectory()) walk(inner)
+      else if (entry.isFile() || (entry.isSymbolicLink() && isFile(inner))) {
+        if (formatOf(entry.name) !== undefined) files.push(namedInUtf8(inner))
+        else others.set(endingOf(entry.name), (others.get(endingOf(entry.name)) ?? 0) + 1)
+      }
+    }
   }
-  if (files.length > 0) return files.sort(byBytes)
-  throw new PenstockError('FILE_MISSING', 'the folder has no files of a known format', { file: folder })
+  walk(folder)
+  if (files.length > 0) return sortedByBytes(files)
+  throw new PenstockError('FILE_MISSING', `the folder has no files of a known format${endingsText(others)}`, {
+    file: folder,
+  })
+}
+
+function endingsText(endings: ReadonlyMap<string, number>): string {
+  const most = [...endings].toSorted(([, a], [, b]) => b - a).slice(0, 4)
+  const parts = most.map(([ending, count]) => `${count} ${ending === '' ? 'without an extension' : `.${ending}`}`)
+  return parts.length === 0 ? '' : `; it has ${parts.join(', ')}`
+}
+
+/** Node replaces bytes of a name that are not UTF-8, so the file cannot be opened. @throws FILE_UNREADABLE */
+function namedInUtf8(path: string): string {
+  if (!path.includes('\ufffd') || existsSync(path)) return path
+  throw new PenstockError('FILE_UNREADABLE', 'the name of the file is not valid UTF-8: rename it', { file: path })
 }
 
 function filesMatching(pattern: string): readonly string[] {
@@ -84,7 +123,7 @@ function filesMatching(pattern: string): readonly string[] {
     absolute: pattern.startsWith('/'),
     expandDirectories: false,
   })
-  if (files.length > 0) return files.sort(byBytes)
+  if (files.length > 0) return sortedByBytes(files)
   throw new PenstockError('FILE_MISSING', 'no file matches the pattern', { file: pattern })
 }
 
@@ -119,7 +158,8 @@ function readable<Value>(file: string, read: () => Value): Value {
 const isPattern = (name: string): boolean => /[*?[{]/.test(name)
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
-/** As `LC_ALL=C sort` does, which is not the order of UTF-16 code units. */
-function byBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+/** As `LC_ALL=C sort` does. That is the order of UTF-16 code units, except for names with surrogates. */
+function sortedByBytes(files: string[]): string[] {
+  if (!files.some(file => /[\ud800-\udfff]/.test(file))) return files.sort()
+  return files.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
 }

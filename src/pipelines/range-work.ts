@@ -6,7 +6,7 @@
 import { statSync } from 'node:fs'
 import { isPackedName } from '../files/source-file.js'
 import { requireFormat } from '../files/source-format.js'
-import { listSources, type SourceOrder } from '../files/source-list.js'
+import { listOnce, type SourceOrder } from '../files/source-list.js'
 import { compileJq } from '../formats/jq.js'
 import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import type { TokenBytes } from '../formats/pbin.js'
@@ -56,7 +56,7 @@ function linesOfCorpus({
   max_record_bytes: limit = DEFAULT_LINE_BYTES,
 }: RangeStep['options']): Lines | undefined {
   try {
-    const paths = listSources(sources as string[], order as SourceOrder | undefined)
+    const paths = listOnce(sources as string[], order as SourceOrder | undefined)
     const arePlain = paths.every(path => !isPackedName(path) && requireFormat(path) === 'jsonl')
     return arePlain ? { paths, maxLineBytes: Number(limit) } : undefined
   } catch {

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod'
 import { requireFormat } from '../files/source-format.js'
-import { listSources, locateSources } from '../files/source-list.js'
+import { listed, listOnce, listSources, locateSources } from '../files/source-list.js'
 import type { DocumentBatch } from '../formats/batches.js'
 import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import { fieldOption } from './extract-text.js'
@@ -53,7 +53,7 @@ export const readCorpusStage = defineStage({
   options: readCorpusOptions,
   resumable: true,
   create: readCorpus,
-  reads: ({ sources, order }) => listSources(sources, order),
+  reads: ({ sources, order }) => listOnce(sources, order),
   writes: quarantineOf,
 })
 
@@ -63,7 +63,8 @@ export function readCorpus(options: ReadCorpusOptions): SourceStage<DocumentBatc
   return source('read-corpus', context =>
     withFaultHandler(new FaultHandler(checked, 'read-corpus', context), async function* (faults) {
       await locateSources(checked.sources)
-      const files = listSources(checked.sources, checked.order).map(path => ({ path, format: requireFormat(path) }))
+      const found = listed(options.sources, checked.order) ?? listSources(checked.sources, checked.order)
+      const files = found.map(path => ({ path, format: requireFormat(path) }))
       yield* corpusDocuments(files, checked, faults, context)
     }),
   )

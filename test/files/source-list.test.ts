@@ -40,6 +40,29 @@ describe('listSources', () => {
     expect(() => listSources([`@${at('loop.txt')}`])).toThrow(expect.objectContaining({ code: 'ARGUMENT_INVALID' }))
   })
 
+  it('sorts names beyond the basic plane by their bytes, too', () => {
+    mkdirSync(at('planes'))
+    for (const name of ['\uff41.jsonl', '😀.jsonl', 'z.jsonl']) writeFileSync(at(`planes/${name}`), '')
+    expect(listSources([at('planes')])).toEqual(
+      ['z.jsonl', '\uff41.jsonl', '😀.jsonl'].map(name => at(`planes/${name}`)),
+    )
+  })
+
+  it('ignores links to folders, and names the endings of a folder without known files', () => {
+    mkdirSync(at('circle/inner'), { recursive: true })
+    symlinkSync('..', at('circle/inner/up'))
+    for (const name of ['a.xz', 'b.xz', 'c']) writeFileSync(at(`circle/inner/${name}`), '')
+    expect(() => listSources([at('circle')])).toThrow(/2 \.xz, 1 without an extension/)
+    writeFileSync(at('circle/inner/a.csv'), '')
+    expect(listSources([at('circle')])).toEqual([at('circle/inner/a.csv')])
+  })
+
+  it('reports a name that is not UTF-8', () => {
+    mkdirSync(at('names'))
+    writeFileSync(Buffer.concat([Buffer.from(at('names/x')), Buffer.from([0xff]), Buffer.from('.csv')]), '')
+    expect(() => listSources([at('names')])).toThrow(expect.objectContaining({ code: 'FILE_UNREADABLE' }))
+  })
+
   it.each(['none.jsonl', 'in/*.gz', '@none.txt'])('fails on a name that stands for nothing: %s', name => {
     const path = name.startsWith('@') ? `@${at(name.slice(1))}` : at(name)
     expect(() => listSources([path])).toThrow(expect.objectContaining({ code: 'FILE_MISSING' }))

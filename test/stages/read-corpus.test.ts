@@ -1,11 +1,11 @@
 /** A corpus in any mix of formats gives the documents of the same corpus as JSONL, also after a kill. */
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import { describe, expect, it } from 'vitest'
 import type { DocumentBatch } from '#src/formats/batches'
-import { type ReadCorpusOptions, readCorpus } from '#src/stages/read-corpus'
+import { type ReadCorpusOptions, readCorpus, readCorpusStage } from '#src/stages/read-corpus'
 import { documentTexts, gather, temporaryFolder } from './support.js'
 
 const folder = temporaryFolder()
@@ -65,5 +65,36 @@ describe('read-corpus', () => {
       'a',
       'b',
     ])
+  })
+
+  it('takes a JSON value over several lines as a record, and an invalid first line of JSONL as a fault', async () => {
+    writeFileSync(at('pretty.json'), '{\n "text": "a"\n}\n{ "text":\n"b" }')
+    expect((await read({ sources: [at('pretty.json')] })).documents).toEqual(['a', 'b'])
+    writeFileSync(at('bad.json'), `{"text" 5}\n${jsonl(['a'])}`)
+    expect((await read({ sources: [at('bad.json')], faulty: 'skip' })).documents).toEqual(['a'])
+  })
+
+  it('rejects a row with too many or too few fields alone, and a table with two columns of a name', async () => {
+    writeFileSync(at('ragged.csv'), 'text,id\na,1\nb\nc,3\nd,4,5\n"e\n",6\n')
+    await expect(read({ sources: [at('ragged.csv')] })).rejects.toMatchObject({
+      code: 'CSV_INVALID',
+      where: { line: 2 },
+    })
+    const { documents, batches, stats } = await read({ sources: [at('ragged.csv')], faulty: 'skip' })
+    expect(documents).toEqual(['a', 'c', 'e\n'])
+    expect(batches.flatMap(({ origin }) => [...origin.lines].map(line => line + origin.firstLine))).toEqual([1, 3, 5])
+    expect(stats.rejected).toBe(2)
+    writeFileSync(at('double.csv'), 'text,text\na,b\n')
+    await expect(read({ sources: [at('double.csv')], faulty: 'skip' })).rejects.toMatchObject({ code: 'CSV_INVALID' })
+  })
+
+  it('lists its sources once for a checked definition, and anew for options of its own', async () => {
+    mkdirSync(at('once'))
+    writeFileSync(at('once/a.jsonl'), jsonl(['a']))
+    const options = { sources: [at('once')] }
+    expect(readCorpusStage.reads?.({ ...options, order: 'name' })).toEqual([at('once/a.jsonl')])
+    writeFileSync(at('once/b.jsonl'), jsonl(['b']))
+    expect((await read(options)).documents).toEqual(['a'])
+    expect((await read({ sources: [at('once')] })).documents).toEqual(['a', 'b'])
   })
 })

@@ -1,36 +1,21 @@
 /** Writes a commented starter definition based on the first records of a corpus. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { PenstockError } from '../../errors.js'
 import { refuseInputs, tokenizerFilesAt } from '../../files/file-identity.js'
 import { OutputLock } from '../../files/output-lock.js'
 import { writeOver } from '../../files/replace-file.js'
 import { lockPathOf } from '../../files/side-files.js'
-import { requireFormat } from '../../files/source-format.js'
 import { locateSources } from '../../files/source-list.js'
-import type { DocumentBatch } from '../../formats/batches.js'
-import { readCorpus } from '../../stages/read-corpus.js'
-import { readFile } from '../../stages/read-file.js'
 import { withoutEnding } from '../output/shared-options.js'
 import { bytes, count } from '../output/terminal.js'
-import { filesOf, onlyJsonl } from './read-sources.js'
-
-const SAMPLE_BYTES = 1 << 20
-const MAX_LINES = 1000
-const MAX_DEPTH = 4
+import { checkTextOption, filesOf, onlyJsonl } from './read-sources.js'
+import { type FormatSample, sampleSources } from './sample-sources.js'
 
 interface StartOptions {
-  readonly tokenizer?: string
+  readonly tokenizer?: string | undefined
   readonly field?: string
+  readonly textPer?: 'file' | 'line' | undefined
   readonly force?: boolean
-}
-
-/** Statistics of the first lines. */
-interface Sample {
-  readonly lines: number
-  readonly bytes: number
-  readonly faulty: number
-  /** String fields by jq path: how many records have them, and their total bytes. */
-  readonly fields: ReadonlyMap<string, { readonly records: number; readonly bytes: number }>
 }
 
 /** @returns a human-readable summary of the sample. @throws FILE_MISSING, FILE_EXISTS, FIELD_MISSING, JSON_INVALID */
@@ -44,19 +29,16 @@ export async function writeStarterDefinition(
   if (files.includes('-')) {
     throw new PenstockError('ARGUMENT_INVALID', 'init reads its source twice: save standard input to a file first')
   }
-  const file = onlyJsonl(files)
-  const isText = files.every(path => requireFormat(path) === 'text')
-  const sample = sampleLines(file === undefined ? await firstRecords(sources, isText) : await firstLines(file))
-  if (sample.lines === sample.faulty) {
-    throw new PenstockError('JSON_INVALID', 'none of the first records is a JSON object', { file: files[0]! })
-  }
-  const field = options.field ?? longestField(sample)
+  checkTextOption(files, options)
+  const samples = await sampleSources(files, options.textPer)
+  const isText = samples.every(({ format }) => format === 'text')
+  requireRecords(samples)
+  const field = options.field ?? longestField(samples)
   if (field === undefined) {
-    throw new PenstockError('FIELD_MISSING', 'the first records contain no string field to train on', {
-      file: files[0]!,
-    })
+    const message = 'the first records contain no string field to train on'
+    throw new PenstockError('FIELD_MISSING', message, { file: files[0]! })
   }
-  const text = definitionText({ sources, files, file, isText }, field, sample, options)
+  const text = definitionText({ sources, files, samples, isText, field }, options)
   if (!options.force && existsSync(output)) {
     // A run that was killed just after it published the definition has left its lock.
     if (existsSync(lockPathOf(output))) await (await OutputLock.acquire(output)).release()
@@ -68,85 +50,46 @@ export async function writeStarterDefinition(
   }
   refuseInputs([output], [...files, ...(options.tokenizer === undefined ? [] : tokenizerFilesAt(options.tokenizer))])
   await writeOver(output, text)
-  const faulty = sample.faulty === 0 ? '' : `, ${count(sample.faulty)} of them faulty`
-  const what = isText ? 'the text of each file' : `field ${field}`
-  return `trains on ${what} (sampled the first ${count(sample.lines)} records${faulty})`
+  return `${subjectOf(samples, field, options)} (sampled ${count(recordsIn(samples))} records${faultyText(samples)})`
 }
 
-async function firstLines(source: string): Promise<string[]> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of readFile({ path: source }) as AsyncIterable<Uint8Array>) {
-    chunks.push(chunk)
-    size += chunk.byteLength
-    if (size >= SAMPLE_BYTES) break
-  }
-  const lines = new TextDecoder().decode(Buffer.concat(chunks)).split('\n')
-  // Drop the last line: it is incomplete, or empty after the final newline.
-  if (size >= SAMPLE_BYTES || lines.at(-1) === '') lines.pop()
-  return lines.slice(0, MAX_LINES)
+/** @throws DATA_TOO_SMALL, JSON_INVALID */
+function requireRecords(samples: readonly FormatSample[]): void {
+  if (recordsIn(samples) === 0) throw new PenstockError('DATA_TOO_SMALL', 'the sources hold no records')
+  if (samples.some(({ records, faulty }) => records > faulty)) return
+  const fault = samples.map(sample => sample.fault).find(text => text !== undefined)
+  const message = `none of the first records is a JSON object${fault === undefined ? '' : `: ${fault}`}`
+  throw new PenstockError('JSON_INVALID', message, { file: samples[0]!.files[0]! })
 }
 
-/** The first records of any format, as JSON; texts as records with the field `text`. */
-async function firstRecords(sources: readonly string[], isText: boolean): Promise<string[]> {
-  const records: string[] = []
-  let size = 0
-  const documents = readCorpus({ sources: [...sources], field: 'tojson', faulty: 'skip' })
-  for await (const { bytes, offsets } of documents as AsyncIterable<DocumentBatch>) {
-    for (let index = 0; index < offsets.length - 1 && records.length < MAX_LINES; index++) {
-      const text = Buffer.from(bytes.subarray(offsets[index], offsets[index + 1])).toString('utf8')
-      records.push(isText ? JSON.stringify({ text }) : text)
-      size += text.length
-    }
-    if (size >= SAMPLE_BYTES || records.length >= MAX_LINES) break
-  }
-  return records
+function subjectOf(samples: readonly FormatSample[], field: string, { textPer }: StartOptions): string {
+  const hasText = samples.some(({ format }) => format === 'text')
+  const texts = hasText ? [textPer === 'line' ? 'each line of the text files' : 'the text of each file'] : []
+  const fields = samples.every(({ format }) => format === 'text') ? [] : [`field ${field}`]
+  return `trains on ${[...fields, ...texts].join(' and ')}`
 }
 
-function sampleLines(lines: readonly string[]): Sample {
-  const fields = new Map<string, { records: number; bytes: number }>()
-  let faulty = 0
-  for (const line of lines) {
-    const record = objectIn(line)
-    if (record === undefined) faulty++
-    else addStringFields(record, '', 0, fields)
-  }
-  const size = lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
-  return { lines: lines.length, bytes: size, faulty, fields }
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+const recordsIn = (samples: readonly FormatSample[]): number => sum(samples.map(({ records }) => records))
+const faultyIn = (samples: readonly FormatSample[]): number => sum(samples.map(({ faulty }) => faulty))
+
+function faultyText(samples: readonly FormatSample[]): string {
+  const faulty = faultyIn(samples)
+  const first = samples.map(({ fault }) => fault).find(text => text !== undefined)
+  return faulty === 0 ? '' : `, ${count(faulty)} of them faulty${first === undefined ? '' : `; the first: ${first}`}`
 }
 
-function objectIn(line: string): object | undefined {
-  try {
-    const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
-  } catch {
-    return undefined
-  }
+/** The string field with the most bytes; text files have none. */
+function longestField(samples: readonly FormatSample[]): string | undefined {
+  const records = samples.filter(({ format }) => format !== 'text')
+  const names = stringFields(records)
+  const bytesOf = (name: string): number => sum(records.map(({ fields }) => fields.get(name)?.bytes ?? 0))
+  return records.length === 0 ? '.text' : names.toSorted((a, b) => bytesOf(b) - bytesOf(a))[0]
 }
 
-function addStringFields(
-  record: object,
-  path: string,
-  depth: number,
-  fields: Map<string, { records: number; bytes: number }>,
-): void {
-  for (const [key, value] of Object.entries(record) as [string, unknown][]) {
-    const fieldPath = /^[a-z_]\w*$/i.test(key)
-      ? `${path}.${key}`
-      : `${path === '' ? '.' : path}[${JSON.stringify(key)}]`
-    if (typeof value === 'string') {
-      const total = fields.get(fieldPath) ?? { records: 0, bytes: 0 }
-      fields.set(fieldPath, { records: total.records + 1, bytes: total.bytes + Buffer.byteLength(value) })
-    } else if (typeof value === 'object' && value !== null && !Array.isArray(value) && depth < MAX_DEPTH) {
-      addStringFields(value, fieldPath, depth + 1, fields)
-    }
-  }
-}
-
-/** The string field with the most bytes. */
-function longestField({ fields }: Sample): string | undefined {
-  return [...fields].toSorted(([, a], [, b]) => b.bytes - a.bytes)[0]?.[0]
-}
+const stringFields = (samples: readonly FormatSample[]): string[] => [
+  ...new Set(samples.flatMap(({ fields }) => [...fields.keys()])),
+]
 
 /** Vocabulary, model size and steps, chosen by the size of the file. */
 function sizesFor(fileBytes: number): { vocabulary: number; width: number; layers: number; steps: number } {
@@ -176,32 +119,37 @@ function sampleShapeFor(textBytes: number) {
   return fitting ?? { sequenceLength: 4, batchSize: 1, heldOut: 0 }
 }
 
-/** Estimated bytes of the field in the whole source, from its share of the sample. */
-function textBytesOf(field: string, { fields, bytes: sampled }: Sample, fileBytes: number): number {
-  // The output of an arbitrary filter is unknown; assume at least the size of the smallest field.
-  const known = fields.get(field)?.bytes ?? Math.min(...[...fields.values()].map(({ bytes: size }) => size), sampled)
-  return (fileBytes * known) / sampled
+/** Estimated bytes of text in the whole corpus, from its share of the sample. */
+function textBytesOf(field: string, samples: readonly FormatSample[]): number {
+  return sum(
+    samples.map(({ format, fields, records, allRecords, jsonBytes }) => {
+      const name = format === 'text' ? '.text' : field
+      // The output of an arbitrary filter is unknown; assume at least the size of the smallest field.
+      const known =
+        fields.get(name)?.bytes ?? Math.min(...[...fields.values()].map(({ bytes: size }) => size), jsonBytes)
+      return (known * allRecords) / Math.max(1, records)
+    }),
+  )
 }
 
 interface Corpus {
   /** As the user named them. */
   readonly sources: readonly string[]
   readonly files: readonly string[]
-  /** The only file, if it is JSONL. */
-  readonly file: string | undefined
+  readonly samples: readonly FormatSample[]
   /** Whether all files are plain text, which has no fields. */
   readonly isText: boolean
+  readonly field: string
 }
 
 function definitionText(
-  { sources, files, file, isText }: Corpus,
-  field: string,
-  sample: Sample,
-  { tokenizer }: StartOptions,
+  { sources, files, samples, isText, field }: Corpus,
+  { tokenizer, textPer }: StartOptions,
 ): string {
-  const size = files.reduce((sum, path) => sum + statSync(path).size, 0)
+  const file = onlyJsonl(files)
+  const size = sum(samples.map(sample => sample.bytes))
   const { vocabulary, width, layers, steps } = sizesFor(size)
-  const { sequenceLength, batchSize, heldOut } = sampleShapeFor(textBytesOf(field, sample, size))
+  const { sequenceLength, batchSize, heldOut } = sampleShapeFor(textBytesOf(field, samples))
   const trained = (1 - heldOut).toFixed(2)
   const holdsOut = heldOut > 0
   const heldOutNote = holdsOut
@@ -211,17 +159,19 @@ function definitionText(
   const evaluation = holdsOut
     ? `        held_out: { path: "\${output}.pbin", from: ${trained} }\n        evaluation: { every_steps: 100, batches: 8 }\n`
     : ''
-  const missing = sample.lines - sample.faulty - (sample.fields.get(field)?.records ?? 0)
-  const isFaulty = sample.faulty + missing > 0
+  const faulty = faultyIn(samples)
+  const records = samples.filter(({ format }) => format !== 'text')
+  const missing = sum(records.map(sample => sample.records - sample.faulty - (sample.fields.get(field)?.records ?? 0)))
+  const isFaulty = faulty + missing > 0
   const faults = isFaulty ? `, faulty: quarantine, quarantine: "\${output}-faulty.jsonl"` : ''
-  const others = [...sample.fields.keys()].filter(name => name !== field)
+  const others = stringFields(records).filter(name => name !== field)
   const base = baseName(sources[0]!)
   const source = file ?? sources[0]!
   const quoted = (text: string): string => JSON.stringify(text)
   const faultNote = isFaulty
-    ? `    # ${count(sample.faulty)} of the sampled records are not JSON objects and ${count(missing)} lack the field; such records are written to the quarantine file.\n`
+    ? `    # ${count(faulty)} of the sampled records are faulty and ${count(missing)} lack the field; such records are written to the quarantine file.\n`
     : ''
-  const { texts, pack } = readingStages({ sources, file, isText }, tokenizer === undefined, faults)
+  const { texts, pack } = readingStages({ sources, isText }, file, { tokenizer, textPer }, faults)
   const fieldVariable = isText
     ? ''
     : `  # The field to train on, as a jq filter.${others.length === 0 ? '' : ` Other string fields: ${others.slice(0, 8).join(', ')}`}
@@ -231,7 +181,7 @@ function definitionText(
   tokenizer:
 ${texts}    - train-tokenizer: { path: "\${tokenizer}", vocab_size: ${vocabulary}, if_exists: override }
 `
-  return `# Generated by penstock init from the first ${count(sample.lines)} records of ${sources.map(quoted).join(', ')} (${bytes(size)}).
+  return `# Generated by penstock init from ${count(recordsIn(samples))} records of ${sources.map(quoted).join(', ')} (${bytes(size)}).
 # penstock plan THIS_FILE previews the run; penstock run THIS_FILE starts it.
 name: ${quoted(base.split(/[\\/]/).at(-1)!)}
 variables:
@@ -270,11 +220,12 @@ monitoring:
 
 /** YAML of the stages that read texts, and of those that pack them; for one JSONL file with an index of its lines. */
 function readingStages(
-  { sources, file, isText }: Omit<Corpus, 'files'>,
-  ownTokenizer: boolean,
+  { sources, isText }: Pick<Corpus, 'sources' | 'isText'>,
+  file: string | undefined,
+  { tokenizer, textPer }: StartOptions,
   faults: string,
 ): { readonly texts: string; readonly pack: string } {
-  const end = ownTokenizer ? ', end_of_document: <|endoftext|>' : ''
+  const end = tokenizer === undefined ? ', end_of_document: <|endoftext|>' : ''
   const tokens = [
     `- tokenize-batches: { tokenizer: "\${tokenizer}"${end}${faults} }\n`,
     `- write-pbin: { path: "\${output}.pbin", if_exists: override }\n`,
@@ -282,7 +233,8 @@ function readingStages(
   if (file === undefined) {
     const names = [`"\${source}"`, ...sources.slice(1).map(name => JSON.stringify(name))].join(', ')
     const field = isText ? '' : `, field: "\${field}"`
-    const texts = `    - read-corpus: { sources: [${names}]${field}${faults} }\n`
+    const unit = textPer === undefined ? '' : `, text_per: ${textPer}`
+    const texts = `    - read-corpus: { sources: [${names}]${field}${unit}${faults} }\n`
     return { texts, pack: texts + tokens.map(step => `    ${step}`).join('') }
   }
   const validate = faults === '' ? 'validate-json' : `validate-json: { ${faults.slice(2)} }`

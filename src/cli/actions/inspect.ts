@@ -1,16 +1,20 @@
 /** Summarizes an index, a packed file or a checkpoint, and validates its structure while reading it. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { PenstockError } from '../../errors.js'
+import type { PenstockError } from '../../errors.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
+import { locateSources } from '../../files/source-list.js'
 import { createIndexReader } from '../../formats/idx.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { bytes, count } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 import { findCheckpoint } from './generate.js'
+import { checkTextOption, filesOf } from './read-sources.js'
+import { type SampledField, sampleSources, type TextUnit } from './sample-sources.js'
 
 const SHOWN_DOCUMENTS = 3
+const SHOWN_FIELDS = 5
 const SHOWN_TOKENS = 48
 /** Separator between tokens. Not ASCII `|`, which occurs in the names of special tokens. */
 const BOUNDARY = '\u2502'
@@ -23,16 +27,45 @@ const MAX_COUNTED_TOKENS = 64 << 20
 type Facts = Record<string, string | number>
 
 /** @throws FILE_MISSING, and the errors of a damaged file */
-export async function inspectPath(path: string, tokenizer: string | undefined): Promise<Facts> {
-  const stats = await stat(path).catch(() => undefined)
-  if (stats === undefined) throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path })
-  if (stats.isDirectory() || path.endsWith('.idx')) {
-    rejectUnused({ tokenizer }, ['tokenizer'], 'on an index or a checkpoint')
-    return stats.isDirectory() ? inspectCheckpoint(path) : inspectIndex(path)
+export async function inspectPaths(
+  paths: readonly string[],
+  { tokenizer, textPer }: { readonly tokenizer?: string; readonly textPer?: TextUnit },
+): Promise<Facts> {
+  const [path] = paths
+  if (paths.length === 1 && path!.endsWith('.pbin')) {
+    rejectUnused({ textPer }, ['textPer'], 'on a packed file')
+    return inspectPacked(path!, tokenizer)
   }
-  if (path.endsWith('.pbin')) return inspectPacked(path, tokenizer)
-  throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx or .pbin file, or a checkpoint folder', { file: path })
+  rejectUnused({ tokenizer }, ['tokenizer'], 'except on a packed file')
+  if (paths.length === 1 && path!.endsWith('.idx')) return inspectIndex(path!)
+  return (paths.length === 1 && (await inspectCheckpoint(path!))) || inspectCorpus(paths, textPer)
 }
+
+async function inspectCorpus(sources: readonly string[], textPer: TextUnit): Promise<Facts> {
+  await locateSources(sources)
+  const files = filesOf(sources, 'name')
+  checkTextOption(files, { textPer })
+  const samples = await sampleSources(files, textPer)
+  const facts: Facts = { kind: 'corpus', files: count(files.length) }
+  for (const sample of samples) {
+    const { format, files: members, bytes: size, allRecords, isWhole, records, faulty, fault, fields } = sample
+    const about = isWhole ? '' : 'about '
+    facts[format] = `${count(members.length)} files, ${bytes(size)}, ${about}${count(allRecords)} records`
+    if (faulty > 0) {
+      const first = fault === undefined ? '' : `; the first: ${fault}`
+      facts[`  faulty ${format}`] = `${count(faulty)} of ${count(records)} sampled records${first}`
+    }
+    for (const [name, field] of longestFields(fields)) {
+      const share = Math.round((100 * field.records) / Math.max(1, records))
+      facts[`  ${format} ${name}`] =
+        `in ${share} % of the records, ${bytes(field.bytes / field.records)} each on average`
+    }
+  }
+  return facts
+}
+
+const longestFields = (fields: ReadonlyMap<string, SampledField>): (readonly [string, SampledField])[] =>
+  [...fields].toSorted(([, a], [, b]) => b.bytes - a.bytes).slice(0, SHOWN_FIELDS)
 
 async function inspectIndex(path: string): Promise<Facts> {
   let covered = 0
@@ -60,8 +93,14 @@ async function inspectIndex(path: string): Promise<Facts> {
   }
 }
 
-async function inspectCheckpoint(path: string): Promise<Facts> {
-  const checkpoint = await findCheckpoint(path)
+/** Undefined for anything but a checkpoint, or a folder of them. */
+async function inspectCheckpoint(path: string): Promise<Facts | undefined> {
+  const isFolder = await stat(path).then(
+    stats => stats.isDirectory(),
+    () => false,
+  )
+  const checkpoint = isFolder ? await findCheckpoint(path).catch(ignoreMissing) : undefined
+  if (checkpoint === undefined) return undefined
   const { state } = checkpoint
   return {
     kind: 'checkpoint',
@@ -75,6 +114,10 @@ async function inspectCheckpoint(path: string): Promise<Facts> {
         ? 'not recorded'
         : `${state.tokenizer.path} (${state.tokenizer.sha256.slice(0, 12)})`,
   }
+}
+
+function ignoreMissing(error: PenstockError): undefined {
+  if (error.code !== 'FILE_MISSING') throw error
 }
 
 interface Document {

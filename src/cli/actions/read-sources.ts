@@ -1,17 +1,17 @@
 /** First stages of a command that reads text: a chain that can be fused for one JSONL file, `read-corpus` otherwise. */
 import { formatOf, requireFormat } from '../../files/source-format.js'
-import { listSources, type SourceOrder } from '../../files/source-list.js'
+import { listOnce, type SourceOrder } from '../../files/source-list.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
 export interface SourceFlags {
   readonly field: string
   readonly order?: SourceOrder
-  readonly textPer?: 'file' | 'line'
+  readonly textPer?: 'file' | 'line' | undefined
 }
 
 /** The files that the arguments of a command name. @throws FILE_MISSING, FILE_UNREADABLE */
 export const filesOf = (sources: readonly string[], order: SourceOrder | undefined): readonly string[] =>
-  sources.length === 1 && sources[0] === '-' ? ['-'] : listSources(sources, order)
+  sources.length === 1 && sources[0] === '-' ? ['-'] : listOnce(sources, order)
 
 /** The path of the only source if that is a JSONL file. @throws FILE_MISSING, UNSUPPORTED */
 export function onlyJsonl(files: readonly string[]): string | undefined {
@@ -27,7 +27,7 @@ export function textStages(sources: readonly string[], flags: SourceFlags, fault
   const file = onlyJsonl(files)
   if (file === undefined) {
     const options = { ...(order === undefined ? {} : { order }), ...textOptionOf(flags) }
-    return [{ 'read-corpus': { sources: [...sources], ...options, field, ...faults } }]
+    return [{ 'read-corpus': { sources, ...options, field, ...faults } }]
   }
   return jsonlStages(file, field, faults)
 }

@@ -54,9 +54,15 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
 function documentsOf(pipeline: CheckedPipeline, { stages, complete }: DataProbe): number {
   const first = stages.find(({ stats }) => stats.recordsOut > 0)
   if (first === undefined) return 0
-  const { recordsOut, rejected, bytesIn, bytesOut } = first.stats
+  const { recordsOut, rejected, bytesIn, bytesOut, counts } = first.stats
   const seen = recordsOut + rejected
-  return complete ? seen : Math.round((seen * inputBytes(pipeline)) / Math.max(1, bytesIn, bytesOut))
+  if (complete) return seen
+  // A source of many files knows which part of them it has read, as stored.
+  const { readBytes, totalBytes } = counts
+  if (readBytes !== undefined && totalBytes !== undefined) {
+    return Math.round((seen * totalBytes) / Math.max(1, readBytes))
+  }
+  return Math.round((seen * inputBytes(pipeline)) / Math.max(1, bytesIn, bytesOut))
 }
 
 function tokensOf({ stages, complete }: DataProbe, documents: number): number | undefined {

@@ -2,6 +2,8 @@
 import { bytes, count, duration } from '../output/terminal.js'
 import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput, PlannedSource } from './model.js'
 
+const SHOWN_INPUTS = 10
+
 export function planText({ pipelines, disks, problems }: Plan): string {
   const lines = pipelines.flatMap(pipelineLines)
   for (const { folder, neededBytes, freeBytes } of disks) {
@@ -17,13 +19,24 @@ export function planText({ pipelines, disks, problems }: Plan): string {
 function pipelineLines({ name, reads, writes, estimate }: PipelinePlan): string[] {
   return [
     name,
-    ...reads.map((file, index) => `  ${(index === 0 ? 'reads' : '').padEnd(7)} ${inputLine(file)}`),
+    ...shownInputs(reads).map(
+      (file, index) =>
+        `  ${(index === 0 ? 'reads' : '').padEnd(7)} ${typeof file === 'string' ? file : inputLine(file)}`,
+    ),
     ...writes.map((file, index) => `  ${(index === 0 ? 'writes' : '').padEnd(7)} ${outputLine(file)}`),
     ...[countsLine(estimate), ...(estimate.sources ?? []).map(sourceLine), costLine(estimate)]
       .filter(line => line !== '')
       .map(line => `  ${line}`),
     '',
   ]
+}
+
+/** The first inputs, and a summary of the others. */
+function shownInputs(reads: readonly PlannedInput[]): (PlannedInput | string)[] {
+  if (reads.length <= SHOWN_INPUTS) return [...reads]
+  const others = reads.slice(SHOWN_INPUTS - 1)
+  const size = others.reduce((sum, { bytes: known = 0 }) => sum + known, 0)
+  return [...reads.slice(0, SHOWN_INPUTS - 1), `${count(others.length)} more files (${bytes(size)})`]
 }
 
 function inputLine({ path, bytes: size, madeBy }: PlannedInput): string {

@@ -20,6 +20,9 @@ export async function* jsonlDocuments(request: ReadRequest): AsyncGenerator<File
   )
 }
 
+const [LF, BRACKET] = [10, 91]
+const JSON_SPACE: ReadonlySet<number> = new Set([9, 10, 13, 32])
+
 interface Lines {
   readonly batch: LineBatch
   readonly faults: readonly RecordFault[]
@@ -55,13 +58,12 @@ export async function* linesFrom(
   if (last.length > 0) yield { batch: emptyBatch(path), faults: last, bytesRead: read }
 }
 
-/** The elements of an array, or one value after the other; positions are counts of records. */
+/** The elements of an array, or values over several lines; positions are counts of records. JSONL is read as such. */
 export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
   const { path } = request
-  const first = await firstCharacter(path)
-  // A file called .json may well be JSONL.
-  if (first !== '[') return yield* jsonlDocuments(request)
-  const lines = pipeline(wholeText(path, { isJson: true }), splitJson({ source: path }), () => {})
+  const shape = await shapeOf(path)
+  if (shape === 'lines') return yield* jsonlDocuments(request)
+  const lines = pipeline(wholeText(path, { isJson: true }), splitJson({ source: path, shape }), () => {})
   let { done } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let toSkip = done
   async function* batches(): AsyncGenerator<Lines> {
@@ -77,12 +79,18 @@ export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileD
   yield* extracted(request, batches(), () => ({ done }))
 }
 
-async function firstCharacter(path: string): Promise<string | undefined> {
+/** A file called .json may well be JSONL: its first line is a whole value. */
+async function shapeOf(path: string): Promise<'array' | 'values' | 'lines'> {
   for await (const chunk of wholeText(path, { isJson: true })) {
-    const text = new TextDecoder().decode(chunk.subarray(0, 4096)).trimStart()
-    if (text !== '') return text[0]
+    const start = chunk.findIndex(byte => !JSON_SPACE.has(byte))
+    if (start < 0) continue
+    if (chunk[start] === BRACKET) return 'array'
+    const end = chunk.indexOf(LF, start)
+    const scanned = end < 0 ? undefined : scanLine(chunk, start, end)
+    // A value that the line ends inside continues on the next one; any other error is that of a record.
+    return scanned?.ok === false && scanned.offset === end ? 'values' : 'lines'
   }
-  return undefined
+  return 'lines'
 }
 
 async function* extracted(

@@ -1,6 +1,7 @@
 /** Documents of CSV and TSV files: each row is a record whose keys are the names in the first row. */
 import { pipeline } from 'node:stream'
 import { PenstockError } from '../../errors.js'
+import type { RecordFault } from '../../formats/extract.js'
 import { rowsAsLines } from '../../formats/row-lines.js'
 import { openTextExtractor } from '../extract-text.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
@@ -8,27 +9,65 @@ import { wholeText } from './whole-file.js'
 
 const WINDOW_ROWS = 1000
 
+type Row = Record<string, string>
+
+/** A row whose fields do not match the header. */
+class RaggedRow {
+  private readonly message: string
+  private readonly row: Row
+
+  constructor(message: string, row: Row) {
+    this.message = message
+    this.row = row
+  }
+
+  /** @param row number of the row, from 1 */
+  fault(file: string, row: number): RecordFault {
+    const record = new TextEncoder().encode(JSON.stringify(this.row))
+    return { code: 'CSV_INVALID', message: this.message, file, line: row, byteOffset: 0, record }
+  }
+}
+
 export async function* tableDocuments(request: ReadRequest, delimiter: string): AsyncGenerator<FileDocuments> {
   const { path, field, maxRecordBytes } = request
   const { parse } = await import('csv-parse')
-  const parser = parse({ delimiter, columns: true, bom: true, max_record_size: maxRecordBytes })
-  const rows = pipeline(wholeText(path), parser, () => {}) as AsyncIterable<Record<string, string>>
+  const parser = parse({
+    delimiter,
+    columns: header => requireDistinct(header, path),
+    bom: true,
+    max_record_size: maxRecordBytes,
+    // A row with too many or too few fields is a fault of its own.
+    relax_column_count: true,
+    on_record: (record: Row, { error }) => (error === undefined ? record : new RaggedRow(error.message, record)),
+  })
+  const rows = pipeline(wholeText(path), parser, () => {}) as AsyncIterable<Row | RaggedRow>
   const extractor = await openTextExtractor(field)
   const { done: skip } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let row = 0
-  let window: Record<string, string>[] = []
+  let window: Row[] = []
+  /** Rows of the file that the window holds, from 0. */
+  let places: number[] = []
+  let faults: RecordFault[] = []
   const flush = async (): Promise<FileDocuments> => {
-    const found = await extractor.extract(rowsAsLines(window, path, row - window.length, 0))
+    const lines = rowsAsLines(window, path, 0, 0)
+    const found = await extractor.extract({ ...lines, lines: Uint32Array.from(places) })
+    const all = [...faults, ...found.faults].toSorted((a, b) => a.line - b.line)
     window = []
-    return { ...found, position: { done: row }, bytesRead: parser.info.bytes }
+    places = []
+    faults = []
+    return { documents: found.documents, faults: all, position: { done: row }, bytesRead: parser.info.bytes }
   }
   try {
     for await (const record of rows) {
       if (++row <= skip) continue
-      window.push(record)
-      if (window.length >= WINDOW_ROWS) yield await flush()
+      if (record instanceof RaggedRow) faults.push(record.fault(path, row))
+      else {
+        window.push(record)
+        places.push(row - 1)
+      }
+      if (window.length + faults.length >= WINDOW_ROWS) yield await flush()
     }
-    if (window.length > 0) yield await flush()
+    if (window.length + faults.length > 0) yield await flush()
   } catch (error) {
     if (error instanceof PenstockError) throw error
     const { lines } = error as { lines?: number }
@@ -37,4 +76,14 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
   } finally {
     await extractor.close()
   }
+}
+
+/** @throws CSV_INVALID: a record can have only one field of a name */
+function requireDistinct(header: string[], file: string): string[] {
+  const repeated = header.find((name, index) => header.indexOf(name) < index)
+  if (repeated === undefined) return header
+  throw new PenstockError('CSV_INVALID', `two columns are called ${JSON.stringify(repeated)}: rename one`, {
+    file,
+    line: 1,
+  })
 }
