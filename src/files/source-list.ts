@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { isRemote } from './remote/remote-name.js'
 import { knownRemoteEntry, knownRemoteFiles, locateRemote } from './remote/remote-sources.js'
@@ -21,9 +21,15 @@ const MAX_LIST_DEPTH = 8
  * @throws FILE_MISSING for a name, pattern or folder without a single file; FILE_UNREADABLE
  */
 export function listSources(names: readonly string[], order: SourceOrder = 'name'): readonly string[] {
-  const files = new Set<string>()
-  for (const name of names) for (const file of filesOf(name, 0)) files.add(file)
-  return order === 'given' ? [...files] : sortedByBytes([...files])
+  // By absolute path: `a.jsonl`, `./a.jsonl` and its folder name the same file.
+  const files = new Map<string, string>()
+  for (const name of names) {
+    for (const file of filesOf(name, 0)) {
+      const path = isRemote(file) ? file : resolve(file)
+      if (!files.has(path)) files.set(path, file)
+    }
+  }
+  return order === 'given' ? [...files.values()] : sortedByBytes([...files.values()])
 }
 
 /** Listings by the array of names, and its order. */

@@ -11,6 +11,8 @@ export interface JsonSplitOptions {
   readonly shape: 'array' | 'values'
   /** Keys and indices from the top of each document to the array or value. */
   readonly path: readonly string[]
+  /** Maximum size of a record, key or other value. */
+  readonly maxRecordBytes: number
   /** Name of the input, for errors. */
   readonly source: string
 }
@@ -60,7 +62,7 @@ export class JsonSplitter {
   private selections = 0
 
   /** The value or key being copied, without white space between its tokens. */
-  private copy = new Uint8Array(1 << 12)
+  private copy = new Uint8Array(0)
   private length = 0
   private copying: 'record' | 'scalar' | 'key' | undefined
   private copyStart = 0
@@ -74,7 +76,7 @@ export class JsonSplitter {
     this.recordDepth = options.path.length + (options.shape === 'array' ? 1 : 0)
   }
 
-  /** The records that end in a chunk. Each is valid until the next one. @throws JSON_INVALID */
+  /** The records that end in a chunk. Each is valid until the next one. @throws JSON_INVALID, LINE_TOO_LONG */
   *push(chunk: Uint8Array): Generator<Uint8Array> {
     for (let at = 0; at < chunk.length; at++, this.offset++) {
       if (this.isInString && !this.isEscaped) {
@@ -159,7 +161,11 @@ export class JsonSplitter {
 
   private reserve(count: number): void {
     if (this.length + count <= this.copy.length) return
-    const larger = new Uint8Array(2 * (this.length + count))
+    const { maxRecordBytes } = this.options
+    if (this.length + count > maxRecordBytes) {
+      throw this.invalid(`a value of more than ${maxRecordBytes} bytes`, this.copyStart, 'LINE_TOO_LONG')
+    }
+    const larger = new Uint8Array(Math.min(maxRecordBytes, 2 * (this.length + count)))
     larger.set(this.copy.subarray(0, this.length))
     this.copy = larger
   }
@@ -253,7 +259,7 @@ export class JsonSplitter {
   private invalid(
     message: string,
     byteOffset = this.offset,
-    code: 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK' = 'JSON_INVALID',
+    code: 'JSON_INVALID' | 'UTF8_INVALID' | 'LINE_BLANK' | 'LINE_TOO_LONG' = 'JSON_INVALID',
   ): PenstockError {
     return new PenstockError(code, message, { file: this.options.source, byteOffset })
   }

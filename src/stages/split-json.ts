@@ -6,7 +6,7 @@
 import * as z from 'zod'
 import type { LineBatch } from '../formats/batches.js'
 import { JsonSplitter } from '../formats/json-split.js'
-import { LineSplitter } from '../formats/jsonl.js'
+import { DEFAULT_LINE_BYTES, LineSplitter } from '../formats/jsonl.js'
 import { type TransformStage, transform } from './stream/stage.js'
 import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
@@ -20,6 +20,11 @@ const splitJsonOptions = z.strictObject({
     .default('array')
     .describe('layout of the input: one array of records, or concatenated values'),
   pick: z.string().min(1).optional().describe('path of the array in the document, such as data.items'),
+  max_record_bytes: z
+    .int()
+    .positive()
+    .default(DEFAULT_LINE_BYTES)
+    .describe('maximum size of a record; a larger one fails the run'),
   source: z.string().default('-').describe('name of the input in messages; the runner sets it to the file'),
 })
 export type SplitJsonOptions = z.input<typeof splitJsonOptions>
@@ -33,12 +38,17 @@ export const splitJsonStage = defineStage({
   create: splitJson,
 })
 
-/** @throws JSON_INVALID, UTF8_INVALID; OPTION_INVALID if nothing in the input matches `pick` */
+/** @throws JSON_INVALID, UTF8_INVALID, LINE_TOO_LONG; OPTION_INVALID if nothing in the input matches `pick` */
 export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8Array, LineBatch> {
-  const { shape, pick, source } = parseOptions(splitJsonOptions, options, 'split-json')
+  const {
+    shape,
+    pick,
+    max_record_bytes: maxRecordBytes,
+    source,
+  } = parseOptions(splitJsonOptions, options, 'split-json')
   return transform('split-json', async function* (input) {
     const lines = new LineSplitter({ source, maxLineBytes: Number.MAX_SAFE_INTEGER })
-    const records = new JsonSplitter({ shape, path: pick?.split('.') ?? [], source })
+    const records = new JsonSplitter({ shape, path: pick?.split('.') ?? [], maxRecordBytes, source })
     const pending = new LineBuffer()
     for await (const chunk of input) {
       for (const record of records.push(chunk)) {

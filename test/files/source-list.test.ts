@@ -1,6 +1,6 @@
 /** Which files the names of sources stand for, and in which order. */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { requireFormat } from '#src/files/source-format'
 import { listSources } from '#src/files/source-list'
@@ -21,6 +21,11 @@ describe('listSources', () => {
   it('takes a mix of files, patterns and lists, each file once', () => {
     writeFileSync(at('list.txt'), `# shards\n${at('in/b.jsonl')}\r\n\n${at('in/a')}\n`)
     expect(listSources([at('in/b.jsonl'), at('in/**/*.{txt,parquet}'), `@${at('list.txt')}`])).toEqual(inOrder)
+  })
+
+  it('takes a file once, whatever its path looks like', () => {
+    const names = [at('in/b.jsonl'), `${folder}/in/../in/b.jsonl`, relative('.', at('in/b.jsonl')), at('in')]
+    expect(listSources(names, 'given')).toEqual([inOrder[3], ...inOrder.slice(0, 3)])
   })
 
   it('keeps the order of the names when it is asked to', () => {

@@ -84,6 +84,15 @@ describe('split-json', () => {
     for (const size of [1, 3, 100]) expect(await split(text, size).catch(error => error.code)).toBe('JSON_INVALID')
   })
 
+  it.each(['[{"a":"bcd"}]', '["bcdefghi"]', '[12345678901]'])('bounds the size of a value: %s', async text => {
+    for (const size of [1, 3, 100]) {
+      const cut = split(text, size, { max_record_bytes: text.length - 3 })
+      await expect(cut).rejects.toMatchObject({ code: 'LINE_TOO_LONG', where: { byteOffset: 1 } })
+      const whole = await split(text, size, { max_record_bytes: text.length - 2 })
+      expect(textOfLines(whole)).toEqual([text.slice(1, -1)])
+    }
+  })
+
   it('reports the byte offset of an error', async () => {
     const failure = await split('[{"a":1}, {"a":}]', 3).catch(error => error)
     expect(failure).toMatchObject({ code: 'JSON_INVALID', where: { byteOffset: 10 } })

@@ -60,10 +60,14 @@ export async function* linesFrom(
 
 /** The elements of an array, or values over several lines; positions are counts of records. JSONL is read as such. */
 export async function* jsonDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
-  const { path } = request
+  const { path, maxRecordBytes } = request
   const shape = await shapeOf(path)
   if (shape === 'lines') return yield* jsonlDocuments(request)
-  const lines = pipeline(wholeText(path, { isJson: true }), splitJson({ source: path, shape }), () => {})
+  const lines = pipeline(
+    wholeText(path, { isJson: true }),
+    splitJson({ source: path, shape, max_record_bytes: maxRecordBytes }),
+    () => {},
+  )
   let { done } = (request.from as { done: number } | undefined) ?? { done: 0 }
   let toSkip = done
   async function* batches(): AsyncGenerator<Lines> {
