@@ -22,11 +22,11 @@ export function removeFolder(path: string): Promise<void> {
   return changing(path, () => rm(path, { recursive: true, force: true }))
 }
 
-/** Copies a folder to an unused name, where it appears atomically. @throws FILE_UNWRITABLE */
+/** Copies a folder to an unused name, where it appears atomically; until then it is `.NAME.partial`. @throws FILE_UNWRITABLE */
 export function copyFolder(from: string, to: string): Promise<void> {
   return changing(to, async () => {
     const partial = join(dirname(to), `.${basename(to)}.partial`)
-    await rm(partial, { recursive: true, force: true })
+    await mkdir(partial)
     await cp(from, partial, { recursive: true, mode: constants.COPYFILE_FICLONE })
     for (const entry of await readdir(partial, { recursive: true, withFileTypes: true })) {
       const path = join(entry.parentPath ?? entry.path, entry.name)

@@ -11,7 +11,7 @@
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { lstat, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
@@ -25,6 +25,8 @@ import { trainingSchemas } from './options.js'
 const stateFile = 'state.json'
 const finalName = /^step-(\d{6,})$/
 const hiddenName = /^\.step-\d+\.(partial|old)$/
+/** Files and folders that a checkpoint may contain. */
+const ownNames: ReadonlySet<string> = new Set([stateFile, 'model.safetensors', 'optimizer.safetensors', 'optimizer'])
 
 const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
@@ -88,7 +90,7 @@ export type Resume = 'latest' | { readonly path: string }
  * Saves a checkpoint and removes all but the newest `keep`. In a run of several processes every process calls this; the
  * primary one creates and renames the folder.
  * @returns the path of the checkpoint
- * @throws FILE_UNWRITABLE
+ * @throws FILE_UNWRITABLE, FILE_EXISTS for a folder under a hidden name that is not a checkpoint
  */
 export async function saveCheckpoint(
   folder: string,
@@ -97,14 +99,14 @@ export async function saveCheckpoint(
   state: Omit<CheckpointState, 'version' | 'files'>,
 ): Promise<string> {
   const name = `step-${String(state.step).padStart(6, '0')}`
-  const partial = join(folder, `.${name}.partial`)
   const path = join(folder, name)
+  const partial = partialPathOf(path)
   if (!engine.isPrimary) {
     await engine.saveState(partial)
     return path
   }
+  await removePartial(path)
   try {
-    await removeFolder(partial)
     await makeFolder(partial)
     const names = await engine.saveState(partial)
     const files = Object.fromEntries(
@@ -304,7 +306,7 @@ async function stepsIn(folder: string): Promise<readonly { name: string; step: n
 /** Frees a final name by renaming its folder, so that a partly removed folder never has a final name. */
 async function moveAside(folder: string, name: string): Promise<void> {
   const aside = join(folder, `.${name}.old`)
-  await removeFolder(aside)
+  await removeHidden(aside)
   await changing(aside, () =>
     rename(join(folder, name), aside).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') {
@@ -314,17 +316,45 @@ async function moveAside(folder: string, name: string): Promise<void> {
   )
 }
 
+/** Removes what a killed run left of a checkpoint at this path. @throws FILE_EXISTS, FILE_UNWRITABLE */
+export async function removePartial(path: string): Promise<void> {
+  await removeHidden(partialPathOf(path))
+}
+
+function partialPathOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.partial`)
+}
+
+/** Removes the folder that a killed run left under a hidden name, if any. @throws FILE_EXISTS if it is not a checkpoint */
+async function removeHidden(folder: string): Promise<void> {
+  const exists = await lstat(folder).then(
+    () => true,
+    () => false,
+  )
+  if (!exists) return
+  if (await isCheckpointFolder(folder)) return removeFolder(folder)
+  const message = 'this has the name of an unfinished checkpoint and is not one: move it'
+  throw new PenstockError('FILE_EXISTS', message, { file: folder })
+}
+
+/** Whether a path is a folder, not a link to one, with nothing but parts of a checkpoint. */
+async function isCheckpointFolder(path: string): Promise<boolean> {
+  const stats = await lstat(path).catch(() => undefined)
+  return stats?.isDirectory() === true && (await namesIn(path)).every(name => ownNames.has(name))
+}
+
 /** Removes all but the newest `keep`, never the one just written, and the hidden folders of killed runs. */
 async function removeOld(folder: string, keep: number | null, justWritten: string): Promise<void> {
   const steps = await stepsIn(folder)
   for (const { name } of keep === null ? [] : steps.slice(keep)) {
-    if (name !== justWritten) {
+    if (name !== justWritten && (await isCheckpointFolder(join(folder, name)))) {
       await moveAside(folder, name)
     }
   }
   for (const name of await namesIn(folder)) {
-    if (hiddenName.test(name)) {
-      await removeFolder(join(folder, name))
+    const hidden = join(folder, name)
+    if (hiddenName.test(name) && (await isCheckpointFolder(hidden))) {
+      await removeFolder(hidden)
     }
   }
 }

@@ -372,6 +372,28 @@ describe('checkpoints', () => {
     expect((await readdir(folder)).sort()).toEqual(['step-000003', 'step-000004'])
   })
 
+  test.each(['.step-000009.old', '.step-000004.partial', '.step-000004.old', 'step-000000'])(
+    'never remove a folder of another kind: %s',
+    async name => {
+      await mkdir(join(folder, name))
+      await writeFile(join(folder, name, 'notes.txt'), 'mine')
+      const engine = await openTiny()
+      const definition = { model: tiny(), training: parseTraining(training()), cursor: countingBatch(0, 4).cursor }
+      const save = async () => {
+        // The last one is saved twice, so that its first folder is moved aside.
+        for (const step of [1, 2, 3, 4, 4]) {
+          await saveCheckpoint(folder, 2, engine, { step, totalSteps: 4, consumedTokens: 0, ...definition })
+        }
+        return 'saved'
+      }
+      const outcome = await save().catch(error => error.code)
+      await engine.close()
+      const isInTheWay = name.startsWith('.step-000004.')
+      expect(outcome).toBe(isInTheWay ? 'FILE_EXISTS' : 'saved')
+      expect(await readFile(join(folder, name, 'notes.txt'), 'utf8')).toBe('mine')
+    },
+  )
+
   test.each(['model.safetensors', 'optimizer.safetensors', 'state.json'])(
     'with a flipped bit or a truncated %s are detected, and the previous one is used',
     async name => {

@@ -7,7 +7,7 @@ import { findModalitiesCheckpoint, importCheckpoint, modalitiesModel } from '../
 import type { ModalitiesTrainingPlan } from '../../modalities/plans/training-plan.js'
 import type { PenstockTraining } from '../../modalities/to-penstock.js'
 import { sampleCursor } from '../../stages/samples/shuffle-samples.js'
-import { openCheckpoint } from '../../training/checkpoint.js'
+import { openCheckpoint, removePartial } from '../../training/checkpoint.js'
 import { parseTraining } from '../../training/options.js'
 
 type TrainingStages = Pick<PenstockTraining, 'shuffleSamples' | 'feedTrainer'>
@@ -39,6 +39,7 @@ async function copyOwnCheckpoint(source: string, checkpoints: string): Promise<v
   const target = join(checkpoints, basename(source))
   if (resolve(target) === source || (await exists(target))) return
   await makeFolder(checkpoints)
+  await removePartial(target)
   await copyFolder(source, target)
 }
 

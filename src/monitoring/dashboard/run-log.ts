@@ -8,6 +8,8 @@ import { RunHistory } from './run-history.js'
 
 const CHUNK_BYTES = 4 << 20
 const LINE_FEED = 10
+/** Far more than any event; a longer line is damaged. */
+const MAX_LINE_BYTES = 16 << 20
 
 /**
  * Opens a log and reads it; the caller closes it.
@@ -22,7 +24,10 @@ export async function openRunLog(path: string): Promise<RunLog> {
   } catch (error) {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file })
   }
-  await log.readMore()
+  await log.readMore().catch(async error => {
+    await log.close()
+    throw error
+  })
   if (log.history.info !== undefined) return log
   await log.close()
   throw new PenstockError('JSON_INVALID', 'not a run log: it has no run-start event', { file })
@@ -56,13 +61,15 @@ export class RunLog {
   private lineNumber = 0
   /** An incomplete last line. */
   private pending: Buffer = Buffer.alloc(0)
+  /** Whether the incomplete last line is too long, so that its bytes are dropped. */
+  private isTooLong = false
 
   constructor(file: string, handle: FileHandle) {
     this.file = file
     this.handle = handle
   }
 
-  /** Reads the complete lines appended since the last call; false if there were none. @throws FILE_UNREADABLE */
+  /** Reads the complete lines appended since the last call; false if there were none. @throws FILE_UNREADABLE, JSON_INVALID */
   async readMore(): Promise<boolean> {
     const before = this.lineNumber
     try {
@@ -86,17 +93,35 @@ export class RunLog {
     let start = 0
     for (let end = bytes.indexOf(LINE_FEED); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
       this.lineNumber++
-      this.addLine(bytes.toString('utf8', start, end))
+      if (this.isTooLong) this.isTooLong = false
+      else this.addLine(bytes.toString('utf8', start, end))
       start = end + 1
     }
-    this.pending = bytes.subarray(start)
+    this.pending = this.isTooLong ? bytes.subarray(0, 0) : bytes.subarray(start)
+    if (this.pending.length > MAX_LINE_BYTES) this.dropLongLine()
+  }
+
+  /** @throws JSON_INVALID for the first line, so that another kind of file is not read to its end */
+  private dropLongLine(): void {
+    const number = this.lineNumber + 1
+    if (this.history.info === undefined) {
+      const message = `not a run log: line ${number} is longer than ${MAX_LINE_BYTES >> 20} MiB`
+      throw new PenstockError('JSON_INVALID', message, { file: this.file })
+    }
+    this.noteDamage(number)
+    this.isTooLong = true
+    this.pending = Buffer.alloc(0)
   }
 
   /** A killed run may leave an incomplete line: it is reported in the notes and skipped, like any other damaged line. */
   private addLine(line: string): void {
     if (line === '') return
     const event = parseLoggedEvent(line)
-    if (event === undefined) this.history.note(`line ${this.lineNumber} of the log is damaged`)
+    if (event === undefined) this.noteDamage(this.lineNumber)
     else this.history.add(event)
+  }
+
+  private noteDamage(line: number): void {
+    this.history.note(`line ${line} of the log is damaged`)
   }
 }

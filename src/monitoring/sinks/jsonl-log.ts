@@ -14,7 +14,7 @@ export const LOG_NAME = 'log.jsonl'
 const PROGRESS_EVERY_MS = 5000
 
 export function jsonlSink(path: string, fail: (error: unknown) => void): MetricSink {
-  const file = new LogFile(path, 'append', fail)
+  const file = new LogFile(path, { kind: 'append', beginning: '{"kind":"' }, fail)
   let lastProgress = Number.NEGATIVE_INFINITY
   let latest: RunEvent | undefined
   const write = (event: RunEvent) => file.write(`${JSON.stringify(toLine(event))}\n`)

@@ -1,6 +1,6 @@
 /**
  * A log file, written asynchronously and in order. A full or slow disk causes an error of the log; it never blocks the
- * run.
+ * run. A file that no run wrote is never changed.
  */
 import { closeSync, createWriteStream, mkdirSync, openSync, readSync, statSync, type WriteStream } from 'node:fs'
 import { dirname } from 'node:path'
@@ -10,6 +10,11 @@ import { PenstockError, toPenstockError } from '../../errors.js'
 const MAX_BUFFERED_BYTES = 32 << 20
 const LINE_FEED = 10
 
+/** An existing file is extended, replaced, or an error. The first two require that it begins like the log. */
+export type LogMode = { readonly kind: 'append' | 'replace'; readonly beginning: string } | { readonly kind: 'create' }
+
+const flags = { append: 'a', replace: 'w', create: 'wx' } as const
+
 export class LogFile {
   readonly path: string
   private readonly stream: WriteStream
@@ -17,18 +22,19 @@ export class LogFile {
 
   /**
    * Creates the folder and opens the file. In mode `append`, an incomplete last line left by a killed run is terminated.
-   * @throws FILE_UNWRITABLE
+   * @throws FILE_EXISTS, FILE_UNWRITABLE
    */
-  constructor(path: string, mode: 'append' | 'new', onError: (error: PenstockError) => void) {
+  constructor(path: string, mode: LogMode, onError: (error: PenstockError) => void) {
     this.path = path
     let lastLineIncomplete = false
     try {
       mkdirSync(dirname(path), { recursive: true })
-      lastLineIncomplete = mode === 'append' && endsInsideLine(path)
+      if (mode.kind !== 'create') requireOwnLog(path, mode.beginning)
+      lastLineIncomplete = mode.kind === 'append' && endsInsideLine(path)
     } catch (error) {
       throw toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
     }
-    this.stream = createWriteStream(path, { flags: mode === 'append' ? 'a' : 'w' })
+    this.stream = createWriteStream(path, { flags: flags[mode.kind] })
     this.stream.on('error', error => {
       this.error = toPenstockError(error, 'FILE_UNWRITABLE', { file: path })
       onError(this.error)
@@ -55,6 +61,24 @@ export class LogFile {
   async flushed(): Promise<void> {
     if (this.error === undefined) await new Promise<void>(resolve => void this.stream.write('', () => resolve()))
   }
+}
+
+/**
+ * Rejects an existing file that no run wrote: it must be empty, a device, or begin like the log, possibly truncated.
+ * @throws FILE_EXISTS
+ */
+export function requireOwnLog(path: string, beginning: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return
+  const file = openSync(path, 'r')
+  try {
+    const bytes = Buffer.alloc(beginning.length)
+    const found = bytes.toString('latin1', 0, readSync(file, bytes, 0, bytes.length, 0))
+    if (beginning.startsWith(found)) return
+  } finally {
+    closeSync(file)
+  }
+  const message = 'this file was not written by a run: move it, or choose another path for the log'
+  throw new PenstockError('FILE_EXISTS', message, { file: path })
 }
 
 function endsInsideLine(path: string): boolean {

@@ -7,6 +7,7 @@ import { mkdirSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { PipelineSnapshot, RunEvent, RunInfo } from '../run-event.js'
+import { requireOwnLog } from './log-file.js'
 import type { MetricSink } from './sink.js'
 
 type Labels = Readonly<Record<string, string>>
@@ -16,6 +17,9 @@ interface Family {
   readonly type: 'counter' | 'gauge'
   readonly samples: { readonly labels: Labels; readonly value: number }[]
 }
+
+/** Of every file: its first metric is the start of the run. */
+const BEGINNING = '# HELP penstock_start_time_seconds '
 
 /** Minimum interval between two writes of the file. */
 const WRITE_EVERY_MS = 2000
@@ -68,12 +72,13 @@ export class PrometheusState {
   }
 }
 
-/** Replaces a `.prom` file atomically, so that a collector never reads a partial one. */
+/** Replaces a `.prom` file atomically, so that a collector never reads a partial one. @throws FILE_EXISTS, FILE_UNWRITABLE */
 export function prometheusSink(path: string, fail: (error: unknown) => void): MetricSink {
   const state = new PrometheusState()
   let lastWrite = 0
   let writing = Promise.resolve()
   mkdirSync(dirname(path), { recursive: true })
+  requireOwnLog(path, BEGINNING)
   const write = (): void => {
     writing = writing
       .then(async () => {

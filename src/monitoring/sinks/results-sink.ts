@@ -12,7 +12,7 @@ interface Result {
 }
 
 export function resultsSink(path: string, fail: (error: unknown) => void): MetricSink {
-  const file = new LogFile(path, 'append', fail)
+  const file = new LogFile(path, { kind: 'append', beginning: '{"dataloader_tag":' }, fail)
   return {
     log(event) {
       if (event.kind !== 'metrics') return

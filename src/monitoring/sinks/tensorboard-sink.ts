@@ -17,7 +17,7 @@ export interface TensorboardOptions {
 export function tensorboardSink({ folder, names }: TensorboardOptions, fail: (error: unknown) => void): MetricSink {
   const seconds = Math.floor(Date.now() / 1000)
   const path = join(folder, `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.0`)
-  const file = new LogFile(path, 'new', fail)
+  const file = new LogFile(path, { kind: 'create' }, fail)
   file.write(tfeventsStart(seconds))
   let isStarted = false
   const startSession = (time: number, step: number): void => {

@@ -8,6 +8,11 @@ import type { PipelineSnapshot, RunEvent, StageCounts } from '../run-event.js'
 import { LogFile } from './log-file.js'
 import type { MetricSink } from './sink.js'
 
+/** Before the first event and before each later one. */
+const SEPARATORS = { first: '[\n', later: ',\n' } as const
+/** Of every trace: the first event names the process. */
+const BEGINNING = `${SEPARATORS.first}{"pid":1,"ph":"M","name":"process_name"`
+
 type Activity = 'working' | 'waiting for input' | 'waiting for output'
 
 /** Current activity of a stage; a new slice begins when it changes. */
@@ -21,7 +26,7 @@ interface Track {
 }
 
 export function traceSink(path: string, fail: (error: unknown) => void): MetricSink {
-  const trace = new TraceWriter(new LogFile(path, 'new', fail))
+  const trace = new TraceWriter(new LogFile(path, { kind: 'replace', beginning: BEGINNING }, fail))
   return { log: event => trace.add(event), close: () => trace.close() }
 }
 
@@ -31,7 +36,7 @@ class TraceWriter {
   private readonly named = new Map<string, number>()
   private startedAt = 0
   private pipeline = ''
-  private separator = '[\n'
+  private separator: string = SEPARATORS.first
 
   constructor(file: LogFile) {
     this.file = file
@@ -60,7 +65,7 @@ class TraceWriter {
 
   async close(): Promise<void> {
     this.endSlices()
-    this.file.write(this.separator === '[\n' ? '[]\n' : '\n]\n')
+    this.file.write(this.separator === SEPARATORS.first ? `${SEPARATORS.first}]\n` : '\n]\n')
     await this.file.close()
   }
 
@@ -124,7 +129,7 @@ class TraceWriter {
 
   private write(event: Record<string, unknown>): void {
     this.file.write(`${this.separator}${JSON.stringify({ pid: 1, ...event })}`)
-    this.separator = ',\n'
+    this.separator = SEPARATORS.later
   }
 }
 

@@ -67,7 +67,7 @@ class WandbRunFolder {
     this.options = options
     this.startedAt = info.startedAt
     const folder = join(options.folder, `offline-run-${compactTime(info.startedAt)}-${info.id}`)
-    this.file = new LogFile(join(folder, `run-${info.id}.wandb`), 'new', fail)
+    this.file = new LogFile(join(folder, `run-${info.id}.wandb`), { kind: 'create' }, fail)
     this.uploader = options.mode === 'online' ? new WandbUpload(folder, 1000 * options.upload_seconds) : undefined
     const run = {
       id: info.id,

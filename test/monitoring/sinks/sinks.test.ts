@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { sinksOfSubscriber } from '#src/modalities/to-penstock'
@@ -146,6 +146,28 @@ describe('a run log', () => {
       expect(await read(folder).catch(error => error.code)).toBe('FILE_MISSING')
     })
   })
+
+  it('is not read to its end if it has no lines', async () => {
+    await inFolder(async folder => {
+      const path = join(folder, 'zeros.jsonl')
+      writeFileSync(path, '')
+      truncateSync(path, 2 ** 40)
+      expect(await read(path).catch(error => error.code)).toBe('JSON_INVALID')
+    })
+  })
+
+  it('skips a line of many megabytes, and says so', async () => {
+    await inFolder(async folder => {
+      const path = join(folder, 'log.jsonl')
+      await runThrough(jsonlSink(path, unexpected), 2)
+      const before = (await read(path)).summary()!
+      appendFileSync(path, `${'x'.repeat(40 << 20)}\n`)
+      await runThrough(jsonlSink(path, unexpected), 6)
+      const { lastStep, notes } = (await read(path)).summary()!
+      expect(lastStep).toBeGreaterThan(before.lastStep)
+      expect(notes.map(({ text }) => text)).toEqual(['line 5 of the log is damaged'])
+    })
+  })
 })
 
 describe('results in the format of Modalities', () => {
@@ -233,6 +255,38 @@ describe('the Prometheus text', () => {
       const heads = text.split('\n').filter(line => line.startsWith('# TYPE'))
       expect(new Set(heads).size).toBe(heads.length)
       expect(existsSync(`${path}.part`)).toBe(false)
+    })
+  })
+})
+
+describe('a log over a file that no run wrote', () => {
+  it.each([
+    ['jsonl', jsonlSink, '{"text":"a document"}\n'],
+    ['results', resultsSink, '{"text":"a document"}\n'],
+    ['trace', traceSink, '[1, 2]\n'],
+    ['prometheus', prometheusSink, '# notes\n'],
+  ] as const)('is rejected: %s', async (_, open, content) => {
+    await inFolder(async folder => {
+      const path = join(folder, 'mine')
+      writeFileSync(path, content)
+      expect(() => open(path, unexpected)).toThrow(expect.objectContaining({ code: 'FILE_EXISTS' }))
+      expect(readFileSync(path, 'utf8')).toBe(content)
+    })
+  })
+
+  it.each([
+    ['jsonl', jsonlSink],
+    ['results', resultsSink],
+    ['trace', traceSink],
+    ['prometheus', prometheusSink],
+  ] as const)('is accepted if an earlier run wrote it, also if it is truncated: %s', async (_, open) => {
+    await inFolder(async folder => {
+      const path = join(folder, 'log')
+      for (const bytes of [undefined, 0, 5]) {
+        if (bytes !== undefined) truncateSync(path, bytes)
+        await runThrough(open(path, unexpected), 2)
+        expect(statSync(path).size).toBeGreaterThan(5)
+      }
     })
   })
 })
