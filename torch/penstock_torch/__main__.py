@@ -17,7 +17,7 @@ from . import checkpoint, parallel
 from .engine import Engine, MicroBatch
 from .faults import Fault
 from .feed import Feed, Frame, memory_of
-from .feeder import Feeder
+from .feeder import Feeder, ignore_stop_signals
 
 
 @dataclass
@@ -181,7 +181,7 @@ def main():
     # SIGTERM ends the process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if arguments.feed is not None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ignore_stop_signals()
     feed = feeder = None
     code = 0
     try:

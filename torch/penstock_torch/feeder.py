@@ -18,6 +18,9 @@ from .faults import Fault
 
 _START_SECONDS = 120
 
+# Signals that stop a run; Node saves a checkpoint first.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
 
 class Feeder:
     def __init__(self, arguments: list[str]):
@@ -33,8 +36,8 @@ class Feeder:
         if self._folder is not None:
             self._start(arguments)
         else:
-            # The first rank of the machine forwards it.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            # The first rank of the machine forwards them.
+            ignore_stop_signals()
         try:
             self._wait_for_socket()
         except BaseException:
@@ -43,9 +46,12 @@ class Feeder:
 
     def _start(self, arguments: list[str]):
         command = [*_penstock(), "train", *arguments, "--engine", "torch"]
-        self._process = subprocess.Popen(command, env={**os.environ, "PENSTOCK_FEED": self.path})
-        # Forwards SIGTERM to Node, which saves a checkpoint first.
-        signal.signal(signal.SIGTERM, lambda *_: self._process.terminate())
+        # In a session of its own: torchrun signals the process group of each rank, and a second signal would end Node
+        # before it has saved.
+        environment = {**os.environ, "PENSTOCK_FEED": self.path}
+        self._process = subprocess.Popen(command, env=environment, start_new_session=True)
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda number, _: self._process.send_signal(number))
 
     def _wait_for_socket(self):
         deadline = time.monotonic() + _START_SECONDS
@@ -60,7 +66,7 @@ class Feeder:
         """Waits for Node and returns its exit code; 0 if Node was stopped by a signal: otherwise torchrun would restart,
         and the agents of other machines would wait for this one."""
         code = 0 if self._process is None else self._process.wait()
-        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        if code - 128 in STOP_SIGNALS:
             code = 0
         self.remove_folder()
         return code
@@ -68,6 +74,11 @@ class Feeder:
     def remove_folder(self):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def ignore_stop_signals():
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _penstock() -> list[str]:

@@ -160,6 +160,19 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(weightsHash('scheduled')).toBe(undisturbed.hash)
   })
 
+  it.each(['SIGTERM', 'SIGUSR1'] as const)('saves a checkpoint when torchrun forwards %s', async name => {
+    const checkpoints = `stopped-${name}`
+    const launcher = ['--standalone', '--nproc-per-node', '2', '--signals-to-handle', 'SIGTERM,SIGUSR1']
+    const run = schedule(definition(checkpoints), launcher)
+    await until('step 6', () => run.err().includes('"kind":"step","step":6,'))
+    process.kill(run.pid, name)
+    await run.code
+    expect(run.err().match(/"event":"stopping"/g)).toHaveLength(1)
+    const last = Math.max(...lossesOf(run.err()).keys())
+    expect(last).toBeLessThan(STEPS)
+    expect(readdirSync(at(checkpoints))).toContain(`step-${String(last).padStart(6, '0')}`)
+  })
+
   it('rejects machines with different definitions and names the difference', async () => {
     const other = readFileSync(definition('other'), 'utf8').replace('epochs: endless', 'epochs: endless, seed: 5')
     writeFileSync(at('seed.yaml'), other)
