@@ -15,7 +15,13 @@ const later = (ms: number): Promise<void> => new Promise(resolve => setTimeout(r
 const tokenizer = at('tokenizer.json')
 const lines = at('lines.jsonl')
 const packed = at('packed.pbin')
+const model = at('model')
+const exported = at('exported')
+const runLog = at('log.jsonl')
+const packing = at('packing.yaml')
+const training = at('training.yaml')
 const FRESH = ['--fresh', '--quiet']
+/** Every command that works on data or models; the others only print. */
 const COMMANDS: Record<string, string[]> = {
   pack: ['pack', lines, '-t', tokenizer, '-o', at('out.pbin'), ...FRESH],
   'pack with a filter': ['pack', lines, '-t', tokenizer, '-o', at('out.pbin'), '--field', '.text | trim', ...FRESH],
@@ -24,20 +30,74 @@ const COMMANDS: Record<string, string[]> = {
   merge: ['merge', packed, packed, '-o', at('out.pbin'), ...FRESH],
   filter: ['filter', packed, '-o', at('out.pbin'), '--min-tokens', '5', ...FRESH],
   'train-tokenizer': ['train-tokenizer', lines, '-o', at('out.json'), '--vocab-size', '2000', ...FRESH],
+  chunk: ['chunk', packed, '-o', at('out.pbin'), '--chunk', '0', '--of', '2', ...FRESH],
+  run: ['run', packing, ...FRESH],
+  train: ['train', training, '--quiet'],
+  generate: ['generate', model, '--prompt', 'a line', '--max-tokens', '100'],
+  convert: ['convert', model, at('out')],
+  'convert --back': ['convert', '--back', exported, at('out')],
+  init: ['init', lines, '-o', at('out.yaml')],
+  plan: ['plan', training],
   verify: ['verify', packed],
-  inspect: ['inspect', packed],
+  'verify --deep': ['verify', packed, '--deep', '--source', lines, '--tokenizer', tokenizer],
+  repair: ['repair', packed, '-o', at('out.pbin')],
+  inspect: ['inspect', packed, '--tokenizer', tokenizer],
+  view: ['view', runLog],
+  'data create_raw_index': ['data', 'create_raw_index', lines, '--index_path', at('out.idx')],
   stages: ['stages'],
 }
+/** Commands that run until they are stopped, and the time in which they are. */
+const ENDLESS: Readonly<Record<string, number>> = { view: 1500 }
+
+const OUTPUTS = ['out.pbin', 'out.idx', 'out.jsonl', 'out.json', 'out.yaml', 'out']
 const removeOutputs = (): void => {
-  for (const name of ['out.pbin', 'out.idx', 'out.jsonl', 'out.json']) rmSync(at(name), { force: true })
+  for (const name of OUTPUTS) rmSync(at(name), { force: true, recursive: true })
 }
+
+/** A definition that trains in about a second, with evaluations and checkpoints. */
+const trainingInto = (checkpoints: string): string =>
+  JSON.stringify({
+    stages: [
+      { 'shuffle-samples': { path: packed, sequence_length: 32, batch_size: 4, epochs: 'endless', to: 0.9 } },
+      {
+        'feed-trainer': {
+          tokenizer,
+          model: { sequence_length: 32, layers: 1, heads: 2, width: 32 },
+          batch_size: 4,
+          steps: 100,
+          held_out: { path: packed, from: 0.9 },
+          evaluation: { every_steps: 20, batches: 20 },
+          sample_texts: { prompt: 'a', every_steps: 30, max_tokens: 10 },
+          checkpoint: { folder: checkpoints, every_steps: 30 },
+        },
+      },
+    ],
+    monitoring: { folder, jsonl: true },
+  })
 
 beforeAll(async () => {
   writeFileSync(tokenizer, JSON.stringify(byteTokenizer()))
   const text = Array.from({ length: 60_000 }, (_, line) => JSON.stringify({ text: ` line ${line * 7919} of a text ` }))
   writeFileSync(lines, `${text.join('\n')}\n`)
-  expect(await penstock(['pack', lines, '-t', tokenizer, '-o', packed, '--quiet'])).toMatchObject({ code: 0 })
-})
+  writeFileSync(training, trainingInto(at('out')))
+  writeFileSync(at('model.yaml'), trainingInto(model))
+  const stages = [
+    { 'read-file': { path: lines } },
+    'read-lines',
+    'validate-json',
+    { 'extract-text': {} },
+    { 'tokenize-batches': { tokenizer } },
+    { 'write-pbin': { path: at('out.pbin') } },
+  ]
+  writeFileSync(packing, JSON.stringify({ stages }))
+  for (const args of [
+    ['pack', lines, '-t', tokenizer, '-o', packed, '--quiet'],
+    ['train', at('model.yaml'), '--quiet'],
+    ['convert', model, exported],
+  ]) {
+    expect(await penstock(args, folder)).toMatchObject({ code: 0 })
+  }
+}, 120_000)
 
 interface Stopped {
   /** Until the process reported the signal or ended. */
@@ -70,12 +130,19 @@ async function stop(child: ChildProcess, name: NodeJS.Signals, delayMs: number):
   return { effectMs: (effectAt ?? sentAt + endMs) - sentAt, endMs, code: child.exitCode, signal: child.signalCode, err }
 }
 
-describe.each(Object.entries(COMMANDS))('%s', (_name, args) => {
+/** Milliseconds for which a command can be stopped. */
+async function durationOf(name: string, args: readonly string[]): Promise<number> {
+  const endless = ENDLESS[name]
+  if (endless !== undefined) return endless
+  removeOutputs()
+  const started = performance.now()
+  expect(await penstock(args, folder)).toMatchObject({ code: 0 })
+  return performance.now() - started
+}
+
+describe.each(Object.entries(COMMANDS))('%s', (name, args) => {
   it('stops within 200 ms of SIGTERM at random moments', async () => {
-    removeOutputs()
-    const started = performance.now()
-    expect(await penstock(args, folder)).toMatchObject({ code: 0 })
-    const duration = performance.now() - started
+    const duration = await durationOf(name, args)
     for (let round = 0; round < 4; round++) {
       const delay = Math.random() * duration
       const effects: number[] = []
