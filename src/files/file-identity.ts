@@ -1,16 +1,34 @@
 /** Compares files by identity, so that an output cannot overwrite an input under another name. */
-import { statSync } from 'node:fs'
+import { readlinkSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { PenstockError } from '../errors.js'
-import { sideFilesOf } from './side-files.js'
+import { MAX_LINKS, sideFilesOf } from './side-files.js'
 
-/** Device and inode of a file, so that two paths to one file compare equal; the absolute path if it does not exist. */
+/**
+ * Device and inode of a file, so that two paths to one file compare equal. For a file that does not exist, its name and the
+ * identity of its folder, or those of the target of a dangling link.
+ */
 export function fileIdentity(file: string): string {
+  return identityOf(resolve(file), MAX_LINKS)
+}
+
+function identityOf(path: string, links: number): string {
   try {
-    const { dev, ino } = statSync(file)
+    const { dev, ino } = statSync(path)
     return `${dev}:${ino}`
   } catch {
-    return resolve(file)
+    const folder = dirname(path)
+    const target = links > 0 ? linkTargetOf(path) : undefined
+    if (target !== undefined) return identityOf(resolve(folder, target), links - 1)
+    return folder === path ? path : join(identityOf(folder, links), basename(path))
+  }
+}
+
+function linkTargetOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return undefined
   }
 }
 

@@ -10,7 +10,8 @@ import { stagingPathOf } from './remote/staging.js'
 
 /** Limit of ext4, XFS, btrfs, APFS and NTFS. */
 export const MAX_NAME_BYTES = 255
-const MAX_LINKS = 40
+/** Links followed in a row, as Linux limits them. */
+export const MAX_LINKS = 40
 
 /** Temporary name of an output while it is written. */
 export const partPathOf = (path: string): string => sidePath(path, '.part')

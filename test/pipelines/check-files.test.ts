@@ -82,6 +82,30 @@ it('a log cannot be a temporary file of an output', () => {
   expect(() => checkMonitoring(definition, checkDefinition(definition))).toThrow(code('FILE_IS_SOURCE'))
 })
 
+describe('an output that does not exist yet is recognized', () => {
+  it('through a linked folder', () => {
+    const at = place()
+    mkdirSync(at('real'))
+    symlinkSync(at('real'), at('linked'))
+    const stages = copy(at('in.jsonl'), at('real/out.idx'), { faulty: 'quarantine', quarantine: at('linked/out.idx') })
+    expect(() => check(stages)).toThrow(code('CONFIG_INVALID'))
+    const definition = definitionOf({ stages: copy(at('in.jsonl'), at('real/out.idx')) }, 'check')
+    const monitoring = { jsonl: { path: at('linked/out.idx') } }
+    expect(() => checkMonitoring({ ...definition, monitoring }, checkDefinition(definition))).toThrow(
+      code('FILE_IS_SOURCE'),
+    )
+  })
+
+  it('through a dangling link', () => {
+    const at = place()
+    symlinkSync('out.idx', at('link.idx'))
+    const stages = copy(at('in.jsonl'), at('out.idx'), { faulty: 'quarantine', quarantine: at('link.idx') })
+    expect(() => check(stages)).toThrow(code('CONFIG_INVALID'))
+    symlinkSync('loop', at('loop'))
+    expect(check(copy(at('in.jsonl'), at('loop')))).toHaveLength(1)
+  })
+})
+
 it('a file that has the name of a manifest and is none is kept', async () => {
   const at = place()
   writeFileSync(at('in.jsonl'), '{}\n')
