@@ -1,6 +1,6 @@
 /** Translates the events of a training to the metrics and notes that sinks accept. */
 import type { RunEvent } from '../monitoring/run-event.js'
-import type { SampleTextEvent } from '../training/sample-texts.js'
+import type { SampleTextEvent } from '../training/generation/sample-texts.js'
 import type { TrainingEvent } from '../training/training-events.js'
 
 /**

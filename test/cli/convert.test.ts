@@ -133,7 +133,15 @@ describe('convert', () => {
       for (const [index, [name, { file, begin }]] of Object.entries(kinds).entries()) {
         const path = at(name, file)
         const { tokenizer } = await openTokenizer(path)
-        const options = { maxTokens: 5, temperature: 0, seed: 0, engine: 'tfjs', backend: 'wasm', tokenizer: path }
+        const options = {
+          maxTokens: 5,
+          temperature: 0,
+          stop: false,
+          seed: 0,
+          engine: 'tfjs',
+          backend: 'wasm',
+          tokenizer: path,
+        }
         let text = ''
         for await (const piece of continueText(checkpoint, { ...options, prompt: texts[0]! })) text += piece
         expect(JSON.parse(found[index]!), name).toEqual({

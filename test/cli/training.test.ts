@@ -142,8 +142,50 @@ describe('training', () => {
     expect((await penstock(['inspect', at('uninterrupted')])).out).toContain(`step          ${STEPS}`)
   })
 
+  it('generates several texts for each line of a file, as JSON lines', async () => {
+    writeFileSync(at('prompts.txt'), 'a line\n\nanother\r\n')
+    const args = ['generate', at('uninterrupted'), '--max-tokens', '5', '--seed', '3', '--top-p', '0.9', '--json']
+    const { code, out, err } = await penstock([...args, '--prompts', at('prompts.txt'), '--samples', '2'])
+    expect(code, err).toBe(0)
+    const texts = out
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    expect(texts.map(({ prompt, seed }) => [prompt, seed])).toEqual([
+      ['a line', 3],
+      ['a line', 4],
+      ['another', 3],
+      ['another', 4],
+    ])
+    for (const { prompt, text, tokens, end } of texts) {
+      expect(text.startsWith(prompt)).toBe(true)
+      expect(end === 'max-tokens' ? tokens : 0).toBe(end === 'max-tokens' ? 5 : 0)
+    }
+    const single = await penstock([...args, '--prompt', 'another', '--seed', '4'])
+    expect(JSON.parse(single.out)).toEqual(texts[3])
+  })
+
+  it('stops at the end of a document unless told otherwise', async () => {
+    const args = [
+      'generate',
+      at('uninterrupted'),
+      '--prompt',
+      'a line',
+      '--max-tokens',
+      '40',
+      '--temperature',
+      '0',
+      '--json',
+    ]
+    const stopped = JSON.parse((await penstock(args)).out)
+    const full = JSON.parse((await penstock([...args, '--no-stop'])).out)
+    expect(full).toMatchObject({ tokens: 40, end: 'max-tokens' })
+    expect(full.text.startsWith(stopped.text)).toBe(true)
+    expect(stopped).toMatchObject(stopped.tokens < 40 ? { end: 'end-token' } : { text: full.text })
+  })
+
   it('shows every generated token, even an incomplete character at the end', async () => {
-    const options = { prompt: 'a line', temperature: 3, seed: 7, engine: 'tfjs', backend: 'wasm' }
+    const options = { prompt: 'a line', temperature: 3, seed: 7, stop: false, engine: 'tfjs', backend: 'wasm' }
     let previous = 'a line'
     for (let maxTokens = 1; maxTokens <= 12; maxTokens++) {
       let text = ''

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { generate, sample } from '#src/training/generate'
 import { parseTraining, resolveModel, trainingSchemas } from '#src/training/options'
 import { learningRateAt } from '#src/training/schedule'
 import { parameterCount, uniformGenerator, weightSpecs } from '#src/training/weights'
@@ -103,58 +102,5 @@ describe('initial weights', () => {
   test('match the parameter count derived from the widths', () => {
     const model = resolveModel({ vocab_size: 512, sequence_length: 128, width: 128, ffn_width: 256, layers: 2 })
     expect(parameterCount(model)).toBe(2 * 512 * 128 + 2 * (4 * 128 * 128 + 3 * 128 * 256 + 2 * 128) + 128)
-  })
-})
-
-async function collect(ids: AsyncIterable<number>): Promise<number[]> {
-  const all = []
-  for await (const id of ids) {
-    all.push(id)
-  }
-  return all
-}
-
-describe('generation', () => {
-  const logits = Float32Array.of(0, 3, 1, 2)
-
-  test('takes the most probable token at temperature 0 and only the k most probable with top-k', () => {
-    const draw = uniformGenerator('draws')
-    expect(sample(logits, { temperature: 0 }, draw)).toBe(1)
-    const seen = new Set(Array.from({ length: 200 }, () => sample(logits, { topK: 2 }, draw)))
-    expect(seen).toEqual(new Set([1, 3]))
-  })
-
-  test('samples from the softmax of logits over temperature', () => {
-    const draw = uniformGenerator('draws')
-    for (const temperature of [0.7, 1, 2]) {
-      const counts = [0, 0, 0, 0]
-      for (let i = 0; i < 20_000; i++) {
-        counts[sample(logits, { temperature }, draw)]!++
-      }
-      const weights = [...logits].map(logit => Math.exp(logit / temperature))
-      const sum = weights.reduce((total, weight) => total + weight, 0)
-      counts.forEach((count, id) => {
-        expect(Math.abs(count / 20_000 - weights[id]! / sum)).toBeLessThan(0.015)
-      })
-    }
-  })
-
-  test('slides its context window, stops at the end token and stays within the vocabulary', async () => {
-    const windows: number[][] = []
-    const counting = {
-      nextTokenLogits: async (ids: Int32Array) => {
-        windows.push([...ids])
-        const next = new Float32Array(10)
-        next[(ids.at(-1)! + 1) % 10] = 50
-        return next
-      },
-    }
-    const options = { maxTokens: 20, sequenceLength: 3, temperature: 0, endToken: 9 }
-    const ids = await collect(generate(counting, [4, 5], options))
-    expect(ids).toEqual([6, 7, 8])
-    expect(windows.at(-1)).toEqual([6, 7, 8])
-    const bounded = await collect(generate(counting, [4], { ...options, vocabSize: 6, maxTokens: 3 }))
-    expect(bounded).toEqual([5, 0, 1])
-    await expect(collect(generate(counting, [], options))).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' })
   })
 })

@@ -1,86 +1,142 @@
-/** Generates text from a checkpoint and a prompt, token by token. */
-
+/** Generates text from a checkpoint and prompts, token by token. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../../training/checkpoint.js'
-import { generate } from '../../training/generate.js'
+import type { Engine } from '../../training/engine.js'
+import { type GenerationEnd, generate } from '../../training/generation/generate.js'
+import type { SamplingOptions } from '../../training/generation/token-sampler.js'
 import { openTrained } from '../../training/open-engine.js'
-import type { TrainingOptions } from '../../training/options.js'
+import type { ModelOptions, TrainingOptions } from '../../training/options.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { describeError, notify } from '../output/notices.js'
 
-export interface TextOptions {
-  readonly prompt: string
-  readonly maxTokens: number
-  /** 0 always takes the most likely token. */
-  readonly temperature: number
-  readonly topK?: number
-  readonly seed: number
+export interface ModelSource {
   /** Path of the tokenizer, if it differs from the one in the checkpoint. */
   readonly tokenizer?: string
   readonly engine: string
   readonly backend: string
-  /** Generation stops at this token, which is not part of the text. */
+}
+
+export interface TextOptions extends SamplingOptions {
+  readonly prompt: string
+  readonly maxTokens: number
+  readonly seed: number
+  /** Whether the text ends at the end of a document. */
+  readonly stop: boolean
+  /** The token that ends a document, if it differs from that of the training data. It is not part of the text. */
   readonly endOfDocument?: string
 }
 
-/** Yields the prompt first. @throws FILE_MISSING, CHECKPOINT_INVALID, TOKENIZER_MISMATCH */
-export async function* continueText(path: string, options: TextOptions): AsyncGenerator<string> {
-  const { path: folder, state } = await findCheckpoint(path)
-  const tokenizerPath = options.tokenizer ?? state.tokenizer?.path
-  if (tokenizerPath === undefined) {
-    throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint does not record a tokenizer: pass --tokenizer', {
-      file: folder,
-    })
-  }
-  const tokenizer = await TokenizerThread.open(tokenizerPath).catch(error => {
-    if (options.tokenizer !== undefined || error.code !== 'FILE_MISSING') throw error
-    const message = 'the tokenizer that the checkpoint records does not exist here: pass --tokenizer'
-    throw new PenstockError('FILE_MISSING', message, { file: tokenizerPath }, error)
-  })
+export interface GeneratedText {
+  readonly promptTokens: number
+  readonly tokens: number
+  readonly end: GenerationEnd
+}
+
+/** The text of one prompt, in pieces. Yields the prompt first. @throws as `TextModel.open` and `TextModel.continue` */
+export async function* continueText(path: string, options: TextOptions & ModelSource): AsyncGenerator<string> {
+  const model = await TextModel.open(path, options)
   try {
-    if (state.tokenizer !== undefined && state.tokenizer.sha256 !== tokenizer.sha256) {
-      const message = `the model was trained with a tokenizer other than ${tokenizerPath}`
-      throw new PenstockError('TOKENIZER_MISMATCH', message, { file: folder })
-    }
-    yield* continueIn(folder, tokenizer, options)
+    yield* model.continue(options)
   } finally {
-    await tokenizer.close()
+    await model.close()
   }
 }
 
-async function* continueIn(folder: string, tokenizer: TokenizerThread, options: TextOptions): AsyncGenerator<string> {
-  const { endOfDocument, topK } = options
-  const { engine, model } = await openTrained(folder, {
-    engine: options.engine as TrainingOptions['engine'],
-    backend: options.backend as TrainingOptions['backend'],
-  })
-  try {
+/** The model and the tokenizer of a checkpoint. Holds an engine and a thread until `close`. */
+export class TextModel {
+  readonly #checkpoint: Checkpoint
+  readonly #tokenizer: TokenizerThread
+  readonly #engine: Engine
+  readonly #model: ModelOptions
+
+  private constructor(checkpoint: Checkpoint, tokenizer: TokenizerThread, engine: Engine, model: ModelOptions) {
+    this.#checkpoint = checkpoint
+    this.#tokenizer = tokenizer
+    this.#engine = engine
+    this.#model = model
+  }
+
+  /**
+   * @param path a checkpoint, or a folder of checkpoints, of which the newest is used
+   * @throws FILE_MISSING, CHECKPOINT_INVALID, TOKENIZER_MISMATCH, ARGUMENT_INVALID without a tokenizer
+   */
+  static async open(path: string, source: ModelSource): Promise<TextModel> {
+    const checkpoint = await findCheckpoint(path)
+    const tokenizer = await openTokenizer(checkpoint, source.tokenizer)
+    try {
+      const { engine, model } = await openTrained(checkpoint.path, {
+        engine: source.engine as TrainingOptions['engine'],
+        backend: source.backend as TrainingOptions['backend'],
+      })
+      return new TextModel(checkpoint, tokenizer, engine, model)
+    } catch (error) {
+      await tokenizer.close()
+      throw error
+    }
+  }
+
+  /**
+   * Yields the text in pieces, the prompt first. A character that spans several tokens comes whole; an incomplete one at the
+   * end of the text is U+FFFD.
+   *
+   * @throws ARGUMENT_INVALID for a prompt without tokens, TOKENIZER_MISMATCH for an unknown `endOfDocument`
+   */
+  async *continue(options: TextOptions): AsyncGenerator<string, GeneratedText> {
+    const tokenizer = this.#tokenizer
     const ids = [...(await tokenizer.encodePrompt(options.prompt))]
+    const promptTokens = ids.length
     let shown = await tokenizer.decode(ids)
     yield shown
-    const sampling = {
-      maxTokens: options.maxTokens,
-      sequenceLength: model.sequence_length,
-      temperature: options.temperature,
-      seed: options.seed,
+    const endToken = await this.#endToken(options)
+    const generation = generate(this.#engine, ids, {
+      ...options,
+      sequenceLength: this.#model.sequence_length,
       vocabSize: tokenizer.totalSize,
-      ...(topK === undefined ? {} : { topK }),
-      ...(endOfDocument === undefined ? {} : { endToken: await tokenizer.idOf(endOfDocument) }),
-    }
-    for await (const id of generate(engine, ids, sampling)) {
-      ids.push(id)
+      ...(endToken === undefined ? {} : { endToken }),
+    })
+    let next = await generation.next()
+    for (; next.done !== true; next = await generation.next()) {
+      ids.push(next.value)
       const text = await tokenizer.decode(ids)
-      // Wait for the rest of a character that spans several tokens.
       if (text.endsWith('\uFFFD')) continue
       yield text.slice(shown.length)
       shown = text
     }
     yield (await tokenizer.decode(ids)).slice(shown.length)
-  } finally {
-    await engine.close()
+    return { promptTokens, tokens: ids.length - promptTokens, end: next.value }
   }
+
+  async #endToken({ stop, endOfDocument }: TextOptions): Promise<number | undefined> {
+    if (!stop) return undefined
+    return endOfDocument === undefined
+      ? this.#checkpoint.state.endOfDocumentId
+      : await this.#tokenizer.idOf(endOfDocument)
+  }
+
+  async close(): Promise<void> {
+    await this.#engine.close()
+    await this.#tokenizer.close()
+  }
+}
+
+async function openTokenizer({ path: folder, state }: Checkpoint, given: string | undefined): Promise<TokenizerThread> {
+  const path = given ?? state.tokenizer?.path
+  if (path === undefined) {
+    throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint does not record a tokenizer: pass --tokenizer', {
+      file: folder,
+    })
+  }
+  const tokenizer = await TokenizerThread.open(path).catch(error => {
+    if (given !== undefined || error.code !== 'FILE_MISSING') throw error
+    const message = 'the tokenizer that the checkpoint records does not exist here: pass --tokenizer'
+    throw new PenstockError('FILE_MISSING', message, { file: path }, error)
+  })
+  if (state.tokenizer === undefined || state.tokenizer.sha256 === tokenizer.sha256) return tokenizer
+  await tokenizer.close()
+  const message = `the model was trained with a tokenizer other than ${path}`
+  throw new PenstockError('TOKENIZER_MISMATCH', message, { file: folder })
 }
 
 /**

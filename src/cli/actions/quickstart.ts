@@ -77,6 +77,7 @@ async function sampleText(checkpoint: string): Promise<string> {
     temperature: 0.8,
     topK: 50,
     seed: 1,
+    stop: false,
     engine: 'tfjs',
     backend: 'wasm',
   }

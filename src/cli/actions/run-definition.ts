@@ -8,7 +8,7 @@ import { monitoredRun, sequenceLengthOf } from '../../pipelines/monitored-run.js
 import { type PipelineResult, runPipeline } from '../../pipelines/run.js'
 import { checkMonitoring } from '../../pipelines/sinks.js'
 import { fromTraining } from '../../pipelines/training-metrics.js'
-import type { SampleTextEvent } from '../../training/sample-texts.js'
+import type { SampleTextEvent } from '../../training/generation/sample-texts.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { isFinishedBefore, resumeLine, trainingLine } from '../output/event-lines.js'
 import { describeError } from '../output/notices.js'

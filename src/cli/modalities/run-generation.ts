@@ -26,6 +26,7 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
       ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),
       maxTokens: Math.max(0, plan.sequenceLength - length),
       temperature: plan.temperature,
+      stop: true,
       // Like Modalities, every call generates a different text.
       seed: Date.now(),
       engine: 'tfjs',

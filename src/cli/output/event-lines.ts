@@ -1,7 +1,7 @@
 /** Human-readable lines: training events, resume events, and the summary at the end of a run. */
 import type { ResumeEvent } from '../../pipelines/resume.js'
 import type { PipelineResult, StageReport } from '../../pipelines/run.js'
-import type { SampleTextEvent } from '../../training/sample-texts.js'
+import type { SampleTextEvent } from '../../training/generation/sample-texts.js'
 import type { TrainingEvent, TrainingSummary } from '../../training/training-events.js'
 import { bytes, count, duration } from './terminal.js'
 

@@ -2,7 +2,7 @@
  * Sample texts during training: at a fixed interval of steps the model continues a prompt, always with the same seed, so
  * that differences come from the model alone. Generation does not affect the weights or the order of the samples.
  */
-import type { Engine } from './engine.js'
+import type { Engine } from '../engine.js'
 import { generate } from './generate.js'
 
 export interface SampleTextOptions {

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { checkDefinition } from '#src/pipelines/check'
 import { definitionOf } from '#src/pipelines/definition'
 import { runPipeline } from '#src/pipelines/run'
-import { byteTokenizer } from '../stages/byte-tokenizer.js'
-import { temporaryFolder } from '../stages/support.js'
+import { byteTokenizer } from '../../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../../stages/support.js'
 
 interface Told {
   readonly kind: string
