@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'FILE_LOCKED' // another run is writing the same output
   | 'IDX_INVALID'
   | 'PBIN_INVALID'
+  | 'PACK_INVALID'
   | 'CSV_INVALID'
   | 'PARQUET_INVALID'
   | 'ARROW_INVALID'

@@ -8,25 +8,26 @@ import './output/signals.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { PenstockError, toPenstockError } from '../errors.js'
-import { addChunkCommand } from './commands/chunk.js'
 import { addCompletionCommand } from './commands/completion.js'
 import { addConvertCommand } from './commands/convert.js'
 import { addDoctorCommand } from './commands/doctor.js'
-import { addFilterCommand } from './commands/filter.js'
 import { addGenerateCommand } from './commands/generate.js'
 import { addGraphCommand } from './commands/graph.js'
 import { addIndexCommand } from './commands/index-command.js'
 import { addInitCommand } from './commands/init.js'
 import { addInspectCommand } from './commands/inspect.js'
-import { addMergeCommand } from './commands/merge.js'
 import { addPackCommand } from './commands/pack.js'
+import { addChunkCommand } from './commands/packed-files/chunk.js'
+import { addFilterCommand } from './commands/packed-files/filter.js'
+import { addMergeCommand } from './commands/packed-files/merge.js'
+import { addPackSamplesCommand } from './commands/packed-files/pack-samples.js'
+import { addShuffleCommand } from './commands/packed-files/shuffle.js'
 import { addPlanCommand } from './commands/plan.js'
 import { addQuickstartCommand } from './commands/quickstart.js'
 import { addRepairCommand } from './commands/repair.js'
 import { addRunCommand } from './commands/run.js'
 import { addSchemaCommand } from './commands/schema.js'
 import { addSetupCommand } from './commands/setup.js'
-import { addShuffleCommand } from './commands/shuffle.js'
 import { addSinksCommand } from './commands/sinks.js'
 import { addStagesCommand } from './commands/stages.js'
 import { addTrainCommand } from './commands/train.js'
@@ -69,6 +70,7 @@ const commands: Readonly<Record<string, (program: Command) => void>> = {
   shuffle: addShuffleCommand,
   chunk: addChunkCommand,
   filter: addFilterCommand,
+  'pack-samples': addPackSamplesCommand,
   'train-tokenizer': addTrainTokenizerCommand,
   train: addTrainCommand,
   generate: addGenerateCommand,

@@ -42,6 +42,12 @@ const indexSchema = z.object({
 })
 export type IndexManifest = z.output<typeof indexSchema>
 
+const packSchema = z.object({
+  ...contents,
+  rows: z.number(),
+})
+export type PackManifest = z.output<typeof packSchema>
+
 /** @param reservations of a run with a journal: the manifest is published with the run's outputs, before them */
 export async function writePackedManifest(
   path: string,
@@ -58,6 +64,23 @@ export async function writeIndexManifest(
   reservations?: OutputReservations,
 ): Promise<void> {
   await writeManifest(path, manifest, reservations)
+}
+
+/** @param reservations as for `writePackedManifest` */
+export async function writePackManifest(
+  path: string,
+  manifest: z.input<typeof packSchema>,
+  reservations?: OutputReservations,
+): Promise<void> {
+  await writeManifest(path, manifest, reservations)
+}
+
+/**
+ * Reads the manifest of a `.pack` file of `fileBytes` bytes; undefined if there is none.
+ * @throws PACK_INVALID for a manifest that is damaged or belongs to another file
+ */
+export async function readPackManifest(path: string, fileBytes: number): Promise<PackManifest | undefined> {
+  return ofSize(await readManifest(path, packSchema, 'PACK_INVALID'), path, fileBytes, 'PACK_INVALID')
 }
 
 /**
@@ -83,11 +106,18 @@ export async function readPackedManifest(
  * @throws IDX_INVALID for a manifest that is damaged or belongs to another file
  */
 export async function readIndexManifest(path: string, fileBytes: number): Promise<IndexManifest | undefined> {
-  const manifest = await readManifest(path, indexSchema, 'IDX_INVALID')
+  return ofSize(await readManifest(path, indexSchema, 'IDX_INVALID'), path, fileBytes, 'IDX_INVALID')
+}
+
+/** The manifest, if it is of a file of this size. */
+function ofSize<Manifest extends { readonly fileBytes: number }>(
+  manifest: Manifest | undefined,
+  path: string,
+  fileBytes: number,
+  code: ErrorCode,
+): Manifest | undefined {
   if (manifest === undefined || manifest.fileBytes === fileBytes) return manifest
-  throw new PenstockError('IDX_INVALID', misfit(`${manifest.fileBytes} bytes`, `${fileBytes}`), {
-    file: manifestPathOf(path),
-  })
+  throw new PenstockError(code, misfit(`${manifest.fileBytes} bytes`, `${fileBytes}`), { file: manifestPathOf(path) })
 }
 
 /** @throws TOKENIZER_MISMATCH when the file was packed with a different tokenizer */

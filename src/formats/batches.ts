@@ -114,6 +114,17 @@ export interface TokenBatch extends Batch {
   readonly tokenizer: TokenizerIdentity | undefined
 }
 
+/** Where documents are in a packed file: document i has lengths[i] tokens from starts[i] on. */
+export interface SpanBatch extends Batch {
+  readonly kind: 'spans'
+  readonly starts: Float64Array
+  readonly lengths: Uint32Array
+  /** Number of the file among those listed, from 0, and its facts. */
+  readonly file: number
+  readonly dataBytes: number
+  readonly tokenBytes: number
+}
+
 /** Tokens [start, end) of a packed file, without the last target, which belongs to the next sample too. */
 export interface TokenRange {
   readonly path: string
@@ -207,18 +218,19 @@ export interface SampleCursor {
 }
 
 /** Kinds of items, as named by registry entries and `penstock stages`. */
-export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'samples'
+export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'spans' | 'samples'
 
 /** Number of records (lines, documents, samples) in an item; 0 for bytes and anything else without records. */
 export function recordCount(item: unknown): number {
   if (typeof item !== 'object' || item === null || !('kind' in item)) return 0
-  const batch = item as LinePlaces | DocumentBatch | TokenBatch | SampleBatch | { readonly kind: undefined }
+  const batch = item as LinePlaces | DocumentBatch | TokenBatch | SpanBatch | SampleBatch | { readonly kind: undefined }
   switch (batch.kind) {
     case 'lines':
       return batch.starts.length
     case 'documents':
       return batch.offsets.length - 1
     case 'tokens':
+    case 'spans':
       return batch.lengths.length
     case 'samples':
       return batch.rows

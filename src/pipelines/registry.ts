@@ -14,7 +14,9 @@ import { readParquetStage } from '../stages/read-parquet.js'
 import { readPbinStage } from '../stages/read-pbin.js'
 import { readTextStage } from '../stages/read-text.js'
 import { cutSamplesStage } from '../stages/samples/cut-samples.js'
+import { listDocumentsStage } from '../stages/samples/list-documents.js'
 import { mixSamplesStage } from '../stages/samples/mix-samples.js'
+import { packSamplesStage } from '../stages/samples/pack-samples.js'
 import { shuffleSamplesStage } from '../stages/samples/shuffle-samples.js'
 import { shuffleDocumentsStage } from '../stages/shuffle-documents.js'
 import { shuffleLinesStage } from '../stages/shuffle-lines.js'
@@ -51,6 +53,8 @@ const stages = [
   filterDocumentsStage,
   shuffleLinesStage,
   writeLinesStage,
+  listDocumentsStage,
+  packSamplesStage,
   shuffleSamplesStage,
   mixSamplesStage,
   cutSamplesStage,

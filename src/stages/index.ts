@@ -1,6 +1,6 @@
 /** `penstock-ml/stages`: every stage as a Node stream, the helpers to write more, and the item types. */
 
-export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, TokenBatch } from '../formats/batches.js'
+export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, SpanBatch, TokenBatch } from '../formats/batches.js'
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
 export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'
@@ -13,7 +13,9 @@ export { type ReadParquetOptions, readParquet } from './read-parquet.js'
 export { type ReadPbinOptions, readPbin } from './read-pbin.js'
 export { type ReadTextOptions, readText } from './read-text.js'
 export { type CutSamplesOptions, cutSamples } from './samples/cut-samples.js'
+export { type ListDocumentsOptions, listDocuments } from './samples/list-documents.js'
 export { type MixSamplesOptions, mixSamples } from './samples/mix-samples.js'
+export { type PackSamplesOptions, packSamples } from './samples/pack-samples.js'
 export { type ShuffleSamplesOptions, shuffleSamples } from './samples/shuffle-samples.js'
 export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
 export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'

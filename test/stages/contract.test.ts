@@ -31,6 +31,8 @@ const OPTIONS: Record<string, ContractOptions> = {
     sequence_length: 8,
     batch_size: 4,
   }),
+  'list-documents': ({ packed }) => ({ paths: [packed, packed] }),
+  'pack-samples': ({ out }) => ({ path: join(out, 'out.pack'), sequence_length: 8 }),
   'cut-samples': () => ({ sequence_length: 8, batch_size: 4 }),
   'feed-trainer': ({ tokenizer, out }) => ({
     model,

@@ -13,6 +13,7 @@ import { extractText } from '#src/stages/extract-text'
 import { readFile } from '#src/stages/read-file'
 import { readLines } from '#src/stages/read-lines'
 import { readPbin } from '#src/stages/read-pbin'
+import { listDocuments } from '#src/stages/samples/list-documents'
 import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import type { StageRegistry } from '#src/stages/stream/stage-entry'
 import { tokenizeBatches } from '#src/stages/tokenize-batches'
@@ -76,6 +77,7 @@ export function testContract(stages: StageRegistry, options: Readonly<Record<str
       extractText() as never,
       tokenizeBatches({ tokenizer, workers: 1 }) as never,
     )
+    items.spans = await gather(listDocuments({ paths: [packed] }) as never)
     items.samples = await gather(shuffleSamples({ path: packed, sequence_length: 8, batch_size: 4 }) as never)
     expect(await gather(readPbin({ path: packed }) as never)).not.toEqual([])
   })

@@ -54,6 +54,19 @@ export async function filterPacked(path: string, output: string, filter: object,
   await runJob('filter', stages, output, flags)
 }
 
+export interface RowFlags {
+  readonly sequenceLength: number
+  readonly long: 'split' | 'drop'
+  readonly seed: number
+}
+
+/** Writes the rows that the documents of packed files form. */
+export async function packRows(sources: readonly string[], output: string, flags: JobFlags & RowFlags): Promise<void> {
+  const { sequenceLength: sequence_length, long, seed, ifExists: if_exists } = flags
+  const sink = { 'pack-samples': { path: output, sequence_length, long, seed, if_exists } }
+  await runJob('pack-samples', [{ 'list-documents': { paths: await packedFilesOf(sources) } }, sink], output, flags)
+}
+
 const packedSink = (path: string, { ifExists }: JobFlags) => ({ 'write-pbin': { path, if_exists: ifExists } })
 
 async function runJob(name: string, stages: readonly object[], output: string, flags: JobFlags): Promise<void> {

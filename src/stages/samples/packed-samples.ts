@@ -5,9 +5,9 @@
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import type { DescriptorPool } from '../../files/descriptor-pool.js'
-import { DocumentIndex } from '../../files/document-index.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../../files/manifest.js'
 import { commonTokenizer, openPackedFile, type PackedFile } from '../../files/packed-file.js'
+import { DocumentIndex } from '../../files/samples/document-index.js'
 import type { TokenizerIdentity, TokenRange } from '../../formats/batches.js'
 import { startsAfterToken } from '../../sampling/document-starts.js'
 import {

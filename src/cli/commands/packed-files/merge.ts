@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import type { JobFlags } from '../actions/document-jobs.js'
-import { addOutputOptions } from '../output/shared-options.js'
+import type { JobFlags } from '../../actions/document-jobs.js'
+import { addOutputOptions } from '../../output/shared-options.js'
 
 export function addMergeCommand(program: Command): void {
   const command = program
@@ -13,7 +13,7 @@ export function addMergeCommand(program: Command): void {
     .requiredOption('-o, --output <file>', 'the merged packed file')
     .addHelpText('after', '\nExample:\n  penstock merge part-1.pbin part-2.pbin -o all.pbin\n')
   addOutputOptions(command).action(async (sources: string[], flags: JobFlags & { output: string }) => {
-    const { mergePacked } = await import('../actions/document-jobs.js')
+    const { mergePacked } = await import('../../actions/document-jobs.js')
     await mergePacked(sources, flags.output, flags)
   })
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import type { JobFlags } from '../actions/document-jobs.js'
-import { addOutputOptions } from '../output/shared-options.js'
-import { wholeNumber } from '../output/terminal.js'
+import type { JobFlags } from '../../actions/document-jobs.js'
+import { addOutputOptions } from '../../output/shared-options.js'
+import { wholeNumber } from '../../output/terminal.js'
 
 export function addShuffleCommand(program: Command): void {
   const command = program
@@ -13,7 +13,7 @@ export function addShuffleCommand(program: Command): void {
     .option('--seed <number>', 'seed of the shuffle; by default, a random seed is chosen and printed', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock shuffle corpus.pbin -o shuffled.pbin --seed 42\n')
   addOutputOptions(command).action(async (source: string, flags: JobFlags & { output: string; seed?: number }) => {
-    const { shuffleFiles } = await import('../actions/document-jobs.js')
+    const { shuffleFiles } = await import('../../actions/document-jobs.js')
     await shuffleFiles([source], flags.output, { seed: flags.seed }, flags)
   })
 }

@@ -1,5 +1,5 @@
 /** Starts of the documents of a packed file, in memory: 8 bytes per document. */
-import type { PackedFile } from './packed-file.js'
+import type { PackedFile } from '../packed-file.js'
 
 export class DocumentIndex {
   /** First token of each document, ascending. */

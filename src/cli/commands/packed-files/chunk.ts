@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import type { JobFlags } from '../actions/document-jobs.js'
-import { addOutputOptions } from '../output/shared-options.js'
-import { wholeNumber } from '../output/terminal.js'
+import type { JobFlags } from '../../actions/document-jobs.js'
+import { addOutputOptions } from '../../output/shared-options.js'
+import { wholeNumber } from '../../output/terminal.js'
 
 interface ChunkFlags extends JobFlags {
   readonly output: string
@@ -24,7 +24,7 @@ export function addChunkCommand(program: Command): void {
     .option('--seed <number>', 'seed of the shuffle; by default, a random seed is chosen and printed', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock chunk a.pbin b.pbin -o chunk-0.pbin --chunk 0 --of 8 --seed 42\n')
   addOutputOptions(command).action(async (sources: string[], flags: ChunkFlags) => {
-    const { shuffleFiles } = await import('../actions/document-jobs.js')
+    const { shuffleFiles } = await import('../../actions/document-jobs.js')
     const chunk = { number: flags.chunk, of: flags.of }
     await shuffleFiles(sources, flags.output, { seed: flags.seed, chunk }, flags)
   })

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
-import { PenstockError } from '../../errors.js'
-import type { JobFlags } from '../actions/document-jobs.js'
-import { addOutputOptions } from '../output/shared-options.js'
-import { wholeNumber } from '../output/terminal.js'
+import { PenstockError } from '../../../errors.js'
+import type { JobFlags } from '../../actions/document-jobs.js'
+import { addOutputOptions } from '../../output/shared-options.js'
+import { wholeNumber } from '../../output/terminal.js'
 
 interface FilterFlags extends JobFlags {
   readonly output: string
@@ -25,7 +25,7 @@ export function addFilterCommand(program: Command): void {
     .option('--without-tokens <id...>', 'drop documents that contain any of these token ids')
     .addHelpText('after', '\nExample:\n  penstock filter corpus.pbin -o long.pbin --min-tokens 64\n')
   addOutputOptions(command).action(async (source: string, flags: FilterFlags) => {
-    const { filterPacked } = await import('../actions/document-jobs.js')
+    const { filterPacked } = await import('../../actions/document-jobs.js')
     const { minTokens, maxTokens, withTokens, withoutTokens } = flags
     const filter = Object.entries({
       min_tokens: minTokens,
