@@ -132,6 +132,8 @@ export interface TokenRange {
   readonly end: number
   /** Distance between the starts of consecutive samples, in tokens. */
   readonly stride: number
+  /** Packed files whose documents are the rows, where `path` is a .pack file and its tokens are those of its rows. */
+  readonly documentsOf?: readonly string[]
 }
 
 /** Attention between the documents of a sample: to all tokens before, or only to those of the same document. */
@@ -206,6 +208,8 @@ export interface SampleCursor {
   readonly block?: number
   /** Absent where documents are joined. */
   readonly documents?: Exclude<DocumentTreatment, 'join'>
+  /** Digest of the rows, where samples are rows of a .pack file. */
+  readonly rows?: string
   /** Digest of the sizes of all files, in order. */
   readonly files?: string
   /** Digest of the files' checksums, if all have a manifest. */

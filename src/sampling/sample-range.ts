@@ -109,9 +109,22 @@ export function overlapOf(
   for (const range of ranges) {
     for (const other of others) {
       const [start, end] = [Math.max(range.start, other.start), Math.min(range.end, other.end)]
+      if (sharesDocuments(range, other, isSameFile)) return other
       if (end - start < Math.max(range.stride, other.stride) || !isSameFile(range.path, other.path)) continue
       return { path: other.path, start, end, stride: other.stride }
     }
   }
   return undefined
+}
+
+/** Whether two ranges are of the same documents through different files: a packed file and a .pack of it, or two of these. */
+function sharesDocuments(
+  range: TokenRange,
+  other: TokenRange,
+  isSameFile: (path: string, other: string) => boolean,
+): boolean {
+  const [files, others] = [range, other].map(({ path, documentsOf = [path] }) => documentsOf) as [string[], string[]]
+  const isRowed = range.documentsOf !== undefined || other.documentsOf !== undefined
+  if (!isRowed || isSameFile(range.path, other.path)) return false
+  return files.some(file => others.some(path => isSameFile(file, path)))
 }

@@ -50,6 +50,7 @@ const cursorSchema = z.strictObject({
   firstSample: count.exactOptional(),
   block: count.exactOptional(),
   documents: z.literal('mask').exactOptional(),
+  rows: digest.exactOptional(),
   files: digest.exactOptional(),
   content: digest.exactOptional(),
   range: digest.exactOptional(),

@@ -115,6 +115,10 @@ export function requireSameData(before: SampleCursor, now: SampleCursor): void {
       `the samples have documents: ${is}, training began with documents: ${was}`,
     )
   }
+  if (before.rows !== now.rows) {
+    const message = 'the batches come from different data than before: the rows of the samples (pack) changed'
+    throw new PenstockError('WORLD_MISMATCH', message)
+  }
   if (now.globalSamples <= before.globalSamples) {
     const message = `the batches do not continue where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
     throw new PenstockError('WORLD_MISMATCH', message)

@@ -1,11 +1,14 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { planDefinition } from '#src/cli/plan/definition'
 import { planText } from '#src/cli/plan/text'
 import { definitionOf } from '#src/pipelines/definition'
+import { listDocuments } from '#src/stages/samples/list-documents'
+import { packSamples } from '#src/stages/samples/pack-samples'
 import { inFolder } from '../monitoring/fixtures.js'
 import { slow, torchPython } from '../training/torch/fixtures.js'
 
@@ -42,6 +45,27 @@ const training = (folder: string, changes: object, samples: object = {}) =>
   })
 
 describe('a plan', () => {
+  it('counts the rows of a .pack file, their padding and the dropped tokens', async () => {
+    await inFolder(async folder => {
+      const [long, short] = [join(folder, 'long.pbin'), join(folder, 'data.pbin')]
+      writeFileSync(long, pbin(10))
+      writeFileSync(short, pbin(6))
+      const pack = join(folder, 'rows.pack')
+      await pipeline(
+        listDocuments({ paths: [short, long] }),
+        packSamples({ path: pack, sequence_length: 8, long: 'drop' }),
+      )
+      const samples = { more_paths: [long], pack, batch_size: 1 }
+      const plan = await planDefinition(training(folder, {}, samples))
+      expect(plan.problems.filter(({ severity }) => severity === 'error')).toEqual([])
+      expect(plan.pipelines[0]!.estimate).toMatchObject({
+        samples: 1,
+        rows: { padding: expect.closeTo(1 / 3), dropped: 10 / 16 },
+      })
+      expect(planText(plan)).toContain('33.33 % padding, 62.50 % of the tokens are in documents that were dropped')
+    })
+  })
+
   it('counts the records of a small input and writes no files', async () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'a.jsonl'), jsonl)

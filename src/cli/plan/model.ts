@@ -26,6 +26,8 @@ export interface Estimate {
   readonly parameters?: number
   readonly seconds?: number
   readonly memoryBytes?: number
+  /** Shares of tokens, where samples are rows of whole documents. */
+  readonly rows?: { readonly padding: number; readonly dropped: number }
   /** Sources of a mixture. */
   readonly sources?: readonly PlannedSource[]
   /** False if the counts are extrapolated from a part of the input. */

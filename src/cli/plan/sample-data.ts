@@ -2,11 +2,13 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { PenstockError } from '../../errors.js'
+import { DescriptorPool } from '../../files/descriptor-pool.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile } from '../../files/packed-file.js'
+import { openPackFile, type PackFile } from '../../files/samples/pack-file.js'
 import type { TokenRange } from '../../formats/batches.js'
 import { chosenRanges, type SampledFile, type SampleSelection } from '../../sampling/sample-range.js'
-import { sampledFile } from '../../stages/samples/packed-samples.js'
+import { chosenRows, sampledFile } from '../../stages/samples/packed-samples.js'
 import { overlapProblem } from '../../training/held-out-overlap.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import type { PlanContext } from './model.js'
@@ -16,6 +18,7 @@ export interface SampledFiles extends SampleSelection {
   readonly more_paths?: readonly string[] | undefined
   /** Instead of `path`. */
   readonly paths?: readonly string[]
+  readonly pack?: string | undefined
 }
 
 interface TrainerData {
@@ -66,10 +69,36 @@ async function checkTokenizers(paths: readonly string[], tokenizer: string, { pr
  * @throws DATA_TOO_SMALL
  */
 export async function rangesOf(part: SampledFiles, context: PlanContext): Promise<readonly TokenRange[] | undefined> {
+  if (part.pack !== undefined) return rowRangesOf(part, part.pack)
   const files = await sampledFilesOf(part, context)
   if (files === undefined) return undefined
   const isKnown = part.range !== 'documents' || files.every(({ tokens }) => tokens !== undefined)
   return chosenRanges(files, isKnown ? part : { ...part, range: 'file' })
+}
+
+/** The chosen rows; undefined if the .pack file does not exist yet. */
+async function rowRangesOf(part: SampledFiles, path: string): Promise<readonly TokenRange[] | undefined> {
+  const pack = await packIn(path)
+  return (
+    pack && [
+      chosenRows(
+        pack,
+        pathsOf(part).map(file => ({ path: file })),
+        part,
+      ).range,
+    ]
+  )
+}
+
+/** Undefined if it does not exist. @throws PACK_INVALID */
+export async function packIn(path: string): Promise<PackFile | undefined> {
+  if (!existsSync(path)) return undefined
+  const pool = new DescriptorPool()
+  try {
+    return await openPackFile(path, pool)
+  } finally {
+    pool.close()
+  }
 }
 
 /** Undefined if a file does not exist and no earlier pipeline writes it. */

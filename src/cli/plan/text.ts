@@ -24,7 +24,7 @@ function pipelineLines({ name, reads, writes, estimate }: PipelinePlan): string[
         `  ${(index === 0 ? 'reads' : '').padEnd(7)} ${typeof file === 'string' ? file : inputLine(file)}`,
     ),
     ...writes.map((file, index) => `  ${(index === 0 ? 'writes' : '').padEnd(7)} ${outputLine(file)}`),
-    ...[countsLine(estimate), ...(estimate.sources ?? []).map(sourceLine), costLine(estimate)]
+    ...[countsLine(estimate), rowsLine(estimate), ...(estimate.sources ?? []).map(sourceLine), costLine(estimate)]
       .filter(line => line !== '')
       .map(line => `  ${line}`),
     '',
@@ -60,6 +60,12 @@ function countsLine({ documents, tokens, samples, steps, epochs, parameters, exa
   ].filter(part => part !== '')
   if (parts.length === 0) return ''
   return `${exact ? '' : 'about '}${parts.join(', ')}`
+}
+
+function rowsLine({ rows }: Estimate): string {
+  if (rows === undefined) return ''
+  const [padding, dropped] = [rows.padding, rows.dropped].map(share => `${(100 * share).toFixed(2)} %`)
+  return `rows of whole documents: ${padding} padding, ${dropped} of the tokens are in documents that were dropped`
 }
 
 function sourceLine({ name, tokens, share, epochs }: PlannedSource): string {

@@ -19,7 +19,7 @@ import { count } from '../output/terminal.js'
 import { mixtureLengthOf, partsOfMixture } from './mixture.js'
 import type { Estimate, PlanContext, PlannedSource } from './model.js'
 import { probeTraining } from './probe.js'
-import { checkSampleData, pathsOf, rangesOf, type SampledFiles, sampledFilesOf } from './sample-data.js'
+import { checkSampleData, packIn, pathsOf, rangesOf, type SampledFiles, sampledFilesOf } from './sample-data.js'
 
 /** Weights and the two moments of AdamW, as float32. */
 const CHECKPOINT_BYTES_PER_PARAMETER = 12
@@ -119,6 +119,7 @@ interface Length {
   /** Undefined for a mixture, whose sources have epochs of their own. */
   readonly epochs?: number
   readonly sources?: readonly PlannedSource[]
+  readonly rows?: NonNullable<Estimate['rows']>
 }
 
 async function lengthOf(
@@ -136,7 +137,13 @@ async function lengthOf(
   checkShape(source, 'shuffle-samples', training, context)
   checkLength(source, training, { samples, steps }, context)
   const epochs = (steps * training.batch_size * training.accumulation_steps) / Math.max(1, samples)
-  return { tokens, samples, steps, epochs }
+  return { tokens, samples, steps, epochs, ...(source.pack !== undefined && { rows: await sharesOf(source.pack) }) }
+}
+
+/** Padding among the tokens of rows, and dropped ones among the tokens of the documents. */
+async function sharesOf(path: string): Promise<NonNullable<Estimate['rows']>> {
+  const { rows, rowTokens, tokens, droppedTokens } = (await packIn(path))!.header
+  return { padding: 1 - tokens / (rows * rowTokens), dropped: droppedTokens / (tokens + droppedTokens) }
 }
 
 /** Reports a token that ends the documents of a packed file but is not in the model's vocabulary. */

@@ -10,6 +10,7 @@ import {
   rowOffsetsAt,
 } from '../../formats/pack.js'
 import type { Descriptor, DescriptorPool } from '../descriptor-pool.js'
+import { type PackManifest, readPackManifest } from '../manifest.js'
 import type { PackedFile } from '../packed-file.js'
 import { readFully, readFullySync } from '../read-at.js'
 import { closeSource, openSource } from '../source-file.js'
@@ -29,7 +30,7 @@ export async function openPackFile(path: string, pool: DescriptorPool): Promise<
     const found = start.subarray(0, await readFully({ path, handle }, start, 0))
     const bytes = Buffer.alloc(Math.min(packHeaderSize(found, { file: path }), stats.size))
     await readFully({ path, handle }, bytes, 0)
-    return new PackFile(path, pool.add(path, stats), decodePackHeader(bytes, stats.size, { file: path }))
+    return new PackFile(path, pool.add(path, stats), decodePackHeader(bytes, stats.size, { file: path }), stats.size)
   } finally {
     await closeSource(path, handle)
   }
@@ -39,15 +40,22 @@ export class PackFile {
   readonly path: string
   readonly header: PackHeader
   readonly #descriptor: Descriptor
+  readonly #fileBytes: number
 
-  constructor(path: string, descriptor: Descriptor, header: PackHeader) {
+  constructor(path: string, descriptor: Descriptor, header: PackHeader, fileBytes: number) {
     this.path = path
     this.header = header
     this.#descriptor = descriptor
+    this.#fileBytes = fileBytes
   }
 
   get fd(): number {
     return this.#descriptor.fd
+  }
+
+  /** @throws PACK_INVALID */
+  async manifest(): Promise<PackManifest | undefined> {
+    return readPackManifest(this.path, this.#fileBytes)
   }
 
   /** @throws PACK_INVALID if the rows are of other packed files */

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod'
 import { lazy, trainingSchemas } from '../../training/options.js'
-import { rangeOptions } from '../samples/packed-samples.js'
+import { packOption, rangeOptions } from '../samples/packed-samples.js'
 
 /** A small model, as `penstock stages feed-trainer` shows it. */
 const example = {
@@ -21,6 +21,7 @@ export const feedTrainerOptions = lazy(() => {
   const heldOutSchema = z.strictObject({
     path: z.string().min(1).describe('the held-out .pbin file'),
     more_paths: z.array(z.string().min(1)).optional().describe('further .pbin files; their samples are appended'),
+    pack: packOption,
     ...rangeOptions('all'),
     sequence_length: z
       .int()

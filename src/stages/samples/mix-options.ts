@@ -1,6 +1,6 @@
 /** Options of mix-samples. */
 import * as z from 'zod'
-import { rangeOptions, sampleOptions } from './packed-samples.js'
+import { packOption, rangeOptions, sampleOptions } from './packed-samples.js'
 
 const weight = z.number().nonnegative()
 
@@ -12,6 +12,7 @@ const sourceSchema = z.strictObject({
   ),
   ...rangeOptions('file'),
   seed: z.int().nonnegative().optional().describe("seed of the source's order; default: the seed of the mixture"),
+  pack: packOption,
   max_epochs: z
     .union([z.number().positive(), z.literal('endless')])
     .default(1)

@@ -32,7 +32,7 @@ export const mixSamplesStage = defineStage({
   emits: 'samples',
   options: mixSamplesOptions,
   create: mixSamples,
-  reads: ({ sources }) => sources.flatMap(({ paths }) => paths),
+  reads: ({ sources }) => sources.flatMap(({ paths, pack }) => (pack === undefined ? paths : [...paths, pack])),
 })
 
 /** @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
@@ -91,7 +91,7 @@ function* batches(sources: Source[], options: MixSamplesSettings): Generator<Mix
   for (let number = 0, position = options.skip_num_global_samples; ; number++) {
     const globalSamples = position + rows * worldSize
     if (globalSamples > facts.mixture.availableSamples) return
-    const arrays = emptyRows(sources[0]!, rows)
+    const arrays = emptyRows({ ...sources[0]!, hasPadding: sources.some(source => source.hasPadding) }, rows)
     const rowSources = new Uint16Array(rows)
     for (let row = 0; row < rows; row++) {
       const place = mixed.at(position + row * worldSize + rank)
@@ -167,7 +167,7 @@ function identityOf(sources: readonly Source[], options: MixSamplesSettings): Mi
   return {
     sources: Object.fromEntries(
       sources.map(({ name, seed, count, ranges, identity: { content, ...data } }) => {
-        const places = ranges.map(({ path: _, ...range }) => range)
+        const places = ranges.map(({ start, end, stride }) => ({ start, end, stride }))
         return [name, { samples: digestOf({ seed, count, places, ...data }), ...(content && { content }) }]
       }),
     ),

@@ -1,6 +1,6 @@
 /**
  * Documents -> rows of whole documents (`.pack`), without truncation: best-fit decreasing in windows of 2^16 documents in
- * shuffled order, so that similar lengths are not trained on together. Memory: 12 bytes per document and 8 per row.
+ * shuffled order, so that similar lengths are not trained on together. Memory: 12 bytes per document and 4 per row.
  */
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'

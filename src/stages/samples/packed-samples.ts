@@ -4,10 +4,12 @@
  */
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
+import { PenstockError } from '../../errors.js'
 import type { DescriptorPool } from '../../files/descriptor-pool.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../../files/manifest.js'
 import { commonTokenizer, openPackedFile, type PackedFile } from '../../files/packed-file.js'
 import { DocumentIndex } from '../../files/samples/document-index.js'
+import { openPackFile, type PackFile } from '../../files/samples/pack-file.js'
 import type { TokenizerIdentity, TokenRange } from '../../formats/batches.js'
 import { startsAfterToken } from '../../sampling/document-starts.js'
 import {
@@ -35,6 +37,14 @@ export const rangeOptions = (range: RangeUnit) => ({
       'what from and to divide: the samples of all files together, the samples of each file, or the documents of each file, so that no document is split',
     ),
 })
+
+export const packOption = z
+  .string()
+  .min(1)
+  .optional()
+  .describe(
+    'the .pack file that pack-samples wrote for these files: samples are its rows of whole documents, which from and to divide whatever range says; default: samples are cut by position',
+  )
 
 /** Options of every source of samples. */
 export const sampleOptions = {
@@ -65,6 +75,8 @@ export interface PackedSamplesOptions extends SampleSelection {
   /** Tokenizer that the files must have been packed with. */
   readonly tokenizer?: string | undefined
   readonly documents: 'join' | 'mask'
+  /** Whose rows are the samples, instead of samples cut by position. */
+  readonly pack?: string | undefined
 }
 
 /** The open files and everything that does not change from sample to sample. */
@@ -81,6 +93,8 @@ export interface PackedSamples {
   readonly identity: DataIdentity
   /** Whether batches need the starts of the documents. */
   readonly hasStarts: boolean
+  /** Whether rows may end with padding. */
+  readonly hasPadding: boolean
   /** Reads a chosen sample, numbered from 0, into a row of a batch. @throws FILE_UNREADABLE, PBIN_INVALID */
   readInto(rows: SampleRows, row: number, sample: number): void
 }
@@ -90,11 +104,19 @@ export interface SampleRows {
   readonly tokens: Int32Array
   /** Place in its row at which the document of each token starts. */
   readonly starts?: Int32Array
+  /** Tokens of each row before its padding. */
+  readonly lengths?: Int32Array
 }
 
-export function emptyRows({ block, hasStarts }: PackedSamples, rows: number): SampleRows {
-  const tokens = new Int32Array(rows * block)
-  return hasStarts ? { tokens, starts: new Int32Array(rows * block) } : { tokens }
+export function emptyRows(
+  { block, hasStarts, hasPadding }: Pick<PackedSamples, 'block' | 'hasStarts' | 'hasPadding'>,
+  rows: number,
+): SampleRows {
+  return {
+    tokens: new Int32Array(rows * block),
+    ...(hasStarts && { starts: new Int32Array(rows * block) }),
+    ...(hasPadding && { lengths: new Int32Array(rows).fill(block) }),
+  }
 }
 
 /** Digests of the data, which a checkpoint records. */
@@ -107,38 +129,50 @@ interface DataIdentity {
   readonly range?: string
   /** Of the files' checksums, if all have a manifest. */
   readonly content?: string
+  /** Of the rows of a .pack file. */
+  readonly rows?: string
 }
 
 /** @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
 export async function openPackedSamples(options: PackedSamplesOptions, pool: DescriptorPool): Promise<PackedSamples> {
   const files: PackedFile[] = []
   const manifests: (PackedManifest | undefined)[] = []
-  const sampled: SampledFile[] = []
   for (const path of options.paths) {
     const file = await openPackedFile(path, pool)
     files.push(file)
     manifests.push(await manifestOf(file, options.tokenizer))
-    sampled.push(await sampledFile(file, options))
   }
-  const { parts, first, count, block, stride } = chooseSamples(sampled, options)
-  const tokenizer = tokenizerOf(manifests, files)
-  const startsOf = options.documents === 'mask' ? await startReader(files, tokenizer) : undefined
-  const ranges = chosenRanges(sampled, options)
-  return {
+  const data: OpenFiles = {
     files,
-    count,
-    first,
-    block,
-    ranges,
-    tokenizer,
-    hasStarts: startsOf !== undefined,
+    tokenizer: tokenizerOf(manifests, files),
     identity: {
       dataBytes: files.reduce((sum, { header }) => sum + header.dataBytes, 0),
       tokenBytes: files[0]!.header.tokenBytes,
       files: digestOf(files.map(({ header }) => header.dataBytes)),
-      ...(options.range !== 'all' && { range: digestOf(parts) }),
       ...contentOf(manifests),
     },
+  }
+  return options.pack === undefined ? cutSamples(data, options) : rowSamples(data, options.pack, options, pool)
+}
+
+type OpenFiles = Pick<PackedSamples, 'files' | 'tokenizer' | 'identity'>
+
+/** Samples cut from the files by position. */
+async function cutSamples(data: OpenFiles, options: PackedSamplesOptions): Promise<PackedSamples> {
+  const { files, tokenizer, identity } = data
+  const sampled: SampledFile[] = []
+  for (const file of files) sampled.push(await sampledFile(file, options))
+  const { parts, first, count, block, stride } = chooseSamples(sampled, options)
+  const startsOf = options.documents === 'mask' ? await startReader(files, tokenizer) : undefined
+  return {
+    ...data,
+    count,
+    first,
+    block,
+    ranges: chosenRanges(sampled, options),
+    hasStarts: startsOf !== undefined,
+    hasPadding: false,
+    identity: { ...identity, ...(options.range !== 'all' && { range: digestOf(parts) }) },
     readInto({ tokens, starts }, row, sample) {
       const { file, firstSample, firstToken } = parts.findLast(part => part.firstSample <= sample)!
       const first = firstToken + (sample - firstSample) * stride
@@ -146,6 +180,59 @@ export async function openPackedSamples(options: PackedSamplesOptions, pool: Des
       starts?.set(startsOf!(tokens.subarray(row * block, (row + 1) * block), file, first), row * block)
     },
   }
+}
+
+/** Samples that are rows of a .pack file. */
+async function rowSamples(
+  data: OpenFiles,
+  path: string,
+  { sequence_length, reuse_last_target, from, to, documents }: PackedSamplesOptions,
+  pool: DescriptorPool,
+): Promise<PackedSamples> {
+  const pack = await openPackFile(path, pool)
+  pack.requireFiles(data.files)
+  const block = pack.header.rowTokens
+  if (block !== sequence_length + Number(reuse_last_target)) {
+    const message = `the rows of ${path} have ${block} tokens, a sample has ${sequence_length + Number(reuse_last_target)}: pack the samples with this sequence_length`
+    throw new PenstockError('OPTION_INVALID', message, { path: 'sequence_length' })
+  }
+  const { first, count, range } = chosenRows(pack, data.files, { from, to })
+  return {
+    ...data,
+    count,
+    first,
+    block,
+    ranges: [range],
+    hasStarts: documents === 'mask',
+    hasPadding: true,
+    identity: { ...data.identity, rows: digestOf((await pack.manifest())?.checksums ?? pack.header) },
+    readInto({ tokens, starts, lengths }, row, sample) {
+      let place = row * block
+      const fill = (count: number) => {
+        starts?.fill(place - row * block, place, place + count)
+        place += count
+      }
+      for (const { file, firstToken, tokens: count } of pack.row(first + sample)) {
+        tokens.set(data.files[file]!.readTokens(firstToken, count), place)
+        fill(count)
+      }
+      lengths?.fill(place - row * block, row, row + 1)
+      fill((row + 1) * block - place)
+    },
+  }
+}
+
+/** The rows of a .pack file between `from` and `to`. */
+export function chosenRows(
+  { path, header }: Pick<PackFile, 'path' | 'header'>,
+  files: readonly { readonly path: string }[],
+  { from, to }: Pick<SampleSelection, 'from' | 'to'>,
+): { readonly first: number; readonly count: number; readonly range: TokenRange } {
+  const { rows, rowTokens } = header
+  const [first, last] = [Math.round(from * rows), Math.round(to * rows)]
+  const documentsOf = files.map(file => file.path)
+  const range = { path, start: first * rowTokens, end: last * rowTokens, stride: rowTokens, documentsOf }
+  return { first, count: last - first, range }
 }
 
 /** A file with the tokens of its chosen documents, where the range divides documents, after a pass over its index. */

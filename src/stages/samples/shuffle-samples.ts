@@ -13,12 +13,20 @@ import { type SourceStage, source } from '../stream/stage.js'
 import { defineStage } from '../stream/stage-entry.js'
 import { parseOptions } from '../stream/stage-options.js'
 import { runInSlices } from '../stream/time-slices.js'
-import { emptyRows, openPackedSamples, type PackedSamples, rangeOptions, sampleOptions } from './packed-samples.js'
+import {
+  emptyRows,
+  openPackedSamples,
+  type PackedSamples,
+  packOption,
+  rangeOptions,
+  sampleOptions,
+} from './packed-samples.js'
 
 export const shuffleSamplesOptions = z
   .strictObject({
     path: z.string().min(1).describe('.pbin file to read'),
     more_paths: z.array(z.string().min(1)).default([]).describe('further .pbin files; their samples are appended'),
+    pack: packOption,
     shuffle: z
       .enum(ORDER_KINDS)
       .default('bijective')
@@ -42,7 +50,7 @@ export const shuffleSamplesStage = defineStage({
   emits: 'samples',
   options: shuffleSamplesOptions,
   create: shuffleSamples,
-  reads: ({ path, more_paths }) => [path, ...more_paths],
+  reads: ({ path, more_paths, pack }) => [path, ...more_paths, ...(pack === undefined ? [] : [pack])],
 })
 
 /** @throws FILE_MISSING, PBIN_INVALID, DATA_TOO_SMALL, TOKENIZER_MISMATCH */
