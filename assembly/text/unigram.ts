@@ -9,6 +9,10 @@ import { NONE } from './merge'
 import { sequenceLength } from './utf8'
 
 const IS_END: u32 = 0x80000000
+const NODE_MASK: u32 = 0x7fffff
+const FOLLOWING_SHIFT: u32 = 23
+/** Flags of the root, which may be followed by any byte. */
+const ROOT: u32 = 0xff << FOLLOWING_SHIFT
 const HASH: u32 = 0x9e3779b1
 
 let slots: usize = 0
@@ -37,20 +41,27 @@ export function setUnigram(
  * length + 1 of them.
  */
 export function segment(text: usize, length: u32, positions: usize, path: usize): i32 {
+  // Locals: the compiler reloads globals after each store.
+  const trie = slots
+  const shift = slotShift
+  const mask = slotBytesMask
+  const idsOfNodes = ends
+  const scoresOfIds = scores
   for (let at: u32 = 0; at <= length; at++) store<u32>(positions + (<usize>at << 4), NONE, 8)
   store<f64>(positions, 0)
   for (let start: u32 = 0; start < length; ) {
     const next = start + <u32>sequenceLength(load<u8>(text + start))
     const before = load<f64>(positions + (<usize>start << 4))
     let hasSingle = false
-    let node: u32 = 0
+    let node = ROOT
     for (let end = start; end < length; ) {
-      const child = childOf((node << 8) | <u32>load<u8>(text + end++))
-      if (child == 0) break
-      node = child & ~IS_END
-      if (child < IS_END) continue
-      const id = load<u32>(ends + (<usize>node << 2))
-      offer(positions + (<usize>end << 4), before + load<f64>(scores + (<usize>id << 3)), start, id)
+      const byte = <u32>load<u8>(text + end++)
+      if (((node >> (FOLLOWING_SHIFT + (byte & 7))) & 1) == 0) break
+      node = childOf(trie, shift, mask, ((node & NODE_MASK) << 8) | byte)
+      if (node == 0) break
+      if (node < IS_END) continue
+      const id = load<u32>(idsOfNodes + (<usize>(node & NODE_MASK) << 2))
+      offer(positions + (<usize>end << 4), before + load<f64>(scoresOfIds + (<usize>id << 3)), start, id)
       hasSingle = hasSingle || end == next
     }
     if (!hasSingle) {
@@ -70,15 +81,15 @@ export function segment(text: usize, length: u32, positions: usize, path: usize)
   return count
 }
 
-/** The child of a node with IS_END, or 0; the key is the node << 8 | the byte. */
+/** The child of a node with its flags, or 0; the key is the node << 8 | the byte. */
 // @ts-ignore: decorator
 @inline
-function childOf(key: u32): u32 {
-  let slot = <usize>((key * HASH) >> slotShift) << 3
+function childOf(trie: usize, shift: u32, mask: usize, key: u32): u32 {
+  let slot = <usize>((key * HASH) >> shift) << 3
   while (true) {
-    const child = load<u32>(slots + slot, 4)
-    if (child == 0 || load<u32>(slots + slot) == key) return child
-    slot = (slot + 8) & slotBytesMask
+    const entry = load<u64>(trie + slot)
+    if (<u32>entry == key || entry == 0) return <u32>(entry >> 32)
+    slot = (slot + 8) & mask
   }
 }
 

@@ -6,13 +6,16 @@ import { PenstockError } from '../../errors.js'
 
 /** Set in a child at which a text ends. */
 export const IS_END = 0x80000000
-/** Nodes are numbered in 24 bits. */
-const MAX_NODES = 1 << 24
+/** The node of a child. */
+export const NODE_MASK = 0x7fffff
+const MAX_NODES = NODE_MASK + 1
+/** Above the node, a bit for each of the low three bits of the bytes that follow it: spares most look-ups that fail. */
+const FOLLOWING_SHIFT = 23
 /** Multiplier of the hash. */
 const HASH = 0x9e3779b1
 
 export interface ByteTrie {
-  /** Two integers per slot: node << 8 | byte, and the child (0: empty, the root is no child) with IS_END. */
+  /** Two integers per slot: node << 8 | byte, and the child with its flags (0: empty, the root is no child). */
   readonly slots: Uint32Array
   /** Right shift of the 32-bit product of key and HASH that gives the slot. */
   readonly shift: number
@@ -20,7 +23,7 @@ export interface ByteTrie {
   readonly ends: Uint32Array
 }
 
-/** The child of a node with IS_END, or 0. */
+/** The child of a node with its flags, or 0. */
 export function childOf({ slots, shift }: ByteTrie, node: number, byte: number): number {
   const key = ((node << 8) | byte) >>> 0
   const mask = slots.length - 1
@@ -49,7 +52,7 @@ class TrieBuilder {
     let slot = 0
     for (const byte of text) {
       slot = this.slotFor(((node << 8) | byte) >>> 0)
-      node = this.slots[slot + 1]! & ~IS_END
+      node = this.slots[slot + 1]! & NODE_MASK
     }
     this.slots[slot + 1] = (node | IS_END) >>> 0
     this.ends[node] = number
@@ -58,7 +61,16 @@ class TrieBuilder {
   }
 
   trie(): ByteTrie {
-    return { slots: this.slots, shift: 32 - this.bits, ends: this.ends.slice(0, this.nodes) }
+    const { slots } = this
+    const following = new Uint8Array(this.nodes)
+    for (let slot = 0; slot < slots.length; slot += 2) {
+      if (slots[slot + 1] !== 0) following[slots[slot]! >>> 8]! |= 1 << (slots[slot]! & 7)
+    }
+    for (let slot = 1; slot < slots.length; slot += 2) {
+      if (slots[slot] !== 0)
+        slots[slot] = (slots[slot]! | (following[slots[slot]! & NODE_MASK]! << FOLLOWING_SHIFT)) >>> 0
+    }
+    return { slots, shift: 32 - this.bits, ends: this.ends.slice(0, this.nodes) }
   }
 
   /** The slot of a key, which gets a child if it is new. */

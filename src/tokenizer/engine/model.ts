@@ -1,6 +1,6 @@
 /** Models of a tokenizer.json: each turns a piece of pre-tokenized text into ids. */
 import { PenstockError } from '../../errors.js'
-import { type ByteTrie, buildByteTrie, childOf, IS_END } from './byte-trie.js'
+import { type ByteTrie, buildByteTrie, childOf, IS_END, NODE_MASK } from './byte-trie.js'
 import type { Vocabulary } from './vocabulary.js'
 
 export interface Model {
@@ -57,7 +57,7 @@ function longestPieces(text: Uint8Array, first: ByteTrie, following: ByteTrie): 
     for (let at = start; at < text.length; ) {
       const child = childOf(trie, node, text[at++]!)
       if (child === 0) break
-      node = (child & ~IS_END) >>> 0
+      node = child & NODE_MASK
       if (child < IS_END) continue
       id = trie.ends[node]!
       stop = at

@@ -4,7 +4,7 @@
  */
 import { sequenceLength } from '../patterns/pretokenize.js'
 import { NONE } from './bpe.js'
-import { type ByteTrie, buildByteTrie, childOf, IS_END } from './byte-trie.js'
+import { type ByteTrie, buildByteTrie, childOf, IS_END, NODE_MASK } from './byte-trie.js'
 import { type Model, missingUnknown } from './model.js'
 
 export interface UnigramVocabulary {
@@ -153,7 +153,7 @@ class TypeScriptSegmenter implements Segmenter {
       for (let end = start; end < length; ) {
         const child = childOf(trie, node, bytes[end++]!)
         if (child === 0) break
-        node = (child & ~IS_END) >>> 0
+        node = child & NODE_MASK
         if (child < IS_END) continue
         const id = trie.ends[node]!
         this.offer(start, end, scores[id]!, id)

@@ -32,7 +32,16 @@ export function splitPreTokenizer(find: FindMatches, behavior: SplitBehavior, is
     splitMatches(find(piece.text), behavior, isInverted, (start, end) => emit(slice(piece, start, end)))
 }
 
-export const whitespaceSplit = (): PreTokenizer => splitPreTokenizer(characterMatches(isSpace), 'Removed')
+/** All white space is in the basic plane. */
+export const whitespaceSplit = (): PreTokenizer => (piece, emit) => {
+  const { text } = piece
+  let start = 0
+  for (let at = 0; at <= text.length; at++) {
+    if (at < text.length && !isSpace(text.charCodeAt(at))) continue
+    if (start < at) emit(slice(piece, start, at))
+    start = at + 1
+  }
+}
 
 export const punctuation = (behavior: SplitBehavior): PreTokenizer =>
   splitPreTokenizer(characterMatches(isPunctuation), behavior)
