@@ -1,7 +1,7 @@
 /**
  * Tokenizing: Penstock's engines compared with npm `tokenizers` (Rust), `tiktoken`, `gpt-tokenizer` and
  * `@huggingface/tokenizers`, one thread each, on the same documents in the same run. "Cold" means an empty word cache.
- * Needs a build and scripts/make-bench-corpus.mjs:
+ * Needs a build and scripts/make-bench-corpus.mjs; vocabularies.ts trains those that are not byte-level BPE:
  *   npx jiti bench/tokenizer.ts [megabytes for Penstock, 100] [megabytes for peers, 6] [vocabulary]
  * On a busy machine, compare the rates per CPU time.
  */
@@ -12,9 +12,10 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { FastTokenizer, loadTokenizer } from '#src/tokenizer/tokenizer'
+import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { gpt2Json, hasGpt2, jsonFromTiktoken, PRE_TOKENIZERS, type TokenizerJson } from '../test/tokenizer/fixtures.js'
+import { type TrainedName, trainedVocabulary } from './vocabularies.js'
 
 const [own = '100', peers = '6', only] = process.argv.slice(2)
 const [ourMegabytes, peerMegabytes] = [Number(own), Number(peers)]
@@ -101,7 +102,7 @@ async function compare(
   }
   const ourSize = megabytesOf(ourTexts)
   for (const state of ['cold', 'warm']) {
-    if (state === 'cold' && kernel instanceof FastTokenizer) kernel.engine.clearCache()
+    if (state === 'cold') kernel.engine.clearCache()
     const rates = await measure(encodeAll, ourSize)
     record(`Penstock, WebAssembly, ${state}`, ourSize, rates, { timesRust: rates.cpu / rustRates.cpu, differences })
   }
@@ -144,6 +145,8 @@ const huggingFace = (json: TokenizerJson) => {
   return (texts: readonly string[]) => encodeEach(texts, text => tokenizer.encode(text))
 }
 
+const trained = (name: TrainedName): TokenizerJson => trainedVocabulary(name, documentsOf(60))
+
 const comparisons: Record<string, () => Promise<void>> = {
   gpt2: async () => {
     const json = gpt2Json()
@@ -173,6 +176,11 @@ const comparisons: Record<string, () => Promise<void>> = {
     })
   },
   qwen2: () => compare('cl100k, Qwen 2 pattern', jsonFromTiktoken('cl100k_base', PRE_TOKENIZERS.qwen2!), {}),
+  bert: () => compare('BERT, WordPiece 30k', trained('bert'), {}),
+  clip: () => compare('CLIP, BPE 49k', trained('clip'), {}),
+  t5: () => compare('T5, Unigram 32k', trained('t5'), {}),
+  xlmr: () => compare('XLM-R, Unigram 189k', trained('xlm-r'), {}),
+  llama2: () => compare('Llama 2, BPE 32k', trained('llama2'), {}),
   o200k: async () => {
     const { encode } = await import('gpt-tokenizer/encoding/o200k_base')
     await compare('o200k', jsonFromTiktoken('o200k_base', PRE_TOKENIZERS.o200k!), {

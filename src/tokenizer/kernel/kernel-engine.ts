@@ -1,6 +1,7 @@
 /**
  * The engine in WebAssembly with 128-bit vectors, compiled from assembly/. It gives the tokens of the TypeScript engine,
- * five to nine times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` lists its limits.
+ * five to nine times as fast (bench/tokenizer.ts), for byte-level vocabularies; `whyNoKernel` lists its limits. For all others
+ * it cuts texts into chunks and caches their tokens; the host encodes new chunks.
  */
 import { NONE } from '../engine/bpe.js'
 import { NO_WORDS } from '../engine/byte-level.js'
