@@ -12,6 +12,7 @@ import type { TokenizerIdentity } from '../formats/batches.js'
 import { type OutputReservations, writeWhole } from './output-file.js'
 import { readWhole } from './read-at.js'
 import { manifestPathOf, outputTargetOf } from './side-files.js'
+import { sourceRecordSchema } from './sources/source-record.js'
 
 const contents = {
   version: z.literal(1),
@@ -31,6 +32,8 @@ const packedSchema = z.object({
     .object({ sha256: z.string(), vocabSize: z.number(), endOfDocumentId: z.number().optional() })
     .transform((found): TokenizerIdentity => ({ ...found, endOfDocumentId: found.endOfDocumentId }))
     .optional(),
+  /** Undefined for input that is not a file. */
+  sources: sourceRecordSchema.optional(),
 })
 export type PackedManifest = z.output<typeof packedSchema>
 

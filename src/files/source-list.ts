@@ -63,6 +63,9 @@ export async function locateSources(names: readonly string[]): Promise<void> {
   for (const name of remote) await locateRemote(name)
 }
 
+/** A name that means the same file in any working directory. */
+export const absoluteSource = (path: string): string => (isRemote(path) ? path : resolve(path))
+
 /** In bytes; undefined for a missing file, for anything but a file, and for a remote file that was not looked up. */
 export function sourceSize(path: string): number | undefined {
   if (isRemote(path)) return knownRemoteEntry(path)?.size

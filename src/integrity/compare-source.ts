@@ -9,7 +9,7 @@ import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { readAt } from '../files/read-at.js'
 import { closeSource, openSource } from '../files/source-file.js'
 import { requireFormat } from '../files/source-format.js'
-import { listSources, locateSources } from '../files/source-list.js'
+import { listSources, locateSources, type SourceOrder } from '../files/source-list.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
 import { createIndexReader } from '../formats/idx.js'
 import { checkDefinition } from '../pipelines/check.js'
@@ -22,7 +22,10 @@ import type { Findings } from './findings.js'
 
 /** Inputs from which a packed file was created. */
 export interface PackedSource {
-  readonly source: string
+  /** Files, folders, glob patterns and lists, in any mix. */
+  readonly sources: readonly string[]
+  /** Order of the files, as for `listSources`. */
+  readonly order: SourceOrder
   readonly tokenizer: string
   readonly field: string
   /** Token that ends each document; taken from the manifest when undefined. */
@@ -42,7 +45,7 @@ export async function comparePacked(path: string, packedSource: PackedSource, fi
     const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...SKIP_FAULTY }
     await runInto(
       [
-        ...(await textsOf(packedSource.source, field)),
+        ...(await textsOf(packedSource, field)),
         { 'tokenize-batches': end_of_document === undefined ? tokenize : { ...tokenize, end_of_document } },
       ],
       'tokens',
@@ -65,14 +68,14 @@ export async function compareIndex(path: string, source: string, findings: Findi
 }
 
 /** The source of a packed file may be a corpus: a folder, a glob pattern, an @list, or a file of any format. */
-async function textsOf(source: string, field: string): Promise<object[]> {
-  await locateSources([source])
-  const files = listSources([source])
+async function textsOf({ sources, order }: Pick<PackedSource, 'sources' | 'order'>, field: string): Promise<object[]> {
+  await locateSources(sources)
+  const files = listSources(sources, order)
   const [file] = files
   if (files.length === 1 && requireFormat(file!) === 'jsonl') {
     return [...linesOf(file!), { 'extract-text': { field, ...SKIP_FAULTY } }]
   }
-  return [{ 'read-corpus': { sources: [source], field, ...SKIP_FAULTY } }]
+  return [{ 'read-corpus': { sources: [...sources], order, field, ...SKIP_FAULTY } }]
 }
 
 const linesOf = (source: string): object[] => [

@@ -1,10 +1,10 @@
 /** Checks an index: its format, its manifest, and that its source is unchanged. */
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
-import { fingerprintOf, isSameFingerprint } from '../files/file-fingerprint.js'
 import { type IndexManifest, readIndexManifest } from '../files/manifest.js'
 import { readAt } from '../files/read-at.js'
 import { closeSource, openSource } from '../files/source-file.js'
+import { fingerprintOf, isSameFingerprint } from '../files/sources/file-fingerprint.js'
 import { createIndexReader } from '../formats/idx.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'

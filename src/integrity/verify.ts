@@ -5,6 +5,9 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
+import { readPackedManifest } from '../files/manifest.js'
+import { openPackedFile } from '../files/packed-file.js'
+import { changesOf, type SourceRecord } from '../files/sources/source-record.js'
 import { openCheckpoint } from '../training/checkpoint.js'
 import { compareIndex, comparePacked } from './compare-source.js'
 import { Findings, type Verdict } from './findings.js'
@@ -14,7 +17,10 @@ import { verifyPacked } from './verify-packed.js'
 export interface VerifyOptions {
   /** Rebuild everything from the source and compare. */
   readonly deep?: boolean
-  /** The JSONL file; by default the one with the same name as the index or packed file. */
+  /**
+   * The source; by default the sources that the manifest of a packed file records, or the JSONL file with the same name as the
+   * index or packed file.
+   */
   readonly source?: string
   readonly tokenizer?: string
   /** jq filter that yields the text of a record; by default `.text`. */
@@ -67,12 +73,37 @@ async function verifyOnePacked(path: string, options: VerifyOptions): Promise<Ve
   const verdict = await verifyPacked(path, tokenizer)
   if (!deep) return verdict
   const packedSource = {
-    source: required(options.source ?? (await siblingSource(path)), 'the deep check needs the source', path),
+    ...(await packedSourcesOf(path, options.source)),
     tokenizer: required(tokenizer, 'the deep check needs the tokenizer', path),
     field,
     endOfDocument,
   }
-  return withMore(verdict, findings => comparePacked(path, packedSource, findings))
+  const recorded = options.source === undefined ? await recordedSources(path) : undefined
+  return withMore(verdict, async findings => {
+    for await (const change of recorded === undefined ? [] : changesOf(recorded)) findings.add('damaged', change)
+    await comparePacked(path, packedSource, findings)
+  })
+}
+
+/** The sources that the user names, those that the manifest records, or the file that a packed file is named after. */
+async function packedSourcesOf(path: string, given: string | undefined) {
+  if (given !== undefined) return { sources: [given], order: 'name' as const }
+  const recorded = await recordedSources(path)
+  // Files that were merged have no texts to pack again.
+  if (recorded !== undefined && !recorded.paths.some(source => source.endsWith('.pbin'))) {
+    return { sources: recorded.paths, order: 'given' as const }
+  }
+  const source = required(await siblingSource(path), 'the deep check needs the source', path)
+  return { sources: [source], order: 'name' as const }
+}
+
+async function recordedSources(path: string): Promise<SourceRecord | undefined> {
+  const file = await openPackedFile(path)
+  try {
+    return (await readPackedManifest(path, file.header))?.sources
+  } finally {
+    await file.close()
+  }
 }
 
 async function withMore(verdict: Verdict, check: (findings: Findings) => Promise<void>): Promise<Verdict> {

@@ -5,7 +5,6 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { cachedFingerprint } from '../files/file-fingerprint.js'
 import { journalledWork } from '../files/journal/resume-point.js'
 import { RunJournal, type RunOutput } from '../files/journal/run-journal.js'
 import type { IfExists } from '../files/output-file.js'
@@ -14,7 +13,8 @@ import { isRemote } from '../files/remote/remote-name.js'
 import { knownRemoteEntry, pinnedRevisions, pinRevision } from '../files/remote/remote-sources.js'
 import { outputTargetOf } from '../files/side-files.js'
 import { closeSource, isPackedName, openSource } from '../files/source-file.js'
-import { sourceSize } from '../files/source-list.js'
+import { absoluteSource, sourceSize } from '../files/source-list.js'
+import { cachedFingerprint } from '../files/sources/file-fingerprint.js'
 import { tokenizerFileAt } from '../workers/tokenizer/tokenizer-setup.js'
 import { allSteps, type CheckedChain, type CheckedStep } from './check.js'
 import { namesRunBy } from './fuse.js'
@@ -108,7 +108,7 @@ function stagesOf(steps: readonly CheckedStep[], running: CheckedChain): Record<
   )
   const normalized = (key: string, value: unknown): unknown => {
     if (OPTIONS_IGNORED_FOR_RESUME.has(key)) return undefined
-    return typeof value === 'string' && files.has(value) ? absolute(value) : value
+    return typeof value === 'string' && files.has(value) ? absoluteSource(value) : value
   }
   const stages: Record<string, string> = { 'the list of stages': JSON.stringify(allSteps(running).map(namesRunBy)) }
   for (const [index, { name, options }] of steps.entries()) {
@@ -127,8 +127,8 @@ async function sourcesOf(steps: readonly CheckedStep[]): Promise<Record<string, 
     const identity = await identityOf(path, files.length <= MAX_SAMPLED_SOURCES)
     // A missing file is reported by the stage that reads it.
     if (identity === undefined) return undefined
-    if (files.length <= MAX_SAMPLED_SOURCES) sources[absolute(path)] = identity
-    else all.update(JSON.stringify([absolute(path), identity]))
+    if (files.length <= MAX_SAMPLED_SOURCES) sources[absoluteSource(path)] = identity
+    else all.update(JSON.stringify([absoluteSource(path), identity]))
   }
   const commits = Object.fromEntries(
     pinnedRevisions(files.map(({ path }) => path)).map(([name, commit]) => [`${COMMIT_OF}${name}`, commit]),
@@ -137,8 +137,6 @@ async function sourcesOf(steps: readonly CheckedStep[]): Promise<Record<string, 
     ? { ...sources, ...commits }
     : { ...commits, [`the list of ${files.length} sources`]: all.digest('hex') }
 }
-
-const absolute = (path: string): string => (isRemote(path) ? path : resolve(path))
 
 /** Of more sources the content is not sampled, and the journal keeps one digest of all. */
 const MAX_SAMPLED_SOURCES = 64

@@ -59,7 +59,7 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
   await locateInputs(pipeline)
   const chain = options.fuse === false ? pipeline.chain : fuse(pipeline.chain)
   const journal = await openRunJournal(pipeline.chain, chain, options)
-  if (journal === undefined) return runChain(pipeline.name, chain, options, undefined)
+  if (journal === undefined) return runChain(pipeline, chain, options, undefined)
   const report = async (kind: 'continued' | 'kept'): Promise<void> =>
     options.onResume?.({ kind, inputBytes: journal.recordedBytes, totalBytes: await inputBytesOf(pipeline.chain) })
   const { done, mark, refusal } = journal.resumePoint
@@ -71,7 +71,7 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
       options.onResume?.({ kind: 'finished' })
       return done.result as PipelineResult
     }
-    const result = await runChain(pipeline.name, chain, options, journal)
+    const result = await runChain(pipeline, chain, options, journal)
     await journal.commit(result)
     return result
   } catch (error) {
@@ -84,9 +84,12 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
 }
 
 /** Looks up the remote sources of a pipeline. @throws FILE_MISSING, FILE_UNREADABLE */
-export async function locateInputs({ chain }: CheckedPipeline): Promise<void> {
-  await locateSources(allSteps(chain).flatMap(({ entry, options }) => entry.reads?.(options) ?? []))
+export async function locateInputs({ chain }: Pick<CheckedPipeline, 'chain'>): Promise<void> {
+  await locateSources(sourcesOf({ chain }))
 }
+
+const sourcesOf = ({ chain }: Pick<CheckedPipeline, 'chain'>): string[] =>
+  allSteps(chain).flatMap(({ entry, options }) => entry.reads?.(options) ?? [])
 
 /** Errors not caused by the input or the options: the same command may succeed later. */
 const RESUMABLE_ERRORS: readonly ErrorCode[] = [
@@ -98,7 +101,7 @@ const RESUMABLE_ERRORS: readonly ErrorCode[] = [
 ]
 
 async function runChain(
-  pipeline: string,
+  pipeline: CheckedPipeline,
   chain: CheckedChain,
   options: RunOptions,
   journal: RunJournal | undefined,
@@ -107,6 +110,8 @@ async function runChain(
   const built = buildChain(chain)
   const all = stagesOf(built)
   const stages = all.map(({ stage }) => stage)
+  const sources = sourcesOf(pipeline)
+  for (const stage of stages) stage.nameSources(sources)
   if (journal !== undefined) {
     for (const [index, stage] of stages.entries()) stage.keepJournal(new StageJournal(journal, `${index}`))
   }
@@ -117,7 +122,7 @@ async function runChain(
     .filter(({ name }) => name !== '')
   const inputShare = inputMeter(all.filter(({ isSource }) => isSource))
   const progress = (): RunProgress => ({
-    pipeline,
+    pipeline: pipeline.name,
     stages: reports,
     inputShare: inputShare(),
     elapsedMs: journal?.elapsedMs ?? performance.now() - started,

@@ -3,11 +3,11 @@
  * writes. Memory is constant. The index is written atomically, together with a manifest.
  */
 import * as z from 'zod'
-import { cachedFingerprint, type FileFingerprint, remoteFingerprint } from '../files/file-fingerprint.js'
 import { checkManifestPath, writeIndexManifest } from '../files/manifest.js'
 import { ifExistsOption, type OutputFile, type OutputReservations, writeWhole } from '../files/output-file.js'
 import { knownRemoteEntry } from '../files/remote/remote-sources.js'
 import { closeSource, openSource } from '../files/source-file.js'
+import { cachedFingerprint, type FileFingerprint, remoteFingerprint } from '../files/sources/file-fingerprint.js'
 import type { LinePlaces } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { IndexWriter } from '../formats/idx.js'

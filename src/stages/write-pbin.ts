@@ -8,6 +8,7 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { checkManifestPath, writePackedManifest } from '../files/manifest.js'
 import { ifExistsOption, type OutputFile, writeWhole } from '../files/output-file.js'
+import { recordSources } from '../files/sources/source-record.js'
 import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
@@ -89,6 +90,7 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
   const { documents, dataBytes, kind } = packed
   const { tokenBytes, tokenizer } = kind
   await file.patch(encodePbinHeader({ dataBytes, tokenBytes }), 0)
+  const sources = await recordSources(context.sources)
   const manifest = {
     version: 1 as const,
     fileBytes: file.size,
@@ -98,6 +100,7 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
     documents,
     tokens: dataBytes / tokenBytes,
     ...(tokenizer === undefined ? {} : { tokenizer }),
+    ...(sources === undefined ? {} : { sources }),
   }
   await writePackedManifest(file.path, manifest, context.journal?.reservations)
 }

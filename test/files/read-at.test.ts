@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { PenstockError, toPenstockError } from '#src/errors'
 import { AppendFile } from '#src/files/append-file'
-import { fingerprint } from '#src/files/file-fingerprint'
 import { OutputLock } from '#src/files/output-lock'
 import { readAll, readFully, readFullySync } from '#src/files/read-at'
 import { closeSource } from '#src/files/source-file'
+import { fingerprint } from '#src/files/sources/file-fingerprint'
 import { temporaryFolder } from '../stages/support.js'
 
 const folder = temporaryFolder()

@@ -5,6 +5,7 @@ import type { PenstockError } from '../../errors.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
 import { locateSources } from '../../files/source-list.js'
+import type { SourceRecord } from '../../files/sources/source-record.js'
 import { createIndexReader } from '../../formats/idx.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { bytes, count } from '../output/terminal.js'
@@ -149,6 +150,7 @@ async function inspectWith(
       'tokens per document': documents === 0 ? 0 : (file.tokenCount / documents).toFixed(1),
       'longest document': `${count(longest)} tokens`,
       tokenizer: manifest?.tokenizer?.sha256.slice(0, 12) ?? 'not recorded',
+      sources: manifest?.sources === undefined ? 'not recorded' : sourcesText(manifest.sources),
       ...histogramFacts(histogram),
       ...(await tokenFacts(file, tokenizer)),
       ...(tokenizer === undefined ? {} : await documentFacts(file, tokenizer, first)),
@@ -156,6 +158,12 @@ async function inspectWith(
   } finally {
     await file.close()
   }
+}
+
+/** The source, or the number and size of several. */
+function sourcesText({ paths, bytes: sizes }: SourceRecord): string {
+  const total = bytes(sizes.reduce((sum, size) => sum + size, 0))
+  return paths.length === 1 ? `${paths[0]} (${total})` : `${count(paths.length)} files, ${total}`
 }
 
 /** One pass over the index. Entry n of the histogram counts documents of [2^(n-1), 2^n) tokens, entry 0 empty ones. */

@@ -23,6 +23,8 @@ export interface StageContext {
   readonly signal: AbortSignal
   /** Present in a run that can be resumed after a kill. */
   readonly journal: StageJournal | undefined
+  /** The files that the run reads, in their order; empty outside of a run. */
+  readonly sources: readonly string[]
   /** Adds to one of `stats.counts`. */
   count(name: string, amount: number): void
   /** Adds to `stats.notes`. */
@@ -44,6 +46,8 @@ interface StageControls {
   stop(): void
   /** Attaches the run's journal; must be called before the first item. */
   keepJournal(journal: StageJournal): void
+  /** Names the files that the run reads; must be called before the first item. */
+  nameSources(sources: readonly string[]): void
 }
 export interface SourceStage<Out> extends Readable, StageControls {
   readonly '~out'?: () => Out
@@ -128,7 +132,7 @@ class StageCore<In, Out> {
     counts: {},
     notes: [],
   }
-  readonly context: StageContext & { journal: StageJournal | undefined }
+  readonly context: StageContext & { journal: StageJournal | undefined; sources: readonly string[] }
   /** Settles when the body has ended and its `finally` blocks have run. */
   finished: Promise<void> = Promise.resolve()
 
@@ -149,6 +153,7 @@ class StageCore<In, Out> {
       stats: this.stats,
       signal: this.abort.signal,
       journal: undefined,
+      sources: [],
       count: (counter, amount) => {
         this.stats.counts[counter] = (this.stats.counts[counter] ?? 0) + amount
       },
@@ -168,6 +173,9 @@ class StageCore<In, Out> {
       stats: this.stats,
       isStopped: () => this.stopped,
       stop: () => this.stop(),
+      nameSources: (sources: readonly string[]) => {
+        this.context.sources = sources
+      },
       keepJournal: (journal: StageJournal) => {
         this.context.journal = journal
         journal.restore(this.stats)

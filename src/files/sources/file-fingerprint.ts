@@ -1,11 +1,11 @@
 /** Fingerprint of a file: its size and a hash of samples of its content, computed in a few milliseconds. */
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { type OpenFile, readFully } from './read-at.js'
-import { isRemote } from './remote/remote-name.js'
-import { locateRemoteFile } from './remote/remote-sources.js'
-import type { RemoteEntry } from './remote/remote-store.js'
-import { closeSource, openSource } from './source-file.js'
+import { type OpenFile, readFully } from '../read-at.js'
+import { isRemote } from '../remote/remote-name.js'
+import { locateRemoteFile } from '../remote/remote-sources.js'
+import type { RemoteEntry } from '../remote/remote-store.js'
+import { closeSource, openSource } from '../source-file.js'
 
 export interface FileFingerprint {
   readonly bytes: number
@@ -14,17 +14,19 @@ export interface FileFingerprint {
 }
 
 const SAMPLE_BYTES = 64 << 10
-const SAMPLES = 64
+export const SAMPLES = 64
 /** Samples read concurrently. */
 const CONCURRENT_READS = 16
 
-/** @throws FILE_UNREADABLE */
-export async function fingerprint(file: OpenFile, bytes: number): Promise<FileFingerprint> {
+/** @param maxSamples of 64 KiB each. @throws FILE_UNREADABLE */
+export async function fingerprint(file: OpenFile, bytes: number, maxSamples = SAMPLES): Promise<FileFingerprint> {
   const hash = createHash('sha256')
-  const samples = Math.min(SAMPLES, Math.ceil(bytes / SAMPLE_BYTES))
+  const samples = Math.min(maxSamples, Math.ceil(bytes / SAMPLE_BYTES))
   // The last sample ends at the end of the file; the samples of a small file are adjacent.
-  const step = samples < SAMPLES ? SAMPLE_BYTES : (bytes - SAMPLE_BYTES) / (SAMPLES - 1)
-  const chunks = Array.from({ length: Math.min(CONCURRENT_READS, samples) }, () => Buffer.allocUnsafeSlow(SAMPLE_BYTES))
+  const step = samples < maxSamples ? SAMPLE_BYTES : (bytes - SAMPLE_BYTES) / Math.max(1, maxSamples - 1)
+  const chunks = Array.from({ length: Math.min(CONCURRENT_READS, samples) }, () =>
+    Buffer.allocUnsafeSlow(Math.min(SAMPLE_BYTES, bytes)),
+  )
   for (let first = 0; first < samples; first += CONCURRENT_READS) {
     const reads = chunks.slice(0, samples - first).map(async (chunk, index) => {
       return chunk.subarray(0, await readFully(file, chunk, Math.floor((first + index) * step)))
@@ -35,11 +37,14 @@ export async function fingerprint(file: OpenFile, bytes: number): Promise<FileFi
 }
 
 /** `fingerprint` of a local file, or the version of a remote one. @throws FILE_MISSING, FILE_UNREADABLE */
-export async function fingerprintOf(path: string): Promise<FileFingerprint> {
+export async function fingerprintOf(path: string, maxSamples?: number): Promise<FileFingerprint> {
   if (isRemote(path)) return remoteFingerprint(await locateRemoteFile(path))
   const { handle, stats } = await openSource(path)
   try {
-    return await fingerprint({ path, handle }, stats.size)
+    const isCached = maxSamples === SAMPLES
+    return await (isCached
+      ? cachedFingerprint({ path, handle }, stats)
+      : fingerprint({ path, handle }, stats.size, maxSamples))
   } finally {
     await closeSource(path, handle)
   }
