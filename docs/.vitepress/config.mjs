@@ -15,6 +15,7 @@ export default {
         ['Overview', '/'],
         ['Tutorial', '/tutorial'],
         ['Corpora', '/corpora'],
+        ['Object stores and the Hub', '/object-stores'],
         ['Definitions', '/definitions'],
         ['Stages', '/stages'],
         ['Documents in a sample', '/documents'],
