@@ -33,6 +33,7 @@ import { type LossMask, maskStep } from './loss-mask.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 import { stepsOf } from './run-length.js'
 import { learningRateAt } from './schedule.js'
+import { fetchCheckpoints, localFolderOf, storeCheckpoint } from './stored-checkpoints.js'
 import { Throughput } from './throughput.js'
 import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
 import { flopsPerToken } from './weights.js'
@@ -62,16 +63,16 @@ export interface TrainerSetup {
  */
 export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
   const { resume, training, onEvent } = setup
-  const checkpoint = await findStart(resume, training.checkpoint?.folder, error =>
-    onEvent?.({ kind: 'damaged-checkpoint', error }),
-  )
+  const from = typeof resume === 'object' ? { path: await fetchCheckpoints(resume.path) } : resume
+  const folder = training.checkpoint && (await fetchCheckpoints(training.checkpoint.folder))
+  const checkpoint = await findStart(from, folder, error => onEvent?.({ kind: 'damaged-checkpoint', error }))
   if (checkpoint !== undefined) {
     requireSameModel(setup.model, checkpoint)
     requireSameTokenizer(setup.tokenizer, checkpoint)
     requireSameDocuments(training, checkpoint)
     await setup.engine.loadState(checkpoint.path)
-    if (resume === 'latest' && training.checkpoint !== undefined && setup.engine.isPrimary) {
-      await removeSurplus(training.checkpoint.folder, training.checkpoint.keep, checkpoint)
+    if (resume === 'latest' && folder !== undefined && training.checkpoint !== undefined && setup.engine.isPrimary) {
+      await removeSurplus(folder, training.checkpoint.keep, checkpoint)
     }
     onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
   }
@@ -408,7 +409,8 @@ export class Trainer {
       return
     }
     const startedAt = performance.now()
-    const path = await saveCheckpoint(training.checkpoint.folder, training.checkpoint.keep, engine, {
+    const { folder, keep } = training.checkpoint
+    const saved = await saveCheckpoint(await localFolderOf(folder), keep, engine, {
       step: this.#step,
       totalSteps: this.#totalSteps ?? this.#step,
       consumedTokens: this.#consumedTokens,
@@ -418,6 +420,7 @@ export class Trainer {
       ...(tokenizer && { tokenizer }),
       ...(this.#endOfDocumentId !== undefined && { endOfDocumentId: this.#endOfDocumentId }),
     })
+    const path = engine.isPrimary ? await storeCheckpoint(folder, keep, saved) : saved
     this.#saved = { step: this.#step, path }
     this.#emit({ kind: 'checkpoint', step: this.#step, path, durationMs: performance.now() - startedAt })
     this.#pace.exclude(startedAt)

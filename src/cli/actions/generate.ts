@@ -8,6 +8,7 @@ import { type GenerationEnd, generate } from '../../training/generation/generate
 import type { SamplingOptions } from '../../training/generation/token-sampler.js'
 import { openTrained } from '../../training/open-engine.js'
 import type { ModelOptions, TrainingOptions } from '../../training/options.js'
+import { fetchCheckpoints } from '../../training/stored-checkpoints.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { describeError, notify } from '../output/notices.js'
 
@@ -143,14 +144,15 @@ async function openTokenizer({ path: folder, state }: Checkpoint, given: string 
  * The checkpoint at a path, or the newest intact one inside it.
  * @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID
  */
-export async function findCheckpoint(path: string): Promise<Checkpoint> {
+export async function findCheckpoint(name: string): Promise<Checkpoint> {
+  const path = await fetchCheckpoints(name)
   const isCheckpoint = await stat(join(path, 'state.json')).then(
     () => true,
     () => false,
   )
   const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, skipDamaged)
   if (found !== undefined) return found
-  throw new PenstockError('FILE_MISSING', 'no checkpoint found', { file: path })
+  throw new PenstockError('FILE_MISSING', 'no checkpoint found', { file: name })
 }
 
 /** Falls back to an older checkpoint only if the newest is damaged, not if it is temporarily unreadable. */

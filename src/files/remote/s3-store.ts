@@ -47,6 +47,18 @@ export async function statObject(name: string): Promise<RemoteEntry | undefined>
   return { name, size, version: response.header('etag') ?? '' }
 }
 
+/** All objects whose names begin with a name, of any format. @throws FILE_MISSING for a missing bucket, FILE_UNREADABLE */
+export function listObjects(prefix: string): Promise<readonly RemoteEntry[]> {
+  const place = parseRemoteName(prefix) as S3Name
+  return listed(place, place.key, () => true)
+}
+
+/** Removes an object if it exists. @throws FILE_MISSING for a missing bucket, FILE_UNREADABLE */
+export async function removeObject(name: string): Promise<void> {
+  const { bucket, key } = parseRemoteName(name) as S3Name
+  await textOf(await sendToS3({ name, bucket, key, method: 'DELETE' }))
+}
+
 async function listed(place: S3Name, prefix: string, isWanted: (key: string) => boolean): Promise<RemoteEntry[]> {
   const { name, bucket } = place
   const entries: RemoteEntry[] = []

@@ -12,6 +12,7 @@ import { requireHeldOutApart } from '../../training/held-out-overlap.js'
 import type { LossMask } from '../../training/loss-mask.js'
 import { openEngine, resolveBackend } from '../../training/open-engine.js'
 import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../../training/options.js'
+import { fetchCheckpoints } from '../../training/stored-checkpoints.js'
 import { openTrainer, type Trainer } from '../../training/trainer.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
@@ -75,7 +76,7 @@ async function trainWith(
 async function withBackend(training: TrainingOptions, resume: boolean, { report }: StageContext) {
   const folder = training.checkpoint?.folder
   const mayResume = training.backend === 'auto' && resume && folder !== undefined
-  const checkpoint = mayResume ? await openLatestCheckpoint(folder, () => {}) : undefined
+  const checkpoint = mayResume ? await openLatestCheckpoint(await fetchCheckpoints(folder), () => {}) : undefined
   const { backend, reason } = await resolveBackend(training, checkpoint?.state.training)
   if (reason !== undefined) {
     report({ kind: 'backend', backend, reason } satisfies TrainingEvent)
