@@ -25,7 +25,7 @@ export function listSources(names: readonly string[], order: SourceOrder = 'name
   const files = new Map<string, string>()
   for (const name of names) {
     for (const file of filesOf(name, 0)) {
-      const path = isRemote(file) ? file : resolve(file)
+      const path = absoluteSource(file)
       if (!files.has(path)) files.set(path, file)
     }
   }
@@ -43,7 +43,8 @@ export function listOnce(names: readonly string[], order: SourceOrder = 'name'):
   const known = listed(names, order)
   if (known !== undefined) return known
   const files = listSources(names, order)
-  listings.set(names, { order, files })
+  // A remote folder or pattern that was not looked up yet stands for itself.
+  if (!files.some(file => isRemote(file) && knownRemoteEntry(file) === undefined)) listings.set(names, { order, files })
   return files
 }
 

@@ -1,8 +1,10 @@
 /** Writes a commented starter definition based on the first records of a corpus. */
 import { existsSync } from 'node:fs'
+import { basename } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { refuseInputs, tokenizerFilesAt } from '../../files/file-identity.js'
 import { OutputLock } from '../../files/output-lock.js'
+import { isRemote } from '../../files/remote/remote-name.js'
 import { writeOver } from '../../files/replace-file.js'
 import { lockPathOf } from '../../files/side-files.js'
 import { locateSources } from '../../files/source-list.js'
@@ -246,11 +248,15 @@ function readingStages(
   return { texts: `${lines}    ${extract}`, pack: lines + fork }
 }
 
-/** A name for the outputs: that of the first source without its ending, or of the folder in front of a pattern. */
+/**
+ * A name for the outputs: that of the first source without its ending, or of the folder in front of a pattern. Outputs of
+ * remote sources go to the working directory.
+ */
 export function baseName(source: string): string {
   const plain = source
     .replace(/^@/, '')
     .replace(/[\\/]?[^\\/]*[*?[{].*$/, '')
     .replace(/[\\/]+$/, '')
+  if (isRemote(source)) return withoutEnding(basename(plain))
   return withoutEnding(plain === '' || plain === '.' ? 'corpus' : plain)
 }

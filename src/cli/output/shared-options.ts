@@ -1,6 +1,8 @@
 /** Options shared by several commands, and their conversion to stage options. */
+import { basename } from 'node:path'
 import { type Command, Option } from 'commander'
 import { PenstockError } from '../../errors.js'
+import { isRemote } from '../../files/remote/remote-name.js'
 import type { Variables } from '../../pipelines/definition.js'
 import type { TrainingOptions } from '../../training/options.js'
 import { wholeNumber } from './terminal.js'
@@ -82,12 +84,14 @@ export function withoutEnding(path: string): string {
 }
 
 /**
- * Path of an output that is named after its source.
+ * Path of an output that is named after its source: beside it, or in the working directory for a source where nothing can be
+ * written.
  * @param option the option that sets the path
  * @throws ARGUMENT_INVALID for standard input, which has no name
  */
 export function outputNamedAfter(source: string, ending: string, option = '-o'): string {
-  if (source !== '-') return `${withoutEnding(source)}${ending}`
+  const isReadOnly = isRemote(source) && !source.startsWith('s3://')
+  if (source !== '-') return `${withoutEnding(isReadOnly ? basename(source) : source)}${ending}`
   throw new PenstockError(
     'ARGUMENT_INVALID',
     `standard input has no file name to name the output after: pass ${option} FILE`,

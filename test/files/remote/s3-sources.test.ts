@@ -61,6 +61,15 @@ describe.skipIf(s3Python === undefined)('an object store (needs: node scripts/se
     expect(hashOf('patterns.pbin')).toBe(hashOf('local.pbin'))
   }, 60_000)
 
+  it('is sampled by init, and planned by the definition that it writes', async () => {
+    const run = (...args: string[]) => penstock(args, folder, store.env)
+    const init = await run('init', 's3://corpora/shards/', '--tokenizer', at('tokenizer.json'))
+    expect(init).toMatchObject({ code: 0 })
+    const plan = await run('plan', at('shards.yaml'))
+    expect(plan.out).toMatch(/reads +s3:\/\/corpora\/shards\/a b/)
+    expect(plan.out).not.toContain('missing')
+  }, 60_000)
+
   it('gives the same bytes when connections break and requests are refused', async () => {
     const network = await startBadNetwork(store.endpoint, 2 << 20)
     try {
