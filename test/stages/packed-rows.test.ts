@@ -39,6 +39,8 @@ const data = { path, more_paths: [second], pack, sequence_length: 8, documents: 
 beforeAll(async () => {
   await pipeline(listDocuments({ paths: [path, second] }), packSamples({ path: pack, sequence_length: 8 }))
   await pipeline(listDocuments({ paths: [path] }), packSamples({ path: at('one.pack'), sequence_length: 8 }))
+  const seeded = { path: at('seeded.pack'), sequence_length: 8, seed: 1 }
+  await pipeline(listDocuments({ paths: [path, second] }), packSamples(seeded))
 })
 
 async function batches(options: Partial<ShuffleSamplesOptions>): Promise<SampleBatch[]> {
@@ -172,6 +174,7 @@ describe('a training on rows', () => {
 
   test.each<[string, Partial<ShuffleSamplesOptions>]>([
     ['rows of another .pack file', { more_paths: [], pack: at('one.pack') }],
+    ['rows packed with another seed', { pack: at('seeded.pack') }],
     ['samples cut by position', { pack: undefined } as object],
   ])('is not resumed with %s', async (name, samples) => {
     const checkpoint = { folder: at(`checkpoints ${name}`), every_steps: 1 }
