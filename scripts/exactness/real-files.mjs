@@ -100,32 +100,25 @@ export function wordLevelJson(words) {
   }
 }
 
+const linesOf = bytes => bytes.toString().trimEnd().split('\n')
+
+/** Tokenizers made of the files whose names match. */
 const READERS = [
-  [/vocab\.json$/, text => [['BERT', bertJson(['[PAD]', '[UNK]', '[CLS]', '[SEP]', ...JSON.parse(text)])]]],
-  [
-    /vocab\.txt$/,
-    text => [
-      ['BERT', bertJson(text.toString().trimEnd().split('\n'))],
-      ['WordLevel', wordLevelJson(text.toString().trimEnd().split('\n'))],
-    ],
-  ],
-  [
-    /bpe_simple_vocab_16e6\.txt\.gz$/,
-    text => [['CLIP', clipJson(gunzipSync(text).toString().split('\n').slice(1, 48895))]],
-  ],
-  [/sentencepiece\.model$/, text => [['T5', unigramJsonOf(text)]]],
+  [/vocab\.json$/, 'BERT', bytes => bertJson(['[PAD]', '[UNK]', '[CLS]', '[SEP]', ...JSON.parse(bytes)])],
+  [/vocab\.txt$/, 'BERT', bytes => bertJson(linesOf(bytes))],
+  [/vocab\.txt$/, 'WordLevel', bytes => wordLevelJson(linesOf(bytes))],
+  [/bpe_simple_vocab_16e6\.txt\.gz$/, 'CLIP', bytes => clipJson(linesOf(gunzipSync(bytes)).slice(1, 48895))],
+  [/sentencepiece\.model$/, 'T5', unigramJsonOf],
+  [/tokenizer[^/]*(?<!config)\.json$/i, 'tokenizer.json', bytes => JSON.parse(bytes)],
 ]
 
-/** Name and content of each tokenizer in a folder of unpacked packages. */
+/** Name and content, read on demand, of each tokenizer in a folder of unpacked packages. */
 export function* realTokenizers(folder) {
   for (const entry of readdirSync(folder, { recursive: true }).toSorted()) {
-    const path = join(folder, entry)
-    const reader = READERS.find(([pattern]) => pattern.test(entry))
-    if (reader !== undefined)
-      for (const [kind, json] of reader[1](readFileSync(path))) yield { name: `${entry} (${kind})`, json }
-    else if (/tokenizer[^/]*\.json$/i.test(entry) && !/config/.test(entry)) {
-      const json = JSON.parse(readFileSync(path, 'utf8'))
-      if (json.model?.vocab !== undefined) yield { name: entry, json }
+    for (const [pattern, kind, make] of READERS) {
+      if (!pattern.test(entry)) continue
+      const read = () => make(readFileSync(join(folder, entry)))
+      yield { name: kind === 'tokenizer.json' ? entry : `${entry} (${kind})`, read }
     }
   }
 }

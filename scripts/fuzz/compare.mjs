@@ -13,7 +13,7 @@ const attempt = work => {
 
 /**
  * @param idLists further ids to decode
- * @returns `invalid`: the Rust library's message; `rejected`: our message; `difference`: the first one; else `texts` compared
+ * @returns `invalid`: the Rust library's message; `rejected`: our message; `difference`: the first one; else the numbers of `texts` compared and of `errors` in both
  */
 export async function compare(json, texts, idLists = []) {
   const source = JSON.stringify(json)
@@ -25,14 +25,16 @@ export async function compare(json, texts, idLists = []) {
   rust.value.disableTruncation()
   rust.value.disablePadding()
   const judge = new Judge(rust.value, ours.value)
-  let compared = 0
+  let [compared, errors] = [0, 0]
   for (let at = 0; at < texts.length; at += BATCH) {
-    const { difference, count } = await judge.compareTexts(texts.slice(at, at + BATCH))
+    const batch = texts.slice(at, at + BATCH)
+    const { difference, count } = await judge.compareTexts(batch)
     if (difference !== undefined) return { difference }
     compared += count
+    errors += batch.length - count
   }
   const difference = await judge.compareDecoded(idLists.map(ids => ({ ids })))
-  return difference === undefined ? { texts: compared, engine: ours.value.engineInfo.why } : { difference }
+  return difference === undefined ? { texts: compared, errors, engine: ours.value.engineInfo.why } : { difference }
 }
 
 /** Texts per call of the Rust library. */

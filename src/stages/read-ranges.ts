@@ -9,7 +9,7 @@ import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity
 import { type RangeFault, unpackFaults } from '../workers/ranges/range-faults.js'
 import { type FilePosition, type RangeWork, rangeRunOf } from '../workers/ranges/range-run.js'
 import type { RangeReply } from '../workers/ranges/range-task.js'
-import { slownessNote } from '../workers/tokenizer/tokenizer-setup.js'
+import { engineNote } from '../workers/tokenizer/tokenizer-setup.js'
 import { FaultHandler, type FaultOptions } from './stream/fault-handler.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stream/stage.js'
 
@@ -69,7 +69,7 @@ async function* ranges(
   const faults = new RangeFaults(options, context)
   try {
     const facts = await run.facts
-    const note = facts === undefined ? undefined : slownessNote(facts.engineInfo)
+    const note = facts === undefined ? undefined : engineNote(facts.engineInfo)
     if (note !== undefined) context.note(note)
     let firstLine = 1
     let current: number | undefined

@@ -12,7 +12,7 @@ import { inOrder } from '../workers/in-order.js'
 import { type Poison, runWithoutPoison } from '../workers/poison-records.js'
 import { lengthsIn, type SharedBatch, SharedBatchPool, tokensIn } from '../workers/tokenizer/shared-batch.js'
 import type { TokenizeReply, TokenizeTask } from '../workers/tokenizer/tokenize-worker.js'
-import { slownessNote, tokenizerFactsOf, tokenizerSetup } from '../workers/tokenizer/tokenizer-setup.js'
+import { engineNote, tokenizerFactsOf, tokenizerSetup } from '../workers/tokenizer/tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from '../workers/worker-pool.js'
 import {
   checkFaultOptions,
@@ -122,7 +122,7 @@ async function* tokenize(
   const { fit_length: length } = options
   try {
     const { identity, engineInfo, padId, ...facts } = await tokenizerFactsOf(workers, setup)
-    const note = slownessNote(engineInfo)
+    const note = engineNote(engineInfo)
     if (note !== undefined) context.note(note)
     const tokenBytes = options.token_bytes ?? facts.tokenBytes
     const fit = length && lengthFit(length, padId)

@@ -79,8 +79,7 @@ export class TextModel {
   }
 
   /**
-   * Yields the text in pieces, the prompt first. A character that spans several tokens comes whole; an incomplete one at the
-   * end of the text is U+FFFD.
+   * Yields the text in pieces, the prompt first.
    *
    * @throws ARGUMENT_INVALID for a prompt without tokens, TOKENIZER_MISMATCH for an unknown `endOfDocument`
    */
@@ -88,8 +87,6 @@ export class TextModel {
     const tokenizer = this.#tokenizer
     const ids = [...(await tokenizer.encodePrompt(options.prompt))]
     const promptTokens = ids.length
-    let shown = await tokenizer.decode(ids)
-    yield shown
     const endToken = await this.#endToken(options)
     const generation = generate(this.#engine, ids, {
       ...options,
@@ -97,16 +94,8 @@ export class TextModel {
       vocabSize: tokenizer.totalSize,
       ...(endToken === undefined ? {} : { endToken }),
     })
-    let next = await generation.next()
-    for (; next.done !== true; next = await generation.next()) {
-      ids.push(next.value)
-      const text = await tokenizer.decode(ids)
-      if (text.endsWith('\uFFFD')) continue
-      yield text.slice(shown.length)
-      shown = text
-    }
-    yield (await tokenizer.decode(ids)).slice(shown.length)
-    return { promptTokens, tokens: ids.length - promptTokens, end: next.value }
+    const end = yield* decodedParts(ids, generation, all => tokenizer.decode(all))
+    return { promptTokens, tokens: ids.length - promptTokens, end }
   }
 
   async #endToken({ stop, endOfDocument }: TextOptions): Promise<number | undefined> {
@@ -138,6 +127,31 @@ async function openTokenizer({ path: folder, state }: Checkpoint, given: string 
   await tokenizer.close()
   const message = `the model was trained with a tokenizer other than ${path}`
   throw new PenstockError('TOKENIZER_MISMATCH', message, { file: folder })
+}
+
+/**
+ * The text of the prompt, then what each token adds to it. A character that spans several tokens comes whole; an incomplete
+ * one at the end of the text is U+FFFD.
+ *
+ * @param ids of the prompt; the tokens are appended
+ */
+export async function* decodedParts<End>(
+  ids: number[],
+  tokens: AsyncGenerator<number, End>,
+  decode: (ids: readonly number[]) => string | Promise<string>,
+): AsyncGenerator<string, End> {
+  let shown = await decode(ids)
+  yield shown
+  let next = await tokens.next()
+  for (; next.done !== true; next = await tokens.next()) {
+    ids.push(next.value)
+    const text = await decode(ids)
+    if (text.endsWith('\uFFFD')) continue
+    yield text.slice(shown.length)
+    shown = text
+  }
+  yield (await decode(ids)).slice(shown.length)
+  return next.value
 }
 
 /**

@@ -1,12 +1,14 @@
-/** Summarizes an index, a packed file or a checkpoint, and validates its structure while reading it. */
+/** Summarizes an index, a packed file, a tokenizer or a checkpoint, and validates its structure while reading it. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { basename } from 'node:path'
 import type { PenstockError } from '../../errors.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
 import { locateSources } from '../../files/source-list.js'
 import type { SourceRecord } from '../../files/sources/source-record.js'
 import { createIndexReader } from '../../formats/idx.js'
+import { tokenizerFileAt } from '../../workers/tokenizer/tokenizer-setup.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { bytes, count } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
@@ -14,6 +16,8 @@ import { findCheckpoint } from './generate.js'
 import { checkTextOption, filesOf } from './read-sources.js'
 import { type SampledField, sampleSources, type TextUnit } from './sample-sources.js'
 
+/** A JSON file of any other name is a corpus. */
+const TOKENIZER_FILE = /tokenizer.*\.json$|\.model$/i
 const SHOWN_DOCUMENTS = 3
 const SHOWN_FIELDS = 5
 const SHOWN_TOKENS = 48
@@ -39,7 +43,24 @@ export async function inspectPaths(
   }
   rejectUnused({ tokenizer }, ['tokenizer'], 'except on a packed file')
   if (paths.length === 1 && path!.endsWith('.idx')) return inspectIndex(path!)
-  return (paths.length === 1 && (await inspectCheckpoint(path!))) || inspectCorpus(paths, textPer)
+  if (paths.length > 1) return inspectCorpus(paths, textPer)
+  return (await inspectCheckpoint(path!)) ?? (await inspectTokenizer(path!)) ?? inspectCorpus(paths, textPer)
+}
+
+/** `undefined` if the path names neither a tokenizer file nor a folder with one. */
+async function inspectTokenizer(path: string): Promise<Facts | undefined> {
+  const found = await tokenizerFileAt(path).catch(() => undefined)
+  if (found === undefined || !TOKENIZER_FILE.test(basename(found))) return undefined
+  return askTokenizer(found, ({ path: file, facts }) => ({
+    kind: 'tokenizer',
+    path: file,
+    sha256: facts.sha256.slice(0, 12),
+    engine: facts.engineInfo.why,
+    'tokens of the model': count(facts.vocabSize),
+    'highest token id': count(facts.totalSize - 1),
+    'tokens added before a text': facts.templateTokens.before,
+    'tokens added after a text': facts.templateTokens.after,
+  }))
 }
 
 async function inspectCorpus(sources: readonly string[], textPer: TextUnit): Promise<Facts> {

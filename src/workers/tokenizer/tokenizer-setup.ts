@@ -100,7 +100,7 @@ export function terminatedError(file: string, death: WorkerDeath): PenstockError
   return new PenstockError(death.code, `the tokenizer was terminated: ${death.message}`, { file }, death)
 }
 
-/** Notice for users whose tokenizer runs without the word cache of the fast engines. */
-export function slownessNote(engineInfo: EngineInfo): string | undefined {
-  return engineInfo.fast ? undefined : `tokenizing without the fast kernel: ${engineInfo.why}`
+/** Notice for users whose tokenizer runs on another engine than the one in WebAssembly. */
+export function engineNote({ why }: EngineInfo): string | undefined {
+  return why.startsWith('our engine in WebAssembly') ? undefined : `tokenizing with ${why}`
 }

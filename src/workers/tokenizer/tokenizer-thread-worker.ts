@@ -1,4 +1,6 @@
 /** Worker of `tokenizer-thread.ts`: one tokenizer, loaded on first use, and the calls that it serves. */
+import type { TemplateTokens } from '../../tokenizer/fit-length.js'
+import type { EngineInfo } from '../../tokenizer/tokenizer.js'
 import { WHOLE_TASK } from '../heartbeat.js'
 import { workerFunction } from '../worker-function.js'
 import { tokenIdOf } from './load-tokenizer.js'
@@ -8,6 +10,8 @@ export interface FileFacts {
   readonly sha256: string
   readonly vocabSize: number
   readonly totalSize: number
+  readonly templateTokens: TemplateTokens
+  readonly engineInfo: EngineInfo
 }
 
 export interface DecodeTask {
@@ -19,7 +23,8 @@ const BYTES_PER_ID = 16
 
 export const describeFile = workerFunction(async (_: undefined, heartbeat): Promise<FileFacts> => {
   const { sha256, tokenizer } = (await workerTokenizer(heartbeat)).file
-  return { sha256, vocabSize: tokenizer.vocabSize, totalSize: tokenizer.totalSize }
+  const { vocabSize, totalSize, templateTokens, engineInfo } = tokenizer
+  return { sha256, vocabSize, totalSize, templateTokens, engineInfo }
 })
 
 export const idsOf = workerFunction(async (tokens: readonly string[], heartbeat) => {

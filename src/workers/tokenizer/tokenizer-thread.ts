@@ -30,6 +30,7 @@ export class TokenizerThread {
   readonly vocabSize: number
   /** One more than the highest id, added tokens included. */
   readonly totalSize: number
+  readonly facts: FileFacts
   private readonly workers: Workers
 
   private constructor(path: string, facts: FileFacts, workers: Workers) {
@@ -37,6 +38,7 @@ export class TokenizerThread {
     this.sha256 = facts.sha256
     this.vocabSize = facts.vocabSize
     this.totalSize = facts.totalSize
+    this.facts = facts
     this.workers = workers
   }
 
