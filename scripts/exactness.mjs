@@ -10,12 +10,32 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { SHAPES } from './exactness/shapes.mjs'
+import { trainedFile } from './exactness/train-small.mjs'
 
 const CORPUS = new URL('../data/bench/corpus.jsonl', import.meta.url)
 /** Documents per call of the Rust library. */
 const BATCH = 100
 /** Bytes of the corpus on which vocabularies are trained. */
 const TRAINING_BYTES = 1_500_000
+/** The same for small vocabularies of the shapes below, one of them for every kind of model and of engine. */
+const SMALL_BYTES = 60_000
+const SMALL = [
+  'Falcon (Digits after ByteLevel)',
+  'DeepSeek LLM (end of line)',
+  'CLIP',
+  'RoBERTa with a space in front',
+  'BPE with prefix and suffix',
+  'NLLB (BPE, codes in front)',
+  'BERT, uncased',
+  'BERT, cased',
+  'DistilBERT with a template',
+  'T5',
+  'mT5 (byte fallback)',
+  'XLM-R',
+  'ALBERT (quotes, NFKD, accents)',
+  'WordLevel, punctuation isolated',
+]
 
 const { values } = parseArgs({
   options: {
@@ -51,6 +71,7 @@ async function vocabularies() {
     await jiti.import('../test/tokenizer/trained.ts')
   const { jsonFromTiktoken, PRE_TOKENIZERS } = fixtures
   const sample = [...texts(TRAINING_BYTES)].join('\n')
+  const small = [...texts(SMALL_BYTES)]
   const tiktoken = (ranks, kind) => jsonFromTiktoken(ranks, PRE_TOKENIZERS[kind])
   return {
     ...(fixtures.hasGpt2 ? { 'GPT-2': fixtures.gpt2Json } : {}),
@@ -71,6 +92,7 @@ async function vocabularies() {
       }),
       decoder: { type: 'Sequence', decoders: [{ type: 'ByteFallback' }, METASPACE] },
     }),
+    ...Object.fromEntries(SMALL.map(name => [name, () => trainedFile(SHAPES[name], small)])),
   }
 }
 
