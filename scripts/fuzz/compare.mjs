@@ -1,5 +1,6 @@
 /** Compares our ids and decoded texts with those of the Rust library. */
 import { Tokenizer } from 'tokenizers'
+import { createPackKernel } from '../../dist/tokenizer/pack-lines.js'
 import { loadTokenizer } from '../../dist/tokenizer/tokenizer.js'
 import { kernelModule } from '../../dist/workers/tokenizer/kernel-module.js'
 
@@ -25,6 +26,7 @@ export async function compare(json, texts, idLists = []) {
   rust.value.disableTruncation()
   rust.value.disablePadding()
   const judge = new Judge(rust.value, ours.value)
+  const twin = attempt(() => loadTokenizer(source))
   let [compared, errors] = [0, 0]
   for (let at = 0; at < texts.length; at += BATCH) {
     const batch = texts.slice(at, at + BATCH)
@@ -33,12 +35,14 @@ export async function compare(json, texts, idLists = []) {
     compared += count
     errors += batch.length - count
   }
+  const inTypeScript = await new Judge(rust.value, twin.value).compareTexts(texts.slice(0, TWIN_TEXTS))
+  if (inTypeScript.difference !== undefined) return { difference: { ...inTypeScript.difference, engine: 'TypeScript' } }
   const difference = await judge.compareDecoded(idLists.map(ids => ({ ids })))
   return difference === undefined ? { texts: compared, errors, engine: ours.value.engineInfo.why } : { difference }
 }
 
-/** Texts per call of the Rust library. */
-const BATCH = 200
+/** Texts per call of the Rust library, and those compared without the kernel too. */
+const [BATCH, TWIN_TEXTS] = [200, 100]
 
 class Judge {
   constructor(rust, ours) {
@@ -59,7 +63,7 @@ class Judge {
         return { difference: { text, expected: ids, found: found.error?.message ?? found.value } }
       } else cases.push({ text, ids })
     }
-    const difference = this.batchDifference(cases) ?? (await this.compareDecoded(cases))
+    const difference = this.batchDifference(cases) ?? this.packedDifference(cases) ?? (await this.compareDecoded(cases))
     return { difference, count: cases.length }
   }
 
@@ -91,6 +95,20 @@ class Judge {
       const batch = [...tokens.subarray(start, start + lengths[at])]
       start += lengths[at]
       if (batch.join() !== ids.join()) return { text, expected: ids, batch }
+    }
+    return undefined
+  }
+
+  /** Whether lines of JSON are packed to the same ids; the kernel of `pack` is kept from one batch to the next. */
+  packedDifference(cases) {
+    this.packing ??= createPackKernel({ tokenizer: this.ours, field: 'text', width: 4 })
+    const lines = Buffer.from(cases.map(({ text }) => `${JSON.stringify({ text })}\n`).join(''))
+    const { tokens, lengths } = this.packing.pack(lines)
+    let start = 0
+    for (const [at, { text, ids }] of cases.entries()) {
+      const packed = [...tokens.subarray(start, start + lengths[at])]
+      start += lengths[at]
+      if (packed.join() !== ids.join()) return { text, expected: ids, packed }
     }
     return undefined
   }
