@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
 import { readPlan } from '#src/tokenizer/file/tokenizer-json'
+import { createPackKernel } from '#src/tokenizer/pack-lines'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { emptyJson, randomFrom, randomText, type TokenizerJson } from './fixtures.js'
@@ -176,4 +177,19 @@ it('gives the same ids for documents in a batch as alone', () => {
     at += length
   }
   expect(at).toBe(tokens.length)
+})
+
+it('packs lines in the kernel as in TypeScript', () => {
+  const lines = Buffer.from(
+    texts(6, 50)
+      .map(text => `${JSON.stringify({ text })}\n`)
+      .join(''),
+  )
+  const json = JSON.stringify(shapes.T5)
+  const [found, expected] = [{ wasm: kernelModule() }, {}].map(options => {
+    const kernel = createPackKernel({ tokenizer: loadTokenizer(json, options), field: 'text', eodId: 1, width: 4 })
+    const { tokens, lengths, statuses } = kernel.pack(lines)
+    return { tokens: [...tokens], lengths: [...lengths], statuses: [...statuses] }
+  })
+  expect(found).toEqual(expected)
 })
