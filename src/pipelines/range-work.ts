@@ -41,15 +41,15 @@ export function rangeSteps(stages: readonly object[]): RangeStep[] {
 
 type Lines = Pick<RangeWork, 'paths' | 'maxLineBytes'>
 
-/** Ranges require random access to an uncompressed file that is read to its end, and lines shorter than a range. */
+/** Ranges require random access to a file that is read to its end, and lines shorter than a range. */
 function linesOfFile(optionsOf: (name: string) => RangeStep['options']): Lines | undefined {
   const { path, compression = 'auto' } = optionsOf('read-file')
   const { limit, max_line_bytes: maxLineBytes = DEFAULT_LINE_BYTES } = optionsOf('read-lines')
-  const isPlain = compression === 'none' || (compression === 'auto' && !isPackedName(String(path)))
-  return isPlain && limit === undefined ? { paths: [String(path)], maxLineBytes: Number(maxLineBytes) } : undefined
+  const isByName = compression === 'auto' || (compression === 'none' && !isPackedName(String(path)))
+  return isByName && limit === undefined ? { paths: [String(path)], maxLineBytes: Number(maxLineBytes) } : undefined
 }
 
-/** Undefined unless all files are uncompressed JSONL. */
+/** Undefined unless all files are JSONL, compressed or not. */
 function linesOfCorpus({
   sources,
   order,
@@ -57,8 +57,7 @@ function linesOfCorpus({
 }: RangeStep['options']): Lines | undefined {
   try {
     const paths = listOnce(sources as string[], order as SourceOrder | undefined)
-    const arePlain = paths.every(path => !isPackedName(path) && requireFormat(path) === 'jsonl')
-    return arePlain ? { paths, maxLineBytes: Number(limit) } : undefined
+    return paths.every(path => requireFormat(path) === 'jsonl') ? { paths, maxLineBytes: Number(limit) } : undefined
   } catch {
     // The stage reports what is wrong with its sources.
     return undefined

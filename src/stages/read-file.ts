@@ -3,15 +3,14 @@
  * `.zst` files are decompressed. A file that changes while it is read is an error.
  */
 import { statSync } from 'node:fs'
-import { pipeline } from 'node:stream'
-import { createGunzip } from 'node:zlib'
 import * as z from 'zod'
 import { toPenstockError } from '../errors.js'
 import { openByteStream } from '../files/byte-stream.js'
 import { isRemote } from '../files/remote/remote-name.js'
 import { closeSource, openAnySource, PAGE_BYTES } from '../files/source-file.js'
 import type { LineCursor } from '../formats/batches.js'
-import { decompressZstd } from '../workers/zstd/decompress-zstd.js'
+import { decompressGzip } from '../workers/decompression/decompress-gzip.js'
+import { decompressZstd } from '../workers/decompression/decompress-zstd.js'
 import { type SourceStage, type StageContext, source } from './stream/stage.js'
 import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
@@ -52,10 +51,7 @@ export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
     const format = compression === 'auto' ? compressionOf(path) : compression
     // Compressed files cannot be read from the middle: a resumed run decompresses from the start and discards the
     // beginning.
-    if (format === 'gzip') {
-      const unzipped = pipeline(bytes(0), createGunzip({ chunkSize: 1 << 18 }), () => {})
-      return withoutHead(withFileName(path, unzipped), from)
-    }
+    if (format === 'gzip') return withoutHead(decompressGzip(path, bytes(0)), from)
     if (format === 'zstd') return withoutHead(decompressZstd(path, bytes(0)), from)
     const start = isSeekable(path) ? from - (from % PAGE_BYTES) : 0
     return withoutHead(bytes(start), from - start)

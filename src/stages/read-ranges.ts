@@ -1,7 +1,8 @@
 /**
  * Fused source: does the work of `read-file | read-lines | validate-json`, optionally followed by `extract-text |
- * tokenize-batches`, on an uncompressed file, or that of `read-corpus | tokenize-batches` on several. Each worker task reads and processes one range of the file, so the bytes
- * never cross threads. The runner substitutes it for those stages; its output and faults are the same.
+ * tokenize-batches`, on a file, or that of `read-corpus | tokenize-batches` on several. Each worker task reads,
+ * decompresses and processes one range of a file, so the bytes never cross threads. The runner substitutes it for those
+ * stages; its output and faults are the same.
  */
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
@@ -50,8 +51,8 @@ export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
   })
 }
 
-/** Where to resume. */
-type RangeCursor = FilePosition & Pick<LineCursor, 'line'>
+/** Where to resume. `text` is the offset in the decompressed text of a file, to which positions of lines refer. */
+type RangeCursor = FilePosition & Pick<LineCursor, 'line'> & { readonly text?: number }
 
 async function* ranges(
   options: ReadRangesOptions,
@@ -62,7 +63,7 @@ async function* ranges(
   const { journal } = context
   const { counts } = context.stats
   // Journals of earlier versions know one file only.
-  const from = { file: 0, byteOffset: 0, line: 1, ...journal?.cursor<Partial<RangeCursor>>() }
+  const { line, text = 0, ...from } = { file: 0, byteOffset: 0, line: 1, ...journal?.cursor<Partial<RangeCursor>>() }
   const run = await rangeRunOf(options.work, from, worker)
   counts.totalBytes = run.totalBytes
   if (paths.length > 1) counts.totalFiles = paths.length
@@ -72,13 +73,16 @@ async function* ranges(
     const note = facts === undefined ? undefined : engineNote(facts.engineInfo)
     if (note !== undefined) context.note(note)
     let firstLine = 1
+    let textOffset = 0
     let current: number | undefined
     let check: ReturnType<typeof regularCheck> = async () => {}
-    for await (const { reply, range, release } of run.take(from, context.signal, end => journal?.roomFor(end))) {
+    let number = 0
+    for await (const { reply, range, next, release } of run.take(from, context.signal, end => journal?.roomFor(end))) {
       const { file: path, fileIndex: file } = range
       if (file !== current) {
         // A run that resumes at the end of a file begins with the next one.
-        firstLine = file === from.file ? from.line : 1
+        firstLine = file === from.file ? line : 1
+        textOffset = file === from.file ? text : 0
         if (current !== undefined) {
           await check(true)
           await run.closeFile(current)
@@ -90,17 +94,21 @@ async function* ranges(
       }
       // A record that seems faulty can be a sign that the file is being written to.
       await check(reply.faults.count > 0)
-      for (const fault of unpackFaults(reply.faults, reply.byteOffset)) {
+      const byteOffset = textOffset + reply.byteOffset
+      for (const fault of unpackFaults(reply.faults, byteOffset)) {
         await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
       }
-      const batch = batchOf(reply, range.number, path, facts?.identity, release)
+      const batch = batchOf({ ...reply, byteOffset }, number++, path, facts?.identity, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.count
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
       firstLine += reply.lineCount
+      textOffset += reply.textBytes
+      counts.readBytes = range.end
       const mark = journal?.markAfter(
         range.byteLength,
-        () => ({ file, byteOffset: range.end, line: firstLine }) satisfies RangeCursor,
+        () => ({ ...next, line: firstLine, text: textOffset }) satisfies RangeCursor,
+        reply.byteLength,
       )
       yield mark === undefined ? batch : withMark(batch, mark)
     }

@@ -1,6 +1,7 @@
 /** Fused stages write the same bytes and report the same faults as separate stages, wherever the range boundaries are. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { indexStages } from '#src/cli/actions/index-jsonl'
 import { type PackFlags, packStages } from '#src/cli/actions/pack'
@@ -10,6 +11,7 @@ import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index
 import { rangeSteps, rangeWorkOf } from '#src/pipelines/range-work'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
+import { bgzf, zstdFrames } from '../workers/decompression/compressed-files.js'
 
 const folder = temporaryFolder()
 const at = (name: string): string => join(folder, name)
@@ -122,6 +124,70 @@ describe('a fused corpus', () => {
     expect(fused.files[0] === apart.files[0]).toBe(true)
     expect(fused.files[1]!.split('\n')).toEqual(apart.files[1]!.split('\n'))
     expect(fused.reports[0]!.stats.rejected).toBe(apart.files[1]!.split('\n').length - 1)
+  })
+})
+
+describe('a fused corpus of compressed files', () => {
+  const text = corpus(true)
+  const small = Buffer.from('{"text":"last"}\n')
+  const files: Record<string, Buffer> = {
+    'whole.jsonl.gz': gzipSync(text),
+    'members.jsonl.gz': bgzf(text, 20_000),
+    'large-first-member.jsonl.gz': Buffer.concat([gzipSync(text), gzipSync(small)]),
+    'bgzf-then-gzip.jsonl.gz': Buffer.concat([bgzf(text, 50_000), gzipSync(text)]),
+    'frame.jsonl.zst': zstdFrames(text, text.length),
+    'frames.jsonl.zst': zstdFrames(text, 30_001),
+    'large-last-frame.jsonl.zst': Buffer.concat([zstdFrames(text, 9_000), zstdFrames(text, text.length)]),
+  }
+  mkdirSync(at('compressed'))
+  for (const [name, bytes] of Object.entries(files)) writeFileSync(at(`compressed/${name}`), bytes)
+
+  const packed = async (name: string, file: string, fuse: boolean, limit: number) => {
+    const faults = { faulty: 'quarantine', quarantine: at(`${name}.quarantine`) }
+    const stages = [
+      { 'read-corpus': { sources: [at(`compressed/${file}`)], max_record_bytes: limit, ...faults } },
+      { 'tokenize-batches': { tokenizer: at('tokenizer.json'), end_of_document: END, workers: 2, ...faults } },
+      { 'write-pbin': { path: at(`${name}.pbin`), if_exists: 'override' } },
+    ]
+    const [pipeline] = checkDefinition(definitionOf({ stages }))
+    const { stages: reports } = await runPipeline(pipeline!, { fuse })
+    const contents = ['pbin', 'quarantine'].map(ending => readFileSync(at(`${name}.${ending}`), 'latin1'))
+    for (const ending of ['pbin', 'quarantine']) rmSync(at(`${name}.${ending}`))
+    return { first: reports[0]!.name, packed: contents[0]!, faults: contents[1]!.split('\n') }
+  }
+
+  // Text over the limit of a record is decompressed as one stream.
+  it.each(Object.keys(files).flatMap(file => [2 << 20, 64 << 20].map(limit => [file, limit] as const)))(
+    'gives the bytes and faults of the separate stages: %s, %i bytes',
+    async (file, limit) => {
+      const apart = await packed('z-apart', file, false, limit)
+      const fused = await packed('z-fused', file, true, limit)
+      expect([apart.first, fused.first]).toEqual(['read-corpus', 'read-corpus+tokenize-batches'])
+      expect(fused.packed === apart.packed).toBe(true)
+      expect(apart.faults.length).toBeGreaterThan(50)
+      expect(fused.faults).toEqual(apart.faults)
+    },
+  )
+
+  it('gives the index and packed file of the separate stages for a single file', async () => {
+    const apart = await pack('single-apart', at('compressed/frames.jsonl.zst'), false, { faulty: 'skip' })
+    const fused = await pack('single-fused', at('compressed/frames.jsonl.zst'), true, { faulty: 'skip' })
+    expect(fused.reports.length).toBeLessThan(apart.reports.length)
+    for (const index of [0, 1]) expect(fused.files[index]!.equals(apart.files[index]!)).toBe(true)
+  })
+
+  it('reports damage with its position, after the records before it', async () => {
+    const damaged = Buffer.from(files['frames.jsonl.zst']!)
+    writeFileSync(at('compressed/trailing.jsonl.zst'), Buffer.concat([damaged, Buffer.from('x')]))
+    const position = await packed('damaged', 'trailing.jsonl.zst', true, 64 << 20).catch(error => error.where)
+    expect(position).toMatchObject({ file: at('compressed/trailing.jsonl.zst'), byteOffset: damaged.length })
+    const member = bgzf(text, 20_000)
+    member[member.length - 28 - 8]! ^= 1
+    writeFileSync(at('compressed/checksum.jsonl.gz'), member)
+    const failure = await packed('damaged', 'checksum.jsonl.gz', true, 64 << 20).catch(error => error)
+    expect(failure).toMatchObject({ code: 'FILE_UNREADABLE', where: { file: at('compressed/checksum.jsonl.gz') } })
+    expect(failure.message).toContain('checksum')
+    expect(failure.where.byteOffset).toBeGreaterThan(member.length / 2)
   })
 })
 

@@ -72,7 +72,7 @@ export class RunJournal implements OutputReservations {
   private isDone = false
   private marks = 0
   private readBytes: number
-  private markedBytes: number
+  private unmarkedBytes = 0
   private readonly waiting: { readonly inputBytes: number; readonly begin: () => void }[] = []
 
   private constructor(
@@ -91,7 +91,6 @@ export class RunJournal implements OutputReservations {
     this.locks = locks
     this.recordedBytes = resumePoint.mark?.inputBytes ?? 0
     this.readBytes = this.recordedBytes
-    this.markedBytes = this.recordedBytes
   }
 
   /** @throws FILE_LOCKED, FILE_EXISTS, FILE_UNWRITABLE */
@@ -140,11 +139,16 @@ export class RunJournal implements OutputReservations {
     }
   }
 
-  /** Called by the source for each batch, in order; returns a mark when one is due. */
-  markAfter(byteLength: number, cursor: () => unknown): Mark | undefined {
+  /**
+   * Called by the source for each batch, in order; returns a mark when one is due.
+   * @param byteLength the batch's share of the input, as stored
+   * @param textBytes size of its content, if that is larger
+   */
+  markAfter(byteLength: number, cursor: () => unknown, textBytes = 0): Mark | undefined {
     this.readBytes += byteLength
-    if (this.readBytes - this.markedBytes < this.markBytes) return undefined
-    this.markedBytes = this.readBytes
+    this.unmarkedBytes += Math.max(byteLength, textBytes)
+    if (this.unmarkedBytes < this.markBytes) return undefined
+    this.unmarkedBytes = 0
     return this.newMark(this.readBytes, cursor())
   }
 

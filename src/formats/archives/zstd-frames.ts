@@ -18,6 +18,8 @@ import { concatBytes } from '../bytes.js'
 
 const FRAME_MAGIC = 0xfd2fb528
 const SKIPPABLE_MAGIC = 0x184d2a50
+/** The longest frame header. */
+const MAX_HEADER_BYTES = 18
 const MAX_BLOCK_BYTES = 128 << 10
 /** Default limit of all zstd decoders; memory of the decoder for the window. */
 const MAX_WINDOW_BYTES = 128 << 20
@@ -44,9 +46,13 @@ export class ZstdFrameScanner {
   private hasChecksum = false
   private maxBlockBytes = MAX_BLOCK_BYTES
 
-  /** @param file name for errors */
-  constructor(file: string) {
+  /**
+   * @param file name for errors
+   * @param offset of the first byte in the compressed file
+   */
+  constructor(file: string, offset = 0) {
     this.file = file
+    this.offset = offset
   }
 
   /** The units completed by a chunk. They are views of it where possible. @throws FILE_UNREADABLE, UNSUPPORTED */
@@ -100,44 +106,34 @@ export class ZstdFrameScanner {
     }
     if (magic !== FRAME_MAGIC) throw this.trailing()
     if (pending.byteLength < 5) return undefined
-    const descriptor = pending[4]!
-    const isSingleSegment = (descriptor & 0x20) !== 0
-    const dictionaryBytes = [0, 1, 2, 4][descriptor & 3]!
-    const contentSizeBytes = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6]!
-    const dictionaryAt = isSingleSegment ? 5 : 6
-    const contentSizeAt = dictionaryAt + dictionaryBytes
-    const length = contentSizeAt + contentSizeBytes
-    if (pending.byteLength < length) return undefined
+    const header = frameHeaderOf(pending)
+    if (pending.byteLength < header.byteLength) return undefined
     this.frameOffset = this.offset
-    if ((descriptor & 0x08) !== 0) throw this.damaged('a reserved bit of the frame header is set')
-    if (littleEndian(pending, dictionaryAt, dictionaryBytes) !== 0) {
+    if (header.isReserved) throw this.damaged('a reserved bit of the frame header is set')
+    if (header.dictionaryId !== 0) {
       throw this.unsupported('the frame needs a dictionary: decompress the file with zstd -D first')
     }
-    const contentSize = littleEndian(pending, contentSizeAt, contentSizeBytes) + (contentSizeBytes === 2 ? 256 : 0)
-    const windowBytes = isSingleSegment ? contentSize : windowSize(pending[5]!)
+    const { windowBytes } = header
     if (windowBytes > MAX_WINDOW_BYTES) {
       const needed = `${Math.ceil(windowBytes / (1 << 20))} MiB`
       throw this.unsupported(
         `the frame needs a window of ${needed}, more than 128 MiB: decompress the file with zstd -d --long=31 first`,
       )
     }
-    this.hasChecksum = (descriptor & 0x04) !== 0
+    this.hasChecksum = header.hasChecksum
     this.maxBlockBytes = Math.min(MAX_BLOCK_BYTES, windowBytes)
     this.next = 'block'
-    return this.take('header', length)
+    return this.take('header', header.byteLength)
   }
 
   private block(): ZstdUnit | undefined {
     if (this.pending.byteLength < 3) return undefined
-    const header = littleEndian(this.pending, 0, 3)
-    const type = (header >> 1) & 3
-    const size = header >> 3
+    const { type, size, isLast, byteLength } = blockHeaderOf(this.pending)
     if (type === 3) throw this.damaged('the block has a reserved type')
     if (size > this.maxBlockBytes) throw this.damaged(`the block has ${size} bytes, more than the format allows`)
-    const length = 3 + (type === 1 ? 1 : size)
-    if (this.pending.byteLength < length) return undefined
-    if ((header & 1) !== 0) this.next = this.hasChecksum ? 'checksum' : 'frame'
-    return this.take('block', length)
+    if (this.pending.byteLength < byteLength) return undefined
+    if (isLast) this.next = this.hasChecksum ? 'checksum' : 'frame'
+    return this.take('block', byteLength)
   }
 
   private take(kind: ZstdUnit['kind'], length: number): ZstdUnit {
@@ -166,6 +162,97 @@ export class ZstdFrameScanner {
   }
 }
 
+/**
+ * Finds where frames end from the headers of frames and blocks alone, without their content. What it does not accept is
+ * left for `ZstdFrameScanner` to report.
+ */
+export class ZstdFrameWalker {
+  /** Bytes to read at `position` for `step`. */
+  static readonly READ_BYTES = MAX_HEADER_BYTES
+  /** Offset in the file of the next header. */
+  position: number
+  /** End of the last complete frame. */
+  frameEnd: number
+  /** Upper bound of the content of the frame at `frameEnd`, as far as it has been followed. */
+  maxContentBytes = 0
+  private frame: FrameHeader | undefined
+
+  constructor(position: number) {
+    this.position = position
+    this.frameEnd = position
+  }
+
+  /**
+   * Follows one header.
+   * @param bytes those at `position`, fewer than READ_BYTES only at the end of the file
+   * @returns whether the header is that of a frame or block
+   */
+  step(bytes: Uint8Array): boolean {
+    return this.frame === undefined ? this.stepIntoFrame(bytes) : this.stepOverBlock(bytes, this.frame)
+  }
+
+  private stepIntoFrame(bytes: Uint8Array): boolean {
+    if (bytes.byteLength < 8) return false
+    const magic = viewOf(bytes).getUint32(0, true)
+    if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
+      this.position += 8 + viewOf(bytes).getUint32(4, true)
+      this.frameEnd = this.position
+      return true
+    }
+    if (magic !== FRAME_MAGIC) return false
+    this.frame = frameHeaderOf(bytes)
+    this.maxContentBytes = 0
+    this.position += this.frame.byteLength
+    return true
+  }
+
+  private stepOverBlock(bytes: Uint8Array, frame: FrameHeader): boolean {
+    if (bytes.byteLength < 3) return false
+    const { type, size, isLast, byteLength } = blockHeaderOf(bytes)
+    this.maxContentBytes += type === 2 ? Math.min(MAX_BLOCK_BYTES, frame.windowBytes) : size
+    this.position += byteLength
+    if (!isLast) return true
+    this.position += frame.hasChecksum ? 4 : 0
+    this.frameEnd = this.position
+    this.frame = undefined
+    return true
+  }
+}
+
+interface FrameHeader {
+  readonly byteLength: number
+  readonly isReserved: boolean
+  readonly dictionaryId: number
+  readonly windowBytes: number
+  readonly hasChecksum: boolean
+}
+
+/** @param bytes at least 5; missing ones count as 0 */
+function frameHeaderOf(bytes: Uint8Array): FrameHeader {
+  const descriptor = bytes[4]!
+  const isSingleSegment = (descriptor & 0x20) !== 0
+  const dictionaryBytes = [0, 1, 2, 4][descriptor & 3]!
+  const contentSizeBytes = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6]!
+  const dictionaryAt = isSingleSegment ? 5 : 6
+  const contentSizeAt = dictionaryAt + dictionaryBytes
+  const contentSize = littleEndian(bytes, contentSizeAt, contentSizeBytes) + (contentSizeBytes === 2 ? 256 : 0)
+  return {
+    byteLength: contentSizeAt + contentSizeBytes,
+    isReserved: (descriptor & 0x08) !== 0,
+    dictionaryId: littleEndian(bytes, dictionaryAt, dictionaryBytes),
+    windowBytes: isSingleSegment ? contentSize : windowSize(bytes[5] ?? 0),
+    hasChecksum: (descriptor & 0x04) !== 0,
+  }
+}
+
+/** @param bytes at least 3 */
+function blockHeaderOf(bytes: Uint8Array): { type: number; size: number; isLast: boolean; byteLength: number } {
+  const header = littleEndian(bytes, 0, 3)
+  const type = (header >> 1) & 3
+  const size = header >> 3
+  return { type, size, isLast: (header & 1) !== 0, byteLength: 3 + (type === 1 ? 1 : size) }
+}
+
 /** The error for a unit that a decoder rejects. */
 export function undecodable({ kind, offset, frameOffset }: ZstdUnit, file: string, cause?: unknown): PenstockError {
   const message =
@@ -182,7 +269,7 @@ function windowSize(descriptor: number): number {
 
 function littleEndian(bytes: Uint8Array, start: number, length: number): number {
   let value = 0
-  for (let index = length - 1; index >= 0; index--) value = value * 256 + bytes[start + index]!
+  for (let index = length - 1; index >= 0; index--) value = value * 256 + (bytes[start + index] ?? 0)
   return value
 }
 

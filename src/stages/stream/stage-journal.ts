@@ -40,10 +40,12 @@ export class StageJournal {
   /**
    * Called for each batch by the stage that knows its position in the input. Returns a mark to send with the batch when
    * one is due.
+   * @param byteLength the batch's share of the input, as stored
    * @param cursor position from which to resume after the batch
+   * @param textBytes size of its content, if that is larger
    */
-  markAfter(byteLength: number, cursor: () => unknown): Mark | undefined {
-    return this.run.markAfter(byteLength, cursor)
+  markAfter(byteLength: number, cursor: () => unknown, textBytes?: number): Mark | undefined {
+    return this.run.markAfter(byteLength, cursor, textBytes)
   }
 
   /** Called by the stage that reads the input, see RunJournal. */

@@ -3,26 +3,19 @@ import { PenstockError } from '../../errors.js'
 import { readFullySync } from '../../files/read-at.js'
 import { PAGE_BYTES } from '../../files/source-file.js'
 import type { LineKernel } from '../../tokenizer/kernel/scan-lines.js'
-
-export interface FileRange {
-  readonly descriptor: number
-  readonly file: string
-  readonly fileBytes: number
-  /** A multiple of the page size. */
-  readonly start: number
-  readonly end: number
-  readonly maxLineBytes: number
-}
+import type { FileRange } from './range-task.js'
 
 export interface LoadedRange {
   readonly bytes: Uint8Array
-  /** Offset of bytes[0] in the file. */
+  /** Offset of bytes[0], see `RangeReply.byteOffset`. */
   readonly origin: number
   /** The range's lines are bytes[first, stop). */
   readonly first: number
   readonly stop: number
   /** Whether the next line also starts in the range but exceeds the limit; its first bytes are at bytes[stop]. */
   readonly overlong: boolean
+  /** As in the reply. */
+  readonly textBytes: number
 }
 
 const LF = 0x0a
@@ -42,7 +35,9 @@ export function loadRange(kernel: LineKernel, range: FileRange): LoadedRange {
   const first = start === 0 ? 0 : bytes.indexOf(LF, PAGE_BYTES - 1) + 1
   const limit = end - origin
   // No line starts in this range.
-  if ((start > 0 && first === 0) || first >= limit) return { bytes, origin, first: limit, stop: limit, overlong: false }
+  if ((start > 0 && first === 0) || first >= limit) {
+    return { bytes, origin, first: limit, stop: limit, overlong: false, textBytes: 0 }
+  }
   const lastStart = Math.max(first, bytes.lastIndexOf(LF, limit - 2) + 1)
   const feed = bytes.indexOf(LF, limit - 1)
   let stop = feed < 0 ? bytes.length : feed + 1
@@ -52,8 +47,8 @@ export function loadRange(kernel: LineKernel, range: FileRange): LoadedRange {
   }
   const lineBytes = stop - lastStart - (bytes[stop - 1] === LF ? 1 : 0)
   return lineBytes <= maxLineBytes
-    ? { bytes, origin, first, stop, overlong: false }
-    : { bytes, origin, first, stop: lastStart, overlong: true }
+    ? { bytes, origin, first, stop, overlong: false, textBytes: 0 }
+    : { bytes, origin, first, stop: lastStart, overlong: true, textBytes: 0 }
 }
 
 function load(kernel: LineKernel, range: FileRange, from: number, to: number): Uint8Array {
@@ -76,7 +71,11 @@ function findLineFeed(range: FileRange, from: number, to: number): number {
 }
 
 /** @throws FILE_UNREADABLE, FILE_CHANGED */
-export function readFully({ descriptor, file }: FileRange, bytes: Uint8Array, position: number): void {
+export function readFully(
+  { descriptor, file }: { readonly descriptor: number; readonly file: string },
+  bytes: Uint8Array,
+  position: number,
+): void {
   const read = readFullySync({ path: file, fd: descriptor }, bytes, position)
   if (read === bytes.length) return
   throw new PenstockError('FILE_CHANGED', 'the file became shorter while it was read', {

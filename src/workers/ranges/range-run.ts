@@ -1,13 +1,12 @@
 /**
- * Schedules the ranges of one file, or of several in their order, over the workers. Separate from the stage `read-ranges`, so that a command can start a
- * run before it loads the rest of its code: the workers start and process the first ranges in the meantime.
+ * Schedules the ranges of one file, or of several in their order, over the workers. Separate from the stage `read-ranges`,
+ * so that a command can start a run before it loads the rest of its code: the workers start and process the first ranges in
+ * the meantime.
  */
-import type { Stats } from 'node:fs'
-import { type FileHandle, stat } from 'node:fs/promises'
-import { PenstockError } from '../../errors.js'
-import { readFully } from '../../files/read-at.js'
-import { closeSource, openSource, PAGE_BYTES } from '../../files/source-file.js'
-import { requireText, SIGNATURE_BYTES } from '../../files/source-format.js'
+import { stat } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { PenstockError, toPenstockError } from '../../errors.js'
+import { closeSource, isPackedName, openSource, PAGE_BYTES } from '../../files/source-file.js'
 import { cachedFingerprint } from '../../files/sources/file-fingerprint.js'
 import type { Batch } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
@@ -16,8 +15,17 @@ import { inOrder } from '../in-order.js'
 import { runWithoutPoison } from '../poison-records.js'
 import { type TokenizerFacts, tokenizerFactsOf, tokenizerSetup } from '../tokenizer/tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from '../worker-pool.js'
-import type { FileRange } from './load-range.js'
-import type { RangePacking, RangeReply, RangeTask } from './range-task.js'
+import { streamFrom } from './frame-plan.js'
+import type { OpenSource, PlannedRange, RangeFormat, SourcePosition } from './planned-range.js'
+import { planRanges } from './range-plan.js'
+import {
+  type FrameRange,
+  type RangePacking,
+  type RangeReply,
+  type RangeTask,
+  TOO_LARGE,
+  type TooLarge,
+} from './range-task.js'
 
 const RANGE_WORKER = new URL('./range-worker.js', import.meta.url)
 /** Maximum size of a range when lines are tokenized. `maxLineBytes` must not be smaller. */
@@ -57,29 +65,32 @@ export interface RangeWork {
     | undefined
 }
 
-/** A place in the files: index of the file, and byte offset in it. */
-export interface FilePosition {
+/** A place in the files: index of the file, and place in it. */
+export interface FilePosition extends SourcePosition {
   readonly file: number
-  readonly byteOffset: number
 }
 
 const START: FilePosition = { file: 0, byteOffset: 0 }
 
-export interface OpenSource {
-  readonly handle: FileHandle
-  readonly stats: Stats
-}
-
 /** Resolves when the range up to `end`, in bytes of all files, may be started; undefined when it may be started now. */
 export type RoomFor = (end: number) => Promise<void> | undefined
 
-/** A range of one of the files. */
-type Range = Batch & FileRange & { readonly fileIndex: number }
+/** A range of one of the files. Its `byteLength` is its share of the bytes of all files, as stored. */
+interface Range extends Batch {
+  readonly file: string
+  readonly fileIndex: number
+  /** Bytes of all files up to its end. */
+  readonly end: number
+  /** What to process, or the error that prevents it. */
+  readonly planned: PlannedRange | PenstockError
+}
 
 /** Result of one range. */
 export interface RangeResult {
   readonly reply: RangeReply
   readonly range: Range
+  /** The place after the range. */
+  readonly next: FilePosition
   /** Returns the memory of the reply's arrays for reuse. */
   readonly release: () => void
 }
@@ -97,6 +108,7 @@ export class RangeRun {
   private isTakenOver = false
   private roomFor: RoomFor = () => undefined
   private readonly freeSlots: SharedArrayBuffer[] = []
+  private readonly freeTexts: SharedArrayBuffer[] = []
   /** Bytes of the files before each file. */
   private readonly bytesBefore: readonly number[]
   /** By index; opened when their first range is scheduled, closed by `closeFile`. */
@@ -182,7 +194,7 @@ export class RangeRun {
     if (signal.aborted) abort()
     signal.addEventListener('abort', abort, { once: true })
     try {
-      if (from.file !== this.from.file || from.byteOffset !== this.from.byteOffset) return yield* this.resultsFrom(from)
+      if (!isDeepStrictEqual(from, this.from)) return yield* this.resultsFrom(from)
       const first = await this.first
       if (!first.done) yield first.value
       yield* this.results
@@ -192,57 +204,106 @@ export class RangeRun {
   }
 
   async close(): Promise<void> {
+    this.stop.abort(new PenstockError('STOPPED', 'the run was closed'))
     await this.workers.close()
+    // A file that is read as a stream is read by the generator.
+    await this.results.return(undefined).catch(() => {})
     for (const [index, { handle }] of this.files) await closeSource(this.work.paths[index]!, handle)
     this.files.clear()
   }
 
-  private resultsFrom(start: FilePosition): AsyncGenerator<RangeResult> {
-    const { earlyInFlight, inFlight } = this.sizes
-    const limit = (): number => (this.isTakenOver ? inFlight : earlyInFlight)
-    return inOrder(this.rangesFrom(start), limit, range => this.run(range), this.stop.signal)
+  private async *resultsFrom(start: FilePosition): AsyncGenerator<RangeResult> {
+    yield* this.resultsOf(this.rangesFrom(start))
   }
 
-  private async *rangesFrom(from: FilePosition): AsyncGenerator<Range> {
-    const { paths, maxLineBytes } = this.work
-    let number = 0
-    for (let fileIndex = from.file; fileIndex < paths.length; fileIndex++) {
-      const file = paths[fileIndex]!
-      const { handle, stats } = this.files.get(fileIndex) ?? (await openSource(file))
-      this.files.set(fileIndex, { handle, stats })
-      const common = { fileIndex, descriptor: handle.fd, file, fileBytes: stats.size, maxLineBytes }
-      const first = fileIndex === from.file ? from.byteOffset : 0
-      if (first === 0) await requireTextFile(file, handle)
-      // No range tells the consumer that it is done with an empty file.
-      if (first >= stats.size) await this.closeFile(fileIndex)
-      for (let start = first; start < stats.size; start += this.sizes.bytes) {
-        const end = Math.min(stats.size, start + this.sizes.bytes)
-        yield { ...common, start, end, number: number++, byteLength: end - start }
-      }
+  private async *resultsOf(ranges: AsyncIterable<Range>): AsyncGenerator<RangeResult> {
+    const { earlyInFlight, inFlight } = this.sizes
+    const limit = (): number => (this.isTakenOver ? inFlight : earlyInFlight)
+    for await (const result of inOrder(ranges, limit, range => this.run(range), this.stop.signal)) {
+      if ('reply' in result) yield result
+      else yield* this.resultsOf(this.rangesOf(result.fileIndex, result.place, result.end))
     }
   }
 
-  private async run(range: Range): Promise<RangeResult> {
-    const { number: _, byteLength: __, fileIndex, ...place } = range
+  private async *rangesFrom(from: FilePosition): AsyncGenerator<Range> {
+    let number = 0
+    let end = this.bytesBefore[from.file]! + from.byteOffset
+    for (let fileIndex = from.file; fileIndex < this.work.paths.length; fileIndex++) {
+      const first = number
+      for await (const range of this.rangesOf(fileIndex, fileIndex === from.file ? from : { byteOffset: 0 }, end)) {
+        end = range.end
+        yield { ...range, number: number++ }
+      }
+      // No range tells the consumer that it is done with an empty file.
+      if (number === first) await this.closeFile(fileIndex)
+    }
+  }
+
+  /** @param before bytes of all files before the first range */
+  private async *rangesOf(fileIndex: number, from: SourcePosition, before: number): AsyncGenerator<Range> {
+    const file = this.work.paths[fileIndex]!
+    const start = this.bytesBefore[fileIndex]!
+    let number = 0
+    let end = before
+    const rangeOf = (planned: Range['planned'], position: number): Range => {
+      const byteLength = Math.max(0, start + position - end)
+      end += byteLength
+      return { file, fileIndex, number: number++, byteLength, end, planned }
+    }
+    try {
+      for await (const planned of this.plan(file, fileIndex, from)) yield rangeOf(planned, planned.next.byteOffset)
+    } catch (error) {
+      // Reported after the results of the ranges before.
+      yield rangeOf(toPenstockError(error, 'FILE_UNREADABLE', { file }), 0)
+    }
+  }
+
+  private async *plan(path: string, fileIndex: number, from: SourcePosition): AsyncGenerator<PlannedRange> {
+    const opened = this.files.get(fileIndex) ?? (await openSource(path))
+    this.files.set(fileIndex, opened)
+    const { maxLineBytes } = this.work
+    const { bytes: rangeBytes } = this.sizes
+    const newMemory = (byteLength: number): SharedArrayBuffer =>
+      (byteLength <= rangeBytes ? this.freeTexts.pop() : undefined) ?? new SharedArrayBuffer(byteLength)
+    yield* planRanges({ ...opened, path, format: rangeFormatOf(path), maxLineBytes, rangeBytes, newMemory }, from)
+  }
+
+  private async run(range: Range): Promise<RangeResult | Undivided> {
+    const { planned, file, fileIndex } = range
+    // A long stretch without text, as between the columns of a file, is no work.
+    await this.roomFor(range.end - Math.max(0, range.byteLength - this.sizes.bytes))
+    if (planned instanceof PenstockError) throw planned
+    const { part, next } = planned
     const { index } = this.work
-    await this.roomFor(this.bytesBefore[fileIndex]! + range.end)
     let slot: SharedArrayBuffer
-    const { reply } = await runWithoutPoison<RangeReply>(
+    const { reply } = await runWithoutPoison<RangeReply | TooLarge>(
       retry => {
         // Never the slot of an earlier attempt, whose worker may still be running.
         slot = this.freeSlots.pop() ?? new SharedArrayBuffer(this.sizes.slotBytes)
-        return this.workers.run('default', { ...place, index, slot, retry } satisfies RangeTask)
+        return this.workers.run('default', { part, index, slot, retry } satisfies RangeTask)
       },
-      { file: range.file, byteOffset: range.start },
+      { file },
     )
-    return { reply, range, release: () => void this.freeSlots.push(slot) }
+    if (part.kind === 'text' && part.memory.byteLength === this.sizes.bytes) this.freeTexts.push(part.memory)
+    const release = (): void => void this.freeSlots.push(slot)
+    if (reply !== TOO_LARGE) return { reply, range, next: { ...next, file: fileIndex }, release }
+    release()
+    const { start } = part as FrameRange
+    return { fileIndex, place: { byteOffset: start, stream: streamFrom(start) }, end: range.end - range.byteLength }
   }
 }
 
-/** @throws UNSUPPORTED for a file of another format, whatever its name */
-async function requireTextFile(path: string, handle: FileHandle): Promise<void> {
-  const head = new Uint8Array(SIGNATURE_BYTES)
-  requireText(path, head.subarray(0, await readFully({ path, handle }, head, 0)), true)
+/** A range whose text is larger than its size suggested, and which is therefore streamed. */
+interface Undivided {
+  readonly fileIndex: number
+  readonly place: SourcePosition
+  readonly end: number
+}
+
+/** How a file is divided, from its name. */
+function rangeFormatOf(path: string): RangeFormat {
+  if (!isPackedName(path)) return 'lines'
+  return /gz$/i.test(path) ? 'gzip' : 'zstd'
 }
 
 interface OpenedWorkers {

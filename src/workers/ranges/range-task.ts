@@ -4,7 +4,6 @@ import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
 import type { RetryMode } from '../poison-records.js'
 import type { TokenizerSetup } from '../tokenizer/tokenizer-setup.js'
-import type { FileRange } from './load-range.js'
 import type { PackedFaults } from './range-faults.js'
 
 /** Setup for workers that tokenize. Without it, lines are only validated. */
@@ -14,8 +13,55 @@ export interface RangePacking extends TokenizerSetup {
   readonly tokenBytes: TokenBytes | undefined
 }
 
-/** Process the lines that start in the range. */
-export interface RangeTask extends FileRange {
+interface PartOfFile {
+  readonly file: string
+  readonly maxLineBytes: number
+}
+
+/** The lines that start in bytes [start, end) of a file of lines. */
+export interface FileRange extends PartOfFile {
+  readonly kind: 'file'
+  readonly descriptor: number
+  readonly fileBytes: number
+  /** A multiple of the page size. */
+  readonly start: number
+  readonly end: number
+}
+
+/** Complete lines that are in memory already. */
+export interface TextRange extends PartOfFile {
+  readonly kind: 'text'
+  readonly memory: SharedArrayBuffer
+  /** Size of the lines, which the memory begins with. */
+  readonly byteLength: number
+  /** Bytes of an overlong line before the lines, which were skipped. */
+  readonly skippedBytes: number
+  /** Size of the head of an overlong line that follows the lines in memory; 0 for none. */
+  readonly overlongBytes: number
+}
+
+/**
+ * The lines of complete compressed frames (Zstandard) or members (gzip) at [start, end) of a file. A line belongs to the
+ * frames whose text ends with the line feed before it, or later: its start is found without the frames before.
+ */
+export interface FrameRange extends PartOfFile {
+  readonly kind: 'frames'
+  readonly codec: Codec
+  readonly descriptor: number
+  readonly fileBytes: number
+  readonly start: number
+  readonly end: number
+  /** Most text that the frames may have. */
+  readonly maxTextBytes: number
+}
+export type Codec = 'zstd' | 'gzip'
+
+/** What a worker processes at a time. */
+export type RangePart = FileRange | TextRange | FrameRange
+
+/** Process a part of a file. */
+export interface RangeTask {
+  readonly part: RangePart
   /** Whether to return the offsets of the lines. */
   readonly index: boolean
   /** Memory for the reply's arrays, used if they fit. Reused, so that no garbage is created. */
@@ -24,9 +70,15 @@ export interface RangeTask extends FileRange {
   readonly retry: RetryMode
 }
 
+/** Reply instead of a result: the frames have more text than `maxTextBytes`. */
+export const TOO_LARGE = 'too large'
+export type TooLarge = typeof TOO_LARGE
+
 export interface RangeReply {
-  /** File offset to which `places` are relative. */
+  /** Offset to which `places` are relative: in the file, or in the text of the range if `textBytes` is set. */
   readonly byteOffset: number
+  /** Size of the range's decompressed text; 0 for a range of a file that is not compressed. */
+  readonly textBytes: number
   /** Total size of the range's lines. */
   readonly byteLength: number
   /** Number of lines that start in the range, including faulty ones. */

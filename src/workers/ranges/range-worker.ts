@@ -28,8 +28,17 @@ import {
   type WorkedRange,
 } from './line-by-line.js'
 import { type LoadedRange, loadRange } from './load-range.js'
+import { loadFrames, loadText } from './load-text.js'
 import { FaultPacker, type RangeFault } from './range-faults.js'
-import type { RangePacking, RangeReply, RangeTask } from './range-task.js'
+import {
+  type FileRange,
+  type RangePacking,
+  type RangePart,
+  type RangeReply,
+  type RangeTask,
+  TOO_LARGE,
+  type TooLarge,
+} from './range-task.js'
 import { scanRangeFast } from './scan-range.js'
 
 const FIRST_FIELD_STATUS = LINE_STATUSES.indexOf('FIELD_MISSING')
@@ -43,17 +52,20 @@ let openedKernel: Promise<RangeKernel> | undefined
 const WHOLE_LOADS = 16
 let wholeLoadsLeft = 0
 
-async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeReply> {
+async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeReply | TooLarge> {
   openedKernel ??= openKernel(heartbeat)
   const kernel = await openedKernel
-  heartbeat.begin(WHOLE_TASK, task.end - task.start)
+  const { part } = task
+  heartbeat.begin(WHOLE_TASK, sizeOf(part))
   const tryFastPath = packing === null && !task.retry.isolateRecords && wholeLoadsLeft === 0
-  const reply = tryFastPath ? fastReply(kernel.lines, task) : undefined
+  const reply = tryFastPath && part.kind === 'file' ? fastReply(kernel.lines, task, part) : undefined
   if (reply !== undefined) return reply
   wholeLoadsLeft = tryFastPath ? WHOLE_LOADS : Math.max(0, wholeLoadsLeft - 1)
   return fullReply(kernel, task, heartbeat)
 }
 export default workerFunction(readRange)
+
+const sizeOf = (part: RangePart): number => (part.kind === 'text' ? part.byteLength : part.end - part.start)
 
 /** Re-export of worker-tokenizer.js, which is loaded only for tokenizing. */
 export async function describeTokenizer(message: TaskMessage<undefined>): Promise<TokenizerFacts> {
@@ -81,21 +93,33 @@ function checkingKernel(): RangeKernel {
 }
 
 /** Fast path; undefined when it does not apply, see scan-range.ts. */
-function fastReply(lines: LineKernel, task: RangeTask): RangeReply | undefined {
+function fastReply(lines: LineKernel, task: RangeTask, range: FileRange): RangeReply | undefined {
   const maxLines = task.slot.byteLength >> 3
   const starts = new Uint32Array(task.slot, 0, maxLines)
   const ends = new Uint32Array(task.slot, maxLines * 4, maxLines)
-  const checked = scanRangeFast(lines, task, starts, ends)
+  const checked = scanRangeFast(lines, range, starts, ends)
   if (checked === undefined) return undefined
   const { origin: byteOffset, byteLength, lineCount } = checked
   const places = task.index ? { starts: starts.subarray(0, lineCount), ends: ends.subarray(0, lineCount) } : undefined
-  return { byteOffset, byteLength, lineCount, places, faults: NO_FAULTS, documents: undefined }
+  return { byteOffset, textBytes: 0, byteLength, lineCount, places, faults: NO_FAULTS, documents: undefined }
 }
 
-function fullReply(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): RangeReply {
-  const range = loadRange(kernel.lines, task)
+async function fullReply(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): Promise<RangeReply | TooLarge> {
+  const range = await load(kernel.lines, task.part)
+  if (range === TOO_LARGE) return range
   heartbeat.begin(WHOLE_TASK, range.bytes.length)
   return replyFor(task, kernel.work(range, task.retry, heartbeat))
+}
+
+function load(kernel: LineKernel, part: RangePart): LoadedRange | Promise<LoadedRange | TooLarge> {
+  switch (part.kind) {
+    case 'file':
+      return loadRange(kernel, part)
+    case 'text':
+      return loadText(kernel, part)
+    case 'frames':
+      return loadFrames(part)
+  }
 }
 
 function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
@@ -121,7 +145,7 @@ function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
   if (range.overlong) {
     faults.add({
       code: 'LINE_TOO_LONG',
-      message: `the line is longer than ${task.maxLineBytes} bytes (max_line_bytes)`,
+      message: `the line is longer than ${task.part.maxLineBytes} bytes (max_line_bytes)`,
       line: statuses.length,
       byteOffset: range.origin + range.stop,
       record: range.bytes.subarray(range.stop, range.stop + 1024),
@@ -129,6 +153,7 @@ function replyFor(task: RangeTask, { range, lines }: WorkedRange): RangeReply {
   }
   return {
     byteOffset: range.origin,
+    textBytes: range.textBytes,
     byteLength: range.stop - range.first,
     lineCount: statuses.length + (range.overlong ? 1 : 0),
     documents: 'tokens' in lines ? documentsOf(lines, slot) : undefined,

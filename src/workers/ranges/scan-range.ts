@@ -6,7 +6,8 @@
 
 import { PAGE_BYTES } from '../../files/source-file.js'
 import type { LineKernel } from '../../tokenizer/kernel/scan-lines.js'
-import { type FileRange, LOOK_AHEAD_BYTES, readFully } from './load-range.js'
+import { LOOK_AHEAD_BYTES, readFully } from './load-range.js'
+import type { FileRange } from './range-task.js'
 
 const CHUNK_BYTES = 512 << 10
 /** Space before a chunk for the incomplete last line of the previous one. */

@@ -1,7 +1,7 @@
 /** Zstandard decompression: every chunk size, and every kind of damage with its position. Frames are built by hand. */
 import * as zlib from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { decompressInWorker, decompressZstd } from '#src/workers/zstd/decompress-zstd'
+import { decompressInWorker, decompressZstd } from '#src/workers/decompression/decompress-zstd'
 import { utf8 } from '../../stages/support.js'
 
 const MAGIC = [0x28, 0xb5, 0x2f, 0xfd]

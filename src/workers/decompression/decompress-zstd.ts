@@ -15,19 +15,28 @@ const NO_BYTES = new Uint8Array(0)
 const BUFFER_SIZES = { chunkSize: 256 << 10, readableHighWaterMark: 1 << 20 }
 let runs = 0
 
-/** @param file name for errors. @throws FILE_UNREADABLE, UNSUPPORTED; WORKER_DIED, WORKER_HUNG */
-export function decompressZstd(file: string, compressed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/**
+ * @param file name for errors
+ * @param offset in the file of the first compressed byte
+ * @throws FILE_UNREADABLE, UNSUPPORTED; WORKER_DIED, WORKER_HUNG
+ */
+export function decompressZstd(
+  file: string,
+  compressed: AsyncIterable<Uint8Array>,
+  offset = 0,
+): AsyncGenerator<Uint8Array> {
   const { createZstdDecompress } = zlib as { createZstdDecompress?: (options: object) => Transform }
-  if (createZstdDecompress === undefined) return decompressInWorker(file, compressed)
-  return decompressNatively(file, compressed, createZstdDecompress(BUFFER_SIZES))
+  if (createZstdDecompress === undefined) return decompressInWorker(file, compressed, offset)
+  return decompressNatively(file, compressed, createZstdDecompress(BUFFER_SIZES), offset)
 }
 
 /** Exported for tests, which also run with a Node that has its own decoder. */
 export async function* decompressInWorker(
   file: string,
   compressed: AsyncIterable<Uint8Array>,
+  offset = 0,
 ): AsyncGenerator<Uint8Array> {
-  const setup: ZstdSetup = { file, run: runs++ }
+  const setup: ZstdSetup = { file, offset, run: runs++ }
   const workers = openWorkers({ file: new URL('./zstd-worker.js', import.meta.url), workers: 1, setup })
   const run = async (task: ZstdTask): Promise<ZstdReply> => {
     try {
@@ -60,8 +69,9 @@ async function* decompressNatively(
   file: string,
   compressed: AsyncIterable<Uint8Array>,
   decoder: Transform,
+  offset: number,
 ): AsyncGenerator<Uint8Array> {
-  const scanner = new ZstdFrameScanner(file)
+  const scanner = new ZstdFrameScanner(file, offset)
   try {
     for await (const bytes of compressed) {
       for (const unit of scanner.push(bytes)) {

@@ -1,0 +1,126 @@
+/** Lines of decompressed text: of frames that are decompressed here, or of text in shared memory. */
+import { requireText } from '../../files/source-format.js'
+import type { LineKernel } from '../../tokenizer/kernel/scan-lines.js'
+import { decompressGzip } from '../decompression/decompress-gzip.js'
+import { gunzipMembers, MEMBER_TOO_LARGE } from '../decompression/gzip-members.js'
+import { decodeZstd } from '../decompression/zstd-unit-decoder.js'
+import { type LoadedRange, readFully } from './load-range.js'
+import { type FrameRange, type TextRange, TOO_LARGE, type TooLarge } from './range-task.js'
+
+const LF = 0x0a
+const READ_BYTES = 1 << 20
+/** Enough compressed bytes for the rest of most lines. */
+const LOOK_AHEAD_READ_BYTES = 32 << 10
+/** A larger buffer is not kept. */
+const KEPT_BYTES = 16 << 20
+
+export function loadText(
+  kernel: LineKernel,
+  { memory, byteLength, skippedBytes, overlongBytes }: TextRange,
+): LoadedRange {
+  // A copy: line feeds are written behind lines, and decoders of text reject shared memory.
+  const bytes = kernel.input(byteLength + overlongBytes)
+  bytes.set(new Uint8Array(memory, 0, byteLength + overlongBytes))
+  return {
+    bytes,
+    origin: skippedBytes,
+    first: 0,
+    stop: byteLength,
+    overlong: overlongBytes > 0,
+    textBytes: skippedBytes + byteLength,
+  }
+}
+
+/** Buffer of decompressed text, reused for each range. */
+class TextBuffer {
+  length = 0
+  private memory = new Uint8Array(0)
+
+  get bytes(): Uint8Array {
+    return this.memory.subarray(0, this.length)
+  }
+
+  clear(): void {
+    this.length = 0
+    if (this.memory.byteLength > KEPT_BYTES) this.memory = new Uint8Array(0)
+  }
+
+  append(chunk: Uint8Array): void {
+    const end = this.length + chunk.byteLength
+    if (end > this.memory.byteLength) {
+      const larger = new Uint8Array(Math.max(end, 2 * this.memory.byteLength))
+      larger.set(this.bytes)
+      this.memory = larger
+    }
+    this.memory.set(chunk, this.length)
+    this.length = end
+  }
+}
+
+const text = new TextBuffer()
+
+/**
+ * The bytes are valid until the next call.
+ * @throws FILE_UNREADABLE, FILE_CHANGED, UNSUPPORTED
+ */
+export async function loadFrames(range: FrameRange): Promise<LoadedRange | TooLarge> {
+  if (!(await decompress(range))) return TOO_LARGE
+  const { length: textBytes } = text
+  if (range.start === 0) requireText(range.file, text.bytes, true)
+  const first = range.start === 0 ? 0 : text.bytes.indexOf(LF) + 1
+  // No line starts in these frames.
+  if (range.start > 0 && first === 0) {
+    return { bytes: text.bytes, origin: 0, first: 0, stop: 0, overlong: false, textBytes }
+  }
+  const lastStart = Math.max(first, text.bytes.lastIndexOf(LF) + 1)
+  let stop = textBytes
+  if (range.end < range.fileBytes) stop = await appendRestOfLine(range, lastStart)
+  const lineBytes = stop - lastStart - (text.bytes[stop - 1] === LF ? 1 : 0)
+  const overlong = lineBytes > range.maxLineBytes
+  return { bytes: text.bytes, origin: 0, first, stop: overlong ? lastStart : stop, overlong, textBytes }
+}
+
+/** @returns whether the text has at most `maxTextBytes` */
+async function decompress(range: FrameRange): Promise<boolean> {
+  text.clear()
+  try {
+    for await (const chunk of textOf(range)) {
+      if (text.length + chunk.byteLength > range.maxTextBytes) return false
+      text.append(chunk)
+    }
+  } catch (error) {
+    if (error === MEMBER_TOO_LARGE) return false
+    throw error
+  }
+  return true
+}
+
+function textOf(range: FrameRange): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  const { codec, file, start, end, maxTextBytes } = range
+  if (codec === 'zstd') return decodeZstd(file, compressed(range, start, end, READ_BYTES), start)
+  const bytes = new Uint8Array(end - start)
+  readFully(range, bytes, start)
+  return gunzipMembers(file, bytes, start, maxTextBytes)
+}
+
+/** Appends the text of the frames after the range up to the next line feed, or until the line is too long. */
+async function appendRestOfLine(range: FrameRange, lineStart: number): Promise<number> {
+  const { codec, file, end, fileBytes, maxLineBytes } = range
+  const following = compressed(range, end, fileBytes, LOOK_AHEAD_READ_BYTES)
+  const decode = codec === 'zstd' ? decodeZstd : decompressGzip
+  for await (const chunk of decode(file, following, end)) {
+    const feed = chunk.indexOf(LF)
+    const start = text.length
+    text.append(feed < 0 ? chunk : chunk.subarray(0, feed + 1))
+    if (feed >= 0 || start + chunk.byteLength - lineStart > maxLineBytes) break
+  }
+  return text.length
+}
+
+function* compressed(range: FrameRange, start: number, end: number, size: number): Generator<Uint8Array> {
+  for (let at = start; at < end; at += size) {
+    const bytes = new Uint8Array(Math.min(size, end - at))
+    readFully(range, bytes, at)
+    yield bytes
+  }
+}

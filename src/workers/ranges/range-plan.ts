@@ -1,0 +1,26 @@
+/** Divides a file into ranges, which workers process independently of each other: bytes of a file of lines, or frames. */
+import { readFully } from '../../files/read-at.js'
+import { requireText, SIGNATURE_BYTES } from '../../files/source-format.js'
+import { planFrames } from './frame-plan.js'
+import type { PlannedFile, PlannedRange, SourcePosition } from './planned-range.js'
+
+/** @throws FILE_UNREADABLE */
+export function planRanges(file: PlannedFile, from: SourcePosition): AsyncGenerator<PlannedRange> {
+  return file.format === 'lines' ? planLines(file, from) : planFrames(file, file.format, from)
+}
+
+async function* planLines(file: PlannedFile, { byteOffset }: SourcePosition): AsyncGenerator<PlannedRange> {
+  const { path, handle, stats, maxLineBytes, rangeBytes } = file
+  if (byteOffset === 0) await requireTextFile(file)
+  for (let start = byteOffset; start < stats.size; start += rangeBytes) {
+    const end = Math.min(stats.size, start + rangeBytes)
+    const place = { descriptor: handle.fd, file: path, fileBytes: stats.size, start, end, maxLineBytes }
+    yield { part: { kind: 'file', ...place }, next: { byteOffset: end } }
+  }
+}
+
+/** @throws UNSUPPORTED for a file of another format, whatever its name */
+async function requireTextFile({ path, handle }: PlannedFile): Promise<void> {
+  const head = new Uint8Array(SIGNATURE_BYTES)
+  requireText(path, head.subarray(0, await readFully({ path, handle }, head, 0)), true)
+}
