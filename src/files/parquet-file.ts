@@ -13,7 +13,8 @@ import { closeSource, type OpenedSource, openAnySource, type SourceHandle } from
 /** A page header is some 30 bytes; the statistics in it may hold whole values. */
 const HEADER_BYTES = 4096
 const MAX_HEADER_BYTES = 16 << 20
-const MAX_PAGE_BYTES = 512 << 20
+/** Most bytes of a page, compressed or not. */
+export const MAX_PAGE_BYTES = 512 << 20
 
 /** One column of one row group. */
 export interface TextChunk {
@@ -22,6 +23,8 @@ export interface TextChunk {
   readonly start: number
   readonly end: number
   readonly codec: Codec
+  /** Size of its pages, uncompressed. */
+  readonly uncompressedBytes: number
   /** Row of the file that the group begins with, from 0. */
   readonly firstRow: number
   readonly rows: number
@@ -98,21 +101,27 @@ export class ParquetFile {
 
   /** The pages of a chunk, dictionary included. A page's bytes are the caller's. @throws PARQUET_INVALID, FILE_UNREADABLE */
   async *pages(chunk: TextChunk): AsyncGenerator<ParquetPage> {
+    for await (const { header, at } of this.pageHeaders(chunk)) {
+      const body = new Uint8Array(header.pageBytes)
+      const read = await readFully(this, body, at + header.headerBytes)
+      if (read < header.pageBytes) throw this.invalid('the file ends inside a page', at)
+      yield { header, body }
+    }
+  }
+
+  /** The headers of the pages of a chunk, and their positions in the file. @throws PARQUET_INVALID, FILE_UNREADABLE */
+  async *pageHeaders(chunk: TextChunk): AsyncGenerator<{ readonly header: PageHeader; readonly at: number }> {
     for (let at = chunk.start; at < chunk.end; ) {
       const header = await this.headerAt(at, chunk.end)
       const { pageBytes, uncompressedBytes, headerBytes } = header
-      const start = at + headerBytes
-      if (start + pageBytes > chunk.end) throw this.invalid('a page reaches past the end of its column', at)
-      if (Math.max(pageBytes, uncompressedBytes) > MAX_PAGE_BYTES) {
-        throw this.invalid(
-          `a page of ${Math.max(pageBytes, uncompressedBytes)} bytes; at most ${MAX_PAGE_BYTES} are read`,
-          at,
-        )
+      const end = at + headerBytes + pageBytes
+      if (end > chunk.end) throw this.invalid('a page reaches past the end of its column', at)
+      const largest = Math.max(pageBytes, uncompressedBytes)
+      if (largest > MAX_PAGE_BYTES) {
+        throw this.invalid(`a page of ${largest} bytes; at most ${MAX_PAGE_BYTES} are read`, at)
       }
-      const body = new Uint8Array(pageBytes)
-      if ((await readFully(this, body, start)) < pageBytes) throw this.invalid('the file ends inside a page', at)
-      yield { header, body }
-      at = start + pageBytes
+      yield { header, at }
+      at = end
     }
   }
 
@@ -214,7 +223,12 @@ function placeOf({ meta_data: column, crypto_metadata: encrypted, file_path: els
     Number(column.data_page_offset),
     Number(column.dictionary_page_offset || column.data_page_offset),
   )
-  return { start, end: start + Number(column.total_compressed_size), codec: column.codec as Codec }
+  return {
+    start,
+    end: start + Number(column.total_compressed_size),
+    codec: column.codec as Codec,
+    uncompressedBytes: Number(column.total_uncompressed_size),
+  }
 }
 
 function leavesOf(tree: SchemaTree): SchemaTree[] {

@@ -5,7 +5,7 @@
  */
 import { statSync } from 'node:fs'
 import { isPackedName } from '../files/source-file.js'
-import { requireFormat } from '../files/source-format.js'
+import { requireFormat, type SourceFormat } from '../files/source-format.js'
 import { listOnce, type SourceOrder } from '../files/source-list.js'
 import { compileJq } from '../formats/jq.js'
 import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
@@ -24,6 +24,7 @@ const PACKING = 'extract-text,tokenize-batches,write-pbin'
 const CORPUS = 'read-corpus,tokenize-batches,write-pbin'
 const CHAINS = [
   CORPUS,
+  'read-parquet,tokenize-batches,write-pbin',
   `${HEAD},write-index`,
   `${HEAD},${PACKING}`,
   `${HEAD},write-index,${PACKING}`,
@@ -39,6 +40,8 @@ export function rangeSteps(stages: readonly object[]): RangeStep[] {
   )
 }
 
+const RANGE_FORMATS: readonly SourceFormat[] = ['jsonl', 'parquet']
+
 type Lines = Pick<RangeWork, 'paths' | 'maxLineBytes'>
 
 /** Ranges require random access to a file that is read to its end, and lines shorter than a range. */
@@ -49,7 +52,7 @@ function linesOfFile(optionsOf: (name: string) => RangeStep['options']): Lines |
   return isByName && limit === undefined ? { paths: [String(path)], maxLineBytes: Number(maxLineBytes) } : undefined
 }
 
-/** Undefined unless all files are JSONL, compressed or not. */
+/** Undefined unless all files are JSONL, compressed or not, or Parquet. */
 function linesOfCorpus({
   sources,
   order,
@@ -57,19 +60,28 @@ function linesOfCorpus({
 }: RangeStep['options']): Lines | undefined {
   try {
     const paths = listOnce(sources as string[], order as SourceOrder | undefined)
-    return paths.every(path => requireFormat(path) === 'jsonl') ? { paths, maxLineBytes: Number(limit) } : undefined
+    return paths.every(path => RANGE_FORMATS.includes(requireFormat(path)))
+      ? { paths, maxLineBytes: Number(limit) }
+      : undefined
   } catch {
     // The stage reports what is wrong with its sources.
     return undefined
   }
 }
 
+function linesOf({ name, options }: RangeStep, optionsOf: (name: string) => RangeStep['options']): Lines | undefined {
+  if (name === 'read-corpus') return linesOfCorpus(options)
+  return name === 'read-parquet'
+    ? linesOfCorpus({ sources: [String(options.path)], order: 'given' })
+    : linesOfFile(optionsOf)
+}
+
 /** The pass that is equivalent to these stages; undefined if there is none. */
 export function rangeWorkOf(steps: readonly RangeStep[]): RangeWork | undefined {
   if (!CHAINS.includes(steps.map(step => step.name).join())) return undefined
   const optionsOf = (name: string): RangeStep['options'] => steps.find(step => step.name === name)?.options ?? {}
-  const isCorpus = steps[0]!.name === 'read-corpus'
-  const lines = isCorpus ? linesOfCorpus(optionsOf('read-corpus')) : linesOfFile(optionsOf)
+  const source = steps[0]!
+  const lines = linesOf(source, optionsOf)
   if (lines === undefined || lines.maxLineBytes < RANGE_BYTES) return undefined
   if (lines.paths.some(path => statSync(path, { throwIfNoEntry: false })?.isFile() !== true)) return undefined
   const work = { ...lines, index: steps.some(step => step.name === 'write-index') }
@@ -78,7 +90,9 @@ export function rangeWorkOf(steps: readonly RangeStep[]): RangeWork | undefined 
   // The kernel supports paths but no computed filters, a single end-of-document token, and no limit on lengths.
   const { tokenizer, workers, special_tokens: specialTokens, fit_length: fitLength } = tokenize
   if (specialTokens !== undefined || fitLength !== undefined) return undefined
-  const field = compileJq(String(optionsOf(isCorpus ? 'read-corpus' : 'extract-text').field ?? '.text'))?.path
+  const field = compileJq(
+    String((source.name === 'read-file' ? optionsOf('extract-text') : source.options).field ?? '.text'),
+  )?.path
   if (field === undefined) return undefined
   return {
     ...work,

@@ -1,6 +1,7 @@
 /**
  * Fused source: does the work of `read-file | read-lines | validate-json`, optionally followed by `extract-text |
- * tokenize-batches`, on a file, or that of `read-corpus | tokenize-batches` on several. Each worker task reads,
+ * tokenize-batches`, on a file, or that of `read-corpus | tokenize-batches` on several,
+ * or of `read-parquet | tokenize-batches`. Each worker task reads,
  * decompresses and processes one range of a file, so the bytes never cross threads. The runner substitutes it for those
  * stages; its output and faults are the same.
  */
@@ -19,7 +20,13 @@ export interface ReadRangesOptions {
   /** Fault options of the stages that this one replaces, by stage name. */
   readonly faults: Partial<Record<ReplacedStage, FaultOptions>>
 }
-type ReplacedStage = 'read-corpus' | 'read-lines' | 'validate-json' | 'extract-text' | 'tokenize-batches'
+type ReplacedStage =
+  | 'read-corpus'
+  | 'read-parquet'
+  | 'read-lines'
+  | 'validate-json'
+  | 'extract-text'
+  | 'tokenize-batches'
 
 /** Result of one range. In a fork, each branch takes its part: lines or tokens. */
 export interface RangeBatch extends Batch {
@@ -193,7 +200,7 @@ class RangeFaults {
 function stagesReporting(code: RangeFault['code']): readonly string[] {
   if (code === 'LINE_TOO_LONG') return ['read-lines', 'read-corpus']
   if (code === 'JSON_INVALID' || code === 'UTF8_INVALID' || code === 'LINE_BLANK')
-    return ['validate-json', 'read-corpus']
-  if (code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT') return ['extract-text', 'read-corpus']
+    return ['validate-json', 'read-corpus', 'read-parquet']
+  if (code === 'FIELD_MISSING' || code === 'FIELD_NOT_TEXT') return ['extract-text', 'read-corpus', 'read-parquet']
   return ['tokenize-batches', 'validate-json']
 }

@@ -11,6 +11,8 @@ import { LINE_STATUSES, type LineKernel, type ScannedLines, statusOf, TypeScript
 import { type Tokenizer, TokenizerBase } from './tokenizer-base.js'
 
 const DOCUMENT_EMPTY = LINE_STATUSES.indexOf('DOCUMENT_EMPTY')
+/** Bytes that an engine may read or write past the end of its input. */
+const TEXT_SLACK = 64
 const TOKEN_TOO_WIDE = LINE_STATUSES.indexOf('TOKEN_TOO_WIDE')
 
 export interface PackedLines extends ScannedLines {
@@ -20,8 +22,13 @@ export interface PackedLines extends ScannedLines {
   readonly lengths: Uint32Array
 }
 
+/** Documents that are not lines: no lines to find, and no faults but those of tokens. */
+export type PackedTexts = Pick<PackedLines, 'tokens' | 'lengths' | 'statuses'>
+
 export interface PackKernel extends LineKernel {
   pack(bytes: Uint8Array, start?: number, end?: number): PackedLines
+  /** Encodes document i, at bytes[offsets[i], offsets[i + 1]). */
+  packTexts(bytes: Uint8Array, offsets: Uint32Array): PackedTexts
 }
 
 export interface PackKernelOptions {
@@ -67,7 +74,7 @@ class TypeScriptPack extends TypeScriptLines implements PackKernel {
     const lengths: number[] = []
     const lines = this.eachLine(bytes, start, end, (from, to) => {
       const result = extractText(bytes, from, to, this.path, text)
-      const tokens = typeof result === 'number' ? this.encode(text, result) : undefined
+      const tokens = typeof result === 'number' ? this.encode(text, 0, result) : undefined
       const status = typeof result === 'number' ? this.statusOfTokens(tokens!) : statusOf(result)
       lengths.push(status === 0 ? tokens!.length : 0)
       if (status === 0) documents.push(tokens!)
@@ -76,8 +83,15 @@ class TypeScriptPack extends TypeScriptLines implements PackKernel {
     return { ...lines, tokens: joinTokens(documents, this.width), lengths: Uint32Array.from(lengths) }
   }
 
-  private encode(text: Uint8Array, length: number): Uint32Array {
-    const tokens = this.tokenizer.encodeBytes(text, 0, length)
+  packTexts(bytes: Uint8Array, offsets: Uint32Array): PackedTexts {
+    const documents = Array.from(offsets.subarray(1), (end, index) => this.encode(bytes, offsets[index]!, end))
+    const statuses = Uint8Array.from(documents, tokens => this.statusOfTokens(tokens))
+    const valid = documents.map((tokens, index) => (statuses[index] === 0 ? tokens : new Uint32Array(0)))
+    return { tokens: joinTokens(valid, this.width), lengths: Uint32Array.from(valid, ({ length }) => length), statuses }
+  }
+
+  private encode(text: Uint8Array, start: number, end: number): Uint32Array {
+    const tokens = this.tokenizer.encodeBytes(text, start, end)
     const { eodId } = this
     if (eodId === undefined || tokens.length === 0 || tokens.at(-1) === eodId) return tokens
     const ended = new Uint32Array(tokens.length + 1)
@@ -138,26 +152,52 @@ class KernelPack implements PackKernel {
   }
 
   pack(bytes: Uint8Array, start?: number, end?: number): PackedLines {
-    const encode = (from: number, to: number, at: number): number => {
-      const stop = this.tokenizer.encodeLoaded(from, to, at)
-      const { tokens } = this.tokenizer.engine
-      if (stop === at || this.eodId === undefined || tokens[stop - 1] === this.eodId) return stop
-      tokens[stop] = this.eodId
-      return stop + 1
+    const encode = (from: number, to: number, at: number): number => this.encode(from, to, at, to)
+    return this.atWidth(this.lines.pack(bytes, start, end, this.eodId, encode, DOCUMENT_EMPTY))
+  }
+
+  packTexts(bytes: Uint8Array, offsets: Uint32Array): PackedTexts {
+    const { engine } = this.tokenizer
+    const documents = offsets.length - 1
+    const first = offsets[0]!
+    const byteLength = offsets[documents]! - first
+    // Each document may get a token more than it has bytes.
+    engine.reserve(byteLength + documents + TEXT_SLACK, 0)
+    engine.bytes.set(bytes.subarray(first, first + byteLength))
+    const lengths = new Uint32Array(documents)
+    const statuses = new Uint8Array(documents)
+    let at = 0
+    for (let index = 0; index < documents; index++) {
+      const stop = this.encode(offsets[index]! - first, offsets[index + 1]! - first, at, byteLength)
+      lengths[index] = stop - at
+      if (stop === at) statuses[index] = DOCUMENT_EMPTY
+      at = stop
     }
-    const packed = this.lines.pack(bytes, start, end, this.eodId, encode, DOCUMENT_EMPTY)
+    return this.atWidth({ tokens: engine.tokens.subarray(0, at), lengths, statuses })
+  }
+
+  /** Encodes the loaded text [from, to) and appends the end-of-document token; keeps the bytes before `scratch`. */
+  private encode(from: number, to: number, at: number, scratch: number): number {
+    const stop = this.tokenizer.encodeLoaded(from, to, at, scratch)
+    const { tokens } = this.tokenizer.engine
+    if (stop === at || this.eodId === undefined || tokens[stop - 1] === this.eodId) return stop
+    tokens[stop] = this.eodId
+    return stop + 1
+  }
+
+  private atWidth<Packed extends PackedTexts>(packed: Packed): Packed {
     if (packed.tokens.BYTES_PER_ELEMENT === this.width) return packed
     return this.tokenizer.totalSize <= 2 ** (8 * this.width) ? this.recast(packed) : this.narrow(packed)
   }
 
-  private recast(packed: PackedLines): PackedLines {
+  private recast<Packed extends PackedTexts>(packed: Packed): Packed {
     const tokens = tokenArray(this.width, packed.tokens.length)
     tokens.set(packed.tokens)
     return { ...packed, tokens }
   }
 
   /** Drops documents with a token beyond the width. */
-  private narrow(packed: PackedLines): PackedLines {
+  private narrow<Packed extends PackedTexts>(packed: Packed): Packed {
     const tokens = tokenArray(this.width, packed.tokens.length)
     const limit = 2 ** (8 * this.width)
     let from = 0

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import { checkDefinition, definitionOf, type RunOptions, runPipeline } from '#src/pipelines/index'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
+import { zstdFrames } from '../workers/decompression/compressed-files.js'
 
 export interface Job {
   readonly stages: readonly unknown[]
@@ -45,6 +46,7 @@ export async function prepare(folder: string, megabytes: number): Promise<void> 
   mkdirSync(at('corpus'), { recursive: true })
   copyFileSync(at('in.jsonl'), at('corpus/a.jsonl'))
   copyFileSync(at('in.jsonl.gz'), at('corpus/b.jsonl.gz'))
+  writeFileSync(at('corpus/d.jsonl.zst'), zstdFrames(corpus(megabytes / 2), 30_000))
   const texts = Array.from({ length: 3000 }, (_, row) => (row % 700 === 0 ? null : `row ${row} `.repeat(row % 90)))
   const columnData = [{ name: 'text', data: texts, type: 'STRING' as const }]
   writeFileSync(at('corpus/c.parquet'), Buffer.from(parquetWriteBuffer({ columnData, rowGroupSize: 1100 })))
@@ -103,6 +105,11 @@ export function jobs(folder: string, name: string): Record<string, Job> {
     'pack of a corpus of several formats': {
       stages: [{ 'read-corpus': { sources: [at('corpus')], ...faults } }, tokenize, pack],
       outputs: [...packed, out('.faulty')],
+    },
+    'pack of a corpus by separate stages': {
+      stages: [{ 'read-corpus': { sources: [at('corpus')], ...faults } }, tokenize, pack],
+      outputs: [...packed, out('.faulty')],
+      fuse: false,
     },
     'pack by an index': {
       stages: [{ 'read-documents': { path: at('in.jsonl'), ...faults } }, tokenize, pack],

@@ -3,9 +3,10 @@
  * per line is unbounded. Announces each line on the heartbeat and skips poison lines.
  */
 import type { ErrorCode } from '../../errors.js'
+import type { Documents } from '../../formats/documents.js'
 import { scanLine } from '../../formats/json-scan.js'
 import { LINE_STATUSES, type LineKernel, type ScannedLines } from '../../tokenizer/kernel/scan-lines.js'
-import type { PackedLines } from '../../tokenizer/pack-lines.js'
+import type { PackedLines, PackedTexts } from '../../tokenizer/pack-lines.js'
 import type { Heartbeat } from '../heartbeat.js'
 import type { RetryMode } from '../poison-records.js'
 import type { LoadedRange } from './load-range.js'
@@ -20,7 +21,12 @@ const NO_TOKENS = new Uint8Array(0)
 export interface RangeKernel {
   readonly lines: LineKernel
   work(range: LoadedRange, retry: RetryMode, heartbeat: Heartbeat): WorkedRange
+  /** Absent where lines are only validated. */
+  readonly workTexts?: (texts: Documents, retry: RetryMode, heartbeat: Heartbeat) => WorkedTexts
 }
+
+/** Valid until the kernel's next call, unless it is a copy. */
+export type WorkedTexts = PackedTexts & { readonly isCopy: boolean }
 
 /** The processed lines, valid until the kernel's next call, and the range with its current buffer. */
 export interface WorkedRange {
@@ -73,6 +79,24 @@ function skippedLine(bytes: Uint8Array, start: number, end: number): PackedLines
   }
 }
 
+/** @param work encodes one text; its result must outlive the next call */
+export function processTextByText(
+  { bytes, offsets }: Documents,
+  { poison }: RetryMode,
+  heartbeat: Heartbeat,
+  work: (bytes: Uint8Array, offsets: Uint32Array) => PackedTexts,
+): PackedTexts[] {
+  const skipped = new Set(poison.map(({ record }) => record))
+  return Array.from(offsets.subarray(1), (end, record) => {
+    const start = offsets[record]!
+    if (skipped.has(record)) {
+      return { tokens: NO_TOKENS, lengths: Uint32Array.of(0), statuses: Uint8Array.of(POISONED) }
+    }
+    heartbeat.begin(record, end - start)
+    return work(bytes.subarray(start, end), Uint32Array.of(0, end - start))
+  })
+}
+
 export function joinScanned(parts: readonly ScannedLines[]): ScannedLines {
   return {
     lineStarts: Uint32Array.from(parts.flatMap(part => [...part.lineStarts])),
@@ -82,6 +106,10 @@ export function joinScanned(parts: readonly ScannedLines[]): ScannedLines {
 }
 
 export function joinPacked(parts: readonly PackedLines[], width: 1 | 2 | 4): PackedLines {
+  return { ...joinScanned(parts), ...joinTexts(parts, width) }
+}
+
+export function joinTexts(parts: readonly PackedTexts[], width: 1 | 2 | 4): PackedTexts {
   const count = parts.reduce((sum, { tokens }) => sum + tokens.length, 0)
   const tokens = width === 1 ? new Uint8Array(count) : width === 2 ? new Uint16Array(count) : new Uint32Array(count)
   let at = 0
@@ -89,5 +117,9 @@ export function joinPacked(parts: readonly PackedLines[], width: 1 | 2 | 4): Pac
     tokens.set(part.tokens, at)
     at += part.tokens.length
   }
-  return { ...joinScanned(parts), tokens, lengths: Uint32Array.from(parts.flatMap(part => [...part.lengths])) }
+  return {
+    tokens,
+    lengths: Uint32Array.from(parts.flatMap(part => [...part.lengths])),
+    statuses: Uint8Array.from(parts.flatMap(part => [...part.statuses])),
+  }
 }

@@ -4,6 +4,7 @@ import type { LineKernel } from '../../tokenizer/kernel/scan-lines.js'
 import { decompressGzip } from '../decompression/decompress-gzip.js'
 import { gunzipMembers, MEMBER_TOO_LARGE } from '../decompression/gzip-members.js'
 import { decodeZstd } from '../decompression/zstd-unit-decoder.js'
+import { releaseMemory } from '../release-memory.js'
 import { type LoadedRange, readFully } from './load-range.js'
 import { type FrameRange, type TextRange, TOO_LARGE, type TooLarge } from './range-task.js'
 
@@ -87,6 +88,7 @@ async function decompress(range: FrameRange): Promise<boolean> {
     for await (const chunk of textOf(range)) {
       if (text.length + chunk.byteLength > range.maxTextBytes) return false
       text.append(chunk)
+      releaseMemory([chunk])
     }
   } catch (error) {
     if (error === MEMBER_TOO_LARGE) return false

@@ -1,10 +1,35 @@
 /** Tokenizing part of the `read-ranges` worker: the only part that loads the tokenizer's code. */
 import { tokenBytesOf } from '../../formats/pbin.js'
-import { createPackKernel, type PackedLines } from '../../tokenizer/pack-lines.js'
+import { createPackKernel, type PackedLines, type PackedTexts } from '../../tokenizer/pack-lines.js'
 import type { Heartbeat } from '../heartbeat.js'
+import { releaseMemory } from '../release-memory.js'
 import { workerTokenizer } from '../tokenizer/worker-tokenizer.js'
-import { copyLines, copyRange, joinPacked, processLineByLine, type RangeKernel } from './line-by-line.js'
+import {
+  copyLines,
+  copyRange,
+  joinPacked,
+  joinTexts,
+  processLineByLine,
+  processTextByText,
+  type RangeKernel,
+} from './line-by-line.js'
 import type { RangePacking } from './range-task.js'
+
+/** Texts at a time: the memory of a kernel grows with the largest, and never shrinks. */
+const TEXTS_BYTES = 2 << 20
+
+/** Offsets of consecutive texts, of at most TEXTS_BYTES together or of a single text. */
+function partsOf(offsets: Uint32Array): Uint32Array[] {
+  const parts: Uint32Array[] = []
+  let first = 0
+  for (let next = 1; next < offsets.length; next++) {
+    const isLast = next === offsets.length - 1
+    if (!isLast && offsets[next + 1]! - offsets[first]! <= TEXTS_BYTES) continue
+    parts.push(offsets.subarray(first, next + 1))
+    first = next
+  }
+  return parts.length === 0 ? [offsets] : parts
+}
 
 /** @throws TOKENIZER_INVALID, TOKEN_TOO_WIDE */
 export async function packingKernel({ path, tokenBytes }: RangePacking, heartbeat: Heartbeat): Promise<RangeKernel> {
@@ -16,8 +41,23 @@ export async function packingKernel({ path, tokenBytes }: RangePacking, heartbea
     const packed = lines.pack(bytes, start, end)
     return { ...copyLines(packed), tokens: packed.tokens.slice(), lengths: packed.lengths.slice() }
   }
+  const packSome = (bytes: Uint8Array, offsets: Uint32Array): PackedTexts => {
+    const packed = lines.packTexts(bytes, offsets)
+    return { ...packed, tokens: packed.tokens.slice() }
+  }
   return {
     lines,
+    workTexts(texts, retry, heartbeat) {
+      if (tokenizer.engineInfo.fast && !retry.isolateRecords) {
+        const parts = partsOf(texts.offsets)
+        if (parts.length === 1) return { ...lines.packTexts(texts.bytes, texts.offsets), isCopy: false }
+        const packed = parts.map(offsets => packSome(texts.bytes, offsets))
+        const joined = joinTexts(packed, width)
+        releaseMemory(packed.map(({ tokens }) => tokens))
+        return { ...joined, isCopy: true }
+      }
+      return { ...joinTexts(processTextByText(texts, retry, heartbeat, packSome), width), isCopy: true }
+    },
     work(range, retry, heartbeat) {
       // For a slow tokenizer, announcing each line costs nothing measurable.
       if (tokenizer.engineInfo.fast && !retry.isolateRecords) {

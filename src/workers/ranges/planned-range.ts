@@ -1,10 +1,11 @@
 /** Result of dividing a file: its ranges, and the places between them. */
 import type { Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
+import type { FieldPath } from '../../formats/json-scan.js'
 import type { RangePart } from './range-task.js'
 
-/** How a file is divided: anywhere, at the borders of compressed frames, or not at all. */
-export type RangeFormat = 'lines' | 'zstd' | 'gzip'
+/** How a file is divided: anywhere, at the borders of compressed frames if it has any, or by rows. */
+export type RangeFormat = 'lines' | 'zstd' | 'gzip' | 'parquet'
 
 /** A place in a file between two ranges, from which a run can be resumed. */
 export interface SourcePosition {
@@ -12,6 +13,8 @@ export interface SourcePosition {
   readonly byteOffset: number
   /** Set in the part of a file that is decompressed as one stream. */
   readonly stream?: StreamPosition | undefined
+  /** The next row, from 0, of a Parquet file. */
+  readonly row?: number | undefined
 }
 
 export interface StreamPosition {
@@ -31,6 +34,8 @@ export interface OpenSource {
 export interface PlannedFile extends OpenSource {
   readonly path: string
   readonly format: RangeFormat
+  /** The text of a record; needed for a Parquet file. */
+  readonly field: FieldPath | undefined
   readonly maxLineBytes: number
   /** Text of a range. */
   readonly rangeBytes: number

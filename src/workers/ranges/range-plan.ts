@@ -1,12 +1,15 @@
-/** Divides a file into ranges, which workers process independently of each other: bytes of a file of lines, or frames. */
+/** Divides a file into ranges, which workers process independently of each other. */
 import { readFully } from '../../files/read-at.js'
 import { requireText, SIGNATURE_BYTES } from '../../files/source-format.js'
 import { planFrames } from './frame-plan.js'
+import { planParquet } from './parquet-plan.js'
 import type { PlannedFile, PlannedRange, SourcePosition } from './planned-range.js'
 
-/** @throws FILE_UNREADABLE */
+/** @throws FILE_UNREADABLE; PARQUET_INVALID, FIELD_MISSING, FIELD_NOT_TEXT */
 export function planRanges(file: PlannedFile, from: SourcePosition): AsyncGenerator<PlannedRange> {
-  return file.format === 'lines' ? planLines(file, from) : planFrames(file, file.format, from)
+  const { format } = file
+  if (format === 'lines') return planLines(file, from)
+  return format === 'parquet' ? planParquet(file, file.field ?? [], from) : planFrames(file, format, from)
 }
 
 async function* planLines(file: PlannedFile, { byteOffset }: SourcePosition): AsyncGenerator<PlannedRange> {

@@ -7,6 +7,7 @@ import { stat } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { closeSource, isPackedName, openSource, PAGE_BYTES } from '../../files/source-file.js'
+import { formatOf } from '../../files/source-format.js'
 import { cachedFingerprint } from '../../files/sources/file-fingerprint.js'
 import type { Batch } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
@@ -43,6 +44,8 @@ const READ_AHEAD_BYTES = 24 << 20
 const EARLY_READ_AHEAD_BYTES = 56 << 20
 /** Result memory per byte of a range: enough for the tokens and offsets of all but very short lines. */
 const SLOT_BYTES_PER_BYTE = 2
+/** Size of the largest frames and pages, in ranges. Memory that no result needs is never used. */
+const MAX_RATIO = 4
 /** The same without tokens: enough for the offsets of lines of at least 32 bytes. */
 const VALIDATION_SLOT_BYTES_PER_BYTE = 1 / 4
 
@@ -261,11 +264,14 @@ export class RangeRun {
   private async *plan(path: string, fileIndex: number, from: SourcePosition): AsyncGenerator<PlannedRange> {
     const opened = this.files.get(fileIndex) ?? (await openSource(path))
     this.files.set(fileIndex, opened)
-    const { maxLineBytes } = this.work
+    const { maxLineBytes, pack } = this.work
     const { bytes: rangeBytes } = this.sizes
     const newMemory = (byteLength: number): SharedArrayBuffer =>
       (byteLength <= rangeBytes ? this.freeTexts.pop() : undefined) ?? new SharedArrayBuffer(byteLength)
-    yield* planRanges({ ...opened, path, format: rangeFormatOf(path), maxLineBytes, rangeBytes, newMemory }, from)
+    yield* planRanges(
+      { ...opened, path, format: rangeFormatOf(path), field: pack?.field, maxLineBytes, rangeBytes, newMemory },
+      from,
+    )
   }
 
   private async run(range: Range): Promise<RangeResult | Undivided> {
@@ -302,6 +308,7 @@ interface Undivided {
 
 /** How a file is divided, from its name. */
 function rangeFormatOf(path: string): RangeFormat {
+  if (formatOf(path) === 'parquet') return 'parquet'
   if (!isPackedName(path)) return 'lines'
   return /gz$/i.test(path) ? 'gzip' : 'zstd'
 }
@@ -335,13 +342,18 @@ interface RangeSizes {
 }
 
 /** Smaller ranges for many workers, and where a file is too small to keep all of them busy. */
-function sizesFor({ workers: asked = defaultWorkers(), maxLineBytes, pack }: RangeWork, fileBytes: number): RangeSizes {
+function sizesFor(
+  { paths, workers: asked = defaultWorkers(), maxLineBytes, pack }: RangeWork,
+  fileBytes: number,
+): RangeSizes {
+  const isDivisible = paths.every(path => rangeFormatOf(path) === 'lines')
   const share = Math.ceil(fileBytes / (asked * RANGES_PER_WORKER) / PAGE_BYTES) * PAGE_BYTES
   const limits = [pack ? RANGE_BYTES : VALIDATION_RANGE_BYTES, MAX_IN_FLIGHT_BYTES / (asked + 1), maxLineBytes]
   const maxBytes = Math.floor(Math.min(...limits) / PAGE_BYTES) * PAGE_BYTES
   const bytes = Math.max(MIN_RANGE_BYTES, Math.min(maxBytes, share))
   const workers = Math.max(1, Math.min(asked, Math.ceil(fileBytes / bytes)))
-  const slotBytes = bytes * (pack ? SLOT_BYTES_PER_BYTE : VALIDATION_SLOT_BYTES_PER_BYTE)
+  const slotBytes =
+    bytes * (pack ? SLOT_BYTES_PER_BYTE : VALIDATION_SLOT_BYTES_PER_BYTE) * (isDivisible ? 1 : MAX_RATIO)
   const minRanges = workers + 1
   if (pack) return { bytes, slotBytes, workers, earlyInFlight: minRanges, inFlight: minRanges }
   const ranges = (maxBytes: number): number => Math.max(minRanges, Math.floor(maxBytes / bytes))

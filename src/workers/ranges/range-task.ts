@@ -1,6 +1,7 @@
 /** Messages between `read-ranges` and its workers: setup, task and reply. */
 import type { TokenArray } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
+import type { Codec as PageCodec } from '../../formats/parquet/text-pages.js'
 import type { TokenBytes } from '../../formats/pbin.js'
 import type { RetryMode } from '../poison-records.js'
 import type { TokenizerSetup } from '../tokenizer/tokenizer-setup.js'
@@ -56,8 +57,41 @@ export interface FrameRange extends PartOfFile {
 }
 export type Codec = 'zstd' | 'gzip'
 
+/** Rows of a text column of a Parquet file, in complete pages. */
+export interface PageRange extends PartOfFile {
+  readonly kind: 'pages'
+  readonly descriptor: number
+  /** As users write it, such as `.text`. */
+  readonly column: string
+  /** Number of optional fields on the path of the column. */
+  readonly maxDefinition: number
+  readonly runs: readonly PageRun[]
+}
+
+/** Consecutive pages of a row group, at [start, end) of the file. */
+export interface PageRun {
+  readonly group: number
+  readonly codec: PageCodec
+  /** Place of the dictionary, unless it is among the pages. */
+  readonly dictionary: { readonly start: number; readonly end: number } | undefined
+  readonly start: number
+  readonly end: number
+  /** Row of the file that the first page begins with, from 0. */
+  readonly firstRow: number
+  readonly rows: number
+}
+
+/** Rows [start, end) of a Parquet file whose columns are not read page by page. */
+export interface RowRange extends PartOfFile {
+  readonly kind: 'rows'
+  readonly start: number
+  readonly end: number
+  /** All columns if undefined. */
+  readonly columns: readonly string[] | undefined
+}
+
 /** What a worker processes at a time. */
-export type RangePart = FileRange | TextRange | FrameRange
+export type RangePart = FileRange | TextRange | FrameRange | PageRange | RowRange
 
 /** Process a part of a file. */
 export interface RangeTask {
@@ -77,7 +111,7 @@ export type TooLarge = typeof TOO_LARGE
 export interface RangeReply {
   /** Offset to which `places` are relative: in the file, or in the text of the range if `textBytes` is set. */
   readonly byteOffset: number
-  /** Size of the range's decompressed text; 0 for a range of a file that is not compressed. */
+  /** Size of the range's text if that is decompressed lines; otherwise 0. */
   readonly textBytes: number
   /** Total size of the range's lines. */
   readonly byteLength: number

@@ -12,9 +12,10 @@ import {
   type LineKernel,
   type ScannedLines,
 } from '../../tokenizer/kernel/scan-lines.js'
-import type { PackedLines } from '../../tokenizer/pack-lines.js'
+import type { PackedTexts } from '../../tokenizer/pack-lines.js'
 import { type Heartbeat, WHOLE_TASK } from '../heartbeat.js'
 import type { RetryMode } from '../poison-records.js'
+import { releaseMemory } from '../release-memory.js'
 import { kernelModule } from '../tokenizer/kernel-module.js'
 import type { TokenizerFacts } from '../tokenizer/tokenizer-setup.js'
 import { type TaskMessage, workerFunction } from '../worker-function.js'
@@ -27,11 +28,13 @@ import {
   type RangeKernel,
   type WorkedRange,
 } from './line-by-line.js'
+import { loadPages, loadRows } from './load-pages.js'
 import { type LoadedRange, loadRange } from './load-range.js'
 import { loadFrames, loadText } from './load-text.js'
 import { FaultPacker, type RangeFault } from './range-faults.js'
 import {
   type FileRange,
+  type PageRange,
   type RangePacking,
   type RangePart,
   type RangeReply,
@@ -60,12 +63,16 @@ async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeRe
   const tryFastPath = packing === null && !task.retry.isolateRecords && wholeLoadsLeft === 0
   const reply = tryFastPath && part.kind === 'file' ? fastReply(kernel.lines, task, part) : undefined
   if (reply !== undefined) return reply
+  if (part.kind === 'pages') return textsReply(kernel, task, part, heartbeat)
   wholeLoadsLeft = tryFastPath ? WHOLE_LOADS : Math.max(0, wholeLoadsLeft - 1)
-  return fullReply(kernel, task, heartbeat)
+  return fullReply(kernel, task, part, heartbeat)
 }
 export default workerFunction(readRange)
 
-const sizeOf = (part: RangePart): number => (part.kind === 'text' ? part.byteLength : part.end - part.start)
+function sizeOf(part: RangePart): number {
+  if (part.kind === 'text') return part.byteLength
+  return part.kind === 'pages' ? part.runs.reduce((sum, run) => sum + run.end - run.start, 0) : part.end - part.start
+}
 
 /** Re-export of worker-tokenizer.js, which is loaded only for tokenizing. */
 export async function describeTokenizer(message: TaskMessage<undefined>): Promise<TokenizerFacts> {
@@ -104,14 +111,21 @@ function fastReply(lines: LineKernel, task: RangeTask, range: FileRange): RangeR
   return { byteOffset, textBytes: 0, byteLength, lineCount, places, faults: NO_FAULTS, documents: undefined }
 }
 
-async function fullReply(kernel: RangeKernel, task: RangeTask, heartbeat: Heartbeat): Promise<RangeReply | TooLarge> {
-  const range = await load(kernel.lines, task.part)
+async function fullReply(
+  kernel: RangeKernel,
+  task: RangeTask,
+  part: LinePart,
+  heartbeat: Heartbeat,
+): Promise<RangeReply | TooLarge> {
+  const range = await load(kernel.lines, part)
   if (range === TOO_LARGE) return range
   heartbeat.begin(WHOLE_TASK, range.bytes.length)
   return replyFor(task, kernel.work(range, task.retry, heartbeat))
 }
 
-function load(kernel: LineKernel, part: RangePart): LoadedRange | Promise<LoadedRange | TooLarge> {
+type LinePart = Exclude<RangePart, PageRange>
+
+function load(kernel: LineKernel, part: LinePart): LoadedRange | Promise<LoadedRange | TooLarge> {
   switch (part.kind) {
     case 'file':
       return loadRange(kernel, part)
@@ -119,6 +133,45 @@ function load(kernel: LineKernel, part: RangePart): LoadedRange | Promise<Loaded
       return loadText(kernel, part)
     case 'frames':
       return loadFrames(part)
+    case 'rows':
+      return loadRows(part)
+  }
+}
+
+async function textsReply(
+  kernel: RangeKernel,
+  { slot: memory, retry }: RangeTask,
+  part: PageRange,
+  heartbeat: Heartbeat,
+): Promise<RangeReply> {
+  const { documents: texts, faults: missing, firstRow, rows, memory: used } = await loadPages(part)
+  const { bytes, offsets } = texts
+  const byteLength = offsets.at(-1)!
+  heartbeat.begin(WHOLE_TASK, byteLength)
+  const packed = kernel.workTexts!(texts, retry, heartbeat)
+  const slot = new Slot(memory)
+  const found: RangeFault[] = missing.map(fault => ({ ...fault, line: fault.line - 1 - firstRow }))
+  for (const [index, status] of packed.statuses.entries()) {
+    if (status === 0) continue
+    const record = bytes.subarray(offsets[index], offsets[index + 1])
+    const line = texts.rows[index]! - firstRow
+    const poison = retry.poison.find(it => status === POISONED && it.record === index)
+    const code = poison?.code ?? LINE_STATUSES[status]!
+    const message = poison?.message ?? TOKEN_FAULTS[code] ?? code
+    found.push({ code, message, line, byteOffset: 0, record })
+  }
+  const faults = new FaultPacker(0)
+  for (const fault of found.toSorted((a, b) => a.line - b.line)) faults.add(fault)
+  const documents = documentsOf(packed, slot)
+  releaseMemory(packed.isCopy ? [...used, packed.tokens] : used)
+  return {
+    byteOffset: 0,
+    textBytes: 0,
+    byteLength,
+    lineCount: rows,
+    places: undefined,
+    faults: found.length === 0 ? NO_FAULTS : faults.packed(),
+    documents,
   }
 }
 
@@ -199,7 +252,7 @@ function poisonFault(
   return { code, message, line, byteOffset: origin + start, record: bytes.subarray(start, end) }
 }
 
-function documentsOf({ tokens, lengths, statuses }: PackedLines, slot: Slot): RangeReply['documents'] {
+function documentsOf({ tokens, lengths, statuses }: PackedTexts, slot: Slot): RangeReply['documents'] {
   const allValid = statuses.every(status => status === 0)
   return {
     tokens: slot.put(tokens),

@@ -17,7 +17,7 @@ const PAGE = 4096
 function eachRange(bytes: Uint8Array, rangeBytes: number, visit: (range: FileRange) => void): void {
   writeFileSync(path, bytes)
   const descriptor = openSync(path, 'r')
-  const common = { descriptor, file: path, fileBytes: bytes.length, maxLineBytes: 1 << 26 }
+  const common = { kind: 'file' as const, descriptor, file: path, fileBytes: bytes.length, maxLineBytes: 1 << 26 }
   for (let start = 0; start < bytes.length; start += rangeBytes) {
     visit({ ...common, start, end: Math.min(bytes.length, start + rangeBytes) })
   }
