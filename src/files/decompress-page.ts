@@ -10,8 +10,9 @@ export async function openDecompressor(codec: Codec): Promise<Decompress | undef
     case 'GZIP':
       return (bytes, size) => zlib.gunzipSync(bytes, { maxOutputLength: Math.max(1, size) })
     case 'SNAPPY': {
-      const { decompressSnappy } = await import('hyparquet-compressors')
-      return (bytes, size) => decompressSnappy(bytes, size)
+      // `decompressSnappy` would compile its WebAssembly in each call.
+      const { compressors } = await import('hyparquet-compressors')
+      return compressors.SNAPPY
     }
     case 'ZSTD':
       return openZstd()
@@ -24,7 +25,7 @@ async function openZstd(): Promise<Decompress> {
   if (zstdDecompressSync !== undefined) {
     return (bytes, size) => zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) })
   }
-  const { ZSTDDecoder } = await import('zstddec')
+  const { ZSTDDecoder } = await import('zstddec/stream')
   const decoder = new ZSTDDecoder()
   await decoder.init()
   return (bytes, size) => decoder.decode(bytes, size)
