@@ -11,6 +11,7 @@ import { PenstockError, toPenstockError } from '../errors.js'
 import { addCompletionCommand } from './commands/completion.js'
 import { addConvertCommand } from './commands/convert.js'
 import { addDoctorCommand } from './commands/doctor.js'
+import { addEvaluateCommand } from './commands/evaluate.js'
 import { addGenerateCommand } from './commands/generate.js'
 import { addGraphCommand } from './commands/graph.js'
 import { addIndexCommand } from './commands/index-command.js'
@@ -73,6 +74,7 @@ const commands: Readonly<Record<string, (program: Command) => void>> = {
   'pack-samples': addPackSamplesCommand,
   'train-tokenizer': addTrainTokenizerCommand,
   train: addTrainCommand,
+  evaluate: addEvaluateCommand,
   generate: addGenerateCommand,
   convert: addConvertCommand,
   inspect: addInspectCommand,

@@ -34,17 +34,21 @@ export function fromTraining(
           ...(event.utilization === undefined ? {} : { 'train/utilization': event.utilization }),
         },
       }
-    case 'evaluation':
+    case 'evaluation': {
+      const group = event.name === undefined ? 'held_out' : `held_out/${event.name}`
       return {
         kind: 'metrics',
         time,
         step: event.step,
         durationMs: event.durationMs,
         values: {
-          'held_out/loss': event.loss,
-          ...samplesPerSecond('held_out', (1000 * event.tokens) / event.durationMs),
+          [`${group}/loss`]: event.loss,
+          [`${group}/perplexity`]: Math.exp(event.loss),
+          ...(event.bitsPerByte !== undefined && { [`${group}/bits_per_byte`]: event.bitsPerByte }),
+          ...samplesPerSecond(group, (1000 * event.tokens) / event.durationMs),
         },
       }
+    }
     case 'checkpoint':
       return { kind: 'checkpoint', time, step: event.step, path: event.path, durationMs: event.durationMs }
     case 'sample-text':

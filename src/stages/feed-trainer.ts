@@ -3,7 +3,7 @@
  * when a run begins, so that commands that do not train start without it.
  */
 import type { SampleBatch } from '../formats/batches.js'
-import { type FeedTrainerOptions, feedTrainerOptions } from './feed-trainer/options.js'
+import { type FeedTrainerOptions, feedTrainerOptions, heldOutSets } from './feed-trainer/options.js'
 import { type SinkStage, sink } from './stream/stage.js'
 import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
@@ -18,8 +18,12 @@ export const feedTrainerStage = defineStage({
     return feedTrainerOptions()
   },
   create: feedTrainer,
-  reads: ({ tokenizer, held_out }) =>
-    [tokenizer, held_out?.path, ...(held_out?.more_paths ?? [])].filter(path => path !== undefined),
+  reads: ({ tokenizer, init_from, ...options }) =>
+    [
+      tokenizer,
+      init_from,
+      ...heldOutSets(options).flatMap(({ path, more_paths = [] }) => [path, ...more_paths]),
+    ].filter(path => path !== undefined),
 })
 
 /** @throws OPTION_INVALID, TOKENIZER_MISMATCH, WORLD_MISMATCH, CHECKPOINT_INVALID, PEER_MISSING, ENGINE_FAILED */

@@ -22,7 +22,7 @@ import { describeIssue } from '../formats/option-issue.js'
 import type { Engine } from './engine.js'
 import { trainingSchemas } from './options.js'
 
-const stateFile = 'state.json'
+export const stateFile = 'state.json'
 const finalName = /^step-(\d{6,})$/
 const hiddenName = /^\.step-\d+\.(partial|old)$/
 /** Files and folders that a checkpoint may contain. */
@@ -72,6 +72,8 @@ const stateSchema = z.strictObject({
   model: trainingSchemas().model,
   training: trainingSchemas().training,
   tokenizer: tokenizerSchema.optional(),
+  /** Progress of `early_stop`. */
+  earlyStop: z.strictObject({ best: z.number(), evaluations: count }).exactOptional(),
   /** Id of the token that ends each document of the training data, if known. */
   endOfDocumentId: count.optional(),
   files: z.record(z.string(), z.strictObject({ bytes: count, sha256: digest })),

@@ -15,10 +15,19 @@ import type {
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 
-/** All options must match except those of the initialization. @throws WORLD_MISMATCH */
-export function requireSameModel(model: ModelOptions, { path, state }: Checkpoint): void {
+/**
+ * All options must match except those of the initialization.
+ * @param isFreeLength whether sequence_length may differ
+ * @throws WORLD_MISMATCH
+ */
+export function requireSameModel(
+  model: ModelOptions,
+  { path, state }: { readonly path: string; readonly state: Pick<Checkpoint['state'], 'model'> },
+  isFreeLength = false,
+): void {
   for (const key of Object.keys(model) as (keyof ModelOptions)[]) {
-    if (key !== 'seed' && key !== 'init_std' && model[key] !== state.model[key]) {
+    if (key === 'seed' || key === 'init_std' || (key === 'sequence_length' && isFreeLength)) continue
+    if (model[key] !== state.model[key]) {
       const message = `the checkpoint's model has ${key} ${state.model[key]}, this one ${model[key]}`
       throw new PenstockError('WORLD_MISMATCH', message, { file: path, path: `model.${key}` })
     }
@@ -195,7 +204,7 @@ export function requireMixtureLasts(
 
 /** Digest of all options that affect the trained weights; where the run computes and saves does not count. */
 export function digestOfDefinition(training: TrainingOptions, model: ModelOptions): string {
-  const { torch: _, checkpoint: __, ...relevant } = training
+  const { torch: _, checkpoint: __, init_from: ___, ...relevant } = training
   return createHash('sha256')
     .update(JSON.stringify({ learning: relevant, model }))
     .digest('hex')

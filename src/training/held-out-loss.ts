@@ -12,6 +12,11 @@ export interface HeldOutLoss {
   readonly tokens: number
 }
 
+/** @param loss nats per token */
+export function bitsPerByte(loss: number, bytesPerToken: number): number {
+  return loss / Math.LN2 / bytesPerToken
+}
+
 /**
  * Mean loss over the first held-out batches.
  * @param limit.batches number of batches

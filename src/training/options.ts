@@ -86,13 +86,36 @@ export const trainingSchemas = lazy(() => {
   })
 
   const warmupSteps = z.int().nonnegative().default(0).describe('steps of linear warm-up')
+  const warmup = {
+    warmup_steps: warmupSteps,
+    warmup_tokens: positive.optional().describe('tokens of linear warm-up, instead of warmup_steps'),
+  }
   const minRatio = share.default(0.1).describe('final learning rate as a fraction of the peak')
 
   /** The learning rate over the steps; `onecycle` is torch's OneCycleLR with cosine annealing. */
   const scheduleSchema = z.discriminatedUnion('decay', [
-    z.strictObject({ decay: z.literal('cosine'), warmup_steps: warmupSteps, min_ratio: minRatio }),
-    z.strictObject({ decay: z.literal('linear'), warmup_steps: warmupSteps, min_ratio: minRatio }),
-    z.strictObject({ decay: z.literal('constant'), warmup_steps: warmupSteps }),
+    z.strictObject({ decay: z.literal('cosine'), ...warmup, min_ratio: minRatio }),
+    z.strictObject({ decay: z.literal('linear'), ...warmup, min_ratio: minRatio }),
+    z.strictObject({ decay: z.literal('constant'), ...warmup }),
+    z.strictObject({ decay: z.literal('inverse_sqrt'), ...warmup }),
+    z.strictObject({
+      decay: z.literal('wsd'),
+      ...warmup,
+      decay_steps: positive
+        .optional()
+        .describe('steps of the decay at the end of the run; default: a tenth of the steps after the warm-up'),
+      decay_tokens: positive.optional().describe('tokens of the decay, instead of decay_steps'),
+      shape: z.enum(['linear', 'sqrt', 'cosine']).default('linear').describe('shape of the decay'),
+      min_ratio: minRatio,
+    }),
+    z.strictObject({
+      decay: z.literal('cosine_restarts'),
+      ...warmup,
+      cycle_steps: positive.optional().describe('steps of the first cycle; default: all steps after the warm-up'),
+      cycle_tokens: positive.optional().describe('tokens of the first cycle, instead of cycle_steps'),
+      cycle_factor: z.number().min(1).default(1).describe('length of each cycle relative to the one before'),
+      min_ratio: minRatio,
+    }),
     z.strictObject({
       decay: z.literal('onecycle'),
       pct_start: share.default(0.3).describe('fraction of the steps in which the learning rate rises'),
@@ -115,6 +138,12 @@ export const trainingSchemas = lazy(() => {
     every_steps: positive.default(100).describe('steps between evaluations'),
     batches: positive.default(8).describe('held-out batches per evaluation'),
     at_start: z.boolean().default(false).describe('also evaluate the untrained model'),
+  })
+
+  const earlyStopSchema = z.strictObject({
+    held_out: z.string().min(1).optional().describe('name of the held-out set; default: the one of held_out'),
+    patience: positive.default(3).describe('evaluations without an improvement after which the run ends'),
+    min_improvement: z.number().nonnegative().default(0).describe('decrease of the loss that counts as an improvement'),
   })
 
   const checkpointSchema = z.strictObject({
@@ -183,6 +212,14 @@ export const trainingSchemas = lazy(() => {
       tokens: positive.optional().describe('length of the run in tokens'),
       epochs: positive.optional().describe('length of the run in passes over the samples; default: 1'),
       evaluation: evaluationSchema.optional().describe('when to evaluate on held-out samples'),
+      early_stop: earlyStopSchema.optional().describe('end the run when a held-out loss no longer improves'),
+      init_from: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'checkpoint, folder of checkpoints or Hugging Face folder whose weights a new run starts from, with a fresh optimizer',
+        ),
       checkpoint: checkpointSchema.optional().describe('when and where to save'),
       loss_mask: lossMaskSchema
         .optional()
@@ -228,6 +265,15 @@ export const trainingSchemas = lazy(() => {
       const lengths = (['steps', 'tokens', 'epochs'] as const).filter(key => training[key] !== undefined)
       if (lengths.length > 1) {
         context.addIssue({ code: 'custom', path: [lengths[1]!], message: `give only one of ${lengths.join(', ')}` })
+      }
+      const schedule: Readonly<Record<string, unknown>> = training.schedule
+      for (const part of ['warmup', 'decay', 'cycle']) {
+        if (schedule[`${part}_tokens`] === undefined || !schedule[`${part}_steps`]) continue
+        const message = `give only one of ${part}_steps, ${part}_tokens`
+        context.addIssue({ code: 'custom', path: ['schedule', `${part}_tokens`], message })
+      }
+      if (training.early_stop !== undefined && training.evaluation === undefined) {
+        context.addIssue({ code: 'custom', path: ['early_stop'], message: 'early_stop needs the option evaluation' })
       }
     })
 

@@ -26,9 +26,11 @@ import {
 } from './compatibility.js'
 import { DivergenceDetector } from './divergence.js'
 import { batchOfSamples } from './documents.js'
+import { EarlyStop } from './early-stop.js'
 import { type Engine, isFiniteStep, requireFit, type StepResult, type TrainingBatch } from './engine.js'
 import { yieldIfDue } from './event-loop.js'
-import { heldOutLoss } from './held-out-loss.js'
+import { bitsPerByte, heldOutLoss } from './held-out-loss.js'
+import { loadInitialWeights } from './initial-weights.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 import { stepsOf } from './run-length.js'
@@ -38,17 +40,25 @@ import { Throughput } from './throughput.js'
 import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
 import { flopsPerToken } from './weights.js'
 
+export interface HeldOutSet {
+  /** Undefined for that of `held_out`. */
+  readonly name?: string
+  /** Opens its batches, with documents treated as in training; each evaluation starts from the first. */
+  open(documents: DocumentTreatment): AsyncIterable<SampleBatch>
+  readonly mask?: LossMask
+  /** Mean bytes of text per token, if known. */
+  readonly bytesPerToken?: number
+}
+
 export interface TrainerSetup {
   readonly training: TrainingOptions
   readonly model: ModelOptions
   readonly engine: Engine
   readonly tokenizer?: TokenizerReference
   readonly onEvent?: (event: TrainingEvent) => void
-  /** Opens the held-out batches, with documents treated as in training; each evaluation starts from the first. */
-  readonly heldOut?: (documents: DocumentTreatment) => AsyncIterable<SampleBatch>
+  /** The first is that of `held_out`. */
+  readonly heldOut?: readonly HeldOutSet[]
   readonly lossMask?: LossMask
-  /** Loss mask of the held-out samples. */
-  readonly heldOutMask?: LossMask
   /** Aborting ends the run after the step in progress, with a checkpoint. */
   readonly signal?: AbortSignal
   readonly resume?: Resume
@@ -75,6 +85,8 @@ export async function openTrainer(setup: TrainerSetup): Promise<Trainer> {
       await removeSurplus(folder, training.checkpoint.keep, checkpoint)
     }
     onEvent?.({ kind: 'resumed', step: checkpoint.state.step, path: checkpoint.path })
+  } else if (training.init_from !== undefined) {
+    await loadInitialWeights(setup.engine, training.init_from, setup.model, setup.tokenizer)
   }
   return new Trainer(setup, checkpoint)
 }
@@ -109,7 +121,11 @@ export class Trainer {
   #stoppedByPeer = false
   #summary: TrainingSummary | undefined
   #loss: number | undefined
-  #heldOut: { step: number; loss: number } | undefined
+  #heldOutLoss: number | undefined
+  /** Step of the last complete evaluation. */
+  #evaluatedStep: number | undefined
+  readonly #earlyStop: EarlyStop | undefined
+  #tokensPerStep = 1
   #saved: { step: number; path: string } | undefined
   #nonfiniteInARow = 0
   /** Checkpoint that the run was resumed from, until the first batch. */
@@ -124,6 +140,8 @@ export class Trainer {
     this.#endOfDocumentId = checkpoint?.state.endOfDocumentId
     this.#saved = checkpoint && { step: checkpoint.state.step, path: checkpoint.path }
     this.#resumedFrom = checkpoint?.state
+    const { early_stop: earlyStop } = setup.training
+    this.#earlyStop = earlyStop && new EarlyStop(earlyStop, checkpoint?.state.earlyStop)
   }
 
   /** Steps taken. */
@@ -158,6 +176,7 @@ export class Trainer {
     if (this.#step >= totalSteps) {
       return this.#finish('completed')
     }
+    if (this.#earlyStop?.isDue) return this.#finish('early-stop')
     if (this.#stops) {
       return this.#finish('stopped')
     }
@@ -178,6 +197,7 @@ export class Trainer {
     }
     if (pauses) {
       await this.#betweenSteps()
+      if (this.#earlyStop?.isDue) return this.#finish('early-stop')
     }
     return 'more'
   }
@@ -222,6 +242,7 @@ export class Trainer {
     const mixed = mixture && { mixture: JSON.stringify(mixture) }
     await engine.assertSameOnAllRanks({ ...facts, ...mixed, totalSteps, step: this.#step, definition })
     this.#totalSteps = totalSteps
+    this.#tokensPerStep = rows * training.accumulation_steps * cursor.sequenceLength
     this.#reportScheduleJump(totalSteps)
     if (this.#step === 0 && training.evaluation?.at_start) {
       await this.#evaluate()
@@ -235,13 +256,14 @@ export class Trainer {
     this.#resumedFrom = undefined
     if (before === undefined || this.#step >= totalSteps) return
     const { schedule, optimizer } = this.#setup.training
-    const oldRate = learningRateAt(
-      before.training.schedule,
-      this.#step,
-      before.totalSteps,
-      before.training.optimizer.learning_rate,
-    )
-    const newRate = learningRateAt(schedule, this.#step, totalSteps, optimizer.learning_rate)
+    const { training: old, cursor } = before
+    const oldLength = {
+      totalSteps: before.totalSteps,
+      tokensPerStep: old.batch_size * old.accumulation_steps * cursor.sequenceLength,
+    }
+    const oldRate = learningRateAt(old.schedule, this.#step, oldLength, old.optimizer.learning_rate)
+    const length = { totalSteps, tokensPerStep: this.#tokensPerStep }
+    const newRate = learningRateAt(schedule, this.#step, length, optimizer.learning_rate)
     if (Math.abs(newRate - oldRate) <= MAX_SCHEDULE_JUMP * oldRate) return
     this.#emit({
       kind: 'schedule-changed',
@@ -257,7 +279,8 @@ export class Trainer {
   #startStep(cursor: SampleCursor, totalSteps: number): number {
     const { training, engine } = this.#setup
     const before = this.#step + this.#inFlight.length
-    const learningRate = learningRateAt(training.schedule, before, totalSteps, training.optimizer.learning_rate)
+    const length = { totalSteps, tokensPerStep: this.#tokensPerStep }
+    const learningRate = learningRateAt(training.schedule, before, length, training.optimizer.learning_rate)
     const tokens = this.#pending.reduce((sum, batch) => sum + batch.rows, 0) * cursor.sequenceLength
     const startedAt = performance.now()
     const { lossMask } = this.#setup
@@ -379,7 +402,7 @@ export class Trainer {
       totalSteps: this.#totalSteps,
       consumedTokens: this.#consumedTokens,
       loss: this.#loss,
-      heldOutLoss: this.#heldOut?.loss,
+      heldOutLoss: this.#heldOutLoss,
       checkpoint: this.#saved?.path,
     }
     this.#emit({ kind: 'end', ...this.#summary })
@@ -387,19 +410,37 @@ export class Trainer {
   }
 
   async #evaluate(): Promise<void> {
-    const { heldOut, heldOutMask, training, engine } = this.#setup
-    if (heldOut === undefined || training.evaluation === undefined || this.#heldOut?.step === this.#step) {
-      return
+    const { heldOut = [], training } = this.#setup
+    if (training.evaluation === undefined || this.#evaluatedStep === this.#step) return
+    for (const set of heldOut) {
+      if (!(await this.#evaluateOn(set, training.evaluation))) return
     }
+    this.#evaluatedStep = this.#step
+  }
+
+  /** @returns whether the evaluation was completed */
+  async #evaluateOn(set: HeldOutSet, { batches }: { readonly batches: number }): Promise<boolean> {
+    const { heldOut, training, engine } = this.#setup
     const startedAt = performance.now()
-    const limit = { batches: training.evaluation.batches, rows: training.batch_size }
+    const limit = { batches, rows: training.batch_size }
     const isStopped = () => this.#stops && !this.#mustAnnounceStop
-    const result = await heldOutLoss(engine, heldOut(this.#documents), limit, training, heldOutMask, isStopped)
-    if (result === undefined) return
+    const result = await heldOutLoss(engine, set.open(this.#documents), limit, training, set.mask, isStopped)
+    if (result === undefined) return false
     const { loss, tokens } = result
-    this.#heldOut = { step: this.#step, loss }
-    this.#emit({ kind: 'evaluation', step: this.#step, loss, tokens, durationMs: performance.now() - startedAt })
+    const { name, bytesPerToken } = set
+    if (set === heldOut?.[0]) this.#heldOutLoss = loss
+    if (name === training.early_stop?.held_out) this.#earlyStop?.add(loss)
+    this.#emit({
+      kind: 'evaluation',
+      step: this.#step,
+      ...(name !== undefined && { name }),
+      loss,
+      tokens,
+      ...(bytesPerToken !== undefined && { bitsPerByte: bitsPerByte(loss, bytesPerToken) }),
+      durationMs: performance.now() - startedAt,
+    })
     this.#pace.exclude(startedAt)
+    return true
   }
 
   async #save(): Promise<void> {
@@ -419,6 +460,7 @@ export class Trainer {
       training,
       ...(tokenizer && { tokenizer }),
       ...(this.#endOfDocumentId !== undefined && { endOfDocumentId: this.#endOfDocumentId }),
+      ...(this.#earlyStop?.state && { earlyStop: this.#earlyStop.state }),
     })
     const path = engine.isPrimary ? await storeCheckpoint(folder, keep, saved) : saved
     this.#saved = { step: this.#step, path }

@@ -28,6 +28,10 @@ export type TrainingEvent =
   | {
       readonly kind: 'evaluation'
       readonly step: number
+      /** Name of the held-out set; undefined for that of `held_out`. */
+      readonly name?: string
+      /** Present if the bytes per token of the text are known. */
+      readonly bitsPerByte?: number
       readonly loss: number
       readonly tokens: number
       readonly durationMs: number
@@ -60,8 +64,8 @@ export type TrainingEvent =
     }
   | ({ readonly kind: 'end' } & TrainingSummary)
 
-/** Why a run ended: its last step was taken, a stop was requested, or the batches ended. */
-export type EndReason = 'completed' | 'stopped' | 'data-ended'
+/** Why a run ended: its last step was taken, a held-out loss no longer improved, a stop was requested, or the batches ended. */
+export type EndReason = 'completed' | 'early-stop' | 'stopped' | 'data-ended'
 
 export interface TrainingSummary {
   readonly reason: EndReason

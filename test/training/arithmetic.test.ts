@@ -7,7 +7,7 @@ import { initialValues, tiny } from './fixtures.js'
 describe('the learning rate', () => {
   const rates = (schedule: object, steps: number) =>
     Array.from({ length: steps }, (_, step) =>
-      learningRateAt(trainingSchemas().schedule.parse(schedule), step, steps, 1),
+      learningRateAt(trainingSchemas().schedule.parse(schedule), step, { totalSteps: steps, tokensPerStep: 100 }, 1),
     )
 
   test('warms up linearly and decays to its minimum along a cosine', () => {
@@ -20,6 +20,46 @@ describe('the learning rate', () => {
   test('decays linearly, or stays constant', () => {
     expect(rates({ decay: 'linear', min_ratio: 0 }, 4)).toEqual([1, 0.75, 0.5, 0.25])
     expect(rates({ decay: 'constant', warmup_steps: 2 }, 4)).toEqual([0.5, 1, 1, 1])
+  })
+
+  test.each<[string, (progress: number) => number]>([
+    ['linear', progress => 1 - progress],
+    ['sqrt', progress => 1 - Math.sqrt(progress)],
+    ['cosine', progress => (1 + Math.cos(Math.PI * progress)) / 2],
+  ])('stays at its peak and decays at the end (wsd, %s)', (shape, remaining) => {
+    const wsd = rates({ decay: 'wsd', warmup_steps: 2, decay_steps: 4, shape, min_ratio: 0.2 }, 12)
+    expect(wsd.slice(0, 9)).toEqual([0.5, 1, 1, 1, 1, 1, 1, 1, 1])
+    for (const [step, rate] of wsd.slice(8).entries()) expect(rate).toBeCloseTo(0.2 + 0.8 * remaining(step / 4))
+    expect(rates({ decay: 'wsd', min_ratio: 0 }, 100).filter(rate => rate < 1)).toHaveLength(9)
+  })
+
+  test('decays with the inverse square root of the step', () => {
+    const inverse = rates({ decay: 'inverse_sqrt', warmup_steps: 4 }, 64)
+    expect(inverse.slice(0, 4)).toEqual([0.25, 0.5, 0.75, 1])
+    expect([inverse[15], inverse[63]]).toEqual([0.5, 0.25])
+  })
+
+  test('restarts its cosine, in cycles of the same or growing length', () => {
+    const cycle = (length: number) =>
+      Array.from({ length }, (_, step) => 0.1 + 0.45 * (1 + Math.cos((Math.PI * step) / length)))
+    const expectRates = (found: number[], expected: number[]) => {
+      expect(found).toHaveLength(expected.length)
+      for (const [step, rate] of expected.entries()) expect(found[step]).toBeCloseTo(rate)
+    }
+    expectRates(rates({ decay: 'cosine_restarts', cycle_steps: 5 }, 15), [...cycle(5), ...cycle(5), ...cycle(5)])
+    const growing = rates({ decay: 'cosine_restarts', cycle_steps: 3, cycle_factor: 2, warmup_steps: 1 }, 22)
+    expectRates(growing, [1, ...cycle(3), ...cycle(6), ...cycle(12)])
+    expectRates(rates({ decay: 'cosine_restarts', min_ratio: 0.1 }, 8), rates({ decay: 'cosine' }, 8))
+  })
+
+  test('can be given in tokens', () => {
+    const inTokens = { decay: 'wsd', warmup_tokens: 200, decay_tokens: 420 }
+    expect(rates(inTokens, 12)).toEqual(rates({ decay: 'wsd', warmup_steps: 2, decay_steps: 4 }, 12))
+    const cycles = { decay: 'cosine_restarts', cycle_tokens: 500 }
+    expect(rates(cycles, 12)).toEqual(rates({ decay: 'cosine_restarts', cycle_steps: 5 }, 12))
+    expect(() => parseTraining({ schedule: { decay: 'cosine', warmup_steps: 2, warmup_tokens: 100 } })).toThrow(
+      expect.objectContaining({ code: 'OPTION_INVALID' }),
+    )
   })
 
   test('follows torch.optim.lr_scheduler.OneCycleLR', () => {

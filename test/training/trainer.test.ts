@@ -85,7 +85,10 @@ describe('the loop', () => {
         yield countingBatch(number, 4)
       }
     }
-    const { events } = await run({ steps: 5, evaluation: { every_steps: 2, batches: 3 } }, { heldOut })
+    const { events } = await run(
+      { steps: 5, evaluation: { every_steps: 2, batches: 3 } },
+      { heldOut: [{ open: heldOut }] },
+    )
     const evaluations = events.filter(event => event.kind === 'evaluation')
     expect(evaluations.map(event => event.step)).toEqual([2, 4, 5])
     expect(evaluations[0]!.tokens).toBe(3 * 4 * 8)
@@ -103,7 +106,7 @@ describe('the loop', () => {
     }
     const { events } = await run(
       { steps: 5, evaluation: { every_steps: 2, batches: 1000 }, checkpoint: { folder, every_steps: 100 } },
-      { heldOut, signal: stop.signal },
+      { heldOut: [{ open: heldOut }], signal: stop.signal },
     )
     expect(evaluated).toBe(3)
     expect(events.map(event => event.kind)).toEqual(['step', 'step', 'checkpoint', 'end'])

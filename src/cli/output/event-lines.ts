@@ -23,8 +23,12 @@ export function trainingLine(event: unknown, latestLoss?: number): string | unde
         `${duration((totalSteps - step) * stepMs)} left`,
       ].join('  ')
     }
-    case 'evaluation':
-      return `  step ${count(training.step)}: held-out loss ${training.loss.toFixed(4)} (${count(training.tokens)} tokens)`
+    case 'evaluation': {
+      const { step, name, loss, bitsPerByte, tokens } = training
+      const set = name === undefined ? 'held-out loss' : `held-out loss of ${name}`
+      const bits = bitsPerByte === undefined ? '' : `${bitsPerByte.toFixed(3)} bits per byte, `
+      return `  step ${count(step)}: ${set} ${loss.toFixed(4)} (${bits}${count(tokens)} tokens)`
+    }
     case 'sample-text':
       return `  step ${count(training.step)}: ${JSON.stringify(training.text)}`
     case 'checkpoint':
@@ -65,6 +69,7 @@ export function isFinishedBefore(event: unknown): boolean {
 function trainingEnd(summary: TrainingSummary, latestLoss = summary.loss): string[] {
   const { reason, step, totalSteps, heldOutLoss, checkpoint } = summary
   const steps = `${count(step)} of ${totalSteps === undefined ? 'an unknown number of' : count(totalSteps)} steps`
+  const isDone = reason === 'completed' || reason === 'early-stop'
   const verb = reason === 'completed' ? 'finished' : 'stopped'
   const figures = [
     isFinishedBefore({ kind: 'end', ...summary }) ? `nothing to do, ${steps} are done` : `training ${verb}: ${steps}`,
@@ -73,9 +78,9 @@ function trainingEnd(summary: TrainingSummary, latestLoss = summary.loss): strin
       ? ''
       : `held-out loss ${heldOutLoss.toFixed(4)} (perplexity ${Math.exp(heldOutLoss).toFixed(1)})`,
     reason === 'data-ended' ? 'out of samples' : '',
+    reason === 'early-stop' ? 'the held-out loss no longer improves' : '',
   ]
-  const next =
-    reason === 'completed' ? `penstock generate ${checkpoint} --prompt TEXT` : 'run the same command to resume'
+  const next = isDone ? `penstock generate ${checkpoint} --prompt TEXT` : 'run the same command to resume'
   return [
     `  ${figures.filter(part => part !== '').join(', ')}`,
     ...(checkpoint === undefined ? [] : [`  model: ${checkpoint}`, `  next: ${next}`]),

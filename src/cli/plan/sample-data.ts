@@ -23,8 +23,7 @@ export interface SampledFiles extends SampleSelection {
 
 interface TrainerData {
   readonly tokenizer?: string | undefined
-  /** Undefined if the training does not evaluate. */
-  readonly heldOut: (SampledFiles & { readonly allow_overlap?: boolean }) | undefined
+  readonly heldOut: readonly (SampledFiles & { readonly allow_overlap?: boolean })[]
 }
 
 /** Reports packed files of another tokenizer, and held-out samples that are also trained on. */
@@ -33,15 +32,16 @@ export async function checkSampleData(
   { tokenizer, heldOut }: TrainerData,
   context: PlanContext,
 ): Promise<void> {
-  const parts = heldOut === undefined ? sources : [...sources, heldOut]
+  const parts = [...sources, ...heldOut]
   if (tokenizer !== undefined && existsSync(tokenizer))
     await checkTokenizers(parts.flatMap(pathsOf), tokenizer, context)
-  if (heldOut === undefined || heldOut.allow_overlap) return
-  const evaluation = await rangesOf(heldOut, context)
-  for (const source of sources) {
-    const training = await rangesOf(source, context)
-    const problem = training && evaluation && overlapProblem(training, evaluation)
-    if (problem !== undefined) context.problem('error', problem)
+  for (const set of heldOut.filter(set => !set.allow_overlap)) {
+    const evaluation = await rangesOf(set, context)
+    for (const source of sources) {
+      const training = await rangesOf(source, context)
+      const problem = training && evaluation && overlapProblem(training, evaluation)
+      if (problem !== undefined) context.problem('error', problem)
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile } from '../../files/packed-file.js'
 import type { CheckedStep } from '../../pipelines/check.js'
 import { samplesIn } from '../../sampling/sample-range.js'
+import { type FeedTrainerSettings, heldOutSets } from '../../stages/feed-trainer/options.js'
 import type { MixSamplesSettings } from '../../stages/samples/mix-options.js'
 import type { ShuffleSamplesSettings } from '../../stages/samples/shuffle-samples.js'
 import { listCheckpoints } from '../../training/checkpoint.js'
@@ -24,12 +25,7 @@ import { checkSampleData, packIn, pathsOf, rangesOf, type SampledFiles, sampledF
 /** Weights and the two moments of AdamW, as float32. */
 const CHECKPOINT_BYTES_PER_PARAMETER = 12
 
-type HeldOut = Omit<SampledFiles, 'sequence_length'> & { readonly sequence_length?: number }
-type TrainerOptions = TrainingOptions & {
-  readonly tokenizer?: string
-  readonly held_out?: HeldOut
-  readonly resume: boolean
-}
+type TrainerOptions = FeedTrainerSettings
 
 /** @throws DATA_TOO_SMALL, and the errors of invalid model options */
 export async function planTraining(
@@ -45,7 +41,8 @@ export async function planTraining(
   await checkFolder(training, context)
   await checkHeldOut(training, context)
   const source = sampleSourceIn(steps)
-  await checkSampleData(source?.parts ?? [], dataOf(training), context)
+  const data = { tokenizer: training.tokenizer, heldOut: heldOutOf(training) }
+  await checkSampleData(source?.parts ?? [], data, context)
   const length = source && (await source.length(training, context))
   if (vocabulary === undefined && training.model.vocab_size === undefined) {
     context.problem('warning', 'time and memory are unknown until the tokenizer exists')
@@ -83,10 +80,10 @@ function sampleSourceIn(steps: readonly CheckedStep[]): SampleSource | undefined
   return undefined
 }
 
-function dataOf({ tokenizer, held_out, evaluation, model }: TrainerOptions) {
-  if (held_out === undefined || evaluation === undefined) return { tokenizer, heldOut: undefined }
-  const { sequence_length = model.sequence_length } = held_out
-  return { tokenizer, heldOut: { ...held_out, sequence_length } }
+/** The held-out sets of a training that evaluates. */
+function heldOutOf({ evaluation, model, ...options }: TrainerOptions) {
+  if (evaluation === undefined) return []
+  return heldOutSets(options).map(set => ({ ...set, sequence_length: set.sequence_length ?? model.sequence_length }))
 }
 
 /** The vocabulary of a tokenizer that an earlier pipeline trains. */
@@ -160,12 +157,12 @@ async function checkEndToken(paths: readonly string[], { vocab_size }: ModelOpti
   }
 }
 
-async function checkHeldOut({ held_out, evaluation, batch_size, model }: TrainerOptions, context: PlanContext) {
-  if (held_out === undefined || evaluation === undefined) return
-  const ranges = await rangesOf({ sequence_length: model.sequence_length, ...held_out }, context)
-  if (ranges === undefined) return
-  const problem = heldOutProblem(samplesIn(ranges), batch_size)
-  if (problem !== undefined) context.problem('error', problem)
+async function checkHeldOut(training: TrainerOptions, context: PlanContext): Promise<void> {
+  for (const set of heldOutOf(training)) {
+    const ranges = await rangesOf(set, context)
+    const problem = ranges && heldOutProblem(samplesIn(ranges), training.batch_size, set.name)
+    if (problem !== undefined) context.problem('error', problem)
+  }
 }
 
 function checkShape(

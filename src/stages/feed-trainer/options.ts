@@ -32,10 +32,17 @@ export const feedTrainerOptions = lazy(() => {
       .boolean()
       .default(true)
       .describe('let consecutive blocks share one token: the last target of one is the first input of the next'),
+    bytes_per_token: z.number().positive().optional().describe('mean bytes of text per token, to report bits per byte'),
     allow_overlap: z.boolean().default(false).describe('accept samples that the training also uses'),
     loss_mask: trainingSchemas()
       .lossMask.optional()
       .describe('compute the loss only on tokens between these two markers'),
+  })
+  const namedHeldOutSchema = heldOutSchema.extend({
+    name: z
+      .string()
+      .regex(/^[\w.-]+$/, 'expected letters, digits, dots, hyphens and underscores')
+      .describe('name of the set in logs and metrics'),
   })
   const sampleTextsSchema = z.strictObject({
     prompt: z.string().min(1).describe('the text to continue'),
@@ -55,6 +62,10 @@ export const feedTrainerOptions = lazy(() => {
         .optional()
         .describe('tokenizer file or folder; sets the vocabulary size and is recorded in checkpoints'),
       held_out: heldOutSchema.optional().describe('held-out samples for evaluation'),
+      more_held_out: z
+        .array(namedHeldOutSchema)
+        .default([])
+        .describe('further sets of held-out samples, each with a name; the options are those of held_out'),
       sample_texts: sampleTextsSchema.optional().describe('sample texts to generate during training'),
       resume: z.boolean().default(true).describe('resume from the newest checkpoint in the folder, if there is one'),
     })
@@ -62,10 +73,31 @@ export const feedTrainerOptions = lazy(() => {
       path: ['sample_texts'],
       message: 'sample_texts needs the option tokenizer',
     })
+    .superRefine(({ held_out, more_held_out: more, early_stop: stop }, context) => {
+      const names = more.map(({ name }) => name)
+      const twice = names.findIndex((name, index) => names.indexOf(name) < index)
+      const fail = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
+      if (twice >= 0) fail(['more_held_out', twice, 'name'], `two held-out sets are called ${names[twice]}`)
+      if (stop === undefined) return
+      if (stop.held_out === undefined) {
+        if (held_out === undefined)
+          fail(['early_stop'], 'early_stop needs held_out, or the name of another held-out set')
+      } else if (!names.includes(stop.held_out)) {
+        fail(['early_stop', 'held_out'], `no held-out set is called ${stop.held_out}`)
+      }
+    })
     .meta({ examples: [example] })
 })
 type Schema = ReturnType<typeof feedTrainerOptions>
 export type FeedTrainerOptions = z.input<Schema>
 export type FeedTrainerSettings = z.output<Schema>
 export type SampleTexts = NonNullable<FeedTrainerSettings['sample_texts']>
-export type HeldOut = NonNullable<FeedTrainerSettings['held_out']>
+export type HeldOut = NonNullable<FeedTrainerSettings['held_out']> & { readonly name?: string }
+
+/** All held-out sets, that of `held_out` first. */
+export function heldOutSets({
+  held_out,
+  more_held_out,
+}: Pick<FeedTrainerSettings, 'held_out' | 'more_held_out'>): readonly HeldOut[] {
+  return held_out === undefined ? more_held_out : [held_out, ...more_held_out]
+}

@@ -13,12 +13,12 @@ import type { LossMask } from '../../training/loss-mask.js'
 import { openEngine, resolveBackend } from '../../training/open-engine.js'
 import { type LossMaskOptions, resolveModel, type TrainingOptions } from '../../training/options.js'
 import { fetchCheckpoints } from '../../training/stored-checkpoints.js'
-import { openTrainer, type Trainer } from '../../training/trainer.js'
+import { type HeldOutSet, openTrainer, type Trainer } from '../../training/trainer.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 import { type ShuffleSamplesOptions, sampleRanges, shuffleSamples } from '../samples/shuffle-samples.js'
 import type { StageContext } from '../stream/stage.js'
-import type { FeedTrainerSettings, HeldOut } from './options.js'
+import { type FeedTrainerSettings, type HeldOut, heldOutSets } from './options.js'
 
 /** Trains up to the last step, or until the samples run out. */
 export async function trainOnSamples(
@@ -36,17 +36,21 @@ export async function trainOnSamples(
 
 async function trainWith(
   tokenizer: TokenizerThread | undefined,
-  { held_out: heldOut, sample_texts: texts, resume, ...given }: Omit<FeedTrainerSettings, 'tokenizer'>,
+  { held_out, more_held_out, sample_texts: texts, resume, ...given }: Omit<FeedTrainerSettings, 'tokenizer'>,
   input: AsyncIterable<SampleBatch>,
   context: StageContext,
 ): Promise<void> {
   const model = resolveModel(given.model, tokenizer)
-  const evaluates = heldOut !== undefined && given.evaluation !== undefined
-  const heldOutRanges = evaluates ? await sampleRanges(heldOutOptions(heldOut, given, tokenizer?.path)) : []
-  if (evaluates) requireHeldOut(heldOutRanges, given)
+  const heldOut = given.evaluation === undefined ? [] : heldOutSets({ held_out, more_held_out })
+  const heldOutRanges: TokenRange[] = []
+  for (const set of heldOut) {
+    const ranges = await sampleRanges(heldOutOptions(set, given, tokenizer?.path))
+    requireHeldOut(ranges, given, set.name)
+    if (!set.allow_overlap) heldOutRanges.push(...ranges)
+  }
   const training = await withBackend(given, resume, context)
   const lossMask = await maskOf(training.loss_mask, training.batch_size, tokenizer)
-  const heldOutMask = await maskOf(heldOut?.loss_mask, training.batch_size, tokenizer)
+  const sets = await Promise.all(heldOut.map(set => openHeldOut(set, training, tokenizer)))
   // The tokenizer is no longer needed, so its thread need not live as long as the training.
   if (texts === undefined) await tokenizer?.close()
   const engine = await openEngine(training, model, context.signal)
@@ -58,15 +62,13 @@ async function trainWith(
       onEvent: context.report,
       signal: context.signal,
       ...(tokenizer && { tokenizer: { path: resolve(tokenizer.path), sha256: tokenizer.sha256 } }),
-      ...(heldOut && { heldOut: documents => shuffleSamples({ ...heldOutOptions(heldOut, training), documents }) }),
+      heldOut: sets,
       ...(lossMask && { lossMask }),
-      ...(heldOutMask && { heldOutMask }),
       ...(resume && { resume: 'latest' }),
       ...(texts && { pausesAfter: (step: number) => step % texts.every_steps === 0 }),
     })
     const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
-    const checked = heldOut?.allow_overlap ? input : apartFrom(heldOutRanges, input)
-    await feed(trainer, checked, context, sampler)
+    await feed(trainer, apartFrom(heldOutRanges, input), context, sampler)
   } finally {
     await engine.close()
   }
@@ -140,12 +142,29 @@ async function* apartFrom(
   }
 }
 
+async function openHeldOut(
+  heldOut: HeldOut,
+  training: TrainingOptions,
+  tokenizer: TokenizerThread | undefined,
+): Promise<HeldOutSet> {
+  const { name, loss_mask: options, bytes_per_token: bytesPerToken } = heldOut
+  const mask = await maskOf(options, training.batch_size, tokenizer)
+  return {
+    ...(name !== undefined && { name }),
+    ...(mask && { mask }),
+    ...(bytesPerToken !== undefined && { bytesPerToken }),
+    open: documents => shuffleSamples({ ...heldOutOptions(heldOut, training), documents }),
+  }
+}
+
 function heldOutOptions(
   heldOut: HeldOut,
   { model, batch_size }: Pick<TrainingOptions, 'model' | 'batch_size'>,
   tokenizer?: string,
 ): ShuffleSamplesOptions {
-  const { loss_mask: mask, allow_overlap: _, sequence_length = model.sequence_length, ...part } = heldOut
+  const { loss_mask: mask, sequence_length = model.sequence_length, path, more_paths = [] } = heldOut
+  const { from, to, range, reuse_last_target } = heldOut
+  const part = { path, more_paths, from, to, range, reuse_last_target }
   // Samples that share a mask must be in the same batch.
   const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
   return { ...part, sequence_length, batch_size: rows, shuffle: 'none', ...(tokenizer && { tokenizer }) }

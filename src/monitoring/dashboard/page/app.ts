@@ -64,13 +64,9 @@ async function fetchAllSeries(): Promise<void> {
 }
 
 /** Metrics without a chart: they are derived from others, or only grow. */
-const NOT_DRAWN = [
-  'train/loss_average',
-  'train/samples_per_second',
-  'train/consumed_tokens',
-  'held_out/samples_per_second',
-]
-const isDrawn = (metric: string): boolean => !NOT_DRAWN.includes(metric)
+const NOT_DRAWN = ['train/loss_average', 'train/samples_per_second', 'train/consumed_tokens']
+const isDrawn = (metric: string): boolean =>
+  !NOT_DRAWN.includes(metric) && !/^held_out\/(.+\/)?samples_per_second$/.test(metric)
 
 function drawAll(): void {
   document.documentElement.dataset.theme = state.theme

@@ -12,14 +12,16 @@ interface Kind {
   readonly metrics: readonly string[]
 }
 
-/** Charts, in order. Every metric that is not listed gets a separate chart after these. */
-const KINDS: readonly Kind[] = [
-  { title: 'Loss', metrics: ['train/loss', 'held_out/loss'] },
-  { title: 'Learning rate', metrics: ['train/learning_rate'] },
-  { title: 'Gradient norm', metrics: ['train/gradient_norm'] },
-  { title: 'Tokens per second', metrics: ['train/tokens_per_second'] },
-  { title: 'Step time (ms)', metrics: ['train/step_ms'] },
-  { title: 'Memory (MB)', metrics: ['train/memory_mb'] },
+/** Charts and their metrics, in order. Every metric that matches none gets a separate chart after these. */
+const KINDS: readonly { readonly title: string; readonly metrics: RegExp }[] = [
+  { title: 'Loss', metrics: /^(train|held_out(\/.+)?)\/loss$/ },
+  { title: 'Perplexity', metrics: /^held_out\/(.+\/)?perplexity$/ },
+  { title: 'Bits per byte', metrics: /^held_out\/(.+\/)?bits_per_byte$/ },
+  { title: 'Learning rate', metrics: /^train\/learning_rate$/ },
+  { title: 'Gradient norm', metrics: /^train\/gradient_norm$/ },
+  { title: 'Tokens per second', metrics: /^train\/tokens_per_second$/ },
+  { title: 'Step time (ms)', metrics: /^train\/step_ms$/ },
+  { title: 'Memory (MB)', metrics: /^train\/memory_mb$/ },
 ]
 
 const HEIGHT = 240
@@ -39,7 +41,7 @@ export function kindsOf(metrics: Iterable<string>): Kind[] {
   const left = new Set(metrics)
   const kinds = KINDS.map(({ title, metrics: wanted }) => ({
     title,
-    metrics: wanted.filter(name => left.delete(name)),
+    metrics: [...left].filter(name => wanted.test(name) && left.delete(name)),
   }))
   return [
     ...kinds.filter(kind => kind.metrics.length > 0),
