@@ -43,7 +43,12 @@ export async function shuffleFiles(
     ...(order.seed === undefined ? {} : { seed: order.seed }),
     ...(order.chunk === undefined ? {} : { chunk: order.chunk }),
   }
-  const isPacked = (order.kind ?? extname(paths[0]!)) === '.pbin'
+  const kind = order.kind ?? extname(paths[0]!)
+  const other = paths.find(path => order.kind === undefined && (extname(path) === '.pbin') !== (kind === '.pbin'))
+  if (other !== undefined) {
+    throw new PenstockError('ARGUMENT_INVALID', 'packed files and lines cannot be shuffled together', { file: other })
+  }
+  const isPacked = kind === '.pbin'
   const source = { [isPacked ? 'shuffle-documents' : 'shuffle-lines']: options }
   const sink = isPacked ? packedSink(output, flags) : { 'write-lines': { path: output, if_exists: flags.ifExists } }
   await runJob(order.chunk === undefined ? 'shuffle' : 'chunk', [source, sink], output, flags)

@@ -6,14 +6,14 @@ import { wholeNumber } from '../../output/terminal.js'
 export function addShuffleCommand(program: Command): void {
   const command = program
     .command('shuffle')
-    .summary('shuffle the documents of a .pbin file or the lines of a .jsonl file')
-    .description('Writes the documents of a packed file, or the lines of a JSONL file, in shuffled order.')
-    .argument('<source>', 'a .pbin or .jsonl file')
+    .summary('shuffle the documents of .pbin files or the lines of .jsonl files')
+    .description('Writes the documents of packed files, or the lines of JSONL files, in shuffled order to one file.')
+    .argument('<sources...>', '.pbin or .jsonl files; several are shuffled together')
     .requiredOption('-o, --output <file>', 'the shuffled file')
     .option('--seed <number>', 'seed of the shuffle; by default, a random seed is chosen and printed', wholeNumber)
-    .addHelpText('after', '\nExample:\n  penstock shuffle corpus.pbin -o shuffled.pbin --seed 42\n')
-  addOutputOptions(command).action(async (source: string, flags: JobFlags & { output: string; seed?: number }) => {
+    .addHelpText('after', '\nExample:\n  penstock shuffle a.pbin b.pbin -o shuffled.pbin --seed 42\n')
+  addOutputOptions(command).action(async (sources: string[], flags: JobFlags & { output: string; seed?: number }) => {
     const { shuffleFiles } = await import('../../actions/document-jobs.js')
-    await shuffleFiles([source], flags.output, { seed: flags.seed }, flags)
+    await shuffleFiles(sources, flags.output, { seed: flags.seed }, flags)
   })
 }
