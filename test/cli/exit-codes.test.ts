@@ -65,6 +65,8 @@ const rows: readonly Row[] = [
   [['train-tokenizer', 'a.jsonl', '-o', 'b.json', '--vocab-size', '3'], 2],
   [['train', 'none.yaml'], 1, 'FILE_MISSING'],
   [['train', 'good.yaml'], 2],
+  [['evaluate', 'empty', '--data', 'a.pbin'], 1, 'no checkpoint found'],
+  [['evaluate', 'empty'], 2, '--data'],
   [['generate', 'empty', '-p', 'x'], 1, 'no checkpoint found'],
   [['generate', 'empty'], 2, '--prompt'],
   [['generate', 'empty', '-p', 'x', '--prompts', '-'], 2, 'either --prompt or --prompts'],
