@@ -49,6 +49,14 @@ export function fromTraining(
         },
       }
     }
+    case 'source-losses':
+      return {
+        kind: 'metrics',
+        time,
+        step: event.step,
+        durationMs: event.durationMs,
+        values: Object.fromEntries(Object.entries(event.losses).map(([name, loss]) => [`train/${name}/loss`, loss])),
+      }
     case 'checkpoint':
       return { kind: 'checkpoint', time, step: event.step, path: event.path, durationMs: event.durationMs }
     case 'sample-text':

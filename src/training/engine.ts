@@ -184,7 +184,7 @@ export function rowsByWeight(microBatches: readonly TrainingBatch[]): WeightedRo
   return [...found].map(([weight, batches]) => ({ weight, batches }))
 }
 
-function pickRows(batch: TrainingBatch, rows: readonly number[]): TrainingBatch {
+export function pickRows(batch: TrainingBatch, rows: readonly number[]): TrainingBatch {
   const { columns } = batch
   if (rows.length === batch.rows) return batch
   return withRows(batch, rows.length, values => {

@@ -1,8 +1,8 @@
 /** Mean loss on held-out samples, independent of how they are split into batches. */
 import { PenstockError } from '../errors.js'
-import type { SampleBatch } from '../formats/batches.js'
+import type { BatchOfMixture, SampleBatch } from '../formats/batches.js'
 import { batchOfSamples, type DocumentOptions } from './documents.js'
-import { cutRows, type Engine, rowsByWeight, type TrainingBatch, type WeightedRows } from './engine.js'
+import { cutRows, type Engine, pickRows, rowsByWeight, type TrainingBatch, type WeightedRows } from './engine.js'
 import { yieldIfDue } from './event-loop.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 
@@ -52,6 +52,21 @@ export async function heldOutLoss(
     throw new PenstockError('DATA_TOO_SMALL', 'the held-out samples have no counted target')
   }
   return { loss: lossSum / weightSum, tokens }
+}
+
+/** Loss of the rows of each source of a mixture, by name; sources without a counted target are left out. */
+export async function lossesBySource(
+  engine: Pick<Engine, 'evaluate'>,
+  batch: TrainingBatch,
+  { names, sources }: Pick<BatchOfMixture, 'names' | 'sources'>,
+): Promise<Record<string, number>> {
+  const losses: Record<string, number> = {}
+  for (const source of new Set(sources)) {
+    const rows = [...sources.keys()].filter(row => sources[row] === source)
+    const { lossSum, tokens } = await engine.evaluate(pickRows(batch, rows))
+    if (tokens > 0) losses[names[source]!] = lossSum / tokens
+  }
+  return losses
 }
 
 function weightedParts(

@@ -246,6 +246,10 @@ export const trainingSchemas = lazy(() => {
         .default(10)
         .describe('maximum number of steps skipped in a row with nonfinite: skip; one more stops the run'),
       log_every_steps: positive.default(10).describe('steps between log events'),
+      log_source_losses: z
+        .boolean()
+        .default(false)
+        .describe('log the loss of each source of a mixture with every log event; costs a forward pass of one batch'),
       backend: z
         .enum(['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'])
         .default('wasm')

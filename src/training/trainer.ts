@@ -29,7 +29,7 @@ import { batchOfSamples } from './documents.js'
 import { EarlyStop } from './early-stop.js'
 import { type Engine, isFiniteStep, requireFit, type StepResult, type TrainingBatch } from './engine.js'
 import { yieldIfDue } from './event-loop.js'
-import { bitsPerByte, heldOutLoss } from './held-out-loss.js'
+import { bitsPerByte, heldOutLoss, lossesBySource } from './held-out-loss.js'
 import { loadInitialWeights } from './initial-weights.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
@@ -186,6 +186,7 @@ export class Trainer {
     if (this.#pending.length < this.#setup.training.accumulation_steps) {
       return 'more'
     }
+    await this.#logSources(micro, batch.mixture, totalSteps)
     const step = this.#startStep(batch.cursor, totalSteps)
     const pauses = step === totalSteps || this.#stops || this.#isIntervalEnd(step)
     await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
@@ -275,6 +276,21 @@ export class Trainer {
     })
   }
 
+  /** Evaluates the sources of a batch, if its step is logged. The steps in flight are taken before. */
+  async #logSources(batch: TrainingBatch, mixture: SampleBatch['mixture'], totalSteps: number): Promise<void> {
+    const { training, engine } = this.#setup
+    const step = this.#step + this.#inFlight.length + 1
+    if (mixture === undefined || !training.log_source_losses || !this.#isLogged(step, totalSteps)) return
+    const startedAt = performance.now()
+    const losses = await lossesBySource(engine, batch, mixture)
+    this.#emit({ kind: 'source-losses', step, losses, durationMs: performance.now() - startedAt })
+    this.#pace.exclude(startedAt)
+  }
+
+  #isLogged(step: number, totalSteps: number): boolean {
+    return step % this.#setup.training.log_every_steps === 0 || step === totalSteps
+  }
+
   /** Hands a step to the engine. @returns its number, from 1 */
   #startStep(cursor: SampleCursor, totalSteps: number): number {
     const { training, engine } = this.#setup
@@ -343,7 +359,7 @@ export class Trainer {
     this.#loss = result.loss
     this.#reportDivergence(result.loss)
     const totalSteps = this.#totalSteps!
-    if (this.#step % this.#setup.training.log_every_steps === 0 || this.#step === totalSteps) {
+    if (this.#isLogged(this.#step, totalSteps)) {
       this.#log({ ...result, learningRate: step.learningRate, stepMs, totalSteps })
     }
   }

@@ -36,6 +36,13 @@ export type TrainingEvent =
       readonly tokens: number
       readonly durationMs: number
     }
+  /** Losses of the sources of a mixture in the last batch of a step, by name, before the step's update. */
+  | {
+      readonly kind: 'source-losses'
+      readonly step: number
+      readonly losses: Readonly<Record<string, number>>
+      readonly durationMs: number
+    }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string; readonly durationMs: number }
   | { readonly kind: 'resumed'; readonly step: number; readonly path: string }
   /** The backend that `backend: auto` resolved to. */

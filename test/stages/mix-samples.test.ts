@@ -205,6 +205,23 @@ describe('training on a mixture', () => {
     })
   })
 
+  it('logs the loss of each source', async () => {
+    const events: TrainingEvent[] = []
+    const stage = feedTrainer({ model, batch_size: 4, steps: 4, log_every_steps: 2, log_source_losses: true })
+    stage.on('report', (event: TrainingEvent) => events.push(event))
+    await pipeline(mixSamples({ ...options, batch_size: 4 }), stage)
+    const logged = events.flatMap(event => (event.kind === 'source-losses' ? [event] : []))
+    expect(logged.map(({ step }) => step)).toEqual([2, 4])
+    const [losses] = logged.map(event => event.losses)
+    expect(Object.keys(losses!).toSorted()).toEqual(['books', 'code', 'web'])
+    // An untrained model guesses uniformly.
+    for (const loss of Object.values(losses!)) expect(loss).toBeCloseTo(Math.log(2048), 0)
+    const step = events.find(event => event.kind === 'step' && event.step === 2) as { loss: number }
+    const { web, code, books } = losses as Record<string, number>
+    // The second batch has two samples of web and one of each other source.
+    expect((2 * web! + code! + books!) / 4).toBeCloseTo(step.loss, 4)
+  })
+
   it('rejects a length in epochs, and other steps than those of its phases', async () => {
     const invalid = { code: 'OPTION_INVALID' }
     await expect(train({}, { epochs: 1 })).rejects.toMatchObject(invalid)

@@ -29,6 +29,10 @@ export function trainingLine(event: unknown, latestLoss?: number): string | unde
       const bits = bitsPerByte === undefined ? '' : `${bitsPerByte.toFixed(3)} bits per byte, `
       return `  step ${count(step)}: ${set} ${loss.toFixed(4)} (${bits}${count(tokens)} tokens)`
     }
+    case 'source-losses': {
+      const losses = Object.entries(training.losses).map(([name, loss]) => `${name} ${loss.toFixed(4)}`)
+      return `  step ${count(training.step)}: loss by source: ${losses.join(', ')}`
+    }
     case 'sample-text':
       return `  step ${count(training.step)}: ${JSON.stringify(training.text)}`
     case 'checkpoint':

@@ -14,7 +14,7 @@ interface Kind {
 
 /** Charts and their metrics, in order. Every metric that matches none gets a separate chart after these. */
 const KINDS: readonly { readonly title: string; readonly metrics: RegExp }[] = [
-  { title: 'Loss', metrics: /^(train|held_out(\/.+)?)\/loss$/ },
+  { title: 'Loss', metrics: /^(train|held_out)\/(.+\/)?loss$/ },
   { title: 'Perplexity', metrics: /^held_out\/(.+\/)?perplexity$/ },
   { title: 'Bits per byte', metrics: /^held_out\/(.+\/)?bits_per_byte$/ },
   { title: 'Learning rate', metrics: /^train\/learning_rate$/ },
