@@ -18,6 +18,15 @@ const filterDocumentsOptions = z.strictObject({
     .describe('drop documents with fewer tokens, end-of-document token included'),
   max_tokens: z.int().positive().optional().describe('drop documents with more tokens, end-of-document token included'),
   with_tokens: tokenIds.optional().describe('drop documents that lack any of these token ids'),
+  hash: z
+    .strictObject({
+      from: z.number().min(0).max(1).default(0).describe('start of the range of hashes, as a fraction'),
+      to: z.number().min(0).max(1).default(1).describe('end of the range of hashes, as a fraction'),
+    })
+    .optional()
+    .describe(
+      'keep the documents whose hash is in a range, to split them by chance: equal documents are always in the same part',
+    ),
   without_tokens: tokenIds.optional().describe('drop documents that contain any of these token ids'),
 })
 /** `number` is the index of the document in the input, from 0. */
@@ -44,12 +53,14 @@ export function filterDocuments({
     max_tokens = Number.POSITIVE_INFINITY,
     with_tokens,
     without_tokens,
+    hash,
   } = parseOptions(filterDocumentsOptions, options, 'filter-documents')
   const isKept = (tokens: TokenArray, number: number): boolean =>
     tokens.length >= min_tokens &&
     tokens.length <= max_tokens &&
     (with_tokens?.every(id => tokens.includes(id)) ?? true) &&
     !(without_tokens?.some(id => tokens.includes(id)) ?? false) &&
+    (hash === undefined || isBetween(hashOf(tokens), hash)) &&
     (keep?.(tokens, number) ?? true)
   return transform('filter-documents', async function* (input, context) {
     let number = 0
@@ -59,6 +70,18 @@ export function filterDocuments({
       yield kept
     }
   })
+}
+
+const isBetween = (share: number, { from, to }: { readonly from: number; readonly to: number }): boolean =>
+  share >= from && (share < to || to === 1)
+
+/** Hash of the token ids as a fraction in [0, 1): 32-bit FNV-1a, mixed so that its high bits depend on all tokens. */
+function hashOf(tokens: TokenArray): number {
+  let hash = 0x811c9dc5
+  for (const token of tokens) hash = Math.imul(hash ^ token, 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32
 }
 
 /** Copies the documents that are kept into a new batch. */
