@@ -115,7 +115,9 @@ export class PipelineTokenizer extends TokenizerBase {
     const key = `${Number(place.isFirst)}${Number(place.isLast)}${Number(place.isDocumentStart)}${text}`
     const known = edgeIds.get(key)
     if (known !== undefined) return known
-    const ids = pipeline.ids.slice(0, pipeline.encodeChunk(text, place))
+    // Encoding may replace `ids` by a larger array.
+    const count = pipeline.encodeChunk(text, place)
+    const ids = pipeline.ids.slice(0, count)
     if (edgeIds.size >= MAX_CACHED_EDGES) edgeIds.clear()
     if (text.length <= MAX_CACHED_LENGTH) edgeIds.set(key, ids)
     return ids

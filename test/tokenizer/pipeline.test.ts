@@ -70,3 +70,12 @@ it('replaces an empty suffix around characters, not around halves of them', () =
   const tokenizer = loadTokenizer({ ...emptyJson(null), model, decoder: { type: 'BPEDecoder', suffix: '' } })
   expect(tokenizer.decode([1, 0])).toBe(' \u{20000} b a')
 })
+
+it('keeps all tokens of a last word that has more than any before', () => {
+  const model = { type: 'WordLevel', unk_token: 'a', vocab: { a: 0, b: 1 } }
+  const preTokenizers = [{ type: 'WhitespaceSplit' }, { type: 'Punctuation', behavior: 'Isolated' }]
+  const normalizer = { type: 'Strip', strip_left: true, strip_right: true }
+  const json = { ...emptyJson({ type: 'Sequence', pretokenizers: preTokenizers }), normalizer, model }
+  const ids = [...loadTokenizer(json).encode(`b ${'b.'.repeat(1500)}`)]
+  expect(ids).toEqual([1, ...Array.from({ length: 3000 }, (_, at) => (at % 2 === 0 ? 1 : 0))])
+})
