@@ -1,5 +1,6 @@
 /** Compares a file with the checksums of its manifest and reports the blocks that differ. */
 import { PenstockError } from '../errors.js'
+import { yieldIfDue } from '../files/event-loop.js'
 import { readAtSync } from '../files/read-at.js'
 import { BlockChecksums, CHECKSUM_BLOCK_BYTES } from '../formats/checksum.js'
 import type { Findings } from './findings.js'
@@ -15,11 +16,12 @@ interface CheckedFile {
   readonly checksums: readonly number[]
 }
 
-export function checkBlocks(file: CheckedFile, findings: Findings): void {
+export async function checkBlocks(file: CheckedFile, findings: Findings): Promise<void> {
   const { path, from, fileBytes, checksums } = file
   const found = new BlockChecksums()
   const chunk = new Uint8Array(CHUNK_BYTES)
   for (let position = from; position < fileBytes; ) {
+    await yieldIfDue()
     const read = readAtSync(file, chunk, position)
     if (read === 0) break
     found.update(chunk.subarray(0, read))

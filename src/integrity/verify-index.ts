@@ -22,7 +22,11 @@ export async function verifyIndex(path: string, source: string | undefined): Pro
       const manifest = await findings.run(() => readIndexManifest(path, stats.size))
       const sourceBytes = source === undefined ? undefined : await checkSource(path, source, manifest, findings)
       if (manifest === undefined) findings.noManifest(path)
-      else checkBlocks({ path, fd: handle.fd, from: 0, fileBytes: stats.size, checksums: manifest.checksums }, findings)
+      else
+        await checkBlocks(
+          { path, fd: handle.fd, from: 0, fileBytes: stats.size, checksums: manifest.checksums },
+          findings,
+        )
       counts.records = await countEntries(path, handle, sourceBytes)
       if (manifest !== undefined && manifest.records !== counts.records) {
         const message = `${counts.records} records; the manifest says ${manifest.records}`

@@ -3,6 +3,7 @@
  * belong to the vocabulary, and that documents end with the end-of-document token.
  */
 import { PenstockError } from '../errors.js'
+import { yieldIfDue } from '../files/event-loop.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
@@ -29,7 +30,7 @@ export async function verifyPacked(path: string, tokenizerPath: string | undefin
       counts.tokens = file.tokenCount
       counts.bytes = file.fileBytes
       const manifest = await findings.run(() => readPackedManifest(path, file.header))
-      checkContents(file, manifest, findings)
+      await checkContents(file, manifest, findings)
       if (manifest !== undefined && tokenizer !== undefined) {
         await findings.run(async () => checkTokenizer(manifest, tokenizer, path))
       }
@@ -44,7 +45,11 @@ export async function verifyPacked(path: string, tokenizerPath: string | undefin
   return { path, kind: 'packed file', counts, findings: findings.list }
 }
 
-function checkContents(file: PackedFile, manifest: PackedManifest | undefined, findings: Findings): void {
+async function checkContents(
+  file: PackedFile,
+  manifest: PackedManifest | undefined,
+  findings: Findings,
+): Promise<void> {
   const { path, fileBytes } = file
   if (manifest === undefined) {
     findings.noManifest(path)
@@ -55,7 +60,7 @@ function checkContents(file: PackedFile, manifest: PackedManifest | undefined, f
     findings.add('damaged', new PenstockError('FILE_DAMAGED', message, { file: path }))
   }
   const { checksums } = manifest
-  checkBlocks({ path, fd: file.fd, from: PBIN_HEADER_BYTES, fileBytes, checksums }, findings)
+  await checkBlocks({ path, fd: file.fd, from: PBIN_HEADER_BYTES, fileBytes, checksums }, findings)
 }
 
 interface Vocabulary {
@@ -94,13 +99,14 @@ async function checkDocuments(file: PackedFile, vocabulary: Vocabulary, findings
     const message = `${withoutEnd} documents do not end with the token ${vocabulary.endOfDocumentId}; the first one here`
     findings.add('doubtful', new PenstockError('PBIN_INVALID', message, { file: path, record: first! }))
   }
-  checkIds(file, vocabulary, findings)
+  await checkIds(file, vocabulary, findings)
   return record
 }
 
-function checkIds(file: PackedFile, { size }: Vocabulary, findings: Findings): void {
+async function checkIds(file: PackedFile, { size }: Vocabulary, findings: Findings): Promise<void> {
   if (size >= 2 ** (8 * file.header.tokenBytes)) return
   for (let start = 0; start < file.tokenCount; start += WINDOW_TOKENS) {
+    await yieldIfDue()
     const tokens = file.readTokens(start, Math.min(WINDOW_TOKENS, file.tokenCount - start))
     const place = tokens.findIndex(id => id >= size)
     if (place < 0) continue

@@ -1,9 +1,9 @@
 /** Mean loss on held-out samples, independent of how they are split into batches. */
 import { PenstockError } from '../errors.js'
+import { yieldIfDue } from '../files/event-loop.js'
 import type { BatchOfMixture, SampleBatch } from '../formats/batches.js'
 import { batchOfSamples, type DocumentOptions } from './documents.js'
 import { cutRows, type Engine, pickRows, rowsByWeight, type TrainingBatch, type WeightedRows } from './engine.js'
-import { yieldIfDue } from './event-loop.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 
 export interface HeldOutLoss {

@@ -12,6 +12,7 @@ import { existsSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { yieldIfDue } from '../files/event-loop.js'
 import { readAll, readAt } from '../files/read-at.js'
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../formats/half-floats.js'
 import {
@@ -21,7 +22,6 @@ import {
   type TensorPlace,
   tensorByteLength,
 } from '../formats/safetensors.js'
-import { yieldIfDue } from './event-loop.js'
 import { elementCount, type NamedTensor } from './weights.js'
 
 /** Types that files of weights may have. */

@@ -4,6 +4,7 @@
  * A checkpoint holds the cursor of the last batch trained on, so a resumed run gets exactly the remaining batches.
  */
 import { PenstockError } from '../errors.js'
+import { yieldIfDue } from '../files/event-loop.js'
 import type { DocumentTreatment, SampleBatch, SampleCursor, TokenizerReference } from '../formats/batches.js'
 import {
   type Checkpoint,
@@ -28,7 +29,6 @@ import { DivergenceDetector } from './divergence.js'
 import { batchOfSamples } from './documents.js'
 import { EarlyStop } from './early-stop.js'
 import { type Engine, isFiniteStep, requireFit, type StepResult, type TrainingBatch } from './engine.js'
-import { yieldIfDue } from './event-loop.js'
 import { bitsPerByte, heldOutLoss, lossesBySource } from './held-out-loss.js'
 import { loadInitialWeights } from './initial-weights.js'
 import { type LossMask, maskStep } from './loss-mask.js'

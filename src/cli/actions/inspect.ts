@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { PenstockError } from '../../errors.js'
+import { yieldIfDue } from '../../files/event-loop.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
 import { locateSources } from '../../files/source-list.js'
@@ -217,12 +218,13 @@ function histogramFacts(histogram: readonly number[]): Record<string, string> {
 }
 
 /** Occurrences of each id in the file. */
-function countTokens(file: PackedFile): { counts: Float64Array; counted: number } {
+async function countTokens(file: PackedFile): Promise<{ counts: Float64Array; counted: number }> {
   let counts = new Float64Array(1 << 16)
   const parts = Math.ceil(file.tokenCount / READ_TOKENS)
   const every = Math.max(1, Math.ceil(file.tokenCount / MAX_COUNTED_TOKENS))
   let counted = 0
   for (let part = 0; part < parts; part += every) {
+    await yieldIfDue()
     const start = part * READ_TOKENS
     const tokens = file.readTokens(start, Math.min(READ_TOKENS, file.tokenCount - start))
     for (const id of tokens) {
@@ -242,7 +244,7 @@ function grown(counts: Float64Array<ArrayBuffer>, id: number): Float64Array<Arra
 }
 
 async function tokenFacts(file: PackedFile, tokenizer: TokenizerThread | undefined): Promise<Record<string, string>> {
-  const { counts, counted } = countTokens(file)
+  const { counts, counted } = await countTokens(file)
   const used = Array.from(counts, (times, id) => ({ id, times })).filter(({ times }) => times > 0)
   const frequent = used.toSorted((a, b) => b.times - a.times).slice(0, SHOWN_FREQUENT)
   const share = (times: number): string => percent(times, counted)

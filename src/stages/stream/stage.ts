@@ -9,10 +9,10 @@
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../../errors.js'
+import { yieldIfDue } from '../../files/event-loop.js'
 import { recordCount } from '../../formats/batches.js'
 import type { StageJournal } from './stage-journal.js'
 import type { StageStats } from './stage-stats.js'
-import { yieldIfBusy } from './time-slices.js'
 
 export type { StageStats } from './stage-stats.js'
 
@@ -195,7 +195,7 @@ class StageCore<In, Out> {
     this.stats.state = 'working'
     for await (const item of output) {
       // Stages hand items on within one turn of the event loop; together they could delay a signal by several items.
-      await yieldIfBusy()
+      await yieldIfDue()
       if (stream.destroyed) return
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)

@@ -37,12 +37,3 @@ export async function runInSlices<Result>(work: Sliced<Result>, signal: AbortSig
     if (slices.isExpired) await slices.yieldToEventLoop()
   }
 }
-
-let lastTurn = performance.now()
-
-/** Waits one turn of the event loop if none of the callers has for the length of a slice. */
-export async function yieldIfBusy(): Promise<void> {
-  if (performance.now() - lastTurn < SLICE_MS) return
-  await setImmediate()
-  lastTurn = performance.now()
-}

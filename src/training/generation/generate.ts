@@ -1,7 +1,7 @@
 /** Autoregressive generation: prompt ids in, new ids out; the caller decodes and prints. */
 import { PenstockError } from '../../errors.js'
+import { yieldIfDue } from '../../files/event-loop.js'
 import type { Engine } from '../engine.js'
-import { yieldIfDue } from '../event-loop.js'
 import { uniformGenerator } from '../weights.js'
 import { type SamplingOptions, sample } from './token-sampler.js'
 

@@ -1,6 +1,6 @@
 /**
- * Computations in this process give their results as microtasks, so a training loop alone would never let the event loop
- * run: signals, timers and HTTP requests would wait until its end.
+ * Synchronous work and results that come as microtasks never let the event loop run: signals, timers and HTTP requests would
+ * wait until the end of a training, a check or a chain of stages.
  */
 import { setImmediate } from 'node:timers/promises'
 
