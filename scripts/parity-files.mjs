@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { readIndex } from '../dist/formats/idx.js'
 import { decodePbinHeader, pbinIndexOffset, viewTokens } from '../dist/formats/pbin.js'
 import { numberConversion } from '../dist/modalities/components/number-conversion.js'
-import { blockGeometry, blockStart } from '../dist/sampling/block.js'
+import { blockGeometry } from '../dist/sampling/block.js'
 import { pythonRandom } from '../dist/sampling/python-random.js'
 
 const reader = 'Modalities accepts everything that Python parses as JSON; here a record must be valid JSON in UTF-8'
@@ -123,7 +123,7 @@ function readPacked(path, sequenceLength) {
   const index = readIndex(bytes.subarray(pbinIndexOffset({ dataBytes, tokenBytes })))
   const tokens = viewTokens(new Uint8Array(bytes.subarray(12, 12 + dataBytes)), tokenBytes)
   const geometry = blockGeometry(tokens.length, sequenceLength)
-  const start = blockStart(geometry, geometry.count - 1)
+  const start = (geometry.count - 1) * geometry.stride
   return {
     documents: index.length / 2,
     blocks: geometry.count,
