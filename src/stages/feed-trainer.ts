@@ -22,7 +22,7 @@ export const feedTrainerStage = defineStage({
     [
       tokenizer,
       init_from,
-      ...heldOutSets(options).flatMap(({ path, more_paths = [] }) => [path, ...more_paths]),
+      ...heldOutSets(options).flatMap(({ path, more_paths = [], pack }) => [path, ...more_paths, pack]),
     ].filter(path => path !== undefined),
 })
 

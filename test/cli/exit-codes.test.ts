@@ -59,6 +59,8 @@ const rows: readonly Row[] = [
   [['shuffle', 'none.pbin', '-o', 'b.pbin'], 1],
   [['chunk', 'a.pbin', '-o', 'chunk.pbin', '--chunk', '0', '--of', '1'], 0],
   [['chunk', 'a.pbin', '-o', 'b.pbin', '--chunk', '3', '--of', '2'], 2],
+  [['pack-samples', 'a.pbin', '-o', 'a.pack', '--sequence-length', '16'], 0],
+  [['pack-samples', 'none.pbin', '-o', 'b.pack', '--sequence-length', '16'], 1],
   [['filter', 'a.pbin', '-o', 'filtered.pbin', '--min-tokens', '1'], 0],
   [['filter', 'a.pbin', '-o', 'b.pbin'], 2, 'no filter given'],
   [['train-tokenizer', 'a.jsonl', '-o', 'trained.json', '--vocab-size', '260'], 0],

@@ -163,8 +163,8 @@ function heldOutOptions(
   tokenizer?: string,
 ): ShuffleSamplesOptions {
   const { loss_mask: mask, sequence_length = model.sequence_length, path, more_paths = [] } = heldOut
-  const { from, to, range, reuse_last_target } = heldOut
-  const part = { path, more_paths, from, to, range, reuse_last_target }
+  const { from, to, range, reuse_last_target, pack } = heldOut
+  const part = { path, more_paths, from, to, range, reuse_last_target, ...(pack !== undefined && { pack }) }
   // Samples that share a mask must be in the same batch.
   const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
   return { ...part, sequence_length, batch_size: rows, shuffle: 'none', ...(tokenizer && { tokenizer }) }
