@@ -74,7 +74,7 @@ const rows: readonly Row[] = [
   [['generate', 'empty', '-p', 'x', '--prompts', '-'], 2, 'either --prompt or --prompts'],
   [['generate', 'empty', '--prompts', 'absent.txt'], 1, 'absent.txt'],
   [['generate', 'empty', '-p', 'x', '--top-p', '1.5'], 2, 'from 0 to 1'],
-  [['generate', 'empty', '-p', 'x', '--samples', '0'], 2, 'positive whole number'],
+  [['generate', 'empty', '-p', 'x', '--samples', '0'], 2, 'positive integer'],
   [['convert', 'empty', 'b'], 1, 'no checkpoint found'],
   [['convert', 'empty'], 2],
   [['inspect', 'a.pbin'], 0],

@@ -1,9 +1,8 @@
 import { type Command, Option } from 'commander'
-import { PenstockError } from '../../errors.js'
 import type { EvaluateOptions } from '../actions/evaluate.js'
 import { printOutput } from '../output/print.js'
 import { backendOption } from '../output/shared-options.js'
-import { count, wholeNumber } from '../output/terminal.js'
+import { count, numberAtLeast, positiveInteger, share } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
 interface EvaluateFlags extends EvaluateOptions {
@@ -25,9 +24,9 @@ export function addEvaluateCommand(program: Command): void {
         .choices(['file', 'documents'])
         .default('file'),
     )
-    .option('--batches <count>', 'maximum number of batches per file; by default, all', wholeNumber)
-    .option('--batch-size <count>', 'samples per batch; by default, that of the training', wholeNumber)
-    .option('--bytes-per-token <number>', 'mean bytes of text per token, to report bits per byte', positive)
+    .option('--batches <count>', 'maximum number of batches per file; by default, all', positiveInteger)
+    .option('--batch-size <count>', 'samples per batch; by default, that of the training', positiveInteger)
+    .option('--bytes-per-token <number>', 'mean bytes of text per token, to report bits per byte', numberAtLeast(0.001))
     .option('--tokenizer <path>', 'tokenizer that the files must have been packed with')
     .addOption(
       new Option('--engine <name>', 'engine that computes the model').choices(['tfjs', 'torch']).default('tfjs'),
@@ -52,16 +51,4 @@ export function addEvaluateCommand(program: Command): void {
         )
       }
     })
-}
-
-function share(text: string): number {
-  const value = Number(text)
-  if (text.trim() !== '' && value >= 0 && value <= 1) return value
-  throw new PenstockError('ARGUMENT_INVALID', `expected a fraction from 0 to 1, found ${JSON.stringify(text)}`)
-}
-
-function positive(text: string): number {
-  const value = Number(text)
-  if (Number.isFinite(value) && value > 0) return value
-  throw new PenstockError('ARGUMENT_INVALID', `expected a number above 0, found ${JSON.stringify(text)}`)
 }

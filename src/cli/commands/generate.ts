@@ -4,7 +4,7 @@ import { PenstockError, toPenstockError } from '../../errors.js'
 import type { ModelSource, TextModel, TextOptions } from '../actions/generate.js'
 import { printGenerated, printOutput } from '../output/print.js'
 import { backendOption } from '../output/shared-options.js'
-import { wholeNumber } from '../output/terminal.js'
+import { numberAtLeast, positiveInteger, share, wholeNumber } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
 type Flags = ModelSource &
@@ -21,12 +21,21 @@ export function addGenerateCommand(program: Command): void {
     .option('-p, --prompt <text>', 'the text to continue')
     .option('--prompts <file>', 'file with one prompt per line; - for standard input')
     .option('-n, --max-tokens <count>', 'maximum number of tokens to generate', wholeNumber, 100)
-    .option('--samples <count>', 'number of texts per prompt; the seed increases by 1 for each', positive, 1)
-    .option('--temperature <value>', 'sampling temperature; 0 always takes the most likely token', atLeast(0), 0.8)
-    .option('--top-k <count>', 'sample only from this many of the most likely tokens', positive)
+    .option('--samples <count>', 'number of texts per prompt; the seed increases by 1 for each', positiveInteger, 1)
+    .option(
+      '--temperature <value>',
+      'sampling temperature; 0 always takes the most likely token',
+      numberAtLeast(0),
+      0.8,
+    )
+    .option('--top-k <count>', 'sample only from this many of the most likely tokens', positiveInteger)
     .option('--top-p <share>', 'sample only from the most likely tokens that hold this share of the probability', share)
     .option('--min-p <share>', 'drop tokens less likely than this share of the most likely one', share)
-    .option('--repetition-penalty <factor>', 'factor above 1 that makes tokens of the text less likely', atLeast(0.01))
+    .option(
+      '--repetition-penalty <factor>',
+      'factor above 1 that makes tokens of the text less likely',
+      numberAtLeast(0.01),
+    )
     .option('--no-stop', 'continue after the end of a document')
     .option('--seed <number>', 'seed of the sampling', wholeNumber, 0)
     .option('--tokenizer <path>', 'path of the tokenizer, if it has moved since the training')
@@ -93,24 +102,4 @@ async function printJson(model: TextModel, options: TextOptions): Promise<void> 
   const { promptTokens, tokens, end } = next.value
   const { prompt, seed } = options
   printOutput(`${JSON.stringify({ prompt, text, prompt_tokens: promptTokens, tokens, end, seed })}\n`)
-}
-
-const atLeast =
-  (minimum: number) =>
-  (text: string): number =>
-    numberIn(text, minimum, Number.POSITIVE_INFINITY)
-
-const share = (text: string): number => numberIn(text, 0, 1)
-
-function positive(text: string): number {
-  const value = wholeNumber(text)
-  if (value >= 1) return value
-  throw new PenstockError('ARGUMENT_INVALID', `expected a positive whole number, found ${JSON.stringify(text)}`)
-}
-
-function numberIn(text: string, minimum: number, maximum: number): number {
-  const value = Number(text)
-  if (text.trim() !== '' && value >= minimum && value <= maximum && Number.isFinite(value)) return value
-  const range = maximum === Number.POSITIVE_INFINITY ? `at least ${minimum}` : `from ${minimum} to ${maximum}`
-  throw new PenstockError('ARGUMENT_INVALID', `expected a number ${range}, found ${JSON.stringify(text)}`)
 }

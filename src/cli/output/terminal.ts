@@ -47,3 +47,24 @@ export function wholeNumber(text: string): number {
   if (Number.isSafeInteger(value) && value >= 0) return value
   throw new PenstockError('ARGUMENT_INVALID', `expected a non-negative integer, found ${JSON.stringify(text)}`)
 }
+
+export function positiveInteger(text: string): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= 1) return value
+  throw new PenstockError('ARGUMENT_INVALID', `expected a positive integer, found ${JSON.stringify(text)}`)
+}
+
+/** A fraction from 0 to 1. */
+export const share = (text: string): number => numberIn(text, 0, 1)
+
+export const numberAtLeast =
+  (minimum: number) =>
+  (text: string): number =>
+    numberIn(text, minimum, Number.POSITIVE_INFINITY)
+
+function numberIn(text: string, minimum: number, maximum: number): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value >= minimum && value <= maximum && Number.isFinite(value)) return value
+  const range = maximum === Number.POSITIVE_INFINITY ? `of at least ${minimum}` : `from ${minimum} to ${maximum}`
+  throw new PenstockError('ARGUMENT_INVALID', `expected a number ${range}, found ${JSON.stringify(text)}`)
+}
