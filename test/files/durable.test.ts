@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { changingSync, copyFolder, removeFolder } from '#src/files/durable'
@@ -48,11 +48,14 @@ it('a device is written to instead of being replaced', async () => {
 })
 
 describe('folder operations', () => {
-  it('copy atomically, over the partial copy of a killed run', async () => {
+  it('copy atomically, and keep a folder with the temporary name', async () => {
     mkdirSync(at('from/inner'), { recursive: true })
     writeFileSync(at('from/inner/file'), 'x')
     mkdirSync(at('.to.partial'))
     writeFileSync(at('.to.partial/half'), '')
+    await expect(copyFolder(at('from'), at('to'))).rejects.toMatchObject(unwritable(at('to')))
+    expect(readdirSync(at('.to.partial'))).toEqual(['half'])
+    rmSync(at('.to.partial'), { recursive: true })
     await copyFolder(at('from'), at('to'))
     expect(readdirSync(folder).sort()).toEqual(['from', 'to'])
     expect(readdirSync(at('to'), { recursive: true }).sort()).toEqual(['inner', join('inner', 'file')])
