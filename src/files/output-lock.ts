@@ -93,7 +93,7 @@ export class OutputLock {
     }
   }
 
-  /** @throws FILE_LOCKED when another process took the lock over. Cheap: looks at the file at most once a second. */
+  /** @throws FILE_LOCKED when another process took the lock over. Cheap: reads the file at most once a second. */
   async ensureHeld(): Promise<void> {
     if (this.loss === undefined && Math.abs(Date.now() - this.checkedAt) < HEARTBEAT_MS) return
     await this.check()

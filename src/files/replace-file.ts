@@ -1,4 +1,4 @@
-/** Atomic replacement of small files that are no output of a pipeline: definitions, configurations, pictures. */
+/** Atomic replacement of small files other than outputs of pipelines: definitions, configurations, pictures. */
 
 import { randomUUID } from 'node:crypto'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'

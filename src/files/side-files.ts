@@ -39,7 +39,7 @@ function sidePath(path: string, suffix: string): string {
 }
 
 /**
- * The file that an output path stands for: for a symbolic link its target, which need not exist; for an object in a store
+ * The file that an output path refers to: for a symbolic link its target, which need not exist; for an object in a store
  * the file that is uploaded in the end.
  * @throws ARGUMENT_INVALID for a name of an object that cannot be written
  */

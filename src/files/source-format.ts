@@ -130,18 +130,18 @@ const SIGNATURES: readonly Signature[] = [
   { hex: /^(00[2-7].){2}/, advice: 'text in UTF-16: convert it with iconv -f UTF-16BE -t UTF-8' },
 ]
 
-/** Starts of texts that are no JSON. */
+/** Starts of texts other than JSON. */
 const TEXTS_BESIDE_JSON: readonly { readonly start: RegExp; readonly advice: string }[] = [
   { start: /^\s*<(!doctype|html)/i, advice: ADVICE.html! },
   { start: /^\s*<\?xml/i, advice: ADVICE.xml! },
   { start: /^WARC\/\d/, advice: renamed('WARC', '.warc or .wet') },
 ]
 
-/** Bytes of a file's start that `requireText` looks at. */
+/** Bytes of a file's start that `requireText` reads. */
 export const SIGNATURE_BYTES = 512
 
 /**
- * Rejects a file whose first bytes are those of another format, whatever its name.
+ * Rejects a file whose first bytes are those of another format, regardless of its name.
  * @throws UNSUPPORTED with advice
  */
 export function requireText(file: string, start: Uint8Array, isJson: boolean): void {

@@ -43,7 +43,7 @@ export function listOnce(names: readonly string[], order: SourceOrder = 'name'):
   const known = listed(names, order)
   if (known !== undefined) return known
   const files = listSources(names, order)
-  // A remote folder or pattern that was not looked up yet stands for itself.
+  // A remote folder or pattern that was not looked up yet is returned as it is.
   if (!files.some(file => isRemote(file) && knownRemoteEntry(file) === undefined)) listings.set(names, { order, files })
   return files
 }

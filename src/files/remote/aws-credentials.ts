@@ -18,7 +18,7 @@ export interface Credentials {
   readonly expiresAt?: number | undefined
 }
 
-/** Renewed so long before they expire. */
+/** Credentials are renewed this long before they expire. */
 const MARGIN_MS = 5 * 60_000
 /** The metadata service is on the same machine: elsewhere nothing answers. */
 const METADATA_TIMEOUT_MS = 1000
@@ -177,7 +177,7 @@ const answerSchema = z.object({
   Expiration: z.string().optional(),
 })
 
-/** The parser's error would quote the answer, so it is no cause of this one. */
+/** Leaves out the parser's error as a cause, because it would quote the answer. */
 function checked(name: string, source: string, answer: unknown): Credentials {
   const { data } = answerSchema.safeParse(answer)
   if (data === undefined) {

@@ -1,4 +1,4 @@
-/** The commits that revisions of data sets stand for in this process; the journal keeps them for a run that is resumed. */
+/** The commit of each revision of a data set in this process; the journal keeps them for a run that is resumed. */
 import type { RemoteName } from './remote-name.js'
 
 /** By `hf://datasets/ORG/SET@REVISION`. */

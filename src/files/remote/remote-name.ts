@@ -14,7 +14,7 @@ export type RemoteName =
     }
   | { readonly kind: 'https'; readonly name: string }
 
-/** Whether a name stands for a file that is not on a local file system. */
+/** Whether a name is that of a file outside the local file systems. */
 export const isRemote = (name: string): boolean => /^(s3|hf|https?):\/\//.test(name)
 
 /** @throws ARGUMENT_INVALID for an incomplete name, or one that contains a secret */

@@ -59,13 +59,13 @@ export async function locateRemoteFile(name: string): Promise<RemoteEntry> {
   throw new PenstockError('FILE_UNREADABLE', 'expected a file, found a folder', { file: name })
 }
 
-/** The revisions of data sets that files belong to, and the commits that they stand for. */
+/** The revisions of data sets that files belong to, and their commits. */
 export function pinnedRevisions(files: readonly string[]): [revision: string, commit: string][] {
   const revisions = new Set(files.filter(isRemote).map(revisionOf))
   return [...commits].filter(([revision]) => revisions.has(revision)).sort()
 }
 
-/** Lets a revision stand for a commit that an earlier run has seen, for sources that are located from now on. */
+/** Pins a revision to the commit that an earlier run has seen, for sources that are located from now on. */
 export function pinRevision(revision: string, commit: string): void {
   if (commits.get(revision) === commit) return
   commits.set(revision, commit)
@@ -79,7 +79,7 @@ function revisionOf(name: string): string | undefined {
   return place.kind === 'hub' ? revisionName(place) : undefined
 }
 
-/** The files that a name stands for; a name that was not looked up stands for itself. */
+/** The files that a name refers to; a name that was not looked up refers to itself. */
 export function knownRemoteFiles(name: string): readonly string[] {
   return listedNames.get(name) ?? [name]
 }

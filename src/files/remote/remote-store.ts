@@ -2,7 +2,7 @@
 import type { HttpResponse } from './http-request.js'
 import type { RemoteName } from './remote-name.js'
 
-/** A remote file as it was found; JSON values only, so that workers can be told which version to read. */
+/** A remote file as it was found; JSON values only, so that a message to a worker can name the version to read. */
 export interface RemoteEntry {
   readonly name: string
   readonly size: number
@@ -12,7 +12,7 @@ export interface RemoteEntry {
 
 export interface RemoteStore {
   /**
-   * The files that a name stands for: a file itself, all files of a known format below a folder, or those that match a
+   * The files that a name refers to: a file itself, all files of a known format below a folder, or those that match a
    * pattern; sorted by no particular order.
    * @throws FILE_MISSING, FILE_UNREADABLE
    */

@@ -42,7 +42,7 @@ export async function statObject(name: string): Promise<RemoteEntry | undefined>
   const text = await textOf(response)
   if (response.status === 404 && text.includes('<Code>NoSuchBucket</Code>')) await sendToS3(request)
   if (response.status === 404) return undefined
-  // Of an empty object there is no first byte: some stores send all of it, some an error.
+  // An empty object has no first byte: some stores send all of it, some an error.
   const size = Number(/\/(\d+)$/.exec(response.header('content-range') ?? '')?.[1] ?? 0)
   return { name, size, version: response.header('etag') ?? '' }
 }

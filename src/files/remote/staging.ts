@@ -34,7 +34,7 @@ export async function stagingPathOf(name: string): Promise<string> {
   return path
 }
 
-/** The name of the object that a path in the staging folder stands for; undefined for any other path. */
+/** The name of the object that a path in the staging folder is uploaded to; undefined for any other path. */
 export function objectNameOf(path: string): string | undefined {
   const folder = `${root()}${sep}`
   return path.startsWith(folder) ? `s3://${path.slice(folder.length).split(sep).join('/')}` : undefined

@@ -3,7 +3,7 @@
  * `If-None-Match: *` makes it fail if the object exists by then, so of two writers the first one wins.
  *
  * `FILE.upload` records the upload in progress. The next upload of the file after a kill finds out whether the object was
- * published already, and aborts the parts that were left behind otherwise. The caller removes it with the file.
+ * published already, and aborts the upload of leftover parts otherwise. The caller removes it with the file.
  */
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, writeFile } from 'node:fs/promises'
@@ -22,7 +22,7 @@ const PART_BYTES = 16 << 20
 /** The protocol allows 10,000. */
 const MAX_PARTS = 9000
 const CONCURRENT_PARTS = 2
-/** Metadata of the object: tells whose upload it was when the answer to the last request was lost. */
+/** Metadata of the object: identifies the upload when the answer to the last request was lost. */
 const ID_HEADER = 'x-amz-meta-penstock-upload'
 
 const recordSchema = z.object({ id: z.string(), uploadId: z.string().optional() })

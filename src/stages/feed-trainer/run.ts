@@ -110,7 +110,7 @@ async function feed(
       }
     }
   } catch (error) {
-    // An aborted stream still saves its last completed step. After a failed step there is no consistent state to save.
+    // An aborted stream still saves its last completed step. A failed step leaves no consistent state to save.
     if (context.signal.aborted && !trainer.failed) {
       await trainer.end()
     }

@@ -17,7 +17,7 @@ interface Dictionary {
 const NO_VALUE: ValueAt = () => null
 
 export class ArrowDictionaries {
-  /** Values of each dictionary, as a field of their own. */
+  /** Values of each dictionary, as a separate field. */
   private readonly fields = new Map<number, ArrowField>()
   private readonly known = new Map<number, Dictionary>()
   private readonly madeTexts = new Map<number, DictionaryTexts>()

@@ -35,7 +35,7 @@ class ByteCursor {
     this.chunks = chunks[Symbol.asyncIterator]()
   }
 
-  /** @returns memory of its own; fewer bytes only at the end of the file */
+  /** @returns newly allocated memory; fewer bytes only at the end of the file */
   async read(count: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(count)
     let done = 0
@@ -100,7 +100,7 @@ export class ArrowBody {
     return found
   }
 
-  /** Bytes of the body as they are, behind those read before. @throws ARROW_INVALID */
+  /** The next bytes of the body, unchanged. @throws ARROW_INVALID */
   async bytes({ offset, length }: BufferPlace): Promise<Uint8Array> {
     // An empty buffer may be anywhere.
     if (length === 0) return new Uint8Array(0)
@@ -111,7 +111,7 @@ export class ArrowBody {
     return bytes
   }
 
-  /** Skips what is left. */
+  /** Skips the rest of the body. */
   async end(bodyBytes: number): Promise<void> {
     if (!(await this.cursor.skip(this.start + bodyBytes - this.cursor.position))) throw cutOff()
   }

@@ -1,4 +1,4 @@
-/** Texts of one column of a record batch, at a path through structs, whatever their encoding. */
+/** Texts of one column of a record batch, at a path through structs, in any encoding. */
 import { PenstockError } from '../../errors.js'
 import type { ArrowColumn } from '../../formats/arrow/columns.js'
 import { ArrowType, type BufferPlace } from '../../formats/arrow/messages.js'

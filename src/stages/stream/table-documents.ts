@@ -36,7 +36,7 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
     columns: header => requireDistinct(header, path),
     bom: true,
     max_record_size: maxRecordBytes,
-    // A row with too many or too few fields is a fault of its own.
+    // A row with too many or too few fields is one faulty record.
     relax_column_count: true,
     on_record: (record: Row, { error }) => (error === undefined ? record : new RaggedRow(error.message, record)),
   })

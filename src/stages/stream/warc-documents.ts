@@ -138,7 +138,7 @@ function outcomeOf(found: WarcRecord | WarcDamage, maxBytes: number): Uint8Array
 
 const typeOf = (fields: HeaderFields): string => fields.get('warc-type')?.toLowerCase() ?? 'record without a type'
 
-/** Whether the block must be looked at. */
+/** Whether the block must be read. */
 function mayHoldText(fields: HeaderFields): boolean {
   const type = typeOf(fields)
   if (type === 'conversion') return true

@@ -104,7 +104,7 @@ function imagesOf(text: string, normalizers: readonly TextNormalizer[]): string[
   return images
 }
 
-/** Whether white space becomes text that begins with a separator, whatever follows it. */
+/** Whether white space becomes text that begins with a separator, regardless of what follows. */
 function startsWithSeparator(
   codePoint: number,
   normalizers: readonly TextNormalizer[],

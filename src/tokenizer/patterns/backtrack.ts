@@ -1,7 +1,7 @@
 /**
  * Matches the patterns that no automaton of dfa.ts can: with look-around, atomic groups, or matches of the empty text. It tries
  * the alternatives in the order of a backtracking engine, and each of them once per position, so that a match takes time
- * proportional to the pattern and the text it looks at. Look-arounds and atomic groups are matches of their own.
+ * proportional to the pattern and the text it reads. Look-arounds and atomic groups are separate matches.
  */
 import { PenstockError } from '../../errors.js'
 import { parseRegex } from './regex.js'
@@ -193,7 +193,7 @@ function run({ instructions, start }: Program, text: string, from: number, targe
   return -1
 }
 
-/** Whether a match of so many characters ends at the position. */
+/** Whether a match of this many characters ends at the position. */
 function matchesBefore(
   program: Program,
   text: string,

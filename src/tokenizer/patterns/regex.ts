@@ -101,7 +101,7 @@ class RegexParser {
     }
   }
 
-  /** A + after a counted repeat is a repeat of its own; after the others it makes them possessive. */
+  /** A + after a counted repeat is a further repeat; after the others it makes them possessive. */
   private bounds(): { min: number; max: number; counted: boolean } | undefined {
     if (this.take('?')) return { min: 0, max: 1, counted: false }
     if (this.take('*')) return { min: 0, max: Number.POSITIVE_INFINITY, counted: false }

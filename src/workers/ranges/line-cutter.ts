@@ -25,7 +25,7 @@ export class LineCutter {
   /**
    * @param rangeBytes at most maxLineBytes
    * @param isSkipping whether the text begins inside a line to skip
-   * @param newMemory provides memory of at least so many bytes, which belongs to the consumer of the range
+   * @param newMemory provides memory of at least the given size, which belongs to the consumer of the range
    */
   constructor(
     rangeBytes: number,

@@ -39,7 +39,7 @@ export interface PlannedFile extends OpenSource {
   readonly maxLineBytes: number
   /** Text of a range. */
   readonly rangeBytes: number
-  /** Provides memory of at least so many bytes for a range of text. */
+  /** Provides memory of at least the given size for a range of text. */
   readonly newMemory: (byteLength: number) => SharedArrayBuffer
 }
 

@@ -22,7 +22,7 @@ async function* planLines(file: PlannedFile, { byteOffset }: SourcePosition): As
   }
 }
 
-/** @throws UNSUPPORTED for a file of another format, whatever its name */
+/** @throws UNSUPPORTED for a file of another format, regardless of its name */
 async function requireTextFile({ path, handle }: PlannedFile): Promise<void> {
   const head = new Uint8Array(SIGNATURE_BYTES)
   requireText(path, head.subarray(0, await readFully({ path, handle }, head, 0)), true)

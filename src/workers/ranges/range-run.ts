@@ -237,7 +237,7 @@ export class RangeRun {
         end = range.end
         yield { ...range, number: number++ }
       }
-      // No range tells the consumer that it is done with an empty file.
+      // An empty file has no range whose release would close it.
       if (number === first) await this.closeFile(fileIndex)
     }
   }
