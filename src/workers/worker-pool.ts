@@ -161,6 +161,12 @@ class Job {
   }
 }
 
+/**
+ * Whether this version of Node loads ES modules with `require`, as Piscina tries first. A thread that is terminated
+ * during that aborts the whole process (Node 20.20: Module::IsGraphAsync); during `import` it just ends.
+ */
+const CAN_REQUIRE_MODULES = process.allowedNodeEnvironmentFlags.has('--experimental-require-module')
+
 /** A pool of worker threads and the runs that use it. Tasks are started in the order in which they were submitted. */
 class SharedPool {
   private static readonly open = new Map<string, SharedPool>()
@@ -197,6 +203,7 @@ class SharedPool {
       // This class decides when threads end.
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: setup ?? null,
+      ...(CAN_REQUIRE_MODULES && { execArgv: ['--no-experimental-require-module'] }),
       recordTiming: false,
       // Tasks allocate short-lived objects or memory outside the heap; a small young generation keeps workers small.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 2048 },
