@@ -58,9 +58,6 @@ export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
   })
 }
 
-/** Memory of a faulty record that waits for the next mark, to be written to a quarantine file. */
-const FAULT_BYTES = 1024
-
 /** Where to resume. `text` is the offset in the decompressed text of a file, to which positions of lines refer. */
 type RangeCursor = FilePosition & Pick<LineCursor, 'line'> & { readonly text?: number }
 
@@ -118,7 +115,7 @@ async function* ranges(
       const mark = journal?.markAfter(
         range.byteLength,
         () => ({ ...next, line: firstLine, text: textOffset }) satisfies RangeCursor,
-        Math.max(reply.byteLength, reply.faults.count * FAULT_BYTES),
+        reply.byteLength,
       )
       yield mark === undefined ? batch : withMark(batch, mark)
     }

@@ -142,7 +142,7 @@ export class RunJournal implements OutputReservations {
   /**
    * Called by the source for each batch, in order; returns a mark when one is due.
    * @param byteLength the batch's share of the input, as stored
-   * @param textBytes size of its content, or memory that waits for the mark, if that is larger
+   * @param textBytes size of its content, if that is larger
    */
   markAfter(byteLength: number, cursor: () => unknown, textBytes = 0): Mark | undefined {
     this.readBytes += byteLength
@@ -150,6 +150,11 @@ export class RunJournal implements OutputReservations {
     if (this.unmarkedBytes < this.markBytes) return undefined
     this.unmarkedBytes = 0
     return this.newMark(this.readBytes, cursor())
+  }
+
+  /** Counts memory that is held until the next mark as input, so that the mark is due earlier. */
+  holdUntilMark(bytes: number): void {
+    this.unmarkedBytes += bytes
   }
 
   /**

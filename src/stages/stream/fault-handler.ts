@@ -41,6 +41,9 @@ export function checkFaultOptions(options: FaultOptions): boolean {
 export const faultOptionsMessage =
   'faulty: quarantine requires a quarantine file, and a quarantine file requires faulty: quarantine'
 
+/** Memory of a quarantined record that waits for the next mark. */
+const ENTRY_BYTES = 1024
+
 /** Applies the policy for the lifetime of a stage. `finish` commits the quarantine file, `abandon` discards it. */
 export class FaultHandler {
   private readonly options: FaultOptions
@@ -81,7 +84,9 @@ export class FaultHandler {
         where,
       )
     }
-    await this.quarantine?.add(fault)
+    if (this.quarantine === undefined) return
+    this.context.journal?.holdUntilMark(ENTRY_BYTES)
+    await this.quarantine.add(fault)
   }
 
   /** Gives the order of the files of a stage that reads several: quarantined records keep it. */

@@ -48,6 +48,11 @@ export class StageJournal {
     return this.run.markAfter(byteLength, cursor, textBytes)
   }
 
+  /** See RunJournal. */
+  holdUntilMark(bytes: number): void {
+    this.run.holdUntilMark(bytes)
+  }
+
   /** Called by the stage that reads the input, see RunJournal. */
   roomFor(inputBytes: number): Promise<void> | undefined {
     return this.run.roomFor(inputBytes)
