@@ -35,10 +35,12 @@ export async function checkSampleData(
   const parts = [...sources, ...heldOut]
   if (tokenizer !== undefined && existsSync(tokenizer))
     await checkTokenizers(parts.flatMap(pathsOf), tokenizer, context)
-  for (const set of heldOut.filter(set => !set.allow_overlap)) {
+  const apart = heldOut.filter(set => !set.allow_overlap)
+  if (apart.length === 0) return
+  const trainings = await Promise.all(sources.map(source => rangesOf(source, context)))
+  for (const set of apart) {
     const evaluation = await rangesOf(set, context)
-    for (const source of sources) {
-      const training = await rangesOf(source, context)
+    for (const training of trainings) {
       const problem = training && evaluation && overlapProblem(training, evaluation)
       if (problem !== undefined) context.problem('error', problem)
     }

@@ -162,11 +162,10 @@ function heldOutOptions(
   { model, batch_size }: Pick<TrainingOptions, 'model' | 'batch_size'>,
   tokenizer?: string,
 ): ShuffleSamplesOptions {
-  const { loss_mask: mask, sequence_length = model.sequence_length, path, more_paths = [] } = heldOut
-  const { from, to, range, reuse_last_target, pack } = heldOut
-  const part = { path, more_paths, from, to, range, reuse_last_target, ...(pack !== undefined && { pack }) }
+  const { name: _name, allow_overlap: _overlap, bytes_per_token: _bytes, loss_mask: mask, ...part } = heldOut
   // Samples that share a mask must be in the same batch.
   const rows = mask === undefined ? batch_size : (mask.micro_batch ?? batch_size) * mask.ranks
+  const { sequence_length = model.sequence_length } = part
   return { ...part, sequence_length, batch_size: rows, shuffle: 'none', ...(tokenizer && { tokenizer }) }
 }
 
