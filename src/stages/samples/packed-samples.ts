@@ -43,7 +43,7 @@ export const packOption = z
   .min(1)
   .optional()
   .describe(
-    'the .pack file that pack-samples wrote for these files: samples are its rows of whole documents, which from and to divide whatever range says; default: samples are cut by position',
+    'the .pack file that pack-samples wrote for these files: samples are its rows of whole documents, and from and to divide the rows, regardless of range; default: samples are cut by position',
   )
 
 /** Options of every source of samples. */
@@ -65,7 +65,7 @@ export const sampleOptions = {
     .enum(['join', 'mask'])
     .default('join')
     .describe(
-      'attention between the documents of a sample: join lets each token attend to all before it, mask only to those of its own document',
+      'attention between the documents of a sample: join lets each token attend to all before it, mask only to those of the same document',
     ),
   tokenizer: z.string().min(1).optional().describe('tokenizer that the file must have been packed with'),
 }
