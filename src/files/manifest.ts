@@ -48,6 +48,8 @@ export type IndexManifest = z.output<typeof indexSchema>
 const packSchema = z.object({
   ...contents,
   rows: z.number(),
+  /** CRC-32 of the header, which `checksums` exclude; absent in files of earlier versions. */
+  headerChecksum: z.number().optional(),
 })
 export type PackManifest = z.output<typeof packSchema>
 

@@ -89,6 +89,11 @@ export function decodePackHeader(bytes: Uint8Array, fileBytes: number, where: Wh
   const [rows, entries, tokens, droppedTokens] = [16, 24, 32, 40].map(numberAt) as [number, number, number, number]
   const header = { rowTokens: view.getUint32(8, true), rows, entries, tokens, droppedTokens, files }
   if (rows === 0) refuse('the file is unfinished: pack the samples again')
+  const isAscending = ({ firstDocument }: PackedPart, number: number): boolean =>
+    number === 0 ? firstDocument === 0 : firstDocument >= files[number - 1]!.firstDocument
+  if (fileCount === 0 || !files.every(isAscending))
+    refuse('the documents of its packed files are not numbered from 0 on')
+  if (files.some(({ tokenBytes }) => ![1, 2, 4].includes(tokenBytes))) refuse('tokens have 1, 2 or 4 bytes')
   const expected = rowOffsetsAt(header) + OFFSET_BYTES * (rows + 1)
   if (expected !== fileBytes) refuse(`the file has ${fileBytes} bytes, its header needs ${expected}`)
   return header

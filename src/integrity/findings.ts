@@ -17,7 +17,7 @@ export interface Finding {
 
 export interface Verdict {
   readonly path: string
-  readonly kind: 'index' | 'packed file' | 'checkpoint' | 'leftover'
+  readonly kind: 'index' | 'packed file' | 'packed rows' | 'checkpoint' | 'leftover'
   /** Totals counted during the check: records, tokens, bytes. */
   readonly counts: Readonly<Record<string, number>>
   readonly findings: readonly Finding[]

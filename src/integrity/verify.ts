@@ -1,5 +1,5 @@
 /**
- * Checks indexes, packed files, checkpoints and folders of them against their format, their manifests and hashes and,
+ * Checks indexes, packed files, rows, checkpoints and folders of them against their format, their manifests and hashes and,
  * optionally, their source. Reads everything, changes nothing, and reports all findings, not just the first.
  */
 import { readdir, stat } from 'node:fs/promises'
@@ -13,6 +13,7 @@ import { compareIndex, comparePacked } from './compare-source.js'
 import { Findings, type Verdict } from './findings.js'
 import { verifyIndex } from './verify-index.js'
 import { verifyPacked } from './verify-packed.js'
+import { verifyRows } from './verify-rows.js'
 
 export interface VerifyOptions {
   /** Rebuild everything from the source and compare. */
@@ -33,7 +34,7 @@ const CHECKPOINT = /^step-\d{6,}$/
 const LEFTOVER = /\.(part|lock|journal)$|^\.step-\d+\.(partial|old)$/
 
 /**
- * Yields one verdict per index, packed file and checkpoint at a path.
+ * Yields one verdict per index, packed file, `.pack` file and checkpoint at a path.
  * @throws FILE_MISSING; ARGUMENT_INVALID for a file of another kind; any error of opening the source or the tokenizer
  */
 export async function* verifyPath(path: string, options: VerifyOptions = {}): AsyncGenerator<Verdict> {
@@ -43,7 +44,8 @@ export async function* verifyPath(path: string, options: VerifyOptions = {}): As
   if (stats.isDirectory()) yield* verifyFolder(path, options)
   else if (path.endsWith('.idx')) yield await verifyOneIndex(path, options)
   else if (path.endsWith('.pbin')) yield await verifyOnePacked(path, options)
-  else throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx, a .pbin or a folder', { file: path })
+  else if (path.endsWith('.pack')) yield await verifyRows(path)
+  else throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx, a .pbin, a .pack or a folder', { file: path })
 }
 
 async function* verifyFolder(folder: string, options: VerifyOptions): AsyncGenerator<Verdict> {
@@ -56,7 +58,7 @@ async function* verifyFolder(folder: string, options: VerifyOptions): AsyncGener
     const path = join(folder, entry.name)
     if (LEFTOVER.test(entry.name)) yield leftover(path)
     else if (entry.isDirectory()) yield* verifyFolder(path, options)
-    else if (/\.(idx|pbin)$/.test(entry.name)) yield* verifyPath(path, options)
+    else if (/\.(idx|pbin|pack)$/.test(entry.name)) yield* verifyPath(path, options)
   }
 }
 

@@ -2,13 +2,30 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { inspectPacked } from '#src/cli/actions/inspect'
+import { inspectPacked, inspectPaths } from '#src/cli/actions/inspect'
+import { encodePackHeader } from '#src/formats/pack'
 import { checkDefinition } from '#src/pipelines/check'
 import { definitionOf } from '#src/pipelines/definition'
 import { runPipeline } from '#src/pipelines/run'
 import { inFolder } from '../monitoring/fixtures.js'
 
 const tokenizer = fileURLToPath(new URL('../../../shared/reference/hf_gpt2/tokenizer.json', import.meta.url))
+
+it('inspect shows rows, padding and dropped tokens of packed rows', async () => {
+  await inFolder(async folder => {
+    const path = join(folder, 'rows.pack')
+    const header = { rowTokens: 10, rows: 2, entries: 3, tokens: 15, droppedTokens: 12 }
+    const files = [{ firstDocument: 0, dataBytes: 27, tokenBytes: 1 }]
+    writeFileSync(path, Buffer.concat([encodePackHeader({ ...header, files }), Buffer.alloc(3 * 16 + 3 * 8)]))
+    expect(await inspectPaths([path], {})).toMatchObject({
+      kind: 'packed rows',
+      rows: '2',
+      'documents per row': '1.5',
+      padding: '25.0 %',
+      'tokens in no row': '12',
+    })
+  })
+})
 
 describe.skipIf(!existsSync(tokenizer))('inspect of a packed file (needs the reference tokenizer in ../shared)', () => {
   it('shows lengths, frequent and special tokens, and token boundaries', async () => {

@@ -1,9 +1,12 @@
-/** A small corpus with an index, a packed file and a checkpoint. */
+/** A small corpus with an index, a packed file, packed rows and a checkpoint. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import type { Verdict } from '#src/integrity/findings'
 import { type VerifyOptions, verifyPath } from '#src/integrity/verify'
 import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
+import { listDocuments } from '#src/stages/samples/list-documents'
+import { packSamples } from '#src/stages/samples/pack-samples'
 import { saveCheckpoint } from '#src/training/checkpoint'
 import { parseTraining, resolveModel } from '#src/training/options'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
@@ -14,6 +17,7 @@ export interface Corpus {
   readonly source: string
   readonly index: string
   readonly packed: string
+  readonly rows: string
   readonly tokenizer: string
 }
 
@@ -23,6 +27,7 @@ export async function makeCorpus(folder: string): Promise<Corpus> {
     source: at('corpus.jsonl'),
     index: at('corpus.idx'),
     packed: at('corpus.pbin'),
+    rows: at('corpus.pack'),
     tokenizer: at('tokenizer.json'),
   }
   const lines = Array.from({ length: DOCUMENTS }, (_, line) => JSON.stringify({ text: `line ${line} of a few` }))
@@ -40,6 +45,8 @@ export async function makeCorpus(folder: string): Promise<Corpus> {
     { fork: [[{ 'write-index': { path: corpus.index } }], packing] },
   ]
   for (const pipeline of checkDefinition(definitionOf({ name: 'corpus', stages }))) await runPipeline(pipeline)
+  const rows = packSamples({ path: corpus.rows, sequence_length: 64 })
+  await pipeline(listDocuments({ paths: [corpus.packed] }), rows)
   return corpus
 }
 

@@ -36,12 +36,15 @@ async function verdictOnChanged(path: string, change: (copy: string) => void, wi
 describe('verify', () => {
   it('reports no findings and the totals for intact files', async () => {
     const [index, packed] = [await verdictOf(corpus.index), await verdictOf(corpus.packed)]
+    const rows = await verdictOf(corpus.rows)
     expect(index).toMatchObject({ kind: 'index', counts: { records: DOCUMENTS }, findings: [] })
     expect(packed).toMatchObject({ kind: 'packed file', counts: { documents: DOCUMENTS }, findings: [] })
+    expect(rows).toMatchObject({ kind: 'packed rows', counts: { documents: DOCUMENTS }, findings: [] })
+    expect(rows.counts.tokens).toBe(packed.counts.tokens)
   })
 
-  it('detects every flipped bit of an index and a packed file with a manifest', async () => {
-    for (const path of [corpus.index, corpus.packed]) {
+  it('detects every flipped bit of an index, a packed file and packed rows with a manifest', async () => {
+    for (const path of [corpus.index, corpus.packed, corpus.rows]) {
       const bits = statSync(path).size * 8
       await fc.assert(
         fc.asyncProperty(fc.nat(bits - 1), async bit => {
@@ -54,7 +57,7 @@ describe('verify', () => {
   })
 
   it('detects every truncation and extension without a manifest', async () => {
-    for (const path of [corpus.index, corpus.packed]) {
+    for (const path of [corpus.index, corpus.packed, corpus.rows]) {
       const size = statSync(path).size
       for (let bytes = 0; bytes < size; bytes += 7) {
         const verdict = await verdictOnChanged(path, copy => truncateSync(copy, bytes), false)
@@ -93,6 +96,28 @@ describe('verify', () => {
       expect(isSound(await verdictOf(path))).toBe(false)
       writeFileSync(file, whole)
     }
+  })
+
+  it('checks entries, tokens and totals of packed rows without a manifest, and names the row', async () => {
+    const header = 48 + 24
+    const entry = (field: number, value: number) => (copy: string) => {
+      const bytes = readFileSync(copy)
+      bytes.writeUInt32LE(value, header + 16 * 2 + field)
+      writeFileSync(copy, bytes)
+    }
+    const messageOf = async (change: (copy: string) => void) => {
+      const { findings } = await verdictOnChanged(corpus.rows, change, false)
+      return findings.filter(({ level }) => level === 'damaged').map(({ error }) => error.message)
+    }
+    expect((await messageOf(entry(0, 1 << 20)))[0]).toMatch(
+      /^row 0 is invalid: document \d+ ends at token \d+ of a file/,
+    )
+    expect((await messageOf(entry(8, 66)))[0]).toMatch(/^row 0 is invalid: \d+ tokens in a row of 65/)
+    expect((await messageOf(entry(8, 0)))[0]).toMatch(
+      /^the rows have 60 entries and \d+ tokens; the header says 60 and/,
+    )
+    const firstOffset = (copy: string) => flipBit(copy, 8 * (header + 16 * DOCUMENTS))
+    expect((await messageOf(firstOffset))[0]).toMatch(/^the rows have 59 entries/)
   })
 
   it('rejects an index whose source was edited', async () => {
@@ -139,6 +164,7 @@ describe('verify', () => {
     const kinds = (await verdictsOf(folder)).map(({ kind }) => kind)
     expect(kinds).toContain('index')
     expect(kinds).toContain('packed file')
+    expect(kinds).toContain('packed rows')
     expect(kinds).toContain('checkpoint')
     expect(kinds).toContain('leftover')
   })

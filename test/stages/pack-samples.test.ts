@@ -7,6 +7,7 @@ import { DescriptorPool } from '#src/files/descriptor-pool'
 import { readPackManifest } from '#src/files/manifest'
 import { openPackFile, type RowEntry } from '#src/files/samples/pack-file'
 import { BlockChecksums } from '#src/formats/checksum'
+import { crc32 } from '#src/formats/crc32'
 import type { PackHeader } from '#src/formats/pack'
 import { encodePbinHeader } from '#src/formats/pbin'
 import { writePairList } from '#src/formats/pickle'
@@ -89,7 +90,7 @@ test('the seed changes the rows where there are several windows, and nothing els
   expect(header.tokens / (header.rows * header.rowTokens)).toBeGreaterThan(0.99)
 })
 
-test('the manifest has the checksums of everything after the header', async () => {
+test('the manifest has checksums of the header and of everything after it', async () => {
   const { path, header } = await pack([first, second])
   const bytes = readFileSync(path)
   const checksums = new BlockChecksums()
@@ -97,6 +98,7 @@ test('the manifest has the checksums of everything after the header', async () =
   expect(await readPackManifest(path, bytes.length)).toEqual({
     version: 1,
     fileBytes: bytes.length,
+    headerChecksum: crc32(bytes.subarray(0, 48 + 24 * 2)),
     checksums: [...checksums.finish()],
     rows: header.rows,
   })

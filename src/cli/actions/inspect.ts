@@ -1,11 +1,13 @@
-/** Summarizes an index, a packed file, a tokenizer or a checkpoint, and validates its structure while reading it. */
+/** Summarizes an index, a packed file, packed rows, a tokenizer or a checkpoint, and validates its structure while reading it. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { PenstockError } from '../../errors.js'
+import { DescriptorPool } from '../../files/descriptor-pool.js'
 import { yieldIfDue } from '../../files/event-loop.js'
 import { checkTokenizer, readPackedManifest } from '../../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../../files/packed-file.js'
+import { openPackFile } from '../../files/samples/pack-file.js'
 import { locateSources } from '../../files/source-list.js'
 import type { SourceRecord } from '../../files/sources/source-record.js'
 import { createIndexReader } from '../../formats/idx.js'
@@ -43,6 +45,10 @@ export async function inspectPaths(
     return inspectPacked(path!, tokenizer)
   }
   rejectUnused({ tokenizer }, ['tokenizer'], 'except on a packed file')
+  if (paths.length === 1 && path!.endsWith('.pack')) {
+    rejectUnused({ textPer }, ['textPer'], 'on packed rows')
+    return inspectRows(path!)
+  }
   if (paths.length === 1 && path!.endsWith('.idx')) return inspectIndex(path!)
   if (paths.length > 1) return inspectCorpus(paths, textPer)
   return (await inspectCheckpoint(path!)) ?? (await inspectTokenizer(path!)) ?? inspectCorpus(paths, textPer)
@@ -113,6 +119,27 @@ async function inspectIndex(path: string): Promise<Facts> {
     'bytes covered': bytes(covered),
     'longest record': bytes(longest),
     'shortest record': bytes(records === 0 ? 0 : shortest),
+  }
+}
+
+async function inspectRows(path: string): Promise<Facts> {
+  const pool = new DescriptorPool()
+  try {
+    const { header } = await openPackFile(path, pool)
+    const { rows, rowTokens, entries, tokens, droppedTokens, files } = header
+    return {
+      kind: 'packed rows',
+      rows: count(rows),
+      'tokens per row': count(rowTokens),
+      'documents and parts of documents': count(entries),
+      'documents per row': (entries / rows).toFixed(1),
+      tokens: count(tokens),
+      padding: percent(rows * rowTokens - tokens, rows * rowTokens),
+      'tokens in no row': count(droppedTokens),
+      'packed files': files.length,
+    }
+  } finally {
+    pool.close()
   }
 }
 

@@ -16,7 +16,9 @@ export async function printVerdicts(paths: readonly string[], options: VerifyOpt
     }
   }
   if (checked === 0) {
-    throw new PenstockError('FILE_MISSING', 'no index, packed file or checkpoint found', { file: paths.join(', ') })
+    throw new PenstockError('FILE_MISSING', 'no index, packed file, packed rows or checkpoint found', {
+      file: paths.join(', '),
+    })
   }
 }
 

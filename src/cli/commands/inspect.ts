@@ -11,9 +11,9 @@ interface InspectFlags {
 export function addInspectCommand(program: Command): void {
   program
     .command('inspect')
-    .summary('summarize a corpus, an .idx file, a .pbin file, a tokenizer or a checkpoint')
+    .summary('summarize a corpus, an .idx, .pbin or .pack file, a tokenizer or a checkpoint')
     .description(
-      'Reads an .idx file, a .pbin file, a tokenizer or a checkpoint folder and prints a summary of its contents; of a tokenizer, also the engine that runs it. Of a corpus, in the form of the sources of penstock pack, it samples the records: formats, counts, string fields and faults.',
+      'Reads an .idx, .pbin or .pack file, a tokenizer or a checkpoint folder and prints a summary of its contents; of a tokenizer, also the engine that runs it. Of a corpus, in the form of the sources of penstock pack, it samples the records: formats, counts, string fields and faults.',
     )
     .argument('<paths...>', 'the file or folder, or the sources of a corpus')
     .option('--json', 'print JSON')

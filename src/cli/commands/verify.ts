@@ -13,11 +13,11 @@ interface VerifyFlags {
 export function addVerifyCommand(program: Command): void {
   program
     .command('verify')
-    .summary('check indexes, packed files and checkpoints for damage')
+    .summary('check indexes, packed files, packed rows and checkpoints for damage')
     .description(
-      'Reads indexes, packed files and checkpoints and checks their format, manifests and hashes. Exits with code 1 if anything is damaged.',
+      'Reads indexes (.idx), packed files (.pbin), packed rows (.pack) and checkpoints and checks their format, manifests and hashes. Exits with code 1 if anything is damaged.',
     )
-    .argument('<path...>', 'index files, packed files, checkpoints, or folders that contain them')
+    .argument('<path...>', '.idx, .pbin and .pack files, checkpoints, or folders that contain them')
     .option('--source <file>', 'the JSONL file; by default, the file with the same name')
     .option('-t, --tokenizer <path>', 'tokenizer that the packed file should have been made with')
     .option('--deep', 'recompute everything from the source in memory and compare')

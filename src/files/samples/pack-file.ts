@@ -39,14 +39,14 @@ export async function openPackFile(path: string, pool: DescriptorPool): Promise<
 export class PackFile {
   readonly path: string
   readonly header: PackHeader
+  readonly fileBytes: number
   readonly #descriptor: Descriptor
-  readonly #fileBytes: number
 
   constructor(path: string, descriptor: Descriptor, header: PackHeader, fileBytes: number) {
     this.path = path
     this.header = header
     this.#descriptor = descriptor
-    this.#fileBytes = fileBytes
+    this.fileBytes = fileBytes
   }
 
   get fd(): number {
@@ -55,7 +55,7 @@ export class PackFile {
 
   /** @throws PACK_INVALID */
   async manifest(): Promise<PackManifest | undefined> {
-    return readPackManifest(this.path, this.#fileBytes)
+    return readPackManifest(this.path, this.fileBytes)
   }
 
   /** @throws PACK_INVALID if the rows are of other packed files */
@@ -75,10 +75,13 @@ export class PackFile {
     const { header } = this
     const offsets = this.#read(rowOffsetsAt(header) + OFFSET_BYTES * number, 2 * OFFSET_BYTES)
     const [from, to] = [Number(offsets.getBigUint64(0, true)), Number(offsets.getBigUint64(OFFSET_BYTES, true))]
-    if (from > to || to > header.entries || to - from > header.rowTokens) throw this.#invalid(number)
+    if (from > to || to > header.entries || to - from > header.rowTokens) {
+      throw this.#invalid(number, `entries ${from} to ${to} of ${header.entries} are no row`)
+    }
     const bytes = this.#read(packHeaderBytes(header.files.length) + ENTRY_BYTES * from, ENTRY_BYTES * (to - from))
     const entries = Array.from({ length: to - from }, (_, at) => this.#entryAt(bytes, ENTRY_BYTES * at, number))
-    if (entries.reduce((sum, { tokens }) => sum + tokens, 0) > header.rowTokens) throw this.#invalid(number)
+    const size = entries.reduce((sum, { tokens }) => sum + tokens, 0)
+    if (size > header.rowTokens) throw this.#invalid(number, `${size} tokens in a row of ${header.rowTokens}`)
     return entries
   }
 
@@ -88,7 +91,8 @@ export class PackFile {
     const document = bytes.getUint32(at + 12, true)
     const file = this.header.files.findLastIndex(({ firstDocument }) => firstDocument <= document)
     const { dataBytes, tokenBytes } = this.header.files[file]!
-    if ((firstToken + tokens) * tokenBytes > dataBytes) throw this.#invalid(row)
+    const [end, size] = [firstToken + tokens, Math.floor(dataBytes / tokenBytes)]
+    if (end > size) throw this.#invalid(row, `document ${document} ends at token ${end} of a file of ${size} tokens`)
     return { file, firstToken, tokens }
   }
 
@@ -98,9 +102,8 @@ export class PackFile {
     return new DataView(bytes.buffer)
   }
 
-  #invalid(row: number): PenstockError {
-    return new PenstockError('PACK_INVALID', `row ${row} is not one: the file is damaged, pack the samples again`, {
-      file: this.path,
-    })
+  #invalid(row: number, reason: string): PenstockError {
+    const message = `row ${row} is invalid: ${reason}; pack the samples again`
+    return new PenstockError('PACK_INVALID', message, { file: this.path })
   }
 }

@@ -8,6 +8,7 @@ import { checkManifestPath, writePackManifest } from '../../files/manifest.js'
 import { ifExistsOption, type OutputFile, writeWhole } from '../../files/output-file.js'
 import type { SpanBatch } from '../../formats/batches.js'
 import { BlockChecksums } from '../../formats/checksum.js'
+import { crc32 } from '../../formats/crc32.js'
 import { EntryWriter, encodePackHeader, type PackedPart, packHeaderBytes } from '../../formats/pack.js'
 import { bijection } from '../../sampling/bijection.js'
 import { packBins } from '../../sampling/bin-packing.js'
@@ -136,11 +137,13 @@ async function writeRows(
   }
   const rows = await writeOffsets(rowEnds, append)
   if (rows === 0) throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack into rows', { file: file.path })
-  await file.patch(encodePackHeader({ rowTokens, rows, entries, tokens, droppedTokens, files }), 0)
+  const header = encodePackHeader({ rowTokens, rows, entries, tokens, droppedTokens, files })
+  await file.patch(header, 0)
   context.stats.counts.rows = rows
   context.stats.counts['padding tokens'] = rows * rowTokens - tokens
   context.stats.counts['dropped tokens'] = droppedTokens
-  const manifest = { version: 1 as const, fileBytes: file.size, checksums: [...checksums.finish()], rows }
+  const sums = { checksums: [...checksums.finish()], headerChecksum: crc32(header) }
+  const manifest = { version: 1 as const, fileBytes: file.size, ...sums, rows }
   await writePackManifest(file.path, manifest, context.journal?.reservations)
 }
 
