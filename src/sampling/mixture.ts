@@ -1,14 +1,12 @@
 /**
  * Mixes several sources of samples: which source each position of the mixture belongs to, and how many earlier positions
- * belong to the same source. Exact integer arithmetic, without memory per position: the sources are the leaves of a binary
- * tree, and at each node the left branch gets the nearest integer to its share of the positions that the node gets.
- *
- * The number of positions of a source before any position differs from its weight's share by at most half a position per
- * node above the leaf, scaled by the leaf's part of that node's weight. The tree is chosen so that the largest such sum is
- * small: at most 1 for up to four sources, and at most 1.2 in random mixtures of up to 16. Weights may change at given
- * positions, each of which starts a new phase.
+ * belong to the same source. Exact integer arithmetic, in memory that does not depend on the number of positions: a binary
+ * tree of the sources (mixture-tree.ts), or a stored period of the weights (mixture-period.ts) where the tree's bound on the
+ * difference from the weights is above one sample. Weights may change at given positions, each of which starts a new phase.
  */
 import { PenstockError } from '../errors.js'
+import { MAX_PERIOD, periodicOrder } from './mixture-period.js'
+import { type MixturePlace, type SourceOrder, treeOrder } from './mixture-tree.js'
 
 export interface MixturePhase {
   /** First position of the phase. */
@@ -17,14 +15,7 @@ export interface MixturePhase {
   readonly weights: readonly number[]
 }
 
-/** A sample of the mixture: sample `index`, from 0, of all that the mixture takes from `source`. */
-export interface MixturePlace {
-  readonly source: number
-  readonly index: number
-}
-
 export interface Mixture {
-  /** O(depth of the tree). */
   at(position: number): MixturePlace
   /** Number of positions before `position`, of each source. */
   countsBefore(position: number): number[]
@@ -39,13 +30,13 @@ export function mixture(phases: readonly MixturePhase[]): Mixture {
   const phaseAt = (position: number): CompiledPhase => compiled.findLast(({ start }) => start <= position)!
   return {
     at(position) {
-      const { start, counts, root } = phaseAt(position)
-      const { source, index } = descend(root, BigInt(position - start))
+      const { start, counts, order } = phaseAt(position)
+      const { source, index } = order.at(position - start)
       return { source, index: counts[source]! + index }
     },
     countsBefore(position) {
-      const { start, counts, root } = phaseAt(position)
-      return addCounts(root, BigInt(position - start), [...counts])
+      const { start, counts, order } = phaseAt(position)
+      return order.addCounts(position - start, [...counts])
     },
   }
 }
@@ -81,23 +72,11 @@ export function integerWeights(weights: readonly number[]): bigint[] {
   return integers.map(integer => integer / divisor)
 }
 
-/** A source, or two branches that share the positions of a node. */
-type Node = Leaf | Fork
-interface Leaf {
-  readonly weight: bigint
-  readonly source: number
-}
-interface Fork {
-  readonly weight: bigint
-  readonly left: Node
-  readonly right: Node
-}
-
 interface CompiledPhase {
   readonly start: number
   /** Positions of each source before the phase. */
   readonly counts: readonly number[]
-  readonly root: Node
+  readonly order: SourceOrder
 }
 
 function compile(phases: readonly MixturePhase[]): CompiledPhase[] {
@@ -111,91 +90,17 @@ function compile(phases: readonly MixturePhase[]): CompiledPhase[] {
         `a phase of the mixture starts at sample ${start}: expected ${expected}`,
       )
     }
-    const counts = before && addCounts(before.root, BigInt(start - before.start), [...before.counts])
-    compiled.push({ start, counts: counts ?? weights.map(() => 0), root: treeOf(integerWeights(weights)) })
+    const counts = before?.order.addCounts(start - before.start, [...before.counts])
+    compiled.push({ start, counts: counts ?? weights.map(() => 0), order: orderOf(integerWeights(weights)) })
   }
   return compiled
 }
 
-/** The left branch's part of the first `count` positions of a node: the nearest integer to its share, halves up. */
-function leftOf({ weight, left }: Fork, count: bigint): bigint {
-  return (2n * count * left.weight + weight) / (2n * weight)
-}
-
-function descend(root: Node, position: bigint): MixturePlace {
-  let [node, index] = [root, position]
-  while ('left' in node) {
-    const left = leftOf(node, index)
-    const isLeft = leftOf(node, index + 1n) > left
-    index = isLeft ? left : index - left
-    node = isLeft ? node.left : node.right
-  }
-  return { source: node.source, index: Number(index) }
-}
-
-function addCounts(node: Node, count: bigint, counts: number[]): number[] {
-  if (!('left' in node)) {
-    counts[node.source]! += Number(count)
-    return counts
-  }
-  const left = leftOf(node, count)
-  addCounts(node.left, left, counts)
-  return addCounts(node.right, count - left, counts)
-}
-
-/** A subtree with, for each of its leaves, the leaf's part of the weight of every node above it, summed. */
-interface Subtree {
-  readonly node: Node
-  readonly leaves: readonly { readonly weight: number; readonly parts: number }[]
-  /** Largest sum of its leaves. */
-  readonly worst: number
-}
-type Forest = readonly Subtree[]
-
-/** Partly joined forests that are kept after each join. */
-const BEAM_WIDTH = 32
-
-/**
- * The tree over the sources with a weight: of the forests found by joining two subtrees at a time, the one with the smallest
- * sum of parts. The root counts for nothing, because its own positions are exact.
- */
-function treeOf(weights: readonly bigint[]): Node {
-  const leaves = weights.flatMap((weight, source) => (weight > 0n ? [{ weight, source }] : []))
-  let forests: Forest[] = [
-    leaves.map(node => ({ node, leaves: [{ weight: Number(node.weight), parts: 0 }], worst: 0 })),
-  ]
-  for (let left = leaves.length; left > 2; left--) {
-    const joins = forests.flatMap(forest => [...joinsOf(forest)])
-    // The order of the joins does not matter: the same forest is found in several ways.
-    const distinct = new Map(joins.map(forest => [`${worstOf(forest)} ${sumOf(forest)}`, forest]))
-    const ranked = [...distinct.values()].sort((a, b) => worstOf(a) - worstOf(b) || sumOf(a) - sumOf(b))
-    forests = ranked.slice(0, BEAM_WIDTH)
-  }
-  const [first, second] = forests[0]!
-  return second === undefined ? first!.node : joined(first!, second).node
-}
-
-/** The forests in which one pair of subtrees is joined. */
-function* joinsOf(forest: Forest): Generator<Forest> {
-  for (const [index, second] of forest.entries()) {
-    for (const first of forest.slice(0, index)) {
-      yield [...forest.filter(subtree => subtree !== first && subtree !== second), joined(first, second)]
-    }
-  }
-}
-
-const worstOf = (forest: Forest): number => Math.max(...forest.map(({ worst }) => worst))
-const sumOf = (forest: Forest): number => forest.reduce((sum, { worst }) => sum + worst, 0)
-
-function joined(first: Subtree, second: Subtree): Subtree {
-  const [left, right] = first.node.weight >= second.node.weight ? [first, second] : [second, first]
-  const weight = left.node.weight + right.node.weight
-  const leaves = [...left.leaves, ...right.leaves].map(({ weight: own, parts }) => ({
-    weight: own,
-    parts: parts + own / Number(weight),
-  }))
-  const worst = Math.max(...leaves.map(({ parts }) => parts))
-  return { node: { weight, left: left.node, right: right.node }, leaves, worst }
+/** The tree where its bound is one sample, else the period of the weights if it is short enough to be stored. */
+function orderOf(weights: readonly bigint[]): SourceOrder {
+  const tree = treeOrder(weights)
+  const period = Number(weights.reduce((sum, weight) => sum + weight, 0n))
+  return tree.bound <= 1 || period > MAX_PERIOD ? tree : periodicOrder(weights.map(Number))
 }
 
 /** A number's shortest decimal notation as an integer and the number of its digits after the point. */

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { integerWeights, mixture, positionsWithin } from '#src/sampling/mixture'
 
@@ -37,10 +38,13 @@ describe('a mixture', () => {
     expect(sequence([7, 5, 3, 1, 1], 20)).toBe('acbabdaacbaebabcaacb')
   })
 
-  it('takes each index of each source once, in order', () => {
-    const { at, countsBefore } = mixture([{ start: 0, weights: [0.41, 0.25, 0.2, 0.14] }])
-    const next = [0, 0, 0, 0]
-    for (let position = 0; position < 20_000; position++) {
+  it.each([
+    ['a tree', [0.41, 0.25, 0.2, 0.14]],
+    ['a stored period', [47, 1, 2, 184, 2, 1, 657, 1, 15, 311, 1, 14, 8, 88, 1]],
+  ])('takes each index of each source once, in order: %s', (_, weights) => {
+    const { at, countsBefore } = mixture([{ start: 0, weights }])
+    const next = weights.map(() => 0)
+    for (let position = 0; position < 5000; position++) {
       expect(countsBefore(position)).toEqual(next)
       const { source, index } = at(position)
       expect(index).toBe(next[source]!++)
@@ -63,8 +67,19 @@ describe('a mixture', () => {
     [[0.61, 0.22, 0.13, 0.04]],
     [Array.from({ length: 16 }, () => 1)],
     [[0.4, 0.2, 0.15, 0.1, 0.08, 0.05, 0.02]],
+    [[1, 1519, 934, 362, 1137, 23, 16, 2, 852, 12, 1147, 17, 4, 250]],
+    [[47, 1, 2, 184, 2, 1, 657, 1, 15, 311, 1, 14, 8, 88, 1]],
   ])('stays within one sample of the weights %j in every prefix', weights => {
     expect(deviation(weights, 20_000)).toBeLessThanOrEqual(1)
+  })
+
+  it('stays within one sample of random weights of up to 24 sources', () => {
+    const weight = fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 3000 }))
+    const weights = fc.array(weight, { minLength: 1, maxLength: 24 })
+    fc.assert(
+      fc.property(weights, found => deviation(found, 800) <= 1 + 1e-9),
+      { numRuns: 60 },
+    )
   })
 
   it('keeps its counts within one of those of Megatron (blended, exhaustive) and grain', () => {
