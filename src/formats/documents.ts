@@ -4,11 +4,17 @@ import type { DocumentBatch, LineBatch } from './batches.js'
 /** Texts with their rows in the file, from 0. */
 export type Documents = Pick<DocumentBatch, 'bytes' | 'offsets'> & { readonly rows: Uint32Array }
 
-/** Several documents as one. */
-export function joinDocuments(parts: readonly Documents[]): Documents {
+/**
+ * Several documents as one.
+ * @param allocate memory for the joined texts
+ */
+export function joinDocuments(
+  parts: readonly Documents[],
+  allocate = (byteLength: number): Uint8Array => new Uint8Array(byteLength),
+): Documents {
   if (parts.length === 1) return parts[0]!
   const count = parts.reduce((sum, { rows }) => sum + rows.length, 0)
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.offsets.at(-1)!, 0))
+  const bytes = allocate(parts.reduce((sum, part) => sum + part.offsets.at(-1)!, 0))
   const offsets = new Uint32Array(count + 1)
   const rows = new Uint32Array(count)
   let [at, document] = [0, 0]

@@ -17,6 +17,13 @@ const [PLAIN, PLAIN_DICTIONARY, RLE_DICTIONARY] = [0, 2, 8] as const
 export type Codec = 'UNCOMPRESSED' | 'SNAPPY' | 'GZIP' | 'ZSTD'
 export const CODECS: readonly string[] = ['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'ZSTD'] satisfies Codec[]
 
+/** Whether the values of a page are indices into the dictionary of its chunk. */
+export function needsDictionary({ kind, encoding }: PageHeader): boolean {
+  return (kind === 'data' || kind === 'data-v2') && isDictionaryEncoding(encoding)
+}
+
+const isDictionaryEncoding = (encoding: number): boolean => encoding === PLAIN_DICTIONARY || encoding === RLE_DICTIONARY
+
 /** @returns exactly `uncompressedBytes` bytes, in memory of their own; throws on damaged input */
 export type Decompress = (bytes: Uint8Array, uncompressedBytes: number) => Uint8Array
 
@@ -108,7 +115,7 @@ export class TextPageDecoder {
 
   private valuesOf(encoding: number, bytes: Uint8Array, count: number): Values {
     if (encoding === PLAIN) return plainValues(bytes, count)
-    if (encoding !== PLAIN_DICTIONARY && encoding !== RLE_DICTIONARY) throw unsupportedEncoding(encoding)
+    if (!isDictionaryEncoding(encoding)) throw unsupportedEncoding(encoding)
     if (count === 0) return { bytes: new Uint8Array(0), offsets: new Uint32Array(1) }
     const { dictionary } = this
     if (dictionary === undefined) throw new PenstockError('PARQUET_INVALID', 'a page of indices without a dictionary')

@@ -9,10 +9,14 @@ import { pageDocuments } from '../../formats/parquet/page-documents.js'
 import { readPageHeader } from '../../formats/parquet/page-header.js'
 import { type Codec, type Decompress, TextPageDecoder } from '../../formats/parquet/text-pages.js'
 import { rowsAsLines } from '../../formats/row-lines.js'
+import { KeptBuffer } from './kept-buffer.js'
 import { type LoadedRange, readFully } from './load-range.js'
 import type { PageRange, PageRun, RowRange } from './range-task.js'
 
-/** The texts of a range, and its rows that have none. */
+/** Pages as they are in the file, and the texts of several pages. */
+const [pageBuffer, textBuffer] = [new KeptBuffer(), new KeptBuffer()]
+
+/** The texts of a range, and its rows that have none. Valid until the next range is loaded. */
 export interface LoadedTexts {
   readonly documents: Documents
   readonly faults: readonly RecordFault[]
@@ -28,13 +32,16 @@ export async function loadPages(range: PageRange): Promise<LoadedTexts> {
   const parts: Documents[] = []
   const faults: RecordFault[] = []
   const memory: Uint8Array[] = []
+  const buffer = pageBuffer.take(range.runs.reduce((sum, { start, end }) => sum + end - start, 0))
+  let at = 0
   for (const run of range.runs) {
-    const bytes = bytesOf(range, run)
-    memory.push(bytes)
+    const bytes = buffer.subarray(at, at + run.end - run.start)
+    at += bytes.byteLength
+    readFully(range, bytes, run.start)
     try {
       for (const found of pagesOf(range, run, bytes, await decompressorFor(run.codec))) {
         parts.push(found.documents)
-        memory.push(found.documents.bytes)
+        if (found.documents.bytes.buffer !== buffer.buffer) memory.push(found.documents.bytes)
         faults.push(...found.faults)
       }
     } catch (error) {
@@ -44,8 +51,7 @@ export async function loadPages(range: PageRange): Promise<LoadedTexts> {
   }
   const { firstRow } = range.runs[0]!
   const rows = range.runs.reduce((sum, run) => sum + run.rows, 0)
-  const documents = joinDocuments(parts)
-  memory.push(documents.bytes)
+  const documents = joinDocuments(parts, byteLength => textBuffer.take(byteLength))
   return { documents, faults, firstRow, rows, memory }
 }
 
@@ -61,7 +67,10 @@ function* pagesOf(range: PageRange, run: PageRun, bytes: Uint8Array, decompress:
   const { file, column, maxDefinition } = range
   const decoder = new TextPageDecoder(maxDefinition, decompress)
   if (run.dictionary !== undefined) {
-    for (const { header, body } of pagesIn(bytesOf(range, run.dictionary))) decoder.decode(header, body)
+    const { start, end } = run.dictionary
+    const dictionary = new Uint8Array(end - start)
+    readFully(range, dictionary, start)
+    for (const { header, body } of pagesIn(dictionary)) decoder.decode(header, body)
   }
   let row = run.firstRow
   for (const { header, body } of pagesIn(bytes)) {
@@ -73,12 +82,6 @@ function* pagesOf(range: PageRange, run: PageRun, bytes: Uint8Array, decompress:
   const found = row - run.firstRow
   if (found === run.rows) return
   throw new PenstockError('PARQUET_INVALID', `row group ${run.group} has ${run.rows} rows, its pages ${found}`)
-}
-
-function bytesOf(range: PageRange, { start, end }: { readonly start: number; readonly end: number }): Uint8Array {
-  const bytes = new Uint8Array(end - start)
-  readFully(range, bytes, start)
-  return bytes
 }
 
 function* pagesIn(bytes: Uint8Array) {
