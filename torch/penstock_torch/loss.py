@@ -2,45 +2,43 @@
 
 On a CPU the logits of a large vocabulary exceed the caches, and torch's function makes about eight passes over them. This
 one processes a few rows at a time and writes the gradient over the logits: with a vocabulary of 50,304 it halves the time
-after the output layer's product and needs one array of that size instead of three.
+after the output layer's product and needs one array of that size instead of three. Tensor parallelism, where each rank has
+all logits, uses it on GPUs too.
 
 On a GPU the logits are what limits the batch. There the output layer's product is part of the loss and computed for some
 rows at a time, with its gradients, so that all logits never exist at once.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED_TARGET = -100
 
-# Logits of the output layer computed at once on a GPU: large enough for efficient products.
+# Logits processed at once on a GPU: large enough for efficient products.
 _FUSED_BYTES = 1 << 28
 
-# Logits processed at once: about the size of a core's L2 cache.
-_BLOCK_BYTES = 1 << 21
+# Logits processed at once on a CPU: about the size of a core's L2 cache.
+_CACHED_BYTES = 1 << 21
 
 
 def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of logits [rows, columns, vocabulary] summed over the counted targets [rows, columns], times the
     weights [rows] of their rows. The backward pass may overwrite the logits."""
     flat = logits.flatten(0, 1).float()
-    if flat.device.type == "cpu":
-        counts = (targets != IGNORED_TARGET).float()
-        of_targets = counts if weights is None else counts * weights.unsqueeze(1)
-        return _CrossEntropy.apply(flat, targets.flatten(), of_targets.flatten())
-    if weights is None:
-        return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
-    each = F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none")
-    return each.view_as(targets).sum(dim=1) @ weights
+    return _CrossEntropy.apply(flat, targets.flatten(), _target_weights(targets, weights))
 
 
 def linear_loss_sum(state: Tensor, weight: Tensor, targets: Tensor, row_weights: Tensor | None = None,
                     block_bytes: int = _FUSED_BYTES) -> Tensor:
     """`loss_sum` of the logits state @ weight.T, for states [rows, columns, width] and weight [vocabulary, width]."""
+    weights = _target_weights(targets, row_weights)
+    return _LinearCrossEntropy.apply(state.flatten(0, 1), weight, targets.flatten(), weights, block_bytes)
+
+
+def _target_weights(targets: Tensor, row_weights: Tensor | None) -> Tensor:
+    """[rows * columns]; 0 for ignored targets."""
     counts = (targets != IGNORED_TARGET).float()
-    of_targets = counts if row_weights is None else counts * row_weights.unsqueeze(1)
-    return _LinearCrossEntropy.apply(state.flatten(0, 1), weight, targets.flatten(), of_targets.flatten(), block_bytes)
+    return (counts if row_weights is None else counts * row_weights.unsqueeze(1)).flatten()
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -64,8 +62,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if learns:
                 logits.sub_(norm).exp_().mul_(factor).scatter_add_(1, place, -factor)
                 gradient = logits.to(state.dtype)
+                # At once, so that the logits of two blocks never exist together.
+                del logits
                 state_gradient[rows] = gradient @ weight
                 weight_gradient += gradient.T @ state[rows]
+                del gradient
         ctx.save_for_backward(state_gradient, weight_gradient)
         ctx.weight_dtype = weight.dtype
         return total
@@ -81,7 +82,8 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        ctx.block_rows = max(1, _BLOCK_BYTES // (logits.element_size() * logits.shape[1]))
+        block_bytes = _CACHED_BYTES if logits.device.type == "cpu" else _FUSED_BYTES
+        ctx.block_rows = max(1, block_bytes // (logits.element_size() * logits.shape[1]))
         places = targets.clamp(min=0).unsqueeze(1)
         norms = torch.cat([part.logsumexp(dim=1, keepdim=True) for part in logits.split(ctx.block_rows)])
         ctx.save_for_backward(logits, places, weights, norms)

@@ -19,7 +19,7 @@ from .loss import linear_loss_sum, loss_sum
 class Context(NamedTuple):
     """Inputs common to all layers; `mask` and `offsets` are those of `Documents`."""
 
-    # Cosines and sines, [columns, head width / 2], or [rows, 1, columns, head width / 2] if rows have their own positions.
+    # Cosines and sines, [columns, 1, head width / 2], or [rows, columns, 1, head width / 2] if rows have their own positions.
     rotary: tuple[Tensor, Tensor] | None
     mask: Tensor | None
     offsets: Tensor | None
@@ -79,10 +79,9 @@ class Trunk(nn.Module):
         return self.norm(state)
 
     def _rotary(self, ids: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        used = slice(ids.shape[1]) if positions is None else positions
         cos, sin = self._tables(ids.device)
-        if positions is None:
-            return cos[: ids.shape[1]], sin[: ids.shape[1]]
-        return cos[positions].unsqueeze(1), sin[positions].unsqueeze(1)
+        return cos[used].unsqueeze(-2), sin[used].unsqueeze(-2)
 
     def _tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines [sequence_length, head width / 2], computed once; buffers would be lost on the meta device."""
@@ -134,22 +133,24 @@ class Attention(nn.Module):
         return self.o_proj(self._attend(query, key, value, context).flatten(2))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
-        """[rows, heads, columns, head width] each -> [rows, columns, heads, head width]"""
+        """[rows, columns, heads, head width] each and as the result. Heads are transposed as views, because kernels write
+        their result in the order of the query: in this order it needs no copy."""
         if context.offsets is None:
             attended = F.scaled_dot_product_attention(
-                query, key, value, attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=self.grouped
+                *(heads.transpose(1, 2) for heads in (query, key, value)),
+                attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=self.grouped,
             )
             return attended.transpose(1, 2)
-        columns = query.shape[2]
-        flat = (heads.transpose(1, 2).flatten(0, 1) for heads in (query, key, value))
+        columns = query.shape[1]
+        flat = (heads.flatten(0, 1) for heads in (query, key, value))
         attended = varlen_attn(
             *flat, context.offsets, context.offsets, columns, columns, window_size=(-1, 0), enable_gqa=self.grouped
         )
         return attended.unflatten(0, (-1, columns))
 
     def _heads(self, flat: Tensor) -> Tensor:
-        """[rows, columns, width] -> [rows, heads, columns, head width]"""
-        return flat.unflatten(2, (-1, self.head_width)).transpose(1, 2)
+        """[rows, columns, width] -> [rows, columns, heads, head width]"""
+        return flat.unflatten(2, (-1, self.head_width))
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
