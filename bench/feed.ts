@@ -23,7 +23,7 @@ const rank = `
   const decoder = new FrameDecoder()
   const socket = connect(path)
   const send = header => encodeFrame(header, new Uint8Array(0)).forEach(piece => socket.write(piece))
-  send({ kind: 'hello', rank: Number(rank), worldSize: Number(worldSize), localWorldSize: Number(worldSize), peakFlops: 0 })
+  send({ kind: 'hello', rank: Number(rank), worldSize: Number(worldSize), localWorldSize: Number(worldSize), deviceName: '' })
   socket.on('data', chunk => {
     for (const { header } of decoder.push(chunk)) {
       if (header.kind === 'close') process.exit()

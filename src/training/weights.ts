@@ -75,9 +75,16 @@ export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
   return specs
 }
 
-/** Floating-point operations of a training step per token, as Modalities counts them. */
+/**
+ * Floating-point operations of a training step per token, as torchtitan counts them: without the input embedding, which is
+ * a look-up, and without the operations that causal attention or recomputation save or add.
+ */
 export function flopsPerToken(model: ModelOptions): number {
-  return 6 * parameterCount(model) + 12 * model.layers * model.sequence_length * model.width
+  const inputs = weightSpecs(model).filter(
+    ({ name }) => name === positionsName || (name === embeddingName && !model.tie_weights),
+  )
+  const lookedUp = inputs.reduce((sum, { shape }) => sum + elementCount(shape), 0)
+  return 6 * (parameterCount(model) - lookedUp) + 12 * model.layers * model.sequence_length * model.width
 }
 
 export function parameterCount(model: ModelOptions): number {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { clusterOf } from '#src/cli/plan/cluster'
 import { planDefinition } from '#src/cli/plan/definition'
 import { planText } from '#src/cli/plan/text'
 import { definitionOf } from '#src/pipelines/definition'
@@ -174,6 +175,59 @@ describe('a plan', () => {
     },
     slow,
   )
+
+  describe('for GPUs that are elsewhere', () => {
+    const llama8b = { vocab_size: 128_256, layers: 32, heads: 32, kv_heads: 8, width: 4096, ffn_width: 14_336 }
+    const onGpus = (changes: object, gpus: number, card: string) =>
+      inFolder(async folder => {
+        writeFileSync(join(folder, 'data.pbin'), pbin(8192 * 4))
+        const trained = { model: { ...llama8b, sequence_length: 8192 }, engine: 'torch', batch_size: 1, steps: 10 }
+        const samples = { sequence_length: 8192, batch_size: 1, epochs: 'endless' }
+        const plan = await planDefinition(training(folder, { ...trained, ...changes }, samples), clusterOf(gpus, card))
+        const errors = plan.problems.filter(({ severity }) => severity === 'error').map(({ message }) => message)
+        return {
+          cluster: plan.pipelines[0]!.estimate.cluster,
+          seconds: plan.pipelines[0]!.estimate.seconds,
+          errors,
+          plan,
+        }
+      })
+
+    it('states memory, FLOPs per token as torchtitan counts them, and time', async () => {
+      const { cluster, seconds, errors, plan } = await onGpus({ accumulation_steps: 64 }, 64, 'h100-80')
+      expect(errors).toEqual([])
+      // 6 x (8,030,261,248 - 128,256 x 4,096) + 12 x 32 x 4,096 x 8,192
+      expect(cluster).toMatchObject({ fits: true, flopsPerToken: 57_914_449_920, utilization: 0.4 })
+      expect(cluster!.stepSeconds).toBeCloseTo((57_914_449_920 * 8192) / (0.4 * 989.5e12), 6)
+      expect(seconds).toBeCloseTo(10 * cluster!.stepSeconds!, 6)
+      expect(cluster!.memory.moments).toBe((8 * 8_030_261_248) / 64)
+      expect(planText(plan)).toContain('on 64 x h100-80: 51.2 GB of 80.0 GB per GPU, fits')
+    })
+
+    it('names the changes that are enough if the memory is not', async () => {
+      const checkpointing = await onGpus({ accumulation_steps: 8 }, 8, 'a100-40')
+      expect(checkpointing.errors).toEqual([
+        expect.stringContaining('activation_checkpointing: true would need 19.8 GB'),
+      ])
+      expect(checkpointing.cluster).toMatchObject({ fits: false })
+      const rows = await onGpus(
+        { batch_size: 8, accumulation_steps: 8, torch: { replicate_degree: 64 } },
+        64,
+        'a100-40',
+      )
+      expect(rows.errors.join()).toMatch(/checkpointing: true and replicate_degree: 1 .* would need/)
+      const impossible = await onGpus({}, 1, 'a100-40')
+      expect(impossible.errors.join()).toContain('no layout of 1 GPUs fits')
+    })
+
+    it('rejects layouts and cards that do not exist', async () => {
+      const { errors } = await onGpus({ torch: { replicate_degree: 3 } }, 64, 'h100-80')
+      expect(errors.join()).toContain(
+        'replicate_degree 3 x shard_degree 21 x tensor_parallel 1 is not the number of GPUs, 64',
+      )
+      expect(() => clusterOf(8, 'h1000')).toThrow('unknown GPU h1000; known are')
+    })
+  })
 
   it('exits with code 1 on the command line if there is an error', async () => {
     await inFolder(async folder => {

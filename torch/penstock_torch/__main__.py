@@ -216,7 +216,8 @@ def serve(feed: Feed, device: torch.device):
     feed.send({
         "kind": "hello", "rank": dist.get_rank(), "worldSize": dist.get_world_size(),
         "localWorldSize": int(os.environ["LOCAL_WORLD_SIZE"]),
-        "device": device.type, "peakFlops": parallel.peak_flops(device),
+        "device": device.type,
+        "deviceName": torch.cuda.get_device_name(device) if device.type == "cuda" else "",
     })
     Rank(feed, device).run()
 

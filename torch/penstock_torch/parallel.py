@@ -13,9 +13,6 @@ from .faults import Fault
 from .model import Gpt
 from .tensor_parallel import split_layers
 
-# Dense bfloat16 operations per second by a part of the device's name; same numbers as Modalities.
-_PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "GH200": 989e12, "B200": 2250e12}
-
 
 def local_rank() -> int:
     return int(os.environ["LOCAL_RANK"])
@@ -48,14 +45,6 @@ def _join_group(backend: str, **more):
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
         store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, **more)
-
-
-def peak_flops(device: torch.device) -> float:
-    """Peak operations per second of this rank's device; 0 if unknown."""
-    if device.type != "cuda":
-        return 0.0
-    name = torch.cuda.get_device_name(device)
-    return next((flops for part, flops in _PEAK_FLOPS.items() if part in name), 0.0)
 
 
 def peak_memory(device: torch.device) -> int:

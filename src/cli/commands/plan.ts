@@ -2,6 +2,14 @@ import type { Command } from 'commander'
 import type { Variables } from '../../pipelines/definition.js'
 import { printOutput } from '../output/print.js'
 import { setOption } from '../output/shared-options.js'
+import { positiveInteger } from '../output/terminal.js'
+
+interface PlanFlags {
+  readonly set?: Variables
+  readonly gpus?: number
+  readonly gpu: string
+  readonly json?: boolean
+}
 
 export function addPlanCommand(program: Command): void {
   program
@@ -12,13 +20,20 @@ export function addPlanCommand(program: Command): void {
     )
     .argument('<definition>', 'the definition, a YAML file')
     .option(...setOption)
+    .option('--gpus <number>', 'estimate trainings on this many GPUs, which need not exist here', positiveInteger)
+    .option('--gpu <name>', 'kind of these GPUs, such as a100-80, h100-80, h200, b200, mi300x', 'h100-80')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  penstock plan configs/train.yaml\n')
-    .action(async (file: string, flags: { set?: Variables; json?: boolean }) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  penstock plan configs/train.yaml\n  penstock plan configs/train.yaml --gpus 64 --gpu h200\n',
+    )
+    .action(async (file: string, flags: PlanFlags) => {
       const { openDefinition } = await import('../actions/open-definition.js')
       const { planDefinition } = await import('../plan/definition.js')
       const { planText } = await import('../plan/text.js')
-      const plan = await planDefinition(await openDefinition(file, flags.set))
+      const { clusterOf } = await import('../plan/cluster.js')
+      const cluster = flags.gpus === undefined ? undefined : clusterOf(flags.gpus, flags.gpu)
+      const plan = await planDefinition(await openDefinition(file, flags.set), cluster)
       printOutput(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : planText(plan))
       if (plan.problems.some(problem => problem.severity === 'error')) process.exitCode = 1
     })

@@ -14,6 +14,7 @@ import { checkMonitoring } from '../../pipelines/sinks.js'
 import { bytes } from '../output/terminal.js'
 import { planData } from './data.js'
 import type {
+  Cluster,
   DiskNeed,
   Estimate,
   PipelinePlan,
@@ -26,8 +27,11 @@ import type {
 import { trainingStep } from './probe.js'
 import { planTraining } from './training.js'
 
-/** @throws CONFIG_INVALID, STAGE_UNKNOWN, STAGES_MISFIT, FILE_IS_SOURCE */
-export async function planDefinition(definition: Definition): Promise<Plan> {
+/**
+ * @param cluster where trainings are to run; default: this machine
+ * @throws CONFIG_INVALID, STAGE_UNKNOWN, STAGES_MISFIT, FILE_IS_SOURCE
+ */
+export async function planDefinition(definition: Definition, cluster?: Cluster): Promise<Plan> {
   const pipelines = checkDefinition(definition)
   checkMonitoring(definition, pipelines)
   const problems: Problem[] = []
@@ -36,6 +40,7 @@ export async function planDefinition(definition: Definition): Promise<Plan> {
     madeVocabularies: new Map<string, number>(),
     madeBy: new Map<string, string>(),
     sizes: new Map<string, number>(),
+    cluster,
   }
   const plans: PipelinePlan[] = []
   for (const pipeline of pipelines) {

@@ -1,4 +1,6 @@
 /** Types of a plan: definition.ts creates one, text.ts prints it. */
+import type { Card } from '../../training/torch/cards.js'
+import type { RankMemory } from '../../training/torch/memory.js'
 
 export interface Problem {
   readonly severity: 'error' | 'warning'
@@ -30,8 +32,27 @@ export interface Estimate {
   readonly rows?: { readonly padding: number; readonly dropped: number }
   /** Sources of a mixture. */
   readonly sources?: readonly PlannedSource[]
+  /** Instead of time and memory on this machine. */
+  readonly cluster?: ClusterEstimate
   /** False if the counts are extrapolated from a part of the input. */
   readonly exact: boolean
+}
+export interface Cluster {
+  readonly gpus: number
+  readonly card: Card
+}
+/** A training on a cluster. */
+export interface ClusterEstimate {
+  readonly gpus: number
+  readonly card: string
+  readonly cardMemoryBytes: number
+  readonly memory: RankMemory
+  readonly fits: boolean
+  readonly flopsPerToken: number
+  /** Without the time of the network; unknown in float32. */
+  readonly stepSeconds?: number
+  /** Model FLOPs utilization (MFU) that the time of a step assumes. */
+  readonly utilization?: number
 }
 export interface PlannedSource {
   readonly name: string
@@ -69,5 +90,7 @@ export interface PlanContext {
   readonly madeBy: Map<string, string>
   /** Estimated sizes of outputs, by path. */
   readonly sizes: Map<string, number>
+  /** Where trainings are to run, if not on this machine. */
+  readonly cluster: Cluster | undefined
   problem(severity: Problem['severity'], message: string): void
 }

@@ -1,6 +1,14 @@
 /** Formats a plan as text. */
 import { bytes, count, duration } from '../output/terminal.js'
-import type { Estimate, PipelinePlan, Plan, PlannedInput, PlannedOutput, PlannedSource } from './model.js'
+import type {
+  ClusterEstimate,
+  Estimate,
+  PipelinePlan,
+  Plan,
+  PlannedInput,
+  PlannedOutput,
+  PlannedSource,
+} from './model.js'
 
 const SHOWN_INPUTS = 10
 
@@ -24,7 +32,12 @@ function pipelineLines({ name, reads, writes, estimate }: PipelinePlan): string[
         `  ${(index === 0 ? 'reads' : '').padEnd(7)} ${typeof file === 'string' ? file : inputLine(file)}`,
     ),
     ...writes.map((file, index) => `  ${(index === 0 ? 'writes' : '').padEnd(7)} ${outputLine(file)}`),
-    ...[countsLine(estimate), rowsLine(estimate), ...(estimate.sources ?? []).map(sourceLine), costLine(estimate)]
+    ...[
+      countsLine(estimate),
+      rowsLine(estimate),
+      ...(estimate.sources ?? []).map(sourceLine),
+      ...(estimate.cluster === undefined ? [costLine(estimate)] : clusterLines(estimate.cluster, estimate.seconds)),
+    ]
       .filter(line => line !== '')
       .map(line => `  ${line}`),
     '',
@@ -78,4 +91,25 @@ function costLine({ seconds, memoryBytes }: Estimate): string {
     memoryBytes === undefined ? '' : `${bytes(memoryBytes)} of memory`,
   ].filter(part => part !== '')
   return parts.length === 0 ? '' : `about ${parts.join(', ')}`
+}
+
+function clusterLines(cluster: ClusterEstimate, seconds: number | undefined): string[] {
+  const { gpus, card, cardMemoryBytes, memory, fits, flopsPerToken, stepSeconds, utilization } = cluster
+  const parts = [
+    ['weights', memory.weights],
+    ['moments', memory.moments],
+    ['gradients', memory.gradients],
+    ['activations', memory.activations],
+    ['output layer', memory.outputLayer],
+  ] as const
+  const time =
+    stepSeconds === undefined || utilization === undefined
+      ? ''
+      : `, ${stepSeconds.toFixed(stepSeconds < 10 ? 2 : 0)} s per step at an MFU of ${(100 * utilization).toFixed(0)} %`
+  return [
+    `on ${count(gpus)} x ${card}: ${bytes(memory.peak)} of ${bytes(cardMemoryBytes)} per GPU, ${fits ? 'fits' : 'does not fit'}`,
+    `  ${parts.map(([name, size]) => `${name} ${bytes(size)}`).join(', ')}`,
+    `  ${(flopsPerToken / 1e9).toPrecision(3)} GFLOPs per token${time}`,
+    seconds === undefined ? '' : `  ${duration(1000 * seconds)} for all steps, without network, data and checkpoints`,
+  ]
 }

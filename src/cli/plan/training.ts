@@ -17,6 +17,7 @@ import { stepsOf } from '../../training/run-length.js'
 import { parameterCount } from '../../training/weights.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { count } from '../output/terminal.js'
+import { planCluster } from './cluster.js'
 import { mixtureLengthOf, partsOfMixture } from './mixture.js'
 import type { Estimate, PlanContext, PlannedSource } from './model.js'
 import { probeTraining } from './probe.js'
@@ -92,19 +93,25 @@ function plannedVocabulary(path: string | undefined, { madeVocabularies }: PlanC
   return size === undefined ? undefined : { vocabSize: size, totalSize: size }
 }
 
-/** Time and memory; empty, with the reason added to the problems, if the training fails to start. */
+/** Time and memory, on this machine or on a cluster; empty, with the reason added to the problems, if the training fails to start. */
 async function costOf(
   training: TrainingOptions,
   model: ModelOptions,
   length: Length | undefined,
-  { problem }: PlanContext,
-): Promise<Pick<Estimate, 'seconds' | 'memoryBytes'>> {
+  context: PlanContext,
+): Promise<Pick<Estimate, 'seconds' | 'memoryBytes' | 'cluster'>> {
+  if (context.cluster !== undefined) {
+    const cluster = planCluster(training, model, context.cluster, context)
+    if (cluster === undefined) return {}
+    const { stepSeconds } = cluster
+    return { cluster, ...(length && stepSeconds !== undefined && { seconds: length.steps * stepSeconds }) }
+  }
   try {
     const { startupMs, stepMs, memoryBytes } = await probeTraining(training, model)
     return { memoryBytes, ...(length && { seconds: (startupMs + length.steps * stepMs) / 1000 }) }
   } catch (error) {
     if (!(error instanceof PenstockError)) throw error
-    problem('error', `the training fails to start, so time and memory are unknown: ${error.toLine()}`)
+    context.problem('error', `the training fails to start, so time and memory are unknown: ${error.toLine()}`)
     return {}
   }
 }

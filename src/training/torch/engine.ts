@@ -10,6 +10,7 @@ import { countTargets, requireFit } from '../engine.js'
 import { type ModelOptions, type OptimizerOptions, requireDivisible, type TorchOptions } from '../options.js'
 import { type LazyTensor, modelFile, writeTensors } from '../tensor-files.js'
 import { initialPieces, weightSpecs } from '../weights.js'
+import { peakFlopsOf } from './cards.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
 import { endedUnexpectedly, type RankFacts, Ranks } from './ranks.js'
@@ -97,7 +98,8 @@ export class TorchEngine implements Engine {
 
   get peakFlops(): number | undefined {
     const first = this.#ranks.facts[0]
-    return first === undefined || first.peakFlops === 0 ? undefined : first.peakFlops * first.worldSize
+    const ofRank = first && peakFlopsOf(first.deviceName)
+    return ofRank && ofRank * first.worldSize
   }
 
   get stopTogether(): (() => Promise<void>) | undefined {

@@ -11,8 +11,8 @@ export interface RankFacts {
   readonly worldSize: number
   readonly localWorldSize: number
   readonly device: string
-  /** Peak floating-point operations per second of its device, 0 where unknown. */
-  readonly peakFlops: number
+  /** Name of its GPU, as the driver reports it; empty on a CPU. */
+  readonly deviceName: string
 }
 
 export interface Command {

@@ -1,9 +1,11 @@
-/** The CUDA path of the torch engine on fake tensors, in a fake world of eight ranks; needs a torch with CUDA and g++. */
+/** The CUDA path of the torch engine on fake tensors; needs a torch with CUDA and g++. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { type ModelInput, parseTraining, resolveModel, type TorchOptions } from '#src/training/options'
+import { rankMemory } from '#src/training/torch/memory'
 import { ROOT } from '../../cli/support.js'
 import { temporaryFolder } from '../../stages/support.js'
 import { slow, torchPython } from './fixtures.js'
@@ -41,34 +43,99 @@ function buildDriver(from: string): void {
   execFileSync('gcc', ['-w', '-shared', '-fPIC', '-Wl,-soname,libcuda.so.1', '-o', output, join(folder, 'driver.c')])
 }
 
-test.skipIf(libraries === undefined)(
-  'every layout runs on fake GPUs without waiting for them',
-  { timeout: slow },
-  () => {
-    buildDriver(libraries!)
-    const stub = join(folder, 'stub.so')
-    execFileSync('g++', ['-std=c++17', '-shared', '-fPIC', '-o', stub, join(sources, 'stub.cpp')])
-    const env = { ...process.env, PYTHONPATH: join(ROOT, 'torch'), LD_PRELOAD: stub, LD_LIBRARY_PATH: folder }
-    const { status, stdout, stderr } = spawnSync(torchPython!, [join(sources, 'worker.py'), stub], {
-      encoding: 'utf8',
-      env,
-    })
-    expect(status, stderr.slice(-3000)).toBe(0)
-    const found = new Map(
-      stdout
-        .trim()
-        .split('\n')
-        .map(line => JSON.parse(line))
-        .map(({ layout, ...rest }) => [layout, rest]),
-    )
+interface Layout {
+  readonly name: string
+  readonly model?: ModelInput
+  readonly torch?: Partial<TorchOptions>
+  readonly documents?: boolean
+  /** Rows of a micro batch; makes the worker measure memory. */
+  readonly rows?: number
+  readonly microBatches?: number
+}
+
+/** Runs layouts in one Python process. Returns the result of each by name. */
+function runLayouts<Result>(base: ModelInput, layouts: readonly Layout[]): Map<string, Result> {
+  buildDriver(libraries!)
+  const stub = join(folder, 'stub.so')
+  execFileSync('g++', ['-std=c++17', '-shared', '-fPIC', '-o', stub, join(sources, 'stub.cpp')])
+  const env = { ...process.env, PYTHONPATH: join(ROOT, 'torch'), LD_PRELOAD: stub, LD_LIBRARY_PATH: folder }
+  const input = layouts.map(({ model, torch, microBatches, ...others }) => ({
+    ...others,
+    model: resolveModel({ ...base, ...model }),
+    torch: { shard_degree: null, ...parseTraining({ torch: torch ?? {} }).torch },
+    micro_batches: microBatches ?? 1,
+  }))
+  const { status, stdout, stderr } = spawnSync(torchPython!, [join(sources, 'worker.py'), stub], {
+    encoding: 'utf8',
+    env,
+    input: JSON.stringify(input),
+  })
+  expect(status, stderr.slice(-3000)).toBe(0)
+  const lines = stdout.trim().split('\n')
+  return new Map(lines.map(line => JSON.parse(line)).map(({ name, ...result }) => [name, result]))
+}
+
+const small = { vocab_size: 1024, sequence_length: 64, layers: 2, heads: 4, kv_heads: 2, width: 64, ffn_width: 192 }
+const gpt2 = { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, tie_weights: true } as const
+const tiedGpt2 = { ...gpt2, kv_heads: 4 }
+
+describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { timeout: slow }, () => {
+  test('every layout runs without waiting for the GPU', () => {
+    const found = runLayouts<{ collectives: object; shapes: number[][]; device: string }>(small, [
+      { name: 'shards' },
+      { name: 'activation checkpointing', torch: { activation_checkpointing: true } },
+      { name: 'tied', model: tiedGpt2 },
+      { name: 'replicas of shards', torch: { replicate_degree: 2 } },
+      { name: 'replicas', torch: { replicate_degree: 8, shard_degree: 1 } },
+      { name: 'tensor parallel', torch: { tensor_parallel: 2 } },
+      { name: 'tensor parallel, tied', model: tiedGpt2, torch: { tensor_parallel: 2 } },
+      { name: 'tensor parallel, replicas', torch: { tensor_parallel: 2, replicate_degree: 2 } },
+      { name: 'float32', torch: { mixed_precision: 'none' } },
+      { name: 'documents', documents: true },
+      { name: 'documents, tensor parallel', model: tiedGpt2, torch: { tensor_parallel: 2 }, documents: true },
+      { name: 'documents, float32', torch: { mixed_precision: 'none' }, documents: true },
+    ])
     expect(found.size).toBe(12)
     for (const { shapes, device } of found.values()) {
       expect(device).toBe('cuda')
       expect(shapes).toEqual([[2], [1], [1024]])
     }
+    const collectivesOf = (name: string) => found.get(name)!.collectives
     // Two layers, embedding, and head with norm: one group each. The head stays gathered for the backward pass.
-    expect(found.get('shards').collectives).toEqual({ 'all-gather': 7, 'reduce-scatter': 4, 'all-reduce': 1 })
-    expect(found.get('tied').collectives).toEqual({ 'all-gather': 5, 'reduce-scatter': 3, 'all-reduce': 1 })
-    expect(found.get('replicas').collectives).toEqual({ 'all-reduce': 5 })
-  },
-)
+    expect(collectivesOf('shards')).toEqual({ 'all-gather': 7, 'reduce-scatter': 4, 'all-reduce': 1 })
+    expect(collectivesOf('tied')).toEqual({ 'all-gather': 5, 'reduce-scatter': 3, 'all-reduce': 1 })
+    expect(collectivesOf('replicas')).toEqual({ 'all-reduce': 5 })
+  })
+
+  test('peak memory is what the formula of plan gives, within 5 %', () => {
+    const base = {
+      ...small,
+      vocab_size: 32_768,
+      sequence_length: 2048,
+      heads: 16,
+      kv_heads: 4,
+      width: 2048,
+      ffn_width: 5632,
+    }
+    const layouts: Layout[] = [
+      { name: 'shards', rows: 2 },
+      { name: 'large batch', rows: 8 },
+      { name: 'checkpointed', rows: 8, model: { layers: 4 }, torch: { activation_checkpointing: true } },
+      { name: 'micro batches', rows: 2, microBatches: 2 },
+      { name: 'gpt-2', rows: 2, model: { ...gpt2, kv_heads: 16, ffn_width: 8192, vocab_size: 50_304 } },
+      { name: 'replicas', rows: 1, torch: { replicate_degree: 8, shard_degree: 1 } },
+      { name: 'replicas of shards', rows: 1, torch: { replicate_degree: 4 } },
+      { name: 'tensor parallel', rows: 4, torch: { tensor_parallel: 4 } },
+      { name: 'float32', rows: 2, torch: { mixed_precision: 'none' } },
+    ]
+    const found = runLayouts<{ held: number; peak: number }>(base, layouts)
+    for (const { name, model, torch, rows, microBatches = 1 } of layouts) {
+      const work = { worldSize: 8, rows: rows!, microBatches }
+      const planned = rankMemory(resolveModel({ ...base, ...model }), parseTraining({ torch: torch ?? {} }).torch, work)
+      const { held, peak } = found.get(name)!
+      expect((planned.weights + planned.moments) / held, name).toBeCloseTo(1, 2)
+      expect(planned.peak / peak, name).toBeGreaterThan(0.95)
+      expect(planned.peak / peak, name).toBeLessThan(1.05)
+    }
+  })
+})

@@ -19,7 +19,7 @@ async function withRank(name: string): Promise<{ ranks: Ranks; rank: Socket }> {
 
 function connectRank(path: string, number: number, localWorldSize: number): Socket {
   const rank = connect(path)
-  send(rank, { kind: 'hello', rank: number, worldSize: 2, localWorldSize, device: 'cpu', peakFlops: 0 })
+  send(rank, { kind: 'hello', rank: number, worldSize: 2, localWorldSize, device: 'cpu', deviceName: '' })
   return rank
 }
 

@@ -1,4 +1,5 @@
-"""Runs the torch engine's CUDA path on fake tensors: rank 0 of 8, without a GPU. Prints a line of JSON per layout.
+"""Runs the torch engine's CUDA path on fake tensors: rank 0 of 8, without a GPU. Reads a JSON list of layouts from standard
+input and prints a line of JSON per layout.
 
 Shapes, types, operators and the order of collectives are real, values and times are not. A step that waits for the device
 (.item(), .tolist()) raises, because fake tensors have no values.
@@ -7,14 +8,18 @@ Shapes, types, operators and the order of collectives are real, values and times
 import collections
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import sys
 import types
+import weakref
 
 import torch
 import torch.distributed as dist
 import torch.utils._device
+from torch.distributed.tensor import DTensor
+from torch.utils._pytree import tree_leaves
 
 WORLD = 8
 
@@ -97,6 +102,9 @@ torch.empty = lambda *args, **kwargs: (
 )(*args, **kwargs)
 
 
+OPTIMIZER = dict(learning_rate=1e-3, betas=[0.9, 0.95], eps=1e-8, weight_decay=0.1, weight_decay_groups_excluded=[])
+
+
 class Collectives(TorchDispatchMode):
     """Counts the collectives of a step."""
 
@@ -116,30 +124,42 @@ class Collectives(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
-LLAMA = dict(
-    vocab_size=1024, sequence_length=64, layers=2, heads=4, kv_heads=2, width=64, ffn_width=192, position="rotary",
-    rotary_base=10000, norm="rms", norm_eps=1e-5, activation="swiglu", bias=False, tie_weights=False,
-)
-GPT2 = {**LLAMA, **dict(position="learned", norm="layer", activation="gelu", bias=True, tie_weights=True, kv_heads=4)}
-OPTIMIZER = dict(learning_rate=1e-3, betas=[0.9, 0.95], eps=1e-8, weight_decay=0.1, weight_decay_groups_excluded=[])
-TORCH = dict(
-    mixed_precision="auto", compile=False, activation_checkpointing=False, replicate_degree=1, shard_degree=None,
-    tensor_parallel=1,
-)
-LAYOUTS = {
-    "shards": (LLAMA, {}),
-    "activation checkpointing": (LLAMA, dict(activation_checkpointing=True)),
-    "tied": (GPT2, {}),
-    "replicas of shards": (LLAMA, dict(replicate_degree=2)),
-    "replicas": (LLAMA, dict(replicate_degree=8, shard_degree=1)),
-    "tensor parallel": (LLAMA, dict(tensor_parallel=2)),
-    "tensor parallel, tied": (GPT2, dict(tensor_parallel=2)),
-    "tensor parallel, replicas": (LLAMA, dict(tensor_parallel=2, replicate_degree=2)),
-    "float32": (LLAMA, dict(mixed_precision="none")),
-    "documents": (LLAMA, {}),
-    "documents, tensor parallel": (GPT2, dict(tensor_parallel=2)),
-    "documents, float32": (LLAMA, dict(mixed_precision="none")),
-}
+class Memory(TorchDispatchMode):
+    """Adds up the storages alive on the device: `peak` is what the caching allocator would report, without its rounding."""
+
+    def __init__(self):
+        super().__init__()
+        self.current = self.peak = 0
+        self._alive = {}
+
+    def add(self, tensor):
+        tensor = tensor._local_tensor if isinstance(tensor, DTensor) else tensor
+        if tensor.device.type != "cuda":
+            return
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key in self._alive:
+            return
+        self._alive[key] = [weakref.ref(storage, lambda _: self._change(-self._alive.pop(key)[1])), storage.nbytes()]
+        self._change(storage.nbytes())
+
+    def resized(self, storage):
+        """FSDP frees and allocates gathered weights by resizing their storage."""
+        found = self._alive.get(id(storage))
+        if found is not None:
+            self._change(storage.nbytes() - found[1])
+            found[1] = storage.nbytes()
+
+    def _change(self, size: int):
+        self.current += size
+        self.peak = max(self.peak, self.current)
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        result = operator(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.add(tensor)
+        return result
 
 
 def weights_of(model: dict) -> list:
@@ -148,17 +168,25 @@ def weights_of(model: dict) -> list:
     return [[name, list(parameter.shape), parameter.ndim == 2] for name, parameter in gpt.named_parameters()]
 
 
-def run(name: str, model: dict, options: dict) -> dict:
-    engine = Engine(model, OPTIMIZER, 1.0, {**TORCH, **options}, weights_of(model), device)
-    starts = torch.tensor([[0] * 64, [0] * 10 + [10] * 54], dtype=torch.int32)
+def open_engine(layout: dict) -> Engine:
+    model = layout["model"]
+    return Engine(model, OPTIMIZER, 1.0, layout["torch"], weights_of(model), device)
+
+
+def check(layout: dict) -> dict:
+    """All that an engine does, on two rows, and the collectives of a step."""
+    engine = open_engine(layout)
+    columns = layout["model"]["sequence_length"]
+    starts = torch.tensor([[0] * columns, [0] * 10 + [10] * (columns - 10)], dtype=torch.int32)
     with fake:
-        ids = torch.zeros(2, 64, dtype=torch.int64, device=device)
+        ids = torch.zeros(2, columns, dtype=torch.int64, device=device)
         weights = torch.zeros(2, device=device)
-    documents = engine.documents_of(starts, True) if "documents" in name else None
-    assert documents is None or (documents.mask is None) == (documents.offsets is not None) == ("float32" not in name)
+    documents = engine.documents_of(starts, True) if layout.get("documents") else None
+    variable = layout["torch"]["mixed_precision"] != "none"
+    assert documents is None or (documents.mask is None) == (documents.offsets is not None) == variable
     with fake:
         with Collectives() as collectives:
-            figures = engine.step([MicroBatch(ids, ids, None, documents)], 128, 1e-3)
+            figures = engine.step([MicroBatch(ids, ids, None, documents)] * layout.get("micro_batches", 1), 128, 1e-3)
         engine.step([MicroBatch(ids, ids, weights, documents)] * 2, 1, 1e-3)
         loss = engine.evaluate([MicroBatch(ids, ids, None, documents)])
         logits = engine.logits(ids[:1, :5])
@@ -166,7 +194,33 @@ def run(name: str, model: dict, options: dict) -> dict:
     return {"collectives": dict(collectives.counts), "shapes": shapes, "device": figures.device.type}
 
 
+def measure(layout: dict) -> dict:
+    """Peak memory of the second step, in bytes."""
+    gc.collect()
+    engine = open_engine(layout)
+    memory = Memory()
+    for parameter in engine.parameters.values():
+        memory.add(parameter)
+        for tensor in engine.optimizer.state[parameter].values():
+            memory.add(tensor)
+    held = memory.current
+    resize = torch.UntypedStorage.resize_
+    def resize_and_count(storage, size):
+        resize(storage, size)
+        memory.resized(storage)
+    torch.UntypedStorage.resize_ = resize_and_count
+    with fake:
+        ids = torch.zeros(layout["rows"], layout["model"]["sequence_length"], dtype=torch.int64, device=device)
+        with memory:
+            for _ in range(2):
+                memory.peak = memory.current
+                engine.step([MicroBatch(ids, ids, None, None)] * layout.get("micro_batches", 1), ids.numel(), 1e-3)
+    torch.UntypedStorage.resize_ = resize
+    return {"held": held, "peak": memory.peak}
+
+
 os.environ.update(LOCAL_RANK="0", RANK="0", WORLD_SIZE=str(WORLD), LOCAL_WORLD_SIZE=str(WORLD), GROUP_WORLD_SIZE="1")
 dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=WORLD)
-for name, layout in LAYOUTS.items():
-    print(json.dumps({"layout": name, **run(name, *layout)}), flush=True)
+for layout in json.load(sys.stdin):
+    result = measure(layout) if "rows" in layout else check(layout)
+    print(json.dumps({"name": layout["name"], **result}), flush=True)
