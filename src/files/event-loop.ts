@@ -9,9 +9,11 @@ const SLICE_MS = 10
 
 let sliceStart = performance.now()
 
+export const isYieldDue = (): boolean => performance.now() - sliceStart >= SLICE_MS
+
 /** Lets the event loop run once if it has not run for a time slice; call it between pieces of work. */
 export async function yieldIfDue(): Promise<void> {
-  if (performance.now() - sliceStart < SLICE_MS) return
+  if (!isYieldDue()) return
   await setImmediate()
   sliceStart = performance.now()
 }

@@ -1,6 +1,7 @@
+import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
 import { FlowMeter } from '#src/monitoring/flow'
-import type { StageStats } from '#src/stages/stream/stage'
+import { type StageStats, sink, source } from '#src/stages/stream/stage'
 import { stageStats } from './fixtures.js'
 
 const snapshot = (elapsedMs: number, ...stages: Partial<StageStats>[]) => ({
@@ -47,5 +48,29 @@ describe('the flow of a pipeline', () => {
     meter.update(snapshot(0, {}, {}))
     const flows = meter.update(snapshot(1000, { state: 'ended', itemsOut: 9 }, { itemsIn: 9, waitedForInputMs: 700 }))
     expect(flows.some(flow => flow.slowest)).toBe(false)
+  })
+
+  it('does not count the time in which a later stage blocks the thread as work of a source', async () => {
+    const samples = source<number>('samples', async function* () {
+      for (let number = 0; number < 12; number++) yield number
+    })
+    const trainer = sink<number>('trainer', async input => {
+      for await (const _ of input) {
+        // An engine, too, awaits some promises before it computes.
+        for (let hop = 0; hop < 5; hop++) await undefined
+        const until = performance.now() + 25
+        while (performance.now() < until);
+      }
+    })
+    const started = performance.now()
+    await pipeline(samples, trainer)
+    const elapsedMs = performance.now() - started
+    const stages = [samples, trainer].map(({ stageName: name, stats }) => ({
+      name,
+      stats: { ...stats, state: 'working' as const },
+    }))
+    const flows = new FlowMeter().update({ pipeline: 'train', elapsedMs, stages })
+    expect(flows.map(flow => flow.slowest)).toEqual([false, true])
+    expect(flows[0]!.busy).toBeLessThan(flows[1]!.busy / 2)
   })
 })

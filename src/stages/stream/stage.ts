@@ -9,7 +9,7 @@
  */
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../../errors.js'
-import { yieldIfDue } from '../../files/event-loop.js'
+import { isYieldDue, yieldIfDue } from '../../files/event-loop.js'
 import { recordCount } from '../../formats/batches.js'
 import type { StageJournal } from './stage-journal.js'
 import type { StageStats } from './stage-stats.js'
@@ -195,7 +195,8 @@ class StageCore<In, Out> {
     this.stats.state = 'working'
     for await (const item of output) {
       // Stages hand items on within one turn of the event loop; together they could delay a signal by several items.
-      await yieldIfDue()
+      // Another stage, such as a trainer, may block the thread meanwhile, which is not work of this stage.
+      if (isYieldDue()) await this.waitingForOutput(yieldIfDue())
       if (stream.destroyed) return
       this.stats.itemsOut++
       this.stats.bytesOut += byteLengthOf(item)
@@ -278,12 +279,19 @@ class StageCore<In, Out> {
   }
 
   private async waitForRoom(): Promise<void> {
+    await this.waitingForOutput(
+      new Promise<void>(resolve => {
+        this.wakeOutput = resolve
+      }),
+    )
+    this.wakeOutput = undefined
+  }
+
+  /** Counts the time until `end` as waiting, with the delay until the thread is free. */
+  private async waitingForOutput(end: Promise<void>): Promise<void> {
     const since = performance.now()
     this.stats.state = 'waiting for output'
-    await new Promise<void>(resolve => {
-      this.wakeOutput = resolve
-    })
-    this.wakeOutput = undefined
+    await end
     this.stats.waitedForOutputMs += performance.now() - since
     this.stats.state = 'working'
   }
