@@ -39,7 +39,7 @@ async function report(results: readonly PipelineResult[], events: readonly Train
     `  held-out loss     ${evaluations.map(({ step, loss }) => `${loss.toFixed(3)} (step ${count(step)})`).join(', ')} nats per token`,
     `  unigram entropy   ${entropy.toFixed(3)} nats per token; a lower loss means that the model uses context`,
     ...(steps.length > 0
-      ? [`  training loss     ${steps[0]!.averageLoss.toFixed(3)} -> ${steps.at(-1)!.averageLoss.toFixed(3)}`]
+      ? [`  training loss     ${steps[0]!.loss.toFixed(3)} -> ${steps.at(-1)!.loss.toFixed(3)}`]
       : []),
     `  files             ${FOLDER}/: tokenizer.json, sotu.idx, sotu.pbin, checkpoints/`,
     '',

@@ -58,11 +58,11 @@ export async function runDefinition(
       if (kept !== undefined) {
         const { name } = pipeline
         const text = `${name}: nothing to do, ${kept.join(' and ')} already ${kept.length === 1 ? 'exists' : 'exist'}`
+        monitor.log({ kind: 'note', time: Date.now(), message: text })
         printer.print(flags.json ? jsonOf('skipped', { pipeline: name, outputs: kept }) : text)
         continue
       }
       let isIdle = false
-      let latestLoss: number | undefined
       const result = await runPipeline(pipeline, {
         signal,
         resume: flags.fresh !== true,
@@ -76,9 +76,7 @@ export async function runDefinition(
           if (metrics !== undefined) monitor.log(metrics)
           onEvent(stage, event)
           isIdle ||= isFinishedBefore(event)
-          const training = event as TrainingEvent
-          if (training.kind === 'step') latestLoss = training.averageLoss
-          const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event, latestLoss)
+          const line = flags.json ? JSON.stringify({ stage, event }) : trainingLine(event)
           if (line !== undefined) printer.print(line)
         },
       })

@@ -5,22 +5,19 @@ import type { SampleTextEvent } from '../../training/generation/sample-texts.js'
 import type { TrainingEvent, TrainingSummary } from '../../training/training-events.js'
 import { bytes, count, duration } from './terminal.js'
 
-/**
- * Undefined for events that print nothing.
- * @param latestLoss of the latest step line, which the end of the training repeats
- */
-export function trainingLine(event: unknown, latestLoss?: number): string | undefined {
+/** Undefined for events that print nothing. */
+export function trainingLine(event: unknown): string | undefined {
   const training = event as TrainingEvent | SampleTextEvent
   switch (training.kind) {
     case 'step': {
-      const { step, totalSteps, averageLoss, learningRate, gradientNorm, tokensPerSecond, stepMs } = training
+      const { step, totalSteps, loss, learningRate, gradientNorm, tokensPerSecond, consumedTokens } = training
       return [
         `  step ${count(step).padStart(count(totalSteps).length)}/${count(totalSteps)}`,
-        `loss ${averageLoss.toFixed(4)}`,
+        `loss ${loss.toFixed(4)}`,
         `lr ${learningRate.toExponential(2)}`,
         `grad ${gradientNorm.toFixed(2)}`,
         `${count(tokensPerSecond)} tokens/s`,
-        `${duration((totalSteps - step) * stepMs)} left`,
+        `${duration((1000 * (totalSteps - step) * (consumedTokens / step)) / tokensPerSecond)} left`,
       ].join('  ')
     }
     case 'evaluation': {
@@ -57,7 +54,7 @@ export function trainingLine(event: unknown, latestLoss?: number): string | unde
       return `  warning: skipped step ${count(training.step)} (loss ${loss}, gradient norm ${gradientNorm}; ${count(inARow)} in a row)`
     }
     case 'end':
-      return trainingEnd(training, latestLoss).join('\n')
+      return trainingEnd(training).join('\n')
     default:
       return undefined
   }
@@ -70,14 +67,14 @@ export function isFinishedBefore(event: unknown): boolean {
 }
 
 /** Result of a training, its model, and the command to continue with. */
-function trainingEnd(summary: TrainingSummary, latestLoss = summary.loss): string[] {
-  const { reason, step, totalSteps, heldOutLoss, checkpoint } = summary
+function trainingEnd(summary: TrainingSummary): string[] {
+  const { reason, step, totalSteps, loss, heldOutLoss, checkpoint } = summary
   const steps = `${count(step)} of ${totalSteps === undefined ? 'an unknown number of' : count(totalSteps)} steps`
   const isDone = reason === 'completed' || reason === 'early-stop'
   const verb = reason === 'completed' ? 'finished' : 'stopped'
   const figures = [
     isFinishedBefore({ kind: 'end', ...summary }) ? `nothing to do, ${steps} are done` : `training ${verb}: ${steps}`,
-    latestLoss === undefined ? '' : `loss ${latestLoss.toFixed(4)}`,
+    loss === undefined ? '' : `loss ${loss.toFixed(4)}`,
     heldOutLoss === undefined
       ? ''
       : `held-out loss ${heldOutLoss.toFixed(4)} (perplexity ${Math.exp(heldOutLoss).toFixed(1)})`,
