@@ -49,6 +49,8 @@ export type RunEvent =
       readonly values: Readonly<Record<string, number>>
       /** Duration of the measured interval, which ends at `time`. */
       readonly durationMs: number
+      /** Number of steps of the whole training, if known. */
+      readonly totalSteps?: number
     }
   | {
       readonly kind: 'checkpoint'

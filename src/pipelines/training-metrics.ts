@@ -21,6 +21,7 @@ export function fromTraining(
         time,
         step: event.step,
         durationMs: event.stepMs,
+        totalSteps: event.totalSteps,
         values: {
           'train/loss': event.loss,
           'train/loss_average': event.averageLoss,

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { FIGURES, figureText } from '#src/monitoring/dashboard/page/figures'
 import { openRunLog } from '#src/monitoring/dashboard/run-log'
 import { inFolder } from './fixtures.js'
 
@@ -20,7 +21,7 @@ function pbin(tokenCount: number): Buffer {
   return Buffer.concat([header, Buffer.from(Array.from({ length: tokenCount }, (_, token) => token % 11)), index])
 }
 
-function definition(folder: string, monitoring: string): string {
+function definition(folder: string, monitoring: string, logEvery = 1): string {
   writeFileSync(join(folder, 'data.pbin'), pbin(2001))
   const file = join(folder, 'train.yaml')
   writeFileSync(
@@ -31,7 +32,7 @@ stages:
   - feed-trainer:
       steps: ${STEPS}
       batch_size: 4
-      log_every_steps: 1
+      log_every_steps: ${logEvery}
       model: { vocab_size: 12, sequence_length: 8, layers: 1, heads: 2, width: 16 }
       held_out: { path: ${folder}/data.pbin, allow_overlap: true }
       evaluation: { every_steps: 10, batches: 2 }
@@ -63,6 +64,17 @@ function start(
 const lossesIn = (err: string): string[] =>
   [...err.matchAll(/"kind":"step".*?"loss":([\d.e-]+)/g)].map(match => match[1]!)
 
+const onlyFile = (folder: string): string => join(folder, ...readdirSync(folder))
+
+/** The 32-bit numbers that follow each occurrence of a mark. */
+function floatsAfter(bytes: Buffer, mark: string): number[] {
+  const found: number[] = []
+  for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1)) {
+    found.push(bytes.readFloatLE(at + mark.length))
+  }
+  return found
+}
+
 describe('a training', () => {
   it('is logged to every sink', async () => {
     await inFolder(async folder => {
@@ -73,12 +85,14 @@ describe('a training', () => {
       const file = definition(folder, `monitoring:\n  folder: ${run}\n${sinks}`)
       const { code, err } = await start(file, '--json').finished
       expect(code, err).toBe(0)
-      const log = await openRunLog(run)
+      const log = await openRunLog(join(run, 'log.jsonl'))
       await log.close()
       const summary = log.history.summary()!
       expect(summary).toMatchObject({ lastStep: STEPS, outcome: 'done', info: { name: 'tiny' } })
       expect(summary.info.config['feed-trainer']).toMatchObject({ steps: STEPS, model: { width: 16 } })
-      expect(summary.notes).toHaveLength(3)
+      expect(summary.totalSteps).toBe(STEPS)
+      // Three checkpoints and the end.
+      expect(summary.notes).toHaveLength(4)
       const { values } = log.history.series('train/loss', { from: 0, to: STEPS, limit: 1000 })
       expect(values.map(String)).toEqual(lossesIn(err))
       expect(log.history.series('held_out/loss', { from: 0, to: STEPS, limit: 9 }).steps).toEqual(
@@ -89,6 +103,30 @@ describe('a training', () => {
       expect(readFileSync(join(run, 'results.jsonl'), 'utf8')).toContain('"train loss last"')
       expect(readdirSync(join(run, 'tensorboard'))).toHaveLength(1)
       expect(readdirSync(join(run, 'wandb'))).toHaveLength(1)
+    })
+  })
+
+  it('has the same loss in terminal, table, chart, W&B and TensorBoard', async () => {
+    await inFolder(async folder => {
+      const run = join(folder, 'run')
+      const sinks = '  jsonl:\n  tensorboard:\n  wandb:\n'
+      const { code, err } = await start(definition(folder, `monitoring:\n  folder: ${run}\n${sinks}`, 7)).finished
+      expect(code, err).toBe(0)
+      const log = await openRunLog(join(run, 'log.jsonl'))
+      await log.close()
+      const printed = [...err.matchAll(/step +(\d+)\/30 {2}loss (\S+)/g)].map(([, step, loss]) => [Number(step), loss])
+      expect(printed.map(([step]) => step)).toEqual([7, 14, 21, 28, 30])
+      expect(/finished: 30 of 30 steps, loss ([\d.]+)/.exec(err)![1]).toBe(printed.at(-1)![1])
+      const { steps, values } = log.history.series('train/loss', { from: 0, to: STEPS, limit: 1000 })
+      expect(steps.map((step, index) => [step, values[index]!.toFixed(4)])).toEqual(printed)
+      const table = FIGURES.find(({ key }) => key === 'loss')!
+      expect(figureText(table, log.history.summary()!)).toBe(printed.at(-1)![1])
+      const tensorboard = readFileSync(onlyFile(join(run, 'tensorboard')))
+      expect(floatsAfter(tensorboard, 'train/loss\x15')).toEqual(values.map(value => Math.fround(value!)))
+      const wandb = readFileSync(onlyFile(onlyFile(join(run, 'wandb'))), 'latin1')
+      const uploaded = [...wandb.matchAll(/train\/loss[^\d.]{1,3}(\d\.\d+)/g)].map(match => Number(match[1]))
+      // The last one is that of the summary.
+      expect(uploaded).toEqual([...values, values.at(-1)])
     })
   })
 

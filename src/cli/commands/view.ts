@@ -8,9 +8,9 @@ export function addViewCommand(program: Command): void {
     .description(
       'Serves a dashboard of past or current runs, read from their log.jsonl, on this machine only, until it is stopped.',
     )
-    .argument('<runs...>', 'run folders or log files')
+    .argument('<runs...>', 'run folders, folders of runs, or log files')
     .option('--port <number>', 'port of the dashboard; 0 for any free port', wholeNumber, 0)
-    .addHelpText('after', '\nExample:\n  penstock view runs/first runs/second\n')
+    .addHelpText('after', '\nExamples:\n  penstock view runs\n  penstock view runs/first runs/second\n')
     .action(async (paths: string[], { port }: { port: number }) => {
       const { viewRuns } = await import('../actions/view.js')
       await viewRuns(paths, port)

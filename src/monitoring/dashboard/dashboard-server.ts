@@ -9,7 +9,7 @@ import { PenstockError } from '../../errors.js'
 import type { PrometheusState } from '../sinks/prometheus.js'
 import { LiveFeed } from './live-feed.js'
 import { pageFiles } from './page-files.js'
-import type { RunHistory } from './run-history.js'
+import type { Axis, RunHistory } from './run-history.js'
 
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]']
 const MAX_CONNECTIONS = 256
@@ -18,6 +18,7 @@ const REQUEST_TIMEOUT_MS = 3000
 const CHECK_EVERY_MS = 1000
 /** Connections without traffic are dropped, such as those of clients that do not read; live pages get pings more often. */
 const IDLE_TIMEOUT_MS = 60_000
+const AXES: readonly Axis[] = ['step', 'tokens', 'time']
 const MAX_POINTS = 20_000
 const DEFAULT_POINTS = 2000
 
@@ -142,7 +143,8 @@ function answerSeries(query: URLSearchParams, response: ServerResponse, runs: re
   const from = numberIn(query.get('from'), Number.NEGATIVE_INFINITY)
   const to = numberIn(query.get('to'), Number.POSITIVE_INFINITY)
   const limit = Math.min(MAX_POINTS, Math.max(2, numberIn(query.get('points'), DEFAULT_POINTS)))
-  answerJson(response, run.series(query.get('metric') ?? '', { from, to, limit }))
+  const axis = AXES.find(name => name === query.get('axis'))
+  answerJson(response, run.series(query.get('metric') ?? '', { axis, from, to, limit }))
 }
 
 function numberIn(text: string | null, fallback: number): number {

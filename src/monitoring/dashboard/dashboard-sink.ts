@@ -17,8 +17,10 @@ export async function dashboardSink(port: number, onAddress: (address: string) =
   let lastFlow = 0
   const push = (event: RunEvent): void => {
     const run = history.info?.id
-    if (event.kind === 'metrics') feed.send('metrics', { run, step: event.step, values: event.values })
-    else if (event.kind !== 'progress') feed.send('run', history.summary())
+    if (event.kind === 'metrics') {
+      const { step, values, totalSteps } = event
+      feed.send('metrics', { run, step, values, totalSteps, elapsedMs: history.elapsedMs })
+    } else if (event.kind !== 'progress') feed.send('run', history.summary())
     else if (event.time - lastFlow >= FLOW_EVERY_MS) {
       lastFlow = event.time
       feed.send('flow', { run, ...history.pipelineState(event.snapshot.pipeline) })

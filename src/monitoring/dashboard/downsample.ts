@@ -35,12 +35,12 @@ export function downsample({ steps, values }: Points, first: number, end: number
   return out
 }
 
-/** Index of the first step >= `step`, in ascending steps. */
-export function indexOfStep(steps: ArrayLike<number>, count: number, step: number): number {
+/** Index of the first of `count` ascending numbers that is at least `bound`; `count` if there is none. */
+export function firstAtLeast(ascending: ArrayLike<number>, count: number, bound: number): number {
   let [low, high] = [0, count]
   while (low < high) {
     const middle = (low + high) >> 1
-    if (steps[middle]! < step) low = middle + 1
+    if (ascending[middle]! < bound) low = middle + 1
     else high = middle
   }
   return low

@@ -73,7 +73,7 @@ export function parseLoggedEvent(line: string): RunEvent | undefined {
 }
 
 function metricsEvent(found: Record<string, unknown>): RunEvent | undefined {
-  const { time, step, durationMs = 0, values, nonFinite = {} } = found
+  const { time, step, durationMs = 0, totalSteps, values, nonFinite = {} } = found
   if (typeof time !== 'number' || typeof step !== 'number' || typeof durationMs !== 'number') return undefined
   if (!isRecord(values) || !isRecord(nonFinite)) return undefined
   const restored: Record<string, number> = {}
@@ -82,7 +82,14 @@ function metricsEvent(found: Record<string, unknown>): RunEvent | undefined {
     if (typeof number !== 'number') return undefined
     restored[name] = number
   }
-  return { kind: 'metrics', time, step, durationMs, values: restored }
+  return {
+    kind: 'metrics',
+    time,
+    step,
+    durationMs,
+    values: restored,
+    ...(typeof totalSteps === 'number' && { totalSteps }),
+  }
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -1,5 +1,5 @@
 /** Reads the JSON log of a run into a history, and can continue reading as the log grows. */
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { LOG_NAME } from '../sinks/jsonl-log.js'
@@ -8,16 +8,16 @@ import { RunHistory } from './run-history.js'
 
 const CHUNK_BYTES = 4 << 20
 const LINE_FEED = 10
+/** Depth of the subfolders that are searched for runs. */
+const MAX_DEPTH = 4
 /** Far more than any event; a longer line is damaged. */
 const MAX_LINE_BYTES = 16 << 20
 
 /**
  * Opens a log and reads it; the caller closes it.
- * @param path a run folder or a log file
- * @throws FILE_MISSING, FILE_UNREADABLE, JSON_INVALID
+ * @throws FILE_UNREADABLE, JSON_INVALID
  */
-export async function openRunLog(path: string): Promise<RunLog> {
-  const file = await fileAt(path)
+export async function openRunLog(file: string): Promise<RunLog> {
   let log: RunLog
   try {
     log = new RunLog(file, await open(file, 'r'))
@@ -33,22 +33,30 @@ export async function openRunLog(path: string): Promise<RunLog> {
   throw new PenstockError('JSON_INVALID', 'not a run log: it has no run-start event', { file })
 }
 
-async function fileAt(path: string): Promise<string> {
-  const isFolder = await stat(path).then(
-    stats => stats.isDirectory(),
-    () => false,
-  )
-  const file = isFolder ? join(path, LOG_NAME) : path
-  const exists = await stat(file).then(
-    () => true,
-    () => false,
-  )
-  if (exists) return file
-  throw new PenstockError(
-    'FILE_MISSING',
-    'run log not found; to write one, add monitoring: { jsonl: true } to the definition',
-    { file },
-  )
+/**
+ * Paths of run logs: a log file, that of a run folder, or those of the runs in a folder, which may be grouped in subfolders.
+ * @throws FILE_MISSING if there is none; FILE_UNREADABLE
+ */
+export async function findRunLogs(path: string): Promise<string[]> {
+  const logs = await logsIn(path, 0)
+  if (logs.length > 0) return logs
+  const message = `no run log: neither a log file nor a folder with ${LOG_NAME} in it or in its subfolders; to write one, add monitoring: { jsonl: true } to the definition`
+  throw new PenstockError('FILE_MISSING', message, { file: path })
+}
+
+async function logsIn(path: string, depth: number): Promise<string[]> {
+  const stats = await stat(path).catch(() => undefined)
+  if (stats === undefined) return []
+  if (!stats.isDirectory()) return [path]
+  const entries = await readdir(path, { withFileTypes: true }).catch((error: unknown) => {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+  })
+  // The folders of a run contain no other runs.
+  if (entries.some(({ name }) => name === LOG_NAME)) return [join(path, LOG_NAME)]
+  if (depth === MAX_DEPTH) return []
+  const folders = entries.filter(entry => entry.isDirectory()).map(({ name }) => name)
+  const found = await Promise.all(folders.toSorted().map(name => logsIn(join(path, name), depth + 1)))
+  return found.flat()
 }
 
 /** Owns the file handle until `close` is called. */

@@ -13,21 +13,32 @@ export const LOG_NAME = 'log.jsonl'
 /** Interval at which the counts of stages are logged. */
 const PROGRESS_EVERY_MS = 5000
 
+type Progress = Extract<RunEvent, { kind: 'progress' }>
+
 export function jsonlSink(path: string, fail: (error: unknown) => void): MetricSink {
   const file = new LogFile(path, { kind: 'append', beginning: '{"kind":"' }, fail)
   let lastProgress = Number.NEGATIVE_INFINITY
-  let latest: RunEvent | undefined
+  /** The latest counts, until they are written. */
+  let unwritten: Progress | undefined
   const write = (event: RunEvent) => file.write(`${JSON.stringify(toLine(event))}\n`)
+  /** The final counts of a pipeline are its result. */
+  const writeFinalCounts = () => {
+    if (unwritten !== undefined) write(unwritten)
+    unwritten = undefined
+  }
   return {
     log(event) {
-      if (event.kind === 'progress') {
-        latest = event
-        if (event.time - lastProgress < PROGRESS_EVERY_MS) return
-        lastProgress = event.time
+      if (event.kind === 'run-end') writeFinalCounts()
+      if (event.kind !== 'progress') {
+        write(event)
+        return
       }
-      // The final counts are the result of the run.
-      if (event.kind === 'run-end' && latest !== undefined) write(latest)
-      write(event)
+      if (unwritten !== undefined && unwritten.snapshot.pipeline !== event.snapshot.pipeline) writeFinalCounts()
+      // Copied, because the stats change.
+      unwritten = { ...event, snapshot: plainSnapshot(event.snapshot) }
+      if (event.time - lastProgress < PROGRESS_EVERY_MS) return
+      lastProgress = event.time
+      writeFinalCounts()
     },
     close: () => file.close(),
   }
@@ -35,14 +46,7 @@ export function jsonlSink(path: string, fail: (error: unknown) => void): MetricS
 
 /** An event as written to the log. */
 function toLine(event: RunEvent): Record<string, unknown> {
-  switch (event.kind) {
-    case 'metrics':
-      return { ...event, ...finiteValues(event.values) }
-    case 'progress':
-      return { ...event, snapshot: plainSnapshot(event.snapshot) }
-    default:
-      return { ...event }
-  }
+  return event.kind === 'metrics' ? { ...event, ...finiteValues(event.values) } : { ...event }
 }
 
 function finiteValues(values: Readonly<Record<string, number>>): Record<string, unknown> {

@@ -160,6 +160,62 @@ describe('downsampled points', () => {
   })
 })
 
+describe('the history of a run', () => {
+  const snapshot = (pipeline: string, elapsedMs: number, state: 'working' | 'waiting for input' | 'ended') => ({
+    pipeline,
+    elapsedMs,
+    stages: [{ name: 'read-file', stats: stageStats({ state }) }],
+  })
+  const outcomes = (run: RunHistory) =>
+    Object.entries(run.summary()!.pipelines).map(([name, { outcome, snapshot }]) => [name, outcome, snapshot.elapsedMs])
+
+  it('has the final state of each pipeline, even if its last counts were not logged', () => {
+    const run = history(1)
+    run.add({ kind: 'progress', time: START + 1000, snapshot: snapshot('tokenizer', 1000, 'waiting for input') })
+    expect(outcomes(run)).toEqual([['tokenizer', 'running', 1000]])
+    run.add({ kind: 'progress', time: START + 2000, snapshot: snapshot('pack', 1000, 'working') })
+    run.add({ kind: 'run-end', time: START + 3000, outcome: 'failed', message: 'out of disk space' })
+    expect(outcomes(run)).toEqual([
+      ['tokenizer', 'done', 1000],
+      ['pack', 'failed', 1000],
+    ])
+    expect(run.summary()!.notes.at(-1)!.text).toBe('failed: out of disk space')
+  })
+
+  it('shows the last attempt of each pipeline', () => {
+    const run = history(1)
+    run.add({ kind: 'progress', time: START + 1000, snapshot: snapshot('tokenizer', 1000, 'ended') })
+    run.add({ kind: 'progress', time: START + 2000, snapshot: snapshot('pack', 900, 'working') })
+    // Killed, and started again an hour later.
+    run.add({ kind: 'run-start', time: START + 3_600_000, run: { ...runInfo, id: 'other' } })
+    expect(outcomes(run)[1]).toEqual(['pack', 'stopped', 900])
+    run.add({ kind: 'progress', time: START + 3_600_500, snapshot: snapshot('pack', 500, 'ended') })
+    expect(outcomes(run)).toEqual([
+      ['tokenizer', 'done', 1000],
+      ['pack', 'done', 500],
+    ])
+    expect(run.summary()).toMatchObject({ info: { id: runInfo.id }, elapsedMs: 2500 })
+  })
+
+  it('positions the points of every metric on the axes of steps, tokens and time', () => {
+    const run = history(0)
+    for (let step = 10; step <= 40; step += 10) {
+      const time = START + 500 * step
+      const values = { 'train/loss': 5, 'train/consumed_tokens': 64 * step }
+      run.add({ kind: 'metrics', time, step, durationMs: 1, values })
+    }
+    run.add({ kind: 'metrics', time: START + 12_500, step: 25, durationMs: 1, values: { 'held_out/loss': 5 } })
+    run.add({ kind: 'metrics', time: START + 15_000, step: 30, durationMs: 1, values: { 'train/loss': 4 } })
+    const all = { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY, limit: 100 }
+    expect(run.series('held_out/loss', { ...all, axis: 'tokens' }).xs).toEqual([1600])
+    expect(run.series('held_out/loss', { ...all, axis: 'time' }).xs).toEqual([12.5])
+    expect(run.series('train/loss', { ...all, axis: 'time' }).xs).toEqual([5, 10, 15])
+    // One more point on each side of the range.
+    expect(run.series('train/loss', { axis: 'tokens', from: 0, to: 600, limit: 100 }).steps).toEqual([10, 20])
+    expect(run.series('train/loss', { ...all }).xs).toEqual([10, 20, 30])
+  })
+})
+
 describe('a slow page', () => {
   it('has a bounded buffer and is told to resync', async () => {
     const dashboard = await serveDashboard({ port: 0, runs: [history(1)], live: true, metrics: new PrometheusState() })

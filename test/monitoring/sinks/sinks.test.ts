@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, truncate
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { sinksOfSubscriber } from '#src/modalities/to-penstock'
-import { openRunLog } from '#src/monitoring/dashboard/run-log'
+import { findRunLogs, openRunLog } from '#src/monitoring/dashboard/run-log'
 import { openSinks } from '#src/monitoring/open-sinks'
 import { sinkSchemas } from '#src/monitoring/options'
 import type { RunEvent } from '#src/monitoring/run-event'
@@ -57,9 +57,35 @@ describe('the JSON log', () => {
   })
 })
 
+it('logs the final counts of each pipeline of a run', async () => {
+  await inFolder(async folder => {
+    const path = join(folder, LOG_NAME)
+    const sink = jsonlSink(path, unexpected)
+    const progress = (pipeline: string, time: number, recordsIn: number): RunEvent => {
+      const stages = [{ name: 'write-pbin', stats: stageStats({ recordsIn }) }]
+      return { kind: 'progress', time, snapshot: { pipeline, elapsedMs: time, stages } }
+    }
+    for (const [pipeline, records] of Object.entries({ tokenizer: [1, 2, 3], pack: [4, 5] })) {
+      for (const count of records) sink.log(progress(pipeline, START + count, count))
+    }
+    sink.log({ kind: 'run-end', time: START + 6, outcome: 'done' })
+    await sink.close()
+    const counts = linesOf(path)
+      .filter(line => line.kind === 'progress')
+      .map(line => line.snapshot as { pipeline: string; stages: { stats: { recordsIn: number } }[] })
+      .map(({ pipeline, stages }) => [pipeline, stages[0]!.stats.recordsIn])
+    expect(counts).toEqual([
+      ['tokenizer', 1],
+      ['tokenizer', 3],
+      ['pack', 5],
+    ])
+  })
+})
+
 describe('a run log', () => {
   const read = async (path: string) => {
-    const log = await openRunLog(path)
+    const [file] = await findRunLogs(path)
+    const log = await openRunLog(file!)
     await log.close()
     return log.history
   }
@@ -108,7 +134,7 @@ describe('a run log', () => {
       await runThrough(jsonlSink(path, unexpected), 9)
       const { lastStep, notes } = (await read(folder)).summary()!
       expect(lastStep).toBe(9)
-      expect(notes.map(note => note.text)).toEqual(['line 8 of the log is damaged'])
+      expect(notes.map(note => note.text)).toEqual(['done', 'line 8 of the log is damaged', 'done'])
     })
   })
 
@@ -165,7 +191,7 @@ describe('a run log', () => {
       await runThrough(jsonlSink(path, unexpected), 6)
       const { lastStep, notes } = (await read(path)).summary()!
       expect(lastStep).toBeGreaterThan(before.lastStep)
-      expect(notes.map(({ text }) => text)).toEqual(['line 5 of the log is damaged'])
+      expect(notes.map(({ text }) => text)).toEqual(['done', 'line 5 of the log is damaged', 'done'])
     })
   })
 })

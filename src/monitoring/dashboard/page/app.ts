@@ -1,16 +1,24 @@
-/** Main module of the page: loads the runs, draws them, and follows the live run. */
-import type { PipelineState, RunSummary, TextEntry } from '../run-history.js'
-import { Chart, type ChartRun, COLOURS, kindsOf } from './charts.js'
-import { controls } from './controls.js'
-import { byId, element } from './dom.js'
+/** Main module of the page: loads the runs, draws them, and follows live runs. */
+import type { PipelineState, RunSummary } from '../run-history.js'
+import { Chart, type ChartRun } from './charts.js'
+import { COLOURS } from './colours.js'
+import { chartControls, themeControl } from './controls.js'
+import { byId, replaceContent } from './dom.js'
+import { drawEntries, entryFilter } from './entries.js'
+import { trains } from './figures.js'
+import { isDrawn, kindsOf } from './metrics.js'
 import { duration } from './numbers.js'
+import { optionsOf } from './options.js'
 import { drawPipelines } from './pipelines.js'
+import { runOverview } from './run-overview.js'
 import { runTable } from './run-table.js'
 import { append, fetchSeries, type Series } from './series.js'
 import { putInAddress, stateOfAddress, type ViewState } from './view-state.js'
 
 /** Minimum interval between two redraws of the charts of a live run. */
 const DRAW_EVERY_MS = 250
+/** Pipelines of more runs would hide the charts. */
+const MAX_PIPELINE_RUNS = 4
 
 let state = stateOfAddress()
 let runs: RunSummary[] = []
@@ -28,11 +36,14 @@ interface Metrics {
   readonly run: string
   readonly step: number
   readonly values: Readonly<Record<string, number | null>>
+  readonly totalSteps?: number
+  readonly elapsedMs: number
 }
 
 const shownRuns = (): RunSummary[] => runs.filter(run => !state.hidden.includes(run.info.id))
+const colourOf = (run: RunSummary): number => runs.indexOf(run) % COLOURS
 const chartRuns = (): ChartRun[] =>
-  shownRuns().map(run => ({ id: run.info.id, name: run.info.name, colour: runs.indexOf(run) % COLOURS }))
+  shownRuns().map(run => ({ id: run.info.id, name: run.info.name, colour: colourOf(run), trains: trains(run) }))
 
 function enqueue(request: () => Promise<void>): Promise<void> {
   requestCount++
@@ -63,84 +74,79 @@ async function fetchAllSeries(): Promise<void> {
   )
 }
 
-/** Metrics without a chart: they are derived from others, or only grow. */
-const NOT_DRAWN = ['train/loss_average', 'train/samples_per_second', 'train/consumed_tokens']
-const isDrawn = (metric: string): boolean =>
-  !NOT_DRAWN.includes(metric) && !/^held_out\/(.+\/)?samples_per_second$/.test(metric)
-
 function drawAll(): void {
   document.documentElement.dataset.theme = state.theme
-  document.title = runs.length === 1 ? `${runs[0]!.info.name} – Penstock` : 'Penstock'
-  drawStatus()
-  byId('controls').replaceChildren(...controls(state, change))
-  byId('runs').replaceChildren(runTable(runs, state, change))
-  drawGraphs()
-  drawEntries('samples', run => run.samples)
-  drawEntries('notes', run => run.notes)
+  replaceContent(byId('theme-control'), themeControl(state, change))
+  replaceContent(byId('controls'), ...chartControls(state, change, shownRuns().some(trains)))
+  drawRuns()
+  drawPipelineSection()
+  drawTexts()
   drawOptions()
   drawCharts()
+}
+
+function drawRuns(): void {
+  const [first] = runs
+  const title = runs.length === 1 ? first!.info.name : 'Runs'
+  document.title = runs.length === 1 ? `${title} – Penstock` : 'Penstock'
+  byId('runs-title').textContent = title
+  replaceContent(byId('runs'), runs.length === 1 ? runOverview(first!) : runTable(runs, state, change))
+  const running = runs.filter(run => run.outcome === 'running').length
+  if (runs.length === 1) {
+    byId('status').textContent = `${first!.outcome}, ${duration(first!.elapsedMs)}`
+  } else {
+    byId('status').textContent = `${runs.length} runs${running > 0 ? `, ${running} running` : ''}`
+  }
+}
+
+function drawPipelineSection(): void {
+  const shown = shownRuns().slice(0, MAX_PIPELINE_RUNS)
+  byId('pipelines-section').hidden = !shown.some(run => run.info.pipelines.length > 0)
+  // Those of several runs follow the charts, which compare them.
+  byId('pipelines-section').classList.toggle('last', runs.length > 1)
+  replaceContent(byId('pipelines'), ...shown.flatMap(run => drawPipelines(run, runs.length > 1)))
+}
+
+function drawTexts(): void {
+  drawEntries(shownRuns(), state, colourOf)
 }
 
 /** Redraws only if the shown runs change, so that expanded entries stay expanded. */
 function drawOptions(): void {
   const shown = shownRuns()
+  byId('config-section').hidden = shown.length === 0
   const key = shown.map(run => run.info.id).join()
   if (key === optionsShown) return
   optionsShown = key
-  const options = shown.map(run => {
-    const text = JSON.stringify(run.info.config, null, 2)
-    return element('details', {}, element('summary', {}, run.info.name), element('pre', { tabindex: 0 }, text))
-  })
-  byId('config').replaceChildren(...options)
+  byId('config').replaceChildren(...optionsOf(shown, colourOf))
+  byId('entries-filter').replaceChildren(...entryFilter(runs, state, filterTexts))
 }
 
-function drawStatus(): void {
-  const running = runs.filter(run => run.outcome === 'running').length
-  const text = runs.length === 1 ? `${runs[0]!.info.name}: ${runs[0]!.outcome}` : `${runs.length} runs`
-  byId('status').textContent = live && running > 0 ? `${text}, ${duration(Date.now() - runs[0]!.info.startedAt)}` : text
-}
-
-function drawGraphs(): void {
-  const shown = shownRuns()
-  byId('pipelines-section').hidden = !shown.some(run => run.info.pipelines.length > 0)
-  byId('pipelines').replaceChildren(...shown.slice(0, 4).flatMap(run => drawPipelines(run, runs.length > 1)))
-}
-
-function drawEntries(id: string, of: (run: RunSummary) => readonly TextEntry[]): void {
-  const entries = shownRuns()
-    .flatMap(of)
-    .sort((a, b) => b.time - a.time)
-  byId(`${id}-section`).hidden = entries.length === 0
-  const items = entries.map(({ time, step, text }) => {
-    const when = step === undefined ? new Date(time).toLocaleTimeString() : `step ${step}`
-    return element('li', {}, element('span', { class: 'when' }, when), element('span', { class: 'what' }, text))
-  })
-  byId(id).replaceChildren(element('ul', { class: 'entries', tabindex: 0 }, ...items))
+/** Leaves the charts as they are, which the filter does not change. */
+function filterTexts(changes: Partial<ViewState>): void {
+  state = { ...state, ...changes }
+  putInAddress(state, false)
+  drawTexts()
 }
 
 function drawCharts(): void {
   const kinds = kindsOf(series.map(({ metric }) => metric))
   byId('charts-section').hidden = kinds.length === 0
+  byId('no-metrics').hidden = kinds.length > 0
   if (kinds.map(kind => kind.metrics.join()).join() !== charts.map(chart => chart.kind.metrics.join()).join()) {
     for (const chart of charts) chart.remove()
     charts = kinds.map(kind => new Chart(kind, range => change({ range }, true)))
     byId('charts').replaceChildren(...charts.map(chart => chart.figure))
   }
   const shown = chartRuns()
-  for (const chart of charts) {
-    chart.draw(
-      series.filter(({ metric }) => chart.kind.metrics.includes(metric)),
-      shown,
-      state,
-    )
-  }
+  for (const chart of charts) chart.draw(series, shown, state)
 }
 
 /** Applies a change of the view made by the user. */
 function change(changes: Partial<ViewState>, asStep = false): void {
   state = { ...state, ...changes }
   putInAddress(state, asStep)
-  void refresh('range' in changes || 'hidden' in changes)
+  void refresh('range' in changes || 'hidden' in changes || 'axis' in changes)
 }
 
 async function refresh(pointsChange: boolean): Promise<void> {
@@ -153,8 +159,9 @@ function drawSoon(): void {
   drawPending = true
   setTimeout(() => {
     drawPending = false
+    drawRuns()
+    drawPipelineSection()
     drawCharts()
-    drawStatus()
   }, DRAW_EVERY_MS)
 }
 
@@ -189,19 +196,21 @@ function addMetrics(metrics: Metrics): void {
     queued.push(metrics)
     return
   }
-  const { run, step, values } = metrics
+  const { run, step, values, totalSteps, elapsedMs } = metrics
   const summary = runs.find(({ info }) => info.id === run)
   if (summary === undefined) return
-  Object.assign(summary, { lastStep: step, updatedAt: Date.now(), latest: { ...summary.latest, ...values } })
-  byId('runs').replaceChildren(runTable(runs, state, change))
-  if (state.hidden.includes(run) || (state.range !== undefined && step > state.range[1])) return
+  const latest = { ...summary.latest, ...values }
+  Object.assign(summary, { lastStep: step, updatedAt: Date.now(), elapsedMs, latest })
+  if (totalSteps !== undefined) Object.assign(summary, { totalSteps })
+  drawSoon()
+  const x = { step, time: elapsedMs / 1000, tokens: latest['train/consumed_tokens'] ?? 0 }[state.axis]
+  if (state.hidden.includes(run) || (state.range !== undefined && x > state.range[1])) return
   const outdated = Object.entries(values).filter(([metric, value]) => {
     if (!isDrawn(metric)) return false
     const line = series.find(known => known.run === run && known.metric === metric)
-    return line === undefined || !append(line, step, value)
+    return line === undefined || !append(line, step, x, value)
   })
   if (outdated.length > 0) void load()
-  else drawSoon()
 }
 
 function addFlow({ run, ...pipeline }: PipelineState & { run: string }): void {
@@ -209,8 +218,8 @@ function addFlow({ run, ...pipeline }: PipelineState & { run: string }): void {
   if (summary === undefined) return
   const pipelines = { ...summary.pipelines, [pipeline.snapshot.pipeline]: pipeline }
   Object.assign(summary, { updatedAt: Date.now(), pipelines })
-  drawGraphs()
-  drawStatus()
+  drawPipelineSection()
+  drawRuns()
 }
 
 function showError(error: unknown): void {

@@ -1,52 +1,33 @@
-/** One chart per kind of metric, with one line per run. Dragging over a chart zooms all of them. */
+/** One chart per kind of metric, with one line per run and metric. Dragging over a chart zooms all of them. */
 import type { default as UPlot } from 'uplot'
+import type { Axis } from '../run-history.js'
+import { COLOURS } from './colours.js'
 import { element } from './dom.js'
-import { compact } from './numbers.js'
+import { Legend, type LegendEntry } from './legend.js'
+import { isHeldOut, type Kind, lineName } from './metrics.js'
+import { compact, duration } from './numbers.js'
 import { type Series, smoothed } from './series.js'
-import type { ViewState } from './view-state.js'
+import { AXES, type ViewState } from './view-state.js'
 
 declare const uPlot: typeof UPlot
 
-interface Kind {
-  readonly title: string
-  readonly metrics: readonly string[]
-}
-
-/** Charts and their metrics, in order. Every metric that matches none gets a separate chart after these. */
-const KINDS: readonly { readonly title: string; readonly metrics: RegExp }[] = [
-  { title: 'Loss', metrics: /^(train|held_out)\/(.+\/)?loss$/ },
-  { title: 'Perplexity', metrics: /^held_out\/(.+\/)?perplexity$/ },
-  { title: 'Bits per byte', metrics: /^held_out\/(.+\/)?bits_per_byte$/ },
-  { title: 'Learning rate', metrics: /^train\/learning_rate$/ },
-  { title: 'Gradient norm', metrics: /^train\/gradient_norm$/ },
-  { title: 'Tokens per second', metrics: /^train\/tokens_per_second$/ },
-  { title: 'Step time (ms)', metrics: /^train\/step_ms$/ },
-  { title: 'Memory (MB)', metrics: /^train\/memory_mb$/ },
-]
-
-const HEIGHT = 240
-const SHOWN_NAME = 24
+const HEIGHT = 250
 /** Series with fewer points are not smoothed, and their points are marked. */
 const FEW_POINTS = 40
-/** Number of colours; further runs reuse them. */
-export const COLOURS = 8
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400]
 
 export interface ChartRun {
   readonly id: string
   readonly name: string
   readonly colour: number
+  /** Whether its metrics are logged by step; those of other runs are logged by second. */
+  readonly trains: boolean
 }
 
-export function kindsOf(metrics: Iterable<string>): Kind[] {
-  const left = new Set(metrics)
-  const kinds = KINDS.map(({ title, metrics: wanted }) => ({
-    title,
-    metrics: [...left].filter(name => wanted.test(name) && left.delete(name)),
-  }))
-  return [
-    ...kinds.filter(kind => kind.metrics.length > 0),
-    ...Array.from(left, name => ({ title: name, metrics: [name] })),
-  ]
+interface Line {
+  readonly series: Series
+  readonly run: ChartRun
+  readonly colour: number
 }
 
 /** Owns a figure in the page until `remove` is called. */
@@ -54,54 +35,56 @@ export class Chart {
   readonly figure: HTMLElement
   readonly kind: Kind
   private readonly plotBox = element('div', { class: 'plot' })
-  private readonly latest = element('span', { class: 'latest' })
+  private readonly position = element('span', { class: 'position' })
+  private readonly legend = new Legend()
   private readonly onZoom: (range: readonly [number, number] | undefined) => void
   private plot: UPlot | undefined
   private form = ''
+  private axis: Axis = 'step'
+  private lines: readonly Line[] = []
 
   constructor(kind: Kind, onZoom: (range: readonly [number, number] | undefined) => void) {
     this.kind = kind
     this.onZoom = onZoom
-    const caption = element('figcaption', {}, element('span', {}, kind.title), this.latest)
-    this.figure = element('figure', { class: 'chart' }, caption, this.plotBox)
+    const caption = element('figcaption', {}, element('span', {}, kind.title), this.position)
+    this.figure = element('figure', { class: 'chart' }, caption, this.plotBox, this.legend.list)
   }
 
   /** Draws the series of the shown runs; recreates the plot only if its lines or axes change. */
-  draw(series: readonly Series[], runs: readonly ChartRun[], state: ViewState): void {
-    const lines = series
-      .map(line => ({ line, run: runs.find(run => run.id === line.run) }))
-      .filter(
-        (entry): entry is { line: Series; run: ChartRun } => entry.run !== undefined && entry.line.steps.length > 0,
-      )
-    const named = runs.length > 1
-    const last = lines.map(({ line }) => line.values.at(-1))
-    this.latest.textContent = lines.length === 1 || !named ? last.map(value => compact(value)).join(' / ') : ''
+  draw(series: readonly Series[], runs: readonly ChartRun[], view: ViewState): void {
+    const state = this.kind.isExact ? { ...view, smoothing: 0 } : view
+    const lines = runs.flatMap(run =>
+      this.kind.metrics.flatMap(metric =>
+        series
+          .filter(line => line.run === run.id && line.metric === metric && line.steps.length > 0)
+          .map(line => ({ series: line, run, colour: run.colour })),
+      ),
+    )
+    this.lines = runs.length === 1 ? lines.map(withOwnColour) : lines
+    this.axis = this.lines.some(({ run }) => run.trains) ? state.axis : 'time'
+    const named = new Set(this.lines.map(({ run }) => run.id)).size > 1
+    this.legend.show(this.lines.map(line => this.legendEntry(line, named)))
     const data = aligned(
-      lines.map(({ line }) => line),
+      this.lines.map(line => line.series),
       state,
     )
-    const dark = isDark(state)
-    const form = JSON.stringify([
-      state.logAxis,
-      state.smoothing > 0,
-      dark,
-      lines.map(({ line }) => [line.run, line.metric]),
-    ])
+    const names = this.lines.map(({ series: { run, metric, steps } }) => [run, metric, steps.length < FEW_POINTS])
+    const form = JSON.stringify([this.axis, state.logAxis, state.smoothing > 0, isDark(state), names])
     if (form !== this.form || this.plot === undefined) {
       this.plot?.destroy()
-      this.plot = new uPlot(this.options(lines, state, named), data, this.plotBox)
+      this.plot = new uPlot(this.options(state), data, this.plotBox)
       this.form = form
     } else {
       this.plot.setData(data, false)
     }
-    const steps = data[0]
-    const [from, to] = state.range ?? [steps[0] ?? 0, steps.at(-1) ?? 1]
-    this.plot.setScale('x', { min: from, max: to > from ? to : from + 1 })
-    const summary = lines.map(({ line, run }) => {
-      return `${run.name} ${line.metric}: ${line.steps.length} points, last ${compact(line.values.at(-1))}`
-    })
+    this.setRange(data[0], state)
+    this.showValues(undefined)
+    const summary = this.lines.map(
+      ({ series: { metric, steps, values }, run }) =>
+        `${run.name} ${metric}: ${steps.length} points, last ${this.text(values.at(-1))}`,
+    )
     this.plotBox.setAttribute('role', 'img')
-    this.plotBox.setAttribute('aria-label', `${this.kind.title} over steps. ${summary.join('; ')}`)
+    this.plotBox.setAttribute('aria-label', `${this.kind.title} over ${AXES[this.axis]}. ${summary.join('; ')}`)
   }
 
   resize(): void {
@@ -113,43 +96,75 @@ export class Chart {
     this.figure.remove()
   }
 
-  private options(lines: readonly { line: Series; run: ChartRun }[], state: ViewState, named: boolean): UPlot.Options {
+  private setRange(xs: ArrayLike<number>, { range }: ViewState): void {
+    const [from, to] = range ?? [xs[0] ?? 0, xs[xs.length - 1] ?? 1]
+    this.plot?.setScale('x', { min: from, max: to > from ? to : from + 1 })
+  }
+
+  private legendEntry({ series: { metric }, run, colour }: Line, named: boolean): LegendEntry {
+    const ownName = this.kind.metrics.length > 1 || !named ? lineName(metric) : ''
+    return {
+      label: [named ? run.name : '', ownName].filter(part => part !== '').join(' · '),
+      colour,
+      dashed: isHeldOut(metric),
+    }
+  }
+
+  /** Shows the values at a position of the cursor, or the latest ones. */
+  private showValues(x: number | undefined): void {
+    this.position.textContent =
+      x === undefined ? '' : `${this.axis === 'step' ? 'step ' : ''}${positionText(x, this.axis)}`
+    this.legend.setValues(
+      this.lines.map(({ series: { xs, values } }) =>
+        this.text(values[x === undefined ? values.length - 1 : nearest(xs, x)]),
+      ),
+    )
+  }
+
+  private text(value: number | null | undefined): string {
+    if (value === undefined) return '–'
+    return value === null ? 'NaN' : this.kind.format(value)
+  }
+
+  private options(state: ViewState): UPlot.Options {
     const style = getComputedStyle(document.documentElement)
-    const colour = (name: string): string => style.getPropertyValue(name).trim()
+    const valueOfStyle = (name: string): string => style.getPropertyValue(name).trim()
     const smooth = state.smoothing > 0
-    const series: UPlot.Series[] = lines.flatMap(({ line, run }): UPlot.Series[] => {
-      const label = labelOf(line.metric, named ? run.name : '', this.kind)
-      const stroke = colour(`--run-${run.colour % COLOURS}`)
-      const heldOut = line.metric.startsWith('held_out/')
-      const shared = {
-        spanGaps: true,
-        ...(heldOut ? { dash: [6, 3] } : {}),
-        value: (_: UPlot, value: number | null) => (value === null ? '–' : compact(value)),
-      }
+    const series: UPlot.Series[] = this.lines.flatMap(({ series: { metric, steps }, colour }): UPlot.Series[] => {
+      const stroke = valueOfStyle(`--run-${colour % COLOURS}`)
+      const few = steps.length < FEW_POINTS
+      const shared = { label: metric, stroke, spanGaps: true, ...(isHeldOut(metric) ? { dash: [5, 4] } : {}) }
+      const marks = { show: few, size: isHeldOut(metric) ? 6 : 4, fill: stroke }
       // A smoothed line is drawn over the raw one.
-      const points = { show: line.steps.length < FEW_POINTS }
-      const plain = { ...shared, label, stroke, width: 1.5, points }
-      return smooth
-        ? [
-            { ...plain, class: 'raw', width: 1, alpha: 0.3, points: { show: false } },
-            { ...plain, width: 2, points: { show: false } },
-          ]
-        : [plain]
+      const raw = { ...shared, width: 1, alpha: few ? 0 : 0.3, points: { show: false } }
+      return smooth ? [raw, { ...shared, width: 2, points: marks }] : [{ ...shared, width: 1.5, points: marks }]
     })
     const axis = {
-      stroke: colour('--quiet'),
-      grid: { stroke: colour('--grid'), width: 1 },
-      ticks: { stroke: colour('--grid') },
+      stroke: valueOfStyle('--quiet'),
+      font: '12px system-ui, sans-serif',
+      grid: { stroke: valueOfStyle('--grid'), width: 1 },
+      ticks: { stroke: valueOfStyle('--grid'), width: 1, size: 4 },
     }
+    const isTime = this.axis === 'time'
     return {
       width: this.plotBox.clientWidth,
       height: HEIGHT,
+      legend: { show: false },
       scales: { x: { time: false, auto: false }, y: { distr: state.logAxis ? 3 : 1 } },
       axes: [
-        { ...axis, values: (_, splits) => splits.map(value => compact(value)) },
-        { ...axis, size: 62, values: (_, splits) => splits.map(value => (value === null ? '' : compact(value))) },
+        {
+          ...axis,
+          size: 28,
+          label: AXES[this.axis],
+          labelSize: 18,
+          labelFont: axis.font,
+          labelGap: 0,
+          ...(isTime ? { incrs: SECONDS } : {}),
+          values: (_, splits) => splits.map(value => positionText(value, this.axis)),
+        },
+        { ...axis, size: 58, values: (_, splits) => splits.map(value => (value === null ? '' : compact(value))) },
       ],
-      series: [{ label: 'step', value: (_, value) => (value === null ? '–' : compact(value)) }, ...series],
+      series: [{}, ...series],
       cursor: {
         sync: { key: 'penstock' },
         drag: { x: true, y: false, setScale: false },
@@ -160,7 +175,12 @@ export class Chart {
           },
         },
       },
-      hooks: { setSelect: [plot => this.zoomToSelection(plot)] },
+      hooks: {
+        setSelect: [plot => this.zoomToSelection(plot)],
+        setCursor: [
+          plot => this.showValues(plot.cursor.idx == null ? undefined : (plot.data[0][plot.cursor.idx] ?? undefined)),
+        ],
+      },
     }
   }
 
@@ -173,21 +193,34 @@ export class Chart {
   }
 }
 
-/** Legend label: the run if there are several, and the metric if the title does not name it. */
-function labelOf(metric: string, run: string, { metrics }: Kind): string {
-  const short = run.length <= SHOWN_NAME ? run : `${run.slice(0, SHOWN_NAME - 1)}…`
-  const own = metrics.length > 1 || run === '' ? metric.replace('train/', '').replace('held_out/', 'held-out ') : ''
-  return `${short} ${own.replaceAll('_', ' ')}`.trim()
+/** Lines of a single run differ in colour, except that the training and the first held-out set differ by dashes. */
+function withOwnColour(line: Line, index: number, lines: readonly Line[]): Line {
+  const heldOut = isHeldOut(line.series.metric)
+  const alike = lines.slice(0, index).filter(({ series }) => isHeldOut(series.metric) === heldOut)
+  return { ...line, colour: line.run.colour + alike.length }
 }
 
-/** Aligns all series on the union of their steps. A log axis omits values that are not positive. */
+const positionText = (x: number, axis: Axis): string => (axis === 'time' ? duration(1000 * x) : compact(x))
+
+/** Index of the last position that is not after `x`, or the first one. */
+function nearest(xs: readonly number[], x: number): number {
+  let [low, high] = [0, xs.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (xs[middle]! <= x) low = middle + 1
+    else high = middle
+  }
+  return Math.max(0, low - 1)
+}
+
+/** Aligns all series on the union of their positions. A log axis omits values that are not positive. */
 function aligned(lines: readonly Series[], { logAxis, smoothing }: ViewState): UPlot.AlignedData {
-  const drawable = (values: (number | null)[]): (number | null)[] =>
-    logAxis ? values.map(value => (value !== null && value > 0 ? value : null)) : values
-  const tables = lines.map(({ steps, values }): UPlot.AlignedData => {
+  const drawable = (values: readonly (number | null)[]): (number | null)[] =>
+    logAxis ? values.map(value => (value !== null && value > 0 ? value : null)) : [...values]
+  const tables = lines.map(({ xs, values }): UPlot.AlignedData => {
     const plain = drawable(values)
-    if (smoothing === 0) return [steps, plain]
-    return [steps, plain, steps.length < FEW_POINTS ? plain : drawable(smoothed(values, smoothing))]
+    if (smoothing === 0) return [xs, plain]
+    return [xs, plain, xs.length < FEW_POINTS ? plain : drawable(smoothed(values, smoothing))]
   })
   if (tables.length === 0) return [[]]
   return tables.length === 1 ? tables[0]! : uPlot.join(tables)

@@ -23,15 +23,22 @@ export const PAGE = `<!doctype html>
 <header>
   <h1>Penstock</h1>
   <p id="status" role="status">loading</p>
-  <div id="controls" role="group" aria-label="Charts"></div>
+  <div id="theme-control"></div>
 </header>
 <main>
   <section aria-labelledby="runs-title"><h2 id="runs-title">Runs</h2><div id="runs"></div></section>
-  <section aria-labelledby="pipelines-title" id="pipelines-section"><h2 id="pipelines-title">Pipeline</h2><div id="pipelines"></div></section>
-  <section aria-labelledby="charts-title" id="charts-section"><h2 id="charts-title">Metrics</h2><div id="charts"></div></section>
-  <section aria-labelledby="samples-title" id="samples-section" hidden><h2 id="samples-title">Generated text</h2><div id="samples"></div></section>
-  <section aria-labelledby="notes-title" id="notes-section" hidden><h2 id="notes-title">Events</h2><div id="notes"></div></section>
-  <section aria-labelledby="config-title"><h2 id="config-title">Options</h2><div id="config"></div></section>
+  <section aria-labelledby="pipelines-title" id="pipelines-section" hidden><h2 id="pipelines-title">Pipelines</h2><div id="pipelines"></div></section>
+  <section aria-labelledby="charts-title" id="charts-section" hidden>
+    <div class="bar"><h2 id="charts-title">Metrics</h2><div id="controls" class="controls" role="group" aria-label="Charts"></div></div>
+    <div id="charts"></div>
+  </section>
+  <p id="no-metrics" class="empty" hidden>No metrics yet. They appear here with the first logged step or second of the run.</p>
+  <div id="entries-filter" class="controls" role="group" aria-label="Filter" hidden></div>
+  <div id="entries-sections">
+    <section aria-labelledby="samples-title" id="samples-section" hidden><h2 id="samples-title">Generated texts</h2><div id="samples"></div></section>
+    <section aria-labelledby="notes-title" id="notes-section" hidden><h2 id="notes-title">Events</h2><div id="notes"></div></section>
+  </div>
+  <section aria-labelledby="config-title" id="config-section" hidden><h2 id="config-title">Options</h2><div id="config"></div></section>
 </main>
 <noscript>This page requires JavaScript.</noscript>
 </body>

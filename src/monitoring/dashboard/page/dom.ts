@@ -25,6 +25,13 @@ export function byId(id: string): HTMLElement {
   return found
 }
 
+/** Replaces the content of an element; the focus stays on the element of the same id. */
+export function replaceContent(box: HTMLElement, ...children: readonly Child[]): void {
+  const focused = box.contains(document.activeElement) ? document.activeElement?.id : ''
+  box.replaceChildren(...children)
+  if (focused) document.getElementById(focused)?.focus()
+}
+
 function withContent<E extends Element>(created: E, attributes: Attributes, children: readonly Child[]): E {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== false) created.setAttribute(name, value === true ? '' : String(value))

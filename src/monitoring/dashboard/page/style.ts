@@ -1,4 +1,8 @@
 /** Style sheet of the page. The run colours have a contrast of at least 3:1 in both themes and are colour-blind safe. */
+import { COLOURS } from './colours.js'
+
+const runs = (rule: (run: number) => string): string =>
+  Array.from({ length: COLOURS }, (_, run) => rule(run)).join('\n')
 
 const LIGHT = `
   color-scheme: light;
@@ -22,38 +26,64 @@ export const STYLE = `
 [hidden] { display: none !important; }
 body { margin: 0; background: var(--ground); color: var(--text); }
 header {
-  display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; padding: 10px 20px; position: sticky; top: 0;
-  z-index: 200; background: var(--card); border-bottom: 1px solid var(--line);
+  display: flex; align-items: center; gap: 6px 16px; padding: 8px 20px; position: sticky; top: 0; z-index: 200;
+  background: var(--card); border-bottom: 1px solid var(--line);
 }
-h1 { font-size: 18px; margin: 0; }
-h2 { font-size: 15px; margin: 0 0 8px; }
-#status { margin: 0; color: var(--quiet); flex: 1; min-width: 90px; }
-#controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; }
-#controls label { display: inline-flex; gap: 6px; align-items: center; }
-#controls input[type="range"] { width: 110px; accent-color: var(--accent); }
-button, select {
-  font: inherit; color: var(--text); background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 4px 10px;
-  cursor: pointer;
+h1 { font-size: 17px; margin: 0; }
+h2 { font-size: 15px; margin: 0 0 8px; overflow-wrap: anywhere; }
+#status { margin: 0; color: var(--quiet); flex: 1; min-width: 0; font-variant-numeric: tabular-nums; }
+.bar { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: center; gap: 4px 16px; margin-bottom: 8px; }
+.bar h2 { margin: 0; }
+.controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; font-size: 14px; }
+.controls label { display: inline-flex; gap: 6px; align-items: center; }
+.controls output { color: var(--quiet); min-width: 2.2em; font-variant-numeric: tabular-nums; }
+.controls input[type="range"] { width: 110px; accent-color: var(--accent); }
+button, select, input[type="search"] {
+  font: inherit; color: var(--text); background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 3px 10px;
 }
+button, select { cursor: pointer; }
+select { max-width: 220px; }
+input[type="search"] { width: min(100%, 320px); }
 button[aria-pressed="true"] { background: var(--accent); border-color: var(--accent); color: var(--card); }
 button:disabled { opacity: 0.45; cursor: default; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-main { max-width: 1800px; margin: 0 auto; padding: 16px 20px 40px; display: grid; gap: 20px; grid-template-columns: minmax(0, 1fr); }
+main {
+  max-width: 1800px; margin: 0 auto; padding: 14px 20px 40px; display: grid; gap: 16px; grid-template-columns: minmax(0, 1fr);
+}
 section { min-width: 0; }
+.last { order: 1; } #entries-filter, #entries-sections { order: 2; } #config-section { order: 3; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: 6px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; }
+th, td { text-align: left; padding: 5px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 tr:last-child td, tr:last-child th { border-bottom: 0; }
 thead th { color: var(--quiet); font-weight: 500; font-size: 13px; }
 tbody th { font-weight: 600; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.swatch { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 8px; vertical-align: -1px; }
-${Array.from({ length: 8 }, (_, run) => `.run-${run} { background: var(--run-${run}); }`).join('\n')}
+.sort { border: 0; padding: 0; background: none; color: inherit; font-weight: inherit; white-space: nowrap; }
+[aria-sort="ascending"] .sort, [aria-sort="descending"] .sort { color: var(--text); font-weight: 600; }
+tbody label { display: flex; align-items: center; gap: 8px; }
+tbody label .name { overflow: hidden; text-overflow: ellipsis; max-width: 260px; }
+tbody input[type="checkbox"] { margin: 0; accent-color: var(--accent); }
+.swatch { display: inline-block; flex: none; width: 12px; height: 12px; border-radius: 3px; vertical-align: -1px; }
+th .swatch, .when .swatch { margin-right: 6px; } tbody label .swatch { margin: 0; }
+${runs(run => `.run-${run} { background: var(--run-${run}); } .line-${run} { stroke: var(--run-${run}); } .mark-${run} { fill: var(--run-${run}); }`)}
 .running, .done { color: var(--good); } .failed { color: var(--bad); } .stopped { color: var(--warn); }
-.pipeline + .pipeline { margin-top: 12px; }
+.overview { background: var(--card); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+.overview dl { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 0; padding: 10px 14px; }
+.overview dt { color: var(--quiet); font-size: 12px; } .overview dd { margin: 0; font-size: 17px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.overview .message { margin: 0; padding: 0 14px 10px; overflow-wrap: anywhere; }
+progress { display: block; width: 100%; height: 4px; appearance: none; border: 0; background: var(--line); }
+progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-progress-value { background: var(--accent); }
+progress::-moz-progress-bar { background: var(--accent); }
+details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
+summary { cursor: pointer; padding: 6px 12px; }
+.pipeline summary .title { font-weight: 600; margin-right: 12px; overflow-wrap: anywhere; } .pipeline summary .state { margin-right: 12px; }
+.pipeline summary { font-size: 14px; } .pipeline .facts { color: var(--quiet); font-variant-numeric: tabular-nums; }
+#pipelines { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
+.pipeline { background: none; border: 0; border-radius: 0; } .pipeline + .pipeline { border-top: 1px solid var(--line); }
+.pipeline .scroll { border: 0; background: none; }
 .pipeline svg { display: block; overflow: visible; }
 .pipeline text { fill: var(--text); font-size: 14px; }
-.pipeline .title { font-weight: 600; }
 .pipeline .quiet { fill: var(--quiet); font-size: 12px; font-weight: 400; font-variant-numeric: tabular-nums; }
 .pipeline .items { text-anchor: end; }
 .pipeline .box { fill: var(--ground); stroke: var(--line); }
@@ -63,29 +93,35 @@ ${Array.from({ length: 8 }, (_, run) => `.run-${run} { background: var(--run-${r
 .pipeline .edge.full { stroke: var(--warn); stroke-width: 3; }
 .pipeline .head { fill: var(--quiet); }
 .pipeline .track { fill: var(--line); } .pipeline .busy { fill: var(--accent); } .pipeline .slowest .busy { fill: var(--warn); }
-#charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); }
-.chart { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px 6px; min-width: 0; }
-.chart figcaption { display: flex; justify-content: space-between; gap: 12px; font-weight: 600; }
-.chart figcaption .latest { color: var(--quiet); font-weight: 400; font-variant-numeric: tabular-nums; }
-.chart .plot { min-height: 240px; }
-.uplot { font: inherit; } .u-legend { font-size: 12px; text-align: left; color: var(--quiet); }
-.u-legend th { padding: 1px 4px; font-weight: 500; border: 0; } .u-legend td { padding: 1px 4px; border: 0; font-variant-numeric: tabular-nums; }
-.u-legend .raw { display: none; } .u-inline th, .u-inline td { white-space: normal; overflow-wrap: anywhere; }
-.u-legend .u-value { color: var(--text); } .u-inline tr { margin-right: 10px; }
+#charts { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
+.chart { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; min-width: 0; }
+.chart figcaption { display: flex; justify-content: space-between; gap: 12px; font-weight: 600; font-size: 14px; }
+.chart .position { color: var(--quiet); font-weight: 400; font-variant-numeric: tabular-nums; }
+.chart .plot { min-height: 250px; }
+.legend {
+  list-style: none; margin: 2px 0 0; padding: 0; display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 13px; max-height: 84px; overflow-y: auto;
+}
+.legend li { display: flex; align-items: center; gap: 6px; min-width: 0; }
+.legend .line { flex: none; stroke-width: 2; fill: none; } .legend .line circle { stroke: none; }
+.legend .label { color: var(--quiet); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 220px; }
+.legend .value { font-weight: 600; font-variant-numeric: tabular-nums; }
+.uplot { font: inherit; }
 .u-select { background: color-mix(in srgb, var(--accent) 18%, transparent); }
 .u-cursor-x, .u-cursor-y { border-color: var(--quiet) !important; }
-.entries { margin: 0; padding: 0; list-style: none; background: var(--card); border: 1px solid var(--line); border-radius: 8px; max-height: 320px; overflow-y: auto; }
-.entries li { padding: 6px 12px; border-bottom: 1px solid var(--line); display: flex; gap: 12px; }
+#entries-sections { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); align-items: start; }
+.entries { margin: 0; padding: 0; list-style: none; background: var(--card); border: 1px solid var(--line); border-radius: 8px; max-height: 360px; overflow-y: auto; }
+.entries li { padding: 6px 12px; border-bottom: 1px solid var(--line); font-size: 14px; }
 .entries li:last-child { border-bottom: 0; }
-.entries .when { color: var(--quiet); white-space: nowrap; font-variant-numeric: tabular-nums; }
-.entries .what { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 0; }
-details { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; }
-details + details { margin-top: 8px; }
-summary { cursor: pointer; }
-pre { margin: 8px 0 0; overflow-x: auto; font-size: 13px; }
+.entries .when { display: block; color: var(--quiet); font-size: 12px; font-variant-numeric: tabular-nums; }
+.entries .what { white-space: pre-wrap; overflow-wrap: anywhere; }
+#config { display: grid; gap: 8px; }
+pre { margin: 0; padding: 8px 12px; border-top: 1px solid var(--line); overflow-x: auto; font-size: 13px; }
 .empty { color: var(--quiet); margin: 0; }
+@media (min-width: 900px) { .chart:first-child:not(:only-child) { grid-column: span 2; } }
 @media (max-width: 600px) {
-  header { padding: 8px 12px; position: static; } main { padding: 12px; gap: 16px; }
-  th, td { padding: 6px 8px; } .entries li { flex-direction: column; gap: 2px; }
+  header { padding: 6px 12px; position: static; } main { padding: 10px 12px; gap: 12px; }
+  th, td { padding: 5px 8px; } .overview dl { gap: 4px 20px; padding: 8px 12px; } .overview dd { font-size: 15px; }
+  td.state, th.state { display: none; } tbody label .name { max-width: 100px; } thead tr > th { font-size: 12px; }
+  .controls { gap: 6px 10px; } .controls input[type="range"] { width: 90px; }
 }
 `
