@@ -8,7 +8,6 @@
  *   npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]
  */
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +21,7 @@ import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import { type ModelInput, resolveModel } from '#src/training/options'
 import { findPython } from '#src/training/torch/python'
 import { parameterCount, uniformGenerator } from '#src/training/weights'
+import { descendantProcessorSeconds } from './processor-time.js'
 
 interface Shape {
   readonly model: ModelInput
@@ -93,7 +93,7 @@ async function penstock({ model, rows, steps }: Shape): Promise<Figures> {
       at: performance.now(),
       node: (user + system) / 1e6,
       // Reading the CPU time is itself slow, so do it only when needed.
-      ranks: event.step === steps / 4 || event.step === steps ? ranksProcessorSeconds() : 0,
+      ranks: event.step === steps / 4 || event.step === steps ? descendantProcessorSeconds() : 0,
       waited: event.dataWaitMs ?? 0,
       utilization: event.utilization,
     })
@@ -110,23 +110,6 @@ async function penstock({ model, rows, steps }: Shape): Promise<Figures> {
     utilization: utilizations.length === 0 ? undefined : Math.max(...utilizations),
     dataWaitMs: counted.reduce((sum, { waited }) => sum + waited, 0) / counted.length,
   }
-}
-
-/** CPU time of all descendant processes, from /proc; 0 on systems other than Linux. */
-function ranksProcessorSeconds(): number {
-  if (process.platform !== 'linux') return 0
-  const processes = readdirSync('/proc').flatMap(name => {
-    try {
-      // The program name, in parentheses, can contain any character.
-      const fields = readFileSync(`/proc/${name}/stat`, 'latin1').split(') ').at(-1)!.split(' ')
-      return [{ pid: Number(name), parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) }]
-    } catch {
-      return []
-    }
-  })
-  const below = (pid: number): number =>
-    processes.filter(({ parent }) => parent === pid).reduce((sum, child) => sum + child.ticks + below(child.pid), 0)
-  return below(process.pid) / 100
 }
 
 const fileOf = (model: ModelInput): string => join(folder, `${model.vocab_size}.pbin`)

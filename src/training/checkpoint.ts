@@ -6,6 +6,7 @@
  *   step-000123/model.safetensors       weights
  *   step-000123/optimizer.safetensors   moments, steps taken
  *   step-000123/optimizer/              the same from the torch engine, as a torch distributed checkpoint
+ *   step-000123/tokenizer.json          copy of the tokenizer, or tokenizer.model, and its configuration if there is one
  *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
  */
 
@@ -19,6 +20,7 @@ import { PenstockError, toPenstockError } from '../errors.js'
 import { changing, makeFolder, removeFolder, syncFile, syncFolder } from '../files/durable.js'
 import { readAll } from '../files/read-at.js'
 import { describeIssue } from '../formats/option-issue.js'
+import { checkpointTokenizerNames, copyTokenizer } from './checkpoint-tokenizer.js'
 import type { Engine } from './engine.js'
 import { trainingSchemas } from './options.js'
 
@@ -26,7 +28,13 @@ export const stateFile = 'state.json'
 const finalName = /^step-(\d{6,})$/
 const hiddenName = /^\.step-\d+\.(partial|old)$/
 /** Files and folders that a checkpoint may contain. */
-const ownNames: ReadonlySet<string> = new Set([stateFile, 'model.safetensors', 'optimizer.safetensors', 'optimizer'])
+const ownNames: ReadonlySet<string> = new Set([
+  stateFile,
+  'model.safetensors',
+  'optimizer.safetensors',
+  'optimizer',
+  ...checkpointTokenizerNames,
+])
 
 const count = z.int().nonnegative()
 const digest = z.string().regex(/^[0-9a-f]{64}$/)
@@ -111,7 +119,11 @@ export async function saveCheckpoint(
   await removePartial(path)
   try {
     await makeFolder(partial)
-    const names = await engine.saveState(partial)
+    const names = [...(await engine.saveState(partial))]
+    if (state.tokenizer !== undefined) {
+      const [previous] = await listCheckpoints(folder)
+      names.push(...(await copyTokenizer(partial, state.tokenizer, previous)))
+    }
     const files = Object.fromEntries(
       await Promise.all(names.map(async file => [file, await fingerprint(join(partial, file))] as const)),
     )

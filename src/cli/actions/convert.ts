@@ -5,7 +5,8 @@ import { dirname, join, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { removeFile } from '../../files/durable.js'
 import type { TokenizerReference } from '../../formats/batches.js'
-import { saveCheckpoint } from '../../training/checkpoint.js'
+import { type Checkpoint, saveCheckpoint } from '../../training/checkpoint.js'
+import { tokenizerPathOf } from '../../training/checkpoint-tokenizer.js'
 import {
   layoutOf,
   openHuggingFace,
@@ -40,7 +41,7 @@ const FOREIGN_FILES = ['special_tokens_map.json', 'added_tokens.json', 'vocab.js
 const TEMPORARY = /\.(part|lock)$/
 
 export interface ExportOptions {
-  /** The tokenizer to include; defaults to that of the checkpoint if its file is unchanged. */
+  /** The tokenizer to include; defaults to that of the checkpoint. */
   readonly tokenizer?: string | undefined
   /** The model's end token; defaults to the token that ends the documents of the training data. */
   readonly endOfDocument?: string | undefined
@@ -54,10 +55,11 @@ export interface ExportOptions {
  * @throws FILE_MISSING, CHECKPOINT_INVALID, UNSUPPORTED, TOKENIZER_MISMATCH, FILE_UNWRITABLE
  */
 export async function convertCheckpoint(from: string, folder: string, options: ExportOptions = {}): Promise<string> {
-  const { path, state } = await findCheckpoint(from)
+  const checkpoint = await findCheckpoint(from)
+  const { path, state } = checkpoint
   const model = resolveModel(state.model)
   const layout = layoutOf(model) === 'llama' ? 'Llama' : 'GPT-2'
-  const tokenizerPath = options.tokenizer ?? (await tokenizerOf(state.tokenizer))
+  const tokenizerPath = options.tokenizer ?? (await tokenizerOf(checkpoint))
   const endOfDocument = options.endOfDocument ?? state.endOfDocumentId
   if (tokenizerPath === undefined && typeof endOfDocument === 'string') {
     throw new PenstockError('ARGUMENT_INVALID', '--end-of-document requires --tokenizer for this checkpoint')
@@ -163,14 +165,15 @@ async function requireOtherFolder(folder: string, sources: readonly string[]): P
   }
 }
 
-/** The tokenizer that a checkpoint refers to, if its file is unchanged since training. @throws FILE_UNREADABLE */
-async function tokenizerOf(reference: TokenizerReference | undefined): Promise<string | undefined> {
-  if (reference === undefined) return undefined
-  const found = await tokenizerReference(reference.path).catch((error: PenstockError) => {
+/** The tokenizer of a checkpoint; one outside of it only if it is unchanged since training. @throws FILE_UNREADABLE */
+async function tokenizerOf(checkpoint: Checkpoint): Promise<string | undefined> {
+  const path = tokenizerPathOf(checkpoint)
+  if (path === undefined) return undefined
+  const found = await tokenizerReference(path).catch((error: PenstockError) => {
     if (error.code === 'FILE_UNREADABLE') throw error
     return undefined
   })
-  return found?.sha256 === reference.sha256 ? found.path : undefined
+  return found !== undefined && found.sha256 === checkpoint.state.tokenizer?.sha256 ? found.path : undefined
 }
 
 /** Loads the tokenizer at a path to validate it. @throws the errors of loading a tokenizer */

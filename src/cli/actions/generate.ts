@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../../training/checkpoint.js'
+import { tokenizerPathOf } from '../../training/checkpoint-tokenizer.js'
 import type { Engine } from '../../training/engine.js'
 import { type GenerationEnd, generate } from '../../training/generation/generate.js'
 import type { SamplingOptions } from '../../training/generation/token-sampler.js'
@@ -111,8 +112,9 @@ export class TextModel {
   }
 }
 
-async function openTokenizer({ path: folder, state }: Checkpoint, given: string | undefined): Promise<TokenizerThread> {
-  const path = given ?? state.tokenizer?.path
+async function openTokenizer(checkpoint: Checkpoint, given: string | undefined): Promise<TokenizerThread> {
+  const { path: folder, state } = checkpoint
+  const path = given ?? tokenizerPathOf(checkpoint)
   if (path === undefined) {
     throw new PenstockError('ARGUMENT_INVALID', 'the checkpoint does not record a tokenizer: pass --tokenizer', {
       file: folder,

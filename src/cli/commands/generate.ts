@@ -38,7 +38,7 @@ export function addGenerateCommand(program: Command): void {
     )
     .option('--no-stop', 'continue after the end of a document')
     .option('--seed <number>', 'seed of the sampling', wholeNumber, 0)
-    .option('--tokenizer <path>', 'path of the tokenizer, if it has moved since the training')
+    .option('--tokenizer <path>', 'path of the tokenizer; by default, the one in the checkpoint')
     .addOption(
       new Option('--engine <name>', 'engine that computes the model').choices(['tfjs', 'torch']).default('tfjs'),
     )
