@@ -57,6 +57,16 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   | 'INTERNAL'
 
+/** Codes of a wrong configuration or command line: detected before any work, and the same on every attempt. */
+export const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
+  'CONFIG_INVALID',
+  'OPTION_INVALID',
+  'STAGE_UNKNOWN',
+  'STAGES_MISFIT',
+  'ARGUMENT_INVALID',
+  'FILE_IS_SOURCE',
+]
+
 /** Location of an error; every part is optional. Lines and columns count from 1, byte offsets and records from 0. */
 export interface Where {
   readonly file?: string

@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   pipelines: ['formats', 'sampling', 'tokenizer', 'monitoring', 'files', 'workers', 'training', 'stages'],
   modalities: ['formats', 'sampling', 'tokenizer', 'monitoring', 'files', 'workers', 'training', 'stages', 'pipelines'],
   integrity: ['formats', 'sampling', 'tokenizer', 'files', 'workers', 'training', 'stages', 'pipelines'],
+  cluster: ['formats', 'files', 'pipelines'],
 }
 MAY_IMPORT.cli = Object.keys(MAY_IMPORT)
 MAY_IMPORT['index.ts'] = Object.keys(MAY_IMPORT).filter(folder => folder !== 'cli')

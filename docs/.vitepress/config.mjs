@@ -26,6 +26,7 @@ export default {
       ]),
       section('Deploy and embed', [
         ['Embedding', '/embedding'],
+        ['Processing data on many machines', '/clusters'],
         ['Deployment', '/deployment'],
         ['TensorFlow.js backends', '/backends'],
         ['Distributed training', '/distributed'],

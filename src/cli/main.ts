@@ -8,6 +8,7 @@ import './output/signals.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { addShardsCommand } from './commands/cluster/shards.js'
 import { addCompletionCommand } from './commands/completion.js'
 import { addConvertCommand } from './commands/convert.js'
 import { addDoctorCommand } from './commands/doctor.js'
@@ -72,6 +73,7 @@ const commands: Readonly<Record<string, (program: Command) => void>> = {
   chunk: addChunkCommand,
   filter: addFilterCommand,
   'pack-samples': addPackSamplesCommand,
+  shards: addShardsCommand,
   'train-tokenizer': addTrainTokenizerCommand,
   train: addTrainCommand,
   evaluate: addEvaluateCommand,

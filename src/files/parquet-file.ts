@@ -78,6 +78,14 @@ export class ParquetFile {
     return Number(this.metadata.num_rows)
   }
 
+  /** Rows and uncompressed size of each row group. */
+  rowGroups(): { readonly rows: number; readonly bytes: number }[] {
+    return this.metadata.row_groups.map(group => ({
+      rows: Number(group.num_rows),
+      bytes: Number(group.total_byte_size),
+    }))
+  }
+
   /** Paths of all columns, as jq filters. */
   get columnNames(): string[] {
     return this.columns.map(column => `.${column.path.join('.')}`)

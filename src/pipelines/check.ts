@@ -79,19 +79,26 @@ export function optionError(
   return configError(source, [...step.path, ...path], message, isUnknownKey)
 }
 
-/** Passes the path of `read-file` to the stages that split its bytes, so that their error messages name the file. */
-function withSourceNames(chain: CheckedChain, inherited: string | undefined): CheckedChain {
-  let file = inherited
+interface SourceName {
+  readonly file: string
+  /** Of the first byte that is read. */
+  readonly offset: number
+}
+
+/** Passes the path and the offset of `read-file` to the stages that split its bytes, so that their error messages name the file. */
+function withSourceNames(chain: CheckedChain, inherited: SourceName | undefined): CheckedChain {
+  let source = inherited
   const steps = chain.steps.map(step => {
-    if (step.name === 'read-file') file = String(step.options.path)
-    const takesName = step.name === 'read-lines' || step.name === 'split-json'
-    const named = takesName && file !== undefined && step.step.options.source === undefined
-    return named ? { ...step, options: { ...step.options, source: file } } : step
+    const { name, options } = step
+    if (name === 'read-file') source = { file: String(options.path), offset: Number(options.from) }
+    if (source === undefined || (name !== 'read-lines' && name !== 'split-json')) return step
+    const { source: file = source.file, offset = source.offset } = step.step.options
+    return { ...step, options: { ...options, source: file, ...(name === 'read-lines' && { offset }) } }
   })
   return {
     merge: chain.merge.map(branch => withSourceNames(branch, undefined)),
     steps,
-    fork: chain.fork.map(branch => withSourceNames(branch, file)),
+    fork: chain.fork.map(branch => withSourceNames(branch, source)),
   }
 }
 

@@ -42,26 +42,31 @@ export function rangeSteps(stages: readonly object[]): RangeStep[] {
 
 const RANGE_FORMATS: readonly SourceFormat[] = ['jsonl', 'parquet']
 
-type Lines = Pick<RangeWork, 'paths' | 'maxLineBytes'>
+type Lines = Pick<RangeWork, 'paths' | 'from' | 'to' | 'maxLineBytes'>
 
 /** Ranges require random access to a file that is read to its end, and lines shorter than a range. */
 function linesOfFile(optionsOf: (name: string) => RangeStep['options']): Lines | undefined {
-  const { path, compression = 'auto' } = optionsOf('read-file')
+  const { path, from = 0, to, compression = 'auto' } = optionsOf('read-file')
   const { limit, max_line_bytes: maxLineBytes = DEFAULT_LINE_BYTES } = optionsOf('read-lines')
   const isByName = compression === 'auto' || (compression === 'none' && !isPackedName(String(path)))
-  return isByName && limit === undefined ? { paths: [String(path)], maxLineBytes: Number(maxLineBytes) } : undefined
+  const bounds = { from: Number(from), to: to as number | undefined }
+  return isByName && limit === undefined
+    ? { paths: [String(path)], ...bounds, maxLineBytes: Number(maxLineBytes) }
+    : undefined
 }
 
 /** Undefined unless all files are JSONL, compressed or not, or Parquet. */
 function linesOfCorpus({
   sources,
   order,
+  from = 0,
+  to,
   max_record_bytes: limit = DEFAULT_LINE_BYTES,
 }: RangeStep['options']): Lines | undefined {
   try {
     const paths = listOnce(sources as string[], order as SourceOrder | undefined)
     return paths.every(path => RANGE_FORMATS.includes(requireFormat(path)))
-      ? { paths, maxLineBytes: Number(limit) }
+      ? { paths, from: Number(from), to: to as number | undefined, maxLineBytes: Number(limit) }
       : undefined
   } catch {
     // The stage reports what is wrong with its sources.
@@ -72,7 +77,7 @@ function linesOfCorpus({
 function linesOf({ name, options }: RangeStep, optionsOf: (name: string) => RangeStep['options']): Lines | undefined {
   if (name === 'read-corpus') return linesOfCorpus(options)
   return name === 'read-parquet'
-    ? linesOfCorpus({ sources: [String(options.path)], order: 'given' })
+    ? linesOfCorpus({ ...options, sources: [String(options.path)], order: 'given' })
     : linesOfFile(optionsOf)
 }
 

@@ -2,6 +2,7 @@
  * All stages, by their names in definitions. To add their own stages, embedders pass
  * `{ ...stageRegistry, 'my-stage': {...} }`.
  */
+import { concatIndexStage } from '../stages/concat-index.js'
 import { concatPbinStage } from '../stages/concat-pbin.js'
 import { extractTextStage } from '../stages/extract-text.js'
 import { feedTrainerStage } from '../stages/feed-trainer.js'
@@ -49,6 +50,7 @@ const stages = [
   writePbinStage,
   readPbinStage,
   concatPbinStage,
+  concatIndexStage,
   shuffleDocumentsStage,
   filterDocumentsStage,
   shuffleLinesStage,

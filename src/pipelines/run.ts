@@ -35,6 +35,8 @@ export interface PipelineResult {
 }
 
 export interface RunOptions {
+  /** Receives the reports of the stages when the run begins; their stats are live, and remain after a failure. */
+  readonly onStart?: (stages: readonly StageReport[]) => void
   readonly onProgress?: (progress: RunProgress) => void
   readonly progressIntervalMs?: number
   /** Events of stages other than counts, such as training steps. */
@@ -85,11 +87,15 @@ export async function runPipeline(pipeline: CheckedPipeline, options: RunOptions
 
 /** Looks up the remote sources of a pipeline. @throws FILE_MISSING, FILE_UNREADABLE */
 export async function locateInputs({ chain }: Pick<CheckedPipeline, 'chain'>): Promise<void> {
-  await locateSources(sourcesOf({ chain }))
+  await locateSources([...sourcesOf({ chain }), ...recordedSourcesOf({ chain })])
 }
 
 const sourcesOf = ({ chain }: Pick<CheckedPipeline, 'chain'>): string[] =>
   allSteps(chain).flatMap(({ entry, options }) => entry.reads?.(options) ?? [])
+
+/** The files that manifests of its outputs name. */
+const recordedSourcesOf = ({ chain }: Pick<CheckedPipeline, 'chain'>): string[] =>
+  allSteps(chain).flatMap(({ entry, options }) => (entry.records ?? entry.reads)?.(options) ?? [])
 
 /** Errors not caused by the input or the options: the same command may succeed later. */
 const RESUMABLE_ERRORS: readonly ErrorCode[] = [
@@ -110,7 +116,7 @@ async function runChain(
   const built = buildChain(chain)
   const all = stagesOf(built)
   const stages = all.map(({ stage }) => stage)
-  const sources = sourcesOf(pipeline)
+  const sources = recordedSourcesOf(pipeline)
   for (const stage of stages) stage.nameSources(sources)
   if (journal !== undefined) {
     for (const [index, stage] of stages.entries()) stage.keepJournal(new StageJournal(journal, `${index}`))
@@ -120,6 +126,7 @@ async function runChain(
   const reports = all
     .map(({ stage, step }) => ({ name: namesRunBy(step).join('+'), stats: stage.stats }))
     .filter(({ name }) => name !== '')
+  options.onStart?.(reports)
   const inputShare = inputMeter(all.filter(({ isSource }) => isSource))
   const progress = (): RunProgress => ({
     pipeline: pipeline.name,

@@ -9,6 +9,11 @@ import { parseOptions } from './stream/stage-options.js'
 
 const concatPbinOptions = z.strictObject({
   paths: z.array(z.string().min(1)).min(1).describe('the .pbin files, in the order to concatenate them'),
+  sources: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe('files to record as the sources of the result; by default, the .pbin files'),
 })
 export type ConcatPbinOptions = z.input<typeof concatPbinOptions>
 
@@ -20,6 +25,7 @@ export const concatPbinStage = defineStage({
   resumable: true,
   create: concatPbin,
   reads: pathsOf,
+  records: ({ sources, paths }) => sources ?? paths,
 })
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before any token is read */

@@ -1,6 +1,7 @@
 /** `penstock-ml/stages`: every stage as a Node stream, the helpers to write more, and the item types. */
 
 export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, SpanBatch, TokenBatch } from '../formats/batches.js'
+export { type ConcatIndexOptions, concatIndex } from './concat-index.js'
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
 export { type FeedTrainerOptions, feedTrainer } from './feed-trainer.js'

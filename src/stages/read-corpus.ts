@@ -20,6 +20,19 @@ import { type SourceStage, source } from './stream/stage.js'
 import { defineStage, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
+/** Bounds in the first and the last file of a source. */
+export const partOptions = {
+  from: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe('where to start in the first file: an offset at the start of a line of JSONL, or a row of Parquet'),
+  to: z
+    .int()
+    .nonnegative()
+    .optional()
+    .describe('where to stop in the last file: an offset at the end of a line of JSONL, or a row of Parquet'),
+}
 export const textPerOption = z
   .enum(['file', 'line'])
   .default('file')
@@ -41,6 +54,7 @@ const readCorpusOptions = z
       .positive()
       .default(DEFAULT_LINE_BYTES)
       .describe('a longer line or text is a faulty record'),
+    ...partOptions,
     ...faultOptions,
   })
   .refine(checkFaultOptions, faultOptionsMessage)

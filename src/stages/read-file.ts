@@ -27,6 +27,12 @@ const readFileOptions = z.strictObject({
     .max(64 << 20)
     .default(1 << 20)
     .describe('bytes per read'),
+  from: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe('offset of the first byte to read, at the start of a line of an uncompressed file'),
+  to: z.int().nonnegative().optional().describe('offset of the byte to stop before; by default, the end of the file'),
 })
 export type ReadFileOptions = z.input<typeof readFileOptions>
 
@@ -42,12 +48,14 @@ export const readFileStage = defineStage({
 
 /** @throws FILE_MISSING, FILE_UNREADABLE, FILE_CHANGED */
 export function readFile(options: ReadFileOptions): SourceStage<Uint8Array> {
-  const { path, compression, chunk_bytes } = parseOptions(readFileOptions, options, 'read-file')
+  const { path, compression, chunk_bytes, from: first, to } = parseOptions(readFileOptions, options, 'read-file')
   return source('read-file', context => {
-    const { byteOffset: from = 0 } = context.journal?.cursor<LineCursor>() ?? {}
+    const { byteOffset: from = first } = context.journal?.cursor<LineCursor>() ?? {}
     context.stats.bytesOut = from
     const bytes = (start: number): AsyncIterable<Uint8Array> =>
-      isSeekable(path) ? fileBytes(path, chunk_bytes, start, context) : streamBytes(path, context.signal)
+      isSeekable(path)
+        ? fileBytes({ path, chunkBytes: chunk_bytes, start, end: to }, context)
+        : streamBytes(path, context.signal)
     const format = compression === 'auto' ? compressionOf(path) : compression
     // Compressed files cannot be read from the middle: a resumed run decompresses from the start and discards the
     // beginning.
@@ -74,26 +82,34 @@ async function* withoutHead(bytes: AsyncIterable<Uint8Array>, head: number): Asy
   }
 }
 
+interface ByteRange {
+  readonly path: string
+  readonly chunkBytes: number
+  readonly start: number
+  /** Undefined for the end of the file. */
+  readonly end: number | undefined
+}
+
 async function* fileBytes(
-  path: string,
-  chunkBytes: number,
-  start: number,
+  { path, chunkBytes, start, end = Number.POSITIVE_INFINITY }: ByteRange,
   context: StageContext,
 ): AsyncGenerator<Uint8Array> {
   const source = await openAnySource(path, context.signal)
-  context.stats.counts.totalBytes = source.size
+  context.stats.counts.totalBytes = Math.min(source.size, end)
   try {
     let position = start
     for (;;) {
-      const chunk = Buffer.allocUnsafeSlow(chunkBytes)
-      const { bytesRead } = await source.handle.read(chunk, 0, chunkBytes, position)
+      const length = Math.min(chunkBytes, end - position)
+      if (length <= 0) break
+      const chunk = Buffer.allocUnsafeSlow(length)
+      const { bytesRead } = await source.handle.read(chunk, 0, length, position)
       if (bytesRead === 0) break
       position += bytesRead
       context.stats.counts.readBytes = position
       await source.check()
       yield chunk.subarray(0, bytesRead)
     }
-    await source.check(true, position)
+    await source.check(true, end === Number.POSITIVE_INFINITY ? position : undefined)
   } catch (error) {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {

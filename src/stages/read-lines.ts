@@ -26,6 +26,11 @@ const readLinesOptions = z
       .describe('maximum length of a line; longer lines are faulty records'),
     limit: z.int().positive().optional().describe('stop after this many lines'),
     source: z.string().default('-').describe('name of the input in messages; the runner sets it to the file'),
+    offset: z
+      .int()
+      .nonnegative()
+      .default(0)
+      .describe('offset of the first byte in that file, for positions of lines; the runner sets it'),
     ...faultOptions,
   })
   .refine(checkFaultOptions, faultOptionsMessage)
@@ -45,12 +50,13 @@ export const readLinesStage = defineStage({
 /** @throws LINE_TOO_LONG; UNSUPPORTED if the first bytes are those of another format */
 export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8Array, LineBatch> {
   const checked = parseOptions(readLinesOptions, options, 'read-lines')
-  const { source, max_line_bytes: maxLineBytes, limit } = checked
+  const { source, max_line_bytes: maxLineBytes, limit, offset } = checked
   return transform('read-lines', (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'read-lines', context), async function* (faults) {
       const { journal, stats } = context
-      const from = journal?.cursor<LineCursor>()
-      if (from !== undefined) stats.bytesIn = from.byteOffset
+      const resumed = journal?.cursor<LineCursor>()
+      const from = resumed ?? { byteOffset: offset, line: 1 }
+      if (resumed !== undefined) stats.bytesIn = from.byteOffset
       const splitter = new LineSplitter({ source, maxLineBytes, from, ...(limit === undefined ? {} : { limit }) })
       const reportLongLines = async (): Promise<void> => {
         for (const { line, byteOffset, head } of splitter.takeLongLines()) {
@@ -58,7 +64,7 @@ export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8A
           await faults.handle({ code: 'LINE_TOO_LONG', message, file: source, line, byteOffset, record: head })
         }
       }
-      let isStart = from === undefined
+      let isStart = from.byteOffset === 0
       for await (const chunk of input) {
         if (isStart) requireText(source, chunk, true)
         isStart = false

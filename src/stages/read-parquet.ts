@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import type { DocumentBatch } from '../formats/batches.js'
 import { fieldOption } from './extract-text.js'
+import { partOptions } from './read-corpus.js'
 import { corpusDocuments } from './stream/corpus-documents.js'
 import {
   checkFaultOptions,
@@ -18,6 +19,8 @@ const readParquetOptions = z
   .strictObject({
     path: z.string().min(1).describe('the .parquet file'),
     field: fieldOption.describe('the text of a row, as a jq filter such as .text or .doc.text'),
+    from: partOptions.from.describe('the first row to read'),
+    to: partOptions.to.describe('the row to stop before; by default, the end of the file'),
     ...faultOptions,
   })
   .refine(checkFaultOptions, faultOptionsMessage)

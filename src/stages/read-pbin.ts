@@ -12,6 +12,7 @@ const BATCH_TOKENS = 1 << 19
 const readPbinOptions = z.strictObject({
   path: z.string().min(1).describe('.pbin file to read'),
   limit: z.int().positive().optional().describe('stop after this many documents'),
+  from: z.int().nonnegative().default(0).describe('number of the first document to read, from 0'),
 })
 export type ReadPbinOptions = z.input<typeof readPbinOptions>
 
@@ -27,13 +28,16 @@ export const readPbinStage = defineStage({
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID */
 export function readPbin(options: ReadPbinOptions): SourceStage<TokenBatch> {
-  const { path, limit } = parseOptions(readPbinOptions, options, 'read-pbin')
+  const { path, limit, from } = parseOptions(readPbinOptions, options, 'read-pbin')
   return source('read-pbin', async function* (context) {
     const file = await openPackedFile(path)
     try {
       context.stats.counts.totalBytes = file.header.dataBytes
       const manifest = await readPackedManifest(path, file.header)
-      yield* documentsOf([file], manifest?.tokenizer, context, limit)
+      yield* documentsOf([file], manifest?.tokenizer, context, {
+        first: from,
+        end: limit === undefined ? undefined : from + limit,
+      })
     } finally {
       await file.close()
     }
@@ -51,13 +55,13 @@ export async function* documentsOf(
   files: readonly PackedFile[],
   tokenizer: TokenizerIdentity | undefined,
   { journal, count }: StageContext,
-  limit?: number,
+  { first = 0, end }: { readonly first?: number; readonly end?: number | undefined } = {},
 ): AsyncGenerator<TokenBatch> {
-  const from = journal?.cursor<DocumentCursor>() ?? { file: 0, document: 0 }
+  const from = journal?.cursor<DocumentCursor>() ?? { file: 0, document: first }
   let number = 0
   for (let file = from.file; file < files.length; file++) {
     let document = file === from.file ? from.document : 0
-    for await (const { tokens, lengths } of tokenBatches(files[file]!, limit, document)) {
+    for await (const { tokens, lengths } of tokenBatches(files[file]!, end, document)) {
       const { byteLength } = tokens
       document += lengths.length
       count('tokens', tokens.length)

@@ -9,7 +9,7 @@ import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
 import { type RangeFault, unpackFaults } from '../workers/ranges/range-faults.js'
-import { type FilePosition, type RangeWork, rangeRunOf } from '../workers/ranges/range-run.js'
+import { type FilePosition, type RangeWork, rangeRunOf, startOf } from '../workers/ranges/range-run.js'
 import type { RangeReply } from '../workers/ranges/range-task.js'
 import { engineNote } from '../workers/tokenizer/tokenizer-setup.js'
 import { FaultHandler, type FaultOptions } from './stream/fault-handler.js'
@@ -70,7 +70,15 @@ async function* ranges(
   const { journal } = context
   const { counts } = context.stats
   // Journals of earlier versions know one file only.
-  const { line, text = 0, ...from } = { file: 0, byteOffset: 0, line: 1, ...journal?.cursor<Partial<RangeCursor>>() }
+  const {
+    line,
+    text = 0,
+    ...from
+  } = {
+    ...startOf(options.work),
+    line: 1,
+    ...journal?.cursor<Partial<RangeCursor>>(),
+  }
   const run = await rangeRunOf(options.work, from, worker)
   counts.totalBytes = run.totalBytes
   if (paths.length > 1) counts.totalFiles = paths.length

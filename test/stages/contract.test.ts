@@ -20,6 +20,7 @@ const OPTIONS: Record<string, ContractOptions> = {
   'tokenize-batches': ({ tokenizer }) => ({ tokenizer, workers: 1 }),
   'write-pbin': ({ out }) => ({ path: join(out, 'out.pbin') }),
   'read-pbin': ({ packed }) => ({ path: packed }),
+  'concat-index': ({ jsonl, index }) => ({ paths: [index], source: jsonl }),
   'concat-pbin': ({ packed }) => ({ paths: [packed, packed] }),
   'shuffle-documents': ({ packed }) => ({ paths: [packed], seed: 1 }),
   'filter-documents': () => ({ min_tokens: 1 }),

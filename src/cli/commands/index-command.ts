@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
+import type { PlanFlags } from '../actions/cluster/plan-shards.js'
 import type { IndexFlags } from '../actions/index-jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
-import { addFaultOptions, addOutputOptions } from '../output/shared-options.js'
+import { addFaultOptions, addOutputOptions, shardFolderOption, shardsOption } from '../output/shared-options.js'
 
 export function addIndexCommand(program: Command): void {
   const command = program
@@ -12,19 +13,16 @@ export function addIndexCommand(program: Command): void {
     )
     .argument('<sources...>', 'JSONL files, optionally .gz or .zst; also folders, glob patterns and @lists')
     .option('-o, --output <file>', 'the index file; by default, the source path with the extension .idx')
+    .option(...shardsOption)
+    .option(...shardFolderOption)
     .addHelpText('after', '\nExample:\n  penstock index corpus.jsonl --faulty quarantine --quarantine faulty.jsonl\n')
-  addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: RunFlags & IndexFlags) => {
-    const { indexPipelines } = await import('../actions/index-jsonl.js')
-    const { locateSources } = await import('../../files/source-list.js')
-    const { withRangesStarted } = await import('../actions/start-ranges.js')
-    await locateSources(sources)
-    const pipelines = await indexPipelines(sources, flags)
-    const [first] = Object.values(pipelines)
-    if (first === undefined) return
-    await withRangesStarted(first, async () => {
-      const { definitionOf } = await import('../../pipelines/definition.js')
-      const { runDefinition } = await import('../actions/run-definition.js')
-      await runDefinition(definitionOf({ name: 'index', pipelines }, 'penstock index'), flags)
-    })
-  })
+  addOutputOptions(addFaultOptions(command)).action(
+    async (sources: string[], flags: RunFlags & IndexFlags & Partial<PlanFlags>) => {
+      const { indexPipelines } = await import('../actions/index-jsonl.js')
+      const { locateSources } = await import('../../files/source-list.js')
+      const { planOrRun } = await import('../actions/cluster/plan-or-run.js')
+      await locateSources(sources)
+      await planOrRun('index', await indexPipelines(sources, flags), flags)
+    },
+  )
 }

@@ -1,6 +1,13 @@
 import { type Command, Option } from 'commander'
+import type { PlanFlags } from '../actions/cluster/plan-shards.js'
 import type { PackFlags } from '../actions/pack.js'
-import { addFaultOptions, addOutputOptions, textOption } from '../output/shared-options.js'
+import {
+  addFaultOptions,
+  addOutputOptions,
+  shardFolderOption,
+  shardsOption,
+  textOption,
+} from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
 export function addPackCommand(program: Command): void {
@@ -24,22 +31,19 @@ export function addPackCommand(program: Command): void {
     .addOption(textOption())
     .option('--end-of-document <token>', 'token appended to each document, such as <|endoftext|>')
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
+    .option(...shardsOption)
+    .option(...shardFolderOption)
     .addHelpText(
       'after',
       "\nExamples:\n  penstock pack corpus.jsonl --tokenizer gpt2/ --end-of-document '<|endoftext|>' --index\n  penstock pack 'shards/*.parquet' extra/ --tokenizer gpt2/ -o corpus.pbin\n",
     )
-  addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: PackFlags) => {
-    const { packPipelines } = await import('../actions/pack.js')
-    const { locateSources } = await import('../../files/source-list.js')
-    const { withRangesStarted } = await import('../actions/start-ranges.js')
-    await locateSources(sources)
-    const pipelines = await packPipelines(sources, flags)
-    const [first] = Object.values(pipelines)
-    if (first === undefined) return
-    await withRangesStarted(first, async () => {
-      const { definitionOf } = await import('../../pipelines/definition.js')
-      const { runDefinition } = await import('../actions/run-definition.js')
-      await runDefinition(definitionOf({ name: 'pack', pipelines }, 'penstock pack'), flags)
-    })
-  })
+  addOutputOptions(addFaultOptions(command)).action(
+    async (sources: string[], flags: PackFlags & Partial<PlanFlags>) => {
+      const { packPipelines } = await import('../actions/pack.js')
+      const { locateSources } = await import('../../files/source-list.js')
+      const { planOrRun } = await import('../actions/cluster/plan-or-run.js')
+      await locateSources(sources)
+      await planOrRun('pack', await packPipelines(sources, flags), flags)
+    },
+  )
 }

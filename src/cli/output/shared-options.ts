@@ -5,7 +5,7 @@ import { PenstockError } from '../../errors.js'
 import { isRemote } from '../../files/remote/remote-name.js'
 import type { Variables } from '../../pipelines/definition.js'
 import type { TrainingOptions } from '../../training/options.js'
-import { wholeNumber } from './terminal.js'
+import { positiveInteger, wholeNumber } from './terminal.js'
 import { rejectUnused } from './unused-flags.js'
 
 export interface FaultFlags {
@@ -25,6 +25,18 @@ export const dashboardOption = [
   '--dashboard [port]',
   'serve a dashboard of the run on this machine only; a free port is chosen when none is given',
   wholeNumber,
+] as const
+
+/** `--shards`, for every command whose work can be divided. */
+export const shardsOption = [
+  '--shards <count>',
+  'do not run, but divide the work into this many shards, which penstock shards runs on several machines',
+  positiveInteger,
+] as const
+
+export const shardFolderOption = [
+  '--shard-folder <folder>',
+  'folder of the plan and of the outputs of the shards, shared by all machines; by default, the output path with .shards',
 ] as const
 
 const backends = ['wasm', 'cpu', 'node', 'node-gpu', 'webgpu', 'auto'] satisfies TrainingOptions['backend'][]

@@ -1,15 +1,6 @@
 /** Shared by all commands: exit codes and number formatting. */
-import { type ErrorCode, PenstockError } from '../../errors.js'
+import { CONFIGURATION_ERRORS, PenstockError } from '../../errors.js'
 import { stopExitCode } from './signals.js'
-
-const CONFIGURATION_ERRORS: readonly ErrorCode[] = [
-  'CONFIG_INVALID',
-  'OPTION_INVALID',
-  'STAGE_UNKNOWN',
-  'STAGES_MISFIT',
-  'ARGUMENT_INVALID',
-  'FILE_IS_SOURCE',
-]
 
 export function exitCodeOf(error: unknown): number {
   return stopExitCode() ?? (error instanceof PenstockError && CONFIGURATION_ERRORS.includes(error.code) ? 2 : 1)

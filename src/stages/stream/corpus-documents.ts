@@ -34,6 +34,9 @@ interface CorpusOptions {
   readonly field: string
   readonly max_record_bytes?: number | undefined
   readonly text_per?: TextPer | undefined
+  /** Start in the first file and end in the last one: bytes of lines, rows of Parquet. */
+  readonly from?: number
+  readonly to?: number | undefined
 }
 
 /** Where to resume: index of the file in the list, and position in it. */
@@ -45,11 +48,12 @@ interface CorpusCursor {
 /** @throws what the readers of the formats throw, with the file in `where` */
 export async function* corpusDocuments(
   files: readonly CorpusFile[],
-  { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES, text_per: textPer = 'file' }: CorpusOptions,
+  options: CorpusOptions,
   faults: FaultHandler,
   { journal, stats, signal }: StageContext,
 ): AsyncGenerator<DocumentBatch> {
-  const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: undefined }
+  const { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES, text_per: textPer = 'file' } = options
+  const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: startIn(files[0]!, options.from) }
   const { counts } = stats
   faults.orderSources(files.map(({ path }) => path))
   // A missing file is reported when it is read.
@@ -63,9 +67,10 @@ export async function* corpusDocuments(
     if (index < cursor.file) continue
     const read = await READERS[format]()
     const from = index === cursor.file ? cursor.position : undefined
+    const to = index === files.length - 1 ? options.to : undefined
     const size = sizes[index]!
     try {
-      for await (const part of read({ path, field, from, maxRecordBytes, textPer, signal })) {
+      for await (const part of read({ path, field, from, to, maxRecordBytes, textPer, signal })) {
         for (const fault of part.faults) await faults.handle(fault)
         for (const [kind, records] of part.passedOver ?? []) passedOver.set(kind, (passedOver.get(kind) ?? 0) + records)
         counts.readBytes = done + Math.min(size, part.bytesRead)
@@ -85,6 +90,12 @@ export async function* corpusDocuments(
     counts.files = index + 1
   }
   if (passedOver.size > 0) stats.notes.push(`records without text were passed over: ${countsText(passedOver)}`)
+}
+
+/** The position at which the reader of a format starts. */
+function startIn({ format }: CorpusFile, from = 0): unknown {
+  if (from === 0) return undefined
+  return format === 'parquet' ? { row: from } : { byteOffset: from, line: 1 }
 }
 
 /** The most frequent first. */

@@ -23,6 +23,8 @@ export interface ReadRequest {
   readonly field: string
   /** A `position` of an earlier run over the same file. */
   readonly from: unknown
+  /** Where to stop: byte of a JSONL file, row of a Parquet file; other formats are read to their end. */
+  readonly to: number | undefined
   /** A document of a plain text file: the file, or each line that is not blank. */
   readonly textPer: TextPer
   readonly maxRecordBytes: number

@@ -10,12 +10,12 @@ import type { FileDocuments, ReadRequest } from './document-reader.js'
 import { wholeText } from './whole-file.js'
 
 export async function* jsonlDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
-  const { path, maxRecordBytes } = request
+  const { path, maxRecordBytes, to } = request
   const from = request.from as LineCursor | undefined
   const splitter = new LineSplitter({ source: path, maxLineBytes: maxRecordBytes, from })
   yield* extracted(
     request,
-    linesFrom(path, splitter, from?.byteOffset ?? 0, maxRecordBytes, true),
+    linesFrom(path, splitter, { from: from?.byteOffset ?? 0, to }, maxRecordBytes, true),
     () => splitter.cursor,
   )
 }
@@ -29,11 +29,11 @@ interface Lines {
   readonly bytesRead: number
 }
 
-/** @param skip bytes at the start of the file that are not read, as a resumed splitter expects */
+/** @param part bytes of the decompressed file to read: from where a resumed splitter expects them */
 export async function* linesFrom(
   path: string,
   splitter: LineSplitter,
-  skip: number,
+  part: { readonly from: number; readonly to?: number | undefined },
   limit: number,
   isJson: boolean,
 ): AsyncGenerator<Lines> {
@@ -46,12 +46,10 @@ export async function* linesFrom(
       byteOffset,
       record: head,
     }))
-  let read = 0
-  for await (const chunk of wholeText(path, { isJson })) {
-    const start = Math.max(0, skip - read)
+  let read = part.from
+  for await (const chunk of wholeText(path, { isJson, ...part })) {
     read += chunk.byteLength
-    if (start >= chunk.byteLength) continue
-    for (const batch of splitter.push(chunk.subarray(start))) yield { batch, faults: longLines(), bytesRead: read }
+    for (const batch of splitter.push(chunk)) yield { batch, faults: longLines(), bytesRead: read }
   }
   for (const batch of splitter.finish()) yield { batch, faults: longLines(), bytesRead: read }
   const last = longLines()

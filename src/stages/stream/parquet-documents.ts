@@ -22,6 +22,12 @@ const MIN_BATCH_BYTES = 256 << 10
 /** Rows that a filter sees at a time: they are objects meanwhile. */
 const WINDOW_ROWS = 1000
 
+/** Rows [first, end) of a file; the end is also that of a row group. */
+interface Rows {
+  readonly first: number
+  readonly end: number
+}
+
 interface Part {
   readonly documents: DocumentBatch
   readonly faults: readonly RecordFault[]
@@ -30,15 +36,15 @@ interface Part {
   readonly bytesRead: number
 }
 
-export async function* parquetDocuments({ path, field, from, signal }: ReadRequest): AsyncGenerator<FileDocuments> {
+export async function* parquetDocuments({ path, field, from, to, signal }: ReadRequest): AsyncGenerator<FileDocuments> {
   const file = await ParquetFile.open(path, signal)
   try {
     const column = columnOf(file, field)
     const { row: first } = (from as { row: number } | undefined) ?? { row: 0 }
     const parts =
       column?.chunks === undefined
-        ? filteredRows(file, field, column, first)
-        : columnTexts(file, column as DirectColumn, first)
+        ? filteredRows(file, field, column, { first, end: to ?? file.rows })
+        : columnTexts(file, column as DirectColumn, { first, end: to ?? file.rows })
     for await (const { row, ...part } of parts) {
       await file.check()
       yield { ...part, position: { row } }
@@ -61,7 +67,7 @@ function columnOf(file: ParquetFile, field: string): TextColumn | undefined {
 async function* columnTexts(
   file: ParquetFile,
   { maxDefinition, chunks, path }: DirectColumn,
-  from: number,
+  { first: from, end: to }: Rows,
 ): AsyncGenerator<Part> {
   const column = `.${path.join('.')}`
   let pending: Documents[] = []
@@ -76,6 +82,7 @@ async function* columnTexts(
   }
   for (const chunk of chunks) {
     const end = chunk.firstRow + chunk.rows
+    if (chunk.firstRow >= to) break
     if (end <= from) {
       row = end
       continue
@@ -111,14 +118,14 @@ async function* filteredRows(
   file: ParquetFile,
   field: string,
   column: TextColumn | undefined,
-  from: number,
+  { first, end }: Rows,
 ): AsyncGenerator<Part> {
   const extractor = await openTextExtractor(field)
   const columns = column === undefined ? undefined : [column.path[0]!]
   const bytesPerRow = file.size / Math.max(1, file.rows)
   try {
-    for (let row = from; row < file.rows; ) {
-      const records = await file.records(row, Math.min(file.rows, row + WINDOW_ROWS), columns)
+    for (let row = first; row < end; ) {
+      const records = await file.records(row, Math.min(end, row + WINDOW_ROWS), columns)
       const found = await extractor.extract(rowsAsLines(records, file.path, row, 0))
       row += records.length
       yield { ...found, row, bytesRead: row * bytesPerRow }

@@ -20,6 +20,8 @@ export interface StageEntry<Schema extends z.ZodType = z.ZodType> {
   readonly resumable?: true
   /** Files that its options name, so that outputs can be checked against inputs before anything is opened. */
   reads?(options: z.output<Schema>): readonly string[]
+  /** Files that manifests name as the sources of its items; by default, those that it reads. */
+  records?(options: z.output<Schema>): readonly string[]
   writes?(options: z.output<Schema>): readonly string[]
 }
 export type StageRegistry = Readonly<Record<string, StageEntry>>

@@ -45,7 +45,7 @@ async function* fileDocument({ path, maxRecordBytes, from }: ReadRequest): Async
 async function* lineDocuments({ path, maxRecordBytes, from }: ReadRequest): AsyncGenerator<FileDocuments> {
   const cursor = from as LineCursor | undefined
   const splitter = new LineSplitter({ source: path, maxLineBytes: maxRecordBytes, from: cursor })
-  for await (const part of linesFrom(path, splitter, cursor?.byteOffset ?? 0, maxRecordBytes, false)) {
+  for await (const part of linesFrom(path, splitter, { from: cursor?.byteOffset ?? 0 }, maxRecordBytes, false)) {
     const { bytes, starts, ends, byteOffset, firstLine, lines } = part.batch
     const faults = [...part.faults]
     const texts: Place[] = []

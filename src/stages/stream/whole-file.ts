@@ -1,9 +1,15 @@
-/** Decompressed bytes of a file; the file is closed when the loop over them ends, however it ends. */
+/** Decompressed bytes of a file, or of a part of it; the file is closed when the loop over them ends, however it ends. */
 import { requireText } from '../../files/source-format.js'
 import { readFile } from '../read-file.js'
 
-export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
-  const stream = readFile({ path })
+/** Bytes [from, to) of the decompressed file; `to` only for an uncompressed one. */
+interface PartOfText {
+  readonly from?: number
+  readonly to?: number | undefined
+}
+
+export async function* wholeFile(path: string, part: PartOfText = {}): AsyncGenerator<Uint8Array> {
+  const stream = readFile({ path, ...part })
   try {
     yield* stream as AsyncIterable<Uint8Array>
   } finally {
@@ -15,9 +21,12 @@ export async function* wholeFile(path: string): AsyncGenerator<Uint8Array> {
 }
 
 /** `wholeFile` of a file that holds text. @throws UNSUPPORTED if its first bytes are those of another format */
-export async function* wholeText(path: string, { isJson = false } = {}): AsyncGenerator<Uint8Array> {
-  let isFirst = true
-  for await (const chunk of wholeFile(path)) {
+export async function* wholeText(
+  path: string,
+  { isJson = false, ...part }: PartOfText & { readonly isJson?: boolean } = {},
+): AsyncGenerator<Uint8Array> {
+  let isFirst = (part.from ?? 0) === 0
+  for await (const chunk of wholeFile(path, part)) {
     if (isFirst) requireText(path, chunk, isJson)
     isFirst = false
     yield chunk

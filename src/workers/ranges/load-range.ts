@@ -30,9 +30,10 @@ const SEARCH_BYTES = 1 << 20
  */
 export function loadRange(kernel: LineKernel, range: FileRange): LoadedRange {
   const { start, end, fileBytes, maxLineBytes } = range
-  const origin = start === 0 ? 0 : start - PAGE_BYTES
+  // The byte before the range decides whether a line starts with it.
+  const origin = Math.max(0, Math.floor((start - 1) / PAGE_BYTES) * PAGE_BYTES)
   let bytes = load(kernel, range, origin, Math.min(fileBytes, end + LOOK_AHEAD_BYTES))
-  const first = start === 0 ? 0 : bytes.indexOf(LF, PAGE_BYTES - 1) + 1
+  const first = start === 0 ? 0 : bytes.indexOf(LF, start - 1 - origin) + 1
   const limit = end - origin
   // No line starts in this range.
   if ((start > 0 && first === 0) || first >= limit) {

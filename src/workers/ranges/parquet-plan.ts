@@ -33,17 +33,18 @@ export async function* planParquet(
 }
 
 async function* planRows(
-  { path, stats, maxLineBytes }: PlannedFile,
-  { rows }: ParquetFile,
+  { path, stats, maxLineBytes, to }: PlannedFile,
+  parquet: ParquetFile,
   column: TextColumn | undefined,
   from: number,
 ): AsyncGenerator<PlannedRange> {
   const columns = column === undefined ? undefined : [column.path[0]!]
+  const rows = to ?? parquet.rows
   for (let start = from; start < rows; start += WINDOW_ROWS) {
     const end = Math.min(rows, start + WINDOW_ROWS)
     yield {
       part: { kind: 'rows', file: path, maxLineBytes, start, end, columns },
-      next: { byteOffset: Math.floor((stats.size * end) / rows), row: end },
+      next: { byteOffset: Math.floor((stats.size * end) / parquet.rows), row: end },
     }
   }
 }
@@ -67,6 +68,7 @@ async function* planPages(
   }
   for (const chunk of chunks) {
     if (chunk.firstRow + chunk.rows <= from) continue
+    if (chunk.firstRow >= (file.to ?? parquet.rows)) break
     for await (const { run, uncompressedBytes } of runsOf(parquet, chunk, file.rangeBytes)) {
       if (run.firstRow + run.rows <= from) continue
       if (runs.length > 0 && pageBytes + uncompressedBytes > MAX_JOINED_RANGES * file.rangeBytes) yield take()

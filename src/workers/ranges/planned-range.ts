@@ -34,6 +34,8 @@ export interface OpenSource {
 export interface PlannedFile extends OpenSource {
   readonly path: string
   readonly format: RangeFormat
+  /** Where to stop: byte of a file of lines that begins a line, row of a Parquet file; undefined for the end. */
+  readonly to?: number | undefined
   /** The text of a record; needed for a Parquet file. */
   readonly field: FieldPath | undefined
   readonly maxLineBytes: number

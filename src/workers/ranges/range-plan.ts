@@ -13,10 +13,10 @@ export function planRanges(file: PlannedFile, from: SourcePosition): AsyncGenera
 }
 
 async function* planLines(file: PlannedFile, { byteOffset }: SourcePosition): AsyncGenerator<PlannedRange> {
-  const { path, handle, stats, maxLineBytes, rangeBytes } = file
+  const { path, handle, stats, maxLineBytes, rangeBytes, to = stats.size } = file
   if (byteOffset === 0) await requireTextFile(file)
-  for (let start = byteOffset; start < stats.size; start += rangeBytes) {
-    const end = Math.min(stats.size, start + rangeBytes)
+  for (let start = byteOffset; start < to; start += rangeBytes) {
+    const end = Math.min(to, start + rangeBytes)
     const place = { descriptor: handle.fd, file: path, fileBytes: stats.size, start, end, maxLineBytes }
     yield { part: { kind: 'file', ...place }, next: { byteOffset: end } }
   }

@@ -52,6 +52,10 @@ const VALIDATION_SLOT_BYTES_PER_BYTE = 1 / 4
 export interface RangeWork {
   /** Read one after the other; a line never continues in the next file. */
   readonly paths: readonly string[]
+  /** Start in the first file: a byte that begins a line, or a row of a Parquet file. Defaults to 0. */
+  readonly from?: number | undefined
+  /** End in the last file, in the same unit. Defaults to the end of the file. */
+  readonly to?: number | undefined
   readonly maxLineBytes: number
   /** Defaults to the number of cores. */
   readonly workers?: number | undefined
@@ -73,7 +77,11 @@ export interface FilePosition extends SourcePosition {
   readonly file: number
 }
 
-const START: FilePosition = { file: 0, byteOffset: 0 }
+/** Where the work begins. */
+export function startOf({ paths, from = 0 }: Pick<RangeWork, 'paths' | 'from'>): FilePosition {
+  if (from === 0) return { file: 0, byteOffset: 0 }
+  return rangeFormatOf(paths[0]!) === 'parquet' ? { file: 0, byteOffset: 0, row: from } : { file: 0, byteOffset: from }
+}
 
 /** Resolves when the range up to `end`, in bytes of all files, may be started; undefined when it may be started now. */
 export type RoomFor = (end: number) => Promise<void> | undefined
@@ -155,13 +163,18 @@ export class RangeRun {
    * @param worker module of the workers
    * @throws FILE_MISSING, FILE_UNREADABLE
    */
-  static async start(work: RangeWork, from: FilePosition = START, worker: URL = RANGE_WORKER): Promise<RangeRun> {
+  static async start(
+    work: RangeWork,
+    from: FilePosition = startOf(work),
+    worker: URL = RANGE_WORKER,
+  ): Promise<RangeRun> {
     // The first file is opened before the workers are: its errors are the most common ones.
     const first = await openSource(work.paths[from.file]!)
     try {
       const sizes: number[] = []
       for (const path of work.paths) sizes.push((await stat(path).catch(() => undefined))?.size ?? 0)
-      const total = sizes.reduce((sum, size) => sum + size, 0)
+      if (work.to !== undefined && rangeFormatOf(work.paths.at(-1)!) === 'lines') sizes[sizes.length - 1] = work.to
+      const total = sizes.reduce((sum, size) => sum + size, 0) - startOf(work).byteOffset
       return new RangeRun(work, sizes, await openRangeWorkers(work, total, worker), from, first)
     } catch (error) {
       await closeSource(work.paths[from.file]!, first.handle)
@@ -268,8 +281,9 @@ export class RangeRun {
     const { bytes: rangeBytes } = this.sizes
     const newMemory = (byteLength: number): SharedArrayBuffer =>
       (byteLength <= rangeBytes ? this.freeTexts.pop() : undefined) ?? new SharedArrayBuffer(byteLength)
+    const to = fileIndex === this.work.paths.length - 1 ? this.work.to : undefined
     yield* planRanges(
-      { ...opened, path, format: rangeFormatOf(path), field: pack?.field, maxLineBytes, rangeBytes, newMemory },
+      { ...opened, path, format: rangeFormatOf(path), to, field: pack?.field, maxLineBytes, rangeBytes, newMemory },
       from,
     )
   }
@@ -398,9 +412,11 @@ export async function withStartedRun(work: RangeWork, load: () => Promise<void>)
   }
 }
 
-const keyOf = ({ paths, maxLineBytes, workers, index, pack }: RangeWork): string =>
+const keyOf = ({ paths, from, to, maxLineBytes, workers, index, pack }: RangeWork): string =>
   JSON.stringify([
     paths,
+    from,
+    to,
     maxLineBytes,
     workers,
     index,

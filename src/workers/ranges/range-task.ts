@@ -24,7 +24,6 @@ export interface FileRange extends PartOfFile {
   readonly kind: 'file'
   readonly descriptor: number
   readonly fileBytes: number
-  /** A multiple of the page size. */
   readonly start: number
   readonly end: number
 }

@@ -1,0 +1,76 @@
+/** `penstock shards run`: runs the shards of one task, one after the other. */
+import { FAULTY_INPUT, isRetried, shardExitCode, TRY_AGAIN } from '../../../cluster/exit-codes.js'
+import { readPlan } from '../../../cluster/plan-file.js'
+import { runShard, type ShardOutcome } from '../../../cluster/run-shard.js'
+import { parseSelection, selectionFrom, shardsOf } from '../../../cluster/shard-selection.js'
+import { resumeLine } from '../../output/event-lines.js'
+import { notify, printError } from '../../output/notices.js'
+import { ProgressPrinter, progressMode } from '../../output/progress.js'
+import { stopExitCode, stopSignal } from '../../output/signals.js'
+import { count, duration } from '../../output/terminal.js'
+
+export interface RunShardsFlags {
+  readonly shard?: string
+  readonly stopWithParent?: boolean
+  readonly quiet?: boolean
+  readonly json?: boolean
+}
+
+/** Runs all shards of the task in spite of failures, and sets the exit code of the most retriable one. */
+export async function runShards(folder: string, flags: RunShardsFlags): Promise<void> {
+  const plan = await readPlan(folder)
+  const selection = flags.shard === undefined ? selectionFrom(process.env, plan.shards) : parseSelection(flags.shard)
+  const shards = shardsOf(selection ?? { index: 0, count: 1 }, plan.shards)
+  const signal = flags.stopWithParent ? AbortSignal.any([stopSignal(), parentSignal()]) : stopSignal()
+  const printer = new ProgressPrinter(progressMode(flags))
+  const exitCodes: number[] = []
+  for (const shard of shards) {
+    try {
+      const outcome = await runShard(folder, plan, shard, {
+        signal,
+        onProgress: progress => printer.show(progress),
+        onResume: event =>
+          printer.print(flags.json ? JSON.stringify({ event: 'resume', shard, ...event }) : resumeLine(event)),
+      })
+      if (!flags.quiet) announce(shard, outcome)
+    } catch (error) {
+      printer.print('')
+      printError(error)
+      exitCodes.push(shardExitCode(error))
+      if (signal.aborted) break
+    }
+  }
+  if (exitCodes.length > 0) process.exitCode = stopExitCode() ?? exitCodeOfTask(exitCodes)
+}
+
+/** A task is retried when one of its shards is: those that are complete are left out then. */
+function exitCodeOfTask(codes: readonly number[]): number {
+  if (codes.some(isRetried)) return TRY_AGAIN
+  return codes.includes(FAULTY_INPUT) ? FAULTY_INPUT : codes[0]!
+}
+
+function announce(shard: number, { kind, record }: ShardOutcome): void {
+  const { outputs, rejected, elapsedMs } = record
+  const [first] = outputs
+  const size = first === undefined ? 'no documents' : sizeText(first)
+  const faults = rejected > 0 ? `, ${count(rejected)} rejected` : ''
+  const time = kind === 'kept' ? 'complete before' : `done in ${duration(elapsedMs)}`
+  notify(`shard ${shard}: ${size}${faults}, ${time}`, { event: 'shard', shard, kind, outputs, rejected, elapsedMs })
+}
+
+function sizeText({ documents, tokens, records }: ShardOutcome['record']['outputs'][number]): string {
+  return records === undefined
+    ? `${count(documents ?? 0)} documents, ${count(tokens ?? 0)} tokens`
+    : `${count(records)} records`
+}
+
+/** Fires when standard input closes, which it does when the process that started this one is gone. */
+function parentSignal(): AbortSignal {
+  const abort = new AbortController()
+  process.stdin.once('end', () => abort.abort())
+  process.stdin.once('error', () => abort.abort())
+  process.stdin.resume()
+  // Does not keep the process alive.
+  ;(process.stdin as unknown as { unref?(): void }).unref?.()
+  return abort.signal
+}

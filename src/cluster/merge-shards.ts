@@ -1,0 +1,147 @@
+/**
+ * Outputs of all shards -> the outputs of the pipeline, byte-identical to those of a run on one machine, with the same
+ * manifests. Checks before that every shard is complete, unchanged since, of this plan, and from the same version of its
+ * sources. Memory is that of one part, plus the list of sources.
+ */
+import { open } from 'node:fs/promises'
+import { PenstockError, toPenstockError } from '../errors.js'
+import { yieldIfDue } from '../files/event-loop.js'
+import { readAt } from '../files/read-at.js'
+import type { SourceRecord } from '../files/sources/source-record.js'
+import { BlockChecksums } from '../formats/checksum.js'
+import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
+import { type PipelineResult, type RunOptions, runPipeline } from '../pipelines/run.js'
+import { outputEnding, readTasks, type ShardOutput, type ShardPlan, shardPath } from './plan-file.js'
+import { doneRecordOf } from './run-shard.js'
+import { mergePipeline } from './shard-pipeline.js'
+import { checksumOf, type OutputRecord, readRecord } from './shard-record.js'
+
+const CHUNK_BYTES = 1 << 20
+/** Shards that a message names. */
+const MAX_NAMED = 10
+
+export interface MergeResult {
+  readonly results: readonly PipelineResult[]
+  readonly rejected: number
+  readonly filtered: number
+}
+
+/**
+ * @param isReadBack whether to compare the bytes of each part with the checksum in its record before merging
+ * @throws FILE_MISSING when shards are not complete; FILE_DAMAGED for a part that changed; FILE_CHANGED for sources that changed
+ * between shards; and the errors of the pipeline that writes the outputs
+ */
+export async function mergeShards(
+  folder: string,
+  plan: ShardPlan,
+  options: RunOptions = {},
+  isReadBack = true,
+): Promise<MergeResult> {
+  const { parts, sources, rejected, filtered } = await completeParts(folder, plan)
+  const results: PipelineResult[] = []
+  for (const [index, output] of plan.outputs.entries()) {
+    const paths: string[] = []
+    for (const { shard, outputs } of parts) {
+      const path = shardPath(folder, shard, outputEnding(output))
+      if (isReadBack) await checkPart(path, output, outputs[index]!, options.signal)
+      paths.push(path)
+    }
+    if (paths.length === 0) throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: output.path })
+    results.push(await runPipeline(mergePipeline(plan, output, paths, sources), options))
+  }
+  return { results, rejected, filtered }
+}
+
+interface CompletePart {
+  readonly shard: number
+  readonly outputs: readonly OutputRecord[]
+}
+
+interface CompleteParts {
+  /** Without empty ones. */
+  readonly parts: readonly CompletePart[]
+  /** Each file once, in the order in which they are read. */
+  readonly sources: readonly string[]
+  readonly rejected: number
+  readonly filtered: number
+}
+
+/** @throws FILE_MISSING, FILE_CHANGED */
+async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteParts> {
+  const parts: CompletePart[] = []
+  const missing: string[] = []
+  const sources = new Set<string>()
+  const versions = new SourceVersions()
+  let [rejected, filtered] = [0, 0]
+  for await (const task of readTasks(folder, plan)) {
+    for (const { path } of task.sources) sources.add(path)
+    const record = await doneRecordOf(folder, plan, task)
+    if (record === undefined) {
+      missing.push(await describeMissing(folder, task.shard))
+      continue
+    }
+    if (record.inputs !== undefined) versions.add(record.inputs)
+    rejected += record.rejected
+    filtered += record.filtered
+    if (record.outputs.length > 0) parts.push({ shard: task.shard, outputs: record.outputs })
+  }
+  if (missing.length === 0) return { parts, sources: [...sources], rejected, filtered }
+  const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : ''
+  const message = `${missing.length} of ${plan.shards} shards are not complete: ${missing.slice(0, MAX_NAMED).join(', ')}${more}; see penstock shards status ${folder}`
+  throw new PenstockError('FILE_MISSING', message)
+}
+
+async function describeMissing(folder: string, shard: number): Promise<string> {
+  const other = await readRecord(folder, shard, 'done')
+  return other === undefined ? `${shard}` : `${shard} (made by another plan)`
+}
+
+/** Shards that read parts of one file must have read the same version of it. */
+class SourceVersions {
+  private readonly known = new Map<string, string>()
+
+  /** @throws FILE_CHANGED */
+  add({ samples, paths, bytes, versions }: SourceRecord): void {
+    for (const [index, file] of paths.entries()) {
+      // The hash depends on the number of samples.
+      const key = `${samples} ${file}`
+      const version = `${bytes[index]} ${versions[index]}`
+      if ((this.known.get(key) ?? version) !== version) {
+        throw new PenstockError('FILE_CHANGED', 'the file changed between two shards: plan the work again', { file })
+      }
+      this.known.set(key, version)
+    }
+  }
+}
+
+/** @throws FILE_DAMAGED */
+async function checkPart(
+  path: string,
+  { stage }: ShardOutput,
+  expected: OutputRecord,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const handle = await open(path).catch(error => {
+    throw toPenstockError(error, 'FILE_MISSING', { file: path })
+  })
+  try {
+    const start = stage === 'write-pbin' ? PBIN_HEADER_BYTES : 0
+    const checksums = new BlockChecksums()
+    const chunk = new Uint8Array(CHUNK_BYTES)
+    let bytes = start
+    for (;;) {
+      await yieldIfDue()
+      signal?.throwIfAborted()
+      const read = await readAt({ path, handle }, chunk, bytes)
+      if (read === 0) break
+      checksums.update(chunk.subarray(0, read))
+      bytes += read
+    }
+    if (bytes === expected.bytes && checksumOf(checksums.finish()) === expected.checksum) return
+    const message =
+      'the part of a shard changed after it was written: remove it and its .done.json, and run the shard again'
+    throw new PenstockError('FILE_DAMAGED', message, { file: path })
+  } finally {
+    await handle.close()
+  }
+}

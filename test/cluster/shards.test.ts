@@ -1,0 +1,296 @@
+/** Shards of a pipeline, run in any order and by any process, merge into the files that a single run writes. */
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { parquetWriteBuffer } from 'hyparquet-writer'
+import { describe, expect, it } from 'vitest'
+import { mergeShards } from '#src/cluster/merge-shards'
+import { readPlan, readTasks, type ShardPlan, type ShardTask, writePlan } from '#src/cluster/plan-file'
+import { planShards } from '#src/cluster/plan-shards'
+import { runShard } from '#src/cluster/run-shard'
+import { shardPipeline } from '#src/cluster/shard-pipeline'
+import { shardsStatus } from '#src/cluster/shard-status'
+import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
+import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
+import { temporaryFolder } from '../stages/support.js'
+
+const folder = temporaryFolder()
+const at = (...names: string[]): string => join(folder, ...names)
+writeFileSync(at('tokenizer.json'), JSON.stringify(byteTokenizer()))
+mkdirSync(at('corpus'))
+
+const texts = (from: number, count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `line ${from + index} ${'of text '.repeat((from + index) % 90)}`)
+const linesOf = (documents: readonly string[]): string =>
+  documents.map(text => `${JSON.stringify({ text, length: text.length })}\n`).join('')
+const columnsOf = (data: string[]) => ({
+  columnData: [
+    { name: 'text', data },
+    { name: 'length', data: data.map(text => text.length) },
+  ],
+  rowGroupSize: 50,
+})
+
+writeFileSync(at('corpus/1.jsonl'), linesOf(texts(0, 600)).trimEnd())
+writeFileSync(at('corpus/2.jsonl.gz'), gzipSync(linesOf(texts(600, 200))))
+writeFileSync(at('corpus/3.parquet'), Buffer.from(parquetWriteBuffer(columnsOf(texts(800, 500)))))
+writeFileSync(
+  at('corpus/4.csv'),
+  `text,length\n${texts(1300, 20)
+    .map(text => `${text},${text.length}\n`)
+    .join('')}`,
+)
+writeFileSync(at('corpus/5.jsonl'), linesOf(texts(1320, 500)))
+
+const tokens = (path: string, options = {}): object[] => [
+  { 'tokenize-batches': { tokenizer: at('tokenizer.json'), end_of_document: END, workers: 1, ...options } },
+  { 'write-pbin': { path } },
+]
+const definitions: Readonly<Record<string, (path: string) => { stages: object[]; outputs: string[] }>> = {
+  'a corpus of all formats': path => ({
+    stages: [{ 'read-corpus': { sources: [at('corpus')] } }, ...tokens(`${path}.pbin`)],
+    outputs: [`${path}.pbin`],
+  }),
+  'a field that is computed, record by record': path => ({
+    stages: [
+      { 'read-corpus': { sources: [at('corpus/1.jsonl'), at('corpus/3.parquet')], field: '.text + "."' } },
+      ...tokens(`${path}.pbin`),
+    ],
+    outputs: [`${path}.pbin`],
+  }),
+  'a Parquet file': path => ({
+    stages: [{ 'read-parquet': { path: at('corpus/3.parquet') } }, ...tokens(`${path}.pbin`)],
+    outputs: [`${path}.pbin`],
+  }),
+  'an index and a packed file in one pass': path => ({
+    stages: [
+      { 'read-file': { path: at('corpus/1.jsonl') } },
+      'read-lines' as unknown as object,
+      'validate-json' as unknown as object,
+      {
+        fork: [
+          [{ 'write-index': { path: `${path}.idx` } }],
+          ['extract-text' as unknown as object, ...tokens(`${path}.pbin`)],
+        ],
+      },
+    ],
+    outputs: [`${path}.pbin`, `${path}.idx`],
+  }),
+  'lines that are not validated': path => ({
+    stages: [
+      { 'read-file': { path: at('corpus/1.jsonl'), chunk_bytes: 4096 } },
+      { 'read-lines': { max_line_bytes: 1000 } },
+      { 'write-index': { path: `${path}.idx` } },
+    ],
+    outputs: [`${path}.idx`],
+  }),
+  'a filter of a packed file': path => ({
+    stages: [
+      { 'read-pbin': { path: at('packed.pbin') } },
+      { 'filter-documents': { min_tokens: 300 } },
+      { 'write-pbin': { path: `${path}.pbin` } },
+    ],
+    outputs: [`${path}.pbin`],
+  }),
+}
+
+const pipelineOf = (stages: object[]) => checkDefinition(definitionOf({ name: 'pack', stages }))[0]!
+
+async function plan(name: string, stages: object[], shards: number): Promise<{ at: string; plan: ShardPlan }> {
+  const place = at(`${name}.shards`)
+  const planned = await planShards(pipelineOf(stages), shards)
+  await writePlan(place, planned.plan, planned.tasks)
+  return { at: place, plan: await readPlan(place) }
+}
+
+async function tasksOf(place: string, planned: ShardPlan): Promise<ShardTask[]> {
+  const tasks: ShardTask[] = []
+  for await (const task of readTasks(place, planned)) tasks.push(task)
+  return tasks
+}
+
+const shardList = ({ shards }: ShardPlan): number[] => [...Array(shards).keys()]
+const withManifest = (path: string): Buffer[] => [readFileSync(path), readFileSync(`${path}.manifest`)]
+const packCorpus = (name: string): object[] => [
+  { 'read-corpus': { sources: [at('corpus/1.jsonl'), at('corpus/5.jsonl')] } },
+  ...tokens(at(name)),
+]
+
+describe('merged shards', () => {
+  for (const [name, define] of Object.entries(definitions)) {
+    it(`have the bytes and manifests of a single run: ${name}`, async () => {
+      if (!existsSync(at('packed.pbin'))) await runPipeline(pipelineOf(packCorpus('packed.pbin')))
+      const single = define(at('single'))
+      const many = define(at('many'))
+      await runPipeline(pipelineOf(single.stages))
+      const planned = await plan('many', many.stages, 4)
+      expect(planned.plan.shards).toBe(4)
+      for (const shard of shardList(planned.plan).toReversed()) await runShard(planned.at, planned.plan, shard)
+      await mergeShards(planned.at, planned.plan)
+      for (const [index, output] of many.outputs.entries()) {
+        expect(withManifest(output)).toEqual(withManifest(single.outputs[index]!))
+      }
+      for (const path of [planned.at, ...[...single.outputs, ...many.outputs].flatMap(o => [o, `${o}.manifest`])]) {
+        rmSync(path, { recursive: true })
+      }
+    })
+  }
+
+  it('are about equal in size, and begin where the shard before ends', async () => {
+    const { at: place, plan: planned } = await plan('balance', packCorpus('balance.pbin'), 5)
+    const tasks = await tasksOf(place, planned)
+    const sizes = tasks.map(({ bytes }) => bytes)
+    expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBe(planned.bytes)
+    expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThan(4000)
+    for (const [index, { from, sources }] of tasks.entries()) {
+      if (from === undefined) continue
+      expect(tasks[index - 1]).toMatchObject({ to: from })
+      expect(readFileSync(sources[0]!.path)[from - 1]).toBe(10)
+    }
+  })
+
+  it('are the same without fused stages', async () => {
+    const { at: place, plan: planned } = await plan('apart', packCorpus('apart.pbin'), 4)
+    const [, task] = await tasksOf(place, planned)
+    await runPipeline(shardPipeline(place, planned, task!), { fuse: false })
+    const apart = withManifest(join(place, '000', '00001.pbin'))
+    await runShard(place, planned, 1)
+    expect(withManifest(join(place, '000', '00001.pbin'))).toEqual(apart)
+  })
+
+  it('may include shards without a document', async () => {
+    const lines = [...Array(40).fill('{"text":""}\n'), linesOf(texts(0, 5))]
+    writeFileSync(at('sparse.jsonl'), lines.join(''))
+    const stages = (path: string): object[] => [
+      { 'read-corpus': { sources: [at('sparse.jsonl')], faulty: 'skip' } },
+      ...tokens(path, { faulty: 'skip' }),
+    ]
+    await runPipeline(pipelineOf(stages(at('sparse-single.pbin'))))
+    const { at: place, plan: planned } = await plan('sparse', stages(at('sparse.pbin')), 8)
+    for (const shard of shardList(planned)) await runShard(place, planned, shard)
+    const { rejected } = await mergeShards(place, planned)
+    expect(rejected).toBe(40)
+    expect(existsSync(join(place, '000', '00000.pbin'))).toBe(false)
+    expect(withManifest(at('sparse.pbin'))).toEqual(withManifest(at('sparse-single.pbin')))
+  })
+})
+
+describe('a shard', () => {
+  it('is written once by processes that run it at the same time', async () => {
+    const { at: place, plan: planned } = await plan('twice', packCorpus('twice.pbin'), 2)
+    const outcomes = await Promise.all([0, 0, 0].map(shard => runShard(place, planned, shard)))
+    expect(outcomes.map(({ kind }) => kind).toSorted()).toEqual(['done', 'kept', 'kept'])
+    expect(await runShard(place, planned, 0)).toMatchObject({ kind: 'kept' })
+  })
+
+  it('is run again after its source has changed and the work was planned again', async () => {
+    writeFileSync(at('grows.jsonl'), linesOf(texts(0, 50)))
+    const stages = [{ 'read-corpus': { sources: [at('grows.jsonl')] } }, ...tokens(at('grows.pbin'))]
+    const { at: place, plan: planned } = await plan('grows', stages, 2)
+    await runShard(place, planned, 0)
+    writeFileSync(at('grows.jsonl'), linesOf(texts(0, 60)))
+    await expect(runShard(place, planned, 1)).rejects.toMatchObject({ code: 'FILE_CHANGED' })
+    await expect(plan('grows', stages, 2)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+  })
+
+  it('is in the status as waiting, failed, stopped and done', async () => {
+    writeFileSync(at('faulty.jsonl'), `${linesOf(texts(0, 50))}{"text":\n${linesOf(texts(50, 50))}`)
+    const stages = [{ 'read-corpus': { sources: [at('faulty.jsonl')] } }, ...tokens(at('faulty.pbin'))]
+    const { at: place, plan: planned } = await plan('faulty', stages, 4)
+    const counts = async () => (await shardsStatus(place, planned)).counts
+    expect(await counts()).toMatchObject({ waiting: 4 })
+    let seen: Promise<unknown> | undefined
+    await runShard(place, planned, 0, {
+      onProgress: () => {
+        seen ??= counts()
+      },
+    })
+    expect(await seen).toMatchObject({ waiting: 3, running: 1 })
+    const failures = await Promise.all([1, 2].map(shard => runShard(place, planned, shard).catch(error => error)))
+    expect(failures.filter(({ code }) => code === 'JSON_INVALID')).toHaveLength(1)
+    const stopped = runShard(place, planned, 3, { signal: AbortSignal.abort() })
+    await expect(stopped).rejects.toMatchObject({ code: 'STOPPED' })
+    const status = await shardsStatus(place, planned)
+    expect(status.counts).toEqual({ waiting: 0, running: 0, lost: 0, retry: 1, failed: 1, done: 2 })
+    const [failed] = status.active
+    expect(failed).toMatchObject({ state: 'failed', error: { exitCode: 65, code: 'JSON_INVALID' } })
+    expect(failed!.error!.message).toContain('faulty.jsonl')
+    await expect(mergeShards(place, planned)).rejects.toMatchObject({ code: 'FILE_MISSING' })
+  })
+
+  it('is lost when its process is gone', async () => {
+    const { at: place, plan: planned } = await plan('lost', packCorpus('lost.pbin'), 2)
+    const running = { process: { host: 'elsewhere', pid: 1 }, share: 0.5, at: Date.now() }
+    const file = join(place, '000', '00001.running.json')
+    writeFileSync(file, JSON.stringify(running))
+    expect((await shardsStatus(place, planned)).active).toMatchObject([{ shard: 1, state: 'running', share: 0.5 }])
+    writeFileSync(file, JSON.stringify({ ...running, at: Date.now() - 3_600_000 }))
+    expect((await shardsStatus(place, planned)).active).toMatchObject([{ shard: 1, state: 'lost' }])
+    await runShard(place, planned, 1)
+    expect((await shardsStatus(place, planned)).counts).toMatchObject({ waiting: 1, done: 1 })
+  })
+})
+
+describe('a merge', () => {
+  const changes: Readonly<Record<string, [code: string, change: (place: string) => void]>> = {
+    'a part of other bytes': [
+      'FILE_DAMAGED',
+      place => {
+        const path = join(place, '000', '00001.pbin')
+        const bytes = readFileSync(path)
+        bytes[100] = bytes[100]! ^ 1
+        writeFileSync(path, bytes)
+      },
+    ],
+    'a part that is the copy of another': [
+      'FILE_DAMAGED',
+      place => copyFileSync(join(place, '000', '00000.pbin'), join(place, '000', '00001.pbin')),
+    ],
+    'a part with the record of another': [
+      'FILE_MISSING',
+      place => {
+        for (const ending of ['pbin', 'pbin.manifest', 'done.json'])
+          copyFileSync(join(place, '000', `00000.${ending}`), join(place, '000', `00001.${ending}`))
+      },
+    ],
+    'a part that is missing': ['FILE_MISSING', place => rmSync(join(place, '000', '00002.pbin'))],
+    'a source that changed between two shards': [
+      'FILE_CHANGED',
+      place => {
+        const path = join(place, '000', '00001.done.json')
+        writeFileSync(path, readFileSync(path, 'utf8').replace(/"versions":\["./, '"versions":["x'))
+      },
+    ],
+  }
+  for (const [name, [code, change]] of Object.entries(changes)) {
+    it(`rejects ${name}`, async () => {
+      const stages = [{ 'read-corpus': { sources: [at('corpus/1.jsonl')] } }, ...tokens(at('changed.pbin'))]
+      rmSync(at('changed.shards'), { recursive: true, force: true })
+      const { at: place, plan: planned } = await plan('changed', stages, 3)
+      for (const shard of shardList(planned)) await runShard(place, planned, shard)
+      change(place)
+      await expect(mergeShards(place, planned)).rejects.toMatchObject({ code })
+      expect(existsSync(at('changed.pbin'))).toBe(false)
+    })
+  }
+})
+
+describe('a plan', () => {
+  const rejected: Readonly<Record<string, object[]>> = {
+    'a limit': [{ 'read-pbin': { path: at('corpus/1.jsonl'), limit: 3 } }, { 'write-pbin': { path: at('no.pbin') } }],
+    'a shuffle': [
+      { 'shuffle-documents': { paths: [at('corpus/1.jsonl')], seed: 1 } },
+      { 'write-pbin': { path: at('no.pbin') } },
+    ],
+    'a limit of faulty records': [
+      { 'read-corpus': { sources: [at('corpus')], faulty: 'skip', max_faulty: 3 } },
+      ...tokens(at('no.pbin')),
+    ],
+    'an output in an object store': [{ 'read-corpus': { sources: [at('corpus')] } }, ...tokens('s3://b/no.pbin')],
+  }
+  for (const [name, stages] of Object.entries(rejected)) {
+    it(`rejects ${name}`, async () => {
+      await expect(planShards(pipelineOf(stages), 3)).rejects.toMatchObject({ code: 'ARGUMENT_INVALID' })
+    })
+  }
+})
