@@ -6,14 +6,14 @@ import { DOCUMENT_EMPTY, lineEnd, OK, scanRecord, textLength } from './json'
 import { CHANGING, STAGE_COUNT, STARTS, TEMPLATE, TOKEN_PAIRS } from './memory'
 import { encodePattern } from './pattern'
 import { codePointAt } from './utf8'
-import { encodeWords } from './words'
+import { encodeWords, reviewWords } from './words'
 
 export { firstUsableAddress, setFree, setTables } from './memory'
 export { setMerges } from './merge'
 export { indexVocabulary, listEnd, packWords, readMerges, readVocabulary } from './model-lists'
 export { segment, setUnigram } from './unigram'
 export { leaveWordsToHost, setWholeWords } from './whole-words'
-export { clearWords } from './words'
+export { clearWords, wordBits } from './words'
 
 /** Pre-tokenizer. */
 const WHOLE: i32 = 0
@@ -63,6 +63,7 @@ function writeTemplate(first: i32, count: i32, out: usize): usize {
 // @ts-ignore: decorator
 @inline
 function encodeTo<T>(start: usize, end: usize, out: usize): usize {
+  reviewWords()
   if (splitter == GPT2) return encodeGpt2<T>(start, end, out)
   if (splitter == CHUNKS) return encodeChunks<T>(start, end, out)
   if (STAGE_COUNT > 0) return encodePattern<T>(start, end, out)

@@ -20,8 +20,9 @@ export let PAIR_SHIFT: u64 = 0
 export let RANK_MASK: u32 = 0
 /** Short words: buckets of two 32-byte entries, key and value; see words.ts. */
 export let WORDS: usize = 0
-/** 64 minus log2 of the number of buckets. */
+/** 64 minus log2 of the number of buckets, which may be doubled until it is LEAST_WORD_SHIFT. */
 export let WORD_SHIFT: u64 = 0
+export let LEAST_WORD_SHIFT: u64 = 0
 /** Medium words: lines of 64 bytes, key and value; see long-words.ts. */
 export let MEDIUM_WORDS: usize = 0
 /** 64 minus log2 of the number of lines. */
@@ -62,7 +63,7 @@ export let CHUNK_ENDS: usize = 0
 
 export function setTables(
   lengthMasks: usize, byteIds: usize, bytePairRanks: usize, innerPairs: usize, merges: usize, rankBits: u32, pairs: usize, pairBits: u32,
-  words: usize, wordBits: u32, mediumWords: usize, mediumBits: u32, nowhere: usize, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
+  words: usize, wordBits: u32, mostWordBits: u32, mediumWords: usize, mediumBits: u32, nowhere: usize, longWords: usize, longMask: u32, arena: usize, arenaEnd: usize,
   starts: usize, keys: usize, symbols: usize, gpt2Classes: usize, stages: usize, stageCount: i32,
   escapes: usize, containers: usize, path: usize, tokenPairs: usize, template: usize, changing: usize,
   chunkRules: usize, chunkEnds: usize,
@@ -78,6 +79,7 @@ export function setTables(
   RANK_MASK = (1 << rankBits) - 1
   WORDS = words
   WORD_SHIFT = 64 - <u64>wordBits
+  LEAST_WORD_SHIFT = 64 - <u64>mostWordBits
   MEDIUM_WORDS = mediumWords
   MEDIUM_SHIFT = 64 - <u64>mediumBits
   NOWHERE = nowhere
@@ -99,6 +101,10 @@ export function setTables(
   CHANGING = changing
   CHUNK_RULES = chunkRules
   CHUNK_ENDS = chunkEnds
+}
+
+export function doubleWords(): void {
+  WORD_SHIFT--
 }
 
 /** Start of unused memory; the host moves it together with its buffers. */

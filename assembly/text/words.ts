@@ -7,14 +7,25 @@
 //   30 u16 count of tokens, or ELSEWHERE: then the value is their address, count and arena age, u32 each
 // Longer words, and tokens stored elsewhere: long-words.ts.
 import { arenaAge, clearLongWords, copyTokens, encodeLongWord, findLongWord, holds, longHash, takeArena } from './long-words'
-import { KEYS, LENGTH_MASKS, NOWHERE, STARTS, WORD_SHIFT, WORDS } from './memory'
+import { doubleWords, KEYS, LEAST_WORD_SHIFT, LENGTH_MASKS, NOWHERE, STARTS, WORD_SHIFT, WORDS } from './memory'
 import { HASH, HASH2 } from './merge'
 import { mergeWord } from './whole-words'
 
 const ELSEWHERE: u32 = 0xffff
 const SHORT_LIMIT: usize = 15
 
+// Since the last review of the cache's size.
+let wordsSeen: u32 = 0
 let evictions: u32 = 0
+/** Words found in their other bucket. */
+let detours: u32 = 0
+
+/** Words between two reviews. */
+const REVIEW_WORDS: u32 = 1 << 20
+/** Words that could be looked up while an evicted word is merged again, in detours. */
+const EVICTION_COST: u32 = 8
+/** The cache grows when more than one word in this many takes a detour. */
+const FEW: u32 = 16
 
 /** Words per group; a pre-tokenizer may find up to 64 more before it passes them on. */
 export const GROUP: i32 = 256
@@ -38,13 +49,60 @@ export function writeStarts(starts: u64, base: usize, to: usize): usize {
   return end
 }
 
+/** log2 of the number of buckets. */
+export function wordBits(): i32 {
+  return <i32>(64 - WORD_SHIFT)
+}
+
 export function clearWords(): void {
   memory.fill(WORDS, 0, <usize>64 << <usize>(64 - WORD_SHIFT))
   clearLongWords()
 }
 
+/** Doubles the cache if the words since the last review would have been faster with it, and its memory is allowed. */
+// @ts-ignore: decorator
+@inline
+export function reviewWords(): void {
+  if (wordsSeen < REVIEW_WORDS) return
+  if (WORD_SHIFT > LEAST_WORD_SHIFT && (evictions * EVICTION_COST + detours) * FEW > wordsSeen) growWords()
+  wordsSeen = 0
+  evictions = 0
+  detours = 0
+}
+
+/**
+ * The buckets of an entry move up, or stay, so the last buckets are moved first. An entry added below is moved again later;
+ * one without room is forgotten.
+ */
+function growWords(): void {
+  const buckets = <usize>1 << <usize>(64 - WORD_SHIFT)
+  // Written as a whole before it is read: see writeCache in kernel-engine.ts.
+  memory.fill(WORDS + (buckets << 6), 0, buckets << 6)
+  doubleWords()
+  for (let bucket = WORDS + (buckets - 1 << 6); bucket >= WORDS; bucket -= 64) {
+    const first = v128.load(bucket)
+    const firstValue = v128.load(bucket, 16)
+    const second = v128.load(bucket, 32)
+    const secondValue = v128.load(bucket, 48)
+    memory.fill(bucket, 0, 64)
+    addEntry(first, firstValue)
+    addEntry(second, secondValue)
+  }
+}
+
+function addEntry(key: v128, value: v128): void {
+  if (!v128.any_true(key)) return
+  const bucket = bucketOf(key)
+  const home = freeIn(bucket)
+  const entry = home != 0 ? home : freeIn(otherBucket(bucket, key))
+  if (entry == 0) return
+  v128.store(entry, key)
+  v128.store(entry, value, 16)
+}
+
 /** Encodes the words that start at STARTS[0..count), each ending at the next start; returns the end of the tokens. */
 export function encodeWords<T>(count: i32, out: usize): usize {
+  wordsSeen += count
   findBuckets(count)
   let key = KEYS
   const end = KEYS + (<usize>count << 5)
@@ -128,6 +186,10 @@ function hashOfKey(key: v128): u64 {
   return (hash ^ (hash >> 32)) * HASH
 }
 
+function bucketOf(key: v128): usize {
+  return WORDS + (<usize>(hashOfKey(key) >> WORD_SHIFT) << 6)
+}
+
 /** Makes the emitting loop skip the word, and returns the line that may hold it. */
 function findLongBucket(word: usize, length: u32, key: usize): usize {
   const place = findLongWord(word, length)
@@ -196,6 +258,7 @@ function otherBucket(bucket: usize, key: v128): usize {
 function fetchEntry(bucket: usize, key: v128): usize {
   const found = entryOf(otherBucket(bucket, key), key)
   if (found == 0) return 0
+  detours++
   const entry = emptiedEntry(bucket)
   if (entry == 0) return found
   moveEntry(found, entry)

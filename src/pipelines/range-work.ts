@@ -107,6 +107,7 @@ export function rangeWorkOf(steps: readonly RangeStep[]): RangeWork | undefined 
       tokenizer: String(tokenizer),
       end_of_document: tokenize.end_of_document as string | undefined,
       token_bytes: tokenize.token_bytes as TokenBytes | undefined,
+      memory_mb: tokenize.memory_mb as number | undefined,
     },
   }
 }

@@ -12,7 +12,12 @@ import { inOrder } from '../workers/in-order.js'
 import { type Poison, runWithoutPoison } from '../workers/poison-records.js'
 import { lengthsIn, type SharedBatch, SharedBatchPool, tokensIn } from '../workers/tokenizer/shared-batch.js'
 import type { TokenizeReply, TokenizeTask } from '../workers/tokenizer/tokenize-worker.js'
-import { engineNote, tokenizerFactsOf, tokenizerSetup } from '../workers/tokenizer/tokenizer-setup.js'
+import {
+  cacheBytesPerWorker,
+  engineNote,
+  tokenizerFactsOf,
+  tokenizerSetup,
+} from '../workers/tokenizer/tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from '../workers/worker-pool.js'
 import {
   checkFaultOptions,
@@ -62,6 +67,13 @@ const tokenizeBatchesOptions = z
       .max(1024)
       .optional()
       .describe('number of worker threads; defaults to the number of cores'),
+    memory_mb: z
+      .int()
+      .positive()
+      .optional()
+      .describe(
+        'most memory for words that have been encoded, in MB over all workers; defaults to 1/32 of the machine, but at least 200',
+      ),
     token_bytes: z
       .union([z.literal(1), z.literal(2), z.literal(4)])
       .optional()
@@ -116,6 +128,7 @@ async function* tokenize(
   const setup = await tokenizerSetup(options.tokenizer, options.end_of_document, {
     ...(options.special_tokens === undefined ? {} : { specialTokens: options.special_tokens }),
     padToken: options.fit_length?.pad_token,
+    cacheBytes: cacheBytesPerWorker(size, options.memory_mb),
   })
   const workers = openWorkers({ file, workers: size, setup })
   const slots = new SharedBatchPool()

@@ -4,7 +4,7 @@
  */
 import { createChunkEngine, type Engine, MAX_CHUNK_TOKENS } from './engine/engine.js'
 import type { PipelinePlan } from './file/tokenizer-json.js'
-import { KernelEngine, type KernelSource } from './kernel/kernel-engine.js'
+import { KernelEngine, type KernelOptions } from './kernel/kernel-engine.js'
 import { type ChunkRules, firstChunkEnd, lastChunkStart } from './patterns/chunks.js'
 import { NOT_LOCAL, Pipeline, type Place } from './pipeline.js'
 import { AddedTokenFinder } from './steps/added-tokens.js'
@@ -28,10 +28,10 @@ export class PipelineTokenizer extends TokenizerBase {
   private readonly finder: AddedTokenFinder
   private readonly edgeIds = new Map<string, Uint32Array>()
 
-  /** @param wasm the kernel, used if the pipeline has chunks */
-  constructor(plan: PipelinePlan, wasm?: KernelSource) {
+  /** The kernel is used if the pipeline has chunks. */
+  constructor(plan: PipelinePlan, options: KernelOptions = {}) {
     const pipeline = new Pipeline(plan)
-    const engine = engineFor(plan, pipeline, wasm)
+    const engine = engineFor(plan, pipeline, options)
     super(plan, engine, { fast: plan.chunks !== undefined, why: describe(plan, engine) })
     this.plan = plan
     this.pipeline = pipeline
@@ -124,9 +124,10 @@ export class PipelineTokenizer extends TokenizerBase {
   }
 }
 
-function engineFor({ chunks, totalSize }: PipelinePlan, encoder: Pipeline, wasm: KernelSource | undefined): Engine {
+function engineFor({ chunks, totalSize }: PipelinePlan, encoder: Pipeline, options: KernelOptions): Engine {
+  const { wasm, cacheBytes } = options
   const plan = { rules: chunks ?? ONE_CHUNK, encoder, totalSize }
-  return chunks === undefined || wasm === undefined ? createChunkEngine(plan) : new KernelEngine(wasm, plan)
+  return chunks === undefined || wasm === undefined ? createChunkEngine(plan) : new KernelEngine(wasm, plan, cacheBytes)
 }
 
 function describe({ chunks }: PipelinePlan, engine: Engine): string {

@@ -6,7 +6,7 @@ import { PenstockError } from '../errors.js'
 import { createEngine, type Engine, type HostRules } from './engine/engine.js'
 import { readSentencePiecePlan } from './file/sentencepiece.js'
 import { readPlan, type TokenizerPlan, type TokenizerSource } from './file/tokenizer-json.js'
-import { KernelEngine, type KernelSource, whyNoKernel } from './kernel/kernel-engine.js'
+import { KernelEngine, type KernelOptions, whyNoKernel } from './kernel/kernel-engine.js'
 import { PipelineTokenizer } from './pipeline-tokenizer.js'
 import { AddedTokenFinder } from './steps/added-tokens.js'
 import { changingCodePoints, firstByteToNormalize, normalizeBytes } from './steps/normalize.js'
@@ -110,29 +110,26 @@ export class FastTokenizer extends TokenizerBase {
   }
 }
 
-export interface LoadOptions {
-  /** The compiled kernel (penstock-ml/kernel.wasm) or its module; without it, the TypeScript engine is used. */
-  readonly wasm?: KernelSource | undefined
-}
+export type { KernelOptions as LoadOptions }
 
 /**
  * Creates a tokenizer from a tokenizer.json: its text, its bytes, or the parsed object.
  *
  * @throws TOKENIZER_INVALID, UNSUPPORTED
  */
-export function loadTokenizer(json: TokenizerSource, options: LoadOptions = {}): TokenizerBase {
+export function loadTokenizer(json: TokenizerSource, options: KernelOptions = {}): TokenizerBase {
   const plan = readPlan(json, options.wasm)
   if (plan.totalSize === 0) throw new PenstockError('TOKENIZER_INVALID', 'this tokenizer.json has no tokens')
-  if ('model' in plan) return new PipelineTokenizer(plan, options.wasm)
+  if ('model' in plan) return new PipelineTokenizer(plan, options)
   const reason = options.wasm === undefined ? 'no kernel was given' : whyNoKernel(plan)
   if (options.wasm === undefined || reason !== undefined) {
     return new FastTokenizer(plan, createEngine(plan), `our engine in TypeScript: ${reason}`)
   }
-  return new FastTokenizer(plan, new KernelEngine(options.wasm, plan), 'our engine in WebAssembly')
+  return new FastTokenizer(plan, new KernelEngine(options.wasm, plan, options.cacheBytes), 'our engine in WebAssembly')
 }
 
 /** @deprecated use `loadTokenizer`: no other library serves the files that it rejects */
-export async function loadAnyTokenizer(json: TokenizerSource, options: LoadOptions = {}): Promise<Tokenizer> {
+export async function loadAnyTokenizer(json: TokenizerSource, options: KernelOptions = {}): Promise<Tokenizer> {
   return loadTokenizer(json, options)
 }
 

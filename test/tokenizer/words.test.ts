@@ -1,5 +1,6 @@
 /** The kernel's word cache when it is full: entries move, are evicted, and the arena of long words restarts. */
 import { expect, it } from 'vitest'
+import { KernelEngine } from '#src/tokenizer/kernel/kernel-engine'
 import { loadTokenizer } from '#src/tokenizer/tokenizer'
 import { kernelModule } from '#src/workers/tokenizer/kernel-module'
 import { describeWithGpt2, gpt2Json, randomFrom, type TokenizerJson } from './fixtures.js'
@@ -44,4 +45,23 @@ describeWithGpt2('words that evict each other', () => {
       }
     })
   }
+
+  it('make the cache grow as far as it may', () => {
+    const random = randomFrom(9)
+    const texts = Array.from({ length: 70 }, () => randomWords(random, 10_000, 3, 7))
+    const encode = (cacheBytes: number) => {
+      const tokenizer = loadTokenizer(gpt2Json(), { wasm: kernelModule(), cacheBytes })
+      const { engine } = tokenizer
+      if (!(engine instanceof KernelEngine)) throw new Error('not the kernel')
+      const round = () => texts.map(text => Buffer.from(tokenizer.encode(text).buffer).toString('latin1'))
+      const rounds = Array.from({ length: 3 }, round)
+      return { rounds, wordBits: engine.exports.wordBits() }
+    }
+    const all = [1, 70e6, 200e6].map(encode)
+    expect(all.map(({ wordBits }) => wordBits)).toEqual([18, 19, 20])
+    const known = all[0]!.rounds[0]
+    for (const round of all.flatMap(({ rounds }) => rounds)) {
+      expect(round.every((text, i) => text === known![i])).toBe(true)
+    }
+  })
 })

@@ -25,6 +25,7 @@ export interface PackFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlag
   readonly index?: string | boolean
   readonly endOfDocument?: string
   readonly workers?: number
+  readonly memory?: number
 }
 
 /** @throws ARGUMENT_INVALID for flags that do not fit the sources; FILE_MISSING, UNSUPPORTED */
@@ -62,6 +63,7 @@ function packing(flags: PackFlags, path: string): object[] {
     tokenizer: flags.tokenizer,
     ...(flags.endOfDocument === undefined ? {} : { end_of_document: flags.endOfDocument }),
     ...(flags.workers === undefined ? {} : { workers: flags.workers }),
+    ...(flags.memory === undefined ? {} : { memory_mb: flags.memory }),
     ...faultOptionsOf(flags),
   }
   return [{ 'tokenize-batches': tokenize }, { 'write-pbin': { path, if_exists: flags.ifExists } }]

@@ -33,6 +33,7 @@ export function addPackCommand(program: Command): void {
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .option(...shardsOption)
     .option(...shardFolderOption)
+    .option('--memory <MB>', 'most memory for words that have been encoded, over all workers', wholeNumber)
     .addHelpText(
       'after',
       "\nExamples:\n  penstock pack corpus.jsonl --tokenizer gpt2/ --end-of-document '<|endoftext|>' --index\n  penstock pack 'shards/*.parquet' extra/ --tokenizer gpt2/ -o corpus.pbin\n",

@@ -6,15 +6,25 @@
 import { NONE } from '../engine/bpe.js'
 import { NO_WORDS } from '../engine/byte-level.js'
 import { type ChunkPlan, type Engine, type EnginePlan, type HostRules, MAX_CHUNK_TOKENS } from '../engine/engine.js'
-import { fillTables, growTo, type KernelExports, type KernelTables, TEMPLATE_LIMIT } from './memory.js'
+import { fillTables, growTo, type KernelExports, type KernelTables, TEMPLATE_LIMIT, wordCacheSize } from './memory.js'
 
 /** Compiled module, or the bytes of kernel.wasm. */
 export type KernelSource = WebAssembly.Module | BufferSource
 
+export interface KernelOptions {
+  /** The compiled kernel (penstock-ml/kernel.wasm) or its module; without it, the TypeScript engine is used. */
+  readonly wasm?: KernelSource | undefined
+  /**
+   * Most memory for words whose tokens are known, in bytes, with the kernel. It takes what the texts need, but may exceed a
+   * limit below 50 MB. Default: 100 MB.
+   */
+  readonly cacheBytes?: number | undefined
+}
+
 /** Bytes that the kernel may read or write after its input. */
 const SLACK = 128
-/** 2^18 lines of 64 bytes: 16 MB for the words of running text. */
-const WORD_BITS = 18
+/** Memory of the word cache unless the caller says otherwise. */
+const DEFAULT_CACHE_BYTES = 100e6
 /** Inputs of at least this size will use most of the word cache. */
 const MUCH_TEXT_BYTES = 1 << 16
 
@@ -94,16 +104,19 @@ export class KernelEngine implements Engine {
   private isCacheWritten: boolean
   private readonly tokensPerByte: number
 
-  /** Without a plan the engine can only scan lines. */
-  constructor(source: KernelSource, plan?: EnginePlan | ChunkPlan) {
+  /**
+   * Without a plan the engine can only scan lines.
+   * @param cacheBytes most memory of the word cache, which grows when the texts have many different words
+   */
+  constructor(source: KernelSource, plan?: EnginePlan | ChunkPlan, cacheBytes = DEFAULT_CACHE_BYTES) {
     const chunks = plan !== undefined && 'encoder' in plan ? plan : undefined
     this.exports = startKernel(source, this.memory, {
       mayEndChunk: codePoint => chunks!.rules.mayEndWith(codePoint),
       encodeWord: (word, length, out) => this.writeWord(chunks!, (word >>> 0) - this.bytesAt, length, out >>> 0),
     })
     const tablePlan = plan === undefined || 'encoder' in plan ? NO_PLAN : plan
-    const wordBits = plan === undefined ? 4 : WORD_BITS
-    this.tables = fillTables(this.memory, this.exports, tablePlan, wordBits, chunks?.rules)
+    const size = plan === undefined ? { bits: 4, mostBits: 4 } : wordCacheSize(cacheBytes)
+    this.tables = fillTables(this.memory, this.exports, tablePlan, size, chunks?.rules)
     this.tokensPerByte = chunks === undefined ? 1 : MAX_CHUNK_TOKENS
     this.isCacheWritten = plan === undefined
     this.isWide = plan !== undefined && plan.totalSize > 0x10000

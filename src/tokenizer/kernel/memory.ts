@@ -25,6 +25,8 @@ export interface KernelExports {
     slotBits: number,
   ) => void
   readonly clearWords: () => void
+  /** log2 of the current number of lines of the cache of short words. */
+  readonly wordBits: () => number
   readonly configure: (howToSplit: number, isWide: number) => void
   readonly encode: (start: number, end: number, out: number) => number
   readonly encodeDocument: (start: number, end: number, out: number) => number
@@ -74,11 +76,10 @@ export interface KernelExports {
 
 /** Words per group in the kernel, plus the 64 that one step may add. */
 const WORDS_AT_ONCE = 256 + 64 + 8
-/** Bucket for absent medium words. */
-const LONG_WORD_BITS = 17
-const ARENA_BYTES = 1 << 22
-/** More room for chunks, which are longer than words and take longer to encode. */
-const [CHUNK_LONG_WORD_BITS, CHUNK_ARENA_BYTES] = [18, 1 << 24]
+/** log2 of the number of slots for long words. */
+const LONG_WORD_BITS = 18
+/** Long words with their tokens, and tokens that do not fit into an entry. */
+const ARENA_BYTES = 1 << 24
 const DEPTH_LIMIT = 65_536
 /** Range of 32-bit addresses. */
 const MEMORY_LIMIT = 2 ** 32
@@ -131,12 +132,25 @@ export function growTo(memory: WebAssembly.Memory, end: number): void {
   if (missing > 0) memory.grow(missing)
 }
 
-/** Fills the tables for `plan`, or for `chunks` that the host encodes; `wordBits`, at least 6 to encode, is log2 of the number of 64-byte lines of the word cache. */
+/** log2 of the number of 64-byte lines of the cache of short words, at least 6 to encode: at the start, and at most. */
+export interface WordCacheSize {
+  readonly bits: number
+  readonly mostBits: number
+}
+
+/** Starts with 16 MB, for the words of running text; grows until the cache takes `cacheBytes`, or 300 MB. */
+export function wordCacheSize(cacheBytes: number): WordCacheSize {
+  const [bits, limit] = [18, 22]
+  const tableBytes = cacheBytes - ARENA_BYTES - (16 << LONG_WORD_BITS) - (32 << bits)
+  return { bits, mostBits: Math.min(limit, Math.max(bits, Math.floor(Math.log2(Math.max(1, tableBytes) / 64)))) }
+}
+
+/** Fills the tables for `plan`, or for `chunks` that the host encodes. */
 export function fillTables(
   memory: WebAssembly.Memory,
   kernel: KernelExports,
   plan: EnginePlan,
-  wordBits: number,
+  { bits: wordBits, mostBits }: WordCacheSize,
   chunks?: ChunkRules,
 ): KernelTables {
   const layout = new Layout(kernel.firstUsableAddress())
@@ -150,14 +164,12 @@ export function fillTables(
   const innerPairs = layout.take(8192)
   const mergeList = layout.take(merges * 8)
   const pairs = layout.take(4 << pairBits)
-  const words = layout.take(64 << wordBits, 4096)
+  const words = layout.take(64 * 2 ** mostBits, 4096)
   const mediumBits = wordBits - (chunks === undefined ? 2 : 1)
-  const longWordBits = chunks === undefined ? LONG_WORD_BITS : CHUNK_LONG_WORD_BITS
-  const arenaBytes = chunks === undefined ? ARENA_BYTES : CHUNK_ARENA_BYTES
   const mediumWords = layout.take(64 << mediumBits)
   const nowhere = layout.take(64)
-  const longWords = layout.take(16 << longWordBits)
-  const arena = layout.take(arenaBytes)
+  const longWords = layout.take(16 << LONG_WORD_BITS)
+  const arena = layout.take(ARENA_BYTES)
   const starts = layout.take(WORDS_AT_ONCE * 4)
   const keys = layout.take(64 + WORDS_AT_ONCE * 32) + 64
   const symbols = layout.take(2 * 64 * 4 + 64)
@@ -213,11 +225,12 @@ export function fillTables(
       pairBits,
       words,
       wordBits,
+      mostBits,
       mediumWords,
       mediumBits,
       nowhere,
     ],
-    ...[longWords, (1 << longWordBits) - 1, arena, arena + arenaBytes, starts, keys, symbols, classes],
+    ...[longWords, (1 << LONG_WORD_BITS) - 1, arena, arena + ARENA_BYTES, starts, keys, symbols, classes],
     ...[stageList, stages.length, escapes, containers, path, tokenPairs, template, changing, chunkRules, chunkEnds],
   )
   if (chunks !== undefined) {

@@ -14,7 +14,12 @@ import type { FieldPath } from '../../formats/json-scan.js'
 import type { TokenBytes } from '../../formats/pbin.js'
 import { inOrder } from '../in-order.js'
 import { runWithoutPoison } from '../poison-records.js'
-import { type TokenizerFacts, tokenizerFactsOf, tokenizerSetup } from '../tokenizer/tokenizer-setup.js'
+import {
+  cacheBytesPerWorker,
+  type TokenizerFacts,
+  tokenizerFactsOf,
+  tokenizerSetup,
+} from '../tokenizer/tokenizer-setup.js'
 import { defaultWorkers, openWorkers, type Workers } from '../worker-pool.js'
 import { streamFrom } from './frame-plan.js'
 import type { OpenSource, PlannedRange, RangeFormat, SourcePosition } from './planned-range.js'
@@ -68,6 +73,7 @@ export interface RangeWork {
         readonly tokenizer: string
         readonly end_of_document?: string | undefined
         readonly token_bytes?: TokenBytes | undefined
+        readonly memory_mb?: number | undefined
       }
     | undefined
 }
@@ -340,7 +346,8 @@ async function openRangeWorkers(work: RangeWork, fileBytes: number, file: URL): 
   if (pack === undefined) {
     return { workers: openWorkers({ file, workers: sizes.workers }), sizes, facts: Promise.resolve(undefined) }
   }
-  const tokenizer = await tokenizerSetup(pack.tokenizer, pack.end_of_document)
+  const cacheBytes = cacheBytesPerWorker(sizes.workers, pack.memory_mb)
+  const tokenizer = await tokenizerSetup(pack.tokenizer, pack.end_of_document, { cacheBytes })
   const setup: RangePacking = { ...tokenizer, path: pack.field, tokenBytes: pack.token_bytes }
   const workers = openWorkers({ file, workers: sizes.workers, setup })
   return { workers, sizes, facts: tokenizerFactsOf(workers, setup) }

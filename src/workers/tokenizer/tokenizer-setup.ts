@@ -3,6 +3,7 @@
  * does not load the tokenizer, so a file that loads slowly or never cannot block it.
  */
 import { stat } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import type { TokenizerIdentity } from '../../formats/batches.js'
@@ -25,18 +26,34 @@ export interface TokenizerSetup {
   readonly specialTokens: readonly string[]
   /** Token to pad documents with. */
   readonly padToken: string | undefined
+  /** Most memory of a worker's word cache; undefined for the default of the tokenizer. */
+  readonly cacheBytes: number | undefined
 }
+
+type OptionalSetup = Pick<TokenizerSetup, 'specialTokens' | 'padToken' | 'cacheBytes'>
 
 /** Called in the main thread. @throws FILE_MISSING */
 export async function tokenizerSetup(
   path: string,
   endOfDocument: string | undefined,
-  { specialTokens = [], padToken }: Partial<Pick<TokenizerSetup, 'specialTokens' | 'padToken'>> = {},
+  { specialTokens = [], padToken, cacheBytes }: Partial<OptionalSetup> = {},
 ): Promise<TokenizerSetup> {
   const tokenizerPath = await tokenizerFileAt(path)
   const { dev, ino, size, mtimeMs } = await stat(tokenizerPath)
   const tokenizerState = [dev, ino, size, mtimeMs].join()
-  return { tokenizerPath, tokenizerState, tokenizerBytes: size, endOfDocument, specialTokens, padToken }
+  return { tokenizerPath, tokenizerState, tokenizerBytes: size, endOfDocument, specialTokens, padToken, cacheBytes }
+}
+
+/** By default all workers together may use this share of the memory, and at least LEAST_CACHE_BYTES. */
+const CACHE_SHARE = 1 / 32
+const LEAST_CACHE_BYTES = 200e6
+
+/** @param megabytes memory of all workers, if the user chose it */
+export function cacheBytesPerWorker(workers: number, megabytes: number | undefined): number {
+  // 0 or larger than the machine without a limit.
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
+  const bytes = megabytes === undefined ? Math.max(LEAST_CACHE_BYTES, memory * CACHE_SHARE) : megabytes * 1e6
+  return Math.floor(bytes / workers)
 }
 
 /** The tokenizer file at a path, or in the folder at a path. @throws FILE_MISSING, FILE_UNREADABLE */

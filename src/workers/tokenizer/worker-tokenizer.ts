@@ -32,8 +32,8 @@ export function workerTokenizer(heartbeat: Heartbeat): Promise<WorkerTokenizer> 
 }
 
 async function open(setup: TokenizerSetup): Promise<WorkerTokenizer> {
-  const { tokenizerPath, specialTokens, endOfDocument, padToken } = setup
-  const file = await openTokenizer(tokenizerPath, { wasm: kernelModule(), specialTokens })
+  const { tokenizerPath, specialTokens, endOfDocument, padToken, cacheBytes } = setup
+  const file = await openTokenizer(tokenizerPath, { wasm: kernelModule(), specialTokens, cacheBytes })
   const idOf = (token: string | undefined): number | undefined => (token === undefined ? token : tokenIdOf(file, token))
   return { file, endOfDocumentId: idOf(endOfDocument), padId: idOf(padToken) }
 }
