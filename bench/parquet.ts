@@ -14,7 +14,6 @@ import { fileURLToPath } from 'node:url'
 import { openSource } from '#src/files/source-file'
 import { loadPages } from '#src/workers/ranges/load-pages'
 import { planParquet } from '#src/workers/ranges/parquet-plan'
-import { releaseMemory } from '#src/workers/release-memory'
 import { measuredPack, printMachine } from './measured-pack.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -61,7 +60,7 @@ async function readColumn(path: string): Promise<number> {
   const file = { path, handle, stats, format: 'parquet' as const, field: ['text'], ...limits }
   for await (const { part } of planParquet(file, ['text'], { byteOffset: 0 })) {
     if (part.kind !== 'pages') throw new Error('the column is not read page by page')
-    releaseMemory((await loadPages(part)).memory)
+    loadPages(part)
   }
   const { user, system } = process.cpuUsage(before)
   await handle.close()

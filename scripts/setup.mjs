@@ -69,6 +69,15 @@ build(
 build('kernel', newestIn(at('assembly', 'text')), [
   ['Compiling WebAssembly', assemblyScript, 'assembly/text/kernel.ts', '--config', 'assembly/text/asconfig.json'],
 ])
+build('decompression', newestIn(at('assembly', 'decompression')), [
+  [
+    'Compiling the decompression',
+    assemblyScript,
+    'assembly/decompression/decoders.ts',
+    '--config',
+    'assembly/decompression/asconfig.json',
+  ],
+])
 build('training-kernels', newestIn(at('assembly', 'training')), [
   kernels('plain'),
   kernels('relaxed'),

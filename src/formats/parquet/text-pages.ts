@@ -24,10 +24,10 @@ export function needsDictionary({ kind, encoding }: PageHeader): boolean {
 
 const isDictionaryEncoding = (encoding: number): boolean => encoding === PLAIN_DICTIONARY || encoding === RLE_DICTIONARY
 
-/** @returns exactly `uncompressedBytes` bytes, in memory of their own; throws on damaged input */
+/** @returns exactly `uncompressedBytes` bytes, valid until the next call; throws on damaged input */
 export type Decompress = (bytes: Uint8Array, uncompressedBytes: number) => Uint8Array
 
-/** Values of one page: value i is bytes[offsets[i], offsets[i + 1]). */
+/** Values of one page: value i is bytes[offsets[i], offsets[i + 1]). The bytes are valid until the next page is decoded. */
 export interface TextPage {
   readonly bytes: Uint8Array
   readonly offsets: Uint32Array
@@ -42,19 +42,32 @@ interface Values {
   readonly offsets: Uint32Array
 }
 
+/** Definition levels, where the column has any, and encoded values. */
+interface PageParts {
+  readonly levels: Uint32Array | undefined
+  readonly values: Uint8Array
+}
+
 /** Decodes the pages of one column chunk, in their order: a dictionary page applies to those after it. */
 export class TextPageDecoder {
   private readonly maxDefinition: number
   private readonly decompress: Decompress | undefined
+  private readonly allocate: (byteLength: number) => Uint8Array
   private dictionary: Values | undefined
 
   /**
    * @param maxDefinition number of optional fields on the path of the column
    * @param decompress absent for a chunk that is not compressed
+   * @param allocate memory for the texts of a page that refers to a dictionary
    */
-  constructor(maxDefinition: number, decompress: Decompress | undefined) {
+  constructor(
+    maxDefinition: number,
+    decompress: Decompress | undefined,
+    allocate = (byteLength: number): Uint8Array => new Uint8Array(byteLength),
+  ) {
     this.maxDefinition = maxDefinition
     this.decompress = decompress
+    this.allocate = allocate
   }
 
   /**
@@ -64,13 +77,13 @@ export class TextPageDecoder {
    */
   decode(header: PageHeader, body: Uint8Array): TextPage | undefined {
     if (header.kind === 'other') return undefined
-    const bytes = this.uncompressed(header, body)
     if (header.kind === 'dictionary') {
       if (header.encoding !== PLAIN && header.encoding !== PLAIN_DICTIONARY) throw unsupportedEncoding(header.encoding)
-      this.dictionary = plainValues(bytes, header.values)
+      const { bytes, offsets } = plainValues(this.uncompressed(header, body, header.uncompressedBytes), header.values)
+      this.dictionary = { bytes: bytes.slice(), offsets }
       return undefined
     }
-    const { levels, valuesAt } = this.levelsOf(header, bytes)
+    const { levels, values } = header.kind === 'data-v2' ? this.partsOfV2(header, body) : this.partsOfV1(header, body)
     const rows = header.values
     let present = rows
     let rowOf: Uint32Array | undefined
@@ -79,38 +92,34 @@ export class TextPageDecoder {
       for (const level of levels) if (level === this.maxDefinition) present++
       if (present < rows) rowOf = rowsWith(levels, this.maxDefinition, present)
     }
-    return { ...this.valuesOf(header.encoding, bytes.subarray(valuesAt), present), rows, rowOf }
+    return { ...this.valuesOf(header.encoding, values, present), rows, rowOf }
   }
 
-  private uncompressed(header: PageHeader, body: Uint8Array): Uint8Array {
+  private uncompressed({ isCompressed }: PageHeader, bytes: Uint8Array, expected: number): Uint8Array {
     const { decompress } = this
-    const levelBytes = header.definitionBytes + header.repetitionBytes
-    if (levelBytes > body.length)
-      throw new PenstockError('PARQUET_INVALID', 'the levels of a page are longer than the page')
-    if (decompress === undefined || !header.isCompressed) return body
-    const expected = header.uncompressedBytes - levelBytes
-    const packed = body.subarray(levelBytes)
-    const values = packed.length === 0 && expected === 0 ? packed : decompressed(decompress, packed, expected)
-    if (levelBytes === 0) return values
-    const whole = new Uint8Array(levelBytes + values.length)
-    whole.set(body.subarray(0, levelBytes))
-    whole.set(values, levelBytes)
-    return whole
+    if (decompress === undefined || !isCompressed || (bytes.length === 0 && expected === 0)) return bytes
+    return decompressed(decompress, bytes, expected)
   }
 
-  /** Definition levels, where the column has any, and where the values begin. */
-  private levelsOf(header: PageHeader, bytes: Uint8Array): { levels: Uint32Array | undefined; valuesAt: number } {
-    const width = 32 - Math.clz32(this.maxDefinition)
-    if (header.kind === 'data-v2') {
-      const valuesAt = header.repetitionBytes + header.definitionBytes
-      if (width === 0) return { levels: undefined, valuesAt }
-      return { levels: decodeHybrid(bytes.subarray(header.repetitionBytes, valuesAt), width, header.values), valuesAt }
-    }
-    if (width === 0) return { levels: undefined, valuesAt: 0 }
+  private partsOfV1(header: PageHeader, body: Uint8Array): PageParts {
+    const bytes = this.uncompressed(header, body, header.uncompressedBytes)
+    if (this.maxDefinition === 0) return { levels: undefined, values: bytes }
     const valuesAt = 4 + uint32At(bytes, 0)
-    if (valuesAt > bytes.length)
-      throw new PenstockError('PARQUET_INVALID', 'the levels of a page are longer than the page')
-    return { levels: decodeHybrid(bytes.subarray(4, valuesAt), width, header.values), valuesAt }
+    if (valuesAt > bytes.length) throw levelsTooLong()
+    return { levels: this.levelsOf(header, bytes.subarray(4, valuesAt)), values: bytes.subarray(valuesAt) }
+  }
+
+  private partsOfV2(header: PageHeader, body: Uint8Array): PageParts {
+    const { repetitionBytes, definitionBytes, uncompressedBytes } = header
+    const levelBytes = repetitionBytes + definitionBytes
+    if (levelBytes > body.length) throw levelsTooLong()
+    const values = this.uncompressed(header, body.subarray(levelBytes), uncompressedBytes - levelBytes)
+    if (this.maxDefinition === 0) return { levels: undefined, values }
+    return { levels: this.levelsOf(header, body.subarray(repetitionBytes, levelBytes)), values }
+  }
+
+  private levelsOf({ values }: PageHeader, bytes: Uint8Array): Uint32Array {
+    return decodeHybrid(bytes, 32 - Math.clz32(this.maxDefinition), values)
   }
 
   private valuesOf(encoding: number, bytes: Uint8Array, count: number): Values {
@@ -119,7 +128,7 @@ export class TextPageDecoder {
     if (count === 0) return { bytes: new Uint8Array(0), offsets: new Uint32Array(1) }
     const { dictionary } = this
     if (dictionary === undefined) throw new PenstockError('PARQUET_INVALID', 'a page of indices without a dictionary')
-    return lookedUp(dictionary, decodeHybrid(bytes.subarray(1), bytes[0]!, count))
+    return lookedUp(dictionary, decodeHybrid(bytes.subarray(1), bytes[0]!, count), this.allocate)
   }
 }
 
@@ -154,7 +163,7 @@ function plainValues(bytes: Uint8Array, count: number): Values {
   return { bytes: bytes.subarray(0, to), offsets }
 }
 
-function lookedUp(dictionary: Values, indices: Uint32Array): Values {
+function lookedUp(dictionary: Values, indices: Uint32Array, allocate: (byteLength: number) => Uint8Array): Values {
   const offsets = new Uint32Array(indices.length + 1)
   const known = dictionary.offsets.length - 1
   let total = 0
@@ -166,7 +175,7 @@ function lookedUp(dictionary: Values, indices: Uint32Array): Values {
     if (total > 0xffffffff) throw new PenstockError('PARQUET_INVALID', 'the values of a page exceed 4 GiB')
     offsets[at + 1] = total
   }
-  const bytes = new Uint8Array(total)
+  const bytes = allocate(total)
   for (const [at, index] of indices.entries()) {
     bytes.set(dictionary.bytes.subarray(dictionary.offsets[index], dictionary.offsets[index + 1]), offsets[at])
   }
@@ -184,6 +193,9 @@ function uint32At(bytes: Uint8Array, at: number): number {
   if (at + 4 > bytes.length) throw new PenstockError('PARQUET_INVALID', 'a page ends inside the length of a value')
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 }
+
+const levelsTooLong = (): PenstockError =>
+  new PenstockError('PARQUET_INVALID', 'the levels of a page are longer than the page')
 
 const unsupportedEncoding = (encoding: number): PenstockError =>
   new PenstockError('UNSUPPORTED', `the encoding ${encoding} of a text column`)

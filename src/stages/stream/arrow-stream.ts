@@ -12,7 +12,7 @@
  * Source: arrow.apache.org/docs/format/Columnar.html, "Serialization and Interprocess Communication (IPC)".
  */
 import { PenstockError } from '../../errors.js'
-import { openDecompressor } from '../../files/decompress-page.js'
+import { decompressorOf } from '../../files/decompress-page.js'
 import { decompressLz4Frame } from '../../formats/archives/lz4-frame.js'
 import { type ArrowMessage, type BatchLayout, type BufferPlace, parseMessage } from '../../formats/arrow/messages.js'
 import type { Decompress } from '../../formats/parquet/text-pages.js'
@@ -91,7 +91,7 @@ export class ArrowBody {
   /** Reads buffers as a whole, decompressed. @throws ARROW_INVALID; UNSUPPORTED for a buffer over 1 GiB */
   async buffers(places: readonly BufferPlace[]): Promise<Map<BufferPlace, Uint8Array>> {
     const found = new Map<BufferPlace, Uint8Array>()
-    const decompress = this.compression && (await openBufferDecompressor(this.compression))
+    const decompress = this.compression && bufferDecompressor(this.compression)
     for (const place of places.toSorted((a, b) => a.offset - b.offset)) {
       requireReadable(place.length)
       const bytes = await this.bytes(place)
@@ -176,8 +176,11 @@ const uint32In = (bytes: Uint8Array): number => new DataView(bytes.buffer, bytes
 const cutOff = (): PenstockError =>
   new PenstockError('ARROW_INVALID', 'the file ends inside a message: it is incomplete')
 
-async function openBufferDecompressor(codec: 'LZ4' | 'ZSTD'): Promise<Decompress> {
-  return codec === 'LZ4' ? decompressLz4Frame : (await openDecompressor('ZSTD'))!
+/** Each result is memory of its own. */
+function bufferDecompressor(codec: 'LZ4' | 'ZSTD'): Decompress {
+  if (codec === 'LZ4') return decompressLz4Frame
+  const decompress = decompressorOf(codec)!
+  return (bytes, size) => decompress(bytes, size).slice()
 }
 
 /** A compressed buffer starts with its size before, i64; -1 for one that is stored as it is. */

@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { PenstockError } from '../../errors.js'
-import { openDecompressor } from '../../files/decompress-page.js'
+import { decompressorOf } from '../../files/decompress-page.js'
 import { ParquetFile, type TextColumn } from '../../files/parquet-file.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { type Documents, documentBatch, joinDocuments } from '../../formats/documents.js'
@@ -87,7 +87,7 @@ async function* columnTexts(
       row = end
       continue
     }
-    const decoder = new TextPageDecoder(maxDefinition, await openDecompressor(chunk.codec))
+    const decoder = new TextPageDecoder(maxDefinition, decompressorOf(chunk.codec))
     for await (const { header, body } of file.pages(chunk)) {
       bytesRead += header.headerBytes + header.pageBytes
       const isData = header.kind === 'data' || header.kind === 'data-v2'
@@ -100,7 +100,7 @@ async function* columnTexts(
       const place = { file: file.path, column, part: `row group ${chunk.group}`, firstRow: row }
       const found = pageDocuments(page, place, isUtf8)
       faults.push(...found.faults)
-      pending.push(found.documents)
+      pending.push({ ...found.documents, bytes: found.documents.bytes.slice() })
       row += page.rows
       if (pending.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) < MIN_BATCH_BYTES) continue
       yield take()

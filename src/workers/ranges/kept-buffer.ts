@@ -1,27 +1,42 @@
 /**
  * Memory that a worker reuses from range to range: fresh memory costs a page fault per 4 KiB, more than copying the bytes.
- * A larger request than `KEPT_BYTES` gets memory of its own, which is not kept.
+ * Its content is valid until it is cleared.
  */
-import { releaseMemory } from '../release-memory.js'
+import { releaseMemory } from '../../files/release-memory.js'
 
+/** A larger buffer is not kept. */
 const KEPT_BYTES = 16 << 20
 
 export class KeptBuffer {
+  length = 0
   private memory = new Uint8Array(0)
-  private large: Uint8Array | undefined
 
-  /** The bytes have any content, and are valid until the next call. */
-  take(byteLength: number): Uint8Array {
-    if (this.large !== undefined) releaseMemory([this.large])
-    this.large = undefined
-    if (byteLength > KEPT_BYTES) {
-      this.large = new Uint8Array(byteLength)
-      return this.large
-    }
-    if (byteLength > this.memory.byteLength) {
+  get bytes(): Uint8Array {
+    return this.memory.subarray(0, this.length)
+  }
+
+  clear(): void {
+    this.length = 0
+    if (this.memory.byteLength <= KEPT_BYTES) return
+    releaseMemory([this.memory])
+    this.memory = new Uint8Array(0)
+  }
+
+  append(chunk: Uint8Array): void {
+    this.reserve(chunk.byteLength).set(chunk)
+  }
+
+  /** Appends bytes of any content, to be written by the caller before the next call. */
+  reserve(byteLength: number): Uint8Array {
+    const start = this.length
+    const end = start + byteLength
+    if (end > this.memory.byteLength) {
+      const larger = new Uint8Array(Math.max(end, 2 * this.memory.byteLength))
+      larger.set(this.bytes)
       releaseMemory([this.memory])
-      this.memory = new Uint8Array(Math.min(KEPT_BYTES, Math.max(byteLength, 2 * this.memory.byteLength)))
+      this.memory = larger
     }
-    return this.memory.subarray(0, byteLength)
+    this.length = end
+    return this.memory.subarray(start, end)
   }
 }

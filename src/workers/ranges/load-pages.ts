@@ -1,9 +1,9 @@
 /** Texts of a Parquet column: pages that are decoded here, or rows that hyparquet reads. */
 import { isUtf8 } from 'node:buffer'
 import { PenstockError } from '../../errors.js'
-import { openDecompressor } from '../../files/decompress-page.js'
+import { decompressorOf } from '../../files/decompress-page.js'
 import { ParquetFile } from '../../files/parquet-file.js'
-import { type Documents, joinDocuments } from '../../formats/documents.js'
+import { type Documents, joinPlaces } from '../../formats/documents.js'
 import type { RecordFault } from '../../formats/extract.js'
 import { pageDocuments } from '../../formats/parquet/page-documents.js'
 import { readPageHeader } from '../../formats/parquet/page-header.js'
@@ -13,9 +13,6 @@ import { KeptBuffer } from './kept-buffer.js'
 import { type LoadedRange, readFully } from './load-range.js'
 import type { PageRange, PageRun, RowRange } from './range-task.js'
 
-/** Pages as they are in the file, and the texts of several pages. */
-const [pageBuffer, textBuffer] = [new KeptBuffer(), new KeptBuffer()]
-
 /** The texts of a range, and its rows that have none. Valid until the next range is loaded. */
 export interface LoadedTexts {
   readonly documents: Documents
@@ -23,27 +20,19 @@ export interface LoadedTexts {
   /** Row of the file that the range begins with, from 0, and number of its rows. */
   readonly firstRow: number
   readonly rows: number
-  /** Memory that may be freed with the texts. */
-  readonly memory: readonly Uint8Array[]
 }
 
+/** Pages as they are in the file; texts that a page looked up in a dictionary; texts of several pages. */
+const [fileBytes, lookedUp, joined] = [new KeptBuffer(), new KeptBuffer(), new KeptBuffer()]
+
 /** @throws PARQUET_INVALID, UNSUPPORTED, FILE_UNREADABLE, FILE_CHANGED */
-export async function loadPages(range: PageRange): Promise<LoadedTexts> {
-  const parts: Documents[] = []
+export function loadPages(range: PageRange): LoadedTexts {
+  const texts = new JoinedTexts()
   const faults: RecordFault[] = []
-  const memory: Uint8Array[] = []
-  const buffer = pageBuffer.take(range.runs.reduce((sum, { start, end }) => sum + end - start, 0))
-  let at = 0
   for (const run of range.runs) {
-    const bytes = buffer.subarray(at, at + run.end - run.start)
-    at += bytes.byteLength
-    readFully(range, bytes, run.start)
+    texts.keep()
     try {
-      for (const found of pagesOf(range, run, bytes, await decompressorFor(run.codec))) {
-        parts.push(found.documents)
-        if (found.documents.bytes.buffer !== buffer.buffer) memory.push(found.documents.bytes)
-        faults.push(...found.faults)
-      }
+      loadRun(range, run, texts, faults)
     } catch (error) {
       if (!(error instanceof PenstockError) || error.where.file !== undefined) throw error
       throw new PenstockError(error.code, error.message, { file: range.file, byteOffset: run.start }, error)
@@ -51,37 +40,74 @@ export async function loadPages(range: PageRange): Promise<LoadedTexts> {
   }
   const { firstRow } = range.runs[0]!
   const rows = range.runs.reduce((sum, run) => sum + run.rows, 0)
-  const documents = joinDocuments(parts, byteLength => textBuffer.take(byteLength))
-  return { documents, faults, firstRow, rows, memory }
+  return { documents: texts.all(), faults, firstRow, rows }
 }
 
-const decompressors = new Map<Codec, Promise<Decompress | undefined>>()
+/** Texts of pages, each of which is valid until the next is decoded: they are copied only if there is a next one. */
+class JoinedTexts {
+  private readonly parts: Omit<Documents, 'bytes'>[] = []
+  private newest: Documents | undefined
 
-function decompressorFor(codec: Codec): Promise<Decompress | undefined> {
-  const decompressor = decompressors.get(codec) ?? openDecompressor(codec)
-  decompressors.set(codec, decompressor)
-  return decompressor
+  constructor() {
+    joined.clear()
+  }
+
+  add(documents: Documents): void {
+    this.newest = documents
+  }
+
+  /** Copies the newest texts, before their memory is used for others. */
+  keep(): void {
+    if (this.newest === undefined) return
+    joined.append(this.newest.bytes)
+    this.parts.push(this.newest)
+    this.newest = undefined
+  }
+
+  all(): Documents {
+    if (this.parts.length === 0 && this.newest !== undefined) return this.newest
+    this.keep()
+    return { bytes: joined.bytes, ...joinPlaces(this.parts) }
+  }
 }
 
-function* pagesOf(range: PageRange, run: PageRun, bytes: Uint8Array, decompress: Decompress | undefined) {
+const decompressors = new Map<Codec, Decompress | undefined>()
+
+function decompressorFor(codec: Codec): Decompress | undefined {
+  if (!decompressors.has(codec)) decompressors.set(codec, decompressorOf(codec))
+  return decompressors.get(codec)
+}
+
+function loadRun(range: PageRange, run: PageRun, texts: JoinedTexts, faults: RecordFault[]): void {
   const { file, column, maxDefinition } = range
-  const decoder = new TextPageDecoder(maxDefinition, decompress)
+  const decoder = new TextPageDecoder(maxDefinition, decompressorFor(run.codec), byteLength => {
+    lookedUp.clear()
+    return lookedUp.reserve(byteLength)
+  })
   if (run.dictionary !== undefined) {
-    const { start, end } = run.dictionary
-    const dictionary = new Uint8Array(end - start)
-    readFully(range, dictionary, start)
-    for (const { header, body } of pagesIn(dictionary)) decoder.decode(header, body)
+    for (const { header, body } of pagesIn(bytesOf(range, run.dictionary))) decoder.decode(header, body)
   }
   let row = run.firstRow
-  for (const { header, body } of pagesIn(bytes)) {
+  for (const { header, body } of pagesIn(bytesOf(range, run))) {
+    texts.keep()
     const page = decoder.decode(header, body)
     if (page === undefined) continue
-    yield pageDocuments(page, { file, column, part: `row group ${run.group}`, firstRow: row }, isUtf8)
+    const found = pageDocuments(page, { file, column, part: `row group ${run.group}`, firstRow: row }, isUtf8)
+    texts.add(found.documents)
+    faults.push(...found.faults)
     row += page.rows
   }
-  const found = row - run.firstRow
-  if (found === run.rows) return
-  throw new PenstockError('PARQUET_INVALID', `row group ${run.group} has ${run.rows} rows, its pages ${found}`)
+  const rows = row - run.firstRow
+  if (rows === run.rows) return
+  throw new PenstockError('PARQUET_INVALID', `row group ${run.group} has ${run.rows} rows, its pages ${rows}`)
+}
+
+/** Valid until the next call. */
+function bytesOf(range: PageRange, { start, end }: { readonly start: number; readonly end: number }): Uint8Array {
+  fileBytes.clear()
+  const bytes = fileBytes.reserve(end - start)
+  readFully(range, bytes, start)
+  return bytes
 }
 
 function* pagesIn(bytes: Uint8Array) {

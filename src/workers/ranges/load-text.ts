@@ -1,10 +1,12 @@
 /** Lines of decompressed text: of frames that are decompressed here, or of text in shared memory. */
+
+import { releaseMemory } from '../../files/release-memory.js'
 import { requireText } from '../../files/source-format.js'
 import type { LineKernel } from '../../tokenizer/kernel/scan-lines.js'
 import { decompressGzip } from '../decompression/decompress-gzip.js'
 import { gunzipMembers, MEMBER_TOO_LARGE } from '../decompression/gzip-members.js'
 import { decodeZstd } from '../decompression/zstd-unit-decoder.js'
-import { releaseMemory } from '../release-memory.js'
+import { KeptBuffer } from './kept-buffer.js'
 import { type LoadedRange, readFully } from './load-range.js'
 import { type FrameRange, type TextRange, TOO_LARGE, type TooLarge } from './range-task.js'
 
@@ -12,8 +14,6 @@ const LF = 0x0a
 const READ_BYTES = 1 << 20
 /** Enough compressed bytes for the rest of most lines. */
 const LOOK_AHEAD_READ_BYTES = 32 << 10
-/** A larger buffer is not kept. */
-const KEPT_BYTES = 16 << 20
 
 export function loadText(
   kernel: LineKernel,
@@ -32,33 +32,8 @@ export function loadText(
   }
 }
 
-/** Buffer of decompressed text, reused for each range. */
-class TextBuffer {
-  length = 0
-  private memory = new Uint8Array(0)
-
-  get bytes(): Uint8Array {
-    return this.memory.subarray(0, this.length)
-  }
-
-  clear(): void {
-    this.length = 0
-    if (this.memory.byteLength > KEPT_BYTES) this.memory = new Uint8Array(0)
-  }
-
-  append(chunk: Uint8Array): void {
-    const end = this.length + chunk.byteLength
-    if (end > this.memory.byteLength) {
-      const larger = new Uint8Array(Math.max(end, 2 * this.memory.byteLength))
-      larger.set(this.bytes)
-      this.memory = larger
-    }
-    this.memory.set(chunk, this.length)
-    this.length = end
-  }
-}
-
-const text = new TextBuffer()
+/** Decompressed text, reused for each range. */
+const text = new KeptBuffer()
 
 /**
  * The bytes are valid until the next call.

@@ -1,8 +1,9 @@
 /** Tokenizing part of the `read-ranges` worker: the only part that loads the tokenizer's code. */
+
+import { releaseMemory } from '../../files/release-memory.js'
 import { tokenBytesOf } from '../../formats/pbin.js'
 import { createPackKernel, type PackedLines, type PackedTexts } from '../../tokenizer/pack-lines.js'
 import type { Heartbeat } from '../heartbeat.js'
-import { releaseMemory } from '../release-memory.js'
 import { workerTokenizer } from '../tokenizer/worker-tokenizer.js'
 import {
   copyLines,

@@ -3,6 +3,7 @@
  * in the kernel's memory. Replies with tokens, line offsets and faults.
  */
 import { workerData } from 'node:worker_threads'
+import { releaseMemory } from '../../files/release-memory.js'
 import type { TokenArray } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import {
@@ -15,7 +16,6 @@ import {
 import type { PackedTexts } from '../../tokenizer/pack-lines.js'
 import { type Heartbeat, WHOLE_TASK } from '../heartbeat.js'
 import type { RetryMode } from '../poison-records.js'
-import { releaseMemory } from '../release-memory.js'
 import { kernelModule } from '../tokenizer/kernel-module.js'
 import type { TokenizerFacts } from '../tokenizer/tokenizer-setup.js'
 import { type TaskMessage, workerFunction } from '../worker-function.js'
@@ -138,13 +138,13 @@ function load(kernel: LineKernel, part: LinePart): LoadedRange | Promise<LoadedR
   }
 }
 
-async function textsReply(
+function textsReply(
   kernel: RangeKernel,
   { slot: memory, retry }: RangeTask,
   part: PageRange,
   heartbeat: Heartbeat,
-): Promise<RangeReply> {
-  const { documents: texts, faults: missing, firstRow, rows, memory: used } = await loadPages(part)
+): RangeReply {
+  const { documents: texts, faults: missing, firstRow, rows } = loadPages(part)
   const { bytes, offsets } = texts
   const byteLength = offsets.at(-1)!
   heartbeat.begin(WHOLE_TASK, byteLength)
@@ -163,7 +163,7 @@ async function textsReply(
   const faults = new FaultPacker(0)
   for (const fault of found.toSorted((a, b) => a.line - b.line)) faults.add(fault)
   const documents = documentsOf(packed, slot)
-  releaseMemory(packed.isCopy ? [...used, packed.tokens] : used)
+  if (packed.isCopy) releaseMemory([packed.tokens])
   return {
     byteOffset: 0,
     textBytes: 0,

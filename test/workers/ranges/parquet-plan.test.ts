@@ -29,7 +29,7 @@ it.skipIf(python === undefined)('have a dictionary only where their pages refer 
   for await (const { part } of planParquet(file, ['text'], { byteOffset: 0 })) {
     if (part.kind !== 'pages') continue
     ranges.push(part)
-    const { bytes, offsets } = (await loadPages(part)).documents
+    const { bytes, offsets } = loadPages(part).documents
     for (let index = 1; index < offsets.length; index++) {
       texts.push(Buffer.from(bytes.subarray(offsets[index - 1], offsets[index])).toString())
     }
