@@ -64,6 +64,8 @@ export function fromTraining(
       return { kind: 'sample', time, step: event.step, text: event.text }
     case 'backend':
       return { kind: 'note', time, message: `backend ${event.backend}: ${event.reason}` }
+    case 'compiling':
+      return { kind: 'note', time, message: 'compiling the layers (torch.compile)' }
     case 'resumed':
       return { kind: 'resume', time, step: event.step, path: event.path }
     case 'diverged':

@@ -245,6 +245,7 @@ export class Trainer {
     this.#totalSteps = totalSteps
     this.#tokensPerStep = rows * training.accumulation_steps * cursor.sequenceLength
     this.#reportScheduleJump(totalSteps)
+    if (training.engine === 'torch' && training.torch.compile) this.#emit({ kind: 'compiling' })
     if (this.#step === 0 && training.evaluation?.at_start) {
       await this.#evaluate()
     }

@@ -45,6 +45,8 @@ export type TrainingEvent =
     }
   | { readonly kind: 'checkpoint'; readonly step: number; readonly path: string; readonly durationMs: number }
   | { readonly kind: 'resumed'; readonly step: number; readonly path: string }
+  /** The layers are compiled by torch before the first step, which can take minutes. */
+  | { readonly kind: 'compiling' }
   /** The backend that `backend: auto` resolved to. */
   | { readonly kind: 'backend'; readonly backend: BackendName; readonly reason: string }
   | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }

@@ -124,7 +124,7 @@ describe('training', () => {
     const last = join(at('uninterrupted'), `step-${String(STEPS).padStart(6, '0')}`)
     const { code, err } = await penstock(['train', definition('uninterrupted')])
     expect(code, err).toBe(0)
-    expect(err).toContain(`nothing to do, ${STEPS} of ${STEPS} steps are done, held-out loss `)
+    expect(err).toContain(`nothing to do, ${STEPS} of ${STEPS} steps, held-out loss `)
     expect(err).toContain(`  model: ${last}\n  next: penstock generate ${last} --prompt TEXT\n`)
     expect(err).not.toContain('records read')
   })

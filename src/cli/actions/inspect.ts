@@ -13,7 +13,7 @@ import type { SourceRecord } from '../../files/sources/source-record.js'
 import { createIndexReader } from '../../formats/idx.js'
 import { tokenizerFileAt } from '../../workers/tokenizer/tokenizer-setup.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
-import { bytes, count } from '../output/terminal.js'
+import { bytes, count, quantity } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 import { findCheckpoint } from './generate.js'
 import { checkTextOption, filesOf } from './read-sources.js'
@@ -79,7 +79,7 @@ async function inspectCorpus(sources: readonly string[], textPer: TextUnit): Pro
   for (const sample of samples) {
     const { format, files: members, bytes: size, allRecords, isWhole, records, faulty, fault, fields } = sample
     const about = isWhole ? '' : 'about '
-    facts[format] = `${count(members.length)} files, ${bytes(size)}, ${about}${count(allRecords)} records`
+    facts[format] = `${quantity(members.length, 'file')}, ${bytes(size)}, ${about}${quantity(allRecords, 'record')}`
     if (faulty > 0) {
       const first = fault === undefined ? '' : `; the first: ${fault}`
       facts[`  faulty ${format}`] = `${count(faulty)} of ${count(records)} sampled records${first}`
@@ -197,7 +197,7 @@ async function inspectWith(
       tokens: count(file.tokenCount),
       'bytes per token': file.header.tokenBytes,
       'tokens per document': documents === 0 ? 0 : (file.tokenCount / documents).toFixed(1),
-      'longest document': `${count(longest)} tokens`,
+      'longest document': `${quantity(longest, 'token')}`,
       tokenizer: manifest?.tokenizer?.sha256.slice(0, 12) ?? 'not recorded',
       sources: manifest?.sources === undefined ? 'not recorded' : sourcesText(manifest.sources),
       ...histogramFacts(histogram),
@@ -212,7 +212,7 @@ async function inspectWith(
 /** The source, or the number and size of several. */
 function sourcesText({ paths, bytes: sizes }: SourceRecord): string {
   const total = bytes(sizes.reduce((sum, size) => sum + size, 0))
-  return paths.length === 1 ? `${paths[0]} (${total})` : `${count(paths.length)} files, ${total}`
+  return paths.length === 1 ? `${paths[0]} (${total})` : `${quantity(paths.length, 'file')}, ${total}`
 }
 
 /** One pass over the index. Entry n of the histogram counts documents of [2^(n-1), 2^n) tokens, entry 0 empty ones. */
@@ -237,7 +237,7 @@ function histogramFacts(histogram: readonly number[]): Record<string, string> {
   const largest = Math.max(1, ...histogram.filter(Boolean))
   const rows = Array.from(histogram, (documents = 0, bin) => {
     const [from, to] = bin === 0 ? [0, 0] : [2 ** (bin - 1), 2 ** bin - 1]
-    const name = from === to ? `of ${count(from)} tokens` : `of ${count(from)} to ${count(to)}`
+    const name = from === to ? `of ${quantity(from, 'token')}` : `of ${count(from)} to ${count(to)}`
     const bar = '#'.repeat(Math.ceil((documents / largest) * BAR_WIDTH))
     return [name, `${count(documents).padStart(count(largest).length)}  ${bar}`.trimEnd()] as const
   })

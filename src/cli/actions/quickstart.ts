@@ -5,7 +5,7 @@ import { withStageOptions } from '../../pipelines/definition.js'
 import type { PipelineResult } from '../../pipelines/run.js'
 import type { TrainingEvent } from '../../training/training-events.js'
 import { printOutput } from '../output/print.js'
-import { bytes, count } from '../output/terminal.js'
+import { bytes, count, quantity } from '../output/terminal.js'
 import { continueText } from './generate.js'
 import { openDefinition } from './open-definition.js'
 import { runDefinition } from './run-definition.js'
@@ -61,10 +61,11 @@ function resultLine({ pipeline, stages, elapsedMs }: PipelineResult): string {
   // Count the tokens of the last stage only: a resumed training skips those it has already seen.
   const tokens = stages.at(-1)!.stats.counts.tokens ?? 0
   const read = stages[0]!.stats.bytesOut
-  const what = pipeline === 'train' ? `${count(records)} samples` : `${count(records)} documents, ${bytes(read)}`
+  const what =
+    pipeline === 'train' ? `${quantity(records, 'sample')}` : `${quantity(records, 'document')}, ${bytes(read)}`
   const rates = [
     pipeline === 'train' ? '' : `${count(records / seconds)} documents/s`,
-    tokens > 0 ? `${count(tokens)} tokens, ${count(tokens / seconds)} tokens/s` : '',
+    tokens > 0 ? `${quantity(tokens, 'token')}, ${count(tokens / seconds)} tokens/s` : '',
   ].filter(rate => rate !== '')
   return `  ${pipeline.padEnd(17)} ${what}, ${rates.join(', ')}, ${seconds.toFixed(1)} s`
 }

@@ -6,7 +6,7 @@ import { definitionOf } from '../../pipelines/definition.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
 import { printOutput } from '../output/print.js'
 import { withoutEnding } from '../output/shared-options.js'
-import { count } from '../output/terminal.js'
+import { quantity } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 import { runDefinition } from './run-definition.js'
 
@@ -50,6 +50,6 @@ async function repairTokens(file: string, output: string, flags: RepairFlags): P
       ? undefined
       : await askTokenizer(flags.tokenizer, tokenizer => tokenizer.idOf(flags.endOfDocument!))
   const { documents, tokens, notes } = await repairPacked(file, { output, endOfDocumentId })
-  const lines = [...notes, `${output}: ${count(documents)} documents, ${count(tokens)} tokens`]
+  const lines = [...notes, `${output}: ${quantity(documents, 'document')}, ${quantity(tokens, 'token')}`]
   printOutput(`${lines.join('\n')}\n`)
 }

@@ -84,6 +84,7 @@ export async function runDefinition(
       results.push(result)
     }
   } catch (error) {
+    printer.fail()
     const stopped = error instanceof PenstockError && error.code === 'STOPPED'
     await monitor.end(stopped ? 'stopped' : 'failed', error instanceof Error ? error.message : String(error))
     throw error

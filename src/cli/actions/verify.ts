@@ -3,7 +3,7 @@ import { PenstockError } from '../../errors.js'
 import { isSound, type Verdict } from '../../integrity/findings.js'
 import { type VerifyOptions, verifyPath } from '../../integrity/verify.js'
 import { printOutput } from '../output/print.js'
-import { count } from '../output/terminal.js'
+import { quantity } from '../output/terminal.js'
 
 /** Sets exit code 1 if anything is damaged. @throws FILE_MISSING, ARGUMENT_INVALID */
 export async function printVerdicts(paths: readonly string[], options: VerifyOptions, json: boolean): Promise<void> {
@@ -24,7 +24,7 @@ export async function printVerdicts(paths: readonly string[], options: VerifyOpt
 
 function asText(verdict: Verdict): string {
   const { path, kind, findings } = verdict
-  const counts = Object.entries(verdict.counts).map(([name, value]) => `${count(value)} ${name}`)
+  const counts = Object.entries(verdict.counts).map(([name, value]) => quantity(value, name.replace(/s$/, '')))
   const head = `${isSound(verdict) ? 'sound' : 'DAMAGED'}  ${path}: ${[kind, ...counts].join(', ')}`
   const lines = findings.map(({ level, error }) => `  ${level}: ${error.toLine()}`)
   return `${[head, ...lines].join('\n')}\n`

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import type { EvaluateOptions } from '../actions/evaluate.js'
 import { printOutput } from '../output/print.js'
 import { backendOption } from '../output/shared-options.js'
-import { count, numberAtLeast, positiveInteger, share } from '../output/terminal.js'
+import { numberAtLeast, positiveInteger, quantity, share } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
 interface EvaluateFlags extends EvaluateOptions {
@@ -47,7 +47,7 @@ export function addEvaluateCommand(program: Command): void {
         const { path, loss, perplexity, bitsPerByte, tokens } = result
         const bits = bitsPerByte === undefined ? '' : `, ${bitsPerByte.toFixed(4)} bits per byte`
         printOutput(
-          `${path}: loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}${bits} (${count(tokens)} tokens)\n`,
+          `${path}: loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(2)}${bits} (${quantity(tokens, 'token')})\n`,
         )
       }
     })

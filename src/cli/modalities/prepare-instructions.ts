@@ -8,6 +8,7 @@ import { indexStages } from '../actions/index-jsonl.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import { printStatus } from '../output/print.js'
 import { faultOptionsOf } from '../output/shared-options.js'
+import { quantity } from '../output/terminal.js'
 import { type PackFlags, packAsPlanned } from './data-packing.js'
 import { indexFile } from './index-file.js'
 
@@ -22,7 +23,7 @@ export async function prepareInstructions(config: string, flags: RunFlags & Pack
   const packing = await openPackPlan(packConfigPath)
   await packTokenizing(packing)
   const { rejected, parts } = await writeInstructionParts(plan, config, faultOptionsOf(flags))
-  if (rejected > 0 && !flags.quiet) printStatus(`${rejected} faulty records skipped\n`)
+  if (rejected > 0 && !flags.quiet) printStatus(`${quantity(rejected, 'faulty record')} skipped\n`)
   for (const part of parts) {
     // Each part is packed by a separate run, which needs a separate quarantine file.
     const quarantine = flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${part.name}` }

@@ -3,7 +3,7 @@ import type { ResumeEvent } from '../../pipelines/resume.js'
 import type { PipelineResult, StageReport } from '../../pipelines/run.js'
 import type { SampleTextEvent } from '../../training/generation/sample-texts.js'
 import type { TrainingEvent, TrainingSummary } from '../../training/training-events.js'
-import { bytes, count, duration } from './terminal.js'
+import { bytes, count, duration, quantity } from './terminal.js'
 
 /** Undefined for events that print nothing. */
 export function trainingLine(event: unknown): string | undefined {
@@ -24,7 +24,7 @@ export function trainingLine(event: unknown): string | undefined {
       const { step, name, loss, bitsPerByte, tokens } = training
       const set = name === undefined ? 'held-out loss' : `held-out loss of ${name}`
       const bits = bitsPerByte === undefined ? '' : `${bitsPerByte.toFixed(3)} bits per byte, `
-      return `  step ${count(step)}: ${set} ${loss.toFixed(4)} (${bits}${count(tokens)} tokens)`
+      return `  step ${count(step)}: ${set} ${loss.toFixed(4)} (${bits}${quantity(tokens, 'token')})`
     }
     case 'source-losses': {
       const losses = Object.entries(training.losses).map(([name, loss]) => `${name} ${loss.toFixed(4)}`)
@@ -36,6 +36,8 @@ export function trainingLine(event: unknown): string | undefined {
       return `  step ${count(training.step)}: saved ${training.path}`
     case 'backend':
       return `  backend ${training.backend}: ${training.reason}`
+    case 'compiling':
+      return '  compiling: torch.compile translates the layers during the first steps, which can take minutes'
     case 'resumed':
       return `  resumed from ${training.path}, after step ${count(training.step)}`
     case 'damaged-checkpoint':
@@ -46,7 +48,7 @@ export function trainingLine(event: unknown): string | undefined {
       const { previousLearningRate: before, learningRate: after, previousTotalSteps, totalSteps } = training
       return (
         `  warning: the schedule changes at step ${count(training.step)} (${count(previousTotalSteps)} to ` +
-        `${count(totalSteps)} steps), so the learning rate jumps from ${before.toExponential(2)} to ${after.toExponential(2)}`
+        `${quantity(totalSteps, 'step')}), so the learning rate jumps from ${before.toExponential(2)} to ${after.toExponential(2)}`
       )
     }
     case 'skipped-step': {
@@ -73,7 +75,7 @@ function trainingEnd(summary: TrainingSummary): string[] {
   const isDone = reason === 'completed' || reason === 'early-stop'
   const verb = reason === 'completed' ? 'finished' : 'stopped'
   const figures = [
-    isFinishedBefore({ kind: 'end', ...summary }) ? `nothing to do, ${steps} are done` : `training ${verb}: ${steps}`,
+    isFinishedBefore({ kind: 'end', ...summary }) ? `nothing to do, ${steps}` : `training ${verb}: ${steps}`,
     loss === undefined ? '' : `loss ${loss.toFixed(4)}`,
     heldOutLoss === undefined
       ? ''
@@ -117,13 +119,13 @@ export function summary({ pipeline, stages, elapsedMs }: PipelineResult): string
   const readBytes = sources.reduce((sum, { stats }) => sum + stats.bytesOut, 0)
   const files = stages.reduce((sum, { stats }) => sum + (stats.counts.files ?? 0), 0)
   const parts = [
-    `${count(read)} records read${files > 1 ? ` from ${count(files)} files` : ''}`,
+    `${quantity(read, 'record')} read${files > 1 ? ` from ${quantity(files, 'file')}` : ''}`,
     ...sinks.map(
       sink => `${count(sink.stats.recordsIn)} to ${sink.name}${endedEarly(sink, read, rejected + filtered)}`,
     ),
     rejected > 0 ? `${count(rejected)} rejected` : '',
     filtered > 0 ? `${count(filtered)} filtered` : '',
-    tokens > 0 ? `${count(tokens)} tokens` : '',
+    tokens > 0 ? `${quantity(tokens, 'token')}` : '',
     `${bytes(readBytes)} in ${seconds.toFixed(1)} s (${count(read / seconds)} records/s, ${bytes(readBytes / seconds)}/s)`,
   ]
   return `${pipeline}: ${parts.filter(part => part !== '').join(', ')}`

@@ -4,14 +4,22 @@
  */
 import { escapeControls } from '../../errors.js'
 
+/** Lines at the end of the terminal that change in place, as they were drawn. */
+let live = ''
+
 /** Results, on standard output. */
 export function printOutput(text: string): void {
+  const drawn = live
+  setLiveLines([])
   process.stdout.write(escapeLines(text))
+  if (drawn !== '') process.stderr.write(drawn)
+  live = drawn
 }
 
-/** Progress, notes and errors, on standard error. */
+/** Progress, notes and errors, on standard error, above the live lines. */
 export function printStatus(text: string): void {
-  process.stderr.write(escapeLines(text))
+  // A line feed at the start leaves the ^C of the terminal alone, which the live lines replace.
+  process.stderr.write(live === '' ? escapeLines(text) : `${erasure()}${escapeLines(text.replace(/^\n/, ''))}${live}`)
 }
 
 /** Text that a model generated: unchanged in a pipe or file. */
@@ -19,10 +27,22 @@ export function printGenerated(text: string): void {
   process.stdout.write(process.stdout.isTTY ? escapeLines(text) : text)
 }
 
-/** Removes the last `drawn` lines of a terminal and prints others in their place, on standard error. */
-export function redrawLines(drawn: number, lines: readonly string[]): void {
-  const up = drawn > 0 ? `\x1b[${drawn}A\x1b[J` : ''
-  process.stderr.write(up + escapeLines(lines.map(line => `${line}\n`).join('')))
+/** Draws lines on standard error that stay below everything printed later, and replaces the previous ones. */
+export function setLiveLines(lines: readonly string[]): void {
+  const drawn = escapeLines(lines.map(line => `${line}\n`).join(''))
+  if (live !== '' || drawn !== '') process.stderr.write(erasure() + drawn)
+  live = drawn
+}
+
+/** Leaves the live lines as they are: everything printed later is below them. */
+export function keepLiveLines(): void {
+  live = ''
+}
+
+/** Moves the cursor to the start of the live lines, also behind a ^C, and clears the rest of the terminal. */
+function erasure(): string {
+  const lines = live.split('\n').length - 1
+  return lines > 0 ? `\r\x1b[${lines}A\x1b[J` : ''
 }
 
 /** Keeps line feeds and tabs. */

@@ -6,7 +6,7 @@ import { FlowMeter, type StageFlow } from '../../monitoring/flow.js'
 import { shortStageName } from '../../monitoring/pipeline-graph.js'
 import type { PipelineResult, RunProgress, StageReport } from '../../pipelines/run.js'
 import { summary } from './event-lines.js'
-import { printStatus, redrawLines } from './print.js'
+import { keepLiveLines, printStatus, setLiveLines } from './print.js'
 import { bytes, count, duration } from './terminal.js'
 import { rejectUnused } from './unused-flags.js'
 
@@ -26,7 +26,6 @@ export function progressMode(options: { quiet?: boolean | undefined; json?: bool
 export class ProgressPrinter {
   private readonly mode: ProgressMode
   private readonly meter = new FlowMeter()
-  private linesDrawn = 0
   private lastPlain = performance.now()
 
   constructor(mode: ProgressMode) {
@@ -37,7 +36,9 @@ export class ProgressPrinter {
     if (this.mode === 'quiet') return
     const flows = this.meter.update(progress)
     if (this.mode === 'terminal') {
-      this.redraw(terminalLines(progress, flows))
+      // A line that wraps would take two.
+      const width = (process.stderr.columns || 80) - 1
+      setLiveLines(terminalLines(progress, flows).map(line => line.slice(0, width)))
       return
     }
     if (performance.now() - this.lastPlain < PLAIN_INTERVAL_MS) return
@@ -49,7 +50,6 @@ export class ProgressPrinter {
   /** Prints a permanent line above the live ones. */
   print(line: string): void {
     if (this.mode === 'quiet') return
-    this.redraw([])
     printStatus(`${line}\n`)
     // A line such as a training step also shows progress, so postpone the next plain line.
     this.lastPlain = performance.now()
@@ -57,7 +57,7 @@ export class ProgressPrinter {
 
   /** @param isIdle whether there was nothing to do: records that were read to find this out are not counted */
   finish(result: PipelineResult, isIdle = false): void {
-    this.redraw([])
+    setLiveLines([])
     this.lastPlain = performance.now()
     if (this.mode === 'quiet') return
     if (this.mode === 'json') {
@@ -68,14 +68,9 @@ export class ProgressPrinter {
     for (const { name, stats } of result.stages) for (const note of stats.notes) this.print(`  note (${name}): ${note}`)
   }
 
-  private redraw(lines: readonly string[]): void {
-    if (this.mode !== 'terminal') return
-    const width = (process.stderr.columns || 80) - 1
-    redrawLines(
-      this.linesDrawn,
-      lines.map(line => line.slice(0, width)),
-    )
-    this.linesDrawn = lines.length
+  /** Ends the progress of a failed or stopped run: its last counts stay above the error. */
+  fail(): void {
+    keepLiveLines()
   }
 }
 

@@ -1,5 +1,5 @@
 /** Formats a plan as text. */
-import { bytes, count, duration } from '../output/terminal.js'
+import { bytes, count, duration, quantity } from '../output/terminal.js'
 import type {
   ClusterEstimate,
   Estimate,
@@ -64,10 +64,10 @@ function outputLine({ path, bytes: size, exists }: PlannedOutput): string {
 
 function countsLine({ documents, tokens, samples, steps, epochs, parameters, exact }: Estimate): string {
   const parts = [
-    documents === undefined ? '' : `${count(documents)} documents`,
-    tokens === undefined ? '' : `${count(tokens)} tokens`,
-    samples === undefined ? '' : `${count(samples)} samples`,
-    steps === undefined ? '' : `${count(steps)} steps`,
+    documents === undefined ? '' : `${quantity(documents, 'document')}`,
+    tokens === undefined ? '' : `${quantity(tokens, 'token')}`,
+    samples === undefined ? '' : `${quantity(samples, 'sample')}`,
+    steps === undefined ? '' : `${quantity(steps, 'step')}`,
     epochs === undefined ? '' : `${epochs.toFixed(2)} epochs`,
     parameters === undefined ? '' : `${count(parameters)} parameters`,
   ].filter(part => part !== '')
@@ -82,7 +82,7 @@ function rowsLine({ rows }: Estimate): string {
 }
 
 function sourceLine({ name, tokens, share, epochs }: PlannedSource): string {
-  return `source ${name}: ${count(tokens)} tokens, ${(100 * share).toFixed(1)} % of the run, ${epochs.toFixed(2)} epochs`
+  return `source ${name}: ${quantity(tokens, 'token')}, ${(100 * share).toFixed(1)} % of the run, ${epochs.toFixed(2)} epochs`
 }
 
 function costLine({ seconds, memoryBytes }: Estimate): string {
