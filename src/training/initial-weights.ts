@@ -8,7 +8,7 @@ import type { TokenizerReference } from '../formats/batches.js'
 import { openCheckpoint, openLatestCheckpoint, stateFile } from './checkpoint.js'
 import { requireSameModel, requireSameTokenizer } from './compatibility.js'
 import type { Engine } from './engine.js'
-import { openHuggingFace } from './hugging-face.js'
+import { openHuggingFace } from './hugging-face/hugging-face.js'
 import type { ModelOptions } from './options.js'
 import { modelFile, writeTensors } from './tensor-files.js'
 

@@ -48,6 +48,10 @@ export const trainingSchemas = lazy(() => {
         .default('rms')
         .describe('normalization before attention and feed-forward: RMSNorm or LayerNorm'),
       norm_eps: z.number().positive().default(1e-5).describe('epsilon added to the variance in norms'),
+      qk_norm: z
+        .boolean()
+        .default(false)
+        .describe('RMSNorm of each head of queries and keys before the rotary positions, as in Qwen3'),
       activation: z.enum(['gelu', 'swiglu']).default('swiglu').describe('activation of the feed-forward network'),
       bias: z.boolean().default(false).describe('biases in linear layers and norms'),
       tie_weights: z.boolean().default(false).describe('share the token embedding with the output layer'),

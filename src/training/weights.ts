@@ -8,13 +8,14 @@
  *   model.layers.N.input_layernorm.weight             [width]            before attention
  *   model.layers.N.self_attn.{q,k,v}_proj.weight      [heads x head width, width]; k and v: kv_heads
  *   model.layers.N.self_attn.o_proj.weight            [width, width]
+ *   model.layers.N.self_attn.{q,k}_norm.weight        [head width]       with qk_norm, shared by the heads
  *   model.layers.N.post_attention_layernorm.weight    [width]            before the feed-forward network
  *   model.layers.N.mlp.gate_proj.weight               [ffn, width]       with swiglu
  *   model.layers.N.mlp.up_proj.weight                 [ffn, width]
  *   model.layers.N.mlp.down_proj.weight               [width, ffn]
  *   model.norm.weight                                 [width]
  *   lm_head.weight                                    [vocab, width]     unless tied
- *   ... .bias                                         [out]              of all weights but embeddings and lm_head
+ *   ... .bias                                         [out]              of all weights but embeddings, lm_head, q_norm and k_norm
  */
 import type { ModelOptions, ParameterGroup } from './options.js'
 
@@ -62,6 +63,7 @@ export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
       ...linear(at('self_attn.k_proj'), keyWidth, width, model),
       ...linear(at('self_attn.v_proj'), keyWidth, width, model),
       ...linear(at('self_attn.o_proj'), width, width, model, residualStd),
+      ...(model.qk_norm ? [headNorm(at('self_attn.q_norm'), model), headNorm(at('self_attn.k_norm'), model)] : []),
       ...norm(at('post_attention_layernorm'), model),
       ...(model.activation === 'swiglu' ? linear(at('mlp.gate_proj'), ffnWidth, width, model) : []),
       ...linear(at('mlp.up_proj'), ffnWidth, width, model),
@@ -150,6 +152,10 @@ function norm(prefix: string, model: ModelOptions): readonly WeightSpec[] {
   const shape = [model.width]
   const weight: WeightSpec = { name: `${prefix}.weight`, shape, group: 'norm', std: 0, fill: 1 }
   return model.bias ? [weight, { name: `${prefix}.bias`, shape, group: 'norm', std: 0, fill: 0 }] : [weight]
+}
+
+function headNorm(prefix: string, { width, heads }: ModelOptions): WeightSpec {
+  return { name: `${prefix}.weight`, shape: [width / heads], group: 'norm', std: 0, fill: 1 }
 }
 
 function linear(prefix: string, out: number, into: number, model: ModelOptions, std = model.init_std): WeightSpec[] {

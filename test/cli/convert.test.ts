@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/actions/convert'
 import { continueText } from '#src/cli/actions/generate'
 import { openCheckpoint } from '#src/training/checkpoint'
-import { parseTraining } from '#src/training/options'
+import { type ModelInput, parseTraining } from '#src/training/options'
 import { openTrainer } from '#src/training/trainer'
 import { openTokenizer } from '#src/workers/tokenizer/load-tokenizer'
 import { peersPython } from '../monitoring/fixtures.js'
@@ -100,15 +100,22 @@ const kinds: Readonly<Record<string, Kind>> = {
 }
 
 let checkpoint: string
+/** A model in the layout of Qwen3. */
+let qwen3: string
 
-beforeAll(async () => {
-  const training = parseTraining({ batch_size: 4, steps: 3, checkpoint: { folder: at('checkpoints') } })
-  const changes = { vocab_size: 384, sequence_length: 64 }
+async function trained(name: string, more: ModelInput = {}): Promise<string> {
+  const training = parseTraining({ batch_size: 4, steps: 3, checkpoint: { folder: at(name) } })
+  const changes = { vocab_size: 384, sequence_length: 64, ...more }
   const engine = await openTiny(changes)
   const trainer = await openTrainer({ training, model: tiny(changes), engine })
   for (let number = 0; (await trainer.offer(countingBatch(number, 4, 65))) !== 'done'; number++);
   await engine.close()
-  checkpoint = at('checkpoints', readdirSync(at('checkpoints'))[0]!)
+  return at(name, readdirSync(at(name))[0]!)
+}
+
+beforeAll(async () => {
+  checkpoint = await trained('checkpoints')
+  qwen3 = await trained('qwen3', { qk_norm: true })
   for (const [name, { file, json, config }] of Object.entries(kinds)) {
     mkdirSync(at(name))
     writeFileSync(at(name, file), JSON.stringify({ ...byteTokenizer(), ...json }))
@@ -116,13 +123,15 @@ beforeAll(async () => {
   }
 })
 
+const modelOf = (name: string): string => (name.includes('Qwen') ? qwen3 : checkpoint)
+
 describe('convert', () => {
   it.skipIf(python === undefined)(
     'writes folders that give the same ids, special tokens and greedy text in transformers',
     async () => {
       for (const [name, { file }] of Object.entries(kinds)) {
         const tokenizer = at(name, file)
-        await convertCheckpoint(checkpoint, at(name, 'hf'), { tokenizer, endOfDocument: END })
+        await convertCheckpoint(modelOf(name), at(name, 'hf'), { tokenizer, endOfDocument: END })
       }
       const folders = Object.keys(kinds).map(name => at(name, 'hf'))
       const { stdout, stderr } = spawnSync(python!, ['-c', program, JSON.stringify(texts), ...folders], {
@@ -143,7 +152,7 @@ describe('convert', () => {
           tokenizer: path,
         }
         let text = ''
-        for await (const piece of continueText(checkpoint, { ...options, prompt: texts[0]! })) text += piece
+        for await (const piece of continueText(modelOf(name), { ...options, prompt: texts[0]! })) text += piece
         expect(JSON.parse(found[index]!), name).toEqual({
           ids: texts.map(text => [...tokenizer.encode(text)]),
           special: [begin, 259, begin, 259],
@@ -171,8 +180,28 @@ describe('convert', () => {
     const { code, out } = await penstock([...args, '--if-exists', 'override'])
     expect(code).toBe(0)
     expect(out).toContain('exported without a tokenizer')
-    expect(readdirSync(target).toSorted()).toEqual(['config.json', 'generation_config.json', 'model.safetensors'])
+    const files = ['README.md', 'config.json', 'generation_config.json', 'model.safetensors']
+    expect(readdirSync(target).toSorted()).toEqual(files)
     expect(JSON.parse(readFileSync(join(target, 'config.json'), 'utf8'))).toMatchObject({ eos_token_id: null })
+  })
+
+  it('writes a model card with facts of the run, and keeps any other README.md', async () => {
+    const card = at('card', 'README.md')
+    await convertCheckpoint(qwen3, at('card'), { dtype: 'BF16' })
+    const text = readFileSync(card, 'utf8')
+    for (const fact of [
+      '| Layout | Qwen3 |',
+      '| Steps | 3 of 3 |',
+      '| Tokens trained on | 768 |',
+      '| Weights | BF16 |',
+    ]) {
+      expect(text).toContain(fact)
+    }
+    await convertCheckpoint(checkpoint, at('card'))
+    expect(readFileSync(card, 'utf8')).toContain('| Layout | Llama |')
+    writeFileSync(card, 'mine')
+    await convertCheckpoint(checkpoint, at('card'))
+    expect(readFileSync(card, 'utf8')).toBe('mine')
   })
 
   it('completes an interrupted export', async () => {

@@ -4,7 +4,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/actions/convert'
-import { openHuggingFace, writeHuggingFaceWeights } from '#src/training/hugging-face'
+import { openHuggingFace, writeHuggingFaceWeights } from '#src/training/hugging-face/hugging-face'
 import { openTrained } from '#src/training/open-engine'
 import type { ModelInput } from '#src/training/options'
 import { parseTraining } from '#src/training/options'
@@ -32,11 +32,13 @@ for folder in sys.argv[2:]:
 print(json.dumps(found))
 `
 
-const variants: readonly [string, 'llama' | 'gpt2', ModelInput][] = [
-  ['llama', 'llama', { heads: 4, kv_heads: 2, width: 32, rotary_base: 500 }],
-  ['llama-tied', 'llama', { tie_weights: true }],
-  ['gpt2', 'gpt2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true, tie_weights: true }],
-  ['gpt2-untied', 'gpt2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true }],
+const variants: readonly [string, string, ModelInput][] = [
+  ['llama', 'Llama', { heads: 4, kv_heads: 2, width: 32, rotary_base: 500 }],
+  ['llama-tied', 'Llama', { tie_weights: true }],
+  ['qwen3', 'Qwen3', { heads: 4, kv_heads: 2, width: 32, qk_norm: true, rotary_base: 500 }],
+  ['qwen3-tied', 'Qwen3', { qk_norm: true, tie_weights: true }],
+  ['gpt2', 'GPT-2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true, tie_weights: true }],
+  ['gpt2-untied', 'GPT-2', { norm: 'layer', activation: 'gelu', position: 'learned', bias: true }],
 ]
 
 /** Trains a few steps, so that norms and biases differ from ones and zeros. */
@@ -60,7 +62,7 @@ test.skipIf(python === undefined)(
     const ours = new Map<string, Float32Array>()
     for (const [name, layout, changes] of variants) {
       const { path, logits } = await trained(name, changes)
-      expect(await convertCheckpoint(path, join(folder, name))).toContain(layout === 'llama' ? 'Llama' : 'GPT-2')
+      expect(await convertCheckpoint(path, join(folder, name))).toContain(`${layout} layout`)
       ours.set(name, logits)
     }
     const folders = variants.map(([name]) => join(folder, name))
@@ -81,13 +83,27 @@ test.skipIf(python === undefined)(
   180_000,
 )
 
-test('a model that fits neither layout is rejected with the differing options', async () => {
+test('a model that fits no layout is rejected with the differing options', async () => {
   const model = tiny({ norm: 'layer', activation: 'swiglu' })
   await expect(writeHuggingFaceWeights(join(folder, 'none'), { model, weights: new Map() })).rejects.toMatchObject({
     code: 'UNSUPPORTED',
     message: expect.stringContaining('norm'),
   })
   await expect(openHuggingFace(folder)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+})
+
+test.each([
+  ['rope_scaling', { rope_type: 'llama3', factor: 8 }],
+  ['rope_parameters', { rope_type: 'yarn', rope_theta: 10_000 }],
+  ['use_sliding_window', true],
+  ['head_dim', 128],
+])('a model with other values of %s is rejected', async (key, value) => {
+  const other = join(folder, `other ${key}`)
+  await mkdir(other, { recursive: true })
+  const config = { model_type: 'qwen3', hidden_size: 32, num_attention_heads: 2, [key]: value }
+  await writeFile(join(other, 'config.json'), JSON.stringify(config))
+  const error = { code: 'UNSUPPORTED', message: expect.stringContaining(key) }
+  await expect(openHuggingFace(other)).rejects.toMatchObject(error)
 })
 
 test.each(['{', 'null', '"text"'])('the configuration %s is rejected with its path', async text => {

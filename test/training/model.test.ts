@@ -16,6 +16,8 @@ const variants: Record<string, ModelInput> = {
   'no positions': { position: 'none' },
   'shared key heads': { kv_heads: 1 },
   biases: { bias: true },
+  'normalized queries and keys': { qk_norm: true, kv_heads: 1 },
+  'normalized queries and keys, layer norm, biases': { qk_norm: true, norm: 'layer', bias: true, position: 'learned' },
   'tied weights': { tie_weights: true },
   'like GPT-2': { norm: 'layer', activation: 'gelu', position: 'learned', bias: true, tie_weights: true },
 }

@@ -125,9 +125,15 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(options.width, key_width, bias=options.bias)
         self.v_proj = nn.Linear(options.width, key_width, bias=options.bias)
         self.o_proj = nn.Linear(options.width, options.width, bias=options.bias)
+        if options.qk_norm:
+            self.q_norm = RmsNorm(self.head_width, options.norm_eps, bias=False)
+            self.k_norm = RmsNorm(self.head_width, options.norm_eps, bias=False)
+        self._normalizes = options.qk_norm
 
     def forward(self, state: Tensor, context: Context) -> Tensor:
         query, key, value = (self._heads(linear(state)) for linear in (self.q_proj, self.k_proj, self.v_proj))
+        if self._normalizes:
+            query, key = self.q_norm(query), self.k_norm(key)
         if context.rotary is not None:
             query, key = rotate(query, *context.rotary), rotate(key, *context.rotary)
         return self.o_proj(self._attend(query, key, value, context).flatten(2))

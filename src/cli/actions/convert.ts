@@ -1,19 +1,22 @@
 /** Converts a checkpoint and its tokenizer to a Hugging Face folder, and back. */
 
-import { readdir, realpath, stat } from 'node:fs/promises'
+import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { removeFile } from '../../files/durable.js'
+import { writeOver } from '../../files/replace-file.js'
 import type { TokenizerReference } from '../../formats/batches.js'
 import { type Checkpoint, saveCheckpoint } from '../../training/checkpoint.js'
 import { tokenizerPathOf } from '../../training/checkpoint-tokenizer.js'
 import {
   layoutOf,
+  layoutTitle,
   openHuggingFace,
   type WeightFormat,
   writeHuggingFaceConfig,
   writeHuggingFaceWeights,
-} from '../../training/hugging-face.js'
+} from '../../training/hugging-face/hugging-face.js'
+import { isModelCard, modelCard } from '../../training/hugging-face/model-card.js'
 import { type ModelOptions, parseTraining, resolveModel } from '../../training/options.js'
 import { maxShardBytes, modelFile, TensorReader, writeTensors } from '../../training/tensor-files.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
@@ -27,6 +30,7 @@ import { findCheckpoint } from './generate.js'
 /** Files of an export. `config.json` is written last: without it, the export is incomplete. */
 const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/
 const CONFIG = 'config.json'
+const CARD = 'README.md'
 const OTHER_FILES = [
   'generation_config.json',
   'tokenizer.json',
@@ -58,7 +62,7 @@ export async function convertCheckpoint(from: string, folder: string, options: E
   const checkpoint = await findCheckpoint(from)
   const { path, state } = checkpoint
   const model = resolveModel(state.model)
-  const layout = layoutOf(model) === 'llama' ? 'Llama' : 'GPT-2'
+  const layout = layoutTitle(layoutOf(model))
   const tokenizerPath = options.tokenizer ?? (await tokenizerOf(checkpoint))
   const endOfDocument = options.endOfDocument ?? state.endOfDocumentId
   if (tokenizerPath === undefined && typeof endOfDocument === 'string') {
@@ -82,6 +86,7 @@ export async function convertCheckpoint(from: string, folder: string, options: E
     await reader.close()
   }
   if (tokenizer !== undefined) await writeTokenizer(folder, tokenizer)
+  await writeCard(folder, modelCard({ model, state, layout, dtype }))
   const ids = tokenizer?.ids ?? { eos: state.endOfDocumentId }
   await writeHuggingFaceConfig(folder, model, ids, dtype)
   const lines = [
@@ -90,6 +95,16 @@ export async function convertCheckpoint(from: string, folder: string, options: E
     ...(ids.eos === undefined ? ['note: no end token is known; pass --end-of-document to set it'] : []),
   ]
   return lines.join('\n')
+}
+
+/** Keeps a README.md that was not written by an export. @throws FILE_UNREADABLE, FILE_UNWRITABLE */
+async function writeCard(folder: string, card: string): Promise<void> {
+  const path = join(folder, CARD)
+  const existing = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+  })
+  if (existing === undefined || isModelCard(existing)) await writeOver(path, card)
 }
 
 function tokenizerNotes(tokenizer: TokenizerExport | undefined, trainedWith: TokenizerReference | undefined): string[] {
@@ -138,7 +153,7 @@ async function isUnfinished(folder: string): Promise<boolean> {
     throw toPenstockError(error, 'FILE_UNREADABLE', { file: folder })
   })
   const names = entries.filter(name => !/^\.step-\d+\.(partial|old)$/.test(name))
-  const written = new Set(OTHER_FILES)
+  const written = new Set([...OTHER_FILES, CARD])
   const isTemporary = (name: string): boolean => TEMPORARY.test(name)
   const finalName = (name: string): string => name.replace(TEMPORARY, '')
   const isExport = names.some(name => WEIGHTS.test(finalName(name)))

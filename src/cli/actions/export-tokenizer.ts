@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import { toPenstockError } from '../../errors.js'
 import { readAll } from '../../files/read-at.js'
 import { copyOver, writeOver } from '../../files/replace-file.js'
-import type { SpecialTokenIds } from '../../training/hugging-face.js'
+import type { SpecialTokenIds } from '../../training/hugging-face/hugging-face.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
 
 type Json = Readonly<Record<string, unknown>>
@@ -50,7 +50,7 @@ export function planTokenizerExport(
       ...roles,
       ...(await additionalTokens(tokenizer, source)),
       model_max_length: maxLength,
-      // Llama and GPT-2 do not take the token_type_ids that PreTrainedTokenizerFast returns by default.
+      // The models do not take the token_type_ids that PreTrainedTokenizerFast returns by default.
       model_input_names: ['input_ids', 'attention_mask'],
       clean_up_tokenization_spaces: false,
     }

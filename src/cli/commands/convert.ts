@@ -20,7 +20,7 @@ export function addConvertCommand(program: Command): void {
     .command('convert')
     .summary('convert a checkpoint to a Hugging Face folder, or back')
     .description(
-      'Writes a folder that transformers opens: the model of a checkpoint in the Llama or GPT-2 layout, depending on its options, and its tokenizer. With --back, converts such a folder, and with --modalities, a checkpoint of Modalities, to a checkpoint for penstock generate.',
+      'Writes a folder that transformers opens: the model of a checkpoint in the Llama, Qwen3 or GPT-2 layout, depending on its options, and its tokenizer. With --back, converts such a folder, and with --modalities, a checkpoint of Modalities, to a checkpoint for penstock generate.',
     )
     .argument('<from>', 'a checkpoint, or a folder of checkpoints (the newest is used)')
     .argument('<to>', 'the output folder')

@@ -205,14 +205,23 @@ function residual(context: PassContext, input: Tensor2D, inner: (input: Tensor2D
 }
 
 function norm(context: PassContext, name: string, input: Tensor2D): Part {
+  return normBy(context, context.model, name, input)
+}
+
+function normBy(
+  context: PassContext,
+  { norm: kind, bias: isBiased }: Pick<ModelOptions, 'norm' | 'bias'>,
+  name: string,
+  input: Tensor2D,
+): Part {
   const { operations, model } = context
   const weight = weightOf<Tensor1D>(context, `${name}.weight`)
-  const bias = model.bias ? weightOf<Tensor1D>(context, `${name}.bias`) : undefined
-  const { value, saved } = operations.norm(model.norm, input, weight, bias, model.norm_eps)
+  const bias = isBiased ? weightOf<Tensor1D>(context, `${name}.bias`) : undefined
+  const { value, saved } = operations.norm(kind, input, weight, bias, model.norm_eps)
   return {
     value,
     pullback: (gradient, gradients) => {
-      const result = operations.normGradient(model.norm, gradient, input, weight, saved)
+      const result = operations.normGradient(kind, gradient, input, weight, saved)
       gradients.add(`${name}.weight`, result.weight)
       if (bias !== undefined) {
         gradients.add(`${name}.bias`, operations.sumRows(gradient))
@@ -252,7 +261,9 @@ function attention(context: PassContext, layer: number, input: Tensor2D): Part {
   const { operations, model, batch, rotary, mask } = context
   const before = norm(context, layerName(layer, 'input_layernorm'), input)
   const project = (part: string) => layerLinear(context, layer, `self_attn.${part}`, before.value)
-  const [queries, keys, values] = [project('q_proj'), project('k_proj'), project('v_proj')]
+  const queries = headNorm(context, layerName(layer, 'self_attn.q_norm'), project('q_proj'))
+  const keys = headNorm(context, layerName(layer, 'self_attn.k_norm'), project('k_proj'))
+  const values = project('v_proj')
   const query = operations.toHeads(queries.value, batch, model.heads, rotary)
   const key = operations.toHeads(keys.value, batch, model.kv_heads, rotary)
   const value = operations.toHeads(values.value, batch, model.kv_heads, undefined)
@@ -275,6 +286,29 @@ function attention(context: PassContext, layer: number, input: Tensor2D): Part {
       ])
       tf.dispose([before.value, inner.query, inner.key, inner.value])
       return before.pullback(sum, gradients)
+    },
+  }
+}
+
+/** With `qk_norm`, normalizes each head of projected queries or keys, [rows, heads * head width]. Consumes `projected.value`. */
+function headNorm(context: PassContext, name: string, projected: Part): Part {
+  const { model } = context
+  if (!model.qk_norm) return projected
+  const { shape } = projected.value
+  const headWidth = model.width / model.heads
+  const reshaped = (input: Tensor2D, to: [number, number]): Tensor2D => {
+    const result = tf.reshape<tf.Rank.R2>(input, to)
+    input.dispose()
+    return result
+  }
+  const heads = reshaped(projected.value, [-1, headWidth])
+  const normal = normBy(context, { norm: 'rms', bias: false }, name, heads)
+  return {
+    value: reshaped(normal.value, shape),
+    pullback: (gradient, gradients) => {
+      const through = normal.pullback(reshaped(gradient, heads.shape), gradients)
+      heads.dispose()
+      return projected.pullback(reshaped(through, shape), gradients)
     },
   }
 }

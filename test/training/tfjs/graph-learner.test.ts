@@ -35,6 +35,7 @@ describe.skipIf(!isInstalled)('training with graphs', () => {
       { norm: 'layer', activation: 'gelu', position: 'learned', bias: true },
     ],
     ['tied weights, shared key heads', { tie_weights: true, heads: 4, kv_heads: 2 }],
+    ['normalized queries and keys', { qk_norm: true }],
   ] as const)('computes the same steps as single operations: %s', async (_, changes) => {
     const [graphs, single] = [await openNative(true, tiny(changes)), await openNative(false, tiny(changes))]
     for (let step = 0; step < 6; step++) {

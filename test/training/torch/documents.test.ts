@@ -50,7 +50,7 @@ describe.skipIf(torchPython === undefined)('documents in the torch engine', { ti
     ['1 rank, rotary', 1, {}, false, 1],
     ['1 rank, learned positions that restart', 1, { position: 'learned' }, true, 1],
     ['2 ranks, rotary positions that restart, grouped heads', 2, { kv_heads: 2 }, true, 1],
-    ['tensor parallelism, rotary positions that restart', 2, {}, true, 2],
+    ['tensor parallelism, rotary positions that restart, normalized heads', 2, { qk_norm: true, kv_heads: 2 }, true, 2],
     ['tensor parallelism, learned positions that restart', 2, { position: 'learned', tie_weights: true }, true, 2],
   ]
   test.each(variants)('rows of several documents have the loss and gradients of each alone: %s', async (...variant) => {

@@ -23,6 +23,7 @@ async function emptyFolder(name: string): Promise<string> {
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
   const variants: readonly [string, number, ModelInput][] = [
     ['rotary, rms, swiglu, grouped heads', 2, { kv_heads: 2 }],
+    ['normalized queries and keys', 2, { kv_heads: 2, qk_norm: true }],
     [
       'learned, layer, gelu, bias, tied',
       1,

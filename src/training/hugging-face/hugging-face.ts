@@ -1,29 +1,29 @@
 /**
  * Converts between a checkpoint and a folder that Hugging Face transformers opens. The model's options decide the layout:
- * Llama for rotary positions, RMS norms and swiglu; GPT-2 for learned positions, layer norms, gelu and biases. Weights are
- * named as in Llama, so that layout only needs a configuration; GPT-2 stores matrices as [in, out] and fuses q, k and v.
+ * Llama for rotary positions, RMS norms and swiglu; Qwen3 for the same with qk_norm; GPT-2 for learned positions, layer norms,
+ * gelu and biases. Weights are named as in Llama and Qwen3, so these layouts only need a configuration.
  */
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { PenstockError, toPenstockError } from '../errors.js'
-import { makeFolder } from '../files/durable.js'
-import { writeWhole } from '../files/output-file.js'
-import { readAll } from '../files/read-at.js'
-import { writeOver } from '../files/replace-file.js'
-import { type ModelOptions, resolveModel } from './options.js'
+import { PenstockError, toPenstockError } from '../../errors.js'
+import { makeFolder } from '../../files/durable.js'
+import { writeWhole } from '../../files/output-file.js'
+import { readAll } from '../../files/read-at.js'
+import { writeOver } from '../../files/replace-file.js'
+import { type ModelOptions, resolveModel } from '../options.js'
 import {
   maxShardBytes as defaultShardBytes,
   type FileWriter,
   type LazyTensor,
   TensorReader,
-  valuesOf,
   type WeightDtype,
   writeModel,
-} from './tensor-files.js'
-import { elementCount, weightSpecs } from './weights.js'
+} from '../tensor-files.js'
+import { weightSpecs } from '../weights.js'
+import { fromGpt2, toGpt2 } from './gpt2-weights.js'
+import { present, type Weights } from './weights.js'
 
-type Weights = ReadonlyMap<string, LazyTensor>
 type Config = Readonly<Record<string, unknown>>
 
 export interface TrainedModel {
@@ -42,6 +42,7 @@ export type Layout = keyof typeof families
 
 /** What a family fixes about a model, and how its configuration says the rest. */
 interface Family {
+  readonly title: string
   readonly fixed: Partial<ModelOptions>
   configOf(model: ModelOptions): Config
   modelOf(config: Config): Partial<ModelOptions>
@@ -50,7 +51,8 @@ interface Family {
 }
 
 const llama: Family = {
-  fixed: { position: 'rotary', norm: 'rms', activation: 'swiglu', bias: false },
+  title: 'Llama',
+  fixed: { position: 'rotary', norm: 'rms', activation: 'swiglu', bias: false, qk_norm: false },
   configOf: model => ({
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -86,8 +88,25 @@ const llama: Family = {
   toOurs: weights => weights,
 }
 
+const qwen3: Family = {
+  ...llama,
+  title: 'Qwen3',
+  fixed: { ...llama.fixed, qk_norm: true },
+  configOf: model => {
+    const { mlp_bias: _, ...config } = llama.configOf(model)
+    return {
+      ...config,
+      architectures: ['Qwen3ForCausalLM'],
+      model_type: 'qwen3',
+      head_dim: model.width / model.heads,
+      use_sliding_window: false,
+    }
+  },
+}
+
 const gpt2: Family = {
-  fixed: { position: 'learned', norm: 'layer', activation: 'gelu', bias: true },
+  title: 'GPT-2',
+  fixed: { position: 'learned', norm: 'layer', activation: 'gelu', bias: true, qk_norm: false },
   configOf: model => ({
     architectures: ['GPT2LMHeadModel'],
     model_type: 'gpt2',
@@ -121,7 +140,8 @@ const gpt2: Family = {
   toOurs: fromGpt2,
 }
 
-const families = { llama, gpt2 }
+const families = { llama, qwen3, gpt2 }
+const layouts = ['llama', 'qwen3', 'gpt2'] as const satisfies readonly Layout[]
 
 /** Format of exported weights. */
 export interface WeightFormat {
@@ -133,7 +153,7 @@ export interface WeightFormat {
 /**
  * Writes `model.safetensors`, or shards and their index, into a folder, which is created. Reads and writes one tensor at a
  * time; GPT-2's transposed matrices are the only ones held in memory as a whole.
- * @throws UNSUPPORTED for a model that neither layout can hold, FILE_UNWRITABLE
+ * @throws UNSUPPORTED for a model that no layout can hold, FILE_UNWRITABLE
  */
 export async function writeHuggingFaceWeights(
   folder: string,
@@ -149,7 +169,7 @@ export async function writeHuggingFaceWeights(
 /**
  * Writes `generation_config.json` and then `config.json`, which makes the folder a model.
  * @param ids written explicitly, because transformers has defaults for missing ids, such as 2 for Llama's end token
- * @throws UNSUPPORTED for a model that neither layout can hold, FILE_UNWRITABLE
+ * @throws UNSUPPORTED for a model that no layout can hold, FILE_UNWRITABLE
  */
 export async function writeHuggingFaceConfig(
   folder: string,
@@ -176,9 +196,9 @@ export async function openHuggingFace(
 ): Promise<TrainedModel & Pick<SpecialTokenIds, 'eos'> & { close(): Promise<void> }> {
   const file = join(folder, 'config.json')
   const config = await readConfig(file)
-  const name = (['llama', 'gpt2'] as const).find(known => known === config.model_type)
+  const name = layouts.find(known => known === config.model_type)
   if (name === undefined) {
-    const message = `model_type is ${JSON.stringify(config.model_type)}; llama and gpt2 are read`
+    const message = `model_type is ${JSON.stringify(config.model_type)}; ${layouts.join(', ')} are read`
     throw new PenstockError('UNSUPPORTED', message, { file })
   }
   refuseOthers(config, file)
@@ -215,21 +235,22 @@ function endTokenIn({ eos_token_id }: Config): number | undefined {
   return Number.isSafeInteger(id) && (id as number) >= 0 ? (id as number) : undefined
 }
 
-/** @throws UNSUPPORTED for a model that neither layout can hold */
+/** @throws UNSUPPORTED for a model that no layout can hold */
 export function layoutOf(model: ModelOptions): Layout {
-  const misfits = (fixed: Partial<ModelOptions>) =>
+  const misfits = ({ fixed }: Family) =>
     (Object.keys(fixed) as (keyof ModelOptions)[]).filter(key => model[key] !== fixed[key])
-  const asLlama = misfits(llama.fixed)
-  const asGpt2 = [...misfits(gpt2.fixed), ...(model.kv_heads === model.heads ? [] : ['kv_heads'])]
-  if (asLlama.length === 0) {
-    return 'llama'
-  }
-  if (asGpt2.length === 0) {
-    return 'gpt2'
-  }
-  const message = `no layout of Hugging Face fits: Llama's differs in ${asLlama.join(', ')}, GPT-2's in ${asGpt2.join(', ')}`
-  throw new PenstockError('UNSUPPORTED', message)
+  const differences = layouts.map(name => {
+    const groups = name === 'gpt2' && model.kv_heads !== model.heads ? ['kv_heads'] : []
+    return { name, keys: [...misfits(families[name]), ...groups] }
+  })
+  const fitting = differences.find(({ keys }) => keys.length === 0)
+  if (fitting !== undefined) return fitting.name
+  const reasons = differences.map(({ name, keys }) => `${families[name].title}'s differs in ${keys.join(', ')}`)
+  throw new PenstockError('UNSUPPORTED', `no layout of Hugging Face fits: ${reasons.join('; ')}`)
 }
+
+/** Name of a layout for people. */
+export const layoutTitle = (layout: Layout): string => families[layout].title
 
 /** Options that change what a model computes, with the only values that ours knows. */
 const expected: Readonly<Record<string, readonly unknown[]>> = {
@@ -239,16 +260,25 @@ const expected: Readonly<Record<string, readonly unknown[]>> = {
   mlp_bias: [false],
   scale_attn_weights: [true],
   scale_attn_by_inverse_layer_idx: [false],
-  rope_scaling: [null],
+  use_sliding_window: [false],
 }
 
 function refuseOthers(config: Config, file: string): void {
   for (const [key, values] of Object.entries(expected)) {
-    const isPlainRope = key === 'rope_scaling' && (config[key] as Config | null)?.rope_type === 'default'
-    if (config[key] !== undefined && !values.includes(config[key]) && !isPlainRope) {
+    if (config[key] !== undefined && !values.includes(config[key])) {
       const message = `${key} is ${JSON.stringify(config[key])}; only ${JSON.stringify(values[0])} is known`
       throw new PenstockError('UNSUPPORTED', message, { file })
     }
+  }
+  for (const key of ['rope_scaling', 'rope_parameters']) {
+    const options = config[key] as Config | null | undefined
+    const kind = options?.rope_type ?? options?.type ?? 'default'
+    if (kind === 'default') continue
+    throw new PenstockError(
+      'UNSUPPORTED',
+      `${key} has the type ${JSON.stringify(kind)}; only unscaled rotary positions are known`,
+      { file },
+    )
   }
   const headWidth = config.head_dim
   if (headWidth != null && headWidth !== numberIn(config, 'hidden_size') / numberIn(config, 'num_attention_heads')) {
@@ -270,74 +300,6 @@ function rotaryBaseIn(config: Config): number {
   return numberIn({ rope_theta: config.rope_theta ?? parameters?.rope_theta ?? 10_000 }, 'rope_theta')
 }
 
-/** Our parts of a layer, and GPT-2's; query, key and value are apart. */
-const layerParts = [
-  ['input_layernorm', 'ln_1'],
-  ['self_attn.o_proj', 'attn.c_proj'],
-  ['post_attention_layernorm', 'ln_2'],
-  ['mlp.up_proj', 'mlp.c_fc'],
-  ['mlp.down_proj', 'mlp.c_proj'],
-] as const
-const attentionParts = ['q_proj', 'k_proj', 'v_proj'] as const
-
-/** Pairs of our name and GPT-2's for all weights that are not joined. */
-function gpt2Names(model: ModelOptions): [string, string][] {
-  const names: [string, string][] = [
-    ['model.embed_tokens.weight', 'transformer.wte.weight'],
-    ['model.embed_positions.weight', 'transformer.wpe.weight'],
-    ['model.norm.weight', 'transformer.ln_f.weight'],
-    ['model.norm.bias', 'transformer.ln_f.bias'],
-  ]
-  if (!model.tie_weights) {
-    names.push(['lm_head.weight', 'lm_head.weight'])
-  }
-  for (let layer = 0; layer < model.layers; layer++) {
-    for (const [ours, theirs] of layerParts) {
-      for (const kind of ['weight', 'bias']) {
-        names.push([`model.layers.${layer}.${ours}.${kind}`, `transformer.h.${layer}.${theirs}.${kind}`])
-      }
-    }
-  }
-  return names
-}
-
-function toGpt2(weights: Weights, model: ModelOptions): Weights {
-  const theirs = new Map(
-    gpt2Names(model).map(([name, other]) => [other, turnedIfMap(other, present(weights, name))] as const),
-  )
-  for (let layer = 0; layer < model.layers; layer++) {
-    const parts = (kind: string) =>
-      attentionParts.map(part => present(weights, `model.layers.${layer}.self_attn.${part}.${kind}`))
-    theirs.set(`transformer.h.${layer}.attn.c_attn.weight`, transposed(stacked(parts('weight'))))
-    theirs.set(`transformer.h.${layer}.attn.c_attn.bias`, stacked(parts('bias')))
-  }
-  return theirs
-}
-
-function fromGpt2(weights: Weights, model: ModelOptions): Weights {
-  // Folders of the bare model leave `transformer.` out.
-  const find = (name: string) => weights.get(name.replace(/^transformer\./, '')) ?? present(weights, name)
-  const ours = new Map(gpt2Names(model).map(([name, other]) => [name, turnedIfMap(other, find(other))] as const))
-  for (let layer = 0; layer < model.layers; layer++) {
-    const prefix = `transformer.h.${layer}.attn.c_attn`
-    const joined = { weight: transposed(find(`${prefix}.weight`)), bias: find(`${prefix}.bias`) }
-    attentionParts.forEach((part, index) => {
-      for (const kind of ['weight', 'bias'] as const) {
-        ours.set(`model.layers.${layer}.self_attn.${part}.${kind}`, rowsOf(joined[kind], index, model.width))
-      }
-    })
-  }
-  return ours
-}
-
-function present(weights: Weights, name: string): LazyTensor {
-  const found = weights.get(name)
-  if (found === undefined) {
-    throw new PenstockError('CHECKPOINT_INVALID', `the model has no weight ${name}`)
-  }
-  return found
-}
-
 /** The weights that Penstock's model has; others, such as the copy of a tied matrix, are dropped. @throws CHECKPOINT_INVALID */
 function ownWeights(weights: Weights, model: ModelOptions): Weights {
   const entries = weightSpecs(model).map(({ name, shape }): [string, LazyTensor] => {
@@ -352,52 +314,3 @@ function ownWeights(weights: Weights, model: ModelOptions): Weights {
 }
 
 const torchNames: Readonly<Record<WeightDtype, string>> = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' }
-
-function turnedIfMap(theirName: string, tensor: LazyTensor): LazyTensor {
-  return /\.c_\w+\.weight$/.test(theirName) ? transposed(tensor) : tensor
-}
-
-function transposed(tensor: LazyTensor): LazyTensor {
-  const [rows, columns] = tensor.shape as [number, number]
-  return {
-    shape: [columns, rows],
-    async *pieces() {
-      const values = await valuesOf(tensor)
-      const turned = new Float32Array(values.length)
-      for (let row = 0; row < rows; row++) {
-        for (let column = 0; column < columns; column++) {
-          turned[column * rows + row] = values[row * columns + column]!
-        }
-      }
-      yield turned
-    },
-  }
-}
-
-/** Concatenates tensors along their first dimension. */
-function stacked(tensors: readonly LazyTensor[]): LazyTensor {
-  const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0)
-  return {
-    shape: [rows, ...tensors[0]!.shape.slice(1)],
-    async *pieces() {
-      for (const tensor of tensors) yield* tensor.pieces()
-    },
-  }
-}
-
-/** The index-th group of `count` rows. */
-function rowsOf(tensor: LazyTensor, index: number, count: number): LazyTensor {
-  const shape = [count, ...tensor.shape.slice(1)]
-  const [start, end] = [index * elementCount(shape), (index + 1) * elementCount(shape)]
-  return {
-    shape,
-    async *pieces() {
-      let offset = 0
-      for await (const piece of tensor.pieces()) {
-        const [from, to] = [Math.max(start - offset, 0), Math.min(end - offset, piece.length)]
-        if (from < to) yield piece.subarray(from, to)
-        offset += piece.length
-      }
-    },
-  }
-}
