@@ -21,6 +21,7 @@ export default {
         ['Documents in a sample', '/documents'],
         ['Mixtures', '/mixtures'],
         ['Tokenizers', '/tokenizer'],
+        ['Speed on many cores', '/speed'],
         ['Monitoring', '/monitoring'],
         ['Coming from Modalities', '/from-modalities'],
       ]),
