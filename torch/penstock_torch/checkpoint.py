@@ -64,6 +64,7 @@ def load_weights(engine: Engine, file: Path):
     _require_names(engine.parameters.keys(), tensors.keys(), file)
     for name, parameter in engine.parameters.items():
         _fill(parameter, tensors[name], name, file)
+    engine.weights_changed()
     for module in engine.model.modules():
         # An evaluation leaves some weights gathered: the next pass would use them instead of the loaded ones.
         if isinstance(module, FSDPModule):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from .decoding import KeyValueCache
 from .documents import Documents, documents_of
 from .faults import Fault
 from .loss import loss_sum
@@ -44,6 +45,7 @@ class Engine:
         """`weights`: [name, shape, decays] of every weight in Node's model."""
         self.device = device
         self.steps_taken = 0
+        self._cache = KeyValueCache()
         self._clip = gradient_clip
         self._skip_nonfinite = skip_nonfinite
         options = SimpleNamespace(**torch_options)
@@ -83,6 +85,7 @@ class Engine:
     def step(self, batches: list[MicroBatch], counted: int, learning_rate: float) -> Tensor:
         """One update; returns [loss, gradient norm]. The loss is averaged over the `counted` targets of all ranks, or, with
         `counted` 1, summed over weighted rows."""
+        self._cache.clear()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         # FSDP averages over the data-parallel ranks; multiplying by their number gives the sum over all targets.
@@ -102,6 +105,10 @@ class Engine:
             self.steps_taken += 1
         self.optimizer.zero_grad()
         return figures
+
+    def weights_changed(self):
+        """To be called after the weights were set from outside."""
+        self._cache.clear()
 
     def documents_of(self, starts: Tensor, restart_positions: bool) -> Documents:
         return documents_of(starts, restart_positions, self.device, self._half)
@@ -131,6 +138,11 @@ class Engine:
     @torch.no_grad()
     def logits(self, ids: Tensor) -> Tensor:
         """Logits [vocab_size] of the token after ids [1, columns]. Every rank takes part and gets the full result."""
+        if self._tensor_degree == 1:
+            known = self._cache.continue_with(ids)
+            positions = torch.arange(known, ids.shape[1], device=ids.device).unsqueeze(0)
+            documents = Documents(positions, None, None)
+            return self.model(ids[:, known:], documents=documents, cache=self._cache)[0, -1].float()
         last = ids.shape[1] - 1
         # Padded to a multiple of the tensor-parallel degree; causal attention ignores the padding.
         ids = F.pad(ids, (0, -ids.shape[1] % self._tensor_degree))

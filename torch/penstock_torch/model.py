@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
+from .decoding import KeyValueCache
 from .documents import Documents, varlen_attn
 from .loss import linear_loss_sum, loss_sum
 
@@ -23,6 +24,8 @@ class Context(NamedTuple):
     rotary: tuple[Tensor, Tensor] | None
     mask: Tensor | None
     offsets: Tensor | None
+    # Of earlier tokens of the row, in inference.
+    cache: KeyValueCache | None
 
 
 class Gpt(nn.Module):
@@ -34,9 +37,9 @@ class Gpt(nn.Module):
             self.lm_head = Head(options.width, options.vocab_size, bias=False)
 
     def forward(self, ids: Tensor, targets: Tensor | None = None, weights: Tensor | None = None,
-                documents: Documents | None = None) -> Tensor:
+                documents: Documents | None = None, cache: KeyValueCache | None = None) -> Tensor:
         """ids [rows, columns] -> logits [rows, columns, vocab_size], or with targets the loss summed over them."""
-        state = self.model(ids, documents or Documents(None, None, None))
+        state = self.model(ids, documents or Documents(None, None, None), cache)
         if self.options.tie_weights:
             return output(state, self.model.embed_tokens.weight, targets, weights)
         return self.lm_head(state, targets, weights)
@@ -67,13 +70,13 @@ class Trunk(nn.Module):
         self.options = options
         self._angles: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, ids: Tensor, documents: Documents) -> Tensor:
+    def forward(self, ids: Tensor, documents: Documents, cache: KeyValueCache | None = None) -> Tensor:
         state = self.embed_tokens(ids)
         if self.options.position == "learned":
             columns = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
             state = state + self.embed_positions(columns if documents.positions is None else documents.positions)
         rotary = self._rotary(ids, documents.positions) if self.options.position == "rotary" else None
-        context = Context(rotary, documents.mask, documents.offsets)
+        context = Context(rotary, documents.mask, documents.offsets, cache)
         for layer in self.layers:
             state = layer(state, context)
         return self.norm(state)
@@ -136,6 +139,8 @@ class Attention(nn.Module):
             query, key = self.q_norm(query), self.k_norm(key)
         if context.rotary is not None:
             query, key = rotate(query, *context.rotary), rotate(key, *context.rotary)
+        if context.cache is not None:
+            key, value = context.cache.extend(self, key, value)
         return self.o_proj(self._attend(query, key, value, context).flatten(2))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
@@ -144,7 +149,8 @@ class Attention(nn.Module):
         if context.offsets is None:
             attended = F.scaled_dot_product_attention(
                 *(heads.transpose(1, 2) for heads in (query, key, value)),
-                attn_mask=context.mask, is_causal=context.mask is None, enable_gqa=self.grouped,
+                # A single query, after cached tokens, attends to all of them.
+                attn_mask=context.mask, is_causal=context.mask is None and query.shape[1] > 1, enable_gqa=self.grouped,
             )
             return attended.transpose(1, 2)
         columns = query.shape[1]

@@ -43,9 +43,9 @@ def _layer_plan(layer: Layer) -> dict[str, ParallelStyle]:
     if hasattr(layer.mlp, "gate_proj"):
         into["mlp.gate_proj"] = ColwiseParallel()
     if hasattr(layer.self_attn, "q_norm"):
-        # Each rank normalizes its heads, the second dimension; the gradients of the weight are summed over the ranks.
+        # Each rank normalizes its heads, the third dimension; the gradients of the weight are summed over the ranks.
         for name in ("self_attn.q_norm", "self_attn.k_norm"):
-            into[name] = SequenceParallel(sequence_dim=1, use_local_output=True)
+            into[name] = SequenceParallel(sequence_dim=2, use_local_output=True)
     return {
         "input_layernorm": SequenceParallel(),
         # Rotary angles and masks are not distributed.

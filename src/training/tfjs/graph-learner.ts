@@ -8,6 +8,7 @@ import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.j
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
+import { KeyValueCache } from './key-value-cache.js'
 import {
   decayOf,
   globalNorm,
@@ -35,6 +36,7 @@ export class GraphLearner implements Learner {
   readonly #operations: Operations
   readonly #recorder: Recorder
   readonly #specs: readonly WeightSpec[]
+  readonly #cache = new KeyValueCache()
   readonly #decays: readonly number[]
   #parts: Parts = { weights: [], means: [], variances: [] }
   /** Keyed by the shape of the micro batch and the kind of its positions. */
@@ -50,6 +52,7 @@ export class GraphLearner implements Learner {
   }
 
   async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep> {
+    this.#cache.clear()
     const losses: { readonly weight: number; readonly sum: Tensor }[] = []
     let gradients: Tensor[] = []
     // A weight common to all rows is applied in the update.
@@ -83,7 +86,7 @@ export class GraphLearner implements Learner {
   }
 
   async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
-    return takeValues(logitsAfter(this.#model, this.#weights(), this.#operations, ids))
+    return takeValues(logitsAfter(this.#model, this.#weights(), this.#operations, ids, this.#cache))
   }
 
   async exportState(pause: Pause): Promise<LearnerState> {
@@ -167,6 +170,7 @@ export class GraphLearner implements Learner {
   }
 
   #dispose(): void {
+    this.#cache.clear()
     tf.dispose(Object.values(this.#parts).flat())
     this.#parts = { weights: [], means: [], variances: [] }
   }

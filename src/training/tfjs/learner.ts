@@ -8,6 +8,7 @@ import type { TrainingBatch, WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import type { NamedTensor, WeightSpec } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
+import type { KeyValueCache } from './key-value-cache.js'
 import { logitsOf, type Weights } from './model.js'
 import type { Operations } from './operations.js'
 
@@ -33,7 +34,7 @@ export interface Learner {
   step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep>
   /** Sum of the losses of all targets. */
   loss(batch: TrainingBatch): Promise<number>
-  /** Logits of the token after the given ones: [vocab]. */
+  /** Logits of the token after the given ones, [vocab]; fast if they continue the ones before by one. */
   nextTokenLogits(ids: Int32Array): Promise<Float32Array>
   exportState(pause: Pause): Promise<LearnerState>
   /** Copies the given values; names and shapes must be those of the model. */
@@ -41,13 +42,28 @@ export interface Learner {
   close(): Promise<void>
 }
 
-/** Logits of the token after the given ones, as a tensor: [1, vocab]. */
-export function logitsAfter(model: ModelOptions, weights: Weights, operations: Operations, ids: Int32Array): Tensor {
-  const batch = { inputs: ids, targets: ids, rows: 1, columns: ids.length }
-  return tf.tidy(() => {
-    const logits = logitsOf(model, weights, operations, batch)
-    return tf.slice(logits, [ids.length - 1, 0], [1, model.vocab_size])
-  })
+/**
+ * Logits of the token after the given ones, as a tensor: [1, vocab]. Computes only the last one if the others are in the cache.
+ * @param cache of the same weights
+ */
+export function logitsAfter(
+  model: ModelOptions,
+  weights: Weights,
+  operations: Operations,
+  ids: Int32Array,
+  cache: KeyValueCache,
+): Tensor {
+  const cached = { count: cache.continueWith(ids), cache }
+  const inputs = ids.subarray(cached.count)
+  try {
+    return tf.tidy(() => {
+      const logits = logitsOf(model, weights, operations, { inputs, rows: 1, columns: inputs.length }, cached)
+      return tf.slice(logits, [inputs.length - 1, 0], [1, model.vocab_size])
+    })
+  } catch (error) {
+    cache.clear()
+    throw error
+  }
 }
 
 /** Values of a tensor, which is disposed of. */

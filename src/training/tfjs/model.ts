@@ -8,7 +8,8 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { TrainingBatch } from '../engine.js'
 import type { ModelOptions } from '../options.js'
 import { embeddingName, finalNormName, headName, layerName, positionsName } from '../weights.js'
-import type { Operations, Rotary } from './operations.js'
+import type { KeyValueCache } from './key-value-cache.js'
+import { attendToAll, type Operations, type Rotary } from './operations.js'
 
 export type Weights = ReadonlyMap<string, Tensor>
 
@@ -46,6 +47,13 @@ interface PassContext {
   readonly positions: Tensor1D | undefined
   /** Restricts attention to documents. */
   readonly mask: Tensor | undefined
+  readonly cached: CachedTokens | undefined
+}
+
+/** Tokens of the same row before those of a pass, for inference on one row. */
+export interface CachedTokens {
+  readonly count: number
+  readonly cache: KeyValueCache
 }
 
 /** Logits, shape [rows * columns, vocab_size]; call inside tf.tidy. */
@@ -54,8 +62,9 @@ export function logitsOf(
   weights: Weights,
   operations: Operations,
   batch: Omit<TrainingBatch, 'targets' | 'weights'>,
+  cached?: CachedTokens,
 ): Tensor2D {
-  return network(openPass(model, weights, operations, batch), batch).value
+  return network(openPass(model, weights, operations, batch, cached), batch).value
 }
 
 /** Loss summed over a micro batch; call inside tf.tidy. */
@@ -91,18 +100,20 @@ function openPass(
   weights: Weights,
   operations: Operations,
   { rows, columns, documents }: Pick<TrainingBatch, 'rows' | 'columns' | 'documents'>,
+  cached?: CachedTokens,
 ): PassContext {
   const starts = documents && tf.tensor1d(documents.starts, 'int32')
   const mask = starts && operations.attentionMask(starts, rows)
   const positions = documents?.restartPositions ? tf.sub<Tensor1D>(columnsOf(rows, columns), starts!) : undefined
-  const rotary = model.position === 'rotary' ? rotaryOf(model, operations, columns, positions) : undefined
-  return { model, weights, operations, batch: rows, rotary, positions, mask }
+  const rotary =
+    model.position === 'rotary' ? rotaryOf(model, operations, columns, positions, cached?.count) : undefined
+  return { model, weights, operations, batch: rows, rotary, positions, mask, cached }
 }
 
 /** The column of each token, [rows * columns]. */
-function columnsOf(rows: number, columns: number): Tensor1D {
+function columnsOf(rows: number, columns: number, first = 0): Tensor1D {
   return tf.tensor1d(
-    Int32Array.from({ length: rows * columns }, (_, index) => index % columns),
+    Int32Array.from({ length: rows * columns }, (_, index) => first + (index % columns)),
     'int32',
   )
 }
@@ -112,20 +123,21 @@ function rotaryOf(
   operations: Operations,
   columns: number,
   positions: Tensor1D | undefined,
+  first: number | undefined,
 ): Rotary {
-  const tables = rotaryTables(model, columns)
+  const tables = rotaryTables(model, columns, first)
   if (positions === undefined) return tables
   return { cos: operations.embed(tables.cos, positions), sin: operations.embed(tables.sin, positions) }
 }
 
-function rotaryTables(model: ModelOptions, time: number): Rotary {
+function rotaryTables(model: ModelOptions, time: number, first = 0): Rotary {
   const headWidth = model.width / model.heads
   const pairs = headWidth / 2
   const cos = new Float32Array(time * pairs)
   const sin = new Float32Array(time * pairs)
   for (let position = 0; position < time; position++) {
     for (let pair = 0; pair < pairs; pair++) {
-      const angle = position * model.rotary_base ** ((-2 * pair) / headWidth)
+      const angle = (first + position) * model.rotary_base ** ((-2 * pair) / headWidth)
       cos[position * pairs + pair] = Math.cos(angle)
       sin[position * pairs + pair] = Math.sin(angle)
     }
@@ -178,7 +190,7 @@ function embedding(
   if (model.position !== 'learned') {
     return { value: tokens, pullback: tokensPullback }
   }
-  const places = context.positions ?? columnsOf(rows, columns)
+  const places = context.positions ?? columnsOf(rows, columns, context.cached?.count)
   const positions = operations.embed(weightOf(context, positionsName), places)
   return {
     value: operations.add(tokens, positions),
@@ -258,17 +270,22 @@ function layerLinear(context: PassContext, layer: number, part: string, input: T
 }
 
 function attention(context: PassContext, layer: number, input: Tensor2D): Part {
-  const { operations, model, batch, rotary, mask } = context
+  const { operations, model, batch, rotary, mask, cached } = context
   const before = norm(context, layerName(layer, 'input_layernorm'), input)
   const project = (part: string) => layerLinear(context, layer, `self_attn.${part}`, before.value)
   const queries = headNorm(context, layerName(layer, 'self_attn.q_norm'), project('q_proj'))
   const keys = headNorm(context, layerName(layer, 'self_attn.k_norm'), project('k_proj'))
   const values = project('v_proj')
   const query = operations.toHeads(queries.value, batch, model.heads, rotary)
-  const key = operations.toHeads(keys.value, batch, model.kv_heads, rotary)
-  const value = operations.toHeads(values.value, batch, model.kv_heads, undefined)
+  const own = {
+    key: operations.toHeads(keys.value, batch, model.kv_heads, rotary),
+    value: operations.toHeads(values.value, batch, model.kv_heads, undefined),
+  }
+  const { key, value } = cached === undefined ? own : cached.cache.extend(layer, own)
   tf.dispose([queries.value, keys.value, values.value])
-  const attended = operations.attention(query, key, value, mask)
+  const attended = cached?.count
+    ? { value: attendToAll(query, key, value), saved: [] }
+    : operations.attention(query, key, value, mask)
   const merged = operations.fromHeads(attended.value, undefined)
   attended.value.dispose()
   const after = layerLinear(context, layer, 'self_attn.o_proj', merged)

@@ -259,6 +259,15 @@ function normalDistribution(input: Tensor2D): Tensor {
   return tf.mul(tf.add(tf.erf(tf.mul(input, Math.SQRT1_2)), 1), 0.5)
 }
 
+/** Attention of the last token of a row, query [batch, heads, 1, head width], to all tokens of the row. */
+export function attendToAll(query: Tensor4D, key: Tensor4D, value: Tensor4D): Tensor4D {
+  return tf.tidy(() => {
+    const products = tf.matMul(byKeyHead(query, key), byKeyHead(key, key), false, true)
+    const probabilities = tf.softmax(tf.mul(products, 1 / Math.sqrt(query.shape[3])))
+    return tf.reshape(tf.matMul(probabilities, byKeyHead(value, value)), query.shape)
+  })
+}
+
 /** Stacks the query heads that share a key head: [batch * key heads, group * time, head width]. */
 export function byKeyHead(input: Tensor4D, key: Tensor4D): tf.Tensor3D {
   const [batch, heads, time, headWidth] = input.shape

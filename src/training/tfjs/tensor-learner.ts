@@ -4,6 +4,7 @@ import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.j
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
+import { KeyValueCache } from './key-value-cache.js'
 import {
   decayOf,
   globalNorm,
@@ -22,6 +23,7 @@ export class TensorLearner implements Learner {
   readonly #optimizer: OptimizerOptions
   readonly #operations: Operations
   readonly #specs: readonly WeightSpec[]
+  readonly #cache = new KeyValueCache()
   #states = new Map<string, AdamState>()
 
   constructor(model: ModelOptions, optimizer: OptimizerOptions, operations: Operations) {
@@ -32,6 +34,7 @@ export class TensorLearner implements Learner {
   }
 
   async step(groups: readonly WeightedRows[], hyper: AdamHyperparameters, pause: Pause): Promise<LearnerStep> {
+    this.#cache.clear()
     const gradients = new Gradients()
     const weights = this.#weights()
     const losses: { readonly weight: number; readonly sum: tf.Scalar }[] = []
@@ -64,7 +67,7 @@ export class TensorLearner implements Learner {
   }
 
   async nextTokenLogits(ids: Int32Array): Promise<Float32Array> {
-    return takeValues(logitsAfter(this.#model, this.#weights(), this.#operations, ids))
+    return takeValues(logitsAfter(this.#model, this.#weights(), this.#operations, ids, this.#cache))
   }
 
   async exportState(pause: Pause): Promise<LearnerState> {
@@ -111,6 +114,7 @@ export class TensorLearner implements Learner {
   }
 
   #dispose(): void {
+    this.#cache.clear()
     for (const { weight, mean, variance } of this.#states.values()) {
       tf.dispose([weight, mean, variance])
     }

@@ -8,6 +8,7 @@ import type { TrainingBatch, WeightedRows } from '../engine.js'
 import type { ModelOptions } from '../options.js'
 import { weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
+import { KeyValueCache } from './key-value-cache.js'
 import { logitsAfter } from './learner.js'
 import { accumulateGradients, Gradients, lossOf, type Weights } from './model.js'
 import type { Operations } from './operations.js'
@@ -40,6 +41,7 @@ export class ThreadShare {
   readonly #operations: Operations
   readonly #state: SharedState
   readonly #weights: ReadonlyMap<string, tf.Tensor>
+  readonly #cache = new KeyValueCache()
   /** Version of the shared weights that was copied last. */
   #version: number | undefined
 
@@ -65,7 +67,7 @@ export class ThreadShare {
       case 'logits':
         return tf.tidy(() => {
           const weights = this.#weightsAt(task.version)
-          return logitsAfter(this.#model, weights, this.#operations, task.ids).dataSync<'float32'>()
+          return logitsAfter(this.#model, weights, this.#operations, task.ids, this.#cache).dataSync<'float32'>()
         })
     }
   }
@@ -73,6 +75,7 @@ export class ThreadShare {
   /** The shared weights as tensors of this thread. */
   #weightsAt(version: number): Weights {
     if (version !== this.#version) {
+      this.#cache.clear()
       for (const [name, tensor] of this.#weights) {
         heapView(tensor).set(this.#state.weights.get(name)!)
       }

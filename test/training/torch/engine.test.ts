@@ -36,6 +36,8 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
       losses: await losses(engine, 20),
       evaluation: await engine.evaluate(smallBatch(77, 3)),
       logits: await engine.nextTokenLogits(Int32Array.of(5, 6, 7)),
+      // Continues the tokens before.
+      nextLogits: await engine.nextTokenLogits(Int32Array.of(5, 6, 7, 8)),
     })
     const expected = await using(openSmall('tfjs', 1, {}, changes), run)
     const found = await using(openSmall('torch', nproc, {}, changes), run)
@@ -43,6 +45,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     expect(found.evaluation.tokens).toBe(expected.evaluation.tokens)
     expect(found.evaluation.lossSum).toBeCloseTo(expected.evaluation.lossSum, 2)
     expect(largestDifference([...found.logits], [...expected.logits])).toBeLessThan(1e-3)
+    expect(largestDifference([...found.nextLogits], [...expected.nextLogits])).toBeLessThan(1e-3)
     expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
   })
 
