@@ -63,6 +63,13 @@ export function extractText(options: ExtractTextOptions = {}): TransformStage<Li
   )
 }
 
+/** Explains a field name without its dot, which jq reads as the call of a function. */
+const withAdvice = (field: string) => (error: unknown) => {
+  if (!/^[a-z_]\w*(\.\w+|\[\d+\])*$/i.test(field)) throw error
+  const message = `${field} is not a jq filter; did you mean .${field}?`
+  throw new PenstockError('OPTION_INVALID', message, { path: 'field' }, error)
+}
+
 export interface TextExtractor {
   extract(batch: LineBatch): Promise<Extraction>
   close(): Promise<void>
@@ -75,7 +82,7 @@ export interface TextExtractor {
  */
 export async function openTextExtractor(field: string): Promise<TextExtractor> {
   const compiled = compileJq(field)
-  let full = compiled === null ? await FullJq.open(field) : undefined
+  let full = compiled === null ? await FullJq.open(field).catch(withAdvice(field)) : undefined
   return {
     async extract(batch) {
       if (compiled !== null) {

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { writeStarterDefinition } from '#src/cli/actions/init'
 import { checkDefinition } from '#src/pipelines/check'
 import { readDefinition } from '#src/pipelines/read-definition'
+import { runPipeline } from '#src/pipelines/run'
 import { checkMonitoring } from '#src/pipelines/sinks'
 import { blockGeometry } from '#src/sampling/block'
 import { inFolder } from '../monitoring/fixtures.js'
@@ -68,6 +69,56 @@ describe('init', () => {
       const stages = stagesOf(output)
       expect(stages['train-tokenizer']).toBeUndefined()
       expect(stages['tokenize-batches']).toMatchObject({ tokenizer: 'my/tokenizer.json', faulty: 'quarantine' })
+    })
+  })
+
+  it('samples start, middle and end of a large file, and its definition packs the file', async () => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
+      const records = lines(9000, index => ({ n: index, text: `number ${index} ${'more words '.repeat(30)}` })).split(
+        '\n',
+      )
+      const odd: Record<number, string> = {
+        4500: 'no json',
+        4501: '',
+        4502: '[1, 2]',
+        8990: '{"n": 1}',
+        8991: '{"text": 5}',
+      }
+      writeFileSync(source, records.map((record, index) => odd[index] ?? record).join('\n'))
+      const summary = await writeStarterDefinition([source], output, {})
+      expect(summary).toMatch(/3 of them faulty; the first: .*expected a value/)
+      expect(readFileSync(output, 'utf8')).toMatch(/# Of [\d,]+ sampled records, 3 are faulty and 2 lack the field/)
+      const [tokenizer, pack] = checkDefinition(readDefinition(readFileSync(output, 'utf8'), output))
+      for (const pipeline of [tokenizer!, pack!]) {
+        const { stages } = await runPipeline(pipeline)
+        expect(stages.reduce((sum, { stats }) => sum + stats.rejected, 0)).toBe(5)
+      }
+    })
+  })
+
+  it('writes a fault policy if it did not sample all records', async () => {
+    await inFolder(async folder => {
+      const [source, output] = [join(folder, 'a.jsonl'), join(folder, 'a.yaml')]
+      writeFileSync(
+        source,
+        lines(5000, index => ({ text: `number ${index} ${'more words '.repeat(30)}` })),
+      )
+      await writeStarterDefinition([source], output, {})
+      expect(stagesOf(output)['validate-json']).toMatchObject({ faulty: 'quarantine' })
+    })
+  })
+
+  it.each([
+    ['text', 'OPTION_INVALID', 'did you mean .text?'],
+    ['.txt', 'FIELD_MISSING', 'they have .text, .title; did you mean .text?'],
+  ])('rejects the field %s with advice', async (field, code, advice) => {
+    await inFolder(async folder => {
+      const source = join(folder, 'a.jsonl')
+      writeFileSync(source, '{"text":"a","title":"b"}\n')
+      const failure = await writeStarterDefinition([source], join(folder, 'a.yaml'), { field }).catch(error => error)
+      expect(failure.code).toBe(code)
+      expect(failure.message).toContain(advice)
     })
   })
 

@@ -20,7 +20,7 @@ it('counts files and records of each format, its fields and its faults', async (
   expect(facts).toMatchObject({
     kind: 'corpus',
     files: '73',
-    text: '1 files, 24 B, 1 records',
+    text: '1 file, 24 B, 1 record',
     csv: expect.stringContaining('2 records'),
     '  csv .body': expect.stringMatching(/^in 100 % of the records/),
     '  jsonl .text': expect.stringContaining('18 B each'),

@@ -8,8 +8,11 @@ import { isRemote } from '../../files/remote/remote-name.js'
 import { writeOver } from '../../files/replace-file.js'
 import { lockPathOf } from '../../files/side-files.js'
 import { locateSources } from '../../files/source-list.js'
+import { compileJq } from '../../formats/jq.js'
+import { suggestion } from '../../formats/suggest.js'
+import { openTextExtractor } from '../../stages/extract-text.js'
 import { withoutEnding } from '../output/shared-options.js'
-import { bytes, count } from '../output/terminal.js'
+import { bytes, count, quantity } from '../output/terminal.js'
 import { checkTextOption, filesOf, onlyJsonl } from './read-sources.js'
 import { type FormatSample, sampleSources } from './sample-sources.js'
 
@@ -32,10 +35,12 @@ export async function writeStarterDefinition(
     throw new PenstockError('ARGUMENT_INVALID', 'init reads its source twice: save standard input to a file first')
   }
   checkTextOption(files, options)
+  if (options.field !== undefined) await (await openTextExtractor(options.field)).close()
   const samples = await sampleSources(files, options.textPer)
   const isText = samples.every(({ format }) => format === 'text')
   requireRecords(samples)
   const field = options.field ?? longestField(samples)
+  if (options.field !== undefined) requireField(samples, options.field)
   if (field === undefined) {
     const message = 'the first records contain no string field to train on'
     throw new PenstockError('FIELD_MISSING', message, { file: files[0]! })
@@ -52,7 +57,7 @@ export async function writeStarterDefinition(
   }
   refuseInputs([output], [...files, ...(options.tokenizer === undefined ? [] : tokenizerFilesAt(options.tokenizer))])
   await writeOver(output, text)
-  return `${subjectOf(samples, field, options)} (sampled ${count(recordsIn(samples))} records${faultyText(samples)})`
+  return `${subjectOf(samples, field, options)} (sampled ${quantity(recordsIn(samples), 'record')}${faultyText(samples)})`
 }
 
 /** @throws DATA_TOO_SMALL, JSON_INVALID */
@@ -62,6 +67,20 @@ function requireRecords(samples: readonly FormatSample[]): void {
   const fault = samples.map(sample => sample.fault).find(text => text !== undefined)
   const message = `none of the first records is a JSON object${fault === undefined ? '' : `: ${fault}`}`
   throw new PenstockError('JSON_INVALID', message, { file: samples[0]!.files[0]! })
+}
+
+/** A plain path must be that of a string field. @throws FIELD_MISSING with the fields that there are */
+function requireField(samples: readonly FormatSample[], field: string): void {
+  const records = samples.filter(({ format }) => format !== 'text')
+  const names = stringFields(records)
+  if (
+    records.length === 0 ||
+    names.includes(field) ||
+    compileJq(field)?.path?.every(key => typeof key === 'string') !== true
+  )
+    return
+  const message = `no sampled record has text at ${field}: they have ${names.join(', ') || 'no string fields'}${suggestion(field, names)}`
+  throw new PenstockError('FIELD_MISSING', message, { file: records[0]!.files[0]! })
 }
 
 function subjectOf(samples: readonly FormatSample[], field: string, { textPer }: StartOptions): string {
@@ -164,14 +183,18 @@ function definitionText(
   const faulty = faultyIn(samples)
   const records = samples.filter(({ format }) => format !== 'text')
   const missing = sum(records.map(sample => sample.records - sample.faulty - (sample.fields.get(field)?.records ?? 0)))
-  const isFaulty = faulty + missing > 0
+  // A record that was not sampled may be faulty, too.
+  const isSampled = samples.some(sample => !sample.isWhole)
+  const isFaulty = faulty + missing > 0 || isSampled
   const faults = isFaulty ? `, faulty: quarantine, quarantine: "\${output}-faulty.jsonl"` : ''
   const others = stringFields(records).filter(name => name !== field)
   const base = baseName(sources[0]!)
   const source = file ?? sources[0]!
   const quoted = (text: string): string => JSON.stringify(text)
+  const sampled = isSampled ? `Of ${quantity(recordsIn(samples), 'sampled record')}, ` : 'Of all records, '
   const faultNote = isFaulty
-    ? `    # ${count(faulty)} of the sampled records are faulty and ${count(missing)} lack the field; such records are written to the quarantine file.\n`
+    ? `    # ${sampled}${count(faulty)} are faulty and ${count(missing)} lack the field. Such records are written to the quarantine file
+    # and counted; with faulty: fail, the first one ends the run.\n`
     : ''
   const { texts, pack } = readingStages({ sources, isText }, file, { tokenizer, textPer }, faults)
   const fieldVariable = isText

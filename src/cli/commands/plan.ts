@@ -3,6 +3,7 @@ import type { Variables } from '../../pipelines/definition.js'
 import { printOutput } from '../output/print.js'
 import { setOption } from '../output/shared-options.js'
 import { positiveInteger } from '../output/terminal.js'
+import type { Plan } from '../plan/model.js'
 
 interface PlanFlags {
   readonly set?: Variables
@@ -34,7 +35,14 @@ export function addPlanCommand(program: Command): void {
       const { clusterOf } = await import('../plan/cluster.js')
       const cluster = flags.gpus === undefined ? undefined : clusterOf(flags.gpus, flags.gpu)
       const plan = await planDefinition(await openDefinition(file, flags.set), cluster)
-      printOutput(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : planText(plan))
+      printOutput(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : `${planText(plan)}${nextLine(file, flags, plan)}`)
       if (plan.problems.some(problem => problem.severity === 'error')) process.exitCode = 1
     })
+}
+
+/** The command that runs the definition as it was planned. */
+function nextLine(file: string, { set = {}, gpus }: PlanFlags, { problems }: Plan): string {
+  if (gpus !== undefined || problems.some(({ severity }) => severity === 'error')) return ''
+  const variables = Object.entries(set).map(([name, value]) => ` --set ${name}=${value}`)
+  return `next: penstock run ${file}${variables.join('')}\n`
 }

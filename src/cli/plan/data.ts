@@ -2,12 +2,14 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { isPackedName } from '../../files/source-file.js'
+import { formatOf } from '../../files/source-format.js'
 import { sourceSize } from '../../files/source-list.js'
 import { PBIN_HEADER_BYTES, tokenBytesOf } from '../../formats/pbin.js'
 import { allSteps, type CheckedPipeline, type CheckedStep } from '../../pipelines/check.js'
 import type { StageReport } from '../../pipelines/run.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
-import { count } from '../output/terminal.js'
+import { sampleSources } from '../actions/sample-sources.js'
+import { quantity } from '../output/terminal.js'
 import type { Estimate, PlanContext } from './model.js'
 import { type DataProbe, lacksTokenizer, probePipeline, sinksIn } from './probe.js'
 
@@ -25,7 +27,8 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
     return { exact: false }
   }
   const rejected = probe.stages.reduce((sum, { stats }) => sum + stats.rejected, 0)
-  if (rejected > 0) context.problem('warning', `${count(rejected)} faulty records in the sampled part of the input`)
+  if (probe.complete && rejected > 0) context.problem('warning', quantity(rejected, 'faulty record'))
+  if (!probe.complete) await reportSampledFaults(steps, context)
   const documents = documentsOf(pipeline, probe)
   const tokens = tokensOf(probe, documents) ?? roughTokens(steps, probe, documents)
   for (const { name, options } of steps) {
@@ -47,6 +50,23 @@ export async function planData(pipeline: CheckedPipeline, context: PlanContext):
     seconds,
     memoryBytes: probe.memoryBytes,
     exact: probe.complete && !steps.some(lacksTokenizer),
+  }
+}
+
+/** Samples a corpus as `init` does, because the probe reads only its start. */
+async function reportSampledFaults(steps: readonly CheckedStep[], { problem }: PlanContext): Promise<void> {
+  const source = steps.find(({ name }) => name === 'read-file' || name === 'read-corpus')
+  const reader = steps.find(({ options }) => typeof options.field === 'string')
+  const paths = source?.entry.reads?.(source.options) ?? []
+  if (reader === undefined || paths.length === 0 || !paths.every(path => formatOf(path) !== undefined)) return
+  for (const { records, faulty, fault, fields } of await sampleSources(paths, undefined)) {
+    // A filter that computes its text names no field.
+    const withField = fields.get(String(reader.options.field))?.records
+    const missing = withField === undefined ? 0 : records - faulty - withField
+    if (faulty + missing === 0) continue
+    const found = `of ${quantity(records, 'sampled record')}, ${faulty} are faulty and ${missing} lack the field`
+    const first = fault === undefined ? '' : `; the first: ${fault}`
+    problem(reader.options.faulty === 'fail' ? 'error' : 'warning', `${found}${first}`)
   }
 }
 

@@ -43,6 +43,9 @@ export const faultOptionsMessage =
 
 /** Memory of a quarantined record that waits for the next mark. */
 const ENTRY_BYTES = 1024
+/** Fields that a message lists, of records up to a size. */
+const MAX_LISTED = 10
+const MAX_LISTED_BYTES = 1 << 20
 
 /** Applies the policy for the lifetime of a stage. `finish` commits the quarantine file, `abandon` discards it. */
 export class FaultHandler {
@@ -73,7 +76,7 @@ export class FaultHandler {
   /** @throws the fault itself under `fail`; TOO_MANY_FAULTS above the limit */
   async handle(fault: RecordFault): Promise<void> {
     const where = { file: fault.file, line: fault.line, byteOffset: fault.byteOffset, stage: this.stage }
-    if (this.options.faulty === 'fail') throw new PenstockError(fault.code, fault.message, where)
+    if (this.options.faulty === 'fail') throw new PenstockError(fault.code, fault.message + fieldsIn(fault), where)
     this.context.stats.rejected++
     this.count++
     const limit = this.options.max_faulty
@@ -107,6 +110,20 @@ export class FaultHandler {
     const { quarantine } = this
     this.quarantine = undefined
     await quarantine?.leave(whole)
+  }
+}
+
+/** The fields of a record that lacks one, for the message; empty for a record that is no JSON object. */
+function fieldsIn({ code, record }: RecordFault): string {
+  if (code !== 'FIELD_MISSING' || record.byteLength > MAX_LISTED_BYTES) return ''
+  try {
+    const value: unknown = JSON.parse(Buffer.from(record).toString('utf8'))
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return ''
+    const names = Object.keys(value)
+    const more = names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : ''
+    return names.length === 0 ? '' : `; it has ${names.slice(0, MAX_LISTED).join(', ')}${more}`
+  } catch {
+    return ''
   }
 }
 
