@@ -8,6 +8,7 @@ import './output/signals.js'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { addLaunchCommand } from './commands/cluster/launch.js'
 import { addShardsCommand } from './commands/cluster/shards.js'
 import { addCompletionCommand } from './commands/completion.js'
 import { addConvertCommand } from './commands/convert.js'
@@ -74,6 +75,7 @@ const commands: Readonly<Record<string, (program: Command) => void>> = {
   filter: addFilterCommand,
   'pack-samples': addPackSamplesCommand,
   shards: addShardsCommand,
+  launch: addLaunchCommand,
   'train-tokenizer': addTrainTokenizerCommand,
   train: addTrainCommand,
   evaluate: addEvaluateCommand,

@@ -1,0 +1,28 @@
+/** Record of a launch, `launch.json` in the folder of the plan: which scheduler runs the shards, and as which jobs. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as z from 'zod'
+import { PenstockError } from '../../errors.js'
+import { changing } from '../../files/durable.js'
+import { replaceFileSync } from '../../files/replace-file.js'
+
+const launchSchema = z.object({ scheduler: z.literal('slurm'), array: z.string(), merge: z.string() })
+export type LaunchRecord = z.output<typeof launchSchema>
+
+const pathOf = (folder: string): string => join(folder, 'launch.json')
+
+/** @throws FILE_UNWRITABLE */
+export async function writeLaunch(folder: string, record: LaunchRecord): Promise<void> {
+  await changing(pathOf(folder), async () => replaceFileSync(pathOf(folder), `${JSON.stringify(record)}\n`))
+}
+
+/** @throws FILE_MISSING when nothing was launched from the folder */
+export async function readLaunch(folder: string): Promise<LaunchRecord> {
+  const file = pathOf(folder)
+  try {
+    return launchSchema.parse(JSON.parse(await readFile(file, 'utf8')))
+  } catch (error) {
+    const message = 'no launch recorded in this folder: penstock launch writes it'
+    throw new PenstockError('FILE_MISSING', message, { file }, error)
+  }
+}
