@@ -18,7 +18,8 @@ import { concatBytes } from './bytes.js'
 import { crc32 } from './crc32.js'
 import { intField, messageField, stringField } from './write-protobuf.js'
 
-const BLOCK_BYTES = 32_768
+export const BLOCK_BYTES = 32_768
+const MAGIC_BYTES = 7
 const HEADER_BYTES = 7
 const WHOLE = 1
 const FIRST = 2
@@ -45,10 +46,33 @@ export interface WandbRun {
   readonly config: Readonly<Record<string, unknown>>
 }
 
+/** End of the whole records of a file. */
+export interface FileEnd {
+  readonly position: number
+  readonly records: number
+}
+
+/** A run as its file describes it, up to a step. */
+export interface RecordedRun {
+  readonly id: string
+  readonly project: string
+  readonly displayName: string
+  /** The latest value of each metric, with `_step`, `_runtime` and `_timestamp` of the last row. */
+  readonly summary: Readonly<Record<string, unknown>>
+  /** End of the last row that is kept. */
+  readonly end: FileEnd
+}
+
 /** Encodes the file sequentially: each call returns the bytes to append next. */
 export class WandbFileEncoder {
-  private position = 0
-  private recordNumber = 0
+  private position: number
+  private recordNumber: number
+
+  /** @param end of the records that the file has, to continue it */
+  constructor(end: FileEnd = { position: 0, records: 0 }) {
+    this.position = end.position
+    this.recordNumber = end.records
+  }
 
   /** @param producer version of the `wandb` package whose format is written */
   start(run: WandbRun, producer: string): Uint8Array {
@@ -112,6 +136,89 @@ export class WandbFileEncoder {
     return concatBytes(pieces)
   }
 }
+
+/**
+ * Reads the start of a run and its rows up to a step. Later rows, the end of the run and damaged records are left out.
+ * @param blocks the file in blocks of BLOCK_BYTES
+ * @returns undefined if the file has no start of a run
+ */
+export function readRun(blocks: Iterable<Uint8Array>, lastStep: number): RecordedRun | undefined {
+  let run: Omit<RecordedRun, 'summary' | 'end'> | undefined
+  let end: FileEnd = { position: 0, records: 0 }
+  const summary: Record<string, unknown> = {}
+  for (const { data, position } of recordsIn(blocks)) {
+    const fields = fieldsOf(data)
+    const start = fields.get(RUN)?.[0]
+    const row = fields.get(HISTORY)?.[0]
+    if (start !== undefined) {
+      const text = (field: number): string => textOf(fieldsOf(start).get(field)?.[0])
+      run = { id: text(1), project: text(3), displayName: text(8) }
+    } else if (row !== undefined) {
+      const values = valuesOf(row)
+      if (Number(values._step) > lastStep) break
+      Object.assign(summary, values)
+    } else if (!fields.has(HEADER)) break
+    end = { position, records: end.records + 1 }
+  }
+  return run && { ...run, summary, end }
+}
+
+/** Whole records with the position after each, up to the first that is incomplete or damaged. */
+function* recordsIn(blocks: Iterable<Uint8Array>): Generator<{ data: Uint8Array; position: number }> {
+  let pieces: Uint8Array[] = []
+  let start = 0
+  for (const block of blocks) {
+    const view = new DataView(block.buffer, block.byteOffset, block.byteLength)
+    let at = start === 0 ? MAGIC_BYTES : 0
+    while (at + HEADER_BYTES <= block.byteLength) {
+      const next = at + HEADER_BYTES + view.getUint16(at + 4, true)
+      const type = view.getUint8(at + 6)
+      const data = block.slice(at + HEADER_BYTES, next)
+      if (next > block.byteLength || view.getUint32(at, true) !== crc32(data, crc32(Uint8Array.of(type)))) return
+      pieces.push(data)
+      at = next
+      if (type !== WHOLE && type !== LAST) continue
+      yield { data: concatBytes(pieces), position: start + at }
+      pieces = []
+    }
+    start += BLOCK_BYTES
+  }
+}
+
+/** Fields of a message that are messages or texts, by number; others are skipped. */
+function fieldsOf(message: Uint8Array): Map<number, Uint8Array[]> {
+  const fields = new Map<number, Uint8Array[]>()
+  let at = 0
+  const varint = (): number => {
+    let [value, scale] = [0, 1]
+    for (;;) {
+      const byte = message[at++] ?? 0
+      value += (byte & 0x7f) * scale
+      scale *= 128
+      if (byte < 0x80) return value
+    }
+  }
+  while (at < message.byteLength) {
+    const tag = varint()
+    const isNested = (tag & 7) === 2
+    const value = varint()
+    if (!isNested) continue
+    const field = tag >>> 3
+    fields.set(field, [...(fields.get(field) ?? []), message.subarray(at, at + value)])
+    at += value
+  }
+  return fields
+}
+
+const textOf = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes)
+
+/** Values of a row. */
+function valuesOf(row: Uint8Array): Record<string, unknown> {
+  const items = (fieldsOf(row).get(1) ?? []).map(fieldsOf)
+  return Object.fromEntries(items.map(item => [textOf(item.get(1)?.[0]), fromPythonJson(textOf(item.get(16)?.[0]))]))
+}
+
+const fromPythonJson = (text: string): unknown => (/^(NaN|-?Infinity)$/.test(text) ? Number(text) : JSON.parse(text))
 
 function pieceType(isFirst: boolean, isLast: boolean): number {
   if (isFirst) return isLast ? WHOLE : FIRST

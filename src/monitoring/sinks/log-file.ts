@@ -10,10 +10,14 @@ import { PenstockError, toPenstockError } from '../../errors.js'
 const MAX_BUFFERED_BYTES = 32 << 20
 const LINE_FEED = 10
 
-/** An existing file is extended, replaced, or an error. The first two require that it begins like the log. */
-export type LogMode = { readonly kind: 'append' | 'replace'; readonly beginning: string } | { readonly kind: 'create' }
+/**
+ * An existing file is extended by lines or by bytes, replaced, or an error. All but the last require that it begins like the log.
+ */
+export type LogMode =
+  | { readonly kind: 'append' | 'append-bytes' | 'replace'; readonly beginning: string }
+  | { readonly kind: 'create' }
 
-const flags = { append: 'a', replace: 'w', create: 'wx' } as const
+const flags = { append: 'a', 'append-bytes': 'a', replace: 'w', create: 'wx' } as const
 
 export class LogFile {
   readonly path: string

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { RunOutcome } from '#src/monitoring/run-event'
+import type { RunEvent, RunOutcome } from '#src/monitoring/run-event'
 import { GuardedSink } from '#src/monitoring/sinks/sink'
 import { type WandbOptions, wandbSink } from '#src/monitoring/sinks/wandb-sink'
 import { inFolder, peersPython, runInfo, runThrough, START, stepEvents, unexpected, wandbProgram } from '../fixtures.js'
@@ -101,6 +101,53 @@ describe.skipIf(python === undefined)('wandb sync reads (needs: node scripts/set
         expect(upload.summary).toMatchObject(expected.at(-1)!)
         expect(upload.exitCode).toBe(0)
       })
+    })
+  })
+
+  it('a resumed run as one run that continues after its checkpoint', async () => {
+    await inFolder(async folder => {
+      const log = async (events: RunEvent[]) => {
+        const sink = wandbSink({ ...offline, folder }, unexpected)
+        for (const event of events) sink.log(event)
+        await sink.close()
+      }
+      const steps = stepEvents(900)
+      const resume = (id: string, step: number): RunEvent[] => {
+        const time = START + 3_600_000
+        const run = { ...runInfo, id, startedAt: time }
+        return [
+          { kind: 'run-start', time, run },
+          { kind: 'resume', time, step, path: `checkpoints/step-${step}` },
+        ]
+      }
+      await log([{ kind: 'run-start', time: START, run: runInfo }, ...steps.slice(0, 430)])
+      // Stopped after a second attempt, with the records of its end.
+      await log([
+        ...resume('second00', 300),
+        ...steps.slice(300, 700),
+        { kind: 'run-end', time: START, outcome: 'stopped' },
+      ])
+      await log([...resume('third000', 700), ...steps.slice(700), { kind: 'run-end', time: START, outcome: 'done' }])
+      const [run, ...others] = readdirSync(folder)
+      expect([run!.split('-').at(-1), others]).toEqual([runInfo.id, []])
+      await withServer(async (address, upload) => {
+        const path = join(folder, run!)
+        await promisify(execFile)(wandbProgram(python!), ['sync', path], { env: environment(address), cwd: folder })
+        expect(upload.history.map(row => row._step)).toEqual(steps.map(({ step }) => step))
+        expect(upload.exitCode).toBe(0)
+      })
+    })
+  })
+
+  it('another run of the same folder as a run of its own', async () => {
+    await inFolder(async folder => {
+      await runThrough(wandbSink({ ...offline, folder }, unexpected), 3)
+      const sink = wandbSink({ ...offline, folder }, unexpected)
+      sink.log({ kind: 'run-start', time: START, run: { ...runInfo, id: 'second00', name: 'other' } })
+      sink.log({ kind: 'resume', time: START, step: 2, path: 'checkpoints/step-2' })
+      sink.log({ kind: 'run-end', time: START, outcome: 'done' })
+      await sink.close()
+      expect(readdirSync(folder)).toHaveLength(2)
     })
   })
 
