@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symli
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { continueText } from '#src/cli/actions/generate'
+import { listCheckpoints } from '#src/training/checkpoint'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 import { penstock, start } from './support.js'
@@ -212,7 +213,8 @@ describe('training', () => {
 
   // /proc/self/mem exists, but reading its first byte fails.
   it.runIf(process.platform === 'linux')('does not convert a checkpoint whose tokenizer is unreadable', async () => {
-    const tokenizer = at('tokenizer.json')
+    const [newest] = await listCheckpoints(at('uninterrupted'))
+    const tokenizer = join(newest!, 'tokenizer.json')
     rmSync(tokenizer)
     symlinkSync('/proc/self/mem', tokenizer)
     const { code, err } = await penstock(['convert', at('uninterrupted'), at('none')])
