@@ -166,9 +166,26 @@ export const trainingSchemas = lazy(() => {
       .describe('precision of forward and backward; weights and moments stay float32. auto: bf16 on GPUs'),
     compile: z.boolean().default(false).describe('compile the layers with torch.compile'),
     activation_checkpointing: z
-      .boolean()
+      .union([z.boolean(), z.literal('selective')])
       .default(false)
-      .describe('recompute activations in the backward pass instead of storing them'),
+      .describe(
+        'recompute activations in the backward pass instead of storing them; selective stores the results of products and attention and recomputes the rest',
+      ),
+    checkpointed_layers_every: positive
+      .default(1)
+      .describe('with activation_checkpointing, recompute only every n-th layer'),
+    activation_memory_budget: share
+      .nullable()
+      .default(null)
+      .describe(
+        'with compile, fraction of the activations to store: the compiler recomputes the others, those that cost least first',
+      ),
+    reduce_every: z
+      .enum(['micro_batch', 'step'])
+      .default('micro_batch')
+      .describe(
+        'when sharded gradients are added up over the ranks; step needs less network, and memory for all gradients on every rank',
+      ),
     replicate_degree: positive.default(1).describe('number of replicas of the model'),
     shard_degree: positive
       .optional()
@@ -279,6 +296,10 @@ export const trainingSchemas = lazy(() => {
         if (schedule[`${part}_tokens`] === undefined || !schedule[`${part}_steps`]) continue
         const message = `give only one of ${part}_steps, ${part}_tokens`
         context.addIssue({ code: 'custom', path: ['schedule', `${part}_tokens`], message })
+      }
+      if (training.torch.activation_memory_budget !== null && !training.torch.compile) {
+        const message = 'activation_memory_budget needs compile: true'
+        context.addIssue({ code: 'custom', path: ['torch', 'activation_memory_budget'], message })
       }
       if (training.early_stop !== undefined && training.evaluation === undefined) {
         context.addIssue({ code: 'custom', path: ['early_stop'], message: 'early_stop needs the option evaluation' })

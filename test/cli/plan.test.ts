@@ -215,7 +215,7 @@ describe('a plan', () => {
         64,
         'a100-40',
       )
-      expect(rows.errors.join()).toMatch(/checkpointing: true and replicate_degree: 1 .* would need/)
+      expect(rows.errors.join()).toMatch(/checkpointing: (true|selective) and replicate_degree: 1 .* would need/)
       const impossible = await onGpus({}, 1, 'a100-40')
       expect(impossible.errors.join()).toContain('no layout of 1 GPUs fits')
     })

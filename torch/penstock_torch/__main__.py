@@ -18,6 +18,7 @@ from .engine import Engine, MicroBatch
 from .faults import Fault
 from .feed import Feed, Frame, memory_of
 from .feeder import Feeder, ignore_stop_signals
+from .garbage import StepwiseCollection
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Rank:
         self._feed = feed
         self._device = device
         self._engine: Engine | None = None
+        self._garbage: StepwiseCollection | None = None
         self._pending: PendingResult | None = None
         self._waited = 0.0
         self._consensus = parallel.FeederConsensus()
@@ -85,6 +87,7 @@ class Rank:
         self._pending = self._leave_device(figures)
         if self._pending.ready is None:
             self._answer_step()
+        self._garbage.after_step()
 
     def _leave_device(self, figures: Tensor) -> PendingResult:
         if self._device.type != "cuda":
@@ -140,6 +143,7 @@ class Rank:
             header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
             self._device, header["skipNonfinite"],
         )
+        self._garbage = StepwiseCollection()
         return {}, b""
 
     def _agree(self, frame: Frame):

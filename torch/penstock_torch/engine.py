@@ -9,14 +9,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 
 from .decoding import KeyValueCache
 from .documents import Documents, documents_of
 from .faults import Fault
 from .loss import loss_sum
 from .model import Gpt
-from .parallel import computes_in_half, distribute, open_mesh
+from .parallel import computes_in_half, copies_of, distribute, local_part, open_mesh
 
 
 class MicroBatch(NamedTuple):
@@ -55,13 +54,17 @@ class Engine:
         # Number of ranks with different rows.
         self._data_degree = mesh.size() // self._tensor_degree
         with torch.device("meta"):
-            gpt = Gpt(SimpleNamespace(**model), options.activation_checkpointing)
+            gpt = Gpt(SimpleNamespace(**model), options.activation_checkpointing, options.checkpointed_layers_every)
         _require_same_weights(gpt, weights)
         self.model = distribute(gpt, device, options, mesh)
         self.parameters = dict(self.model.named_parameters())
         self.optimizer = self._open_optimizer(weights, OptimizerOptions(**optimizer))
-        # Sharded gradients are reduced at every micro batch, which bounds memory; replicated ones once per step.
-        self._reduce_once = mesh["shard"].size() == 1
+        # For the squares of a rank's gradients, so that `_sum_of_ranks` counts each gradient once.
+        self._norm_factors = [self._tensor_degree / copies_of(parameter) for parameter in self.parameters.values()]
+        # Reducing sharded gradients at every micro batch bounds memory; replicated ones need no more in any case.
+        self._reduce_once = mesh["shard"].size() == 1 or options.reduce_every == "step"
+        if options.activation_memory_budget is not None:
+            torch._functorch.config.activation_memory_budget = options.activation_memory_budget
 
     def _open_optimizer(self, weights: list, options: OptimizerOptions) -> torch.optim.AdamW:
         decaying = [self.parameters[name] for name, _, decays in weights if decays]
@@ -92,13 +95,18 @@ class Engine:
         scale = self._data_degree / max(1, counted)
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         for index, batch in enumerate(batches):
-            if self._reduce_once and isinstance(self.model, FSDPModule):
-                self.model.set_requires_gradient_sync(index == len(batches) - 1)
+            if isinstance(self.model, FSDPModule):
+                is_last = index == len(batches) - 1
+                self.model.set_requires_gradient_sync(is_last or not self._reduce_once)
+                # Replicas of shards add up their gradients once per step.
+                self.model.set_requires_all_reduce(is_last)
             loss = self._loss(batch)
             (loss * scale).backward()
             total += loss.detach()
-        norm = self._clip_gradients()
-        figures = torch.stack((self._sum_of_ranks(total) / max(1, counted), norm))
+        loss, norm = self._sum_of_ranks(torch.stack((total, self._squared_norm()))).unbind()
+        norm = norm.sqrt()
+        self._clip_gradients(norm)
+        figures = torch.stack((loss / max(1, counted), norm))
         # Reading the figures waits for the device, so only a run that may skip steps does. All ranks have the same ones.
         if not self._skip_nonfinite or bool(figures.isfinite().all()):
             self.optimizer.step()
@@ -117,15 +125,23 @@ class Engine:
         result = self.model(*batch)
         return result if result.dim() == 0 else loss_sum(result, batch.targets, batch.weights)
 
-    def _sum_of_ranks(self, figure: Tensor) -> Tensor:
-        """Sums over the data-parallel ranks; each rank of a tensor-parallel group has the figure of the whole group."""
-        dist.all_reduce(figure)
-        return figure / self._tensor_degree
+    def _sum_of_ranks(self, figures: Tensor) -> Tensor:
+        """Sums over the data-parallel ranks; each rank of a tensor-parallel group has the figures of the whole group."""
+        dist.all_reduce(figures)
+        return figures / self._tensor_degree
 
-    def _clip_gradients(self) -> Tensor:
-        limit = float("inf") if self._clip is None else self._clip
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit, foreach=True)
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    def _squared_norm(self) -> Tensor:
+        """This rank's part of the gradients' squared norm: `_sum_of_ranks` gives every rank the same total, in the
+        reduction of the loss."""
+        norms = torch._foreach_norm(self._local_gradients())
+        return torch.stack(torch._foreach_mul(torch._foreach_mul(norms, norms), self._norm_factors)).sum()
+
+    def _clip_gradients(self, norm: Tensor):
+        if self._clip is not None:
+            torch._foreach_mul_(self._local_gradients(), (self._clip / (norm + 1e-6)).clamp(max=1.0))
+
+    def _local_gradients(self) -> list[Tensor]:
+        return [local_part(parameter.grad) for parameter in self.parameters.values()]
 
     @torch.no_grad()
     def evaluate(self, batches: list[MicroBatch]) -> Tensor:

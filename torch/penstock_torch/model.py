@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from .decoding import KeyValueCache
 from .documents import Documents, varlen_attn
@@ -29,10 +29,12 @@ class Context(NamedTuple):
 
 
 class Gpt(nn.Module):
-    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool = False):
+    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool | str = False, every: int = 1):
+        """`activation_checkpointing` applies to every `every`-th layer: True recomputes all of it in the backward pass,
+        "selective" all but products and attention."""
         super().__init__()
         self.options = options
-        self.model = Trunk(options, activation_checkpointing)
+        self.model = Trunk(options, activation_checkpointing, every)
         if not options.tie_weights:
             self.lm_head = Head(options.width, options.vocab_size, bias=False)
 
@@ -60,12 +62,14 @@ def output(state: Tensor, weight: Tensor, targets: Tensor | None, weights: Tenso
 
 
 class Trunk(nn.Module):
-    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool):
+    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool | str, every: int):
         super().__init__()
         self.embed_tokens = nn.Embedding(options.vocab_size, options.width)
         if options.position == "learned":
             self.embed_positions = nn.Embedding(options.sequence_length, options.width)
-        self.layers = nn.ModuleList(Layer(options, activation_checkpointing) for _ in range(options.layers))
+        self.layers = nn.ModuleList(
+            Layer(options, number % every == 0 and activation_checkpointing) for number in range(options.layers)
+        )
         self.norm = norm(options)
         self.options = options
         self._angles: tuple[Tensor, Tensor] | None = None
@@ -97,18 +101,34 @@ class Trunk(nn.Module):
         return self._angles
 
 
+def _stored_operators() -> list:
+    """Operators that take longer to repeat than to store: products, attention, and reductions over the ranks."""
+    aten = torch.ops.aten
+    found = [
+        aten.mm, aten.addmm, aten._scaled_dot_product_flash_attention, aten._scaled_dot_product_flash_attention_for_cpu,
+        aten._scaled_dot_product_efficient_attention, aten._scaled_dot_product_cudnn_attention,
+        torch.ops._c10d_functional.reduce_scatter_tensor,
+    ]
+    return [operator.default for operator in found] + ([] if varlen_attn is None else [torch.ops.torch_attn._varlen_attn.default])
+
+
+def _store_products():
+    return create_selective_checkpoint_contexts(_stored_operators())
+
+
 class Layer(nn.Module):
-    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool):
+    def __init__(self, options: SimpleNamespace, activation_checkpointing: bool | str):
         super().__init__()
         self.input_layernorm = norm(options)
         self.self_attn = Attention(options)
         self.post_attention_layernorm = norm(options)
         self.mlp = SwigluUnit(options) if options.activation == "swiglu" else GeluUnit(options)
-        self._checkpointed = activation_checkpointing
+        self._checkpointed = bool(activation_checkpointing)
+        self._more = {"context_fn": _store_products} if activation_checkpointing == "selective" else {}
 
     def forward(self, state: Tensor, context: Context) -> Tensor:
         if self._checkpointed and torch.is_grad_enabled():
-            return checkpoint(self._transform, state, context, use_reentrant=False)
+            return checkpoint(self._transform, state, context, use_reentrant=False, **self._more)
         return self._transform(state, context)
 
     def _transform(self, state: Tensor, context: Context) -> Tensor:

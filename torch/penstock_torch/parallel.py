@@ -1,13 +1,17 @@
 """Device, process group and mesh of a rank, and the distribution of the model over the mesh."""
 
+import itertools
+import math
 import os
 import resource
 import sys
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
 
 from .faults import Fault
 from .model import Gpt
@@ -26,6 +30,7 @@ def join(device_type: str) -> torch.device:
         if local_rank() >= torch.cuda.device_count():
             message = f"local rank {local_rank()} has no GPU: this machine has {torch.cuda.device_count()}"
             raise Fault("BACKEND_UNAVAILABLE", message)
+        _prefer_expandable_segments()
         device = torch.device("cuda", local_rank())
         torch.cuda.set_device(device)
         # TF32 products for float32 weights; no effect on bfloat16.
@@ -35,6 +40,14 @@ def join(device_type: str) -> torch.device:
         device = torch.device("cpu")
         _join_group("gloo")
     return device
+
+
+def _prefer_expandable_segments():
+    """Lets the allocator extend its segments, which leaves fewer gaps between blocks of different sizes; must precede the first
+    allocation. Settings of the user have priority."""
+    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        current = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 9)
+        os.environ["PYTORCH_ALLOC_CONF" if current else "PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _join_group(backend: str, **more):
@@ -57,7 +70,8 @@ def peak_memory(device: torch.device) -> int:
 
 # Options that determine the distribution of the model and must be the same on all machines.
 SHARED_OPTIONS = (
-    "mixed_precision", "compile", "activation_checkpointing", "replicate_degree", "shard_degree", "tensor_parallel",
+    "mixed_precision", "compile", "activation_checkpointing", "checkpointed_layers_every", "activation_memory_budget",
+    "replicate_degree", "shard_degree", "tensor_parallel", "reduce_every",
 )
 
 
@@ -150,4 +164,26 @@ def distribute(model: Gpt, device: torch.device, options, mesh: DeviceMesh) -> G
             fully_shard(model.model.embed_tokens, mesh=data_mesh, mp_policy=policy)
             fully_shard([model.model.norm, model.lm_head], mesh=data_mesh, mp_policy=policy, reshard_after_forward=False)
         fully_shard(model, mesh=data_mesh, mp_policy=policy)
+        _prefetch(model)
     return model.to_empty(device=device)
+
+
+def _prefetch(model: Gpt):
+    """Gathers the weights of each group while the previous one computes, even if the process is late to start the next.
+    In the backward pass FSDP does so itself."""
+    trunk = model.model
+    groups = list(trunk.layers) if model.options.tie_weights else [trunk.embed_tokens, *trunk.layers, trunk.norm]
+    for group, following in itertools.pairwise(groups):
+        group.set_modules_to_forward_prefetch([following])
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def copies_of(parameter: Tensor) -> int:
+    """Number of ranks that hold the same part of a parameter."""
+    if not isinstance(parameter, DTensor):
+        return 1
+    mesh = parameter.device_mesh
+    return math.prod(mesh.size(dim) for dim, placement in enumerate(parameter.placements) if placement.is_replicate())

@@ -43,7 +43,7 @@ export function planCluster(
   const memory = memoryOf(training, model, gpus)
   const fits = fitsOn(card, memory)
   if (!fits) problem('error', tooLarge(training, model, gpus, card, memory))
-  const recomputed = training.torch.activation_checkpointing ? 4 / 3 : 1
+  const recomputed = recomputedFactor(training.torch)
   const utilization = ASSUMED_UTILIZATION / recomputed
   const rowsPerRank = Math.ceil(samples / groups)
   const flopsOfRank = (flopsPerToken(model) * rowsPerRank * model.sequence_length) / training.torch.tensor_parallel
@@ -57,6 +57,11 @@ export function planCluster(
     flopsPerToken: flopsPerToken(model),
     ...(isTimed && { stepSeconds: flopsOfRank / (card.peakFlops * utilization), utilization }),
   }
+}
+
+/** Operations of the products, with those that activation checkpointing repeats, relative to those without. */
+function recomputedFactor({ activation_checkpointing, checkpointed_layers_every }: TorchOptions): number {
+  return activation_checkpointing === true ? 1 + 1 / 3 / checkpointed_layers_every : 1
 }
 
 function problemOfLayout(torch: TorchOptions, model: ModelOptions, gpus: number): string | undefined {
@@ -112,38 +117,57 @@ interface Remedy {
 /** The changes, in order of their cost in speed, that are enough together; without those that do not matter. */
 function remedyFor(training: TrainingOptions, model: ModelOptions, gpus: number, card: Card): Remedy | undefined {
   let changed = training
-  const changes: string[] = []
-  for (const [change, next] of candidates(training, gpus)) {
-    const tried = next(changed)
+  const changes = new Map<string, string>()
+  for (const { option, value, apply } of candidates(training, gpus)) {
+    const tried = apply(changed)
     if (problemOfLayout(tried.torch, model, gpus) !== undefined) continue
     const [before, after] = [memoryOf(changed, model, gpus), memoryOf(tried, model, gpus)]
     if (after.peak >= 0.98 * before.peak) continue
-    changes.push(change)
-    if (fitsOn(card, after)) return { changes, peak: after.peak }
+    changes.set(option, value)
+    if (fitsOn(card, after)) {
+      return { changes: Array.from(changes, change => change.join(': ')), peak: after.peak }
+    }
     changed = tried
   }
   return undefined
 }
 
-type Change = readonly [name: string, apply: (training: TrainingOptions) => TrainingOptions]
+interface Change {
+  readonly option: string
+  readonly value: string
+  apply(training: TrainingOptions): TrainingOptions
+}
 
 function candidates({ batch_size, accumulation_steps }: TrainingOptions, gpus: number): Change[] {
-  const torch = (change: Partial<TorchOptions>) => (training: TrainingOptions) => {
-    const { shard_degree: _, ...others } = training.torch
-    return { ...training, torch: { ...others, ...change } }
-  }
+  const ofTorch = (option: string, value: string, change: Partial<TorchOptions>): Change => ({
+    option,
+    value,
+    apply: training => ({ ...training, torch: { ...training.torch, ...change } }),
+  })
+  const resharded = (option: string, value: string, change: Partial<TorchOptions>): Change => ({
+    option,
+    value,
+    apply: training => {
+      const { shard_degree: _, ...torch } = training.torch
+      return { ...training, torch: { ...torch, ...change } }
+    },
+  })
+  const samples = batch_size * accumulation_steps
   return [
-    [
-      'activation_checkpointing: true',
-      training => ({ ...training, torch: { ...training.torch, activation_checkpointing: true } }),
-    ],
-    ['replicate_degree: 1 without a shard_degree', torch({ replicate_degree: 1 })],
-    [
-      `batch_size: 1 with accumulation_steps: ${batch_size * accumulation_steps}`,
-      training => ({ ...training, batch_size: 1, accumulation_steps: batch_size * accumulation_steps }),
-    ],
+    ...(['selective', true] as const).map(value =>
+      ofTorch('activation_checkpointing', String(value), {
+        activation_checkpointing: value,
+        checkpointed_layers_every: 1,
+      }),
+    ),
+    resharded('replicate_degree', '1 without a shard_degree', { replicate_degree: 1 }),
+    {
+      option: 'batch_size',
+      value: `1 with accumulation_steps: ${samples}`,
+      apply: training => ({ ...training, batch_size: 1, accumulation_steps: samples }),
+    },
     ...[2, 4, 8]
       .filter(degree => gpus % degree === 0)
-      .map((degree): Change => [`tensor_parallel: ${degree}`, torch({ tensor_parallel: degree })]),
+      .map(degree => resharded('tensor_parallel', String(degree), { tensor_parallel: degree })),
   ]
 }

@@ -29,9 +29,16 @@ export interface RankMemory {
   readonly peak: number
 }
 
-type Layout = Pick<
+type Layout = Omit<
   TorchOptions,
-  'mixed_precision' | 'activation_checkpointing' | 'replicate_degree' | 'shard_degree' | 'tensor_parallel'
+  | 'nproc'
+  | 'device'
+  | 'compile'
+  | 'activation_memory_budget'
+  | 'python'
+  | 'start_timeout_s'
+  | 'step_timeout_s'
+  | 'max_restarts'
 >
 
 /** Logits processed at once: `_FUSED_BYTES` of torch/penstock_torch/loss.py. */
@@ -42,21 +49,26 @@ export function rankMemory(model: ModelOptions, layout: Layout, work: RankWork):
   const { parameters, shards, layers } = shapes
   const weights = (4 * parameters) / shards
   const held = 3 * weights
-  const layer = storedByLayer(model, shapes)
+  const layer = storedByLayer(model, shapes, false)
+  const kept = storedByLayer(model, shapes, layout.activation_checkpointing)
+  const checkpointed = Math.ceil(layers / layout.checkpointed_layers_every)
+  const ofLayers = checkpointed * kept + (layers - checkpointed) * layer
   const output = outputLayer(model, shapes)
-  const stored = layout.activation_checkpointing ? shapes.compute * shapes.states : layer
-  const activations = layers * stored + (1 + 2 * shapes.tensor) * shapes.compute * shapes.states
-  const earlier = work.microBatches > 1 ? weights : 0
-  const recomputed = layout.activation_checkpointing ? layer - stored : 0
-  const inLayer = layerBackward(model, shapes, recomputed)
+  const activations = ofLayers + (1 + 2 * shapes.tensor) * shapes.compute * shapes.states
+  const isReducedLate = layout.reduce_every === 'step' && shapes.shards > shapes.tensor
+  const accumulated = isReducedLate ? (4 * parameters) / shapes.tensor : weights
+  const earlier = work.microBatches > 1 ? accumulated : 0
+  const inLayer = layerBackward(model, shapes, layer - kept)
   const atTheLoss = earlier + activations + output
-  const inLastLayer = earlier + activations + inLayer
+  const inLastLayer = earlier + activations + layerBackward(model, shapes, 0)
+  const afterCheckpointed = (layers - 1) % layout.checkpointed_layers_every
+  const inCheckpointed = earlier + activations - afterCheckpointed * layer + inLayer
   const embedding = model.vocab_size * model.width
   const beforeEmbedding = weights - (4 * embedding) / shards
   const inFirstLayer =
-    beforeEmbedding + activations - (layers - 1) * stored + inLayer - (4 * shapes.layerParameters) / shards
+    beforeEmbedding + activations - (ofLayers - kept) + inLayer - (4 * shapes.layerParameters) / shards
   const atTheEmbedding = beforeEmbedding + ((shapes.compute + 4) * embedding) / shapes.tensor
-  const peak = held + Math.max(atTheLoss, inLastLayer, inFirstLayer, atTheEmbedding)
+  const peak = held + Math.max(atTheLoss, inLastLayer, inCheckpointed, inFirstLayer, atTheEmbedding)
   return { weights, moments: 2 * weights, gradients: weights, activations, outputLayer: output, peak }
 }
 
@@ -92,13 +104,29 @@ function shapesOf(model: ModelOptions, layout: Layout, { worldSize, rows }: Rank
   }
 }
 
-/** Activations that a layer stores: inputs of norms, of products and of the activation function, and of attention. */
-function storedByLayer(model: ModelOptions, { compute, tokens, tensor, states }: Shapes): number {
+/**
+ * Activations that a layer stores: inputs of norms, of products and of the activation function, and of attention. With
+ * selective checkpointing, the layer's input and the results of products and attention.
+ */
+function storedByLayer(
+  model: ModelOptions,
+  { compute, tokens, tensor, states }: Shapes,
+  checkpointing: TorchOptions['activation_checkpointing'],
+): number {
+  if (checkpointing === true) return compute * states
   const { width, heads, ffn_width: inner } = model
-  // In float32 attention has no kernel for shared key heads, so they are repeated.
-  const keys = compute === 4 ? width : (width / heads) * model.kv_heads
-  const split = (tokens / tensor) * (2 * width + 2 * keys + (model.activation === 'swiglu' ? 4 : 2) * inner)
+  const gated = model.activation === 'swiglu' ? 2 : 1
+  const keyWidth = (width / heads) * model.kv_heads
   const logSums = (4 * tokens * heads) / tensor
+  if (checkpointing === 'selective') {
+    // A row-wise product has a result of full width on each rank, whose reduction is stored too.
+    const results = tensor === 1 ? 2 : 2 + 2 * tensor
+    const split = (tokens / tensor) * (2 * width + 2 * keyWidth + gated * inner)
+    return compute * ((1 + results) * states + split) + logSums
+  }
+  // In float32 attention has no kernel for shared key heads, so they are repeated.
+  const keys = compute === 4 ? width : keyWidth
+  const split = (tokens / tensor) * (2 * width + 2 * keys + 2 * gated * inner)
   return compute * (2 * states + 2 * tokens * width + split) + logSums
 }
 

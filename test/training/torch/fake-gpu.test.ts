@@ -84,18 +84,26 @@ describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { time
     const found = runLayouts<{ collectives: object; shapes: number[][]; device: string }>(small, [
       { name: 'shards' },
       { name: 'activation checkpointing', torch: { activation_checkpointing: true } },
+      { name: 'selective checkpointing', torch: { activation_checkpointing: 'selective' } },
       { name: 'tied', model: tiedGpt2 },
       { name: 'replicas of shards', torch: { replicate_degree: 2 } },
       { name: 'replicas', torch: { replicate_degree: 8, shard_degree: 1 } },
       { name: 'tensor parallel', torch: { tensor_parallel: 2 } },
       { name: 'tensor parallel, tied', model: tiedGpt2, torch: { tensor_parallel: 2 } },
       { name: 'tensor parallel, replicas', torch: { tensor_parallel: 2, replicate_degree: 2 } },
+      {
+        name: 'tensor parallel, selective',
+        torch: { tensor_parallel: 2, activation_checkpointing: 'selective', checkpointed_layers_every: 2 },
+      },
+      { name: 'micro batches', microBatches: 4 },
+      { name: 'reduced per step', microBatches: 4, torch: { reduce_every: 'step' } },
+      { name: 'replicas of shards, micro batches', microBatches: 4, torch: { replicate_degree: 2 } },
       { name: 'float32', torch: { mixed_precision: 'none' } },
       { name: 'documents', documents: true },
       { name: 'documents, tensor parallel', model: tiedGpt2, torch: { tensor_parallel: 2 }, documents: true },
       { name: 'documents, float32', torch: { mixed_precision: 'none' }, documents: true },
     ])
-    expect(found.size).toBe(12)
+    expect(found.size).toBe(17)
     for (const { shapes, device } of found.values()) {
       expect(device).toBe('cuda')
       expect(shapes).toEqual([[2], [1], [1024]])
@@ -105,6 +113,11 @@ describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { time
     expect(collectivesOf('shards')).toEqual({ 'all-gather': 7, 'reduce-scatter': 4, 'all-reduce': 1 })
     expect(collectivesOf('tied')).toEqual({ 'all-gather': 5, 'reduce-scatter': 3, 'all-reduce': 1 })
     expect(collectivesOf('replicas')).toEqual({ 'all-reduce': 5 })
+    expect(collectivesOf('micro batches')).toEqual({ 'all-gather': 28, 'reduce-scatter': 16, 'all-reduce': 1 })
+    expect(collectivesOf('reduced per step')).toEqual({ 'all-gather': 28, 'reduce-scatter': 4, 'all-reduce': 1 })
+    // The replicas of each group are reduced once per step, not per micro batch; the fifth reduction is of loss and norm.
+    const replicas = { 'all-gather': 28, 'reduce-scatter': 16, 'all-reduce': 5 }
+    expect(collectivesOf('replicas of shards, micro batches')).toEqual(replicas)
   })
 
   test('peak memory is what the formula of plan gives, within 5 %', () => {
@@ -121,7 +134,10 @@ describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { time
       { name: 'shards', rows: 2 },
       { name: 'large batch', rows: 8 },
       { name: 'checkpointed', rows: 8, model: { layers: 4 }, torch: { activation_checkpointing: true } },
+      { name: 'selective', rows: 8, torch: { activation_checkpointing: 'selective' } },
+      { name: 'half', rows: 8, torch: { activation_checkpointing: true, checkpointed_layers_every: 2 } },
       { name: 'micro batches', rows: 2, microBatches: 2 },
+      { name: 'reduced per step', rows: 1, microBatches: 2, torch: { reduce_every: 'step' } },
       { name: 'gpt-2', rows: 2, model: { ...gpt2, kv_heads: 16, ffn_width: 8192, vocab_size: 50_304 } },
       { name: 'replicas', rows: 1, torch: { replicate_degree: 8, shard_degree: 1 } },
       { name: 'replicas of shards', rows: 1, torch: { replicate_degree: 4 } },
