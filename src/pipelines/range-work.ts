@@ -10,7 +10,8 @@ import { listOnce, type SourceOrder } from '../files/source-list.js'
 import { compileJq } from '../formats/jq.js'
 import { DEFAULT_LINE_BYTES } from '../formats/jsonl.js'
 import type { TokenBytes } from '../formats/pbin.js'
-import { RANGE_BYTES, type RangeWork } from '../workers/ranges/range-run.js'
+import type { RangeWork } from '../workers/ranges/range-run.js'
+import { RANGE_BYTES } from '../workers/ranges/range-sizes.js'
 
 /** A stage and its options, before or after validation. */
 export interface RangeStep {

@@ -16,7 +16,7 @@ import { trainTokenizer } from '#src/stages/train-tokenizer'
 import { validateJson } from '#src/stages/validate-json'
 import { writeIndex } from '#src/stages/write-index'
 import { writePbin } from '#src/stages/write-pbin'
-import { RANGE_BYTES } from '#src/workers/ranges/range-run'
+import { RANGE_BYTES } from '#src/workers/ranges/range-sizes'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 

@@ -6,7 +6,7 @@
 import { stat } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { PenstockError, toPenstockError } from '../../errors.js'
-import { closeSource, isPackedName, openSource, PAGE_BYTES } from '../../files/source-file.js'
+import { closeSource, isPackedName, openSource } from '../../files/source-file.js'
 import { formatOf } from '../../files/source-format.js'
 import { cachedFingerprint } from '../../files/sources/file-fingerprint.js'
 import type { Batch } from '../../formats/batches.js'
@@ -24,6 +24,7 @@ import { defaultWorkers, openWorkers, type Workers } from '../worker-pool.js'
 import { streamFrom } from './frame-plan.js'
 import type { OpenSource, PlannedRange, RangeFormat, SourcePosition } from './planned-range.js'
 import { planRanges } from './range-plan.js'
+import { type RangeSizes, rangeSizes } from './range-sizes.js'
 import {
   type FrameRange,
   type RangePacking,
@@ -34,26 +35,6 @@ import {
 } from './range-task.js'
 
 const RANGE_WORKER = new URL('./range-worker.js', import.meta.url)
-/** Maximum size of a range when lines are tokenized. `maxLineBytes` must not be smaller. */
-export const RANGE_BYTES = 2 << 20
-/** Validation alone is twenty times as fast as tokenizing, so larger ranges amortize the overhead of a task. */
-const VALIDATION_RANGE_BYTES = 8 << 20
-const MIN_RANGE_BYTES = 256 << 10
-const RANGES_PER_WORKER = 4
-/** Maximum number of bytes in flight over all workers. */
-const MAX_IN_FLIGHT_BYTES = 32 << 20
-/**
- * Read-ahead when lines are only validated; larger before the stage takes over, when nothing has been journalled yet.
- */
-const READ_AHEAD_BYTES = 24 << 20
-const EARLY_READ_AHEAD_BYTES = 56 << 20
-/** Result memory per byte of a range: enough for the tokens and offsets of all but very short lines. */
-const SLOT_BYTES_PER_BYTE = 2
-/** Size of the largest frames and pages, in ranges. Memory that no result needs is never used. */
-const MAX_RATIO = 4
-/** The same without tokens: enough for the offsets of lines of at least 32 bytes. */
-const VALIDATION_SLOT_BYTES_PER_BYTE = 1 / 4
-
 export interface RangeWork {
   /** Read one after the other; a line never continues in the next file. */
   readonly paths: readonly string[]
@@ -297,7 +278,8 @@ export class RangeRun {
   private async run(range: Range): Promise<RangeResult | Undivided> {
     const { planned, file, fileIndex } = range
     // A long stretch without text, as between the columns of a file, is no work.
-    await this.roomFor(range.end - Math.max(0, range.byteLength - this.sizes.bytes))
+    const { bytes, extraBytes } = this.sizes
+    await this.roomFor(range.end - Math.max(0, range.byteLength - bytes) - extraBytes)
     if (planned instanceof PenstockError) throw planned
     const { part, next } = planned
     const { index } = this.work
@@ -342,7 +324,13 @@ interface OpenedWorkers {
 /** @throws FILE_MISSING when the tokenizer does not exist */
 async function openRangeWorkers(work: RangeWork, fileBytes: number, file: URL): Promise<OpenedWorkers> {
   const { pack } = work
-  const sizes = sizesFor(work, fileBytes)
+  const sizes = rangeSizes({
+    fileBytes,
+    workers: work.workers ?? defaultWorkers(),
+    maxLineBytes: work.maxLineBytes,
+    isTokenized: pack !== undefined,
+    isDivisible: work.paths.every(path => rangeFormatOf(path) === 'lines'),
+  })
   if (pack === undefined) {
     return { workers: openWorkers({ file, workers: sizes.workers }), sizes, facts: Promise.resolve(undefined) }
   }
@@ -351,40 +339,6 @@ async function openRangeWorkers(work: RangeWork, fileBytes: number, file: URL): 
   const setup: RangePacking = { ...tokenizer, path: pack.field, tokenBytes: pack.token_bytes }
   const workers = openWorkers({ file, workers: sizes.workers, setup })
   return { workers, sizes, facts: tokenizerFactsOf(workers, setup) }
-}
-
-interface RangeSizes {
-  readonly bytes: number
-  readonly slotBytes: number
-  readonly workers: number
-  /** Ranges that may be under way or done and not taken: before the first is asked for, and then. */
-  readonly earlyInFlight: number
-  readonly inFlight: number
-}
-
-/** Smaller ranges for many workers, and where a file is too small to keep all of them busy. */
-function sizesFor(
-  { paths, workers: asked = defaultWorkers(), maxLineBytes, pack }: RangeWork,
-  fileBytes: number,
-): RangeSizes {
-  const isDivisible = paths.every(path => rangeFormatOf(path) === 'lines')
-  const share = Math.ceil(fileBytes / (asked * RANGES_PER_WORKER) / PAGE_BYTES) * PAGE_BYTES
-  const limits = [pack ? RANGE_BYTES : VALIDATION_RANGE_BYTES, MAX_IN_FLIGHT_BYTES / (asked + 1), maxLineBytes]
-  const maxBytes = Math.floor(Math.min(...limits) / PAGE_BYTES) * PAGE_BYTES
-  const bytes = Math.max(MIN_RANGE_BYTES, Math.min(maxBytes, share))
-  const workers = Math.max(1, Math.min(asked, Math.ceil(fileBytes / bytes)))
-  const slotBytes =
-    bytes * (pack ? SLOT_BYTES_PER_BYTE : VALIDATION_SLOT_BYTES_PER_BYTE) * (isDivisible ? 1 : MAX_RATIO)
-  const minRanges = workers + 1
-  if (pack) return { bytes, slotBytes, workers, earlyInFlight: minRanges, inFlight: minRanges }
-  const ranges = (maxBytes: number): number => Math.max(minRanges, Math.floor(maxBytes / bytes))
-  return {
-    bytes,
-    slotBytes,
-    workers,
-    earlyInFlight: ranges(EARLY_READ_AHEAD_BYTES),
-    inFlight: ranges(READ_AHEAD_BYTES),
-  }
 }
 
 /** Runs that were started early and not yet taken over by a stage. */
