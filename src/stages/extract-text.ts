@@ -47,7 +47,7 @@ export const extractTextStage = defineStage({
  */
 export function extractText(options: ExtractTextOptions = {}): TransformStage<LineBatch, DocumentBatch> {
   const checked = parseOptions(extractTextOptions, options, 'extract-text')
-  return transform('extract-text', (input, context) =>
+  return transform(extractTextStage, (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'extract-text', context), async function* (faults) {
       const extractor = await openTextExtractor(checked.field)
       try {

@@ -29,7 +29,7 @@ export const feedTrainerStage = defineStage({
 /** @throws OPTION_INVALID, TOKENIZER_MISMATCH, WORLD_MISMATCH, CHECKPOINT_INVALID, PEER_MISSING, ENGINE_FAILED */
 export function feedTrainer(options: FeedTrainerOptions): SinkStage<SampleBatch> {
   const checked = parseOptions(feedTrainerOptions(), options, 'feed-trainer')
-  return sink('feed-trainer', async (input, context) => {
+  return sink(feedTrainerStage, async (input, context) => {
     const { trainOnSamples } = await import('./feed-trainer/run.js')
     await trainOnSamples(checked, input, context)
   })

@@ -44,10 +44,10 @@ export const filterDocumentsStage = defineStage({
   create: filterDocuments,
 })
 
-export function filterDocuments({
-  keep,
-  ...options
-}: FilterDocumentsOptions = {}): TransformStage<TokenBatch, TokenBatch> {
+export function filterDocuments(given: FilterDocumentsOptions = {}): TransformStage<TokenBatch, TokenBatch> {
+  // A function is no option of a definition. What is not an object is left to the check of the options.
+  const { keep, ...rest } = given ?? {}
+  const options = typeof given === 'object' && given !== null ? rest : given
   const {
     min_tokens,
     max_tokens = Number.POSITIVE_INFINITY,
@@ -62,7 +62,7 @@ export function filterDocuments({
     !(without_tokens?.some(id => tokens.includes(id)) ?? false) &&
     (hash === undefined || isBetween(hashOf(tokens), hash)) &&
     (keep?.(tokens, number) ?? true)
-  return transform('filter-documents', async function* (input, context) {
+  return transform(filterDocumentsStage, async function* (input, context) {
     let number = 0
     for await (const batch of input) {
       const kept = keepDocuments(batch, tokens => isKept(tokens, number++))

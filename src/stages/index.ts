@@ -21,6 +21,7 @@ export { type ShuffleSamplesOptions, shuffleSamples } from './samples/shuffle-sa
 export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
 export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'
 export { type SplitJsonOptions, splitJson } from './split-json.js'
+export { pipeline } from './stream/pipeline.js'
 export {
   type AnyStage,
   type SinkStage,

@@ -51,7 +51,7 @@ export const readLinesStage = defineStage({
 export function readLines(options: ReadLinesOptions = {}): TransformStage<Uint8Array, LineBatch> {
   const checked = parseOptions(readLinesOptions, options, 'read-lines')
   const { source, max_line_bytes: maxLineBytes, limit, offset } = checked
-  return transform('read-lines', (input, context) =>
+  return transform(readLinesStage, (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'read-lines', context), async function* (faults) {
       const { journal, stats } = context
       const resumed = journal?.cursor<LineCursor>()

@@ -46,7 +46,7 @@ export function splitJson(options: SplitJsonOptions = {}): TransformStage<Uint8A
     max_record_bytes: maxRecordBytes,
     source,
   } = parseOptions(splitJsonOptions, options, 'split-json')
-  return transform('split-json', async function* (input) {
+  return transform(splitJsonStage, async function* (input) {
     const lines = new LineSplitter({ source, maxLineBytes: Number.MAX_SAFE_INTEGER })
     const records = new JsonSplitter({ shape, path: pick?.split('.') ?? [], maxRecordBytes, source })
     const pending = new LineBuffer()

@@ -103,7 +103,7 @@ export function tokenizeBatches(
   worker: URL = WORKER,
 ): TransformStage<DocumentBatch, TokenBatch> {
   const checked = parseOptions(tokenizeBatchesOptions, options, 'tokenize-batches')
-  return transform('tokenize-batches', (input, context) =>
+  return transform(tokenizeBatchesStage, (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'tokenize-batches', context), faults =>
       tokenize(input, checked, worker, faults, context),
     ),

@@ -73,7 +73,7 @@ export const trainTokenizerStage = defineStage({
  */
 export function trainTokenizer(options: TrainTokenizerOptions, worker: URL = WORKER): SinkStage<DocumentBatch> {
   const checked = parseOptions(trainTokenizerOptions, options, 'train-tokenizer')
-  return sink('train-tokenizer', (input, context) => {
+  return sink(trainTokenizerStage, (input, context) => {
     const write = async (file: OutputFile): Promise<void> => {
       const size = checked.workers ?? defaultWorkers()
       const workers = openWorkers({ file: worker, workers: size })

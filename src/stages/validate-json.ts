@@ -35,7 +35,7 @@ export const validateJsonStage = defineStage({
 /** @throws JSON_INVALID, UTF8_INVALID, LINE_BLANK */
 export function validateJson(options: ValidateJsonOptions = {}): TransformStage<LineBatch, LineBatch> {
   const checked = parseOptions(validateJsonOptions, options, 'validate-json')
-  return transform('validate-json', (input, context) =>
+  return transform(validateJsonStage, (input, context) =>
     withFaultHandler(new FaultHandler(checked, 'validate-json', context), async function* (faults) {
       for await (const batch of input) {
         const faulty = new Set<number>()

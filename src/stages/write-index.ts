@@ -35,7 +35,7 @@ export const writeIndexStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeIndex(options: WriteIndexOptions): SinkStage<LinePlaces> {
   const { path, if_exists } = parseOptions(writeIndexOptions, options, 'write-index')
-  return sink('write-index', async (input, context) => {
+  return sink(writeIndexStage, async (input, context) => {
     await checkManifestPath(path)
     const reservations = context.journal?.reservations
     return writeWhole(path, if_exists, file => writeEntries(input, file, reservations), reservations)

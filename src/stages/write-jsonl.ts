@@ -26,7 +26,7 @@ export const writeJsonlStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeJsonl(options: WriteJsonlOptions): SinkStage<DocumentBatch> {
   const { path, field, if_exists } = parseOptions(writeJsonlOptions, options, 'write-jsonl')
-  return sink('write-jsonl', (input, context) => {
+  return sink(writeJsonlStage, (input, context) => {
     const write = async (file: OutputFile): Promise<void> => {
       const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
       for await (const { bytes, offsets, mark } of input) {

@@ -27,7 +27,7 @@ export const writeLinesStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE */
 export function writeLines(options: WriteLinesOptions): SinkStage<LineBatch> {
   const { path, if_exists } = parseOptions(writeLinesOptions, options, 'write-lines')
-  return sink('write-lines', (input, context) => {
+  return sink(writeLinesStage, (input, context) => {
     const write = async (file: OutputFile): Promise<void> => {
       for await (const batch of input) {
         await file.write(linesWithEnds(batch))

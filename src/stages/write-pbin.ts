@@ -38,7 +38,7 @@ export const writePbinStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE; DATA_TOO_SMALL without any document */
 export function writePbin(options: WritePbinOptions): SinkStage<TokenBatch> {
   const { path, if_exists } = parseOptions(writePbinOptions, options, 'write-pbin')
-  return sink('write-pbin', async (input, context) => {
+  return sink(writePbinStage, async (input, context) => {
     await checkManifestPath(path)
     const write = (file: OutputFile): Promise<void> => writePacked(input, file, context)
     return writeWhole(path, if_exists, write, context.journal?.reservations)

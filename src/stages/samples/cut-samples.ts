@@ -29,7 +29,7 @@ export function cutSamples(options: CutSamplesOptions): TransformStage<TokenBatc
   const block = sequenceLength + 1
   // The last target of a block is the first input of the next, also across batches.
   const window = new Int32Array(rows * sequenceLength + 1)
-  return transform('cut-samples', async function* (input, context) {
+  return transform(cutSamplesStage, async function* (input, context) {
     context.stats.recounts = true
     let [filled, number] = [0, 0]
     for await (const { tokens, tokenizer } of input) {

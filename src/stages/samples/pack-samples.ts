@@ -49,7 +49,7 @@ export const packSamplesStage = defineStage({
 /** @throws FILE_EXISTS, FILE_LOCKED, FILE_UNWRITABLE, DATA_TOO_SMALL, UNSUPPORTED for over 2^32 documents */
 export function packSamples(options: PackSamplesOptions): SinkStage<SpanBatch> {
   const checked = parseOptions(packSamplesOptions, options, 'pack-samples')
-  return sink('pack-samples', async (input, context) => {
+  return sink(packSamplesStage, async (input, context) => {
     await checkManifestPath(checked.path)
     const documents = await collect(input, checked.path)
     await writeWhole(checked.path, checked.if_exists, file => writeRows(file, documents, checked, context))

@@ -10,7 +10,7 @@
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../../errors.js'
 import { isYieldDue, yieldIfDue } from '../../files/event-loop.js'
-import { recordCount } from '../../formats/batches.js'
+import { type ItemKind, recordCount } from '../../formats/batches.js'
 import type { StageJournal } from './stage-journal.js'
 import type { StageStats } from './stage-stats.js'
 
@@ -31,6 +31,12 @@ export interface StageContext {
   note(message: string): void
   /** Emits a 'report' event on the stream, such as a training step. */
   report(event: unknown): void
+}
+
+/** Name of a stage, and the kind of items that it accepts; a registry entry has both. Other items are rejected. */
+export interface StageKind {
+  readonly name: string
+  readonly accepts?: ItemKind
 }
 
 export type SourceBody<Out> = (context: StageContext) => AsyncIterable<Out>
@@ -74,8 +80,8 @@ export function source<Out>(name: string, body: SourceBody<Out>): SourceStage<Ou
 }
 
 /** A Duplex that passes its input to `body` and delivers the items that it yields. */
-export function transform<In, Out>(name: string, body: TransformBody<In, Out>): TransformStage<In, Out> {
-  const core = new StageCore<In, Out>(name)
+export function transform<In, Out>(stage: string | StageKind, body: TransformBody<In, Out>): TransformStage<In, Out> {
+  const core = new StageCore<In, Out>(stage)
   const stream = new Duplex({
     objectMode: true,
     highWaterMark: 1,
@@ -93,8 +99,8 @@ export function transform<In, Out>(name: string, body: TransformBody<In, Out>): 
 }
 
 /** A Writable that passes its input to `body` and finishes when `body` resolves. */
-export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
-  const core = new StageCore<In, never>(name)
+export function sink<In>(stage: string | StageKind, body: SinkBody<In>): SinkStage<In> {
+  const core = new StageCore<In, never>(stage)
   const stream = new Writable({
     objectMode: true,
     highWaterMark: 1,
@@ -112,11 +118,21 @@ export function sink<In>(name: string, body: SinkBody<In>): SinkStage<In> {
   return core.attachTo(stream)
 }
 
+/** Callback of a stream for an item that was taken or rejected. */
+type Taken = (error?: Error) => void
+
+function kindOf(item: unknown): string {
+  if (item instanceof Uint8Array) return 'bytes'
+  if (typeof item === 'string') return 'text'
+  return (item as { kind?: string } | null)?.kind ?? 'other items'
+}
+
 const byteLengthOf = (item: unknown): number => (item as { byteLength?: number } | null)?.byteLength ?? 0
 
 /** State shared by source, transform and sink: one slot for the incoming item, one waiter for room in the output. */
 class StageCore<In, Out> {
   readonly name: string
+  private readonly accepts: ItemKind | undefined
   readonly stats: StageStats = {
     itemsIn: 0,
     itemsOut: 0,
@@ -142,13 +158,15 @@ class StageCore<In, Out> {
   private started = false
   private stopped = false
   private bodyEnded = false
-  private slot: { item: In; taken: () => void } | undefined
+  private slot: { item: In; taken: Taken } | undefined
   private inputEnded = false
   private wakeInput: (() => void) | undefined
   private wakeOutput: (() => void) | undefined
 
-  constructor(name: string) {
+  constructor(stage: string | StageKind) {
+    const { name, accepts }: StageKind = typeof stage === 'string' ? { name: stage } : stage
     this.name = name
+    this.accepts = accepts
     this.context = {
       stats: this.stats,
       signal: this.abort.signal,
@@ -249,8 +267,13 @@ class StageCore<In, Out> {
     }
   }
 
-  accept(item: In, taken: () => void): void {
-    if (this.bodyEnded) {
+  accept(item: In, taken: Taken): void {
+    const { name, accepts } = this
+    const kind = kindOf(item)
+    if (accepts !== undefined && kind !== accepts) {
+      const remedy = kind === 'text' ? ': do not set an encoding on the stream before, or convert with Buffer.from' : ''
+      taken(new PenstockError('STAGES_MISFIT', `${name} accepts ${accepts}, found ${kind}${remedy}`, { stage: name }))
+    } else if (this.bodyEnded) {
       taken()
     } else {
       this.slot = { item, taken }
