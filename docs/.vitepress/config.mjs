@@ -31,6 +31,7 @@ export default {
         ['Deployment', '/deployment'],
         ['TensorFlow.js backends', '/backends'],
         ['Distributed training', '/distributed'],
+        ['GPU kit', '/gpu-kit'],
         ['Reliability', '/reliability'],
         ['Security', '/security'],
         ['Troubleshooting', '/troubleshooting'],
