@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { decodedParts } from '#src/cli/actions/generate'
+import { decodedParts } from '#src/pipelines/text-model'
 
 /** Each byte is a token. */
 async function partsOf(prompt: string, bytes: readonly number[]): Promise<string[]> {

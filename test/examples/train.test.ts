@@ -6,6 +6,7 @@ import { beforeAll, expect, it } from 'vitest'
 import { fromRecords } from '../../examples/own-stages.js'
 import { firstTexts, openTokenizer } from '../../examples/tokenize.js'
 import { train } from '../../examples/train.js'
+import { trainAndGenerate } from '../../examples/train-and-generate.js'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 
@@ -30,4 +31,12 @@ it('the training example reports its losses and saves a checkpoint', async () =>
   expect(run.losses).toHaveLength(3)
   expect(run.counts.tokens).toBe(6 * 4 * 16)
   expect(readdirSync(at('checkpoints'))).toContain('step-000006')
+})
+
+it('the example of train and generate returns losses, a checkpoint and a text', async () => {
+  const { signal } = new AbortController()
+  const result = await trainAndGenerate(at('corpus.pbin'), at('tokenizer.json'), at('functions'), signal)
+  expect(result.losses).toHaveLength(3)
+  expect(result.checkpoint).toMatch(/step-000006$/)
+  expect(result.text).toMatch(/^one/)
 })

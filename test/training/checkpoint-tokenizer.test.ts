@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { convertCheckpoint } from '#src/cli/actions/convert'
-import { continueText } from '#src/cli/actions/generate'
+import { continueText } from '#src/pipelines/text-model'
 import { openCheckpoint, saveCheckpoint } from '#src/training/checkpoint'
 import { checkpointTokenizerNames } from '#src/training/checkpoint-tokenizer'
 import { parseTraining } from '#src/training/options'

@@ -6,6 +6,7 @@ import { PenstockError, toPenstockError } from '../../errors.js'
 import { removeFile } from '../../files/durable.js'
 import { writeOver } from '../../files/replace-file.js'
 import type { TokenizerReference } from '../../formats/batches.js'
+import { findCheckpoint } from '../../pipelines/text-model.js'
 import { type Checkpoint, saveCheckpoint } from '../../training/checkpoint.js'
 import { tokenizerPathOf } from '../../training/checkpoint-tokenizer.js'
 import {
@@ -21,11 +22,10 @@ import { type ModelOptions, parseTraining, resolveModel } from '../../training/o
 import { maxShardBytes, modelFile, TensorReader, writeTensors } from '../../training/tensor-files.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
-import { notify } from '../output/notices.js'
+import { notify, reportDamaged } from '../output/notices.js'
 import type { OutputFlags } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
 import { planTokenizerExport, type TokenizerExport, writeTokenizer } from './export-tokenizer.js'
-import { findCheckpoint } from './generate.js'
 
 /** Files of an export. `config.json` is written last: without it, the export is incomplete. */
 const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/
@@ -59,7 +59,7 @@ export interface ExportOptions {
  * @throws FILE_MISSING, CHECKPOINT_INVALID, UNSUPPORTED, TOKENIZER_MISMATCH, FILE_UNWRITABLE
  */
 export async function convertCheckpoint(from: string, folder: string, options: ExportOptions = {}): Promise<string> {
-  const checkpoint = await findCheckpoint(from)
+  const checkpoint = await findCheckpoint(from, reportDamaged)
   const { path, state } = checkpoint
   const model = resolveModel(state.model)
   const layout = layoutTitle(layoutOf(model))

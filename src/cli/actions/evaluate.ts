@@ -1,9 +1,11 @@
 /** Computes the loss of a checkpoint on packed files. */
+
+import { findCheckpoint } from '../../pipelines/text-model.js'
 import { shuffleSamples } from '../../stages/samples/shuffle-samples.js'
 import { bitsPerByte, heldOutLoss } from '../../training/held-out-loss.js'
 import { openTrained } from '../../training/open-engine.js'
 import type { TrainingOptions } from '../../training/options.js'
-import { findCheckpoint } from './generate.js'
+import { reportDamaged } from '../output/notices.js'
 
 export interface EvaluateOptions {
   readonly from: number
@@ -34,7 +36,7 @@ export async function* evaluateCheckpoint(
   paths: readonly string[],
   options: EvaluateOptions,
 ): AsyncGenerator<FileEvaluation> {
-  const { path: folder, state } = await findCheckpoint(checkpoint)
+  const { path: folder, state } = await findCheckpoint(checkpoint, reportDamaged)
   const { training, cursor } = state
   const { batchSize: batch_size = training.batch_size, batches = Number.POSITIVE_INFINITY, bytesPerToken } = options
   const { engine, model } = await openTrained(folder, {

@@ -11,11 +11,12 @@ import { openPackFile } from '../../files/samples/pack-file.js'
 import { locateSources } from '../../files/source-list.js'
 import type { SourceRecord } from '../../files/sources/source-record.js'
 import { createIndexReader } from '../../formats/idx.js'
+import { findCheckpoint } from '../../pipelines/text-model.js'
 import { tokenizerFileAt } from '../../workers/tokenizer/tokenizer-setup.js'
 import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
+import { reportDamaged } from '../output/notices.js'
 import { bytes, count, quantity } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
-import { findCheckpoint } from './generate.js'
 import { checkTextOption, filesOf } from './read-sources.js'
 import { type SampledField, sampleSources, type TextUnit } from './sample-sources.js'
 
@@ -149,7 +150,7 @@ async function inspectCheckpoint(path: string): Promise<Facts | undefined> {
     stats => stats.isDirectory(),
     () => false,
   )
-  const checkpoint = isFolder ? await findCheckpoint(path).catch(ignoreMissing) : undefined
+  const checkpoint = isFolder ? await findCheckpoint(path, reportDamaged).catch(ignoreMissing) : undefined
   if (checkpoint === undefined) return undefined
   const { state } = checkpoint
   return {

@@ -1,7 +1,8 @@
 import { text as readText } from 'node:stream/consumers'
 import { type Command, Option } from 'commander'
 import { PenstockError, toPenstockError } from '../../errors.js'
-import type { ModelSource, TextModel, TextOptions } from '../actions/generate.js'
+import type { ModelSource, TextModel, TextOptions } from '../../pipelines/text-model.js'
+import { reportDamaged } from '../output/notices.js'
 import { printGenerated, printOutput } from '../output/print.js'
 import { backendOption } from '../output/shared-options.js'
 import { numberAtLeast, positiveInteger, share, wholeNumber } from '../output/terminal.js'
@@ -53,8 +54,8 @@ export function addGenerateCommand(program: Command): void {
         rejectUnused(flags, ['backend'], 'with --engine torch')
       }
       const prompts = await readPrompts(flags)
-      const { TextModel } = await import('../actions/generate.js')
-      const model = await TextModel.open(checkpoint, flags)
+      const { TextModel } = await import('../../pipelines/text-model.js')
+      const model = await TextModel.open(checkpoint, { ...flags, onDamaged: reportDamaged })
       try {
         const texts = prompts.flatMap(prompt =>
           Array.from({ length: flags.samples }, (_, sample) => ({ ...flags, prompt, seed: flags.seed + sample })),

@@ -3,8 +3,9 @@ import { createInterface } from 'node:readline/promises'
 import { PenstockError } from '../../errors.js'
 import { openGenerationPlan } from '../../modalities/plans/open-plan.js'
 import { noticeLine } from '../../modalities/plans/read-config.js'
+import { continueText } from '../../pipelines/text-model.js'
 import { askTokenizer } from '../../workers/tokenizer/tokenizer-thread.js'
-import { continueText } from '../actions/generate.js'
+import { reportDamaged } from '../output/notices.js'
 import { printStatus } from '../output/print.js'
 import { openAnyCheckpoint } from './checkpoint.js'
 
@@ -21,6 +22,7 @@ export async function* generateAsConfigured(config: string): AsyncGenerator<stri
   const { path, close } = await openAnyCheckpoint(plan.modelPath, plan.model)
   try {
     yield* continueText(path, {
+      onDamaged: reportDamaged,
       prompt,
       tokenizer: plan.tokenizer.source,
       ...(knowsEnd ? { endOfDocument: plan.endOfDocument } : {}),

@@ -40,3 +40,8 @@ export function describeError(error: unknown): Readonly<Record<string, unknown>>
   const { code, message, where } = error
   return { code, message, where, ...(REMEDIES[code] !== undefined && { remedy: REMEDIES[code] }) }
 }
+
+/** Reports that an older checkpoint is used. */
+export function reportDamaged(error: PenstockError): void {
+  notify(`skipped a damaged checkpoint: ${error.toLine()}`, { event: 'damaged-checkpoint', ...describeError(error) })
+}

@@ -1,23 +1,23 @@
-/** Generates text from a checkpoint and prompts, token by token. */
+/** A checkpoint with its tokenizer, which continues prompts token by token. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PenstockError } from '../../errors.js'
-import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../../training/checkpoint.js'
-import { tokenizerPathOf } from '../../training/checkpoint-tokenizer.js'
-import type { Engine } from '../../training/engine.js'
-import { type GenerationEnd, generate } from '../../training/generation/generate.js'
-import type { SamplingOptions } from '../../training/generation/token-sampler.js'
-import { openTrained } from '../../training/open-engine.js'
-import type { ModelOptions, TrainingOptions } from '../../training/options.js'
-import { fetchCheckpoints } from '../../training/stored-checkpoints.js'
-import { TokenizerThread } from '../../workers/tokenizer/tokenizer-thread.js'
-import { describeError, notify } from '../output/notices.js'
+import { PenstockError } from '../errors.js'
+import { type Checkpoint, openCheckpoint, openLatestCheckpoint } from '../training/checkpoint.js'
+import { tokenizerPathOf } from '../training/checkpoint-tokenizer.js'
+import type { Engine } from '../training/engine.js'
+import { type GenerationEnd, generate } from '../training/generation/generate.js'
+import type { SamplingOptions } from '../training/generation/token-sampler.js'
+import { openTrained } from '../training/open-engine.js'
+import type { ModelOptions, TrainingOptions } from '../training/options.js'
+import { fetchCheckpoints } from '../training/stored-checkpoints.js'
+import { TokenizerThread } from '../workers/tokenizer/tokenizer-thread.js'
 
 export interface ModelSource {
   /** Path of the tokenizer, if it differs from the one in the checkpoint. */
   readonly tokenizer?: string
   readonly engine: string
   readonly backend: string
+  readonly onDamaged?: OnDamaged
 }
 
 export interface TextOptions extends SamplingOptions {
@@ -65,7 +65,7 @@ export class TextModel {
    * @throws FILE_MISSING, CHECKPOINT_INVALID, TOKENIZER_MISMATCH, ARGUMENT_INVALID without a tokenizer
    */
   static async open(path: string, source: ModelSource): Promise<TextModel> {
-    const checkpoint = await findCheckpoint(path)
+    const checkpoint = await findCheckpoint(path, source.onDamaged)
     const tokenizer = await openTokenizer(checkpoint, source.tokenizer)
     try {
       const { engine, model } = await openTrained(checkpoint.path, {
@@ -156,23 +156,25 @@ export async function* decodedParts<End>(
   return next.value
 }
 
+/** Called with the error of a damaged checkpoint, when an older one is used. */
+export type OnDamaged = (error: PenstockError) => void
+
 /**
  * The checkpoint at a path, or the newest intact one inside it.
  * @throws FILE_MISSING, FILE_UNREADABLE, CHECKPOINT_INVALID
  */
-export async function findCheckpoint(name: string): Promise<Checkpoint> {
+export async function findCheckpoint(name: string, onDamaged: OnDamaged = () => {}): Promise<Checkpoint> {
   const path = await fetchCheckpoints(name)
+  /** Falls back to an older checkpoint only if the newest is damaged, not if it is temporarily unreadable. */
+  const skip: OnDamaged = error => {
+    if (error.code === 'FILE_UNREADABLE') throw error
+    onDamaged(error)
+  }
   const isCheckpoint = await stat(join(path, 'state.json')).then(
     () => true,
     () => false,
   )
-  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, skipDamaged)
+  const found = isCheckpoint ? await openCheckpoint(path) : await openLatestCheckpoint(path, skip)
   if (found !== undefined) return found
   throw new PenstockError('FILE_MISSING', 'no checkpoint found', { file: name })
-}
-
-/** Falls back to an older checkpoint only if the newest is damaged, not if it is temporarily unreadable. */
-function skipDamaged(error: PenstockError): void {
-  if (error.code === 'FILE_UNREADABLE') throw error
-  notify(`skipped a damaged checkpoint: ${error.toLine()}`, { event: 'damaged-checkpoint', ...describeError(error) })
 }
