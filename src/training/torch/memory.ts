@@ -126,7 +126,8 @@ function storedByLayer(
   }
   // In float32 attention has no kernel for shared key heads, so they are repeated.
   const keys = compute === 4 ? width : keyWidth
-  const split = (tokens / tensor) * (2 * width + 2 * keys + 2 * gated * inner)
+  const normalized = model.qk_norm ? width + keyWidth : 0
+  const split = (tokens / tensor) * (2 * width + 2 * keys + normalized + 2 * gated * inner)
   return compute * (2 * states + 2 * tokens * width + split) + logSums
 }
 
