@@ -180,4 +180,6 @@ try {
     [...servers.values()].every(s => s.exitCode !== null || s.signalCode !== null),
   ).catch(() => {})
   if (process.exitCode === undefined) rmSync(scratch, { recursive: true })
+  // The status may still be watched.
+  process.exit()
 }

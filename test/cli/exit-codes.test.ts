@@ -75,6 +75,8 @@ const rows: readonly Row[] = [
   [['shards', 'merge', 'planned.shards'], 1, '1 of 1 shards are not complete'],
   [['launch', 'slurm', 'parts.pbin.shards', '--dry-run'], 0],
   [['launch', 'slurm', 'planned.yaml', '--dry-run'], 2, '--shards COUNT'],
+  [['launch', 'ray', 'parts.pbin.shards', '--address', 'http://127.0.0.1:9'], 1, 'Ray at http://127.0.0.1:9'],
+  [['launch', 'ray', 'parts.pbin.shards'], 2, '--address'],
   [['launch', 'status', 'empty'], 1, 'FILE_MISSING'],
   [['train-tokenizer', 'a.jsonl', '-o', 'trained.json', '--vocab-size', '260'], 0],
   [['train-tokenizer', 'a.jsonl', '-o', 'b.json', '--vocab-size', '3'], 2],

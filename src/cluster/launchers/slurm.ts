@@ -30,6 +30,8 @@ export interface SlurmOptions {
   readonly penstock: readonly string[]
 }
 
+type SlurmLaunch = Extract<LaunchRecord, { scheduler: 'slurm' }>
+
 export interface SlurmScripts {
   readonly array: string
   readonly merge: string
@@ -102,7 +104,7 @@ function header(plan: ShardPlan, kind: string, options: SlurmOptions): string[] 
  * Writes the scripts into the folder and submits both jobs.
  * @throws PEER_MISSING, ENGINE_FAILED, FILE_UNWRITABLE
  */
-export async function submitSlurm(folder: string, scripts: SlurmScripts): Promise<LaunchRecord> {
+export async function submitSlurm(folder: string, scripts: SlurmScripts): Promise<SlurmLaunch> {
   await changing(stopPath(folder), () => rm(stopPath(folder), { force: true }))
   for (const name of ['array', 'merge'] as const) {
     const path = scriptPath(folder, name)
@@ -127,7 +129,7 @@ async function submit(args: readonly string[]): Promise<string> {
 }
 
 /** States of the tasks in the queue, such as `3 RUNNING`, `2 PENDING (BeginTime)`, for each job. */
-export async function slurmQueue({ array, merge }: LaunchRecord): Promise<{ array: string[]; merge: string[] }> {
+export async function slurmQueue({ array, merge }: SlurmLaunch): Promise<{ array: string[]; merge: string[] }> {
   return { array: await statesOf(array), merge: await statesOf(merge) }
 }
 
@@ -145,7 +147,7 @@ async function statesOf(job: string): Promise<string[]> {
 }
 
 /** Cancels both jobs; they can be launched again, and resume. @throws PEER_MISSING, ENGINE_FAILED, FILE_UNWRITABLE */
-export async function stopSlurm(folder: string, { array, merge }: LaunchRecord): Promise<void> {
+export async function stopSlurm(folder: string, { array, merge }: SlurmLaunch): Promise<void> {
   if (!existsSync(stopPath(folder))) await changing(stopPath(folder), () => writeFile(stopPath(folder), ''))
   await runProgram('scancel', [merge, array])
 }

@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
-import type { SlurmFlags } from '../../actions/cluster/launch.js'
+import { PenstockError } from '../../../errors.js'
+import type { RayFlags } from '../../actions/cluster/launch-ray.js'
+import type { SlurmFlags } from '../../actions/cluster/launch-slurm.js'
 import { setOption, shardFolderOption } from '../../output/shared-options.js'
 import { positiveInteger, wholeNumber } from '../../output/terminal.js'
 
@@ -38,8 +40,30 @@ export function addLaunchCommand(program: Command): void {
       '\nExample:\n  penstock launch slurm pack.yaml --shards 1000 --nodes 20 --cpus 16 --memory 16G\n',
     )
     .action(async (work: string, flags: SlurmFlags) => {
-      const { launchSlurm } = await import('../../actions/cluster/launch.js')
+      const { launchSlurm } = await import('../../actions/cluster/launch-slurm.js')
       await launchSlurm(work, flags)
+    })
+  addWorkOptions(launch.command('ray'))
+    .summary('submit the shards as a job to a Ray cluster')
+    .description(
+      'Submits a job that runs the shards as tasks of a Ray cluster and merges them, and follows its log. Ray retries tasks of lost nodes and tasks that fail with exit code 75; faulty input is not retried. Ctrl-C asks whether to stop the job or to leave it running.',
+    )
+    .requiredOption('--address <url>', 'address of the dashboard of the cluster, such as http://head:8265')
+    .option('--tasks <count>', 'number of Ray tasks; by default, one per shard', positiveInteger)
+    .option('--cpus <count>', 'cores that Ray reserves for each task', positiveInteger, 1)
+    .option('--memory <size>', 'memory that Ray reserves for each task, such as 8G', memorySize)
+    .option('--retries <count>', 'retries of a task that fails with exit code 75 or loses its node', wholeNumber, 3)
+    .option('--python <program>', 'Python of the head node, in which Ray is installed', 'python3')
+    .option('--container <image>', 'container image in which the tasks run')
+    .option('--runtime-env <file>', 'runtime environment of Ray for the job, a JSON file')
+    .option('--detach', 'return once the job is submitted')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock launch ray pack.yaml --shards 1000 --address http://head:8265 --cpus 16 --memory 16G\n',
+    )
+    .action(async (work: string, flags: RayFlags) => {
+      const { launchRay } = await import('../../actions/cluster/launch-ray.js')
+      await launchRay(work, flags)
     })
   launch
     .command('status')
@@ -62,6 +86,13 @@ export function addLaunchCommand(program: Command): void {
       const { stopLaunch } = await import('../../actions/cluster/launch.js')
       await stopLaunch(folder)
     })
+}
+
+/** `8G` as bytes, in powers of 1,024. @throws ARGUMENT_INVALID */
+function memorySize(text: string): number {
+  const [, amount, unit] = /^(\d+)([MGT])$/.exec(text) ?? []
+  if (amount !== undefined) return Number(amount) * 1024 ** (2 + 'MGT'.indexOf(unit!))
+  throw new PenstockError('ARGUMENT_INVALID', `expected a size such as 512M or 8G, found ${JSON.stringify(text)}`)
 }
 
 /** The work, and how the machines of a cluster run Penstock. */
