@@ -42,6 +42,9 @@ interface Values {
   readonly offsets: Uint32Array
 }
 
+/** Memory that is valid until the next call for the same use. */
+export type Allocate = (use: 'dictionary' | 'texts', byteLength: number) => Uint8Array
+
 /** Definition levels, where the column has any, and encoded values. */
 interface PageParts {
   readonly levels: Uint32Array | undefined
@@ -52,18 +55,18 @@ interface PageParts {
 export class TextPageDecoder {
   private readonly maxDefinition: number
   private readonly decompress: Decompress | undefined
-  private readonly allocate: (byteLength: number) => Uint8Array
+  private readonly allocate: Allocate
   private dictionary: Values | undefined
 
   /**
    * @param maxDefinition number of optional fields on the path of the column
    * @param decompress absent for a chunk that is not compressed
-   * @param allocate memory for the texts of a page that refers to a dictionary
+   * @param allocate memory for the dictionary, and for the texts of a page that refers to it
    */
   constructor(
     maxDefinition: number,
     decompress: Decompress | undefined,
-    allocate = (byteLength: number): Uint8Array => new Uint8Array(byteLength),
+    allocate: Allocate = (_use, byteLength) => new Uint8Array(byteLength),
   ) {
     this.maxDefinition = maxDefinition
     this.decompress = decompress
@@ -80,7 +83,9 @@ export class TextPageDecoder {
     if (header.kind === 'dictionary') {
       if (header.encoding !== PLAIN && header.encoding !== PLAIN_DICTIONARY) throw unsupportedEncoding(header.encoding)
       const { bytes, offsets } = plainValues(this.uncompressed(header, body, header.uncompressedBytes), header.values)
-      this.dictionary = { bytes: bytes.slice(), offsets }
+      const memory = this.allocate('dictionary', bytes.byteLength)
+      memory.set(bytes)
+      this.dictionary = { bytes: memory, offsets }
       return undefined
     }
     const { levels, values } = header.kind === 'data-v2' ? this.partsOfV2(header, body) : this.partsOfV1(header, body)
@@ -163,7 +168,7 @@ function plainValues(bytes: Uint8Array, count: number): Values {
   return { bytes: bytes.subarray(0, to), offsets }
 }
 
-function lookedUp(dictionary: Values, indices: Uint32Array, allocate: (byteLength: number) => Uint8Array): Values {
+function lookedUp(dictionary: Values, indices: Uint32Array, allocate: Allocate): Values {
   const offsets = new Uint32Array(indices.length + 1)
   const known = dictionary.offsets.length - 1
   let total = 0
@@ -175,7 +180,15 @@ function lookedUp(dictionary: Values, indices: Uint32Array, allocate: (byteLengt
     if (total > 0xffffffff) throw new PenstockError('PARQUET_INVALID', 'the values of a page exceed 4 GiB')
     offsets[at + 1] = total
   }
-  const bytes = allocate(total)
+  // The first page of different texts refers to them in their order.
+  const [first = 0] = indices
+  if (indices.every((index, at) => index === first + at)) {
+    return {
+      bytes: dictionary.bytes.subarray(dictionary.offsets[first], dictionary.offsets[first + indices.length]),
+      offsets,
+    }
+  }
+  const bytes = allocate('texts', total)
   for (const [at, index] of indices.entries()) {
     bytes.set(dictionary.bytes.subarray(dictionary.offsets[index], dictionary.offsets[index + 1]), offsets[at])
   }

@@ -11,7 +11,7 @@ export class KeptBuffer {
   length = 0
   private memory = new Uint8Array(0)
 
-  get bytes(): Uint8Array {
+  get bytes(): Uint8Array<ArrayBuffer> {
     return this.memory.subarray(0, this.length)
   }
 
@@ -31,7 +31,8 @@ export class KeptBuffer {
     const start = this.length
     const end = start + byteLength
     if (end > this.memory.byteLength) {
-      const larger = new Uint8Array(Math.max(end, 2 * this.memory.byteLength))
+      // Only memory that is appended to grows by more than it needs.
+      const larger = new Uint8Array(start === 0 ? end : Math.max(end, 2 * this.memory.byteLength))
       larger.set(this.bytes)
       releaseMemory([this.memory])
       this.memory = larger

@@ -21,12 +21,16 @@ const NO_TOKENS = new Uint8Array(0)
 export interface RangeKernel {
   readonly lines: LineKernel
   work(range: LoadedRange, retry: RetryMode, heartbeat: Heartbeat): WorkedRange
-  /** Absent where lines are only validated. */
-  readonly workTexts?: (texts: Documents, retry: RetryMode, heartbeat: Heartbeat) => WorkedTexts
+  /**
+   * Valid until the kernel's next call; the tokens may be at the start of `memory`. Absent where lines are only validated.
+   */
+  readonly workTexts?: (
+    texts: Documents,
+    retry: RetryMode,
+    heartbeat: Heartbeat,
+    memory: SharedArrayBuffer,
+  ) => PackedTexts
 }
-
-/** Valid until the kernel's next call, unless it is a copy. */
-export type WorkedTexts = PackedTexts & { readonly isCopy: boolean }
 
 /** The processed lines, valid until the kernel's next call, and the range with its current buffer. */
 export interface WorkedRange {
@@ -117,8 +121,11 @@ export function joinTexts(parts: readonly PackedTexts[], width: 1 | 2 | 4): Pack
     tokens.set(part.tokens, at)
     at += part.tokens.length
   }
+  return { tokens, ...joinLengths(parts) }
+}
+
+export function joinLengths(parts: readonly Omit<PackedTexts, 'tokens'>[]): Omit<PackedTexts, 'tokens'> {
   return {
-    tokens,
     lengths: Uint32Array.from(parts.flatMap(part => [...part.lengths])),
     statuses: Uint8Array.from(parts.flatMap(part => [...part.statuses])),
   }

@@ -7,7 +7,7 @@ import { type Documents, joinPlaces } from '../../formats/documents.js'
 import type { RecordFault } from '../../formats/extract.js'
 import { pageDocuments } from '../../formats/parquet/page-documents.js'
 import { readPageHeader } from '../../formats/parquet/page-header.js'
-import { type Codec, type Decompress, TextPageDecoder } from '../../formats/parquet/text-pages.js'
+import { type Allocate, type Codec, type Decompress, TextPageDecoder } from '../../formats/parquet/text-pages.js'
 import { rowsAsLines } from '../../formats/row-lines.js'
 import { KeptBuffer } from './kept-buffer.js'
 import { type LoadedRange, readFully } from './load-range.js'
@@ -22,8 +22,11 @@ export interface LoadedTexts {
   readonly rows: number
 }
 
-/** Pages as they are in the file; texts that a page looked up in a dictionary; texts of several pages. */
-const [fileBytes, lookedUp, joined] = [new KeptBuffer(), new KeptBuffer(), new KeptBuffer()]
+/** Pages as they are in the file; texts of several pages. */
+const [fileBytes, joined] = [new KeptBuffer(), new KeptBuffer()]
+/** Memory of the decoder. */
+const decoded = { dictionary: new KeptBuffer(), texts: new KeptBuffer() }
+const allocate: Allocate = (use, byteLength) => reserved(decoded[use], byteLength)
 
 /** @throws PARQUET_INVALID, UNSUPPORTED, FILE_UNREADABLE, FILE_CHANGED */
 export function loadPages(range: PageRange): LoadedTexts {
@@ -80,10 +83,7 @@ function decompressorFor(codec: Codec): Decompress | undefined {
 
 function loadRun(range: PageRange, run: PageRun, texts: JoinedTexts, faults: RecordFault[]): void {
   const { file, column, maxDefinition } = range
-  const decoder = new TextPageDecoder(maxDefinition, decompressorFor(run.codec), byteLength => {
-    lookedUp.clear()
-    return lookedUp.reserve(byteLength)
-  })
+  const decoder = new TextPageDecoder(maxDefinition, decompressorFor(run.codec), allocate)
   if (run.dictionary !== undefined) {
     for (const { header, body } of pagesIn(bytesOf(range, run.dictionary))) decoder.decode(header, body)
   }
@@ -104,10 +104,14 @@ function loadRun(range: PageRange, run: PageRun, texts: JoinedTexts, faults: Rec
 
 /** Valid until the next call. */
 function bytesOf(range: PageRange, { start, end }: { readonly start: number; readonly end: number }): Uint8Array {
-  fileBytes.clear()
-  const bytes = fileBytes.reserve(end - start)
+  const bytes = reserved(fileBytes, end - start)
   readFully(range, bytes, start)
   return bytes
+}
+
+function reserved(buffer: KeptBuffer, byteLength: number): Uint8Array {
+  buffer.clear()
+  return buffer.reserve(byteLength)
 }
 
 function* pagesIn(bytes: Uint8Array) {

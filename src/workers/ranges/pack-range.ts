@@ -1,6 +1,6 @@
 /** Tokenizing part of the `read-ranges` worker: the only part that loads the tokenizer's code. */
 
-import { releaseMemory } from '../../files/release-memory.js'
+import type { TokenArray } from '../../formats/batches.js'
 import { tokenBytesOf } from '../../formats/pbin.js'
 import { createPackKernel, type PackedLines, type PackedTexts } from '../../tokenizer/pack-lines.js'
 import type { Heartbeat } from '../heartbeat.js'
@@ -8,6 +8,7 @@ import { workerTokenizer } from '../tokenizer/worker-tokenizer.js'
 import {
   copyLines,
   copyRange,
+  joinLengths,
   joinPacked,
   joinTexts,
   processLineByLine,
@@ -32,6 +33,37 @@ function partsOf(offsets: Uint32Array): Uint32Array[] {
   return parts.length === 0 ? [offsets] : parts
 }
 
+/** Tokens of the parts of a range, in the memory of its reply if they fit. */
+class JoinedTokens {
+  private readonly width: 1 | 2 | 4
+  private all: TokenArray
+  private count = 0
+
+  constructor(memory: SharedArrayBuffer, width: 1 | 2 | 4) {
+    this.width = width
+    this.all = viewOf(memory, width)
+  }
+
+  append(tokens: TokenArray): void {
+    const end = this.count + tokens.length
+    if (end > this.all.length) {
+      const larger = viewOf(new ArrayBuffer(2 * end * this.width), this.width)
+      larger.set(this.tokens)
+      this.all = larger
+    }
+    this.all.set(tokens, this.count)
+    this.count = end
+  }
+
+  get tokens(): TokenArray {
+    return this.all.subarray(0, this.count)
+  }
+}
+
+function viewOf(memory: ArrayBufferLike, width: 1 | 2 | 4): TokenArray {
+  return width === 1 ? new Uint8Array(memory) : width === 2 ? new Uint16Array(memory) : new Uint32Array(memory)
+}
+
 /** @throws TOKENIZER_INVALID, TOKEN_TOO_WIDE */
 export async function packingKernel({ path, tokenBytes }: RangePacking, heartbeat: Heartbeat): Promise<RangeKernel> {
   const { file, endOfDocumentId } = await workerTokenizer(heartbeat)
@@ -48,16 +80,19 @@ export async function packingKernel({ path, tokenBytes }: RangePacking, heartbea
   }
   return {
     lines,
-    workTexts(texts, retry, heartbeat) {
+    workTexts(texts, retry, heartbeat, memory) {
       if (tokenizer.engineInfo.fast && !retry.isolateRecords) {
         const parts = partsOf(texts.offsets)
-        if (parts.length === 1) return { ...lines.packTexts(texts.bytes, texts.offsets), isCopy: false }
-        const packed = parts.map(offsets => packSome(texts.bytes, offsets))
-        const joined = joinTexts(packed, width)
-        releaseMemory(packed.map(({ tokens }) => tokens))
-        return { ...joined, isCopy: true }
+        if (parts.length === 1) return lines.packTexts(texts.bytes, texts.offsets)
+        const joined = new JoinedTokens(memory, width)
+        const packed = parts.map(offsets => {
+          const { tokens, ...rest } = lines.packTexts(texts.bytes, offsets)
+          joined.append(tokens)
+          return rest
+        })
+        return { tokens: joined.tokens, ...joinLengths(packed) }
       }
-      return { ...joinTexts(processTextByText(texts, retry, heartbeat, packSome), width), isCopy: true }
+      return joinTexts(processTextByText(texts, retry, heartbeat, packSome), width)
     },
     work(range, retry, heartbeat) {
       // For a slow tokenizer, announcing each line costs nothing measurable.

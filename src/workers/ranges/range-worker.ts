@@ -3,7 +3,6 @@
  * in the kernel's memory. Replies with tokens, line offsets and faults.
  */
 import { workerData } from 'node:worker_threads'
-import { releaseMemory } from '../../files/release-memory.js'
 import type { TokenArray } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import {
@@ -148,7 +147,7 @@ function textsReply(
   const { bytes, offsets } = texts
   const byteLength = offsets.at(-1)!
   heartbeat.begin(WHOLE_TASK, byteLength)
-  const packed = kernel.workTexts!(texts, retry, heartbeat)
+  const packed = kernel.workTexts!(texts, retry, heartbeat, memory)
   const slot = new Slot(memory)
   const found: RangeFault[] = missing.map(fault => ({ ...fault, line: fault.line - 1 - firstRow }))
   for (const [index, status] of packed.statuses.entries()) {
@@ -163,7 +162,6 @@ function textsReply(
   const faults = new FaultPacker(0)
   for (const fault of found.toSorted((a, b) => a.line - b.line)) faults.add(fault)
   const documents = documentsOf(packed, slot)
-  if (packed.isCopy) releaseMemory([packed.tokens])
   return {
     byteOffset: 0,
     textBytes: 0,
@@ -269,7 +267,12 @@ class Slot {
     this.memory = memory
   }
 
+  /** Values that are in the memory already stay where they are: they must be the first. */
   put<Values extends TokenArray>(values: Values): Values {
+    if (values.buffer === this.memory) {
+      this.end = values.byteOffset + values.byteLength
+      return values
+    }
     const start = (this.end + 3) & ~3
     if (start + values.byteLength > this.memory.byteLength) return values.slice() as Values
     this.end = start + values.byteLength
