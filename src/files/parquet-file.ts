@@ -13,6 +13,8 @@ import { closeSource, type OpenedSource, openAnySource, type SourceHandle } from
 /** A page header is some 30 bytes; the statistics in it may hold whole values. */
 const HEADER_BYTES = 4096
 const MAX_HEADER_BYTES = 16 << 20
+/** The magic number twice, and the size of the metadata. */
+const MIN_FILE_BYTES = 12
 /** Most bytes of a page, compressed or not. */
 export const MAX_PAGE_BYTES = 512 << 20
 
@@ -65,6 +67,7 @@ export class ParquetFile {
   static async open(path: string, signal?: AbortSignal): Promise<ParquetFile> {
     const source = await openAnySource(path, signal)
     try {
+      if (source.size < MIN_FILE_BYTES) throw tooShort(source.size)
       const { parquetMetadataAsync, parquetSchema } = await import('hyparquet')
       const metadata = await parquetMetadataAsync(asyncBuffer(source), { geoparquet: false })
       return new ParquetFile(source, metadata, parquetSchema(metadata))
@@ -219,6 +222,10 @@ export class ParquetFile {
     }
     return chunks
   }
+}
+
+function tooShort(bytes: number): Error {
+  return new Error(bytes === 0 ? 'the file is empty: write it again' : `a file of ${bytes} bytes is no Parquet file`)
 }
 
 const DIRECT_ENCODINGS: readonly string[] = ['PLAIN', 'PLAIN_DICTIONARY', 'RLE_DICTIONARY', 'RLE', 'BIT_PACKED']

@@ -45,8 +45,17 @@ export async function openAnySource(path: string, signal?: AbortSignal, entry?: 
   return { path, size: stats.size, handle, check: regularCheck(path, handle, stats) }
 }
 
-/** Opens a local file for reading. @throws FILE_MISSING, FILE_UNREADABLE */
+/** @throws UNSUPPORTED for the name of a remote file */
+export function requireLocal(path: string): void {
+  if (!isRemote(path)) return
+  const tool = path.startsWith('s3:') ? 'aws s3 cp' : path.startsWith('hf:') ? 'hf download' : 'curl -O'
+  const message = `remote files are read as text sources only: copy this file to a local folder first, for example with ${tool}`
+  throw new PenstockError('UNSUPPORTED', message, { file: path })
+}
+
+/** Opens a local file for reading. @throws FILE_MISSING, FILE_UNREADABLE; UNSUPPORTED for the name of a remote file */
 export async function openSource(path: string): Promise<{ handle: FileHandle; stats: Stats }> {
+  requireLocal(path)
   try {
     const handle = await open(path, NON_BLOCKING_READ)
     const stats = await handle.stat()

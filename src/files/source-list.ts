@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { PenstockError, toPenstockError } from '../errors.js'
 import { isRemote } from './remote/remote-name.js'
 import { knownRemoteEntry, knownRemoteFiles, locateRemote } from './remote/remote-sources.js'
+import { requireLocal } from './source-file.js'
 import { endingOf, formatOf } from './source-format.js'
 
 export type SourceOrder = 'name' | 'given'
@@ -24,13 +25,35 @@ export function listSources(names: readonly string[], order: SourceOrder = 'name
   // By absolute path: `a.jsonl`, `./a.jsonl` and its folder name the same file.
   const files = new Map<string, string>()
   for (const name of names) {
-    for (const file of filesOf(name, 0)) {
+    for (const file of filesOf(name, 0, TEXTS)) {
       const path = absoluteSource(file)
       if (!files.has(path)) files.set(path, file)
     }
   }
   return order === 'given' ? [...files.values()] : sortedByBytes([...files.values()])
 }
+
+/**
+ * The packed files that files, folders, glob patterns and `@list` files name, in the order of the names, those of one name
+ * sorted by the bytes of their paths. A file that is named twice is there twice.
+ * @throws FILE_MISSING for a name, pattern or folder without a single file; FILE_UNREADABLE; UNSUPPORTED for a remote file
+ */
+export function listPackedFiles(names: readonly string[]): readonly string[] {
+  return names.flatMap(name => filesOf(name, 0, PACKED))
+}
+
+/** Files that a folder is searched for. */
+interface FileKind {
+  readonly includes: (name: string) => boolean
+  readonly name: string
+  readonly isLocal: boolean
+}
+const TEXTS: FileKind = {
+  includes: name => formatOf(name) !== undefined,
+  name: 'files of a known format',
+  isLocal: false,
+}
+const PACKED: FileKind = { includes: name => name.endsWith('.pbin'), name: 'packed files (.pbin)', isLocal: true }
 
 /** Listings by the array of names, and its order. */
 const listings = new WeakMap<readonly string[], { readonly order: SourceOrder; readonly files: readonly string[] }>()
@@ -81,19 +104,20 @@ function collectRemote(name: string, depth: number, found: Set<string>): void {
   }
 }
 
-function filesOf(name: string, depth: number): readonly string[] {
+function filesOf(name: string, depth: number, kind: FileKind): readonly string[] {
+  if (kind.isLocal) requireLocal(name)
   if (isRemote(name)) return knownRemoteFiles(name)
   const stats = statSync(name, { throwIfNoEntry: false })
   // A file whose name looks like a pattern or a list is that file.
-  if (stats?.isDirectory()) return filesIn(name)
+  if (stats?.isDirectory()) return filesIn(name, kind)
   if (stats !== undefined) return [name]
-  if (name.startsWith('@')) return filesOfList(name.slice(1), depth)
+  if (name.startsWith('@')) return filesOfList(name.slice(1), depth, kind)
   if (isPattern(name)) return filesMatching(name)
   throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: name })
 }
 
 /** Links to files are followed, links to folders are not: they may lead in circles. */
-function filesIn(folder: string): readonly string[] {
+function filesIn(folder: string, kind: FileKind): readonly string[] {
   const files: string[] = []
   const others = new Map<string, number>()
   const walk = (path: string): void => {
@@ -102,14 +126,14 @@ function filesIn(folder: string): readonly string[] {
       const inner = join(path, entry.name)
       if (entry.isDirectory()) walk(inner)
       else if (entry.isFile() || (entry.isSymbolicLink() && isFile(inner))) {
-        if (formatOf(entry.name) !== undefined) files.push(namedInUtf8(inner))
+        if (kind.includes(entry.name)) files.push(namedInUtf8(inner))
         else others.set(endingOf(entry.name), (others.get(endingOf(entry.name)) ?? 0) + 1)
       }
     }
   }
   walk(folder)
   if (files.length > 0) return sortedByBytes(files)
-  throw new PenstockError('FILE_MISSING', `the folder has no files of a known format${endingsText(others)}`, {
+  throw new PenstockError('FILE_MISSING', `the folder has no ${kind.name}${endingsText(others)}`, {
     file: folder,
   })
 }
@@ -138,7 +162,7 @@ function filesMatching(pattern: string): readonly string[] {
 }
 
 /** One name per line; empty lines and comments (#) are ignored. Names are relative to the working directory. */
-function filesOfList(list: string, depth: number): readonly string[] {
+function filesOfList(list: string, depth: number, kind: FileKind): readonly string[] {
   if (depth >= MAX_LIST_DEPTH) {
     throw new PenstockError('ARGUMENT_INVALID', `lists refer to each other more than ${MAX_LIST_DEPTH} levels deep`, {
       file: list,
@@ -147,7 +171,7 @@ function filesOfList(list: string, depth: number): readonly string[] {
   const names = namesIn(list)
   if (names.length === 0) throw new PenstockError('FILE_MISSING', 'the list names no files', { file: list })
   const files: string[] = []
-  for (const name of names) for (const file of filesOf(name, depth + 1)) files.push(file)
+  for (const name of names) for (const file of filesOf(name, depth + 1, kind)) files.push(file)
   return files
 }
 

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
 import { readPackedManifest } from '../files/manifest.js'
 import { openPackedFile } from '../files/packed-file.js'
+import { requireLocal } from '../files/source-file.js'
 import { changesOf, type SourceRecord } from '../files/sources/source-record.js'
 import { openCheckpoint } from '../training/checkpoint.js'
 import { compareIndex, comparePacked } from './compare-source.js'
@@ -38,6 +39,7 @@ const LEFTOVER = /\.(part|lock|journal)$|^\.step-\d+\.(partial|old)$/
  * @throws FILE_MISSING; ARGUMENT_INVALID for a file of another kind; any error of opening the source or the tokenizer
  */
 export async function* verifyPath(path: string, options: VerifyOptions = {}): AsyncGenerator<Verdict> {
+  requireLocal(path)
   const stats = await stat(path).catch(error => {
     throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path }, error)
   })

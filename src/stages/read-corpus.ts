@@ -37,6 +37,12 @@ export const textPerOption = z
   .enum(['file', 'line'])
   .default('file')
   .describe('a document of a plain text file (.txt, .md): the file, or each line that is not blank')
+const delimiterOption = z
+  .enum(['auto', 'comma', 'semicolon', 'tab', 'pipe'])
+  .default('auto')
+  .describe(
+    'character between the fields of CSV and TSV files; auto: a tab in TSV files, in CSV files the most frequent of the others in the first row',
+  )
 const readCorpusOptions = z
   .strictObject({
     sources: z
@@ -49,6 +55,7 @@ const readCorpusOptions = z
       .describe('name: files sorted by the bytes of their paths; given: in the order of the sources'),
     field: fieldOption,
     text_per: textPerOption,
+    delimiter: delimiterOption,
     max_record_bytes: z
       .int()
       .positive()

@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { requireFormat } from '#src/files/source-format'
-import { listSources } from '#src/files/source-list'
+import { listPackedFiles, listSources } from '#src/files/source-list'
 import { temporaryFolder } from '../stages/support.js'
 
 const folder = temporaryFolder()
@@ -78,4 +78,23 @@ it('rejects known formats that are not read, with advice, and takes unknown name
   expect(() => requireFormat('corpus.jsonl.xz')).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
   expect(() => requireFormat('corpus.AVRO')).toThrow(/convert it to Parquet/)
   expect(['corpus.data', 'corpus', '/dev/stdin', 'x.ndjson.gz'].map(requireFormat)).toEqual(Array(4).fill('jsonl'))
+})
+
+describe('listPackedFiles', () => {
+  mkdirSync(at('packed/more'), { recursive: true })
+  for (const name of ['b.pbin', 'a.pbin', 'a.pbin.manifest', 'more/c.pbin']) writeFileSync(at(`packed/${name}`), '')
+  const packed = (...names: string[]): string[] => names.map(name => at(`packed/${name}`))
+
+  it('keeps the order of folders, patterns, lists and files, those of one name sorted, and files that are named twice', () => {
+    writeFileSync(at('packed.txt'), packed('b.pbin', '*.pbin').join('\n'))
+    expect(listPackedFiles([`@${at('packed.txt')}`, at('packed'), at('packed/a.pbin')])).toEqual(
+      packed('b.pbin', 'a.pbin', 'b.pbin', 'a.pbin', 'b.pbin', 'more/c.pbin', 'a.pbin'),
+    )
+  })
+
+  it('rejects a folder without packed files, a pattern without a match, and a remote file with the tool that copies it', () => {
+    expect(() => listPackedFiles([at('odd')])).toThrow('packed files (.pbin)')
+    expect(() => listPackedFiles([at('packed/*.pack')])).toThrow('no file matches')
+    expect(() => listPackedFiles(['s3://bucket/a.pbin'])).toThrow('aws s3 cp')
+  })
 })

@@ -159,6 +159,11 @@ describe('verify', () => {
     expect(END).not.toBe('line')
   })
 
+  it('rejects a remote file with the tool that copies it', async () => {
+    const verdicts = verdictsOf('s3://bucket/a.pbin')
+    await expect(verdicts).rejects.toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('aws s3 cp') })
+  })
+
   it('searches folders and reports leftovers of killed runs', async () => {
     writeFileSync(join(folder, 'lost.pbin.part'), '')
     const kinds = (await verdictsOf(folder)).map(({ kind }) => kind)

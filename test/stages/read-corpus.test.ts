@@ -1,5 +1,5 @@
 /** A corpus in any mix of formats gives the documents of the same corpus as JSONL, also after a kill. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { parquetWriteBuffer } from 'hyparquet-writer'
@@ -30,6 +30,17 @@ async function read(options: ReadCorpusOptions) {
   const batches = await gather<DocumentBatch>(stage)
   return { documents: documentTexts(batches), batches, stats: stage.stats }
 }
+
+describe('a table', () => {
+  it('has the delimiter of its first row, or the one that the options name', async () => {
+    writeFileSync(at('semicolons.csv'), '\ufeffid;text\n1;"a;b, c"\n2;d,e\n')
+    writeFileSync(at('pipes.tsv'), 'id|text\n1|a,b\n')
+    expect((await read({ sources: [at('semicolons.csv')] })).documents).toEqual(['a;b, c', 'd,e'])
+    expect((await read({ sources: [at('pipes.tsv')], delimiter: 'pipe' })).documents).toEqual(['a,b'])
+    await expect(read({ sources: [at('pipes.tsv')] })).rejects.toMatchObject({ code: 'FIELD_MISSING' })
+    for (const name of ['semicolons.csv', 'pipes.tsv']) rmSync(at(name))
+  })
+})
 
 describe('read-corpus', () => {
   it('reads every format of a folder in the order of names', async () => {

@@ -60,6 +60,15 @@ describe('read-parquet', () => {
     await expect(textsOf({ path, field: '.id' })).rejects.toMatchObject({ code: 'FIELD_NOT_TEXT' })
   })
 
+  it.each([
+    ['', 'is empty'],
+    ['PAR1', 'a file of 4 bytes'],
+  ])('says that %j is too short', async (content, message) => {
+    writeFileSync(at('short.parquet'), content)
+    const failure = expect(textsOf({ path: at('short.parquet') })).rejects
+    await failure.toMatchObject({ code: 'PARQUET_INVALID', message: expect.stringContaining(message) })
+  })
+
   it('applies a filter that computes to each row as a record', async () => {
     const path = write('filtered.parquet', ['a', 'b'])
     expect(await textsOf({ path, field: '.text + "!"' })).toEqual(['a!', 'b!'])

@@ -1,12 +1,12 @@
 /** Merge, shuffle, chunk and filter jobs as definitions, shared with the `data` commands of Modalities. */
 
-import { readdir, stat } from 'node:fs/promises'
-import { dirname, extname, join } from 'node:path'
+import { dirname, extname } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { makeFolder } from '../../files/durable.js'
 import { outputExists } from '../../files/output-file.js'
 import { isRemote } from '../../files/remote/remote-name.js'
 import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
+import { listPackedFiles } from '../../files/source-list.js'
 import { definitionOf } from '../../pipelines/definition.js'
 import { notify } from '../output/notices.js'
 import type { OutputFlags } from '../output/shared-options.js'
@@ -20,7 +20,7 @@ export interface Chunk {
 }
 
 export async function mergePacked(sources: readonly string[], output: string, flags: JobFlags): Promise<void> {
-  const paths = await packedFilesOf(sources)
+  const paths = listPackedFiles(sources)
   await runJob('merge', [{ 'concat-pbin': { paths } }, packedSink(output, flags)], output, flags)
 }
 
@@ -69,7 +69,7 @@ export interface RowFlags {
 export async function packRows(sources: readonly string[], output: string, flags: JobFlags & RowFlags): Promise<void> {
   const { sequenceLength: sequence_length, long, seed, ifExists: if_exists } = flags
   const sink = { 'pack-samples': { path: output, sequence_length, long, seed, if_exists } }
-  await runJob('pack-samples', [{ 'list-documents': { paths: await packedFilesOf(sources) } }, sink], output, flags)
+  await runJob('pack-samples', [{ 'list-documents': { paths: listPackedFiles(sources) } }, sink], output, flags)
 }
 
 const packedSink = (path: string, { ifExists }: JobFlags) => ({ 'write-pbin': { path, if_exists: ifExists } })
@@ -87,27 +87,4 @@ export async function isKept(output: string, { ifExists, quiet }: JobFlags): Pro
   if (await outputExists(journalPathOf(await outputTargetOf(output)))) return false
   if (!quiet) notify(`${output}: already exists, skipped`, { event: 'skipped', outputs: [output] })
   return true
-}
-
-/** Replaces each folder by the packed files anywhere in it, sorted by path. */
-async function packedFilesOf(sources: readonly string[]): Promise<string[]> {
-  const files: string[][] = []
-  for (const source of sources) {
-    const isFolder = await stat(source).then(
-      found => found.isDirectory(),
-      () => false,
-    )
-    if (!isFolder) {
-      files.push([source])
-      continue
-    }
-    const entries = await readdir(source, { withFileTypes: true, recursive: true })
-    const found = entries
-      .filter(entry => entry.isFile() && entry.name.endsWith('.pbin'))
-      .map(entry => join(entry.parentPath ?? entry.path, entry.name))
-    if (found.length === 0) throw new PenstockError('FILE_MISSING', 'no .pbin file in this folder', { file: source })
-    files.push(found.toSorted())
-  }
-  // Not `push(...found)`, which overflows the stack with 100,000 arguments.
-  return files.flat()
 }

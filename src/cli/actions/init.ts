@@ -13,7 +13,7 @@ import { suggestion } from '../../formats/suggest.js'
 import { openTextExtractor } from '../../stages/extract-text.js'
 import { withoutEnding } from '../output/shared-options.js'
 import { bytes, count, quantity } from '../output/terminal.js'
-import { checkTextOption, filesOf, onlyJsonl } from './read-sources.js'
+import { checkFormatOptions, filesOf, onlyJsonl } from './read-sources.js'
 import { type FormatSample, sampleSources } from './sample-sources.js'
 
 interface StartOptions {
@@ -34,7 +34,7 @@ export async function writeStarterDefinition(
   if (files.includes('-')) {
     throw new PenstockError('ARGUMENT_INVALID', 'init reads its source twice: save standard input to a file first')
   }
-  checkTextOption(files, options)
+  checkFormatOptions(files, options)
   if (options.field !== undefined) await (await openTextExtractor(options.field)).close()
   const samples = await sampleSources(files, options.textPer)
   const isText = samples.every(({ format }) => format === 'text')

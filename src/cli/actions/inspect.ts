@@ -17,7 +17,7 @@ import { askTokenizer, type TokenizerThread } from '../../workers/tokenizer/toke
 import { reportDamaged } from '../output/notices.js'
 import { bytes, count, quantity } from '../output/terminal.js'
 import { rejectUnused } from '../output/unused-flags.js'
-import { checkTextOption, filesOf } from './read-sources.js'
+import { checkFormatOptions, filesOf } from './read-sources.js'
 import { type SampledField, sampleSources, type TextUnit } from './sample-sources.js'
 
 /** A JSON file of any other name is a corpus. */
@@ -74,7 +74,7 @@ async function inspectTokenizer(path: string): Promise<Facts | undefined> {
 async function inspectCorpus(sources: readonly string[], textPer: TextUnit): Promise<Facts> {
   await locateSources(sources)
   const files = filesOf(sources, 'name')
-  checkTextOption(files, { textPer })
+  checkFormatOptions(files, { textPer })
   const samples = await sampleSources(files, textPer)
   const facts: Facts = { kind: 'corpus', files: count(files.length) }
   for (const sample of samples) {

@@ -15,7 +15,7 @@ import {
   withoutEnding,
 } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
-import { checkTextOption, filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
+import { checkFormatOptions, filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
 import type { RunFlags } from './run-definition.js'
 
 export interface PackFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlags {
@@ -34,7 +34,7 @@ export async function packPipelines(sources: readonly string[], flags: PackFlags
   const faults = faultOptionsOf(flags)
   if (flags.outputFolder !== undefined) return onePerSource(sources, flags, flags.outputFolder)
   const files = filesOf(sources, flags.order)
-  checkTextOption(files, flags)
+  checkFormatOptions(files, flags)
   const file = onlyJsonl(files)
   if (file !== undefined) return { pack: packStages(file, flags) }
   if (flags.index !== undefined && flags.index !== false) {
@@ -79,7 +79,7 @@ async function onePerSource(
     throw new PenstockError('ARGUMENT_INVALID', 'give either --output or --output-folder')
   }
   const files = filesOf(sources, flags.order)
-  checkTextOption(files, flags)
+  checkFormatOptions(files, flags)
   const parent = commonFolder(files)
   const outputs = new Map<string, string>()
   for (const file of files) {

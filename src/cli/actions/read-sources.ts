@@ -7,6 +7,7 @@ export interface SourceFlags {
   readonly field: string
   readonly order?: SourceOrder
   readonly textPer?: 'file' | 'line' | undefined
+  readonly delimiter?: string | undefined
 }
 
 /** The files that the arguments of a command name. @throws FILE_MISSING, FILE_UNREADABLE */
@@ -23,10 +24,10 @@ export function onlyJsonl(files: readonly string[]): string | undefined {
 export function textStages(sources: readonly string[], flags: SourceFlags, faults: object): object[] {
   const { field, order } = flags
   const files = filesOf(sources, order)
-  checkTextOption(files, flags)
+  checkFormatOptions(files, flags)
   const file = onlyJsonl(files)
   if (file === undefined) {
-    const options = { ...(order === undefined ? {} : { order }), ...textOptionOf(flags) }
+    const options = { ...(order === undefined ? {} : { order }), ...formatOptionsOf(flags) }
     return [{ 'read-corpus': { sources, ...options, field, ...faults } }]
   }
   return jsonlStages(file, field, faults)
@@ -42,10 +43,14 @@ export function jsonlStages(path: string, field: string, faults: object): object
   ]
 }
 
-/** @throws ARGUMENT_INVALID for `--text-per` where no file is plain text */
-export function checkTextOption(files: readonly string[], flags: Pick<SourceFlags, 'textPer'>): void {
-  if (files.some(file => formatOf(file) === 'text')) return
-  rejectUnused(flags, ['textPer'], 'without plain text files (.txt, .md)')
+/** @throws ARGUMENT_INVALID for `--text-per` and `--delimiter` where no file is of their formats */
+export function checkFormatOptions(files: readonly string[], flags: Pick<SourceFlags, 'textPer' | 'delimiter'>): void {
+  const formats = new Set(files.map(formatOf))
+  if (!formats.has('text')) rejectUnused(flags, ['textPer'], 'without plain text files (.txt, .md)')
+  if (!formats.has('csv') && !formats.has('tsv')) rejectUnused(flags, ['delimiter'], 'without tables (.csv, .tsv)')
 }
 
-const textOptionOf = ({ textPer }: SourceFlags): object => (textPer === undefined ? {} : { text_per: textPer })
+const formatOptionsOf = ({ textPer, delimiter }: SourceFlags): object => ({
+  ...(textPer === undefined ? {} : { text_per: textPer }),
+  ...(delimiter === undefined ? {} : { delimiter }),
+})

@@ -1,9 +1,11 @@
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import type { PlanFlags } from '../actions/cluster/plan-shards.js'
 import type { PackFlags } from '../actions/pack.js'
 import {
   addFaultOptions,
   addOutputOptions,
+  delimiterOption,
+  orderOption,
   shardFolderOption,
   shardsOption,
   textOption,
@@ -21,14 +23,11 @@ export function addPackCommand(program: Command): void {
     .requiredOption('-t, --tokenizer <path>', 'a tokenizer.json, or the folder that contains it')
     .option('-o, --output <file>', 'the packed file; by default, the source path with the extension .pbin')
     .option('--output-folder <folder>', 'write one packed file for each source, skipping those that are complete')
-    .addOption(
-      new Option('--order <order>', 'order of the sources in the packed file')
-        .choices(['name', 'given'])
-        .default('name'),
-    )
+    .addOption(orderOption())
     .option('--index [file]', 'also write an index; by default to the source path with the extension .idx')
     .option('--field <filter>', 'the field to tokenize, as a jq filter', '.text')
     .addOption(textOption())
+    .addOption(delimiterOption())
     .option('--end-of-document <token>', 'token appended to each document, such as <|endoftext|>')
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .option(...shardsOption)

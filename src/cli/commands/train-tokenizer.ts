@@ -4,9 +4,11 @@ import type { RunFlags } from '../actions/run-definition.js'
 import {
   addFaultOptions,
   addOutputOptions,
+  delimiterOption,
   type FaultFlags,
   faultOptionsOf,
   type OutputFlags,
+  orderOption,
   textOption,
 } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
@@ -32,7 +34,9 @@ export function addTrainTokenizerCommand(program: Command): void {
     .option('--min-frequency <count>', 'do not merge pairs that occur less often than this', wholeNumber, 0)
     .option('--special-tokens <token...>', 'special tokens, which get the first ids', ['<|endoftext|>'])
     .option('--field <filter>', 'the field to train on, as a jq filter', '.text')
+    .addOption(orderOption())
     .addOption(textOption())
+    .addOption(delimiterOption())
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
     .addHelpText('after', '\nExample:\n  penstock train-tokenizer corpus.jsonl --vocab-size 50304 -o tokenizer.json\n')
   addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: TrainTokenizerFlags) => {

@@ -51,6 +51,16 @@ export function textOption(): Option {
   return new Option('--text-per <unit>', description).choices(['file', 'line'])
 }
 
+export function delimiterOption(): Option {
+  const description = 'character between the fields of CSV and TSV files; by default, found in the first row'
+  return new Option('--delimiter <name>', description).choices(['auto', 'comma', 'semicolon', 'tab', 'pipe'])
+}
+
+export function orderOption(): Option {
+  const description = 'order of the sources: by the bytes of their names, or as given'
+  return new Option('--order <order>', description).choices(['name', 'given']).default('name')
+}
+
 export function outputPolicyOption(description: string): Option {
   return new Option('--if-exists <policy>', description).choices(['error', 'skip', 'override']).default('error')
 }

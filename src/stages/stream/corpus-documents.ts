@@ -4,7 +4,7 @@ import type { SourceFormat } from '../../files/source-format.js'
 import { sourceSize } from '../../files/source-list.js'
 import type { DocumentBatch } from '../../formats/batches.js'
 import { DEFAULT_LINE_BYTES } from '../../formats/jsonl.js'
-import type { DocumentReader, TextPer } from './document-reader.js'
+import type { DocumentReader, ReadRequest, TextPer } from './document-reader.js'
 import type { FaultHandler } from './fault-handler.js'
 import type { StageContext } from './stage.js'
 
@@ -14,15 +14,15 @@ const READERS: Readonly<Record<SourceFormat, () => Promise<DocumentReader>>> = {
   json: async () => (await import('./jsonl-documents.js')).jsonDocuments,
   parquet: async () => (await import('./parquet-documents.js')).parquetDocuments,
   arrow: async () => (await import('./arrow-documents.js')).arrowDocuments,
-  csv: async () => withDelimiter(','),
-  tsv: async () => withDelimiter('\t'),
+  csv: async () => (await import('./table-documents.js')).tableDocuments,
+  tsv: async () => tsvDocuments(),
   text: async () => (await import('./text-documents.js')).textDocuments,
   warc: async () => (await import('./warc-documents.js')).warcDocuments,
 }
 
-async function withDelimiter(delimiter: string): Promise<DocumentReader> {
+async function tsvDocuments(): Promise<DocumentReader> {
   const { tableDocuments } = await import('./table-documents.js')
-  return request => tableDocuments(request, delimiter)
+  return request => tableDocuments(request, '\t')
 }
 
 export interface CorpusFile {
@@ -34,6 +34,7 @@ interface CorpusOptions {
   readonly field: string
   readonly max_record_bytes?: number | undefined
   readonly text_per?: TextPer | undefined
+  readonly delimiter?: ReadRequest['delimiter'] | undefined
   /** Start in the first file and end in the last one: bytes of lines, rows of Parquet. */
   readonly from?: number
   readonly to?: number | undefined
@@ -52,7 +53,8 @@ export async function* corpusDocuments(
   faults: FaultHandler,
   { journal, stats, signal }: StageContext,
 ): AsyncGenerator<DocumentBatch> {
-  const { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES, text_per: textPer = 'file' } = options
+  const { field, max_record_bytes: maxRecordBytes = DEFAULT_LINE_BYTES } = options
+  const { text_per: textPer = 'file', delimiter = 'auto' } = options
   const cursor = journal?.cursor<CorpusCursor>() ?? { file: 0, position: startIn(files[0]!, options.from) }
   const { counts } = stats
   faults.orderSources(files.map(({ path }) => path))
@@ -70,7 +72,7 @@ export async function* corpusDocuments(
     const to = index === files.length - 1 ? options.to : undefined
     const size = sizes[index]!
     try {
-      for await (const part of read({ path, field, from, to, maxRecordBytes, textPer, signal })) {
+      for await (const part of read({ path, field, from, to, maxRecordBytes, textPer, delimiter, signal })) {
         for (const fault of part.faults) await faults.handle(fault)
         for (const [kind, records] of part.passedOver ?? []) passedOver.set(kind, (passedOver.get(kind) ?? 0) + records)
         counts.readBytes = done + Math.min(size, part.bytesRead)

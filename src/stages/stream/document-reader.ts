@@ -1,6 +1,7 @@
 /** Interface of the readers of a corpus: one function per format, all with the same result, so that a corpus can mix them. */
 import type { DocumentBatch } from '../../formats/batches.js'
 import type { RecordFault } from '../../formats/extract.js'
+import type { DelimiterName } from './csv-delimiter.js'
 
 export type TextPer = 'file' | 'line'
 
@@ -27,6 +28,8 @@ export interface ReadRequest {
   readonly to: number | undefined
   /** A document of a plain text file: the file, or each line that is not blank. */
   readonly textPer: TextPer
+  /** Between the fields of a CSV or TSV file. */
+  readonly delimiter: DelimiterName | 'auto'
   readonly maxRecordBytes: number
   readonly signal: AbortSignal
 }

@@ -1,9 +1,13 @@
-/** Documents of CSV and TSV files: each row is a record whose keys are the names in the first row. */
+/**
+ * Documents of CSV and TSV files: each row is a record whose keys are the names in the first row. The first row also shows
+ * which delimiter a CSV file has.
+ */
 import { pipeline } from 'node:stream'
 import { PenstockError } from '../../errors.js'
 import type { RecordFault } from '../../formats/extract.js'
 import { rowsAsLines } from '../../formats/row-lines.js'
 import { openTextExtractor } from '../extract-text.js'
+import { DELIMITERS, delimiterIn } from './csv-delimiter.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
 import { wholeText } from './whole-file.js'
 
@@ -28,8 +32,10 @@ class RaggedRow {
   }
 }
 
-export async function* tableDocuments(request: ReadRequest, delimiter: string): AsyncGenerator<FileDocuments> {
+/** @param usual the delimiter of the format; undefined where the first row decides */
+export async function* tableDocuments(request: ReadRequest, usual?: string): AsyncGenerator<FileDocuments> {
   const { path, field, maxRecordBytes } = request
+  const delimiter = request.delimiter === 'auto' ? (usual ?? (await delimiterOf(path))) : DELIMITERS[request.delimiter]
   const { parse } = await import('csv-parse')
   const parser = parse({
     delimiter,
@@ -76,6 +82,11 @@ export async function* tableDocuments(request: ReadRequest, delimiter: string): 
   } finally {
     await extractor.close()
   }
+}
+
+async function delimiterOf(path: string): Promise<string> {
+  for await (const chunk of wholeText(path)) return delimiterIn(new TextDecoder().decode(chunk))
+  return DELIMITERS.comma
 }
 
 /** @throws CSV_INVALID: a record can have only one field of a name */

@@ -10,7 +10,7 @@ export function addPackSamplesCommand(program: Command): void {
     .description(
       'Writes a .pack file: the documents that form each training sample, so that no document is cut at a sample boundary.',
     )
-    .argument('<sources...>', '.pbin files, or folders of them')
+    .argument('<sources...>', '.pbin files, folders of them, glob patterns, or @FILE with one of these per line')
     .requiredOption('-o, --output <file>', 'the .pack file')
     .requiredOption('--sequence-length <tokens>', 'context length of the model', wholeNumber)
     .addOption(new Option('--long <policy>', 'documents longer than a row').choices(['split', 'drop']).default('split'))
