@@ -33,7 +33,7 @@ async function follow(launch: RayLaunch, flags: LaunchFlags): Promise<void> {
   if (ended === undefined) {
     const isStopped = await asksToStop(launch)
     if (isStopped) await stopRay(launch)
-    const text = isStopped ? 'stopped the job; the same launch resumes' : 'detached; the job goes on'
+    const text = isStopped ? 'stopped the job; the same launch resumes' : 'detached; the job keeps running'
     return notify(text, { event: isStopped ? 'stopped' : 'detached', job: launch.job })
   }
   if (ended.status === 'SUCCEEDED') return notify('the job succeeded', { event: 'succeeded', job: launch.job })
