@@ -12,6 +12,7 @@ export function addLaunchCommand(program: Command): void {
     .description(
       'Hands the shards of a definition to the scheduler of a cluster, which runs them and merges their outputs. All machines need the same shared folders.',
     )
+    .addHelpText('after', '\nExample:\n  penstock launch slurm pack.yaml --shards 12 --nodes 4\n')
   addWorkOptions(launch.command('slurm'))
     .summary('submit an array job and a merge to Slurm')
     .description(

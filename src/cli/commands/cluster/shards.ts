@@ -13,6 +13,10 @@ export function addShardsCommand(program: Command): void {
     .description(
       'Divides a pipeline into shards, which any machine can run, and merges their outputs into the files that one machine would have written.',
     )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  penstock pack corpus/ --tokenizer gpt2/ --shards 12 --shard-folder corpus.shards\n  penstock shards run corpus.shards\n  penstock shards merge corpus.shards\n',
+    )
   shards
     .command('plan')
     .summary('divide a definition into shards')
