@@ -17,6 +17,8 @@
  *   lm_head.weight                                    [vocab, width]     unless tied
  *   ... .bias                                         [out]              of all weights but embeddings, lm_head, q_norm and k_norm
  */
+import { normalOf } from '../sampling/normal.js'
+import { PHILOX_NUMBERS, philox } from '../sampling/philox.js'
 import type { ModelOptions, ParameterGroup } from './options.js'
 
 export interface WeightSpec {
@@ -98,38 +100,52 @@ export function elementCount(shape: readonly number[]): number {
 }
 
 /**
- * Initial values of a weight, in pieces. Each weight has a separate generator, seeded by the run's seed and the weight's
- * name, so that adding a weight does not change the others: sfc32 seeded through FNV-1a, Box-Muller on 32-bit draws.
+ * Initial values of a weight, in pieces. Number i of a weight is the number at i % 4 of block i / 4 of Philox, whose key is the
+ * run's seed and a hash of the weight's name, so that adding a weight does not change the others, and every rank of the
+ * torch engine can compute its own part.
  */
 export function* initialPieces({ name, shape, std, fill }: WeightSpec, seed: number): Generator<Float32Array> {
-  const draw = uniformGenerator(`${seed}:${name}`)
   const total = elementCount(shape)
   for (let done = 0; done < total; done += PIECE_ELEMENTS) {
     const values = new Float32Array(Math.min(PIECE_ELEMENTS, total - done)).fill(fill)
-    if (std !== 0) fillNormal(values, std, draw)
+    if (std !== 0) fillNormal(values, done, std, { name, seed })
     yield values
   }
 }
 
-/** Even, because values are drawn in pairs. */
+/** A multiple of the numbers in a block. */
 const PIECE_ELEMENTS = 1 << 20
 
-function fillNormal(values: Float32Array, std: number, draw: () => number): void {
-  for (let i = 0; i < values.length; i += 2) {
-    const radius = std * Math.sqrt(-2 * Math.log(1 - draw()))
-    const angle = 2 * Math.PI * draw()
-    values[i] = radius * Math.cos(angle)
-    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(angle)
+/** @param first number of the first value in its weight, a multiple of the numbers in a block */
+function fillNormal(
+  values: Float32Array,
+  first: number,
+  std: number,
+  { name, seed }: { readonly name: string; readonly seed: number },
+): void {
+  const numbers = new Uint32Array(PHILOX_NUMBERS)
+  const key = Uint32Array.of(seed, fnv1a(name))
+  const counter = Uint32Array.of(0, 0, Math.floor(seed / 2 ** 32), 0)
+  for (let at = 0; at < values.length; at += PHILOX_NUMBERS) {
+    const block = (first + at) / PHILOX_NUMBERS
+    counter[0] = block
+    counter[1] = Math.floor(block / 2 ** 32)
+    philox(counter, key, numbers)
+    const count = Math.min(PHILOX_NUMBERS, values.length - at)
+    for (let place = 0; place < count; place++) values[at + place] = normalOf(numbers[place]!) * std
   }
+}
+
+/** 32-bit FNV-1a. */
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193)
+  return hash >>> 0
 }
 
 /** Uniform numbers in [0, 1) from sfc32, seeded by a string. */
 export function uniformGenerator(seed: string): () => number {
-  let hash = 0x811c9dc5
-  for (const byte of new TextEncoder().encode(seed)) {
-    hash = Math.imul(hash ^ byte, 0x01000193)
-  }
-  let [a, b, c, counter] = [hash | 0, 0x9e3779b9 | 0, 0x243f6a88 | 0, 1]
+  let [a, b, c, counter] = [fnv1a(seed) | 0, 0x9e3779b9 | 0, 0x243f6a88 | 0, 1]
   const next = () => {
     const sum = (((a + b) | 0) + counter) | 0
     counter = (counter + 1) | 0

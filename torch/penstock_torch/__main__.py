@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from . import checkpoint, parallel
+from . import checkpoint, initial_weights, parallel
 from .engine import Engine, MicroBatch
 from .faults import Fault
 from .feed import Feed, Frame, memory_of
@@ -49,8 +49,8 @@ class Rank:
 
     def run(self):
         commands = {
-            "open": self._open, "agree": self._agree, "weights": self._weights, "load": self._load,
-            "save": self._save, "evaluate": self._evaluate, "logits": self._logits,
+            "open": self._open, "agree": self._agree, "initialize": self._initialize, "weights": self._weights,
+            "load": self._load, "save": self._save, "evaluate": self._evaluate, "logits": self._logits,
         }
         while True:
             frame = self._next_frame()
@@ -148,6 +148,10 @@ class Rank:
 
     def _agree(self, frame: Frame):
         parallel.require_agreement(frame.header["facts"])
+        return {}, b""
+
+    def _initialize(self, frame: Frame):
+        initial_weights.initialize(self._engine, int(frame.header["seed"]), frame.header["weights"])
         return {}, b""
 
     def _weights(self, frame: Frame):

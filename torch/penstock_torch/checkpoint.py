@@ -105,18 +105,36 @@ def _fill(target: Tensor, whole: Tensor, name: str, file: Path):
 
 
 def _part(whole: Tensor, target: DTensor) -> Tensor:
-    """This rank's shard. The innermost mesh dimension splits first: FSDP shards the result of tensor parallelism."""
+    """This rank's shard."""
+    for split, size, mine in _splits(target):
+        whole = _chunk(whole, split, size, mine)
+    return whole
+
+
+def own_places(target: Tensor, dimension: int) -> Tensor:
+    """Places along a dimension of a weight that this rank's shard has, int64."""
+    places = torch.arange(target.shape[dimension], device=target.device)
+    for split, size, mine in _splits(target) if isinstance(target, DTensor) else ():
+        if split == dimension:
+            places = _chunk(places, 0, size, mine)
+    return places
+
+
+def _splits(target: DTensor) -> Iterable[tuple[int, int, int]]:
+    """Dimension that is split, number of parts and number of this rank's part, of each split. The innermost mesh dimension
+    splits first: FSDP shards the result of tensor parallelism."""
     mesh = target.device_mesh
     for dimension in reversed(range(mesh.ndim)):
         # Only sharding placements have a `dim`; not all of them are instances of Shard.
         split = getattr(target.placements[dimension], "dim", None)
-        if split is None:
-            continue
-        parts = whole.chunk(mesh.size(dimension), dim=split)
-        mine = mesh.get_local_rank(dimension)
-        # There may be fewer parts than ranks.
-        whole = parts[mine] if mine < len(parts) else whole.narrow(split, 0, 0)
-    return whole
+        if split is not None:
+            yield split, mesh.size(dimension), mesh.get_local_rank(dimension)
+
+
+def _chunk(whole: Tensor, dimension: int, size: int, mine: int) -> Tensor:
+    parts = whole.chunk(size, dim=dimension)
+    # There may be fewer parts than ranks.
+    return parts[mine] if mine < len(parts) else whole.narrow(dimension, 0, 0)
 
 
 def _require_names(expected: Iterable[str], found: Iterable[str], file: Path):

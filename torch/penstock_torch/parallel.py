@@ -86,7 +86,7 @@ def require_agreement(facts: dict):
                 raise Fault("WORLD_MISMATCH", f"the ranks have different definitions: {message}")
 
 
-_COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load")
+_COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load", "initialize")
 
 
 class FeederConsensus:

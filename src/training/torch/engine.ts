@@ -8,8 +8,8 @@ import { PenstockError } from '../../errors.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
 import { countTargets, requireFit } from '../engine.js'
 import { type ModelOptions, type OptimizerOptions, requireDivisible, type TorchOptions } from '../options.js'
-import { type LazyTensor, modelFile, writeTensors } from '../tensor-files.js'
-import { initialPieces, weightSpecs } from '../weights.js'
+import { modelFile } from '../tensor-files.js'
+import { weightSpecs } from '../weights.js'
 import { peakFlopsOf } from './cards.js'
 import { dealRows } from './deal.js'
 import { findPython } from './python.js'
@@ -197,17 +197,16 @@ export class TorchEngine implements Engine {
     await rm(this.#folder, { recursive: true, force: true })
   }
 
-  /** Initial values are generated in Node, so that every engine starts from the same weights. */
+  /** Each rank computes its own part of the initial values, with the bits that the tfjs engine has. */
   #requireWeights(): Promise<void> {
     this.#weights ??= this.#setInitialWeights()
     return this.#weights
   }
 
   async #setInitialWeights(): Promise<void> {
-    const file = join(this.#folder, 'initial.safetensors')
-    await writeInitialWeights(file, this.#options.model)
-    await this.#ask({ kind: 'weights', file })
-    await rm(file)
+    const { model } = this.#options
+    const weights = weightSpecs(model).map(({ name, std, fill }) => [name, std, fill])
+    await this.#ask({ kind: 'initialize', seed: model.seed, weights })
   }
 
   #ask(header: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
@@ -260,13 +259,6 @@ function withLastLines(error: PenstockError, lines: string): PenstockError {
   }
   const message = lines === '' ? error.message : `${error.message}\n${lines}`
   return new PenstockError('ENGINE_FAILED', message, error.where, error)
-}
-
-async function writeInitialWeights(file: string, model: ModelOptions): Promise<void> {
-  const weights = weightSpecs(model).map((spec): [string, LazyTensor] => {
-    return [spec.name, { shape: spec.shape, pieces: () => initialPieces(spec, model.seed) }]
-  })
-  await writeTensors(file, new Map(weights), {})
 }
 
 /** Digest of the samples of a step, compared between machines: 32-bit FNV-1a over the token ids. */

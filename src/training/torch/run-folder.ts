@@ -1,5 +1,5 @@
 /**
- * Temporary folder of a run of the torch engine: socket, logs, initial weights. A killed run cannot remove its folder, so
+ * Temporary folder of a run of the torch engine: socket and logs. A killed run cannot remove its folder, so
  * each folder names its process, and the next run removes the folders of processes that no longer exist.
  */
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
