@@ -15,7 +15,7 @@ export function addShardsCommand(program: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExamples:\n  penstock pack corpus/ --tokenizer gpt2/ --shards 12 --shard-folder corpus.shards\n  penstock shards run corpus.shards\n  penstock shards merge corpus.shards\n',
+      '\nExamples:\n  penstock shards plan pack.yaml --shards 12 --shard-folder corpus.shards\n  penstock shards run corpus.shards\n  penstock shards merge corpus.shards\n',
     )
   shards
     .command('plan')
