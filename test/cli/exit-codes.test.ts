@@ -77,6 +77,13 @@ const rows: readonly Row[] = [
   [['launch', 'slurm', 'planned.yaml', '--dry-run'], 2, '--shards COUNT'],
   [['launch', 'ray', 'parts.pbin.shards', '--address', 'http://127.0.0.1:9'], 1, 'Ray at http://127.0.0.1:9'],
   [['launch', 'ray', 'parts.pbin.shards'], 2, '--address'],
+  [['launch', 'kubernetes', 'parts.pbin.shards', '--image', 'node', '--volume', 'work:/', '--dry-run'], 0],
+  [
+    ['launch', 'kubernetes', 'parts.pbin.shards', '--image', 'node', '--volume', 'work:/none'],
+    2,
+    '--volume CLAIM:FOLDER',
+  ],
+  [['launch', 'kubernetes', 'parts.pbin.shards', '--image', 'node'], 2, '--volume'],
   [['launch', 'status', 'empty'], 1, 'FILE_MISSING'],
   [['train-tokenizer', 'a.jsonl', '-o', 'trained.json', '--vocab-size', '260'], 0],
   [['train-tokenizer', 'a.jsonl', '-o', 'b.json', '--vocab-size', '3'], 2],

@@ -25,7 +25,8 @@ export async function readLaunch(folder: string): Promise<LaunchRecord> {
   try {
     return launchSchema.parse(JSON.parse(await readFile(file, 'utf8')))
   } catch (error) {
-    const message = 'no launch recorded in this folder: penstock launch writes it'
+    const message =
+      'no launch on Slurm or Ray is recorded in this folder; follow a Kubernetes job with kubectl and penstock shards status'
     throw new PenstockError('FILE_MISSING', message, { file }, error)
   }
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { PenstockError } from '../../../errors.js'
+import type { KubernetesFlags } from '../../actions/cluster/launch-kubernetes.js'
 import type { RayFlags } from '../../actions/cluster/launch-ray.js'
 import type { SlurmFlags } from '../../actions/cluster/launch-slurm.js'
 import { setOption, shardFolderOption } from '../../output/shared-options.js'
@@ -66,6 +67,38 @@ export function addLaunchCommand(program: Command): void {
       const { launchRay } = await import('../../actions/cluster/launch-ray.js')
       await launchRay(work, flags)
     })
+  addWorkOptions(launch.command('kubernetes'), 'by default, penstock')
+    .summary('write a Kubernetes manifest that runs and merges the shards')
+    .description(
+      'Prints the manifest of an Indexed Job that runs the shards, and of a suspended Job that merges them, and writes it to a file. kubectl apply starts the first Job, and kubectl patch the second one once all shards are complete; the command prints both. Pods that fail are replaced, except after faulty input.',
+    )
+    .requiredOption('--image <image>', 'container image with Penstock')
+    .requiredOption(
+      '--volume <claim:path...>',
+      'persistent volume claims and the paths where pods mount them, such as work:/work; the plan and its outputs must be below one of the paths',
+    )
+    .option('--name <name>', 'first part of the names of both jobs; by default, the name of the definition')
+    .option('--namespace <name>', 'namespace of the jobs')
+    .option(
+      '--tasks <count>',
+      'number of indexes of the job, up to 100,000; by default, one per shard',
+      positiveInteger,
+    )
+    .option('--parallelism <count>', 'number of pods that run at the same time', positiveInteger, 10)
+    .option('--cpus <count>', 'cores of each pod', positiveInteger, 1)
+    .option('--memory <size>', 'memory of each pod, such as 8G', memorySize)
+    .option('--retries <count>', 'retries of an index, except after exit codes 65 and 2', wholeNumber, 3)
+    .option('--max-failed <count>', 'failed indexes that the job tolerates before it is stopped', wholeNumber, 10)
+    .option('-o, --output <file>', 'file for the manifest; by default, kubernetes.yaml in the folder of the plan')
+    .option('--dry-run', 'print the manifest without writing it')
+    .addHelpText(
+      'after',
+      '\nExample:\n  penstock launch kubernetes pack.yaml --shards 1000 --image my-registry/penstock --volume work:/work --parallelism 20 --cpus 16 --memory 16G\n',
+    )
+    .action(async (work: string, flags: KubernetesFlags) => {
+      const { launchKubernetes } = await import('../../actions/cluster/launch-kubernetes.js')
+      await launchKubernetes(work, flags)
+    })
   launch
     .command('status')
     .summary('show the shards and the jobs that run them')
@@ -97,7 +130,7 @@ function memorySize(text: string): number {
 }
 
 /** The work, and how the machines of a cluster run Penstock. */
-function addWorkOptions(command: Command): Command {
+function addWorkOptions(command: Command, defaultCommand = 'by default, this installation'): Command {
   return command
     .argument('<work>', 'a definition, or the folder of a plan')
     .option('--shards <count>', 'number of shards of a definition', positiveInteger)
@@ -105,7 +138,7 @@ function addWorkOptions(command: Command): Command {
     .option(...setOption)
     .option(
       '--penstock <command>',
-      'command that runs Penstock on the machines, such as "npx penstock"; by default, this installation',
+      `command that runs Penstock on the machines, such as "npx penstock"; ${defaultCommand}`,
     )
     .option('--quiet', 'print only errors')
     .option('--json', 'print the result as JSON lines on standard error')

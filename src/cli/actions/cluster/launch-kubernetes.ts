@@ -1,0 +1,56 @@
+/** `penstock launch kubernetes`: writes the manifest of Jobs that run the shards of a plan and merge them. */
+import { join } from 'node:path'
+import {
+  type KubernetesManifest,
+  type KubernetesOptions,
+  kubernetesManifest,
+  MAX_INDEXES,
+  parseVolume,
+} from '../../../cluster/launchers/kubernetes.js'
+import { quoted } from '../../../cluster/launchers/shell.js'
+import { writeOver } from '../../../files/replace-file.js'
+import { notify } from '../../output/notices.js'
+import { printOutput } from '../../output/print.js'
+import { type LaunchFlags, openWork } from './open-work.js'
+
+export interface KubernetesFlags extends LaunchFlags, Omit<KubernetesOptions, 'tasks' | 'penstock' | 'volume'> {
+  readonly tasks?: number
+  /** `CLAIM:PATH` */
+  readonly volume: readonly string[]
+  /** File for the manifest; by default `kubernetes.yaml` in the folder of the plan. */
+  readonly output?: string
+  readonly dryRun?: boolean
+}
+
+/** @throws the codes of `openWork` and of `kubernetesManifest`; FILE_UNWRITABLE */
+export async function launchKubernetes(work: string, flags: KubernetesFlags): Promise<void> {
+  const volume = flags.volume.map(parseVolume)
+  const { folder, plan } = await openWork(work, flags)
+  const tasks = Math.min(plan.shards, flags.tasks ?? plan.shards, MAX_INDEXES)
+  const penstock = (flags.penstock ?? 'penstock').split(' ')
+  const manifest = kubernetesManifest(folder, plan, { ...flags, volume, tasks, penstock })
+  printOutput(manifest.yaml)
+  if (flags.dryRun) return
+  const output = flags.output ?? join(folder, 'kubernetes.yaml')
+  await writeOver(output, manifest.yaml)
+  if (flags.quiet) return
+  const { shards, merge } = manifest
+  notify(nextSteps(output, folder, manifest, flags), { event: 'written', path: output, folder, shards, merge })
+}
+
+function nextSteps(
+  output: string,
+  folder: string,
+  { shards, merge }: KubernetesManifest,
+  { namespace }: KubernetesFlags,
+): string {
+  const kubectl = namespace === undefined ? 'kubectl' : `kubectl --namespace ${namespace}`
+  const steps = [
+    `  start:  kubectl apply -f ${quoted(output)}`,
+    `  watch:  ${kubectl} get jobs ${shards} ${merge}; penstock shards status ${quoted(folder)}`,
+    `  finish: ${kubectl} wait --for=condition=complete --timeout=-1s job/${shards} &&`,
+    `          ${kubectl} patch job ${merge} --type=merge -p '{"spec":{"suspend":false}}'`,
+    `  stop:   kubectl delete -f ${quoted(output)}`,
+  ]
+  return [`wrote ${output}`, ...steps].join('\n')
+}
