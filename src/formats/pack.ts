@@ -84,6 +84,7 @@ export function decodePackHeader(bytes: Uint8Array, fileBytes: number, where: Wh
   const numberAt = (at: number): number => Number(view.getBigUint64(at, true))
   const files = Array.from({ length: fileCount }, (_, number): PackedPart => {
     const at = packHeaderBytes(number)
+    if (view.getUint32(at + 20, true) !== 0) refuse('bytes of its header that must be 0 are not')
     return { firstDocument: numberAt(at), dataBytes: numberAt(at + 8), tokenBytes: view.getUint32(at + 16, true) }
   })
   const [rows, entries, tokens, droppedTokens] = [16, 24, 32, 40].map(numberAt) as [number, number, number, number]

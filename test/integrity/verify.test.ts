@@ -56,6 +56,13 @@ describe('verify', () => {
     }
   })
 
+  it('detects every flipped bit of the header of packed rows', async () => {
+    for (let bit = 0; bit < (48 + 24) * 8; bit++) {
+      const verdict = await verdictOnChanged(corpus.rows, copy => flipBit(copy, bit), true)
+      expect(isSound(verdict), `bit ${bit}`).toBe(false)
+    }
+  })
+
   it('detects every truncation and extension without a manifest', async () => {
     for (const path of [corpus.index, corpus.packed, corpus.rows]) {
       const size = statSync(path).size
