@@ -343,7 +343,7 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     expect(await page.locator('.pipeline .state').textContent()).toBe('done')
     expect(await seriousViolations(page)).toEqual([])
     await page.locator('.pipeline summary').click()
-    expect(await page.locator('.pipeline svg').count()).toBe(1)
+    await page.locator('.pipeline svg').waitFor()
     await page.context().close()
     await single.close()
   })
