@@ -45,7 +45,7 @@ describe.skipIf(s3Python === undefined)(
     it('are complete, the newest of them only, and resumed on another machine', async () => {
       const yaml = definition('run.yaml', 's3://training/run')
       expect(await penstock(['train', yaml, '--steps', '4'], folder, env('a'))).toMatchObject({ code: 0 })
-      const files = ['model.safetensors', 'optimizer.safetensors', 'state.json']
+      const files = ['model.safetensors', 'optimizer.safetensors', 'state.json', 'tokenizer.json']
       expect(await names()).toEqual(
         ['step-000002', 'step-000004'].flatMap(step => files.map(file => `${step}/${file}`)),
       )
