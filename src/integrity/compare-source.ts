@@ -6,12 +6,10 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
-import { readAt } from '../files/read-at.js'
-import { closeSource, openSource } from '../files/source-file.js'
 import { requireFormat } from '../files/source-format.js'
 import { listSources, locateSources, type SourceOrder } from '../files/source-list.js'
+import { indexEntries } from '../files/sources/index-entries.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
-import { createIndexReader } from '../formats/idx.js'
 import { checkDefinition } from '../pipelines/check.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { stageRegistry } from '../pipelines/registry.js'
@@ -32,7 +30,6 @@ export interface PackedSource {
   readonly endOfDocument: string | undefined
 }
 
-const CHUNK_BYTES = 256 << 10
 // Faulty records were skipped when the file was created.
 const SKIP_FAULTY = { faulty: 'skip' }
 
@@ -127,7 +124,7 @@ function documentAt(token: number, lengths: Uint32Array): number {
 
 function compareLines(path: string, findings: Findings): SinkStage<LineBatch> {
   return sink('compare', async input => {
-    const blocks = indexBlocks(path)
+    const blocks = indexEntries(path)
     let block: readonly number[] = []
     let place = 0
     let record = 0
@@ -151,24 +148,4 @@ function compareLines(path: string, findings: Findings): SinkStage<LineBatch> {
     }
     if (await hasNext()) reportDifference('the source has fewer lines')
   })
-}
-
-/** The entries of an index in blocks, [offset, length, ...]. @throws PICKLE_INVALID, IDX_INVALID */
-async function* indexBlocks(path: string): AsyncGenerator<readonly number[], undefined> {
-  const { handle } = await openSource(path)
-  try {
-    let entries: number[] = []
-    const reader = createIndexReader(pairs => entries.push(...pairs), { where: { file: path } })
-    const chunk = new Uint8Array(CHUNK_BYTES)
-    for (;;) {
-      const bytesRead = await readAt({ path, handle }, chunk, null)
-      if (bytesRead === 0) break
-      reader.feed(chunk.subarray(0, bytesRead))
-      if (entries.length > 0) yield entries
-      entries = []
-    }
-    reader.end()
-  } finally {
-    await closeSource(path, handle)
-  }
 }

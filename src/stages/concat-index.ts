@@ -3,10 +3,8 @@
  * the file, in order; `write-index` makes one index of them.
  */
 import * as z from 'zod'
-import { readAt } from '../files/read-at.js'
-import { closeSource, openSource } from '../files/source-file.js'
+import { indexEntries } from '../files/sources/index-entries.js'
 import type { LinePlaces } from '../formats/batches.js'
-import { createIndexReader } from '../formats/idx.js'
 import { type SourceStage, source } from './stream/stage.js'
 import { defineStage } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
@@ -17,7 +15,6 @@ const concatIndexOptions = z.strictObject({
 })
 export type ConcatIndexOptions = z.input<typeof concatIndexOptions>
 
-const CHUNK_BYTES = 256 << 10
 /** Offsets within a batch have 32 bits. */
 const MAX_SPAN_BYTES = 2 ** 32 - 1
 
@@ -36,36 +33,12 @@ export function concatIndex(options: ConcatIndexOptions): SourceStage<LinePlaces
   return source('concat-index', async function* (context) {
     let number = 0
     for (const [index, path] of paths.entries()) {
-      for await (const entries of entriesOf(path)) {
+      for await (const entries of indexEntries(path)) {
         for (const places of batches(entries, file)) yield { ...places, number: number++ }
       }
       context.stats.counts.files = index + 1
     }
   })
-}
-
-/** Entries [offset, length, ...] of an index, in blocks. */
-async function* entriesOf(path: string): AsyncGenerator<readonly number[]> {
-  const { handle } = await openSource(path)
-  try {
-    let entries: number[] = []
-    const take = (pairs: Float64Array): void => {
-      for (const value of pairs) entries.push(value)
-    }
-    const reader = createIndexReader(take, { where: { file: path } })
-    const chunk = new Uint8Array(CHUNK_BYTES)
-    for (;;) {
-      const bytesRead = await readAt({ path, handle }, chunk, null)
-      if (bytesRead === 0) break
-      reader.feed(chunk.subarray(0, bytesRead))
-      if (entries.length > 0) yield entries
-      entries = []
-    }
-    reader.end()
-    if (entries.length > 0) yield entries
-  } finally {
-    await closeSource(path, handle)
-  }
 }
 
 function* batches(entries: readonly number[], file: string): Generator<LinePlaces> {
