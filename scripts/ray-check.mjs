@@ -164,7 +164,7 @@ try {
   }
   const hasEnded = node => node.exitCode !== null || node.signalCode !== null
   await until('the end of the nodes', 40, () => [...nodes.values()].every(hasEnded)).catch(() => {})
-  // What a killed raylet left behind is known by the folder of this cluster.
+  // Processes that a killed raylet left are found by the folder of this cluster in their command.
   for (const { pid, text } of processes()) if (text.includes(at('ray'))) spawnSync('kill', ['-9', `${pid}`])
   if (process.exitCode === undefined) rmSync(scratch, { recursive: true })
   // The status may still be watched.

@@ -3,7 +3,7 @@
 import { decompressSnappy } from './snappy'
 import { decompressZstd } from './zstd'
 
-/** Bytes that can be read around the input, and written behind the output. */
+/** Bytes that can be read around the input, and written after the output. */
 const SLACK: usize = 64
 
 /** Address of the input; the output follows it. Grows the memory, up to the 4 GiB that there may be. */

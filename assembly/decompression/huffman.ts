@@ -128,7 +128,7 @@ function pairUp(): void {
 }
 
 // A stream is a word, shifted so that its next bit is the highest, and the word's address. The lowest bit is always set: the
-// zeros behind it count the bits that were used.
+// zeros after it count the bits that were used.
 
 // @ts-ignore: decorator
 @inline

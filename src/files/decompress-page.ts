@@ -1,6 +1,6 @@
 /**
  * Decompression of pieces whose size is known, such as Parquet pages: gzip by Node, Snappy and Zstandard in WebAssembly
- * (`assembly/decompression`). They need no window besides their output, and copy it out of no memory of theirs.
+ * (`assembly/decompression`). A result is a view of memory that the next call reuses, so that nothing is copied.
  */
 import { readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
