@@ -3,20 +3,15 @@
  * manifests. Checks before that every shard is complete, unchanged since, of this plan, and from the same version of its
  * sources. Memory is that of one part, plus the list of sources.
  */
-import { open } from 'node:fs/promises'
-import { PenstockError, toPenstockError } from '../errors.js'
-import { yieldIfDue } from '../files/event-loop.js'
-import { readAt } from '../files/read-at.js'
+import { PenstockError } from '../errors.js'
 import type { SourceRecord } from '../files/sources/source-record.js'
-import { BlockChecksums } from '../formats/checksum.js'
-import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
 import { type PipelineResult, type RunOptions, runPipeline } from '../pipelines/run.js'
+import { readPart } from './part-checksum.js'
 import { outputEnding, readTasks, type ShardOutput, type ShardPlan, shardPath } from './plan-file.js'
 import { doneRecordOf } from './run-shard.js'
 import { mergePipeline } from './shard-pipeline.js'
-import { checksumOf, type OutputRecord, readRecord } from './shard-record.js'
+import { type OutputRecord, readRecord } from './shard-record.js'
 
-const CHUNK_BYTES = 1 << 20
 /** Shards that a message names. */
 const MAX_NAMED = 10
 
@@ -117,31 +112,13 @@ class SourceVersions {
 /** @throws FILE_DAMAGED */
 async function checkPart(
   path: string,
-  { stage }: ShardOutput,
+  output: ShardOutput,
   expected: OutputRecord,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const handle = await open(path).catch(error => {
-    throw toPenstockError(error, 'FILE_MISSING', { file: path })
-  })
-  try {
-    const start = stage === 'write-pbin' ? PBIN_HEADER_BYTES : 0
-    const checksums = new BlockChecksums()
-    const chunk = new Uint8Array(CHUNK_BYTES)
-    let bytes = start
-    for (;;) {
-      await yieldIfDue()
-      signal?.throwIfAborted()
-      const read = await readAt({ path, handle }, chunk, bytes)
-      if (read === 0) break
-      checksums.update(chunk.subarray(0, read))
-      bytes += read
-    }
-    if (bytes === expected.bytes && checksumOf(checksums.finish()) === expected.checksum) return
-    const message =
-      'the part of a shard changed after it was written: remove it and its .done.json, and run the shard again'
-    throw new PenstockError('FILE_DAMAGED', message, { file: path })
-  } finally {
-    await handle.close()
-  }
+  const { bytes, checksum } = await readPart(path, output, signal)
+  if (bytes === expected.bytes && checksum === expected.checksum) return
+  const message =
+    'the part of a shard changed after it was written: remove it and its .done.json, and run the shard again'
+  throw new PenstockError('FILE_DAMAGED', message, { file: path })
 }

@@ -27,7 +27,9 @@ const planSchema = z.object({
   name: z.string(),
   /** The stages of the pipeline as in a definition, with absolute paths. */
   stages: z.array(z.unknown()),
-  outputs: z.array(z.object({ stage: z.enum(['write-pbin', 'write-index']), path: z.string() })).min(1),
+  outputs: z
+    .array(z.object({ stage: z.enum(['write-pbin', 'write-index', 'train-tokenizer']), path: z.string() }))
+    .min(1),
   shards: z.int().positive(),
   /** Of all sources, as stored. */
   bytes: z.number(),
@@ -67,7 +69,12 @@ export function shardPath(folder: string, shard: number, ending: string): string
   return join(shardFolder(folder, shard), `${shardName(shard)}.${ending}`)
 }
 
-export const outputEnding = ({ stage }: ShardOutput): string => (stage === 'write-pbin' ? 'pbin' : 'idx')
+const ENDINGS: Readonly<Record<ShardOutput['stage'], string>> = {
+  'write-pbin': 'pbin',
+  'write-index': 'idx',
+  'train-tokenizer': 'words',
+}
+export const outputEnding = ({ stage }: ShardOutput): string => ENDINGS[stage]
 
 /**
  * Writes a plan. The plan itself is written last: a folder with it is complete.

@@ -16,7 +16,7 @@ const SOURCES: Readonly<Record<string, SourceKind>> = {
 }
 /** Stages whose output for a part of the input does not depend on the other parts. */
 const TRANSFORMS = ['read-lines', 'validate-json', 'extract-text', 'tokenize-batches', 'filter-documents']
-const SINKS: readonly string[] = ['write-pbin', 'write-index'] satisfies ShardOutput['stage'][]
+const SINKS: readonly string[] = ['write-pbin', 'write-index', 'train-tokenizer'] satisfies ShardOutput['stage'][]
 /** Options that make the output depend on all of the input before it. */
 const ORDERED_OPTIONS = ['limit', 'from', 'to', 'max_faulty']
 

@@ -13,6 +13,7 @@ import { sourceSize } from '../files/source-list.js'
 import type { SourceRecord } from '../files/sources/source-record.js'
 import { locateInputs, type RunOptions, runPipeline, type StageReport } from '../pipelines/run.js'
 import { shardExitCode } from './exit-codes.js'
+import { readPart } from './part-checksum.js'
 import {
   outputEnding,
   readTask,
@@ -111,7 +112,7 @@ async function runTask(
       stages = result.stages
       return false
     }, withoutDocuments)
-    const found = isEmpty ? [] : await Promise.all(plan.outputs.map(output => outputOf(folder, shard, output)))
+    const found = isEmpty ? [] : await Promise.all(plan.outputs.map(output => outputOf(folder, shard, output, stages)))
     const inputs = found.find(({ sources }) => sources !== undefined)?.sources
     const record: DoneRecord = {
       version: 1,
@@ -153,8 +154,12 @@ async function outputOf(
   folder: string,
   shard: number,
   output: ShardOutput,
+  stages: readonly StageReport[],
 ): Promise<{ readonly record: OutputRecord; readonly sources?: SourceRecord | undefined }> {
   const path = shardPath(folder, shard, outputEnding(output))
+  // Counts of words have no manifest.
+  if (output.stage === 'train-tokenizer')
+    return { record: { ...(await readPart(path, output)), words: totalOf(stages, ({ counts }) => counts.words ?? 0) } }
   if (output.stage === 'write-index') {
     const bytes = sourceSize(path) ?? 0
     const manifest = await readIndexManifest(path, bytes)

@@ -4,6 +4,9 @@ import { definitionOf } from '../pipelines/definition.js'
 import { outputEnding, type ShardOutput, type ShardPlan, type ShardTask, shardPath } from './plan-file.js'
 
 type Options = Readonly<Record<string, unknown>>
+/** Options of `train-tokenizer` that `count-words` does not have. */
+const TRAINING_OPTIONS = ['vocab_size', 'min_frequency', 'special_tokens', 'max_token_length']
+
 type Step = Readonly<Record<string, Options | readonly Step[][]>>
 
 /** @throws CONFIG_INVALID, STAGE_UNKNOWN for a plan of another version */
@@ -11,7 +14,8 @@ export function shardPipeline(folder: string, plan: ShardPlan, task: ShardTask):
   const replaced = (step: Step): Step => {
     const [name, value] = Object.entries(step)[0]!
     if (name === 'fork') return { fork: (value as Step[][]).map(branch => branch.map(replaced)) }
-    return { [name]: shardOptions(name, value as Options, { folder, plan, task }) }
+    const options = shardOptions(name, value as Options, { folder, plan, task })
+    return name === 'train-tokenizer' ? { 'count-words': withoutTraining(options) } : { [name]: options }
   }
   const stages = (plan.stages as Step[]).map(replaced)
   return checkDefinition(definitionOf({ name: `shard ${task.shard}`, stages }, `shard ${task.shard}`))[0]!
@@ -39,6 +43,11 @@ function shardOptions(name: string, options: Options, { folder, plan, task }: Sh
   return { ...options, ...quarantine }
 }
 
+/** A shard only counts words; the merge trains. */
+function withoutTraining(options: Options): Options {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !TRAINING_OPTIONS.includes(name)))
+}
+
 const documentBounds = (from = 0, to: number | undefined): Options => ({
   from,
   ...(to === undefined ? {} : { limit: to - from }),
@@ -51,23 +60,34 @@ export function mergePipeline(
   parts: readonly string[],
   sources: readonly string[],
 ): CheckedPipeline {
-  const { stage, path } = output
-  const source =
-    stage === 'write-pbin'
-      ? { 'concat-pbin': { paths: parts, sources } }
-      : { 'concat-index': { paths: parts, source: sources[0] } }
-  const stages = [source, { [stage]: { path, if_exists: ifExistsOf(plan.stages as Step[], output) } }]
+  const stages = mergeStages(output, optionsOf(plan.stages as Step[], output) ?? {}, parts, sources)
   return checkDefinition(definitionOf({ name: 'merge', stages }, 'penstock shards merge'))[0]!
 }
 
-/** The policy that the definition sets for an output that exists. */
-function ifExistsOf(steps: readonly Step[], { stage, path }: ShardOutput): unknown {
+/** @param options of the output in the definition */
+function mergeStages(
+  { stage, path }: ShardOutput,
+  options: Options,
+  parts: readonly string[],
+  sources: readonly string[],
+): readonly object[] {
+  const { if_exists = 'error' } = options
+  if (stage === 'write-pbin') return [{ 'concat-pbin': { paths: parts, sources } }, { [stage]: { path, if_exists } }]
+  if (stage === 'write-index') {
+    return [{ 'concat-index': { paths: parts, source: sources[0] } }, { [stage]: { path, if_exists } }]
+  }
+  const training = Object.entries(options).filter(([name]) => TRAINING_OPTIONS.includes(name))
+  return [{ 'read-words': { paths: parts } }, { 'train-words': { path, if_exists, ...Object.fromEntries(training) } }]
+}
+
+/** The options of an output in the definition. */
+function optionsOf(steps: readonly Step[], output: ShardOutput): Options | undefined {
   for (const [name, value] of steps.flatMap(step => Object.entries(step))) {
-    const found = name === 'fork' ? (value as Step[][]).map(branch => ifExistsOf(branch, { stage, path })) : []
-    const inFork = found.find(policy => policy !== undefined)
+    const branches = name === 'fork' ? (value as Step[][]) : []
+    const inFork = branches.map(branch => optionsOf(branch, output)).find(options => options !== undefined)
     if (inFork !== undefined) return inFork
     const options = value as Options
-    if (name === stage && options.path === path) return options.if_exists ?? 'error'
+    if (name === output.stage && options.path === output.path) return options
   }
   return undefined
 }

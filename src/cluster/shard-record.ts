@@ -14,11 +14,13 @@ import { shardPath } from './plan-file.js'
 
 const outputSchema = z.object({
   bytes: z.number(),
-  /** SHA-256 of the block checksums in the manifest of the output. */
+  /** SHA-256 of the block checksums of the output, as in its manifest. */
   checksum: z.string(),
   documents: z.number().optional(),
   tokens: z.number().optional(),
   records: z.number().optional(),
+  /** Distinct words. */
+  words: z.number().optional(),
 })
 export type OutputRecord = z.output<typeof outputSchema>
 

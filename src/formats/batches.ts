@@ -125,6 +125,14 @@ export interface SpanBatch extends Batch {
   readonly tokenBytes: number
 }
 
+/** Distinct words and how often each occurs: word i is bytes[ends[i - 1] ?? 0, ends[i]). */
+export interface WordBatch extends Batch {
+  readonly kind: 'words'
+  readonly bytes: Uint8Array
+  readonly ends: Float64Array
+  readonly counts: Float64Array
+}
+
 /** Tokens [start, end) of a packed file, without the last target, which belongs to the next sample too. */
 export interface TokenRange {
   readonly path: string
@@ -222,17 +230,26 @@ export interface SampleCursor {
 }
 
 /** Kinds of items, as named by registry entries and `penstock stages`. */
-export type ItemKind = 'bytes' | 'lines' | 'documents' | 'tokens' | 'spans' | 'samples'
+export type ItemKind = 'bytes' | 'lines' | 'documents' | 'words' | 'tokens' | 'spans' | 'samples'
 
 /** Number of records (lines, documents, samples) in an item; 0 for bytes and anything else without records. */
 export function recordCount(item: unknown): number {
   if (typeof item !== 'object' || item === null || !('kind' in item)) return 0
-  const batch = item as LinePlaces | DocumentBatch | TokenBatch | SpanBatch | SampleBatch | { readonly kind: undefined }
+  const batch = item as
+    | LinePlaces
+    | DocumentBatch
+    | WordBatch
+    | TokenBatch
+    | SpanBatch
+    | SampleBatch
+    | { readonly kind: undefined }
   switch (batch.kind) {
     case 'lines':
       return batch.starts.length
     case 'documents':
       return batch.offsets.length - 1
+    case 'words':
+      return batch.counts.length
     case 'tokens':
     case 'spans':
       return batch.lengths.length

@@ -26,6 +26,9 @@ import type { StageEntry, StageRegistry } from '../stages/stream/stage-entry.js'
 import { tokenizeBatchesStage } from '../stages/tokenize-batches.js'
 import { trainTokenizerStage } from '../stages/train-tokenizer.js'
 import { validateJsonStage } from '../stages/validate-json.js'
+import { countWordsStage } from '../stages/words/count-words.js'
+import { readWordsStage } from '../stages/words/read-words.js'
+import { trainWordsStage } from '../stages/words/train-words.js'
 import { writeIndexStage } from '../stages/write-index.js'
 import { writeJsonlStage } from '../stages/write-jsonl.js'
 import { writeLinesStage } from '../stages/write-lines.js'
@@ -46,6 +49,9 @@ const stages = [
   readTextStage,
   writeJsonlStage,
   trainTokenizerStage,
+  countWordsStage,
+  readWordsStage,
+  trainWordsStage,
   tokenizeBatchesStage,
   writePbinStage,
   readPbinStage,

@@ -1,6 +1,14 @@
 /** `penstock-ml/stages`: every stage as a Node stream, the helpers to write more, and the item types. */
 
-export type { DocumentBatch, LineBatch, SampleBatch, SampleCursor, SpanBatch, TokenBatch } from '../formats/batches.js'
+export type {
+  DocumentBatch,
+  LineBatch,
+  SampleBatch,
+  SampleCursor,
+  SpanBatch,
+  TokenBatch,
+  WordBatch,
+} from '../formats/batches.js'
 export { type ConcatIndexOptions, concatIndex } from './concat-index.js'
 export { type ConcatPbinOptions, concatPbin } from './concat-pbin.js'
 export { type ExtractTextOptions, extractText } from './extract-text.js'
@@ -35,6 +43,9 @@ export {
 export { type TokenizeBatchesOptions, tokenizeBatches } from './tokenize-batches.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './train-tokenizer.js'
 export { type ValidateJsonOptions, validateJson } from './validate-json.js'
+export { type CountWordsOptions, countWords } from './words/count-words.js'
+export { type ReadWordsOptions, readWords } from './words/read-words.js'
+export { type TrainWordsOptions, trainWords } from './words/train-words.js'
 export { type WriteIndexOptions, writeIndex } from './write-index.js'
 export { type WriteJsonlOptions, writeJsonl } from './write-jsonl.js'
 export { type WriteLinesOptions, writeLines } from './write-lines.js'

@@ -43,6 +43,9 @@ const OPTIONS: Record<string, ContractOptions> = {
     backend: 'cpu',
     checkpoint: { folder: join(out, 'checkpoints'), every_steps: 1000 },
   }),
+  'count-words': ({ out }) => ({ path: join(out, 'out.words') }),
+  'read-words': ({ words }) => ({ paths: [words, words] }),
+  'train-words': ({ out }) => ({ path: join(out, 'tokenizer.json'), vocab_size: 300 }),
   'train-tokenizer': ({ out }) => ({ path: join(out, 'tokenizer.json'), vocab_size: 300 }),
 }
 

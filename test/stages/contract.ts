@@ -18,6 +18,8 @@ import { shuffleSamples } from '#src/stages/samples/shuffle-samples'
 import type { StageRegistry } from '#src/stages/stream/stage-entry'
 import { tokenizeBatches } from '#src/stages/tokenize-batches'
 import { validateJson } from '#src/stages/validate-json'
+import { countWords } from '#src/stages/words/count-words'
+import { readWords } from '#src/stages/words/read-words'
 import { writeIndex } from '#src/stages/write-index'
 import { writePbin } from '#src/stages/write-pbin'
 import { byteTokenizer } from './byte-tokenizer.js'
@@ -30,6 +32,7 @@ export interface ContractFiles {
   readonly tokenizer: string
   readonly packed: string
   readonly parquet: string
+  readonly words: string
   readonly out: string
 }
 
@@ -46,8 +49,9 @@ export function testContract(stages: StageRegistry, options: Readonly<Record<str
     tokenizer: at('tokenizer.json'),
     packed: at('in.pbin'),
     parquet: at('in.parquet'),
+    words: at('in.words'),
   }
-  const { jsonl, index, tokenizer, packed, parquet } = files
+  const { jsonl, index, tokenizer, packed, parquet, words } = files
 
   /** Input items by kind: many small batches. */
   const items: Partial<Record<ItemKind, unknown[]>> = {}
@@ -77,6 +81,8 @@ export function testContract(stages: StageRegistry, options: Readonly<Record<str
       extractText() as never,
       tokenizeBatches({ tokenizer, workers: 1 }) as never,
     )
+    await pipeline(bytes(), readLines(), extractText(), countWords({ path: words, workers: 1 }))
+    items.words = await gather(readWords({ paths: [words] }) as never)
     items.spans = await gather(listDocuments({ paths: [packed] }) as never)
     items.samples = await gather(shuffleSamples({ path: packed, sequence_length: 8, batch_size: 4 }) as never)
     expect(await gather(readPbin({ path: packed }) as never)).not.toEqual([])

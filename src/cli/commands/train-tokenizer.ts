@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { PlanFlags } from '../actions/cluster/plan-shards.js'
 import type { SourceFlags } from '../actions/read-sources.js'
 import type { RunFlags } from '../actions/run-definition.js'
 import {
@@ -9,11 +10,13 @@ import {
   faultOptionsOf,
   type OutputFlags,
   orderOption,
+  shardFolderOption,
+  shardsOption,
   textOption,
 } from '../output/shared-options.js'
 import { wholeNumber } from '../output/terminal.js'
 
-interface TrainTokenizerFlags extends RunFlags, FaultFlags, OutputFlags, SourceFlags {
+interface TrainTokenizerFlags extends RunFlags, Partial<PlanFlags>, FaultFlags, OutputFlags, SourceFlags {
   readonly output: string
   readonly vocabSize: number
   readonly minFrequency: number
@@ -38,10 +41,11 @@ export function addTrainTokenizerCommand(program: Command): void {
     .addOption(textOption())
     .addOption(delimiterOption())
     .option('--workers <count>', 'number of worker threads; by default, the number of cores', wholeNumber)
+    .option(...shardsOption)
+    .option(...shardFolderOption)
     .addHelpText('after', '\nExample:\n  penstock train-tokenizer corpus.jsonl --vocab-size 50304 -o tokenizer.json\n')
   addOutputOptions(addFaultOptions(command)).action(async (sources: string[], flags: TrainTokenizerFlags) => {
-    const { definitionOf } = await import('../../pipelines/definition.js')
-    const { runDefinition } = await import('../actions/run-definition.js')
+    const { planOrRun } = await import('../actions/cluster/plan-or-run.js')
     const faults = faultOptionsOf(flags)
     const training = {
       path: flags.output,
@@ -56,6 +60,6 @@ export function addTrainTokenizerCommand(program: Command): void {
     const { textStages } = await import('../actions/read-sources.js')
     await locateSources(sources)
     const stages = [...textStages(sources, flags, faults), { 'train-tokenizer': training }]
-    await runDefinition(definitionOf({ name: 'train-tokenizer', stages }, 'penstock train-tokenizer'), flags)
+    await planOrRun('train-tokenizer', { 'train-tokenizer': stages }, flags)
   })
 }

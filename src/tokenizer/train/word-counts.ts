@@ -114,23 +114,24 @@ export class WordCounts {
   }
 }
 
-const HEADER_BYTES = 8
+/** Bytes from which `encodedWordCountsBytes` can tell the size. */
+export const WORD_COUNTS_HEADER_BYTES = 8
 
-/** Counts as bytes, for a file on this machine: words, total bytes (u32 each), counts (f64), lengths (u32), bytes. */
+/** Counts as bytes: words, total bytes (u32 each), counts (f64), lengths (u32), bytes; numbers are little-endian. */
 export function encodeWordCounts({ bytes, ends, counts }: WordCountsData): Uint8Array {
-  const encoded = new Uint8Array(HEADER_BYTES + 12 * counts.length + bytes.length)
+  const encoded = new Uint8Array(WORD_COUNTS_HEADER_BYTES + 12 * counts.length + bytes.length)
   new Uint32Array(encoded.buffer, 0, 2).set([counts.length, bytes.length])
-  new Float64Array(encoded.buffer, HEADER_BYTES, counts.length).set(counts)
+  new Float64Array(encoded.buffer, WORD_COUNTS_HEADER_BYTES, counts.length).set(counts)
   const lengths = ends.map((end, word) => end - (word === 0 ? 0 : ends[word - 1]!))
-  new Uint32Array(encoded.buffer, HEADER_BYTES + 8 * counts.length, counts.length).set(lengths)
-  encoded.set(bytes, HEADER_BYTES + 12 * counts.length)
+  new Uint32Array(encoded.buffer, WORD_COUNTS_HEADER_BYTES + 8 * counts.length, counts.length).set(lengths)
+  encoded.set(bytes, WORD_COUNTS_HEADER_BYTES + 12 * counts.length)
   return encoded
 }
 
 /** Total size of encoded counts, from their first eight bytes. */
 export function encodedWordCountsBytes(encoded: Uint8Array): number {
-  const [words, byteLength] = new Uint32Array(new Uint8Array(encoded.subarray(0, HEADER_BYTES)).buffer)
-  return HEADER_BYTES + 12 * words! + byteLength!
+  const [words, byteLength] = new Uint32Array(new Uint8Array(encoded.subarray(0, WORD_COUNTS_HEADER_BYTES)).buffer)
+  return WORD_COUNTS_HEADER_BYTES + 12 * words! + byteLength!
 }
 
 export function decodeWordCounts(encoded: Uint8Array): WordCountsData {
@@ -138,14 +139,14 @@ export function decodeWordCounts(encoded: Uint8Array): WordCountsData {
   const { buffer } = new Uint8Array(encoded)
   const [words] = new Uint32Array(buffer, 0, 1)
   let end = 0
-  const ends = Float64Array.from(new Uint32Array(buffer, HEADER_BYTES + 8 * words!, words), length => {
+  const ends = Float64Array.from(new Uint32Array(buffer, WORD_COUNTS_HEADER_BYTES + 8 * words!, words), length => {
     end += length
     return end
   })
   return {
-    bytes: new Uint8Array(buffer, HEADER_BYTES + 12 * words!, end),
+    bytes: new Uint8Array(buffer, WORD_COUNTS_HEADER_BYTES + 12 * words!, end),
     ends,
-    counts: new Float64Array(buffer, HEADER_BYTES, words),
+    counts: new Float64Array(buffer, WORD_COUNTS_HEADER_BYTES, words),
   }
 }
 

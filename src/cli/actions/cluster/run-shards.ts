@@ -58,10 +58,9 @@ function announce(shard: number, { kind, record }: ShardOutcome): void {
   notify(`shard ${shard}: ${size}${faults}, ${time}`, { event: 'shard', shard, kind, outputs, rejected, elapsedMs })
 }
 
-function sizeText({ documents, tokens, records }: ShardOutcome['record']['outputs'][number]): string {
-  return records === undefined
-    ? `${count(documents ?? 0)} documents, ${count(tokens ?? 0)} tokens`
-    : `${count(records)} records`
+function sizeText({ documents = 0, tokens = 0, records, words }: ShardOutcome['record']['outputs'][number]): string {
+  if (words !== undefined) return `${count(words)} distinct words`
+  return records === undefined ? `${count(documents)} documents, ${count(tokens)} tokens` : `${count(records)} records`
 }
 
 /** Fires when standard input closes, which it does when the process that started this one is gone. */
