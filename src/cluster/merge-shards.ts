@@ -19,6 +19,8 @@ export interface MergeResult {
   readonly results: readonly PipelineResult[]
   readonly rejected: number
   readonly filtered: number
+  /** Files that were verified. */
+  readonly files: number
 }
 
 /**
@@ -32,7 +34,7 @@ export async function mergeShards(
   options: RunOptions = {},
   isReadBack = true,
 ): Promise<MergeResult> {
-  const { parts, sources, rejected, filtered } = await completeParts(folder, plan)
+  const { parts, sources, ...counts } = await completeParts(folder, plan)
   const results: PipelineResult[] = []
   for (const [index, output] of plan.outputs.entries()) {
     const paths: string[] = []
@@ -44,7 +46,7 @@ export async function mergeShards(
     if (paths.length === 0) throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: output.path })
     results.push(await runPipeline(mergePipeline(plan, output, paths, sources), options))
   }
-  return { results, rejected, filtered }
+  return { results, ...counts }
 }
 
 interface CompletePart {
@@ -59,6 +61,7 @@ interface CompleteParts {
   readonly sources: readonly string[]
   readonly rejected: number
   readonly filtered: number
+  readonly files: number
 }
 
 /** @throws FILE_MISSING, FILE_CHANGED */
@@ -67,7 +70,7 @@ async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteP
   const missing: string[] = []
   const sources = new Set<string>()
   const versions = new SourceVersions()
-  let [rejected, filtered] = [0, 0]
+  let [rejected, filtered, files] = [0, 0, 0]
   for await (const task of readTasks(folder, plan)) {
     for (const { path } of task.sources) sources.add(path)
     const record = await doneRecordOf(folder, plan, task)
@@ -78,9 +81,10 @@ async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteP
     if (record.inputs !== undefined) versions.add(record.inputs)
     rejected += record.rejected
     filtered += record.filtered
+    files += record.files ?? 0
     if (record.outputs.length > 0) parts.push({ shard: task.shard, outputs: record.outputs })
   }
-  if (missing.length === 0) return { parts, sources: [...sources], rejected, filtered }
+  if (missing.length === 0) return { parts, sources: [...sources], rejected, filtered, files }
   const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : ''
   const message = `${missing.length} of ${plan.shards} shards are not complete: ${missing.slice(0, MAX_NAMED).join(', ')}${more}; see penstock shards status ${folder}`
   throw new PenstockError('FILE_MISSING', message)
@@ -88,7 +92,9 @@ async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteP
 
 async function describeMissing(folder: string, shard: number): Promise<string> {
   const other = await readRecord(folder, shard, 'done')
-  return other === undefined ? `${shard}` : `${shard} (made by another plan)`
+  if (other !== undefined) return `${shard} (made by another plan)`
+  const error = await readRecord(folder, shard, 'error')
+  return error === undefined ? `${shard}` : `${shard} (${error.message})`
 }
 
 /** Shards that read parts of one file must have read the same version of it. */

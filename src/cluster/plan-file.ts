@@ -27,9 +27,8 @@ const planSchema = z.object({
   name: z.string(),
   /** The stages of the pipeline as in a definition, with absolute paths. */
   stages: z.array(z.unknown()),
-  outputs: z
-    .array(z.object({ stage: z.enum(['write-pbin', 'write-index', 'train-tokenizer']), path: z.string() }))
-    .min(1),
+  /** Empty for work that only reads, such as verify. */
+  outputs: z.array(z.object({ stage: z.enum(['write-pbin', 'write-index', 'train-tokenizer']), path: z.string() })),
   shards: z.int().positive(),
   /** Of all sources, as stored. */
   bytes: z.number(),

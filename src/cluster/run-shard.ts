@@ -25,6 +25,7 @@ import {
 } from './plan-file.js'
 import { shardPipeline } from './shard-pipeline.js'
 import { checksumOf, type DoneRecord, type OutputRecord, readRecord, recordPath, writeRecord } from './shard-record.js'
+import { type VerifyFile, type VerifyOptions, verifyOptionsOf, verifyShard } from './verify-shard.js'
 
 const HEARTBEAT_MS = 5000
 /** Longer than the lock of a machine that died is respected. */
@@ -32,6 +33,8 @@ const LOCK_WAIT_MS = 60_000
 const LOCK_POLL_MS = 1000
 
 export interface ShardRunOptions extends Pick<RunOptions, 'signal' | 'onProgress' | 'onResume'> {
+  /** Needed for plans of `verify`. */
+  readonly verify?: VerifyFile
   readonly heartbeatMs?: number
   readonly lockWaitMs?: number
 }
@@ -82,46 +85,29 @@ async function runTask(
   folder: string,
   plan: ShardPlan,
   task: ShardTask,
-  { signal, onProgress, onResume, heartbeatMs = HEARTBEAT_MS }: ShardRunOptions,
+  { heartbeatMs = HEARTBEAT_MS, ...options }: ShardRunOptions,
 ): Promise<DoneRecord> {
   const { shard } = task
-  const pipeline = shardPipeline(folder, plan, task)
-  await locateInputs(pipeline)
-  checkSources(task)
   let share = 0
-  let stages: readonly StageReport[] = []
   const beat = (): Promise<void> =>
     writeRecord(folder, shard, 'running', { process: ownIdentity(), share, at: Date.now() }).catch(() => {})
+  const onShare = (newShare: number): void => {
+    share = newShare
+  }
   const started = performance.now()
+  const verification = verifyOptionsOf(plan)
   await beat()
   const timer = setInterval(() => void beat(), heartbeatMs)
-  const runOptions: RunOptions = {
-    ...(signal === undefined ? {} : { signal }),
-    ...(onResume === undefined ? {} : { onResume }),
-    onStart: reports => {
-      stages = reports
-    },
-    onProgress: progress => {
-      share = progress.inputShare ?? 0
-      onProgress?.(progress)
-    },
-  }
   try {
-    const isEmpty = await runPipeline(pipeline, runOptions).then(result => {
-      // A run that was complete but for its renames has only the result.
-      stages = result.stages
-      return false
-    }, withoutDocuments)
-    const found = isEmpty ? [] : await Promise.all(plan.outputs.map(output => outputOf(folder, shard, output, stages)))
-    const inputs = found.find(({ sources }) => sources !== undefined)?.sources
+    const result =
+      verification === undefined
+        ? await runPipelineOf(folder, plan, task, options, onShare)
+        : await verifyFiles(task, verification, options, onShare)
     const record: DoneRecord = {
       version: 1,
       shard,
       task: taskHash(plan, task),
-      ...(inputs === undefined ? {} : { inputs }),
-      outputs: found.map(({ record }) => record),
-      rejected: totalOf(stages, ({ rejected }) => rejected),
-      filtered: totalOf(stages, ({ counts }) => counts.filtered ?? 0),
+      ...result,
       host: hostname(),
       elapsedMs: Math.round(performance.now() - started),
     }
@@ -131,6 +117,59 @@ async function runTask(
   } finally {
     clearInterval(timer)
     await removeFile(recordPath(folder, shard, 'running')).catch(() => {})
+  }
+}
+
+type TaskResult = Pick<DoneRecord, 'inputs' | 'outputs' | 'files' | 'rejected' | 'filtered'>
+
+async function verifyFiles(
+  task: ShardTask,
+  verification: VerifyOptions,
+  { verify, signal }: ShardRunOptions,
+  onShare: (share: number) => void,
+): Promise<TaskResult> {
+  if (verify === undefined) throw new PenstockError('ARGUMENT_INVALID', 'expected a function that verifies a file')
+  checkSources(task)
+  const files = await verifyShard(task, verify, verification, onShare, signal)
+  return { outputs: [], files, rejected: 0, filtered: 0 }
+}
+
+async function runPipelineOf(
+  folder: string,
+  plan: ShardPlan,
+  task: ShardTask,
+  { signal, onProgress, onResume }: ShardRunOptions,
+  onShare: (share: number) => void,
+): Promise<TaskResult> {
+  const pipeline = shardPipeline(folder, plan, task)
+  await locateInputs(pipeline)
+  checkSources(task)
+  let stages: readonly StageReport[] = []
+  const runOptions: RunOptions = {
+    ...(signal === undefined ? {} : { signal }),
+    ...(onResume === undefined ? {} : { onResume }),
+    onStart: reports => {
+      stages = reports
+    },
+    onProgress: progress => {
+      onShare(progress.inputShare ?? 0)
+      onProgress?.(progress)
+    },
+  }
+  const isEmpty = await runPipeline(pipeline, runOptions).then(result => {
+    // A run that was complete but for its renames has only the result.
+    stages = result.stages
+    return false
+  }, withoutDocuments)
+  const found = isEmpty
+    ? []
+    : await Promise.all(plan.outputs.map(output => outputOf(folder, task.shard, output, stages)))
+  const inputs = found.find(({ sources }) => sources !== undefined)?.sources
+  return {
+    ...(inputs === undefined ? {} : { inputs }),
+    outputs: found.map(({ record }) => record),
+    rejected: totalOf(stages, ({ rejected }) => rejected),
+    filtered: totalOf(stages, ({ counts }) => counts.filtered ?? 0),
   }
 }
 

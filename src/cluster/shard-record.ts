@@ -33,6 +33,8 @@ const doneSchema = z.object({
   inputs: sourceRecordSchema.optional(),
   /** In the order of the plan's outputs; empty when the shard has no documents. */
   outputs: z.array(outputSchema),
+  /** Files that were verified. */
+  files: z.number().optional(),
   rejected: z.number(),
   filtered: z.number(),
   host: z.string(),

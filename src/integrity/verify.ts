@@ -2,6 +2,7 @@
  * Checks indexes, packed files, rows, checkpoints and folders of them against their format, their manifests and hashes and,
  * optionally, their source. Reads everything, changes nothing, and reports all findings, not just the first.
  */
+import type { Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { PenstockError } from '../errors.js'
@@ -32,6 +33,7 @@ export interface VerifyOptions {
 }
 
 const CHECKPOINT = /^step-\d{6,}$/
+const VERIFIABLE = /\.(idx|pbin|pack)$/
 const LEFTOVER = /\.(part|lock|journal)$|^\.step-\d+\.(partial|old)$/
 
 /**
@@ -40,19 +42,56 @@ const LEFTOVER = /\.(part|lock|journal)$|^\.step-\d+\.(partial|old)$/
  */
 export async function* verifyPath(path: string, options: VerifyOptions = {}): AsyncGenerator<Verdict> {
   requireLocal(path)
-  const stats = await stat(path).catch(error => {
-    throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path }, error)
-  })
+  const stats = await statOf(path)
   if (stats.isDirectory()) yield* verifyFolder(path, options)
   else if (path.endsWith('.idx')) yield await verifyOneIndex(path, options)
   else if (path.endsWith('.pbin')) yield await verifyOnePacked(path, options)
   else if (path.endsWith('.pack')) yield await verifyRows(path)
-  else throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx, a .pbin, a .pack or a folder', { file: path })
+  else requireKnown(path)
 }
+
+/** What `verifyPath` would verify, with sizes; of a checkpoint its folder. @throws FILE_MISSING, ARGUMENT_INVALID */
+export async function* verifiableFiles(
+  path: string,
+): AsyncGenerator<{ readonly path: string; readonly bytes: number }> {
+  requireLocal(path)
+  const stats = await statOf(path)
+  if (!stats.isDirectory()) {
+    requireKnown(path)
+    yield { path, bytes: stats.size }
+    return
+  }
+  const entries = await readdir(path, { withFileTypes: true })
+  if (isCheckpoint(path, entries)) {
+    const sizes = await Promise.all(entries.map(async ({ name }) => (await stat(join(path, name))).size))
+    yield { path, bytes: sizes.reduce((sum, bytes) => sum + bytes, 0) }
+    return
+  }
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (entry.isDirectory() ? !LEFTOVER.test(entry.name) : VERIFIABLE.test(entry.name)) {
+      yield* verifiableFiles(join(path, entry.name))
+    }
+  }
+}
+
+async function statOf(path: string): Promise<Stats> {
+  return stat(path).catch(error => {
+    throw new PenstockError('FILE_MISSING', 'no such file or folder', { file: path }, error)
+  })
+}
+
+/** @throws ARGUMENT_INVALID */
+function requireKnown(path: string): void {
+  if (VERIFIABLE.test(path)) return
+  throw new PenstockError('ARGUMENT_INVALID', 'expected an .idx, a .pbin, a .pack or a folder', { file: path })
+}
+
+const isCheckpoint = (folder: string, entries: readonly { readonly name: string }[]): boolean =>
+  CHECKPOINT.test(basename(folder)) || entries.some(({ name }) => name === 'state.json')
 
 async function* verifyFolder(folder: string, options: VerifyOptions): AsyncGenerator<Verdict> {
   const entries = await readdir(folder, { withFileTypes: true })
-  if (CHECKPOINT.test(basename(folder)) || entries.some(({ name }) => name === 'state.json')) {
+  if (isCheckpoint(folder, entries)) {
     yield await verifyCheckpoint(folder)
     return
   }
@@ -60,7 +99,7 @@ async function* verifyFolder(folder: string, options: VerifyOptions): AsyncGener
     const path = join(folder, entry.name)
     if (LEFTOVER.test(entry.name)) yield leftover(path)
     else if (entry.isDirectory()) yield* verifyFolder(path, options)
-    else if (/\.(idx|pbin|pack)$/.test(entry.name)) yield* verifyPath(path, options)
+    else if (VERIFIABLE.test(entry.name)) yield* verifyPath(path, options)
   }
 }
 

@@ -11,6 +11,7 @@ import { runShard } from '#src/cluster/run-shard'
 import { shardPipeline } from '#src/cluster/shard-pipeline'
 import { shardsStatus } from '#src/cluster/shard-status'
 import { checkDefinition, definitionOf, runPipeline } from '#src/pipelines/index'
+import { penstock } from '../cli/support.js'
 import { byteTokenizer, END } from '../stages/byte-tokenizer.js'
 import { temporaryFolder } from '../stages/support.js'
 
@@ -281,6 +282,24 @@ describe('a merge', () => {
       expect(existsSync(at('changed.pbin'))).toBe(false)
     })
   }
+})
+
+describe('verify', () => {
+  it('in shards names the damaged file of each, and finds the others sound', async () => {
+    mkdirSync(at('packed'))
+    for (const name of ['a', 'b', 'c']) await runPipeline(pipelineOf(packCorpus(`packed/${name}.pbin`)))
+    const bytes = readFileSync(at('packed/b.pbin'))
+    bytes[100] = bytes[100]! ^ 1
+    writeFileSync(at('packed/b.pbin'), bytes)
+    const place = at('verify.shards')
+    const run = (...args: string[]) => penstock(args, folder)
+    expect(await run('verify', 'packed', '--shards', '3', '--shard-folder', place)).toMatchObject({ code: 0 })
+    expect(await run('shards', 'run', place)).toMatchObject({ code: 65 })
+    const { counts, active } = await shardsStatus(place, await readPlan(place))
+    expect(counts).toMatchObject({ done: 2, failed: 1 })
+    expect(active[0]!.error).toMatchObject({ code: 'FILE_DAMAGED', message: expect.stringContaining('b.pbin') })
+    await expect(mergeShards(place, await readPlan(place))).rejects.toThrow(/1 of 3 .*b\.pbin/)
+  })
 })
 
 describe('a plan', () => {

@@ -1,7 +1,10 @@
 /** Verifies files and prints one line per file and per finding. */
+import { resolve } from 'node:path'
+import type { SizedFile } from '../../cluster/divide-sources.js'
 import { PenstockError } from '../../errors.js'
+import { absoluteSource } from '../../files/source-list.js'
 import { isSound, type Verdict } from '../../integrity/findings.js'
-import { type VerifyOptions, verifyPath } from '../../integrity/verify.js'
+import { type VerifyOptions, verifiableFiles, verifyPath } from '../../integrity/verify.js'
 import { printOutput } from '../output/print.js'
 import { quantity } from '../output/terminal.js'
 
@@ -16,11 +19,51 @@ export async function printVerdicts(paths: readonly string[], options: VerifyOpt
     }
   }
   if (checked === 0) {
-    throw new PenstockError('FILE_MISSING', 'no index, packed file, packed rows or checkpoint found', {
-      file: paths.join(', '),
-    })
+    throw nothingFound(paths)
   }
 }
+
+/** Damages of a file or checkpoint, for a shard. @throws FILE_MISSING, ARGUMENT_INVALID */
+export async function damagesOf(path: string, options: VerifyOptions): Promise<PenstockError[]> {
+  const damages: PenstockError[] = []
+  for await (const { path: file, findings } of verifyPath(path, options)) {
+    for (const { level, error } of findings) {
+      if (level === 'damaged')
+        damages.push(new PenstockError('FILE_DAMAGED', error.message, { file, ...error.where }, error))
+    }
+  }
+  return damages
+}
+
+/** Divides the files into shards, which `penstock shards run` verifies. @throws FILE_MISSING, ARGUMENT_INVALID, FILE_EXISTS */
+export async function planVerification(
+  paths: readonly string[],
+  options: VerifyOptions,
+  shards: number,
+  shardFolder: string | undefined,
+): Promise<void> {
+  if (shardFolder === undefined) {
+    throw new PenstockError('ARGUMENT_INVALID', '--shards needs --shard-folder FOLDER for the plan and the results')
+  }
+  const files: SizedFile[] = []
+  for (const path of paths) {
+    for await (const found of verifiableFiles(path)) files.push({ path: resolve(found.path), bytes: found.bytes })
+  }
+  if (files.length === 0) throw nothingFound(paths)
+  const { planFiles } = await import('../../cluster/plan-files.js')
+  const { publishPlan } = await import('./cluster/plan-shards.js')
+  const { source, tokenizer, ...others } = options
+  const located = {
+    ...(source && { source: resolve(source) }),
+    ...(tokenizer && { tokenizer: absoluteSource(tokenizer) }),
+  }
+  await publishPlan(shardFolder, planFiles('verify', { ...others, ...located }, files, shards))
+}
+
+const nothingFound = (paths: readonly string[]): PenstockError =>
+  new PenstockError('FILE_MISSING', 'no index, packed file, packed rows or checkpoint found', {
+    file: paths.join(', '),
+  })
 
 function asText(verdict: Verdict): string {
   const { path, kind, findings } = verdict

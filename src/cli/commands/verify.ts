@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { shardsOption } from '../output/shared-options.js'
 import { rejectUnused } from '../output/unused-flags.js'
 
 interface VerifyFlags {
@@ -8,6 +9,8 @@ interface VerifyFlags {
   readonly field: string
   readonly endOfDocument?: string
   readonly json?: boolean
+  readonly shards?: number
+  readonly shardFolder?: string
 }
 
 export function addVerifyCommand(program: Command): void {
@@ -27,6 +30,8 @@ export function addVerifyCommand(program: Command): void {
       'with --deep: the token appended to each document; by default, that of the manifest',
     )
     .option('--json', 'print one JSON line per file')
+    .option(...shardsOption)
+    .option('--shard-folder <folder>', 'folder of the plan and of its results, shared by all machines')
     .addHelpText(
       'after',
       '\nExample:\n  penstock verify corpus.pbin --tokenizer gpt2/\n  penstock verify corpus.pbin --tokenizer gpt2/ --deep --source corpus.jsonl\n',
@@ -36,7 +41,13 @@ export function addVerifyCommand(program: Command): void {
         rejectUnused(flags, ['endOfDocument'], 'without --deep')
         if (command.getOptionValueSource('field') === 'cli') rejectUnused(flags, ['field'], 'without --deep')
       }
-      const { printVerdicts } = await import('../actions/verify.js')
-      await printVerdicts(paths, flags, flags.json === true)
+      const { planVerification, printVerdicts } = await import('../actions/verify.js')
+      const { shards, shardFolder, json, ...options } = flags
+      if (shards !== undefined) {
+        await planVerification(paths, options, shards, shardFolder)
+        return
+      }
+      rejectUnused(flags, ['shardFolder'], 'without --shards')
+      await printVerdicts(paths, options, json === true)
     })
 }

@@ -5,7 +5,7 @@ import { resumeLine } from '../../output/event-lines.js'
 import { notify } from '../../output/notices.js'
 import { ProgressPrinter, progressMode } from '../../output/progress.js'
 import { stopSignal } from '../../output/signals.js'
-import { count } from '../../output/terminal.js'
+import { count, quantity } from '../../output/terminal.js'
 
 export interface MergeFlags {
   /** False to trust the parts without reading them twice. */
@@ -18,7 +18,7 @@ export interface MergeFlags {
 export async function mergeFolder(folder: string, flags: MergeFlags): Promise<void> {
   const plan = await readPlan(folder)
   const printer = new ProgressPrinter(progressMode(flags))
-  const { results, rejected, filtered } = await mergeShards(
+  const { results, rejected, filtered, files } = await mergeShards(
     folder,
     plan,
     {
@@ -30,6 +30,10 @@ export async function mergeFolder(folder: string, flags: MergeFlags): Promise<vo
   )
   for (const result of results) printer.finish(result)
   const outputs = plan.outputs.map(({ path }) => path)
+  if (outputs.length === 0) {
+    notify(`${quantity(files, 'file')} verified, none is damaged`, { event: 'verified', files })
+    return
+  }
   const text = `merged ${count(plan.shards)} shards into ${outputs.join(' and ')}; ${count(rejected)} rejected, ${count(filtered)} filtered`
   if (!flags.quiet) notify(text, { event: 'merged', outputs, shards: plan.shards, rejected, filtered })
 }

@@ -1,7 +1,7 @@
 /** Divides a pipeline into shards, for `shards plan`, for `--shards` of other commands, and for `launch`. */
 
 import { type ShardPlan, writePlan } from '../../../cluster/plan-file.js'
-import { defaultShardFolder, planShards } from '../../../cluster/plan-shards.js'
+import { defaultShardFolder, type PlannedWork, planShards } from '../../../cluster/plan-shards.js'
 import { PenstockError } from '../../../errors.js'
 import { checkDefinition } from '../../../pipelines/check.js'
 import { type Definition, definitionOf } from '../../../pipelines/definition.js'
@@ -40,10 +40,14 @@ export async function planDefinition(definition: Definition, flags: PlanFlags): 
       file: definition.source.file,
     })
   }
-  const { plan, tasks } = await planShards(pipeline, flags.shards)
-  const folder = flags.shardFolder ?? defaultShardFolder(plan)
+  const planned = await planShards(pipeline, flags.shards)
+  return publishPlan(flags.shardFolder ?? defaultShardFolder(planned.plan), planned, flags.quiet)
+}
+
+/** Writes a plan and prints how to run it. @throws FILE_EXISTS, FILE_UNWRITABLE */
+export async function publishPlan(folder: string, { plan, tasks }: PlannedWork, quiet = false): Promise<WrittenPlan> {
   await writePlan(folder, plan, tasks)
-  if (!flags.quiet) announce(folder, plan)
+  if (!quiet) announce(folder, plan)
   return { folder, plan }
 }
 

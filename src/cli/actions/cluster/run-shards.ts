@@ -7,7 +7,7 @@ import { resumeLine } from '../../output/event-lines.js'
 import { notify, printError } from '../../output/notices.js'
 import { ProgressPrinter, progressMode } from '../../output/progress.js'
 import { stopExitCode, stopSignal } from '../../output/signals.js'
-import { count, duration } from '../../output/terminal.js'
+import { count, duration, quantity } from '../../output/terminal.js'
 
 export interface RunShardsFlags {
   readonly shard?: string
@@ -28,6 +28,7 @@ export async function runShards(folder: string, flags: RunShardsFlags): Promise<
     try {
       const outcome = await runShard(folder, plan, shard, {
         signal,
+        verify: async (path, options) => (await import('../verify.js')).damagesOf(path, options),
         onProgress: progress => printer.show(progress),
         onResume: event =>
           printer.print(flags.json ? JSON.stringify({ event: 'resume', shard, ...event }) : resumeLine(event)),
@@ -50,15 +51,23 @@ function exitCodeOfTask(codes: readonly number[]): number {
 }
 
 function announce(shard: number, { kind, record }: ShardOutcome): void {
-  const { outputs, rejected, elapsedMs } = record
-  const [first] = outputs
-  const size = first === undefined ? 'no documents' : sizeText(first)
+  const { rejected, elapsedMs, outputs } = record
   const faults = rejected > 0 ? `, ${count(rejected)} rejected` : ''
   const time = kind === 'kept' ? 'complete before' : `done in ${duration(elapsedMs)}`
-  notify(`shard ${shard}: ${size}${faults}, ${time}`, { event: 'shard', shard, kind, outputs, rejected, elapsedMs })
+  notify(`shard ${shard}: ${sizeText(record)}${faults}, ${time}`, {
+    event: 'shard',
+    shard,
+    kind,
+    outputs,
+    rejected,
+    elapsedMs,
+  })
 }
 
-function sizeText({ documents = 0, tokens = 0, records, words }: ShardOutcome['record']['outputs'][number]): string {
+function sizeText({ outputs: [first], files }: ShardOutcome['record']): string {
+  if (files !== undefined) return `${quantity(files, 'file')} verified`
+  if (first === undefined) return 'no documents'
+  const { documents = 0, tokens = 0, records, words } = first
   if (words !== undefined) return `${count(words)} distinct words`
   return records === undefined ? `${count(documents)} documents, ${count(tokens)} tokens` : `${count(records)} records`
 }
