@@ -5,7 +5,7 @@
  *
  *   step-000123/model.safetensors       weights
  *   step-000123/optimizer.safetensors   moments, steps taken
- *   step-000123/optimizer/              the same from the torch engine, as a torch distributed checkpoint
+ *   step-000123/optimizer/              the same in checkpoints of the torch engine of earlier versions (DCP)
  *   step-000123/tokenizer.json          copy of the tokenizer, or tokenizer.model, and its configuration if there is one
  *   step-000123/state.json              everything else: `CheckpointState`, and a digest of itself
  */
@@ -21,7 +21,7 @@ import { changing, makeFolder, removeFolder, syncFile, syncFolder } from '../fil
 import { readAll } from '../files/read-at.js'
 import { describeIssue } from '../formats/option-issue.js'
 import { checkpointTokenizerNames, copyTokenizer } from './checkpoint-tokenizer.js'
-import type { Engine } from './engine.js'
+import type { Engine, FileRecord, SavedFile } from './engine.js'
 import { trainingSchemas } from './options.js'
 
 export const stateFile = 'state.json'
@@ -68,6 +68,9 @@ const cursorSchema = z.strictObject({
 
 const tokenizerSchema = z.strictObject({ path: z.string(), sha256: digest })
 
+/** With `partBytes`, which lets several processes write a file, `sha256` is the hash of the hashes of its parts of that size. */
+const fileRecordSchema = z.strictObject({ bytes: count, sha256: digest, partBytes: count.min(1).exactOptional() })
+
 const stateSchema = z.strictObject({
   version: z.literal(1),
   /** Steps taken. */
@@ -84,7 +87,7 @@ const stateSchema = z.strictObject({
   earlyStop: z.strictObject({ best: z.number(), evaluations: count }).exactOptional(),
   /** Id of the token that ends each document of the training data, if known. */
   endOfDocumentId: count.optional(),
-  files: z.record(z.string(), z.strictObject({ bytes: count, sha256: digest })),
+  files: z.record(z.string(), fileRecordSchema),
 })
 
 export type CheckpointState = z.output<typeof stateSchema>
@@ -100,6 +103,7 @@ export type Resume = 'latest' | { readonly path: string }
 /**
  * Saves a checkpoint and removes all but the newest `keep`. In a run of several processes every process calls this; the
  * primary one creates and renames the folder.
+ * @param onCopied as in `Engine.saveState`
  * @returns the path of the checkpoint
  * @throws FILE_UNWRITABLE, FILE_EXISTS for a folder under a hidden name that is not a checkpoint
  */
@@ -108,25 +112,25 @@ export async function saveCheckpoint(
   keep: number | null,
   engine: Pick<Engine, 'isPrimary' | 'saveState'>,
   state: Omit<CheckpointState, 'version' | 'files'>,
+  onCopied?: () => void,
 ): Promise<string> {
   const name = `step-${String(state.step).padStart(6, '0')}`
   const path = join(folder, name)
   const partial = partialPathOf(path)
   if (!engine.isPrimary) {
-    await engine.saveState(partial)
+    await engine.saveState(partial, onCopied)
     return path
   }
   await removePartial(path)
   try {
     await makeFolder(partial)
-    const names = [...(await engine.saveState(partial))]
+    const saved: SavedFile[] = [...(await engine.saveState(partial, onCopied))]
     if (state.tokenizer !== undefined) {
       const [previous] = await listCheckpoints(folder)
-      names.push(...(await copyTokenizer(partial, state.tokenizer, previous)))
+      saved.push(...(await copyTokenizer(partial, state.tokenizer, previous)))
     }
-    const files = Object.fromEntries(
-      await Promise.all(names.map(async file => [file, await fingerprint(join(partial, file))] as const)),
-    )
+    const files = Object.fromEntries(await Promise.all(saved.map(file => recordOf(partial, file))))
+    const names = Object.keys(files)
     await writeFile(join(partial, stateFile), withDigest({ version: 1, ...state, files } satisfies CheckpointState))
     for (const file of [...names, stateFile]) {
       await syncFile(join(partial, file))
@@ -236,7 +240,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
         file: path,
       })
     }
-    const found = await fingerprint(file).catch(error => {
+    const found = await fingerprint(file, expected.partBytes).catch(error => {
       if (!isMissing(error)) throw toPenstockError(error, 'FILE_UNREADABLE', { file })
       throw new PenstockError('CHECKPOINT_INVALID', `a file of the checkpoint is missing: ${reasonOf(error)}`, { file })
     })
@@ -284,10 +288,24 @@ async function readState(file: string): Promise<CheckpointState> {
   return parsed.data
 }
 
-async function fingerprint(file: string): Promise<{ bytes: number; sha256: string }> {
+async function recordOf(folder: string, file: SavedFile): Promise<readonly [string, FileRecord]> {
+  return typeof file === 'string' ? [file, await fingerprint(join(folder, file))] : [file.name, file.record]
+}
+
+async function fingerprint(file: string, partBytes?: number): Promise<FileRecord> {
+  const { size: bytes } = await stat(file)
+  if (partBytes === undefined) return { bytes, sha256: (await hashOf(file)).toString('hex') }
+  const whole = createHash('sha256')
+  for (let start = 0; start < bytes; start += partBytes) {
+    whole.update(await hashOf(file, { start, end: start + partBytes - 1 }))
+  }
+  return { bytes, sha256: whole.digest('hex'), partBytes }
+}
+
+async function hashOf(file: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
   const hash = createHash('sha256')
-  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash)
-  return { bytes: (await stat(file)).size, sha256: hash.digest('hex') }
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20, ...range }), hash)
+  return hash.digest()
 }
 
 function sha256(text: string): string {

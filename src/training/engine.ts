@@ -59,6 +59,16 @@ export interface EngineMemory {
   readonly bytes: number
 }
 
+export interface FileRecord {
+  readonly bytes: number
+  readonly sha256: string
+  /** Present if `sha256` is the hash of the hashes of the file's parts of this size. */
+  readonly partBytes?: number
+}
+
+/** Name of a file in the folder of a saved state, with size and hash if they are known from writing it. */
+export type SavedFile = string | { readonly name: string; readonly record: FileRecord }
+
 export interface Engine {
   /** Steps taken so far, those before a restored state included. */
   readonly stepsTaken: number
@@ -89,9 +99,11 @@ export interface Engine {
   nextTokenLogits(ids: Int32Array): Promise<Float32Array>
   /**
    * Writes weights and optimizer state as files into an existing folder, whose name is not final yet.
-   * @returns the names of the files written
+   * @param onCopied allows the engine to copy the state first: called when further steps may be taken, although the files are
+   *   not complete. Not called by an engine that does not copy. The next save must wait for this one.
+   * @returns the files, when they are complete
    */
-  saveState(folder: string): Promise<readonly string[]>
+  saveState(folder: string, onCopied?: () => void): Promise<readonly SavedFile[]>
   /**
    * @throws CHECKPOINT_INVALID when the files are damaged, WORLD_MISMATCH when they belong to another model
    */

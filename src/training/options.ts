@@ -154,6 +154,12 @@ export const trainingSchemas = lazy(() => {
     folder: z.string().min(1).describe('folder of the checkpoints of this run'),
     every_steps: positive.default(100).describe('steps between checkpoints'),
     keep: positive.nullable().default(2).describe('number of newest checkpoints to keep; null keeps all'),
+    async: z
+      .boolean()
+      .default(true)
+      .describe(
+        'write checkpoints while training continues (torch engine); each rank copies its share of weights and moments to host memory first',
+      ),
   })
 
   /** How the torch engine distributes a run over processes and devices. The batch of a step does not depend on it. */

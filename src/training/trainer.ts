@@ -127,6 +127,9 @@ export class Trainer {
   readonly #earlyStop: EarlyStop | undefined
   #tokensPerStep = 1
   #saved: { step: number; path: string } | undefined
+  /** The checkpoint that is written while the training continues. */
+  #saving: Promise<void> | undefined
+  #saveError: unknown
   #nonfiniteInARow = 0
   /** Checkpoint that the run was resumed from, until the first batch. */
   #resumedFrom: CheckpointState | undefined
@@ -169,6 +172,7 @@ export class Trainer {
       return 'done'
     }
     await yieldIfDue()
+    if (this.#saveError !== undefined) throw this.#saveError
     this.#requireAgrees(batch)
     this.#endOfDocumentId = batch.tokenizer?.endOfDocumentId ?? this.#endOfDocumentId
     this.#documents = batch.cursor.documents ?? 'join'
@@ -209,6 +213,11 @@ export class Trainer {
       await this.#finish(this.#stops ? 'stopped' : 'data-ended')
     }
     return this.#summary!
+  }
+
+  /** Waits for the checkpoint that is being written, if any; must precede the end of the engine. @throws FILE_UNWRITABLE, ENGINE_FAILED */
+  async finishSaving(): Promise<void> {
+    await this.#saving
   }
 
   get #stops(): boolean {
@@ -413,6 +422,7 @@ export class Trainer {
       await this.#evaluate()
     }
     await this.#save()
+    await this.finishSaving()
     this.#summary = {
       reason,
       step: this.#step,
@@ -460,17 +470,31 @@ export class Trainer {
     return true
   }
 
+  /** Returns when the next step may be taken. At most one checkpoint is written at a time. */
   async #save(): Promise<void> {
-    const { training, model, engine, tokenizer } = this.#setup
+    await this.finishSaving()
+    const { checkpoint } = this.#setup.training
     const cursor = this.#cursor
-    if (training.checkpoint === undefined || cursor === undefined || this.#saved?.step === this.#step) {
-      return
-    }
+    if (checkpoint === undefined || cursor === undefined || this.#saved?.step === this.#step) return
     const startedAt = performance.now()
-    const { folder, keep } = training.checkpoint
-    const saved = await saveCheckpoint(await localFolderOf(folder), keep, engine, {
-      step: this.#step,
-      totalSteps: this.#totalSteps ?? this.#step,
+    await new Promise<void>((resolve, reject) => {
+      this.#saving = this.#write(checkpoint, cursor, startedAt, checkpoint.async ? resolve : undefined)
+      this.#saving.then(resolve, reject)
+    })
+    this.#pace.exclude(startedAt)
+  }
+
+  async #write(
+    { folder, keep }: NonNullable<TrainingOptions['checkpoint']>,
+    cursor: SampleCursor,
+    startedAt: number,
+    onCopied: (() => void) | undefined,
+  ): Promise<void> {
+    const { training, model, engine, tokenizer } = this.#setup
+    const step = this.#step
+    const state = {
+      step,
+      totalSteps: this.#totalSteps ?? step,
       consumedTokens: this.#consumedTokens,
       cursor,
       model,
@@ -478,11 +502,16 @@ export class Trainer {
       ...(tokenizer && { tokenizer }),
       ...(this.#endOfDocumentId !== undefined && { endOfDocumentId: this.#endOfDocumentId }),
       ...(this.#earlyStop?.state && { earlyStop: this.#earlyStop.state }),
-    })
-    const path = engine.isPrimary ? await storeCheckpoint(folder, keep, saved) : saved
-    this.#saved = { step: this.#step, path }
-    this.#emit({ kind: 'checkpoint', step: this.#step, path, durationMs: performance.now() - startedAt })
-    this.#pace.exclude(startedAt)
+    }
+    try {
+      const saved = await saveCheckpoint(await localFolderOf(folder), keep, engine, state, onCopied)
+      const path = engine.isPrimary ? await storeCheckpoint(folder, keep, saved) : saved
+      this.#saved = { step, path }
+      this.#emit({ kind: 'checkpoint', step, path, durationMs: performance.now() - startedAt })
+    } catch (error) {
+      this.#saveError = error
+      throw error
+    }
   }
 
   #emit(event: TrainingEvent): void {

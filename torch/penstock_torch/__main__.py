@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from . import checkpoint, initial_weights, parallel
+from .checkpoint_writer import CheckpointWriter
 from .engine import Engine, MicroBatch
 from .faults import Fault
 from .feed import Feed, Frame, memory_of
@@ -43,6 +44,7 @@ class Rank:
         self._device = device
         self._engine: Engine | None = None
         self._garbage: StepwiseCollection | None = None
+        self._writer = CheckpointWriter(device, self._report_checkpoint, self._end_with)
         self._pending: PendingResult | None = None
         self._waited = 0.0
         self._consensus = parallel.FeederConsensus()
@@ -64,6 +66,7 @@ class Rank:
                 self._feed.send({"kind": "done", "skipped": True})
                 continue
             if kind == "close":
+                self._writer.wait()
                 return
             answer, payload = commands[kind](frame)
             self._feed.send({"kind": "done", **answer}, payload)
@@ -163,10 +166,17 @@ class Rank:
         return {"stepsTaken": self._engine.steps_taken}, b""
 
     def _save(self, frame: Frame):
-        try:
-            return {"files": checkpoint.save(self._engine, frame.header["folder"])}, b""
-        except OSError as error:
-            raise Fault("FILE_UNWRITABLE", f"the checkpoint cannot be written: {error}") from error
+        """Answered as soon as the next step may start; `written` follows, or precedes the answer, when all ranks have written."""
+        save = self._writer.start if frame.header["isAsync"] else self._writer.write
+        save(checkpoint.state_files(self._engine), frame.header["folder"])
+        return {}, b""
+
+    def _report_checkpoint(self, files: list[dict]):
+        self._feed.send({"kind": "written", "files": files if dist.get_rank() == 0 else []})
+
+    def _end_with(self, fault: Fault):
+        report(self._feed, fault)
+        os._exit(1)
 
     def _evaluate(self, frame: Frame):
         return {"lossSum": self._engine.evaluate(self._batches(frame)).item()}, b""
@@ -208,8 +218,7 @@ def main():
         traceback.print_exc()
         code = 1
         if feed is not None:
-            fault = error if isinstance(error, Fault) else Fault("ENGINE_FAILED", repr(error))
-            feed.send({"kind": "failed", "code": fault.code, "message": str(fault)})
+            report(feed, error if isinstance(error, Fault) else Fault("ENGINE_FAILED", repr(error)))
         if feeder is not None:
             feeder.remove_folder()
     sys.stdout.flush()
@@ -217,6 +226,10 @@ def main():
     # Skips the interpreter's shutdown, which takes longer than a small run and may hang in a process group whose peers
     # are gone.
     os._exit(code)
+
+
+def report(feed: Feed, fault: Fault):
+    feed.send({"kind": "failed", "code": fault.code, "message": str(fault)})
 
 
 def serve(feed: Feed, device: torch.device):

@@ -1,19 +1,19 @@
-"""Reads and writes the files of a checkpoint, in a folder that Node creates and renames.
+"""Contents of a checkpoint's files, and how they are read. The bytes are those of the tfjs engine.
 
-    model.safetensors     all weights, gathered one by one at rank 0; same format as the tfjs engine's file
-    optimizer/            AdamW's moments as a distributed checkpoint: every rank writes its shards, any world size can read them
-    optimizer.safetensors the tfjs engine's moments; read, never written
+    model.safetensors     all weights
+    optimizer.safetensors AdamW's moments and the number of steps taken
+    optimizer/            the moments as a distributed checkpoint (DCP): written by earlier versions, still read
 """
 
 import json
 import math
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Iterator
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
@@ -21,34 +21,62 @@ from torch.distributed.tensor import DTensor
 
 from .engine import Engine
 from .faults import Fault
-from .feed import memory_of
 
 _MODEL = "model.safetensors"
-_MOMENTS = "optimizer"
-_TFJS_MOMENTS = "optimizer.safetensors"
+_MOMENTS = "optimizer.safetensors"
+_DCP_MOMENTS = "optimizer"
 _MOMENT_KEYS = ("exp_avg", "exp_avg_sq")
 
 
-def save(engine: Engine, folder: str) -> list[str]:
-    """Writes weights and moments. Returns, at rank 0, the names of the files, relative to the folder."""
-    at = Path(folder)
-    _write_weights(engine, at / _MODEL)
-    dcp.save(_moments(engine), checkpoint_id=at / _MOMENTS)
-    if dist.get_rank() != 0:
-        # Rank 0's machine may already have renamed the folder.
-        return []
-    return [_MODEL] + [f"{_MOMENTS}/{name}" for name in sorted(os.listdir(at / _MOMENTS))]
+@dataclass
+class StateFile:
+    """A safetensors file to be written. See src/formats/safetensors.ts for the layout."""
+
+    name: str
+    metadata: dict[str, str]
+    # In the order of the file.
+    tensors: list[tuple[str, Tensor]]
+
+    def __post_init__(self):
+        self._header = self._encode_header()
+        self.size = len(self._header) + sum(4 * tensor.numel() for _, tensor in self.tensors)
+
+    def contents(self) -> Iterator[Tensor]:
+        """Collective. The bytes of the file, in pieces, uint8: the header, then each tensor, gathered from all ranks. A rank
+        holds at most one of them besides its shards."""
+        yield torch.frombuffer(self._header, dtype=torch.uint8)
+        for _, tensor in self.tensors:
+            whole = tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+            yield whole.contiguous().view(-1).view(torch.uint8)
+
+    def _encode_header(self) -> bytearray:
+        header: dict = {"__metadata__": self.metadata}
+        end = 0
+        for name, tensor in self.tensors:
+            start, end = end, end + 4 * tensor.numel()
+            header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+        encoded = json.dumps(header, separators=(",", ":")).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        return bytearray(len(encoded).to_bytes(8, "little") + encoded)
+
+
+def state_files(engine: Engine) -> list[StateFile]:
+    steps = {"steps_taken": str(engine.steps_taken)}
+    return [
+        StateFile(_MODEL, {"format": "pt"}, sorted(engine.parameters.items())),
+        StateFile(_MOMENTS, steps, sorted(_moments(engine).items())),
+    ]
 
 
 def load(engine: Engine, folder: str):
     at = Path(folder)
     load_weights(engine, at / _MODEL)
-    if (at / _MOMENTS).is_dir():
-        moments = _moments(engine)
-        dcp.load(moments, storage_reader=_SafeReader(at / _MOMENTS))
+    if (at / _MOMENTS).exists():
+        steps = _load_moments(engine, at / _MOMENTS)
+    elif (at / _DCP_MOMENTS).is_dir():
+        moments = {**_moments(engine), "steps_taken": torch.tensor(0)}
+        dcp.load(moments, storage_reader=_SafeReader(at / _DCP_MOMENTS))
         steps = int(moments["steps_taken"].item())
-    elif (at / _TFJS_MOMENTS).exists():
-        steps = _load_tfjs_moments(engine, at / _TFJS_MOMENTS)
     else:
         # A checkpoint without optimizer state, such as a converted model.
         steps = 0
@@ -74,18 +102,16 @@ def load_weights(engine: Engine, file: Path):
 def _moments(engine: Engine) -> dict[str, Tensor]:
     """Optimizer tensors by name; loading fills them in place."""
     state = engine.optimizer.state
-    moments = {
+    return {
         f"{key}.{name}": state[parameter][key]
         for name, parameter in engine.parameters.items()
         for key in _MOMENT_KEYS
     }
-    return {**moments, "steps_taken": torch.tensor(engine.steps_taken)}
 
 
-def _load_tfjs_moments(engine: Engine, file: Path) -> int:
+def _load_moments(engine: Engine, file: Path) -> int:
     tensors, metadata = read_safetensors(file)
     moments = _moments(engine)
-    moments.pop("steps_taken")
     _require_names(moments.keys(), tensors.keys(), file)
     for name, moment in moments.items():
         _fill(moment, tensors[name], name, file)
@@ -141,36 +167,6 @@ def _require_names(expected: Iterable[str], found: Iterable[str], file: Path):
     different = sorted(set(expected) ^ set(found))
     if different:
         raise Fault("WORLD_MISMATCH", f"{file}: the state belongs to another model: {different[0]} is in only one of them")
-
-
-def _write_weights(engine: Engine, file: Path):
-    """Gathers one weight at a time: a rank holds at most its shards and the largest weight."""
-    names = sorted(engine.parameters)
-    out = open(file, "wb") if dist.get_rank() == 0 else None
-    try:
-        if out is not None:
-            out.write(_safetensors_header([(name, engine.parameters[name]) for name in names]))
-        for name in names:
-            parameter = engine.parameters[name].detach()
-            whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
-            if out is not None:
-                here = whole.cpu().contiguous()
-                out.write(memory_of(here))
-    finally:
-        if out is not None:
-            out.close()
-
-
-def _safetensors_header(tensors: list[tuple[str, Tensor]]) -> bytes:
-    """See src/formats/safetensors.ts for the layout."""
-    header: dict = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors:
-        start, end = end, end + 4 * tensor.numel()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    return len(encoded).to_bytes(8, "little") + encoded
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -54,8 +54,9 @@ async function trainWith(
   // The tokenizer is no longer needed, so its thread need not live as long as the training.
   if (texts === undefined) await tokenizer?.close()
   const engine = await openEngine(training, model, context.signal)
+  let trainer: Trainer | undefined
   try {
-    const trainer = await openTrainer({
+    trainer = await openTrainer({
       training,
       model,
       engine,
@@ -70,6 +71,8 @@ async function trainWith(
     const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
     await feed(trainer, apartFrom(heldOutRanges, input), context, sampler)
   } finally {
+    // A run that fails still completes a checkpoint of a step before the failure, unless the engine failed.
+    await trainer?.finishSaving().catch(() => {})
     await engine.close()
   }
 }

@@ -5,7 +5,15 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
+import type {
+  Engine,
+  EngineMemory,
+  EvaluationResult,
+  FileRecord,
+  SavedFile,
+  StepResult,
+  TrainingBatch,
+} from '../engine.js'
 import { countTargets, requireFit } from '../engine.js'
 import { type ModelOptions, type OptimizerOptions, requireDivisible, type TorchOptions } from '../options.js'
 import { modelFile } from '../tensor-files.js'
@@ -169,10 +177,13 @@ export class TorchEngine implements Engine {
     return new Float32Array(Uint8Array.from(first!.payload).buffer)
   }
 
-  async saveState(folder: string): Promise<readonly string[]> {
+  async saveState(folder: string, onCopied?: () => void): Promise<readonly SavedFile[]> {
     await this.#requireWeights()
-    const { files } = await this.#ask({ kind: 'save', folder })
-    return files as string[]
+    const written = this.#ranks.written()
+    await this.#ask({ kind: 'save', folder, isAsync: onCopied !== undefined })
+    onCopied?.()
+    const { header } = await this.#guard(written)
+    return (header.files as (FileRecord & { name: string })[]).map(({ name, ...record }) => ({ name, record }))
   }
 
   async loadState(folder: string): Promise<void> {

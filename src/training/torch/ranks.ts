@@ -20,10 +20,17 @@ export interface Command {
   readonly payload?: Uint8Array
 }
 
+interface Waiting {
+  resolve(frame: Frame): void
+  reject(error: PenstockError): void
+}
+
 interface Connection {
   readonly facts: RankFacts
   readonly socket: Socket
-  readonly waiting: { resolve(frame: Frame): void; reject(error: PenstockError): void }[]
+  readonly waiting: Waiting[]
+  /** Waits for the checkpoint that the rank writes besides its commands. */
+  writing: Waiting | undefined
   /** Whether it has answered the last ping. */
   responds: boolean
 }
@@ -89,11 +96,30 @@ export class Ranks {
     }
     this.#failure = error
     this.#settleComplete(error)
-    for (const { waiting } of this.#connections) {
+    for (const { waiting, writing } of this.#connections) {
       for (const { reject } of waiting.splice(0)) {
         reject(error)
       }
+      writing?.reject(error)
     }
+  }
+
+  /**
+   * Waits until all ranks have written a checkpoint; to be called before the command that starts it.
+   * @returns the report of the first rank of this machine
+   * @throws as `ask`
+   */
+  written(): Promise<Frame> {
+    const reports = this.#connections.map(
+      connection =>
+        new Promise<Frame>((resolve, reject) => {
+          connection.writing = { resolve, reject }
+        }),
+    )
+    const first = Promise.all(reports).then(frames => frames[0]!)
+    // Awaited after the command: avoids an unhandled rejection until then.
+    first.catch(() => {})
+    return first
   }
 
   /**
@@ -139,6 +165,8 @@ export class Ranks {
       clearTimeout(timer)
     }
     this.disconnect()
+    const error = new PenstockError('STOPPED', 'the engine was closed before the checkpoint was complete')
+    for (const { writing } of this.#connections) writing?.reject(error)
   }
 
   /** Closes all sockets: a rank exits immediately when its socket closes. */
@@ -169,6 +197,8 @@ export class Ranks {
           this.fail(reportedError(nameOf(), frame))
         } else if (frame.header.kind === 'pong') {
           if (connection !== undefined) connection.responds = true
+        } else if (frame.header.kind === 'written') {
+          connection?.writing?.resolve(frame)
         } else if (connection === undefined) {
           connection = this.#register(socket, frame)
         } else {
@@ -186,7 +216,7 @@ export class Ranks {
 
   #register(socket: Socket, { header }: Frame): Connection {
     const facts = header as unknown as RankFacts
-    const connection: Connection = { facts, socket, waiting: [], responds: true }
+    const connection: Connection = { facts, socket, waiting: [], writing: undefined, responds: true }
     this.#connections.push(connection)
     this.#connections.sort((a, b) => a.facts.rank - b.facts.rank)
     if (this.#connections.length === facts.localWorldSize) {

@@ -1,11 +1,13 @@
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Engine } from '#src/training/engine'
 import { maskStep } from '#src/training/loss-mask'
 import type { ModelInput } from '#src/training/options'
-import { largestDifference, losses, model, openSmall, slow, smallBatch, talks, torchPython, using } from './fixtures.js'
+import { ROOT } from '../../cli/support.js'
+import { largestDifference, losses, openSmall, slow, smallBatch, talks, torchPython, using } from './fixtures.js'
 
 let folder: string
 
@@ -18,6 +20,20 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 async function emptyFolder(name: string): Promise<string> {
   await mkdir(join(folder, name))
   return join(folder, name)
+}
+
+/** Writes the moments of a checkpoint as earlier versions of the engine did. */
+async function moveMomentsToDcp(checkpoint: string): Promise<void> {
+  const script = `
+import sys, torch, torch.distributed.checkpoint as dcp
+from pathlib import Path
+from penstock_torch.checkpoint import read_safetensors
+moments, metadata = read_safetensors(Path(sys.argv[1]) / "optimizer.safetensors")
+dcp.save({**moments, "steps_taken": torch.tensor(int(metadata["steps_taken"]))}, checkpoint_id=Path(sys.argv[1]) / "optimizer", no_dist=True)
+`
+  const env = { ...process.env, PYTHONPATH: join(ROOT, 'torch') }
+  execFileSync(torchPython!, ['-c', script, checkpoint], { env, stdio: 'pipe' })
+  await rm(join(checkpoint, 'optimizer.safetensors'))
 }
 
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
@@ -74,11 +90,11 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
       expect(found).not.toEqual(expected)
       await engine.saveState(await emptyFolder('bf16'))
     })
-    // Weights stay float32.
-    await using(openSmall('tfjs'), async engine => engine.loadWeights(join(folder, 'bf16')))
-    await expect(
-      using(openSmall('tfjs'), async engine => engine.loadState(join(folder, 'bf16'))),
-    ).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID', message: expect.stringContaining('engine torch') })
+    // Weights and moments stay float32.
+    await using(openSmall('tfjs'), async engine => {
+      await engine.loadState(join(folder, 'bf16'))
+      expect(engine.stepsTaken).toBe(20)
+    })
     const degrees = { replicate_degree: 3 }
     await expect(openSmall('torch', 2, { torch: degrees })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
@@ -104,35 +120,50 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     })
     expect(largestDifference(runs.get(4)!, runs.get(1)!)).toBeLessThan(1e-4)
     expect(largestDifference(two, runs.get(1)!)).toBeLessThan(1e-4)
-    expect(await readdir(saved, { recursive: true })).toContain('optimizer/__3_0.distcp')
   })
 
-  test('reads checkpoints of tfjs with their moments and writes the same bytes of weights', async () => {
-    const [fromTfjs, fromTorch] = [join(folder, 'tfjs'), join(folder, 'torch')]
-    await Promise.all([mkdir(fromTfjs), mkdir(fromTorch)])
-    const expected = await using(openSmall('tfjs'), async engine => {
+  test('exchanges checkpoints with tfjs: the bytes are the same, also if steps are taken while they are written', async () => {
+    const [fromTfjs, fromTorch, whileTraining] = await Promise.all(['tfjs', 'torch', 'copied'].map(emptyFolder))
+    const files = ['model.safetensors', 'optimizer.safetensors']
+    // Files of several parts.
+    const large = { vocab_size: 20_000 }
+    const expected = await using(openSmall('tfjs', 1, {}, large), async engine => {
       await losses(engine, 3)
-      await engine.saveState(fromTfjs)
+      await engine.saveState(fromTfjs!)
       return losses(engine, 5, 3)
     })
-    await using(openSmall('torch', 2), async engine => {
-      await engine.loadState(fromTfjs)
-      await engine.saveState(fromTorch)
-      const file = 'model.safetensors'
-      expect((await readFile(join(fromTorch, file))).equals(await readFile(join(fromTfjs, file)))).toBe(true)
-      expect(largestDifference(await losses(engine, 5, 3), expected)).toBeLessThan(1e-4)
-      const other = openSmall('tfjs', 1, {}, { ...model, width: 64 })
-      await using(other, async wider => {
-        await expect(wider.loadWeights(fromTorch)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
-        const wide = join(folder, 'wide')
-        await mkdir(wide)
+    await using(openSmall('torch', 2, {}, large), async engine => {
+      await engine.loadState(fromTfjs!)
+      const saved = await engine.saveState(fromTorch!)
+      let found: Promise<number[]> | undefined
+      const copied = await engine.saveState(whileTraining!, () => {
+        found = losses(engine, 5, 3)
+      })
+      expect(copied).toEqual(saved)
+      expect(saved).toMatchObject(files.map(name => ({ name, record: { partBytes: 1 << 22 } })))
+      expect(largestDifference(await found!, expected)).toBeLessThan(1e-4)
+      for (const file of files) {
+        const bytes = await readFile(join(fromTfjs!, file))
+        expect((await readFile(join(fromTorch!, file))).equals(bytes)).toBe(true)
+        expect((await readFile(join(whileTraining!, file))).equals(bytes)).toBe(true)
+      }
+      await using(openSmall('tfjs', 1, {}, { width: 64 }), async wider => {
+        await expect(wider.loadWeights(fromTorch!)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
+        const wide = await emptyFolder('wide')
         await wider.saveState(wide)
         await expect(engine.loadState(wide)).rejects.toMatchObject({ code: 'WORLD_MISMATCH' })
       })
     })
     const logits = (engine: Engine) =>
-      engine.loadWeights(fromTorch).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
-    const [first, second] = [await using(openSmall('tfjs'), logits), await using(openSmall('torch'), logits)]
-    expect(largestDifference([...first], [...second])).toBeLessThan(1e-4)
+      engine.loadWeights(fromTorch!).then(() => engine.nextTokenLogits(Int32Array.of(1, 2)))
+    const first = await using(openSmall('tfjs', 1, {}, large), logits)
+    await moveMomentsToDcp(fromTorch!)
+    await using(openSmall('torch', 1, {}, large), async engine => {
+      expect(largestDifference([...first], [...(await logits(engine))])).toBeLessThan(1e-4)
+      await engine.loadState(fromTorch!)
+      expect(largestDifference(await losses(engine, 5, 3), expected)).toBeLessThan(1e-4)
+    })
+    const loading = using(openSmall('tfjs', 1, {}, large), engine => engine.loadState(fromTorch!))
+    await expect(loading).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
   })
 })
