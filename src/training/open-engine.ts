@@ -4,6 +4,7 @@ import type { TokenizerReference } from '../formats/batches.js'
 import { openCheckpoint } from './checkpoint.js'
 import type { Engine } from './engine.js'
 import { type BackendName, type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
+import { localFolderOf } from './stored-checkpoints.js'
 import { parameterCount } from './weights.js'
 
 /**
@@ -21,7 +22,8 @@ export async function openEngine(
   const skipNonfinite = training.nonfinite === 'skip'
   if (training.engine === 'torch') {
     const { openTorchEngine } = await import('./torch/engine.js')
-    return openTorchEngine({ model, optimizer, gradientClip, skipNonfinite, torch }, signal)
+    const reportParent = training.checkpoint && (await localFolderOf(training.checkpoint.folder))
+    return openTorchEngine({ model, optimizer, gradientClip, skipNonfinite, torch, reportParent }, signal)
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
   const { backend } = await resolveBackend(training)

@@ -233,7 +233,7 @@ def report(feed: Feed, fault: Fault):
 
 
 def serve(feed: Feed, device: torch.device):
-    feed.start(device)
+    feed.prepare(device)
     feed.send({
         "kind": "hello", "rank": dist.get_rank(), "worldSize": dist.get_world_size(),
         "localWorldSize": int(os.environ["LOCAL_WORLD_SIZE"]),

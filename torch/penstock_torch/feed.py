@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
-from . import msgpack
+from . import hang_report, msgpack
 
 _MAX_HEADER_BYTES = 1 << 26
 
@@ -39,12 +39,17 @@ class Feed:
         self._socket.connect(path)
         self._frames: queue.SimpleQueue[Frame] = queue.SimpleQueue()
         self._sending = threading.Lock()
+        self._device: torch.device | None = None
+        self._buffers: list[_Buffer] = []
+        # Reads from the start, because the feeder may ask for a report while the ranks wait for each other.
+        threading.Thread(target=self._read, name="feed", daemon=True).start()
 
-    def start(self, device: torch.device):
-        """Starts reading ahead; for a GPU into page-locked memory, so that copies to it are asynchronous."""
+    def prepare(self, device: torch.device):
+        """Lets payloads be received; for a GPU into page-locked memory, so that copies to it are asynchronous. The feeder
+        sends none before the first frame of this rank."""
+        self._device = device
         pinned = device.type == "cuda"
         self._buffers = [_Buffer(pinned), _Buffer(pinned)]
-        threading.Thread(target=self._read, args=(device,), name="feed", daemon=True).start()
 
     def next(self) -> Frame:
         return self._frames.get()
@@ -60,22 +65,22 @@ class Feed:
     def close(self):
         self._socket.close()
 
-    def _read(self, device: torch.device):
+    def _read(self):
         try:
-            if device.type == "cuda":
-                # A new thread uses the first GPU; page-locking would allocate memory on another rank's device.
-                torch.cuda.set_device(device)
             while True:
                 (length,) = struct.unpack("<I", self._exactly(4))
                 if length > _MAX_HEADER_BYTES:
                     raise ValueError(f"a header of {length} bytes")
                 header = msgpack.unpack(self._exactly(length))
-                if header["kind"] == "ping":
+                if header["kind"] == "report":
                     # Answered here, because the main thread may be busy or wait for other ranks.
-                    self.send({"kind": "pong"})
+                    self.send({"kind": "report", "files": hang_report.write(header["folder"])})
                     continue
                 numbers = torch.empty(0, dtype=torch.int32)
                 if header.get("bytes", 0) > 0:
+                    if self._device.type == "cuda":
+                        # A new thread uses the first GPU; page-locking would allocate memory on another rank's device.
+                        torch.cuda.set_device(self._device)
                     self._buffers.reverse()
                     numbers = self._buffers[0].receive(self._socket, header["bytes"])
                 self._frames.put(Frame(header, numbers))

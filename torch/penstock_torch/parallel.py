@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from . import hang_report
 from .faults import Fault
 from .model import Gpt
 from .tensor_parallel import split_layers
@@ -24,6 +25,7 @@ def local_rank() -> int:
 
 def join(device_type: str) -> torch.device:
     """Selects this rank's device and joins the process group given by the launcher's environment."""
+    hang_report.record_collectives()
     if device_type == "cuda" and not torch.cuda.is_available():
         raise Fault("BACKEND_UNAVAILABLE", "device is cuda, but this torch finds no CUDA device")
     if device_type != "cpu" and torch.cuda.is_available():

@@ -3,6 +3,7 @@
  * computes; data, schedule and intervals stay in Node. See docs/distributed.md.
  */
 import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import type {
@@ -32,6 +33,8 @@ export interface TorchEngineOptions {
   /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
   readonly skipNonfinite?: boolean
   readonly torch: TorchOptions
+  /** Where a folder with reports is created when the ranks take too long; default: the folder for temporary files. */
+  readonly reportParent?: string | undefined
 }
 
 const closeTimeoutMs = 10_000
@@ -52,7 +55,8 @@ export async function openTorchEngine(options: TorchEngineOptions, signal?: Abor
   let engine: TorchEngine | undefined
   let onAbort = () => {}
   try {
-    const ranks = await Ranks.listen(socketPath)
+    const time = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
+    const ranks = await Ranks.listen(socketPath, join(options.reportParent ?? tmpdir(), `penstock-timeout-${time}`))
     onAbort = () => ranks.fail(new PenstockError('STOPPED', 'stopped while the ranks were starting'))
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted) onAbort()
@@ -125,8 +129,7 @@ export class TorchEngine implements Engine {
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
     const { start_timeout_s: seconds } = torch
     const timer = setTimeout(() => {
-      const message = `not all ranks connected within ${seconds} s (torch.start_timeout_s)`
-      this.#ranks.fail(new PenstockError('ENGINE_FAILED', message))
+      void this.#ranks.failLate(`not all ranks connected within ${seconds} s (torch.start_timeout_s)`)
     }, 1000 * seconds)
     await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch

@@ -2,6 +2,7 @@
  * Connections to the ranks of this machine: each rank connects once to a Unix socket, receives every command, and answers
  * in order. When a rank disconnects, all pending commands fail, because the other ranks would wait for it indefinitely.
  */
+import { mkdir, rmdir } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { PenstockError } from '../../errors.js'
 import { encodeFrame, type Frame, FrameDecoder } from './frames.js'
@@ -31,15 +32,15 @@ interface Connection {
   readonly waiting: Waiting[]
   /** Waits for the checkpoint that the rank writes besides its commands. */
   writing: Waiting | undefined
-  /** Whether it has answered the last ping. */
+  /** Whether it has answered the last request for a report. */
   responds: boolean
 }
 
 /** End of the message for a rank that disconnected without giving a reason. */
 export const endedUnexpectedly = 'ended unexpectedly'
 
-/** Time for the answer to a ping, which a thread of its own gives. */
-const PING_MS = 2000
+/** Time for the report of a rank, which a thread of its own writes. */
+const REPORT_MS = 3000
 
 const noPayload = new Uint8Array(0)
 
@@ -49,12 +50,16 @@ export class Ranks {
   readonly #sockets = new Set<Socket>()
   readonly #complete: Promise<void>
   #settleComplete: (error?: PenstockError) => void = () => {}
+  readonly #reportFolder: string
+  /** Names of the files that the ranks have written there. */
+  readonly #reports: string[] = []
   #failure: PenstockError | undefined
   #lostRank = false
   #closing = false
 
-  private constructor(server: Server) {
+  private constructor(server: Server, reportFolder: string) {
     this.#server = server
+    this.#reportFolder = reportFolder
     this.#complete = new Promise((resolve, reject) => {
       this.#settleComplete = error => (error === undefined ? resolve() : reject(error))
     })
@@ -62,8 +67,12 @@ export class Ranks {
     server.on('connection', socket => this.#onConnection(socket))
   }
 
-  /** Listens on a path in a folder that only this user can enter. @throws ENGINE_FAILED */
-  static async listen(path: string): Promise<Ranks> {
+  /**
+   * Listens on a path in a folder that only this user can enter.
+   * @param reportFolder created after a timeout, for the reports of the ranks
+   * @throws ENGINE_FAILED
+   */
+  static async listen(path: string, reportFolder: string): Promise<Ranks> {
     const server = createServer()
     await new Promise<void>((resolve, reject) => {
       server.once('error', error => {
@@ -71,7 +80,7 @@ export class Ranks {
       })
       server.listen(path, resolve)
     })
-    return new Ranks(server)
+    return new Ranks(server, reportFolder)
   }
 
   /** Sorted by rank. */
@@ -132,7 +141,8 @@ export class Ranks {
     if (this.#failure !== undefined) {
       throw this.#failure
     }
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() => void this.#failByTimeout(timeoutMs), timeoutMs)
+    const late = `no answer within ${(timeoutMs ?? 0) / 1000} s (torch.step_timeout_s)`
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => void this.failLate(late), timeoutMs)
     try {
       return await Promise.all(this.#connections.map(connection => this.#send(connection, commandOf(connection.facts))))
     } finally {
@@ -140,20 +150,24 @@ export class Ranks {
     }
   }
 
-  /** Names the ranks that do not even answer a ping: the others may only wait for them. */
-  async #failByTimeout(timeoutMs: number): Promise<void> {
-    for (const connection of this.#connections) {
-      connection.responds = false
-      write(connection.socket, { header: { kind: 'ping' } })
-    }
-    await new Promise(resolve => setTimeout(resolve, PING_MS))
+  /**
+   * Fails all commands after a timeout. Names the ranks that write no report (torch/penstock_torch/hang_report.py), because
+   * the others may only wait for them.
+   */
+  async failLate(what: string): Promise<void> {
+    await mkdir(this.#reportFolder, { recursive: true }).catch(() => {})
+    for (const connection of this.#connections) connection.responds = false
+    for (const socket of this.#sockets) write(socket, { header: { kind: 'report', folder: this.#reportFolder } })
+    await new Promise(resolve => setTimeout(resolve, REPORT_MS))
     const silent = this.#connections.filter(({ responds }) => !responds).map(({ facts }) => facts.rank)
-    const what =
+    const who =
       silent.length === 0
-        ? 'all ranks of this machine respond, but are still busy'
+        ? 'the connected ranks of this machine respond, but are still busy'
         : `rank ${silent.join(', ')} does not respond: it was stopped, or hangs`
-    const message = `no answer within ${timeoutMs / 1000} s (torch.step_timeout_s): ${what}`
-    this.fail(new PenstockError('ENGINE_FAILED', message))
+    const names = this.#reports.toSorted().join(', ')
+    if (names === '') await rmdir(this.#reportFolder).catch(() => {})
+    const where = names === '' ? '' : `; stacks and collectives of the others are in ${this.#reportFolder}: ${names}`
+    this.fail(new PenstockError('ENGINE_FAILED', `${what}: ${who}${where}`))
   }
 
   /** Asks the ranks to end. Disconnects them after a failure, or after `timeoutMs`. */
@@ -195,8 +209,9 @@ export class Ranks {
         if (frame.header.kind === 'failed') {
           this.#lostRank = true
           this.fail(reportedError(nameOf(), frame))
-        } else if (frame.header.kind === 'pong') {
+        } else if (frame.header.kind === 'report') {
           if (connection !== undefined) connection.responds = true
+          this.#reports.push(...(frame.header.files as string[]))
         } else if (frame.header.kind === 'written') {
           connection?.writing?.resolve(frame)
         } else if (connection === undefined) {

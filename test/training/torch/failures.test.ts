@@ -1,7 +1,11 @@
 /** Ranks that fail: the error says which, and how. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { temporaryFolder } from '../../stages/support.js'
 import { descendants, losses, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
+
+const folder = temporaryFolder()
 
 /** Ids of the ranks, in the order in which torchrun started them. */
 const rankPids = (): number[] => descendants(process.pid, '-u -m penstock_torch')
@@ -29,16 +33,22 @@ describe.skipIf(torchPython === undefined)('a rank', { timeout: slow }, () => {
   })
 
   test('that is stopped ends the run within the timeout and is named', async () => {
-    const engine = await openSmall('torch', 2, { torch: { step_timeout_s: 3 } })
+    const engine = await openSmall('torch', 2, { torch: { step_timeout_s: 3 }, checkpoint: { folder } })
     await losses(engine, 1)
     const pids = rankPids()
     process.kill(pids[1]!, 'SIGSTOP')
     const started = Date.now()
     await expect(losses(engine, 2, 1)).rejects.toMatchObject({
       code: 'ENGINE_FAILED',
-      message: expect.stringContaining('rank 1 does not respond'),
+      message: expect.stringMatching(
+        /rank 1 does not respond.*penstock-timeout-.*: collectives-rank-0, rank-0.stacks.txt/,
+      ),
     })
     expect(Date.now() - started).toBeLessThan(30_000)
+    const [report] = readdirSync(folder)
+    const of = (name: string) => readFileSync(join(folder, report!, name), 'latin1')
+    expect(of('rank-0.stacks.txt')).toMatch(/engine\.py", line \d+ in step/)
+    expect(of('collectives-rank-0')).toContain('gloo:')
     await engine.close()
     // A rank that outlives torchrun is no descendant any more.
     await expect.poll(() => pids.filter(isRunning), { timeout: 5000 }).toEqual([])

@@ -11,7 +11,7 @@ const folder = temporaryFolder()
 /** One of two ranks, connected. */
 async function withRank(name: string): Promise<{ ranks: Ranks; rank: Socket }> {
   const path = join(folder, name)
-  const ranks = await Ranks.listen(path)
+  const ranks = await Ranks.listen(path, join(folder, 'reports'))
   const rank = connectRank(path, 0, 1)
   await ranks.complete()
   return { ranks, rank }
@@ -43,18 +43,20 @@ test('a rank that does not end is disconnected after the timeout, if there is on
 
 test('a command without an answer fails in time and names the rank that does not respond', async () => {
   const path = join(folder, 'silent')
-  const ranks = await Ranks.listen(path)
-  // Rank 0 waits for rank 1, but answers pings; rank 1 is silent.
+  const ranks = await Ranks.listen(path, join(folder, 'reports'))
+  // Rank 0 waits for rank 1, but writes a report; rank 1 is silent.
   const waiting = connectRank(path, 0, 2)
   const silent = connectRank(path, 1, 2)
   const decoder = new FrameDecoder()
   waiting.on('data', chunk => {
-    for (const { header } of decoder.push(chunk)) if (header.kind === 'ping') send(waiting, { kind: 'pong' })
+    for (const { header } of decoder.push(chunk)) {
+      if (header.kind === 'report') send(waiting, { kind: 'report', files: [`stacks in ${header.folder}`] })
+    }
   })
   await ranks.complete()
   await expect(ranks.ask(() => ({ header: { kind: 'step' } }), 50)).rejects.toMatchObject({
     code: 'ENGINE_FAILED',
-    message: expect.stringContaining('rank 1 does not respond'),
+    message: expect.stringMatching(/rank 1 does not respond.*: stacks in .*reports/),
   })
   ranks.disconnect()
   silent.destroy()
