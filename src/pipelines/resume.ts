@@ -3,7 +3,7 @@
  * tokenizer. If anything differs, the run starts over instead of continuing another run's output.
  */
 import { createHash } from 'node:crypto'
-import { stat } from 'node:fs/promises'
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { journalledWork } from '../files/journal/resume-point.js'
 import { RunJournal, type RunOutput } from '../files/journal/run-journal.js'
@@ -155,7 +155,8 @@ async function identityOf(path: string, isSampled: boolean): Promise<string | un
     const entry = knownRemoteEntry(path)
     return entry && `${entry.size} ${entry.version}`
   }
-  const stats = await stat(path).catch(() => undefined)
+  // Synchronous: of 100,000 files the promises take seconds.
+  const stats = statSync(path, { throwIfNoEntry: false })
   if (stats?.isFile() !== true) return undefined
   const { ino, size, mtimeMs, ctimeMs } = stats
   const state = [ino, size, mtimeMs, ctimeMs].join(' ')

@@ -55,7 +55,10 @@ export class ZstdFrameScanner {
     this.offset = offset
   }
 
-  /** The units completed by a chunk. They are views of it where possible. @throws FILE_UNREADABLE, UNSUPPORTED */
+  /**
+   * The units completed by a chunk. They are views of it where possible; afterwards its memory may be reused.
+   * @throws FILE_UNREADABLE, UNSUPPORTED
+   */
   *push(chunk: Uint8Array): Generator<ZstdUnit> {
     this.pending = this.pending.byteLength === 0 ? chunk : concatBytes([this.pending, chunk])
     for (;;) {
@@ -67,8 +70,9 @@ export class ZstdFrameScanner {
       }
       const unit = this.nextUnit()
       if (unit !== undefined) yield unit
-      else if (this.toSkip === 0) return
+      else if (this.toSkip === 0) break
     }
+    this.pending = this.pending.slice()
   }
 
   /** @throws FILE_UNREADABLE when the input ends inside a frame or contains none */

@@ -72,10 +72,18 @@ async function decompress(range: FrameRange): Promise<boolean> {
   return true
 }
 
+const packed = new KeptBuffer()
+
+/** Memory for compressed bytes; the bytes of the call before are no longer valid. */
+function reusedMemory(byteLength: number): Uint8Array {
+  packed.clear()
+  return packed.reserve(byteLength)
+}
+
 function textOf(range: FrameRange): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
   const { codec, file, start, end, maxTextBytes } = range
-  if (codec === 'zstd') return decodeZstd(file, compressed(range, start, end, READ_BYTES), start)
-  const bytes = new Uint8Array(end - start)
+  if (codec === 'zstd') return decodeZstd(file, compressed(range, start, end, READ_BYTES, reusedMemory), start)
+  const bytes = reusedMemory(end - start)
   readFully(range, bytes, start)
   return gunzipMembers(file, bytes, start, maxTextBytes)
 }
@@ -94,9 +102,15 @@ async function appendRestOfLine(range: FrameRange, lineStart: number): Promise<n
   return text.length
 }
 
-function* compressed(range: FrameRange, start: number, end: number, size: number): Generator<Uint8Array> {
+function* compressed(
+  range: FrameRange,
+  start: number,
+  end: number,
+  size: number,
+  memory = (byteLength: number): Uint8Array => new Uint8Array(byteLength),
+): Generator<Uint8Array> {
   for (let at = start; at < end; at += size) {
-    const bytes = new Uint8Array(Math.min(size, end - at))
+    const bytes = memory(Math.min(size, end - at))
     readFully(range, bytes, at)
     yield bytes
   }

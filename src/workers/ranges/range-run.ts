@@ -3,11 +3,11 @@
  * so that a command can start a run before it loads the rest of its code: the workers start and process the first ranges in
  * the meantime.
  */
-import { stat } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { PenstockError, toPenstockError } from '../../errors.js'
 import { closeSource, isPackedName, openSource } from '../../files/source-file.js'
 import { formatOf } from '../../files/source-format.js'
+import { sourceSize } from '../../files/source-list.js'
 import { cachedFingerprint } from '../../files/sources/file-fingerprint.js'
 import type { Batch } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
@@ -158,8 +158,8 @@ export class RangeRun {
     // The first file is opened before the workers are: its errors are the most common ones.
     const first = await openSource(work.paths[from.file]!)
     try {
-      const sizes: number[] = []
-      for (const path of work.paths) sizes.push((await stat(path).catch(() => undefined))?.size ?? 0)
+      // A missing file is reported when it is read.
+      const sizes = work.paths.map(path => sourceSize(path) ?? 0)
       if (work.to !== undefined && rangeFormatOf(work.paths.at(-1)!) === 'lines') sizes[sizes.length - 1] = work.to
       const total = sizes.reduce((sum, size) => sum + size, 0) - startOf(work).byteOffset
       return new RangeRun(work, sizes, await openRangeWorkers(work, total, worker), from, first)

@@ -3,6 +3,8 @@
  * in the kernel's memory. Replies with tokens, line offsets and faults.
  */
 import { workerData } from 'node:worker_threads'
+import { readFullySync } from '../../files/read-at.js'
+import { requireText, SIGNATURE_BYTES } from '../../files/source-format.js'
 import type { TokenArray } from '../../formats/batches.js'
 import type { FieldPath } from '../../formats/json-scan.js'
 import {
@@ -59,6 +61,7 @@ async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeRe
   const kernel = await openedKernel
   const { part } = task
   heartbeat.begin(WHOLE_TASK, sizeOf(part))
+  if (part.kind === 'file' && part.start === 0) requireTextFile(part)
   const tryFastPath = packing === null && !task.retry.isolateRecords && wholeLoadsLeft === 0
   const reply = tryFastPath && part.kind === 'file' ? fastReply(kernel.lines, task, part) : undefined
   if (reply !== undefined) return reply
@@ -67,6 +70,13 @@ async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeRe
   return fullReply(kernel, task, part, heartbeat)
 }
 export default workerFunction(readRange)
+
+/** @throws UNSUPPORTED for a file of another format, regardless of its name */
+function requireTextFile({ file, descriptor }: FileRange): void {
+  const head = new Uint8Array(SIGNATURE_BYTES)
+  const byteLength = readFullySync({ path: file, fd: descriptor }, head, 0)
+  requireText(file, head.subarray(0, byteLength), true)
+}
 
 function sizeOf(part: RangePart): number {
   if (part.kind === 'text') return part.byteLength
