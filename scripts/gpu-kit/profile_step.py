@@ -19,7 +19,8 @@ os.environ.update(LOCAL_RANK="0", GROUP_WORLD_SIZE="1")
 with tempfile.TemporaryDirectory() as folder:
     dist.init_process_group("nccl" if on_gpu else "gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
     shape = {
-        **options["model"], "kv_heads": options["model"]["heads"], "position": "rotary", "rotary_base": 10000, "norm": "rms",
+        **options["model"], "kv_heads": options["model"]["heads"],
+        "head_dim": options["model"]["width"] // options["model"]["heads"], "position": "rotary", "rotary_base": 10000, "norm": "rms",
         "norm_eps": 1e-5, "activation": "swiglu", "bias": False, "tie_weights": False, "qk_norm": False,
     }
     with torch.device("meta"):

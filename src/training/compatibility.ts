@@ -13,7 +13,7 @@ import type {
   TokenizerReference,
 } from '../formats/batches.js'
 import type { Checkpoint } from './checkpoint.js'
-import type { ModelOptions, TrainingOptions } from './options.js'
+import { type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
 
 /**
  * All options must match except those of the initialization.
@@ -25,10 +25,12 @@ export function requireSameModel(
   { path, state }: { readonly path: string; readonly state: Pick<Checkpoint['state'], 'model'> },
   isFreeLength = false,
 ): void {
+  // Completes the options of checkpoints that are older than an option.
+  const recorded = resolveModel(state.model)
   for (const key of Object.keys(model) as (keyof ModelOptions)[]) {
     if (key === 'seed' || key === 'init_std' || (key === 'sequence_length' && isFreeLength)) continue
-    if (model[key] !== state.model[key]) {
-      const message = `the checkpoint's model has ${key} ${state.model[key]}, this one ${model[key]}`
+    if (model[key] !== recorded[key]) {
+      const message = `the checkpoint's model has ${key} ${recorded[key]}, this one ${model[key]}`
       throw new PenstockError('WORLD_MISMATCH', message, { file: path, path: `model.${key}` })
     }
   }

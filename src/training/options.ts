@@ -35,6 +35,7 @@ export const trainingSchemas = lazy(() => {
       kv_heads: positive
         .optional()
         .describe('number of key and value heads, for grouped-query attention; default: heads'),
+      head_dim: positive.optional().describe('width of a head of queries, keys and values; default: width / heads'),
       width: positive.default(128).describe('width of the residual stream'),
       ffn_width: positive
         .optional()
@@ -67,10 +68,12 @@ export const trainingSchemas = lazy(() => {
     })
     .superRefine((model, context) => {
       const fail = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
-      if (model.width % model.heads !== 0) {
-        fail('heads', `heads (${model.heads}) must divide width (${model.width})`)
-      } else if (model.position === 'rotary' && (model.width / model.heads) % 2 !== 0) {
-        fail('heads', `rotary positions need an even width per head; ${model.width} / ${model.heads} is odd`)
+      const headDim = model.head_dim ?? model.width / model.heads
+      if (!Number.isInteger(headDim)) {
+        fail('heads', `heads (${model.heads}) must divide width (${model.width}) unless head_dim is set`)
+      } else if (model.position === 'rotary' && headDim % 2 !== 0) {
+        const option = model.head_dim === undefined ? 'heads' : 'head_dim'
+        fail(option, `rotary positions need an even width per head; it is ${headDim}`)
       }
       if (model.kv_heads !== undefined && model.heads % model.kv_heads !== 0) {
         fail('kv_heads', `kv_heads (${model.kv_heads}) must divide heads (${model.heads})`)
@@ -336,6 +339,7 @@ export type BackendName = Exclude<TrainingOptions['backend'], 'auto'>
 export interface ModelOptions extends z.output<Schemas['model']> {
   vocab_size: number
   kv_heads: number
+  head_dim: number
   ffn_width: number
 }
 
@@ -388,6 +392,7 @@ export function resolveModel(input: ModelInput, tokenizer?: VocabularySize): Mod
     ...model,
     vocab_size: vocabSize,
     kv_heads: model.kv_heads ?? model.heads,
+    head_dim: model.head_dim ?? model.width / model.heads,
     ffn_width: model.ffn_width ?? ffnWidth,
   }
 }

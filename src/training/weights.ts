@@ -6,9 +6,9 @@
  *   model.embed_tokens.weight                         [vocab, width]     embedding; also the output layer when tied
  *   model.embed_positions.weight                      [sequence, width]  with learned positions
  *   model.layers.N.input_layernorm.weight             [width]            before attention
- *   model.layers.N.self_attn.{q,k,v}_proj.weight      [heads x head width, width]; k and v: kv_heads
- *   model.layers.N.self_attn.o_proj.weight            [width, width]
- *   model.layers.N.self_attn.{q,k}_norm.weight        [head width]       with qk_norm, shared by the heads
+ *   model.layers.N.self_attn.{q,k,v}_proj.weight      [heads x head_dim, width]; k and v: kv_heads
+ *   model.layers.N.self_attn.o_proj.weight            [width, heads x head_dim]
+ *   model.layers.N.self_attn.{q,k}_norm.weight        [head_dim]         with qk_norm, shared by the heads
  *   model.layers.N.post_attention_layernorm.weight    [width]            before the feed-forward network
  *   model.layers.N.mlp.gate_proj.weight               [ffn, width]       with swiglu
  *   model.layers.N.mlp.up_proj.weight                 [ffn, width]
@@ -52,7 +52,7 @@ export function layerName(layer: number, part: string): string {
 export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
   const { width, ffn_width: ffnWidth } = model
   const residualStd = model.init_std / Math.sqrt(2 * model.layers)
-  const keyWidth = (width / model.heads) * model.kv_heads
+  const [queryWidth, keyWidth] = [model.heads, model.kv_heads].map(heads => heads * model.head_dim) as [number, number]
   const specs: WeightSpec[] = [embedding(embeddingName, [model.vocab_size, width], model)]
   if (model.position === 'learned') {
     specs.push(embedding(positionsName, [model.sequence_length, width], model))
@@ -61,10 +61,10 @@ export function weightSpecs(model: ModelOptions): readonly WeightSpec[] {
     const at = (part: string) => layerName(layer, part)
     specs.push(
       ...norm(at('input_layernorm'), model),
-      ...linear(at('self_attn.q_proj'), width, width, model),
+      ...linear(at('self_attn.q_proj'), queryWidth, width, model),
       ...linear(at('self_attn.k_proj'), keyWidth, width, model),
       ...linear(at('self_attn.v_proj'), keyWidth, width, model),
-      ...linear(at('self_attn.o_proj'), width, width, model, residualStd),
+      ...linear(at('self_attn.o_proj'), width, queryWidth, model, residualStd),
       ...(model.qk_norm ? [headNorm(at('self_attn.q_norm'), model), headNorm(at('self_attn.k_norm'), model)] : []),
       ...norm(at('post_attention_layernorm'), model),
       ...(model.activation === 'swiglu' ? linear(at('mlp.gate_proj'), ffnWidth, width, model) : []),
@@ -88,7 +88,9 @@ export function flopsPerToken(model: ModelOptions): number {
     ({ name }) => name === positionsName || (name === embeddingName && !model.tie_weights),
   )
   const lookedUp = inputs.reduce((sum, { shape }) => sum + elementCount(shape), 0)
-  return 6 * (parameterCount(model) - lookedUp) + 12 * model.layers * model.sequence_length * model.width
+  return (
+    6 * (parameterCount(model) - lookedUp) + 12 * model.layers * model.sequence_length * model.heads * model.head_dim
+  )
 }
 
 export function parameterCount(model: ModelOptions): number {
@@ -170,8 +172,8 @@ function norm(prefix: string, model: ModelOptions): readonly WeightSpec[] {
   return model.bias ? [weight, { name: `${prefix}.bias`, shape, group: 'norm', std: 0, fill: 0 }] : [weight]
 }
 
-function headNorm(prefix: string, { width, heads }: ModelOptions): WeightSpec {
-  return { name: `${prefix}.weight`, shape: [width / heads], group: 'norm', std: 0, fill: 1 }
+function headNorm(prefix: string, { head_dim }: ModelOptions): WeightSpec {
+  return { name: `${prefix}.weight`, shape: [head_dim], group: 'norm', std: 0, fill: 1 }
 }
 
 function linear(prefix: string, out: number, into: number, model: ModelOptions, std = model.init_std): WeightSpec[] {

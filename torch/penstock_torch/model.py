@@ -93,7 +93,7 @@ class Trunk(nn.Module):
     def _tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines [sequence_length, head width / 2], computed once; buffers would be lost on the meta device."""
         if self._angles is None:
-            head_width = self.options.width // self.options.heads
+            head_width = self.options.head_dim
             exponents = torch.arange(0, head_width, 2, dtype=torch.float64) * (-1.0 / head_width)
             positions = torch.arange(self.options.sequence_length, dtype=torch.float64)
             angles = torch.outer(positions, self.options.rotary_base**exponents)
@@ -141,13 +141,13 @@ class Attention(nn.Module):
 
     def __init__(self, options: SimpleNamespace):
         super().__init__()
-        self.head_width = options.width // options.heads
-        key_width = self.head_width * options.kv_heads
+        self.head_width = options.head_dim
+        query_width, key_width = self.head_width * options.heads, self.head_width * options.kv_heads
         self.grouped = options.kv_heads != options.heads
-        self.q_proj = nn.Linear(options.width, options.width, bias=options.bias)
+        self.q_proj = nn.Linear(options.width, query_width, bias=options.bias)
         self.k_proj = nn.Linear(options.width, key_width, bias=options.bias)
         self.v_proj = nn.Linear(options.width, key_width, bias=options.bias)
-        self.o_proj = nn.Linear(options.width, options.width, bias=options.bias)
+        self.o_proj = nn.Linear(query_width, options.width, bias=options.bias)
         if options.qk_norm:
             self.q_norm = RmsNorm(self.head_width, options.norm_eps, bias=False)
             self.k_norm = RmsNorm(self.head_width, options.norm_eps, bias=False)

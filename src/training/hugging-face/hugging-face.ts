@@ -61,6 +61,7 @@ const llama: Family = {
     num_hidden_layers: model.layers,
     num_attention_heads: model.heads,
     num_key_value_heads: model.kv_heads,
+    head_dim: model.head_dim,
     hidden_size: model.width,
     intermediate_size: model.ffn_width,
     hidden_act: 'silu',
@@ -78,6 +79,7 @@ const llama: Family = {
     layers: numberIn(config, 'num_hidden_layers'),
     heads: numberIn(config, 'num_attention_heads'),
     kv_heads: numberIn(config, 'num_key_value_heads'),
+    ...(config.head_dim == null ? {} : { head_dim: numberIn(config, 'head_dim') }),
     width: numberIn(config, 'hidden_size'),
     ffn_width: numberIn(config, 'intermediate_size'),
     rotary_base: rotaryBaseIn(config),
@@ -98,7 +100,6 @@ const qwen3: Family = {
       ...config,
       architectures: ['Qwen3ForCausalLM'],
       model_type: 'qwen3',
-      head_dim: model.width / model.heads,
       use_sliding_window: false,
     }
   },
@@ -239,9 +240,13 @@ function endTokenIn({ eos_token_id }: Config): number | undefined {
 export function layoutOf(model: ModelOptions): Layout {
   const misfits = ({ fixed }: Family) =>
     (Object.keys(fixed) as (keyof ModelOptions)[]).filter(key => model[key] !== fixed[key])
+  // GPT-2's heads divide its width, and each has its own keys.
+  const heads = [
+    ...(model.kv_heads === model.heads ? [] : ['kv_heads']),
+    ...(model.head_dim * model.heads === model.width ? [] : ['head_dim']),
+  ]
   const differences = layouts.map(name => {
-    const groups = name === 'gpt2' && model.kv_heads !== model.heads ? ['kv_heads'] : []
-    return { name, keys: [...misfits(families[name]), ...groups] }
+    return { name, keys: [...misfits(families[name]), ...(name === 'gpt2' ? heads : [])] }
   })
   const fitting = differences.find(({ keys }) => keys.length === 0)
   if (fitting !== undefined) return fitting.name
@@ -279,10 +284,6 @@ function refuseOthers(config: Config, file: string): void {
       `${key} has the type ${JSON.stringify(kind)}; only unscaled rotary positions are known`,
       { file },
     )
-  }
-  const headWidth = config.head_dim
-  if (headWidth != null && headWidth !== numberIn(config, 'hidden_size') / numberIn(config, 'num_attention_heads')) {
-    throw new PenstockError('UNSUPPORTED', `head_dim is ${headWidth}; only hidden_size / heads is known`, { file })
   }
 }
 

@@ -131,7 +131,7 @@ function rotaryOf(
 }
 
 function rotaryTables(model: ModelOptions, time: number, first = 0): Rotary {
-  const headWidth = model.width / model.heads
+  const headWidth = model.head_dim
   const pairs = headWidth / 2
   const cos = new Float32Array(time * pairs)
   const sin = new Float32Array(time * pairs)
@@ -312,13 +312,12 @@ function headNorm(context: PassContext, name: string, projected: Part): Part {
   const { model } = context
   if (!model.qk_norm) return projected
   const { shape } = projected.value
-  const headWidth = model.width / model.heads
   const reshaped = (input: Tensor2D, to: [number, number]): Tensor2D => {
     const result = tf.reshape<tf.Rank.R2>(input, to)
     input.dispose()
     return result
   }
-  const heads = reshaped(projected.value, [-1, headWidth])
+  const heads = reshaped(projected.value, [-1, model.head_dim])
   const normal = normBy(context, { norm: 'rms', bias: false }, name, heads)
   return {
     value: reshaped(normal.value, shape),

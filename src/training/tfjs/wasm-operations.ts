@@ -38,8 +38,8 @@ type Kernels = AdamWKernel &
   >
 
 /** The kernels only support widths that are multiples of their vectors. */
-export function suitsWasmOperations({ width, heads, ffn_width, vocab_size }: ModelOptions): boolean {
-  return (width / heads) % 8 === 0 && ffn_width % 4 === 0 && vocab_size % 4 === 0
+export function suitsWasmOperations({ head_dim, ffn_width, vocab_size }: ModelOptions): boolean {
+  return head_dim % 8 === 0 && ffn_width % 4 === 0 && vocab_size % 4 === 0
 }
 
 /**

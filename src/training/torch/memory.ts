@@ -114,21 +114,21 @@ function storedByLayer(
   checkpointing: TorchOptions['activation_checkpointing'],
 ): number {
   if (checkpointing === true) return compute * states
-  const { width, heads, ffn_width: inner } = model
+  const { heads, head_dim: headDim, ffn_width: inner } = model
   const gated = model.activation === 'swiglu' ? 2 : 1
-  const keyWidth = (width / heads) * model.kv_heads
+  const [queryWidth, keyWidth] = [heads * headDim, model.kv_heads * headDim]
   const logSums = (4 * tokens * heads) / tensor
   if (checkpointing === 'selective') {
     // A row-wise product has a result of full width on each rank, whose reduction is stored too.
     const results = tensor === 1 ? 2 : 2 + 2 * tensor
-    const split = (tokens / tensor) * (2 * width + 2 * keyWidth + gated * inner)
+    const split = (tokens / tensor) * (2 * queryWidth + 2 * keyWidth + gated * inner)
     return compute * ((1 + results) * states + split) + logSums
   }
   // In float32 attention has no kernel for shared key heads, so they are repeated.
-  const keys = compute === 4 ? width : keyWidth
-  const normalized = model.qk_norm ? width + keyWidth : 0
-  const split = (tokens / tensor) * (2 * width + 2 * keys + normalized + 2 * gated * inner)
-  return compute * (2 * states + 2 * tokens * width + split) + logSums
+  const keys = compute === 4 ? queryWidth : keyWidth
+  const normalized = model.qk_norm ? queryWidth + keyWidth : 0
+  const split = (tokens / tensor) * (2 * queryWidth + 2 * keys + normalized + 2 * gated * inner)
+  return compute * (2 * states + 2 * tokens * model.width + split) + logSums
 }
 
 /**

@@ -39,7 +39,7 @@ dcp.save({**moments, "steps_taken": torch.tensor(int(metadata["steps_taken"]))},
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
   const variants: readonly [string, number, ModelInput][] = [
     ['rotary, rms, swiglu, grouped heads', 2, { kv_heads: 2 }],
-    ['normalized queries and keys', 2, { kv_heads: 2, qk_norm: true }],
+    ['normalized queries and keys, wide heads', 2, { kv_heads: 2, qk_norm: true, head_dim: 12 }],
     [
       'learned, layer, gelu, bias, tied',
       1,

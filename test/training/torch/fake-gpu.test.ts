@@ -142,7 +142,11 @@ describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { time
       { name: 'replicas', rows: 1, torch: { replicate_degree: 8, shard_degree: 1 } },
       { name: 'replicas of shards', rows: 1, torch: { replicate_degree: 4 } },
       { name: 'tensor parallel', rows: 4, torch: { tensor_parallel: 4 } },
-      { name: 'normalized heads', rows: 8, model: { qk_norm: true, kv_heads: 16, ffn_width: 2048 } },
+      {
+        name: 'wide normalized heads',
+        rows: 8,
+        model: { qk_norm: true, kv_heads: 16, head_dim: 256, ffn_width: 2048 },
+      },
       { name: 'float32', rows: 2, torch: { mixed_precision: 'none' } },
     ]
     const found = runLayouts<{ held: number; peak: number }>(base, layouts)
