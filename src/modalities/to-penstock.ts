@@ -15,7 +15,7 @@ export interface PenstockTraining {
   readonly evaluation: readonly ShuffleSamplesOptions[]
   /** Number of ranks that share each step. */
   readonly ranks: number
-  /** Settings whose results differ from those of Modalities. */
+  /** Settings whose results, or whose memory, differ from those of Modalities. */
   readonly differences: readonly string[]
 }
 
@@ -27,7 +27,7 @@ export function toPenstockTraining(plan: ModalitiesTrainingPlan): PenstockTraini
   const { intervals, step_profile: profile, training_target: target } = plan.settings
   if (plan.wrappers.some(usesHalfPrecision)) differ(ONLY_32_BITS)
   const [heldOut] = plan.evaluation
-  const layout = layoutOf(plan)
+  const layout = layoutOf(plan, differ)
   if (plan.evaluation.length > 1) differ('only the first evaluation data set is used')
   return {
     shuffleSamples: samplesOf(plan.train),
@@ -108,15 +108,47 @@ export function onTorch(training: PenstockTraining, device: 'auto' | 'cpu' | 'cu
 }
 
 /** Parallelism, compilation and activation checkpointing from the device mesh and the model's wrappers. */
-function layoutOf({ mesh, wrappers, train }: ModalitiesTrainingPlan) {
+function layoutOf({ mesh, wrappers, train }: ModalitiesTrainingPlan, differ: Differ) {
   const wraps = (variant: string) => wrappers.some(wrapper => wrapper.variant.startsWith(variant))
   const feedsWholeMesh = mesh !== null && mesh.dp_replicate * mesh.dp_shard === train.worldSize
   return {
     replicate_degree: feedsWholeMesh ? mesh.dp_replicate : 1,
     tensor_parallel: mesh !== null && wraps('gpt2_tp') ? mesh.tp : 1,
     compile: wraps('compiled'),
-    activation_checkpointing: wraps('activation_checkpointed'),
+    ...checkpointingOf(wrappers, differ),
   }
+}
+
+/** The three variants of Modalities; they differ in memory and time, never in results. */
+function checkpointingOf(
+  wrappers: readonly WrapperPlan[],
+  differ: Differ,
+): { activation_checkpointing: boolean | 'selective'; checkpointed_layers_every?: number } {
+  const wrapper = wrappers.find(({ variant }) => variant.startsWith('activation_checkpointed'))
+  if (wrapper === undefined) return { activation_checkpointing: false }
+  const { ac_freq: every, save_ops_keys: stored } = (wrapper.options.ac_fun_params ?? {}) as {
+    ac_freq?: number
+    save_ops_keys?: readonly string[]
+  }
+  if (every !== undefined) {
+    if (every > 1) {
+      differ(
+        `activations are recomputed in layers 1, ${every + 1}, ...; in Modalities in layers ${every}, ${2 * every}, ...`,
+      )
+    }
+    return { activation_checkpointing: true, checkpointed_layers_every: every }
+  }
+  if (stored === undefined) return { activation_checkpointing: true }
+  if (!stored.includes('ops.aten.mm.default')) {
+    differ(
+      'all activations of a layer are recomputed; the configuration stores results of operators other than products',
+    )
+    return { activation_checkpointing: true }
+  }
+  differ(
+    'selective checkpointing stores the results of all products and of attention; in Modalities of every second product',
+  )
+  return { activation_checkpointing: 'selective' }
 }
 
 const ONLY_32_BITS = 'training uses 32-bit precision; the configuration uses 16-bit mixed precision'

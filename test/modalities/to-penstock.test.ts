@@ -54,6 +54,38 @@ describe('toPenstockTraining', () => {
     expect(toPenstockTraining(planOf(swiglu)).feedTrainer.model?.ffn_width).toBe(85)
   })
 
+  it.each([
+    ['full_activation_checkpointing', {}, { activation_checkpointing: true }, 0],
+    ['selective_layer_activation_checkpointing', { ac_freq: 1 }, { activation_checkpointing: true }, 0],
+    [
+      'selective_layer_activation_checkpointing',
+      { ac_freq: 2 },
+      { activation_checkpointing: true, checkpointed_layers_every: 2 },
+      1,
+    ],
+    [
+      'selective_op_activation_checkpointing',
+      { save_ops_keys: ['ops.aten.mm.default'] },
+      { activation_checkpointing: 'selective' },
+      1,
+    ],
+    [
+      'selective_op_activation_checkpointing',
+      { save_ops_keys: ['ops.aten.max.default'] },
+      { activation_checkpointing: true },
+      1,
+    ],
+  ])('translates %s with %j', (variant, parameters, expected, differences) => {
+    const plan = planOf(text)
+    const options = { ac_variant: variant, layers_fqn: 'transformer.h', ac_fun_params: parameters }
+    const wrappers = [...plan.wrappers, { variant: 'activation_checkpointed', options }]
+    const translated = toPenstockTraining({ ...plan, wrappers })
+    expect(translated.feedTrainer.torch).toMatchObject(expected)
+    expect(
+      translated.differences.filter(text => text.includes('activations') || text.includes('selective')),
+    ).toHaveLength(differences)
+  })
+
   it('reports settings that the trainer does not support', () => {
     const other = text
       .replace('dropout: 0.0', 'dropout: 0.1')
