@@ -1,6 +1,7 @@
 """Computation of one rank: forward, backward, clipping, AdamW. Implements `Engine` of src/training/engine.ts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -58,7 +59,8 @@ class Engine:
         _require_same_weights(gpt, weights)
         self.model = distribute(gpt, device, options, mesh)
         self.parameters = dict(self.model.named_parameters())
-        self.optimizer = self._open_optimizer(weights, OptimizerOptions(**optimizer))
+        self._weights = weights
+        self._optimizer_options = OptimizerOptions(**optimizer)
         # For the squares of a rank's gradients, so that `_sum_of_ranks` counts each gradient once.
         self._norm_factors = [self._tensor_degree / copies_of(parameter) for parameter in self.parameters.values()]
         # Reducing sharded gradients at every micro batch bounds memory; replicated ones need no more in any case.
@@ -66,9 +68,15 @@ class Engine:
         if options.activation_memory_budget is not None:
             torch._functorch.config.activation_memory_budget = options.activation_memory_budget
 
-    def _open_optimizer(self, weights: list, options: OptimizerOptions) -> torch.optim.AdamW:
-        decaying = [self.parameters[name] for name, _, decays in weights if decays]
-        others = [self.parameters[name] for name, _, decays in weights if not decays]
+    @cached_property
+    def optimizer(self) -> torch.optim.AdamW:
+        """Created on first use: an engine that only evaluates or generates needs no memory for moments."""
+        return self._open_optimizer()
+
+    def _open_optimizer(self) -> torch.optim.AdamW:
+        options = self._optimizer_options
+        decaying = [self.parameters[name] for name, _, decays in self._weights if decays]
+        others = [self.parameters[name] for name, _, decays in self._weights if not decays]
         groups = [
             {"params": decaying, "weight_decay": options.weight_decay},
             {"params": others, "weight_decay": 0.0},

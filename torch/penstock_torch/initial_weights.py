@@ -15,8 +15,8 @@ _MASK = 0xFFFFFFFF
 _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
-# Bounds the memory: elements that are computed at a time.
-_CHUNK = 1 << 20
+# Elements that are computed at a time: their temporary values fit into a core's caches, or occupy a GPU.
+_CHUNK = {"cpu": 1 << 15, "cuda": 1 << 20}
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def initialize(engine: Engine, seed: int, weights: list):
             target.fill_(fill)
             continue
         rows, columns = own_places(parameter, 0), own_places(parameter, 1)
-        step = max(1, _CHUNK // max(1, columns.numel()))
+        step = max(1, _CHUNK[target.device.type] // max(1, columns.numel()))
         for first in range(0, rows.numel(), step):
             here = rows[first : first + step].unsqueeze(1) * parameter.shape[1] + columns
             target[first : first + step].copy_(normal(here, seed, name).mul_(std))
