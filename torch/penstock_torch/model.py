@@ -44,7 +44,8 @@ class Gpt(nn.Module):
         state = self.model(ids, documents or Documents(None, None, None), cache)
         if self.options.tie_weights:
             return output(state, self.model.embed_tokens.weight, targets, weights)
-        return self.lm_head(state, targets, weights)
+        # By name, because tensor parallelism passes only the first of the other arguments on.
+        return self.lm_head(state, targets=targets, weights=weights)
 
 
 class Head(nn.Linear):
@@ -53,10 +54,10 @@ class Head(nn.Linear):
 
 
 def output(state: Tensor, weight: Tensor, targets: Tensor | None, weights: Tensor | None) -> Tensor:
-    """Logits, or with targets the loss; under tensor parallelism always logits, which the parallel plan redistributes."""
-    if targets is None or isinstance(weight, DTensor):
+    """Logits, which the parallel plan redistributes under tensor parallelism, or with targets the loss."""
+    if targets is None:
         return F.linear(state, weight)
-    if state.device.type == "cuda":
+    if state.device.type == "cuda" or isinstance(weight, DTensor):
         return linear_loss_sum(state, weight, targets, weights)
     return loss_sum(F.linear(state, weight), targets, weights)
 

@@ -141,16 +141,13 @@ function layerBackward({ ffn_width: inner }: ModelOptions, shapes: Shapes, recom
   return (3 * compute * layerParameters) / tensor + Math.max(temporary + recomputed, (4 * layerParameters) / tensor)
 }
 
-function outputLayer(model: ModelOptions, { compute, tokens, tensor, shards, states }: Shapes): number {
-  const { vocab_size: vocabulary, width } = model
-  const weights = (vocabulary * width) / tensor
-  if (tensor > 1) {
-    // All logits are gathered from the ranks of the group.
-    return 2 * compute * weights + compute * (3 + 1 / tensor) * tokens * vocabulary
-  }
+function outputLayer(model: ModelOptions, { compute, tokens, tensor, shards }: Shapes): number {
+  const { width } = model
+  const vocabulary = model.vocab_size / tensor
+  const weights = vocabulary * width
   const block = Math.min(tokens, Math.ceil(LOGIT_BYTES / 4 / vocabulary)) * vocabulary
   const logits = Math.max((4 + compute) * block, compute * block + compute * weights)
   // The buffer of the all-gather stays until the next one.
   const gathered = model.tie_weights || shards === 1 ? compute : 2 * compute
-  return (gathered + 4) * weights + logits + compute * states
+  return (gathered + 4) * weights + logits + compute * tokens * width
 }

@@ -115,6 +115,8 @@ describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { time
     expect(collectivesOf('replicas')).toEqual({ 'all-reduce': 5 })
     expect(collectivesOf('micro batches')).toEqual({ 'all-gather': 28, 'reduce-scatter': 16, 'all-reduce': 1 })
     expect(collectivesOf('reduced per step')).toEqual({ 'all-gather': 28, 'reduce-scatter': 4, 'all-reduce': 1 })
+    // Two all-reduces are of sums over the vocabulary, and no all-gather is of logits.
+    expect(collectivesOf('tensor parallel')).toEqual({ 'all-gather': 17, 'reduce-scatter': 14, 'all-reduce': 8 })
     // The replicas of each group are reduced once per step, not per micro batch; the fifth reduction is of loss and norm.
     const replicas = { 'all-gather': 28, 'reduce-scatter': 16, 'all-reduce': 5 }
     expect(collectivesOf('replicas of shards, micro batches')).toEqual(replicas)
