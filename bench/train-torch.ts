@@ -3,8 +3,8 @@
  * structured like nanoGPT's, with the same data type and number of threads. The loops run one at a time, in an order
  * that rotates each round. The first quarter of the steps is dropped; the result is the median over groups of ten
  * steps, and then over the rounds. Prints tokens/s, ratios, the model FLOPs utilization (MFU) on a known GPU, the time
- * that devices waited for data, Node's share of the CPU time, and everything as one line of JSON. Takes three minutes
- * on two idle cores. Needs a build:
+ * that devices waited for data, Node's share of the CPU time, and everything as one line of JSON. By default, one rank trains
+ * `small` and `wide`, several train `small`; either takes two minutes on two idle cores. Needs a build:
  *   npx jiti bench/train-torch.ts [--nproc 2] [--device cuda] [--model small|wide|124M|1.3B] [--rounds 3]
  */
 import { execFileSync } from 'node:child_process'
@@ -35,7 +35,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   small: {
     model: { vocab_size: 512, sequence_length: 128, layers: 2, heads: 4, width: 128, ffn_width: 352 },
     rows: 8,
-    steps: 240,
+    steps: 120,
   },
   wide: {
     model: { vocab_size: 4096, sequence_length: 256, layers: 4, heads: 8, width: 256, ffn_width: 704 },
@@ -184,7 +184,7 @@ const percent = (share: number | null): string => (share === null ? 'unknown' : 
 
 try {
   const results: ReturnType<typeof resultOf>[] = []
-  for (const name of flags.model ?? ['small', 'wide']) {
+  for (const name of flags.model ?? (nproc === 1 ? ['small', 'wide'] : ['small'])) {
     const shape = shapes[name]!
     await writePacked(shape)
     const rounds: Awaited<ReturnType<typeof runRound>>[] = []
