@@ -1,6 +1,6 @@
 """Driver of `penstock launch ray`: runs the tasks of a plan on a Ray cluster, then merges their outputs.
 
-`python run_shards.py CONFIG`, with CONFIG as JSON: command, merge, tasks, cpus, memory, retries. Prints one JSON line for each task.
+`python run_shards.py CONFIG`, with CONFIG as JSON: command, passes (its arguments in each pass), merge, tasks, cpus, memory, retries. Prints one JSON line for each task.
 Ray retries tasks whose node or worker was lost, and those that can succeed next time; faulty input is not retried.
 """
 
@@ -44,14 +44,10 @@ def result_of(task: ray.ObjectRef) -> int:
         return TRY_AGAIN
 
 
-def main(config: dict) -> int:
-    ray.init(log_to_driver=True)
-    resources = {"num_cpus": config["cpus"], **({"memory": config["memory"]} if config["memory"] else {})}
-    remote = ray.remote(max_retries=config["retries"], retry_exceptions=[TryAgain], **resources)(run)
-    count = config["tasks"]
+def run_pass(remote: ray.remote_function.RemoteFunction, command: list[str], count: int) -> list[int]:
+    """Runs all tasks of a pass and returns their exit codes."""
     running = {
-        remote.remote(config["command"], {"PENSTOCK_SHARD_INDEX": str(task), "PENSTOCK_SHARD_COUNT": str(count)}): task
-        for task in range(count)
+        remote.remote(command, {"PENSTOCK_SHARD_INDEX": str(task), "PENSTOCK_SHARD_COUNT": str(count)}): task for task in range(count)
     }
     codes = []
     while running:
@@ -59,10 +55,17 @@ def main(config: dict) -> int:
         for task in done:
             codes.append(result_of(task))
             print(json.dumps({"task": running.pop(task), "code": codes[-1], "left": len(running)}), flush=True)
-    if FAULTY_INPUT in codes:
-        return FAULTY_INPUT
-    if any(codes):
-        return next(code for code in codes if code)
+    return codes
+
+
+def main(config: dict) -> int:
+    ray.init(log_to_driver=True)
+    resources = {"num_cpus": config["cpus"], **({"memory": config["memory"]} if config["memory"] else {})}
+    remote = ray.remote(max_retries=config["retries"], retry_exceptions=[TryAgain], **resources)(run)
+    for arguments in config["passes"]:
+        codes = run_pass(remote, config["command"] + arguments, config["tasks"])
+        if any(codes):
+            return FAULTY_INPUT if FAULTY_INPUT in codes else next(code for code in codes if code)
     return result_of(remote.remote(config["merge"], {}))
 
 

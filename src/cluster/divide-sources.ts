@@ -132,15 +132,21 @@ async function rowGroupsOf(path: string, bytes: number): Promise<Place[]> {
 
 /** The document near each target, as if all had the same size. @throws UNSUPPORTED without a manifest */
 async function documentsNear(path: string, bytes: number, targets: readonly number[]): Promise<Place[]> {
+  const documents = await documentsIn(path)
+  return targets.map(target => {
+    const position = Math.round((documents * target) / bytes)
+    return position < documents ? { byte: target, position } : endOf(bytes)
+  })
+}
+
+/** Number of documents of a packed file. @throws UNSUPPORTED without a manifest */
+export async function documentsIn(path: string): Promise<number> {
   const file = await openPackedFile(path)
   try {
     const documents = (await readPackedManifest(path, file.header))?.documents
-    if (documents === undefined) {
-      const message = 'the packed file has no manifest with its number of documents: rewrite it with penstock merge'
-      throw new PenstockError('UNSUPPORTED', message, { file: path })
-    }
-    const places = targets.map(target => ({ byte: target, position: Math.round((documents * target) / bytes) }))
-    return places.filter(({ position }) => position > 0 && position < documents)
+    if (documents !== undefined) return documents
+    const message = 'the packed file has no manifest with its number of documents: rewrite it with penstock merge'
+    throw new PenstockError('UNSUPPORTED', message, { file: path })
   } finally {
     await file.close()
   }

@@ -7,10 +7,9 @@ import { PenstockError } from '../errors.js'
 import type { SourceRecord } from '../files/sources/source-record.js'
 import { type PipelineResult, type RunOptions, runPipeline } from '../pipelines/run.js'
 import { readPart } from './part-checksum.js'
-import { outputEnding, readTasks, type ShardOutput, type ShardPlan, shardPath } from './plan-file.js'
-import { doneRecordOf } from './run-shard.js'
+import { outputEnding, readTasks, type ShardOutput, type ShardPlan, type ShardTask, shardPath } from './plan-file.js'
 import { mergePipeline } from './shard-pipeline.js'
-import { type OutputRecord, readRecord } from './shard-record.js'
+import { doneRecordOf, type OutputRecord, readRecord } from './shard-record.js'
 
 /** Shards that a message names. */
 const MAX_NAMED = 10
@@ -82,13 +81,16 @@ async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteP
     rejected += record.rejected
     filtered += record.filtered
     files += record.files ?? 0
-    if (record.outputs.length > 0) parts.push({ shard: task.shard, outputs: record.outputs })
+    if (record.outputs.length > 0 && !isIntermediate(task)) parts.push({ shard: task.shard, outputs: record.outputs })
   }
   if (missing.length === 0) return { parts, sources: [...sources], rejected, filtered, files }
   const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : ''
   const message = `${missing.length} of ${plan.shards} shards are not complete: ${missing.slice(0, MAX_NAMED).join(', ')}${more}; see penstock shards status ${folder}`
   throw new PenstockError('FILE_MISSING', message)
 }
+
+/** Outputs of a first pass are read by the second one only. */
+const isIntermediate = ({ documents }: ShardTask): boolean => documents !== undefined
 
 async function describeMissing(folder: string, shard: number): Promise<string> {
   const other = await readRecord(folder, shard, 'done')

@@ -30,7 +30,9 @@ const planSchema = z.object({
   /** Empty for work that only reads, such as verify. */
   outputs: z.array(z.object({ stage: z.enum(['write-pbin', 'write-index', 'train-tokenizer']), path: z.string() })),
   shards: z.int().positive(),
-  /** Of all sources, as stored. */
+  /** Shards of the first of two passes, whose outputs the others read. */
+  firstPass: z.int().positive().optional(),
+  /** Of all sources, as stored; of both passes. */
   bytes: z.number(),
 })
 export type ShardPlan = z.output<typeof planSchema>
@@ -39,10 +41,15 @@ export type ShardOutput = ShardPlan['outputs'][number]
 const taskSchema = z.object({
   shard: z.int().nonnegative(),
   /** Absolute paths, and the size of each file when the plan was made. */
-  sources: z.array(z.object({ path: z.string(), bytes: z.number() })).min(1),
-  /** Start in the first file and end in the last one; bytes of lines, rows of Parquet, documents of packed files. */
+  sources: z.array(z.object({ path: z.string(), bytes: z.number() })),
+  /**
+   * Start in the first file and end in the last one: bytes of lines, rows of Parquet, documents of packed files. In the second
+   * pass of a shuffle, which has no sources: positions of the shuffle.
+   */
   from: z.number().optional(),
   to: z.number().optional(),
+  /** In the first pass of a shuffle: the documents of the shard, and the number of all. */
+  documents: z.object({ first: z.number(), count: z.number(), total: z.number() }).optional(),
   /** Share of the shard in the bytes of the sources. */
   bytes: z.number(),
 })
@@ -54,6 +61,28 @@ export function taskHash({ stages }: Pick<ShardPlan, 'stages'>, task: ShardTask)
     .update(JSON.stringify([stages, task]))
     .digest('hex')
 }
+
+/** Shards [first, end) that can run at the same time. A pass starts when the one before is complete. */
+export interface Pass {
+  readonly first: number
+  readonly end: number
+}
+
+export function passesOf({ shards, firstPass }: Pick<ShardPlan, 'shards' | 'firstPass'>): readonly Pass[] {
+  if (firstPass === undefined) return [{ first: 0, end: shards }]
+  return [
+    { first: 0, end: firstPass },
+    { first: firstPass, end: shards },
+  ]
+}
+
+/** Shards of the largest pass: more tasks at the same time have nothing to do. */
+export const shardsAtOnce = (plan: Pick<ShardPlan, 'shards' | 'firstPass'>): number =>
+  Math.max(...passesOf(plan).map(({ first, end }) => end - first))
+
+/** Arguments of `penstock shards run` for each pass. */
+export const passArguments = (plan: ShardPlan): readonly (readonly string[])[] =>
+  passesOf(plan).map((_, pass, { length }) => (length === 1 ? [] : ['--pass', `${pass + 1}`]))
 
 export const planPathOf = (folder: string): string => join(folder, 'plan.json')
 

@@ -6,6 +6,7 @@ import { absoluteSource, locateSources, sourceSize } from '../files/source-list.
 import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from '../pipelines/check.js'
 import { divideSources, type Part, type SizedFile, type SourceKind } from './divide-sources.js'
 import type { ShardOutput, ShardPlan, ShardTask } from './plan-file.js'
+import { shuffleTasks } from './shuffle-shards.js'
 
 /** Sources that can be divided, and how. */
 const SOURCES: Readonly<Record<string, SourceKind>> = {
@@ -13,7 +14,9 @@ const SOURCES: Readonly<Record<string, SourceKind>> = {
   'read-corpus': 'corpus',
   'read-parquet': 'corpus',
   'read-pbin': 'packed',
+  'shuffle-documents': 'packed',
 }
+const SHUFFLE = 'shuffle-documents'
 /** Stages whose output for a part of the input does not depend on the other parts. */
 const TRANSFORMS = ['read-lines', 'validate-json', 'extract-text', 'tokenize-batches', 'filter-documents']
 const SINKS: readonly string[] = ['write-pbin', 'write-index', 'train-tokenizer'] satisfies ShardOutput['stage'][]
@@ -36,7 +39,10 @@ export async function planShards({ name, chain }: CheckedPipeline, shards: numbe
   await locateSources(paths)
   const files = (source.entry.reads?.(source.options) ?? []).map(sized)
   if (files.length === 0) throw new PenstockError('ARGUMENT_INVALID', 'standard input cannot be divided into shards')
+  if (source.name === SHUFFLE && new Set(paths).size < paths.length) throw indivisible('a file is given twice')
   const parts = await divideSources(files, shards, SOURCES[source.name]!)
+  const isShuffle = source.name === SHUFFLE
+  const tasks = isShuffle ? await shuffleTasks(files, parts) : parts.map((part, shard) => taskOf(shard, part, files))
   // The packed file first: the folder of the shards has its name.
   const outputs = SINKS.flatMap(sink => steps.filter(({ name }) => name === sink))
   const plan: ShardPlan = {
@@ -47,10 +53,11 @@ export async function planShards({ name, chain }: CheckedPipeline, shards: numbe
       stage: name as ShardOutput['stage'],
       path: resolve(String(options.path)),
     })),
-    shards: parts.length,
-    bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+    shards: tasks.length,
+    ...(isShuffle && { firstPass: parts.length }),
+    bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) * (isShuffle ? 2 : 1),
   }
-  return { plan, tasks: parts.map((part, shard) => taskOf(shard, part, files)) }
+  return { plan, tasks }
 }
 
 function taskOf(shard: number, { first, last, from, to, bytes }: Part, files: readonly SizedFile[]): ShardTask {
@@ -71,6 +78,7 @@ function checkDivisible(chain: CheckedChain, steps: readonly CheckedStep[]): Che
     const first = chain.merge.length > 0 ? 'merge' : source?.name
     throw indivisible(`it begins with ${first}; expected one of ${Object.keys(SOURCES).join(', ')}`)
   }
+  if (source.name === SHUFFLE) checkShuffle(source, others)
   for (const { name, options } of steps) {
     if (name !== source.name && !TRANSFORMS.includes(name) && !SINKS.includes(name)) {
       throw indivisible(`the result of ${name} depends on the whole input`)
@@ -83,6 +91,13 @@ function checkDivisible(chain: CheckedChain, steps: readonly CheckedStep[]): Che
     throw indivisible(`${remote.options.path} is in an object store; write to a shared folder and copy the result`)
   }
   return source
+}
+
+/** @throws ARGUMENT_INVALID */
+function checkShuffle({ options: { seed, chunk } }: CheckedStep, others: readonly CheckedStep[]): void {
+  if (seed === undefined) throw indivisible(`${SHUFFLE} has no seed, which all shards need`)
+  if (chunk !== undefined) throw indivisible(`${SHUFFLE} has the option chunk; shuffle whole files`)
+  if (others.some(({ name }) => name !== 'write-pbin')) throw indivisible(`only write-pbin can follow ${SHUFFLE}`)
 }
 
 function indivisible(reason: string): PenstockError {
@@ -111,6 +126,7 @@ function optionsOf({ name, step }: CheckedStep): Record<string, unknown> {
   }
   // The tasks list the files.
   if (name === 'read-corpus') options.sources = []
+  if (name === SHUFFLE) options.paths = []
   return options
 }
 

@@ -24,7 +24,14 @@ import {
   taskHash,
 } from './plan-file.js'
 import { shardPipeline } from './shard-pipeline.js'
-import { checksumOf, type DoneRecord, type OutputRecord, readRecord, recordPath, writeRecord } from './shard-record.js'
+import {
+  checksumOf,
+  type DoneRecord,
+  doneRecordOf,
+  type OutputRecord,
+  recordPath,
+  writeRecord,
+} from './shard-record.js'
 import { type VerifyFile, type VerifyOptions, verifyOptionsOf, verifyShard } from './verify-shard.js'
 
 const HEARTBEAT_MS = 5000
@@ -73,12 +80,6 @@ export async function runShard(
       throw error
     }
   }
-}
-
-/** The record of a complete shard; undefined if there is none, or one of another plan. @throws FILE_DAMAGED */
-export async function doneRecordOf(folder: string, plan: ShardPlan, task: ShardTask): Promise<DoneRecord | undefined> {
-  const record = await readRecord(folder, task.shard, 'done')
-  return record?.task === taskHash(plan, task) ? record : undefined
 }
 
 async function runTask(
@@ -141,7 +142,7 @@ async function runPipelineOf(
   { signal, onProgress, onResume }: ShardRunOptions,
   onShare: (share: number) => void,
 ): Promise<TaskResult> {
-  const pipeline = shardPipeline(folder, plan, task)
+  const pipeline = await shardPipeline(folder, plan, task)
   await locateInputs(pipeline)
   checkSources(task)
   let stages: readonly StageReport[] = []

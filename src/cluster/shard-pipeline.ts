@@ -2,6 +2,7 @@
 import { type CheckedPipeline, checkDefinition } from '../pipelines/check.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { outputEnding, type ShardOutput, type ShardPlan, type ShardTask, shardPath } from './plan-file.js'
+import { shuffleStage } from './shuffle-shards.js'
 
 type Options = Readonly<Record<string, unknown>>
 /** Options of `train-tokenizer` that `count-words` does not have. */
@@ -9,15 +10,18 @@ const TRAINING_OPTIONS = ['vocab_size', 'min_frequency', 'special_tokens', 'max_
 
 type Step = Readonly<Record<string, Options | readonly Step[][]>>
 
-/** @throws CONFIG_INVALID, STAGE_UNKNOWN for a plan of another version */
-export function shardPipeline(folder: string, plan: ShardPlan, task: ShardTask): CheckedPipeline {
+/** @throws CONFIG_INVALID, STAGE_UNKNOWN for a plan of another version; FILE_MISSING for a second pass before the end of the first */
+export async function shardPipeline(folder: string, plan: ShardPlan, task: ShardTask): Promise<CheckedPipeline> {
   const replaced = (step: Step): Step => {
     const [name, value] = Object.entries(step)[0]!
     if (name === 'fork') return { fork: (value as Step[][]).map(branch => branch.map(replaced)) }
     const options = shardOptions(name, value as Options, { folder, plan, task })
     return name === 'train-tokenizer' ? { 'count-words': withoutTraining(options) } : { [name]: options }
   }
-  const stages = (plan.stages as Step[]).map(replaced)
+  const [first, ...others] = plan.stages as Step[]
+  const shuffle = first!['shuffle-documents'] as Options | undefined
+  const source = shuffle === undefined ? replaced(first!) : await shuffleStage(folder, plan, task, shuffle.seed)
+  const stages = [source, ...others.map(replaced)]
   return checkDefinition(definitionOf({ name: `shard ${task.shard}`, stages }, `shard ${task.shard}`))[0]!
 }
 

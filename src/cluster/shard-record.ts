@@ -10,7 +10,7 @@ import { changing } from '../files/durable.js'
 import { processSchema } from '../files/process-identity.js'
 import { replaceFileSync } from '../files/replace-file.js'
 import { sourceRecordSchema } from '../files/sources/source-record.js'
-import { shardPath } from './plan-file.js'
+import { type ShardPlan, type ShardTask, shardPath, taskHash } from './plan-file.js'
 
 const outputSchema = z.object({
   bytes: z.number(),
@@ -94,6 +94,12 @@ export async function readRecord<Kind extends RecordKind>(
       error,
     )
   }
+}
+
+/** The record of a complete shard; undefined if there is none, or one of another plan. @throws FILE_DAMAGED */
+export async function doneRecordOf(folder: string, plan: ShardPlan, task: ShardTask): Promise<DoneRecord | undefined> {
+  const record = await readRecord(folder, task.shard, 'done')
+  return record?.task === taskHash(plan, task) ? record : undefined
 }
 
 /** Replaces a record atomically. @throws FILE_UNWRITABLE */

@@ -1,5 +1,6 @@
 /** Selects the shards that this process runs: from `--shard i/n`, or from the environment that a scheduler sets. */
 import { PenstockError } from '../errors.js'
+import type { Pass } from './plan-file.js'
 
 /** Task `index` of `count`: it runs the shards index, index + count, index + 2 count ... */
 export interface ShardSelection {
@@ -52,7 +53,8 @@ function checked(index: number, count: number, origin: string): ShardSelection {
   throw new PenstockError('ARGUMENT_INVALID', message)
 }
 
-/** The shards of a selection. */
-export function shardsOf({ index, count }: ShardSelection, shards: number): number[] {
-  return Array.from({ length: Math.max(0, Math.ceil((shards - index) / count)) }, (_, turn) => index + turn * count)
+/** The shards of a selection, within one pass. */
+export function shardsOf({ index, count }: ShardSelection, { first, end }: Pass): number[] {
+  const turns = Math.max(0, Math.ceil((end - first - index) / count))
+  return Array.from({ length: turns }, (_, turn) => first + index + turn * count)
 }

@@ -7,8 +7,7 @@ import { mapConcurrently } from '../files/concurrent.js'
 import { describeProcess, isRunning } from '../files/process-identity.js'
 import { isRetried } from './exit-codes.js'
 import { readTasks, type ShardPlan, type ShardTask, shardFolder, shardName } from './plan-file.js'
-import { doneRecordOf } from './run-shard.js'
-import { type ErrorRecord, type RecordKind, type RunningRecord, readRecord } from './shard-record.js'
+import { doneRecordOf, type ErrorRecord, type RecordKind, type RunningRecord, readRecord } from './shard-record.js'
 
 /** A heartbeat that stopped for so long belongs to a process that is gone. The clocks of machines may differ by less. */
 const LOST_MS = 60_000
@@ -60,6 +59,8 @@ export async function shardsStatus(folder: string, plan: ShardPlan): Promise<Sha
         totals.doneBytes += task.bytes
         totals.rejected += done.rejected
         totals.filtered += done.filtered
+        // What a first pass writes is counted once, in the second one.
+        if (task.documents !== undefined) return
         for (const { documents = 0, tokens = 0, records = 0 } of done.outputs) {
           totals.documents += documents
           totals.tokens += tokens

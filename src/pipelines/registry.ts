@@ -19,6 +19,8 @@ import { listDocumentsStage } from '../stages/samples/list-documents.js'
 import { mixSamplesStage } from '../stages/samples/mix-samples.js'
 import { packSamplesStage } from '../stages/samples/pack-samples.js'
 import { shuffleSamplesStage } from '../stages/samples/shuffle-samples.js'
+import { joinPartsStage } from '../stages/shuffle/join-parts.js'
+import { shufflePartStage } from '../stages/shuffle/shuffle-part.js'
 import { shuffleDocumentsStage } from '../stages/shuffle-documents.js'
 import { shuffleLinesStage } from '../stages/shuffle-lines.js'
 import { splitJsonStage } from '../stages/split-json.js'
@@ -58,6 +60,8 @@ const stages = [
   concatPbinStage,
   concatIndexStage,
   shuffleDocumentsStage,
+  shufflePartStage,
+  joinPartsStage,
   filterDocumentsStage,
   shuffleLinesStage,
   writeLinesStage,

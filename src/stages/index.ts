@@ -26,6 +26,8 @@ export { type ListDocumentsOptions, listDocuments } from './samples/list-documen
 export { type MixSamplesOptions, mixSamples } from './samples/mix-samples.js'
 export { type PackSamplesOptions, packSamples } from './samples/pack-samples.js'
 export { type ShuffleSamplesOptions, shuffleSamples } from './samples/shuffle-samples.js'
+export { type JoinPartsOptions, joinParts } from './shuffle/join-parts.js'
+export { type ShufflePartOptions, shufflePart } from './shuffle/shuffle-part.js'
 export { type ShuffleDocumentsOptions, shuffleDocuments } from './shuffle-documents.js'
 export { type ShuffleLinesOptions, shuffleLines } from './shuffle-lines.js'
 export { type SplitJsonOptions, splitJson } from './split-json.js'

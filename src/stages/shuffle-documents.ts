@@ -4,11 +4,10 @@
  */
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
-import type { PackedFile } from '../files/packed-file.js'
 import { openPackedFiles } from '../files/packed-file.js'
 import type { TokenBatch } from '../formats/batches.js'
-import { PBIN_HEADER_BYTES, viewTokens } from '../formats/pbin.js'
-import { RecordTable, type RecordWalk } from './stream/record-table.js'
+import { documentsOf, tokensInOrder } from './stream/packed-records.js'
+import { RecordTable } from './stream/record-table.js'
 import { orderOptions, shuffleOrder } from './stream/shuffle-order.js'
 import { type SourceStage, source } from './stream/stage.js'
 import { defineStage, pathsOf } from './stream/stage-entry.js'
@@ -41,33 +40,12 @@ export function shuffleDocuments(options: ShuffleDocumentsOptions): SourceStage<
       for (const file of files) await table.addFile(file, documentsOf(file), checked.chunk)
       if (table.count === 0) throw noDocuments(checked.chunk)
       const { tokenBytes } = files[0]!.header
-      let number = 0
-      const { order, from, markAfter } = await shuffleOrder(table.count, checked, context)
-      let next = from
-      for await (const { bytes, byteLengths } of table.inOrder(order, context.signal, 0, from)) {
-        next += byteLengths.length
-        const { byteLength } = bytes
-        const tokens = viewTokens(bytes, tokenBytes)
-        context.count('tokens', tokens.length)
-        const lengths = byteLengths.map(byteLength => byteLength / tokenBytes)
-        const mark = markAfter(byteLength, next)
-        yield { kind: 'tokens', number: number++, byteLength, tokens, lengths, tokenizer, mark }
-      }
+      const order = await shuffleOrder(table.count, checked, context)
+      yield* tokensInOrder(table, order, { tokenBytes, tokenizer }, context)
     } finally {
       close()
     }
   })
-}
-
-function documentsOf(file: PackedFile): RecordWalk {
-  const { tokenBytes } = file.header
-  return async visit => {
-    for await (const documents of file.documents()) {
-      for (let entry = 0; entry < documents.length; entry += 2) {
-        visit(PBIN_HEADER_BYTES + documents[entry]! * tokenBytes, documents[entry + 1]! * tokenBytes)
-      }
-    }
-  }
 }
 
 function noDocuments(chunk: { readonly number: number; readonly of: number } | undefined): PenstockError {

@@ -10,7 +10,7 @@ import { checkFaultOptions, faultOptions, faultOptionsMessage } from './stream/f
 import { type SinkStage, sink } from './stream/stage.js'
 import { defineStage, fileOf, quarantineOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
-import { trainedTokenizer, trainingOptions, workersOption, writeFromWords } from './stream/word-counting.js'
+import { trainedTokenizer, trainingOptions, workersOption, writeFromWords } from './words/word-counting.js'
 
 const trainTokenizerOptions = z
   .strictObject({

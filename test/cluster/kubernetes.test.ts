@@ -42,11 +42,11 @@ const manifest = (changed: Partial<KubernetesOptions> = {}, place = shards, chan
   kubernetesManifest(place, { ...plan, ...changedPlan }, { ...options, ...changed }).yaml
 
 /** As kubectl reads them. */
-function jobsOf(yaml: string): [Job, Job] {
+function jobsOf(yaml: string, count = 2): [Job, Job, ...Job[]] {
   const documents = parseAllDocuments(yaml, { version: '1.1' })
-  if ('empty' in documents || documents.length !== 2) throw new Error('expected two documents')
+  if ('empty' in documents || documents.length !== count) throw new Error(`expected ${count} documents`)
   expect(documents.flatMap(({ errors, warnings }) => [...errors, ...warnings])).toEqual([])
-  return [documents[0]!.toJS(), documents[1]!.toJS()]
+  return documents.map(document => document.toJS()) as [Job, Job, ...Job[]]
 }
 
 const compilerOptions: ts.CompilerOptions = { strict: true, noEmit: true, lib: ['lib.es5.d.ts'], types: [] }
@@ -88,6 +88,17 @@ describe('launch kubernetes', () => {
     ].entries()) {
       expect(errors[index]).toContain(name)
     }
+  })
+
+  it('runs the second pass of a shuffle in a Job of its own', () => {
+    const jobs = jobsOf(manifest({}, shards, { firstPass: 6 }), 3)
+    expect(jobs.map(({ metadata, spec }) => [metadata!.name, spec!.suspend === true])).toEqual([
+      ['pack-shards', false],
+      ['pack-pass2', true],
+      ['pack-merge', true],
+    ])
+    const [, second] = jobs
+    expect(second.spec!.template.spec!.containers[0]!.command!.slice(-3)).toEqual(['--pass', '2', '--quiet'])
   })
 
   it('runs one index per task, retries all failures but those of the input and the configuration, and merges later', () => {

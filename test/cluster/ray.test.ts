@@ -73,6 +73,7 @@ describe('launch ray', () => {
     expect(readFileSync(driver!, 'utf8')).toContain('ray.remote')
     expect(JSON.parse(config!)).toEqual({
       command: ['npx', 'penstock', 'shards', 'run', place, '--quiet', '--stop-with-parent'],
+      passes: [[]],
       merge: ['npx', 'penstock', 'shards', 'merge', place, '--quiet'],
       tasks: 2,
       cpus: 1,

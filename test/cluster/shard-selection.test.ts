@@ -29,10 +29,11 @@ describe('the shards of a task', () => {
   })
 
   it('cover every shard once', () => {
-    const tasks = [0, 1, 2, 3].map(index => shardsOf({ index, count: 4 }, 10))
+    const tasks = [0, 1, 2, 3].map(index => shardsOf({ index, count: 4 }, { first: 0, end: 10 }))
     expect(tasks[1]).toEqual([1, 5, 9])
     expect(tasks.flat().toSorted((a, b) => a - b)).toEqual([...Array(10).keys()])
-    expect(shardsOf({ index: 11, count: 12 }, 10)).toEqual([])
+    expect(shardsOf({ index: 11, count: 12 }, { first: 0, end: 10 })).toEqual([])
+    expect(shardsOf({ index: 1, count: 4 }, { first: 10, end: 20 })).toEqual([11, 15, 19])
   })
 
   it('are rejected when they are none', () => {

@@ -1,11 +1,20 @@
 /** Shards of a pipeline, run in any order and by any process, merge into the files that a single run writes. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { parquetWriteBuffer } from 'hyparquet-writer'
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { shardExitCode } from '#src/cluster/exit-codes'
 import { mergeShards } from '#src/cluster/merge-shards'
-import { readPlan, readTasks, type ShardPlan, type ShardTask, writePlan } from '#src/cluster/plan-file'
+import {
+  passesOf,
+  readPlan,
+  readTasks,
+  type ShardPlan,
+  type ShardTask,
+  shardsAtOnce,
+  writePlan,
+} from '#src/cluster/plan-file'
 import { planShards } from '#src/cluster/plan-shards'
 import { runShard } from '#src/cluster/run-shard'
 import { shardPipeline } from '#src/cluster/shard-pipeline'
@@ -92,6 +101,13 @@ const definitions: Readonly<Record<string, (path: string) => { stages: object[];
     ],
     outputs: [`${path}.json`],
   }),
+  'a shuffle of packed files, in two passes': path => ({
+    stages: [
+      { 'shuffle-documents': { paths: [at('packed.pbin'), at('other.pbin')], seed: 5 } },
+      { 'write-pbin': { path: `${path}.pbin` } },
+    ],
+    outputs: [`${path}.pbin`],
+  }),
   'a filter of a packed file': path => ({
     stages: [
       { 'read-pbin': { path: at('packed.pbin') } },
@@ -128,13 +144,18 @@ const packCorpus = (name: string): object[] => [
 describe('merged shards', () => {
   for (const [name, define] of Object.entries(definitions)) {
     it(`have the bytes and manifests of a single run: ${name}`, async () => {
-      if (!existsSync(at('packed.pbin'))) await runPipeline(pipelineOf(packCorpus('packed.pbin')))
+      if (!existsSync(at('packed.pbin'))) {
+        await runPipeline(pipelineOf(packCorpus('packed.pbin')))
+        await runPipeline(pipelineOf(packCorpus('other.pbin')))
+      }
       const single = define(at('single'))
       const many = define(at('many'))
       await runPipeline(pipelineOf(single.stages))
-      const planned = await plan('many', many.stages, 4)
-      expect(planned.plan.shards).toBe(4)
-      for (const shard of shardList(planned.plan).toReversed()) await runShard(planned.at, planned.plan, shard)
+      const planned = await plan('many', many.stages, 3)
+      expect(shardsAtOnce(planned.plan)).toBe(3)
+      for (const { first, end } of passesOf(planned.plan)) {
+        for (let shard = end; shard-- > first; ) await runShard(planned.at, planned.plan, shard)
+      }
       await mergeShards(planned.at, planned.plan)
       for (const [index, output] of many.outputs.entries()) {
         expect(withManifest(output)).toEqual(withManifest(single.outputs[index]!))
@@ -161,7 +182,7 @@ describe('merged shards', () => {
   it('are the same without fused stages', async () => {
     const { at: place, plan: planned } = await plan('apart', packCorpus('apart.pbin'), 4)
     const [, task] = await tasksOf(place, planned)
-    await runPipeline(shardPipeline(place, planned, task!), { fuse: false })
+    await runPipeline(await shardPipeline(place, planned, task!), { fuse: false })
     const apart = withManifest(join(place, '000', '00001.pbin'))
     await runShard(place, planned, 1)
     expect(withManifest(join(place, '000', '00001.pbin'))).toEqual(apart)
@@ -271,17 +292,41 @@ describe('a merge', () => {
       },
     ],
   }
+  let complete: Awaited<ReturnType<typeof plan>> | undefined
+  let changed = 0
+  beforeAll(async () => {
+    const stages = [{ 'read-corpus': { sources: [at('corpus/1.jsonl')] } }, ...tokens(at('changed.pbin'))]
+    complete = await plan('changed', stages, 3)
+    for (const shard of shardList(complete.plan)) await runShard(complete.at, complete.plan, shard)
+  })
   for (const [name, [code, change]] of Object.entries(changes)) {
     it(`rejects ${name}`, async () => {
-      const stages = [{ 'read-corpus': { sources: [at('corpus/1.jsonl')] } }, ...tokens(at('changed.pbin'))]
-      rmSync(at('changed.shards'), { recursive: true, force: true })
-      const { at: place, plan: planned } = await plan('changed', stages, 3)
-      for (const shard of shardList(planned)) await runShard(place, planned, shard)
+      const place = at(`changed-${code}-${changed++}`)
+      cpSync(complete!.at, place, { recursive: true })
       change(place)
+      const planned = complete!.plan
       await expect(mergeShards(place, planned)).rejects.toMatchObject({ code })
       expect(existsSync(at('changed.pbin'))).toBe(false)
     })
   }
+})
+
+describe('a second pass', () => {
+  it('is retried until the first one is complete', async () => {
+    await runPipeline(pipelineOf(packCorpus('unshuffled.pbin')))
+    const shuffle = [
+      { 'shuffle-documents': { paths: [at('unshuffled.pbin')], seed: 1 } },
+      { 'write-pbin': { path: at('shuffled.pbin') } },
+    ]
+    const { at: place, plan: planned } = await plan('shuffled', shuffle, 2)
+    await runShard(place, planned, 1)
+    const early = await runShard(place, planned, 2).catch((error: unknown) => error)
+    expect(shardExitCode(early)).toBe(75)
+    expect(String(early)).toContain('shards 0 are not complete')
+    await runShard(place, planned, 0)
+    expect(await runShard(place, planned, 2)).toMatchObject({ kind: 'done' })
+    expect((await shardsStatus(place, planned)).counts).toMatchObject({ waiting: 1, done: 3 })
+  })
 })
 
 describe('verify', () => {
@@ -305,8 +350,12 @@ describe('verify', () => {
 describe('a plan', () => {
   const rejected: Readonly<Record<string, object[]>> = {
     'a limit': [{ 'read-pbin': { path: at('corpus/1.jsonl'), limit: 3 } }, { 'write-pbin': { path: at('no.pbin') } }],
-    'a shuffle': [
-      { 'shuffle-documents': { paths: [at('corpus/1.jsonl')], seed: 1 } },
+    'a shuffle of a file with itself': [
+      { 'shuffle-documents': { paths: [at('corpus/1.jsonl'), at('corpus/1.jsonl')], seed: 1 } },
+      { 'write-pbin': { path: at('no.pbin') } },
+    ],
+    'a shuffle without a seed': [
+      { 'shuffle-documents': { paths: [at('corpus/1.jsonl')] } },
       { 'write-pbin': { path: at('no.pbin') } },
     ],
     'a limit of faulty records': [

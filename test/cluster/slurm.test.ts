@@ -42,6 +42,7 @@ stages:
 `,
 )
 const shards = at('corpus.pbin.shards')
+const options = { tasks: 5, cpus: 1, retries: 3, penstock: ['penstock'] }
 
 describe('launch slurm', () => {
   it('submits an array of at most MaxArraySize tasks and a dependent merge, which status and stop find', async () => {
@@ -62,6 +63,11 @@ describe('launch slurm', () => {
     expect(calls().at(-1)).toBe('scancel 3 2')
   })
 
+  it('has one array for each pass of a shuffle', async () => {
+    const { arrays } = slurmScripts(shards, { ...(await readPlan(shards)), firstPass: 2 }, options)
+    expect(arrays.map(array => /--pass (\d)/.exec(array)![1])).toEqual(['1', '2'])
+  })
+
   it('names the folder that has no launch, and a definition without a number of shards', async () => {
     expect((await launch('status', at('bin'))).err).toContain('FILE_MISSING')
     expect(await launch('slurm', 'pack.yaml')).toMatchObject({ code: 2 })
@@ -69,7 +75,6 @@ describe('launch slurm', () => {
 })
 
 describe('the script of a task', () => {
-  const options = { tasks: 5, cpus: 1, retries: 3 }
   /** Runs the script with a command that ends with a code. */
   async function attempt(
     code: number,
@@ -80,9 +85,11 @@ describe('the script of a task', () => {
     writeFileSync(at('calls'), '')
     if (isStopped) writeFileSync(join(place, 'slurm-stop'), '')
     const plan = await readPlan(shards)
-    const { array } = slurmScripts(place, plan, { ...options, penstock: ['sh', '-c', `exit ${code}`] })
+    const {
+      arrays: [array],
+    } = slurmScripts(place, plan, { ...options, penstock: ['sh', '-c', `exit ${code}`] })
     const task = { SLURM_ARRAY_JOB_ID: '7', SLURM_ARRAY_TASK_ID: '1', SLURM_RESTART_COUNT: restarts }
-    const { status } = spawnSync('bash', ['-c', array], { env: { ...env, ...task } })
+    const { status } = spawnSync('bash', ['-c', array!], { env: { ...env, ...task } })
     return [status, readFileSync(at('calls'), 'utf8').includes('scontrol requeue 7_1')]
   }
 
@@ -111,8 +118,10 @@ describe('the script of a task', () => {
     const plan = await readPlan(shards)
     const ended = at('ended')
     const command = `trap 'sleep 0.2; touch ${ended}; exit 75' TERM; while :; do sleep 0.05; done`
-    const { array } = slurmScripts(shards, plan, { ...options, penstock: ['sh', '-c', command] })
-    writeFileSync(at('array.sh'), array)
+    const {
+      arrays: [array],
+    } = slurmScripts(shards, plan, { ...options, penstock: ['sh', '-c', command] })
+    writeFileSync(at('array.sh'), array!)
     const script = `bash ${at('array.sh')} & pid=$!; sleep 0.5; kill -TERM $pid; wait $pid; echo $?`
     expect(execFileSync('bash', ['-c', script], { encoding: 'utf8', env: { ...env, SLURM_RESTART_COUNT: '9' } })).toBe(
       '75\n',

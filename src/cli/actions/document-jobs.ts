@@ -7,10 +7,11 @@ import { outputExists } from '../../files/output-file.js'
 import { isRemote } from '../../files/remote/remote-name.js'
 import { journalPathOf, outputTargetOf } from '../../files/side-files.js'
 import { listPackedFiles } from '../../files/source-list.js'
-import { definitionOf } from '../../pipelines/definition.js'
 import { notify } from '../output/notices.js'
 import type { OutputFlags } from '../output/shared-options.js'
-import { type RunFlags, runDefinition } from './run-definition.js'
+import { planOrRun } from './cluster/plan-or-run.js'
+import type { PlanFlags } from './cluster/plan-shards.js'
+import type { RunFlags } from './run-definition.js'
 
 export interface JobFlags extends RunFlags, OutputFlags {}
 
@@ -36,7 +37,7 @@ export async function shuffleFiles(
   paths: readonly string[],
   output: string,
   order: Order,
-  flags: JobFlags,
+  flags: JobFlags & Partial<PlanFlags>,
 ): Promise<void> {
   const options = {
     paths,
@@ -74,10 +75,15 @@ export async function packRows(sources: readonly string[], output: string, flags
 
 const packedSink = (path: string, { ifExists }: JobFlags) => ({ 'write-pbin': { path, if_exists: ifExists } })
 
-async function runJob(name: string, stages: readonly object[], output: string, flags: JobFlags): Promise<void> {
+async function runJob(
+  name: string,
+  stages: object[],
+  output: string,
+  flags: JobFlags & Partial<PlanFlags>,
+): Promise<void> {
   if (await isKept(output, flags)) return
   if (!isRemote(output)) await makeFolder(dirname(output))
-  await runDefinition(definitionOf({ name, stages }, `penstock ${name}`), flags)
+  await planOrRun(name, { [name]: stages }, flags)
 }
 
 /** Whether to keep an existing output (`--if-exists skip`); if so, prints a line. Runs before any input is read. */

@@ -1,5 +1,5 @@
 /**
- * Kubernetes: manifest of an Indexed Job that runs the shards, and of a suspended Job that merges them. Penstock sends nothing
+ * Kubernetes: manifest of an Indexed Job that runs the shards (a suspended one for each further pass), and of a suspended Job that merges them. Penstock sends nothing
  * to the cluster: `kubectl apply` does.
  *
  * Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/; podFailurePolicy and backoffLimitPerIndex are stable
@@ -10,7 +10,7 @@ import { stringify } from 'yaml'
 import { PenstockError } from '../../errors.js'
 import { isRemote } from '../../files/remote/remote-name.js'
 import { FAULTY_INPUT, MISCONFIGURED } from '../exit-codes.js'
-import type { ShardPlan } from '../plan-file.js'
+import { passArguments, type ShardPlan } from '../plan-file.js'
 
 /** Completions of an Indexed Job that the API accepts with any parallelism. */
 export const MAX_INDEXES = 100_000
@@ -47,9 +47,9 @@ export interface KubernetesOptions {
 }
 
 export interface KubernetesManifest {
-  readonly shards: string
-  readonly merge: string
-  /** Both Jobs. */
+  /** Names of the Jobs in the order in which they run, the merge last; all but the first are suspended. */
+  readonly jobs: readonly string[]
+  /** All Jobs. */
   readonly yaml: string
 }
 
@@ -58,8 +58,11 @@ export function kubernetesManifest(folder: string, plan: ShardPlan, options: Kub
   const { name = nameOf(plan), tasks, retries } = options
   checkNames(name, options)
   checkVolumes(folder, plan, options.volume)
-  const [shards, merge] = [`${name}-shards`, `${name}-merge`]
-  const shardsSpec = {
+  const merge = `${name}-merge`
+  const passes = passArguments(plan)
+  const names = passes.map((_, pass) => (pass === 0 ? `${name}-shards` : `${name}-pass${pass + 1}`))
+  const shardsSpec = (pass: number) => ({
+    ...(pass === 0 ? {} : { suspend: true }),
     completions: tasks,
     parallelism: Math.min(tasks, options.parallelism),
     completionMode: 'Indexed',
@@ -68,16 +71,18 @@ export function kubernetesManifest(folder: string, plan: ShardPlan, options: Kub
     podFailurePolicy: {
       rules: [onExitCode(FAULTY_INPUT, 'FailIndex'), onExitCode(MISCONFIGURED, 'FailJob'), ignoreDisruptions],
     },
-    template: template(options, ['shards', 'run', folder, '--quiet'], { PENSTOCK_SHARD_COUNT: `${tasks}` }),
-  }
+    template: template(options, ['shards', 'run', folder, ...passes[pass]!, '--quiet'], {
+      PENSTOCK_SHARD_COUNT: `${tasks}`,
+    }),
+  })
   const mergeSpec = {
     suspend: true,
     backoffLimit: retries,
     podFailurePolicy: { rules: [onExitCode(MISCONFIGURED, 'FailJob'), ignoreDisruptions] },
     template: template(options, ['shards', 'merge', folder, '--quiet']),
   }
-  const jobs = [job(shards, options, shardsSpec), job(merge, options, mergeSpec)]
-  return { shards, merge, yaml: jobs.map(toYaml).join('---\n') }
+  const jobs = [...names.map((shards, pass) => job(shards, options, shardsSpec(pass))), job(merge, options, mergeSpec)]
+  return { jobs: [...names, merge], yaml: jobs.map(toYaml).join('---\n') }
 }
 
 /** Without folded lines and anchors. kubectl reads YAML 1.1, in which unquoted `no` and `1:30` are not strings. */

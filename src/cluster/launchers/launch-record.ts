@@ -7,7 +7,7 @@ import { changing } from '../../files/durable.js'
 import { replaceFileSync } from '../../files/replace-file.js'
 
 const launchSchema = z.discriminatedUnion('scheduler', [
-  z.object({ scheduler: z.literal('slurm'), array: z.string(), merge: z.string() }),
+  z.object({ scheduler: z.literal('slurm'), arrays: z.array(z.string()), merge: z.string() }),
   z.object({ scheduler: z.literal('ray'), address: z.string(), job: z.string() }),
 ])
 export type LaunchRecord = z.output<typeof launchSchema>

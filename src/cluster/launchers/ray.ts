@@ -15,6 +15,7 @@ import { PenstockError } from '../../errors.js'
 import { readWhole } from '../../files/read-at.js'
 import { sendRequest, textOf } from '../../files/remote/http-request.js'
 import { writeOver } from '../../files/replace-file.js'
+import { passArguments, type ShardPlan } from '../plan-file.js'
 import type { LaunchRecord } from './launch-record.js'
 import { shellCommand } from './shell.js'
 
@@ -50,12 +51,13 @@ export type RayJob = z.output<typeof jobSchema>
 export const isEnded = ({ status }: RayJob): boolean => status !== 'PENDING' && status !== 'RUNNING'
 
 /** Submits the job of a plan. @throws ENGINE_FAILED, FILE_UNWRITABLE */
-export async function submitRay(folder: string, options: RayOptions): Promise<RayLaunch> {
+export async function submitRay(folder: string, plan: ShardPlan, options: RayOptions): Promise<RayLaunch> {
   const { address, tasks, cpus, memory, retries, python, container, runtimeEnv = {}, penstock } = options
   const driver = join(folder, 'ray-driver.py')
   await writeOver(driver, await readWhole(DRIVER))
   const config = {
     command: [...penstock, 'shards', 'run', folder, '--quiet', '--stop-with-parent'],
+    passes: passArguments(plan),
     merge: [...penstock, 'shards', 'merge', folder, '--quiet'],
     tasks,
     cpus,

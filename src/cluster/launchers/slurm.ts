@@ -7,7 +7,7 @@ import { chmod, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { changing } from '../../files/durable.js'
 import { TRY_AGAIN } from '../exit-codes.js'
-import type { ShardPlan } from '../plan-file.js'
+import { passArguments, type ShardPlan } from '../plan-file.js'
 import type { LaunchRecord } from './launch-record.js'
 import { quoted, runProgram, shellCommand } from './shell.js'
 
@@ -33,7 +33,8 @@ export interface SlurmOptions {
 type SlurmLaunch = Extract<LaunchRecord, { scheduler: 'slurm' }>
 
 export interface SlurmScripts {
-  readonly array: string
+  /** One for each pass. */
+  readonly arrays: readonly string[]
   readonly merge: string
 }
 
@@ -42,7 +43,10 @@ const STOP_BEFORE_S = 60
 /** Default limit of array indices. */
 const MAX_ARRAY_SIZE = 1001
 
-const scriptPath = (folder: string, name: keyof SlurmScripts): string => join(folder, `slurm-${name}.sh`)
+/** `slurm-array.sh`; of a second pass `slurm-array-2.sh`. */
+const arrayPath = (folder: string, pass: number): string =>
+  join(folder, pass === 0 ? 'slurm-array.sh' : `slurm-array-${pass + 1}.sh`)
+const mergePath = (folder: string): string => join(folder, 'slurm-merge.sh')
 /** A file that tells tasks that were stopped on purpose not to return to the queue. */
 const stopPath = (folder: string): string => join(folder, 'slurm-stop')
 
@@ -52,11 +56,25 @@ export async function maxArrayTasks(): Promise<number> {
   return Number(/MaxArraySize\s*=\s*(\d+)/.exec(config)?.[1] ?? MAX_ARRAY_SIZE) - 1
 }
 
-/** The scripts of both jobs. */
+/** The scripts of all jobs. */
 export function slurmScripts(folder: string, plan: ShardPlan, options: SlurmOptions): SlurmScripts {
+  const merge = [
+    ...header(plan, 'merge', options),
+    '#SBATCH --requeue --open-mode=append',
+    `#SBATCH --output=${join(folder, 'slurm-merge.log')}`,
+    '',
+    `exec ${shellCommand([...options.penstock, 'shards', 'merge', folder])}`,
+  ]
+  const arrays = passArguments(plan).map(args => arrayScript(folder, plan, args, options))
+  return { arrays, merge: `${merge.join('\n')}\n` }
+}
+
+/** @param args of `shards run` for the pass */
+function arrayScript(folder: string, plan: ShardPlan, args: readonly string[], options: SlurmOptions): string {
   const { tasks, nodes, penstock, retries } = options
   const limit = nodes === undefined ? '' : `%${nodes}`
-  const run = `${shellCommand([...penstock, 'shards', 'run', folder])} --shard "$SLURM_ARRAY_TASK_ID/${tasks}" --quiet`
+  const command = shellCommand([...penstock, 'shards', 'run', folder, ...args])
+  const run = `${command} --shard "$SLURM_ARRAY_TASK_ID/${tasks}" --quiet`
   const array = [
     ...header(plan, 'shards', options),
     `#SBATCH --array=0-${tasks - 1}${limit}`,
@@ -78,14 +96,7 @@ export function slurmScripts(folder: string, plan: ShardPlan, options: SlurmOpti
     'fi',
     'exit "$code"',
   ]
-  const merge = [
-    ...header(plan, 'merge', options),
-    '#SBATCH --requeue --open-mode=append',
-    `#SBATCH --output=${join(folder, 'slurm-merge.log')}`,
-    '',
-    `exec ${shellCommand([...penstock, 'shards', 'merge', folder])}`,
-  ]
-  return { array: `${array.join('\n')}\n`, merge: `${merge.join('\n')}\n` }
+  return `${array.join('\n')}\n`
 }
 
 function header(plan: ShardPlan, kind: string, options: SlurmOptions): string[] {
@@ -100,27 +111,28 @@ function header(plan: ShardPlan, kind: string, options: SlurmOptions): string[] 
   ]
 }
 
+/** The scripts by their paths in the folder. */
+export function scriptFiles(folder: string, { arrays, merge }: SlurmScripts): readonly (readonly [string, string])[] {
+  return [...arrays.map((text, pass) => [arrayPath(folder, pass), text] as const), [mergePath(folder), merge]]
+}
+
 /**
- * Writes the scripts into the folder and submits both jobs.
+ * Writes the scripts into the folder and submits them, each dependent on the one before.
  * @throws PEER_MISSING, ENGINE_FAILED, FILE_UNWRITABLE
  */
 export async function submitSlurm(folder: string, scripts: SlurmScripts): Promise<SlurmLaunch> {
   await changing(stopPath(folder), () => rm(stopPath(folder), { force: true }))
-  for (const name of ['array', 'merge'] as const) {
-    const path = scriptPath(folder, name)
+  const jobs: string[] = []
+  for (const [path, text] of scriptFiles(folder, scripts)) {
     await changing(path, async () => {
-      await writeFile(path, scripts[name])
+      await writeFile(path, text)
       await chmod(path, 0o755)
     })
+    // Without the second option, a job would wait for ever for one that failed.
+    const after = jobs.length === 0 ? [] : [`--dependency=afterok:${jobs.at(-1)}`, '--kill-on-invalid-dep=yes']
+    jobs.push(await submit([...after, path]))
   }
-  const array = await submit([scriptPath(folder, 'array')])
-  // Without the second option, the merge would wait for ever for an array that failed.
-  const merge = await submit([
-    `--dependency=afterok:${array}`,
-    '--kill-on-invalid-dep=yes',
-    scriptPath(folder, 'merge'),
-  ])
-  return { scheduler: 'slurm', array, merge }
+  return { scheduler: 'slurm', arrays: jobs.slice(0, -1), merge: jobs.at(-1)! }
 }
 
 /** @returns the number of the job; sbatch adds the cluster after a semicolon */
@@ -129,8 +141,10 @@ async function submit(args: readonly string[]): Promise<string> {
 }
 
 /** States of the tasks in the queue, such as `3 RUNNING`, `2 PENDING (BeginTime)`, for each job. */
-export async function slurmQueue({ array, merge }: SlurmLaunch): Promise<{ array: string[]; merge: string[] }> {
-  return { array: await statesOf(array), merge: await statesOf(merge) }
+export async function slurmQueue({ arrays, merge }: SlurmLaunch): Promise<{ arrays: string[][]; merge: string[] }> {
+  const found: string[][] = []
+  for (const array of arrays) found.push(await statesOf(array))
+  return { arrays: found, merge: await statesOf(merge) }
 }
 
 async function statesOf(job: string): Promise<string[]> {
@@ -146,8 +160,8 @@ async function statesOf(job: string): Promise<string[]> {
   return [...counts].map(([text, count]) => `${count} ${text}`)
 }
 
-/** Cancels both jobs; they can be launched again, and resume. @throws PEER_MISSING, ENGINE_FAILED, FILE_UNWRITABLE */
-export async function stopSlurm(folder: string, { array, merge }: SlurmLaunch): Promise<void> {
+/** Cancels all jobs; they can be launched again, and resume. @throws PEER_MISSING, ENGINE_FAILED, FILE_UNWRITABLE */
+export async function stopSlurm(folder: string, { arrays, merge }: SlurmLaunch): Promise<void> {
   if (!existsSync(stopPath(folder))) await changing(stopPath(folder), () => writeFile(stopPath(folder), ''))
-  await runProgram('scancel', [merge, array])
+  await runProgram('scancel', [merge, ...arrays.toReversed()])
 }

@@ -10,7 +10,7 @@ import { checkFaultOptions, faultOptions, faultOptionsMessage } from '../stream/
 import { type SinkStage, sink } from '../stream/stage.js'
 import { defineStage, fileOf, quarantineOf } from '../stream/stage-entry.js'
 import { parseOptions } from '../stream/stage-options.js'
-import { workersOption, writeFromWords } from '../stream/word-counting.js'
+import { workersOption, writeFromWords } from './word-counting.js'
 
 const countWordsOptions = z
   .strictObject({

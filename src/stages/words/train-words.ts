@@ -9,7 +9,7 @@ import { WordCounts } from '../../tokenizer/train/word-counts.js'
 import { type SinkStage, sink } from '../stream/stage.js'
 import { defineStage, fileOf } from '../stream/stage-entry.js'
 import { parseOptions } from '../stream/stage-options.js'
-import { openCounters, requireWords, trainedTokenizer, trainingOptions } from '../stream/word-counting.js'
+import { openCounters, requireWords, trainedTokenizer, trainingOptions } from './word-counting.js'
 
 const trainWordsOptions = z.strictObject({
   path: z.string().min(1).describe('tokenizer.json to write'),

@@ -8,6 +8,7 @@ import {
   parseVolume,
 } from '../../../cluster/launchers/kubernetes.js'
 import { quoted } from '../../../cluster/launchers/shell.js'
+import { shardsAtOnce } from '../../../cluster/plan-file.js'
 import { writeOver } from '../../../files/replace-file.js'
 import { notify } from '../../output/notices.js'
 import { printOutput } from '../../output/print.js'
@@ -26,7 +27,7 @@ export interface KubernetesFlags extends LaunchFlags, Omit<KubernetesOptions, 't
 export async function launchKubernetes(work: string, flags: KubernetesFlags): Promise<void> {
   const volume = flags.volume.map(parseVolume)
   const { folder, plan } = await openWork(work, flags)
-  const tasks = Math.min(plan.shards, flags.tasks ?? plan.shards, MAX_INDEXES)
+  const tasks = Math.min(shardsAtOnce(plan), flags.tasks ?? plan.shards, MAX_INDEXES)
   const penstock = (flags.penstock ?? 'penstock').split(' ')
   const manifest = kubernetesManifest(folder, plan, { ...flags, volume, tasks, penstock })
   printOutput(manifest.yaml)
@@ -34,22 +35,27 @@ export async function launchKubernetes(work: string, flags: KubernetesFlags): Pr
   const output = flags.output ?? join(folder, 'kubernetes.yaml')
   await writeOver(output, manifest.yaml)
   if (flags.quiet) return
-  const { shards, merge } = manifest
-  notify(nextSteps(output, folder, manifest, flags), { event: 'written', path: output, folder, shards, merge })
+  const { jobs } = manifest
+  notify(nextSteps(output, folder, manifest, flags), { event: 'written', path: output, folder, jobs })
 }
 
 function nextSteps(
   output: string,
   folder: string,
-  { shards, merge }: KubernetesManifest,
+  { jobs }: KubernetesManifest,
   { namespace }: KubernetesFlags,
 ): string {
   const kubectl = namespace === undefined ? 'kubectl' : `kubectl --namespace ${namespace}`
+  const release = jobs
+    .slice(1)
+    .flatMap((job, index) => [
+      `${index === 0 ? '  finish: ' : '          '}${kubectl} wait --for=condition=complete --timeout=-1s job/${jobs[index]} &&`,
+      `          ${kubectl} patch job ${job} --type=merge -p '{"spec":{"suspend":false}}'${index < jobs.length - 2 ? ' &&' : ''}`,
+    ])
   const steps = [
     `  start:  kubectl apply -f ${quoted(output)}`,
-    `  watch:  ${kubectl} get jobs ${shards} ${merge}; penstock shards status ${quoted(folder)}`,
-    `  finish: ${kubectl} wait --for=condition=complete --timeout=-1s job/${shards} &&`,
-    `          ${kubectl} patch job ${merge} --type=merge -p '{"spec":{"suspend":false}}'`,
+    `  watch:  ${kubectl} get jobs ${jobs.join(' ')}; penstock shards status ${quoted(folder)}`,
+    ...release,
     `  stop:   kubectl delete -f ${quoted(output)}`,
   ]
   return [`wrote ${output}`, ...steps].join('\n')

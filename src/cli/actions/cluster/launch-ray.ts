@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import { writeLaunch } from '../../../cluster/launchers/launch-record.js'
 import { followRay, type RayLaunch, type RayOptions, stopRay, submitRay } from '../../../cluster/launchers/ray.js'
+import { shardsAtOnce } from '../../../cluster/plan-file.js'
 import { PenstockError, toPenstockError } from '../../../errors.js'
 import { notify, printError } from '../../output/notices.js'
 import { printStatus } from '../../output/print.js'
@@ -20,8 +21,8 @@ export interface RayFlags extends LaunchFlags, Omit<RayOptions, 'tasks' | 'penst
 export async function launchRay(work: string, flags: RayFlags): Promise<void> {
   const runtimeEnv = await runtimeEnvOf(flags.runtimeEnv)
   const { folder, plan } = await openWork(work, flags)
-  const tasks = Math.min(plan.shards, flags.tasks ?? plan.shards)
-  const launch = await submitRay(folder, { ...flags, runtimeEnv, tasks, penstock: commandOf(flags) })
+  const tasks = Math.min(shardsAtOnce(plan), flags.tasks ?? plan.shards)
+  const launch = await submitRay(folder, plan, { ...flags, runtimeEnv, tasks, penstock: commandOf(flags) })
   await writeLaunch(folder, launch)
   const text = `submitted Ray job ${launch.job}; watch it with penstock launch status ${folder}`
   notify(text, { event: 'launched', folder, ...launch })

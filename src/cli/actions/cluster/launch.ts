@@ -24,7 +24,7 @@ async function jobsOf(launch: LaunchRecord): Promise<{ readonly facts: object; r
   return {
     facts: { queue },
     lines: [
-      `Slurm job ${launch.array}: ${text(queue.array)}`,
+      ...launch.arrays.map((array, pass) => `Slurm job ${array}: ${text(queue.arrays[pass]!)}`),
       `Slurm job ${launch.merge} (merge): ${text(queue.merge)}`,
     ],
   }

@@ -1,8 +1,9 @@
 /** `penstock shards run`: runs the shards of one task, one after the other. */
 import { FAULTY_INPUT, isRetried, shardExitCode, TRY_AGAIN } from '../../../cluster/exit-codes.js'
-import { readPlan } from '../../../cluster/plan-file.js'
+import { type Pass, passesOf, readPlan, type ShardPlan, shardsAtOnce } from '../../../cluster/plan-file.js'
 import { runShard, type ShardOutcome } from '../../../cluster/run-shard.js'
 import { parseSelection, selectionFrom, shardsOf } from '../../../cluster/shard-selection.js'
+import { PenstockError } from '../../../errors.js'
 import { resumeLine } from '../../output/event-lines.js'
 import { notify, printError } from '../../output/notices.js'
 import { ProgressPrinter, progressMode } from '../../output/progress.js'
@@ -11,6 +12,7 @@ import { count, duration, quantity } from '../../output/terminal.js'
 
 export interface RunShardsFlags {
   readonly shard?: string
+  readonly pass?: number
   readonly stopWithParent?: boolean
   readonly quiet?: boolean
   readonly json?: boolean
@@ -19,8 +21,9 @@ export interface RunShardsFlags {
 /** Runs all shards of the task in spite of failures, and sets the exit code of the most retriable one. */
 export async function runShards(folder: string, flags: RunShardsFlags): Promise<void> {
   const plan = await readPlan(folder)
-  const selection = flags.shard === undefined ? selectionFrom(process.env, plan.shards) : parseSelection(flags.shard)
-  const shards = shardsOf(selection ?? { index: 0, count: 1 }, plan.shards)
+  const given = flags.shard === undefined ? selectionFrom(process.env, shardsAtOnce(plan)) : parseSelection(flags.shard)
+  const selection = given ?? { index: 0, count: 1 }
+  const shards = passesFrom(plan, flags.pass).flatMap(pass => shardsOf(selection, pass))
   const signal = flags.stopWithParent ? AbortSignal.any([stopSignal(), parentSignal()]) : stopSignal()
   const printer = new ProgressPrinter(progressMode(flags))
   const exitCodes: number[] = []
@@ -42,6 +45,15 @@ export async function runShards(folder: string, flags: RunShardsFlags): Promise<
     }
   }
   if (exitCodes.length > 0) process.exitCode = stopExitCode() ?? exitCodeOfTask(exitCodes)
+}
+
+/** @param pass its number, from 1; by default all passes, one after the other. @throws ARGUMENT_INVALID */
+function passesFrom(plan: ShardPlan, pass: number | undefined): readonly Pass[] {
+  const passes = passesOf(plan)
+  if (pass === undefined) return passes
+  const found = passes[pass - 1]
+  if (found !== undefined) return [found]
+  throw new PenstockError('ARGUMENT_INVALID', `the plan has ${quantity(passes.length, 'pass')}, found --pass ${pass}`)
 }
 
 /** A task is retried when one of its shards is: those that are complete are left out then. */

@@ -43,6 +43,11 @@ export function addShardsCommand(program: Command): void {
     )
     .argument('<folder>', 'folder of the plan')
     .option('--shard <i/n>', 'run the shards i, i + n, i + 2n and so on, as task i of n; i begins at 0')
+    .option(
+      '--pass <number>',
+      'run only this pass of a shuffle, 1 or 2; by default, one after the other',
+      positiveInteger,
+    )
     .option('--stop-with-parent', 'stop when standard input closes, as it does when the parent process is gone')
     .option('--quiet', 'print only errors')
     .option('--json', 'print progress and results as JSON lines on standard error')

@@ -19,8 +19,8 @@ import { inOrder } from '../../workers/in-order.js'
 import { type Poison, type RetryMode, runWithoutPoison } from '../../workers/poison-records.js'
 import type { CountTask, MergeTask } from '../../workers/tokenizer/train-tokenizer-worker.js'
 import { defaultWorkers, openWorkers, type Workers } from '../../workers/worker-pool.js'
-import { FaultHandler, type FaultOptions } from './fault-handler.js'
-import type { StageContext } from './stage.js'
+import { FaultHandler, type FaultOptions } from '../stream/fault-handler.js'
+import type { StageContext } from '../stream/stage.js'
 
 const WORKER = new URL('../../workers/tokenizer/train-tokenizer-worker.js', import.meta.url)
 
