@@ -48,7 +48,7 @@ const threadCounts = [...new Set([1, Math.min(2, availableParallelism())])]
 const contenders: readonly Contender[] = [
   ...onThreads('PyTorch', 'torch', 100),
   ...onThreads('wasm', 'wasm', 60),
-  { name: 'wasm, stock kernels', backend: 'stock wasm', threads: 0, steps: 5 },
+  { name: 'wasm, stock kernels', backend: 'stock wasm', threads: 1, steps: 5 },
   ...onThreads('node', 'node', 60),
   { name: 'node-gpu', backend: 'node-gpu', threads: 1, steps: 60 },
   { name: 'webgpu', backend: 'webgpu', threads: 1, steps: 60 },
@@ -68,13 +68,12 @@ async function measure({ backend, threads, steps }: Contender, { rows, ...widths
   const model = resolveModel({ ...common, ...widths })
   const { optimizer } = parseTraining({})
   const name = backend === 'stock wasm' ? 'wasm' : (backend as BackendName)
-  const opened = await openBackend(name)
   if (name === 'webgpu' && (await openWebgpuBackend()).isSoftware) {
     throw new PenstockError('BACKEND_UNAVAILABLE', 'the only WebGPU driver is a software renderer')
   }
   const engine = await openTfjsEngine(
     { model, optimizer, gradientClip: 1, backend: name, threads },
-    backend === 'stock wasm' ? withStockKernels(opened) : opened,
+    backend === 'stock wasm' ? withStockKernels(await openBackend('wasm')) : undefined,
   )
   const draw = uniformGenerator('bench')
   const columns = model.sequence_length

@@ -77,6 +77,17 @@ function cycles(): string[][] {
   return found
 }
 
+/** Imports that run with the file: neither dynamic ones nor those of types. */
+const staticImports = (file: string): string[] =>
+  [...readFileSync(file, 'utf8').matchAll(/^(?:import (?!type\b)|export [*{])[^;]*?from\s+'([^']+)'/gm)].map(
+    match => match[1]!,
+  )
+const loadedBy = (file: string): { to: string }[] =>
+  staticImports(file)
+    .filter(to => to.startsWith('.'))
+    .map(to => ({ to: resolve(dirname(file), to.replace(/\.js$/, '.ts')) }))
+const loadsPackage = (file: string, start: string): boolean => staticImports(file).some(to => to.startsWith(start))
+
 describe('imports in src', () => {
   it('are found', () => {
     expect(local.length).toBeGreaterThan(100)
@@ -97,6 +108,20 @@ describe('imports in src', () => {
       return top === 'cli' && CLI_BELOW_COMMANDS.includes(folder) && partsOf(to)[1] === 'commands'
     })
     expect(wrong.map(name)).toEqual([])
+  })
+
+  it('load TensorFlow.js only in the threads that compute', () => {
+    const reached = new Set<string>()
+    const visit = (file: string): void => {
+      if (reached.has(file)) return
+      reached.add(file)
+      for (const { to } of loadedBy(file)) visit(to)
+    }
+    for (const file of ['stages/feed-trainer/run.ts', 'training/open-engine.ts', 'training/tfjs/engine.ts'])
+      visit(join(SRC, file))
+    expect(reached).toContain(join(SRC, 'training/tfjs/threaded-learner.ts'))
+    const loading = [...reached].filter(file => loadsPackage(file, '@tensorflow/'))
+    expect(loading.map(file => relative(SRC, file))).toEqual([])
   })
 
   it('form no cycle between files', () => {

@@ -18,8 +18,10 @@ export function philox(counter: Uint32Array, key: Uint32Array, into: Uint32Array
   let [c0, c1, c2, c3] = counter as unknown as [number, number, number, number]
   let [k0, k1] = key as unknown as [number, number]
   for (let round = 0; round < ROUNDS; round++) {
-    const [high0, low0] = [highProduct(MULTIPLIER_0, c0), Math.imul(MULTIPLIER_0, c0)]
-    const [high1, low1] = [highProduct(MULTIPLIER_1, c2), Math.imul(MULTIPLIER_1, c2)]
+    const high0 = highProduct(MULTIPLIER_0, c0)
+    const low0 = Math.imul(MULTIPLIER_0, c0)
+    const high1 = highProduct(MULTIPLIER_1, c2)
+    const low1 = Math.imul(MULTIPLIER_1, c2)
     c0 = (high1 ^ c1 ^ k0) >>> 0
     c1 = low1
     c2 = (high0 ^ c3 ^ k1) >>> 0
@@ -35,7 +37,10 @@ export function philox(counter: Uint32Array, key: Uint32Array, into: Uint32Array
 
 /** Upper 32 bits of the product of two unsigned 32-bit integers. */
 function highProduct(a: number, b: number): number {
-  const [aHigh, aLow, bHigh, bLow] = [a >>> 16, a & 0xffff, b >>> 16, b & 0xffff]
+  const aHigh = a >>> 16
+  const aLow = a & 0xffff
+  const bHigh = b >>> 16
+  const bLow = b & 0xffff
   const middle = aHigh * bLow + ((aLow * bLow) >>> 16)
   const carry = (middle & 0xffff) + aLow * bHigh
   return aHigh * bHigh + (middle >>> 16) + (carry >>> 16)

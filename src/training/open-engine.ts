@@ -9,14 +9,14 @@ import { parameterCount } from './weights.js'
 
 /**
  * @param signal aborting ends the start of an engine in other processes, which can take minutes
- * @param threads threads of the wasm backend; 0 computes in the calling thread
+ * @param threads where the wasm backend computes: in workers, or in the calling thread
  * @throws PEER_MISSING, BACKEND_UNAVAILABLE, ENGINE_FAILED, STOPPED
  */
 export async function openEngine(
   training: TrainingOptions,
   model: ModelOptions,
   signal?: AbortSignal,
-  threads = threadsFor(training, model),
+  threads: number | 'whole' | 'calling' = threadsFor(training, model),
 ): Promise<Engine> {
   const { optimizer, gradient_clip: gradientClip, torch } = training
   const skipNonfinite = training.nonfinite === 'skip'
@@ -62,22 +62,19 @@ export async function openTrained(
 ): Promise<{ engine: Engine; model: ModelOptions; tokenizer: TokenizerReference | undefined }> {
   const { state } = await openCheckpoint(path)
   const model = resolveModel(state.model)
-  const engine = await openEngine({ ...state.training, ...changes }, model, undefined, 0)
+  const engine = await openEngine({ ...state.training, ...changes }, model, undefined, 'calling')
   await engine.loadWeights(path)
   return { engine, model, tokenizer: state.tokenizer }
 }
 
-/**
- * Below this many multiplications per micro batch, messages and copies between threads cost more than the threads gain.
- * Larger ones would delay signals and metrics in the thread of the run.
- */
+/** Below this many multiplications per micro batch, messages and copies between threads cost more than a second one gains. */
 const minThreadedWork = 1e8
 
-/** One thread per core, at most one per row; 0, the calling thread, for a small model. */
-function threadsFor({ threads, batch_size }: TrainingOptions, model: ModelOptions): number {
+/** One thread per core, at most one per row; for a small model one that computes whole batches. */
+function threadsFor({ threads, batch_size }: TrainingOptions, model: ModelOptions): number | 'whole' {
   const isSmall = parameterCount(model) * model.sequence_length * batch_size < minThreadedWork
   if (threads !== 'auto') {
-    return threads === 1 && isSmall ? 0 : threads
+    return threads === 1 && isSmall ? 'whole' : threads
   }
-  return isSmall ? 0 : Math.min(availableParallelism(), batch_size)
+  return isSmall ? 'whole' : Math.min(availableParallelism(), batch_size)
 }

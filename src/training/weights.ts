@@ -115,8 +115,8 @@ export function* initialPieces({ name, shape, std, fill }: WeightSpec, seed: num
   }
 }
 
-/** A multiple of the numbers in a block. */
-const PIECE_ELEMENTS = 1 << 20
+/** A multiple of the numbers in a block; few enough not to delay the event loop. */
+const PIECE_ELEMENTS = 1 << 14
 
 /** @param first number of the first value in its weight, a multiple of the numbers in a block */
 function fillNormal(

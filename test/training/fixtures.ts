@@ -31,7 +31,7 @@ export async function openTiny(
   backend: 'wasm' | 'cpu' | 'node' = 'wasm',
 ): Promise<TfjsEngine> {
   const { optimizer, gradient_clip: gradientClip, nonfinite } = parseTraining(training)
-  const threads = typeof training.threads === 'number' ? training.threads : 0
+  const threads = typeof training.threads === 'number' ? training.threads : 'calling'
   const skipNonfinite = nonfinite === 'skip'
   return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, skipNonfinite, backend, threads })
 }

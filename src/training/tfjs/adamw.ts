@@ -4,6 +4,7 @@
  * `native/graph-update.ts`.
  */
 import type { OptimizerOptions } from '../options.js'
+import type { WeightSpec } from '../weights.js'
 
 /** Optimizer options of the run, and the values that change from step to step. */
 export interface AdamHyperparameters
@@ -16,6 +17,10 @@ export interface AdamHyperparameters
   readonly clip: number | null
   /** Skip the update if the loss or the norm of the gradients is not finite. */
   readonly skipNonfinite?: boolean
+}
+
+export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {
+  return optimizer.weight_decay_groups_excluded.includes(group) ? 0 : optimizer.weight_decay
 }
 
 export interface AdamWKernel {

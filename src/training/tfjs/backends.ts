@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
+import type { EngineMemory } from '../engine.js'
 import type { BackendName, ModelOptions } from '../options.js'
 import type { Recorder } from './native/recorder.js'
 import { openNativeBackend } from './native-backend.js'
@@ -22,6 +23,7 @@ export interface Backend {
   activate(): Promise<void>
   /** @throws ENGINE_FAILED when the device failed, so that results read since it was opened are invalid */
   requireHealthy(): void
+  memory(): EngineMemory
   /** Records computations as graphs; only for backends with a library that runs them. */
   readonly recorder?: Recorder
 }
@@ -59,7 +61,12 @@ export async function openBackend(name: BackendName): Promise<Backend> {
   const general = registered === 'tensorflow' ? nativeOperations : composedOperations
   const operationsFor = (model: ModelOptions) => (fused !== undefined && suitsWasmOperations(model) ? fused : general)
   const requireHealthy = name === 'webgpu' ? watchDevice() : () => {}
-  return { name, operationsFor, activate, requireHealthy, ...(recorder === undefined ? {} : { recorder }) }
+  return { name, operationsFor, activate, requireHealthy, memory, ...(recorder === undefined ? {} : { recorder }) }
+}
+
+function memory(): EngineMemory {
+  const { numTensors, numBytes } = tf.memory()
+  return { tensors: numTensors, bytes: numBytes }
 }
 
 /** Removes the process-wide error handlers that the wasm backend installs: they would change how uncaught errors end. */

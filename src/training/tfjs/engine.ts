@@ -1,10 +1,9 @@
 /**
  * Training engine on TensorFlow.js, in this process. A learner holds weights and optimizer state and computes the steps;
  * the engine checks its input and imports and exports the state. The same seed and data give the same bits on the same
- * machine.
+ * machine. TensorFlow.js is loaded where it computes: loading it takes about 0.4 s, in which a thread does nothing else.
  */
 import { join } from 'node:path'
-import * as tf from '@tensorflow/tfjs-core'
 import { PenstockError } from '../../errors.js'
 import { yieldIfDue } from '../../files/event-loop.js'
 import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
@@ -12,11 +11,11 @@ import { countTargets, isFiniteStep, requireFit, rowsByWeight } from '../engine.
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { modelFile, valuesOf } from '../tensor-files.js'
 import { initialPieces, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
-import { type Backend, openBackend } from './backends.js'
-import { GraphLearner } from './graph-learner.js'
+import type { Backend } from './backends.js'
+import { readKernels } from './kernel-files.js'
 import type { Learner } from './learner.js'
+import { LearnerThread } from './learner-thread.js'
 import { type EngineState, readStateFiles, readWeights, writeStateFiles, zerosLike } from './state-files.js'
-import { TensorLearner } from './tensor-learner.js'
 import { openThreadedLearner } from './threaded-learner.js'
 
 export interface TfjsEngineOptions {
@@ -26,8 +25,11 @@ export interface TfjsEngineOptions {
   /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
   readonly skipNonfinite?: boolean
   readonly backend: BackendName
-  /** Number of threads that split the rows of a micro batch; only with wasm. 0 computes in the calling thread. */
-  readonly threads: number
+  /**
+   * Worker threads that split the rows of a micro batch; only with wasm, others compute in the calling thread. `'whole'`: one
+   * worker computes whole batches, with the same bits as the calling thread.
+   */
+  readonly threads: number | 'whole' | 'calling'
 }
 
 /**
@@ -35,22 +37,36 @@ export interface TfjsEngineOptions {
  * @throws PEER_MISSING, BACKEND_UNAVAILABLE
  */
 export async function openTfjsEngine(options: TfjsEngineOptions, backend?: Backend): Promise<TfjsEngine> {
-  const opened = backend ?? (await openBackend(options.backend))
-  await opened.activate()
-  const engine = new TfjsEngine(options, opened, await openLearner(options, opened))
+  const usesWorkers = backend === undefined && options.backend === 'wasm' && options.threads !== 'calling'
+  const engine = usesWorkers ? await openInWorkers(options) : await openInThisThread(options, backend)
   await engine.initialize()
   return engine
 }
 
-async function openLearner({ model, optimizer, threads }: TfjsEngineOptions, backend: Backend): Promise<Learner> {
-  const operations = backend.operationsFor(model)
-  const usesThreads = threads > 0 && backend.name === 'wasm' && (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))
-  if (backend.recorder !== undefined) {
-    return new GraphLearner(model, optimizer, operations, backend.recorder)
-  }
-  return usesThreads
-    ? openThreadedLearner({ model, optimizer, threads })
-    : new TensorLearner(model, optimizer, operations)
+async function openInWorkers(options: TfjsEngineOptions): Promise<TfjsEngine> {
+  const { model, optimizer, threads } = options
+  // Only the kernels of the shared state need SIMD.
+  const splitsRows = typeof threads === 'number' && WebAssembly.validate(await readKernels('update.wasm'))
+  const learner = splitsRows
+    ? await openThreadedLearner({ model, optimizer, threads })
+    : new LearnerThread({ model, optimizer })
+  return new TfjsEngine(options, notHere, learner)
+}
+
+async function openInThisThread(options: TfjsEngineOptions, given?: Backend): Promise<TfjsEngine> {
+  const [{ openBackend }, { openLearner }] = await Promise.all([import('./backends.js'), import('./open-learner.js')])
+  const backend = given ?? (await openBackend(options.backend))
+  await backend.activate()
+  return new TfjsEngine(options, backend, openLearner(options, backend))
+}
+
+type UsedBackend = Pick<Backend, 'activate' | 'requireHealthy' | 'memory'>
+
+/** This thread has no backend: the workers have their own. */
+const notHere: UsedBackend = {
+  activate: async () => {},
+  requireHealthy: () => {},
+  memory: () => ({ tensors: 0, bytes: 0 }),
 }
 
 export class TfjsEngine implements Engine {
@@ -58,7 +74,7 @@ export class TfjsEngine implements Engine {
   readonly maxStepsInFlight = 1
   readonly isPrimary = true
   readonly #options: TfjsEngineOptions
-  readonly #backend: Backend
+  readonly #backend: UsedBackend
   readonly #specs: readonly WeightSpec[]
   readonly #learner: Learner
   readonly #pause = async (): Promise<void> => {
@@ -66,7 +82,7 @@ export class TfjsEngine implements Engine {
     await this.#backend.activate()
   }
 
-  constructor(options: TfjsEngineOptions, backend: Backend, learner: Learner) {
+  constructor(options: TfjsEngineOptions, backend: UsedBackend, learner: Learner) {
     this.#options = options
     this.#backend = backend
     this.#specs = weightSpecs(options.model)
@@ -146,8 +162,7 @@ export class TfjsEngine implements Engine {
   }
 
   memory(): EngineMemory {
-    const { numTensors, numBytes } = tf.memory()
-    return { tensors: numTensors, bytes: numBytes }
+    return this.#backend.memory()
   }
 
   async close(): Promise<void> {

@@ -1,12 +1,13 @@
 /**
  * Interface of learners, which hold weights and optimizer state and compute steps: as tensors of any backend
- * (tensor-learner.ts), as graphs (graph-learner.ts), or in memory shared by threads (threaded-learner.ts).
+ * (tensor-learner.ts), as graphs (graph-learner.ts), in memory shared by threads (threaded-learner.ts), or as tensors of
+ * one other thread (learner-thread.ts).
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
 import type { TrainingBatch, WeightedRows } from '../engine.js'
-import type { ModelOptions, OptimizerOptions } from '../options.js'
-import type { NamedTensor, WeightSpec } from '../weights.js'
+import type { ModelOptions } from '../options.js'
+import type { NamedTensor } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
 import type { KeyValueCache } from './key-value-cache.js'
 import { logitsOf, type Weights } from './model.js'
@@ -78,8 +79,4 @@ export async function globalNorm(gradients: readonly Tensor[], scale: number): P
   const norm = tf.tidy(() => tf.sqrt(tf.addN(gradients.map(gradient => tf.sum(tf.square(gradient))))))
   const [value] = await takeValues(norm)
   return value! * scale
-}
-
-export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {
-  return optimizer.weight_decay_groups_excluded.includes(group) ? 0 : optimizer.weight_decay
 }

@@ -4,9 +4,8 @@
  */
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type WeightSpec, weightSpecs } from '../weights.js'
-import { type AdamHyperparameters, type AdamWKernel, updateByKernel } from './adamw.js'
+import { type AdamHyperparameters, type AdamWKernel, decayOf, updateByKernel } from './adamw.js'
 import { readKernels } from './kernel-files.js'
-import { decayOf } from './learner.js'
 
 const elementBytes = Float32Array.BYTES_PER_ELEMENT
 const pageBytes = 65536

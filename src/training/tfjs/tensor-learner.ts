@@ -3,10 +3,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
-import type { AdamHyperparameters } from './adamw.js'
+import { type AdamHyperparameters, decayOf } from './adamw.js'
 import { KeyValueCache } from './key-value-cache.js'
 import {
-  decayOf,
   globalNorm,
   type Learner,
   type LearnerState,

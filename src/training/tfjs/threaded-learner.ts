@@ -69,7 +69,7 @@ export class ThreadedLearner implements Learner {
       const tensors = new Map<string, NamedTensor>()
       for (const { name, shape } of this.#specs) {
         await pause()
-        tensors.set(name, { shape, values: Float32Array.from(this.#state[part].get(name)!) })
+        tensors.set(name, { shape, values: this.#state[part].get(name)!.slice() })
       }
       return tensors
     }

@@ -103,7 +103,12 @@ describe('memory stays constant on', () => {
   ] as Run[]) {
     const steps = isSlow ? 2 : watched
     test.skipIf(!isAvailable)(`${label}, over ${steps} steps`, { timeout: 2 * slow + 100 * watched }, async () => {
-      const engine = await openEngine(parseTraining({ threads: 1, ...training }), resolveModel(model))
+      const engine = await openEngine(
+        parseTraining({ threads: 1, ...training }),
+        resolveModel(model),
+        undefined,
+        training.threads === 2 ? 2 : 'calling',
+      )
       const before = await take(engine, Math.ceil(steps / 2))
       const after = await take(engine, steps)
       await engine.close()
