@@ -8,7 +8,7 @@ import { PenstockError } from '../errors.js'
 import { forgetRanges } from './jq/builtins.js'
 import { buildFilter } from './jq/evaluate.js'
 import type { Filter } from './jq/steps.js'
-import { NotCompiled, parseFilter, type Tree } from './jq/syntax.js'
+import { InvalidFilter, NotCompiled, parseFilter, type Tree } from './jq/syntax.js'
 import { JqFailure } from './jq/values.js'
 
 export interface JqFilter {
@@ -37,6 +37,24 @@ export function compileJq(filter: string): JqFilter | null {
     if (error instanceof NotCompiled) return null
     throw error
   }
+}
+
+/** The problem of a filter that no version of jq accepts; undefined if there is none that can be found without full jq. */
+export function problemOfFilter(filter: string): string | undefined {
+  try {
+    buildFilter(parseFilter(filter))
+    return undefined
+  } catch (error) {
+    if (error instanceof InvalidFilter) return adviceFor(filter) ?? `invalid jq filter ${filter}: ${error.message}`
+    if (error instanceof NotCompiled) return undefined
+    throw error
+  }
+}
+
+/** Explains a field name without its dot, which jq reads as the call of a function. */
+function adviceFor(filter: string): string | undefined {
+  const isName = /^[a-z_]\w*(\.\w+|\[\d+\])*$/i.test(filter)
+  return isName ? `${filter} is not a jq filter; did you mean .${filter}?` : undefined
 }
 
 function firstOutput(evaluate: Filter, value: unknown): unknown {

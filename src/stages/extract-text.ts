@@ -7,7 +7,7 @@ import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import type { DocumentBatch, LineBatch } from '../formats/batches.js'
 import { type Extraction, extractBatch, jsonLines } from '../formats/extract.js'
-import { compileJq } from '../formats/jq.js'
+import { compileJq, problemOfFilter } from '../formats/jq.js'
 import { FullJq } from '../workers/jq.js'
 import {
   checkFaultOptions,
@@ -23,6 +23,10 @@ import { parseOptions } from './stream/stage-options.js'
 export const fieldOption = z
   .string()
   .min(1)
+  .superRefine((filter, context) => {
+    const message = problemOfFilter(filter)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  })
   .default('.text')
   .describe('field that holds the text, as a jq filter such as .text or .a.b[0]')
 const extractTextOptions = z
@@ -63,13 +67,6 @@ export function extractText(options: ExtractTextOptions = {}): TransformStage<Li
   )
 }
 
-/** Explains a field name without its dot, which jq reads as the call of a function. */
-const withAdvice = (field: string) => (error: unknown) => {
-  if (!/^[a-z_]\w*(\.\w+|\[\d+\])*$/i.test(field)) throw error
-  const message = `${field} is not a jq filter; did you mean .${field}?`
-  throw new PenstockError('OPTION_INVALID', message, { path: 'field' }, error)
-}
-
 export interface TextExtractor {
   extract(batch: LineBatch): Promise<Extraction>
   close(): Promise<void>
@@ -81,8 +78,10 @@ export interface TextExtractor {
  * @throws PEER_MISSING; OPTION_INVALID for an invalid filter
  */
 export async function openTextExtractor(field: string): Promise<TextExtractor> {
+  const problem = problemOfFilter(field)
+  if (problem !== undefined) throw new PenstockError('OPTION_INVALID', problem, { path: 'field' })
   const compiled = compileJq(field)
-  let full = compiled === null ? await FullJq.open(field).catch(withAdvice(field)) : undefined
+  let full = compiled === null ? await FullJq.open(field) : undefined
   return {
     async extract(batch) {
       if (compiled !== null) {

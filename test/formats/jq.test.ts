@@ -1,7 +1,7 @@
 /** Compares compiled filters with jq 1.7 (as WebAssembly), or with values of jq 1.8 where it differs. */
 import { createRequire } from 'node:module'
 import { describe, expect, it } from 'vitest'
-import { compileJq } from '#src/formats/jq'
+import { compileJq, problemOfFilter } from '#src/formats/jq'
 import { parseJson } from '#src/formats/jq/numbers'
 
 interface JqWeb {
@@ -380,6 +380,38 @@ describe('compileJq', () => {
     `${'('.repeat(5000)}.${')'.repeat(5000)}`,
   ])('does not compile %s', filter => {
     expect(compileJq(filter)).toBeNull()
+  })
+
+  it.each([
+    ['.a +', 'expected a term at character 5'],
+    ['"open', 'unterminated string at character 1'],
+    ['(.a', 'expected ) at character 4'],
+    ['.a | b + .c', 'jq has no function b at character 6'],
+    ['.a b', 'expected an operator or the end at character 4'],
+    ['.a[:]', 'expected a bound of the slice at character 5'],
+    ['. as $a | $b', 'the variable $b is not defined at character 11'],
+    ['text', 'text is not a jq filter; did you mean .text?'],
+    ['data.text', 'did you mean .data.text?'],
+  ])('names the problem of %s, which is an error in jq too', (filter, problem) => {
+    expect(problemOfFilter(filter)).toContain(problem)
+    expect(expected(filter, null)).toBe(FAILED)
+  })
+
+  it.each([
+    '. as [$a, {b: $c}] | $a',
+    'reduce .[] as $i (0; . + $i)',
+    'def f: 1; f',
+    '.a |= 1',
+    'try error catch .',
+    '@base64 "x"',
+    '{"a b": 1, (.x): 2 + 3}',
+    'label $out | break $out',
+    '$ENV | $__loc__',
+    '.. ?// 1',
+    'splits(",") | ascii',
+    'length',
+  ])('finds no problem in %s, which full jq may run', filter => {
+    expect(problemOfFilter(filter)).toBeUndefined()
   })
 
   it('treats __proto__ and constructor as ordinary keys', () => {

@@ -4,8 +4,9 @@
  */
 import { add, divide, multiply, negate, remainder, subtract } from './arithmetic.js'
 import { builtins } from './builtins.js'
+import { isFunctionOfJq } from './function-names.js'
 import { childrenOf, type Filter, index, iterate, paired, recurse, type Scope, slice } from './steps.js'
-import { NotCompiled, type Operator, type Tree } from './syntax.js'
+import { InvalidFilter, NotCompiled, type Operator, type Tree } from './syntax.js'
 import { compare, isEqual, isTrue, JqFailure, type Json, toText, typeOf } from './values.js'
 
 /** @throws NotCompiled */
@@ -42,17 +43,25 @@ export function buildFilter(tree: Tree, names: readonly string[] = []): Filter {
     case 'bind':
       return bindFilter(build(tree.source), tree.name, buildFilter(tree.body, [tree.name, ...names]))
     case 'variable':
-      if (!names.includes(tree.name)) throw new NotCompiled(`$${tree.name}`)
+      if (!names.includes(tree.name)) throw unknownVariable(tree.name, tree.at)
       return (_, scope) => [lookUp(scope, tree.name)]
     case 'call':
-      return callFilter(tree.name, tree.args.map(build))
+      return callFilter(tree, tree.args.map(build))
   }
 }
 
-function callFilter(name: string, args: readonly Filter[]): Filter {
+function callFilter({ name, at }: { readonly name: string; readonly at: number }, args: readonly Filter[]): Filter {
   const builtin = builtins.get(`${name}/${args.length}`)
-  if (builtin === undefined) throw new NotCompiled(`${name}/${args.length}`)
-  return builtin(...args)
+  if (builtin !== undefined) return builtin(...args)
+  throw isFunctionOfJq(name)
+    ? new NotCompiled(`${name}/${args.length}`)
+    : new InvalidFilter(`jq has no function ${name}`, at)
+}
+
+function unknownVariable(name: string, at: number): NotCompiled {
+  return name.startsWith('__') || name === 'ENV'
+    ? new NotCompiled(`$${name}`)
+    : new InvalidFilter(`the variable $${name} is not defined`, at)
 }
 
 function lookUp(scope: Scope | null, name: string): Json {

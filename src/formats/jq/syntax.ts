@@ -1,13 +1,20 @@
 /**
  * Parser of jq filters: text -> syntax tree. Operators and precedence are those of jq 1.8. For constructs that the evaluator
  * does not support (definitions, reduce, foreach, assignment, formats, destructuring) the parser throws `NotCompiled`, and the
- * full language is used instead. The same applies to invalid filters, for which the full language has the best messages.
+ * full language is used instead. `InvalidFilter` is thrown for what is an error in any version of jq.
  */
 
 import { literalOf, type NumberLiteral } from './numbers.js'
 
 /** Thrown by the parser and the compiler for everything outside the compiled subset of the language. */
 export class NotCompiled extends Error {}
+
+/** Thrown for a filter that no version of jq accepts. */
+export class InvalidFilter extends NotCompiled {
+  constructor(problem: string, at: number) {
+    super(`${problem} at character ${at + 1}`)
+  }
+}
 
 export type Tree =
   | { readonly kind: 'identity' }
@@ -30,8 +37,8 @@ export type Tree =
   | { readonly kind: 'binary'; readonly operator: Operator; readonly left: Tree; readonly right: Tree }
   | { readonly kind: 'if'; readonly condition: Tree; readonly then: Tree; readonly otherwise: Tree }
   | { readonly kind: 'bind'; readonly source: Tree; readonly name: string; readonly body: Tree }
-  | { readonly kind: 'variable'; readonly name: string }
-  | { readonly kind: 'call'; readonly name: string; readonly args: readonly Tree[] }
+  | { readonly kind: 'variable'; readonly name: string; readonly at: number }
+  | { readonly kind: 'call'; readonly name: string; readonly args: readonly Tree[]; readonly at: number }
 
 const LEVELS = [
   ['|'],
@@ -53,6 +60,9 @@ const KEYWORDS = new Set(
   'def module import include if then else elif end as reduce foreach try catch label and or __loc__'.split(' '),
 )
 
+/** Start of constructs that only the full language has. */
+const FULL_LANGUAGE = new RegExp(`^(@|\\?//|//=|[-+*/%|]=|=(?!=)|(${[...KEYWORDS].join('|')})\\b)`)
+
 const IDENTITY: Tree = { kind: 'identity' }
 
 /** Nesting limit, which protects the call stack. */
@@ -71,6 +81,8 @@ class Parser {
   readonly #text: string
   #at = 0
   #depth = 0
+  /** Depth of nested objects. */
+  #objects = 0
 
   constructor(text: string) {
     this.#text = text
@@ -86,7 +98,7 @@ class Parser {
 
   expectEnd(): void {
     this.#skipSpace()
-    if (this.#at < this.#text.length) throw new NotCompiled(`unexpected text at ${this.#at}`)
+    if (this.#at < this.#text.length) throw this.#unexpected('expected an operator or the end')
   }
 
   #level(level: number): Tree {
@@ -101,7 +113,7 @@ class Parser {
       const right = groupsRight ? this.#level(level) : this.#level(level + 1)
       left = { kind: 'binary', operator, left, right }
       if (level === COMPARISON_LEVEL && operators.some(candidate => this.#takeOperator(candidate))) {
-        throw new NotCompiled('chained comparisons')
+        throw this.#unexpected('comparisons do not chain:')
       }
     }
   }
@@ -136,7 +148,7 @@ class Parser {
     if (field !== undefined) return this.#indexed(of, field)
     this.#at++
     this.#skipSpace()
-    if (this.#peek() !== '[') throw new NotCompiled('a lone dot')
+    if (this.#peek() !== '[') throw this.#unexpected('expected a field or [')
     return this.#bracket(of)
   }
 
@@ -169,7 +181,7 @@ class Parser {
   #sliceEnd(of: Tree, from: Tree | null): Tree {
     const to = this.#take(']') ? null : this.pipe()
     if (to !== null) this.#expect(']')
-    else if (from === null) throw new NotCompiled('a slice without bounds')
+    else if (from === null) throw new InvalidFilter('expected a bound of the slice', this.#at - 1)
     return { kind: 'slice', of, from, to, optional: this.#take('?') }
   }
 
@@ -183,7 +195,7 @@ class Parser {
     if (char === '(') return this.#parenthesized()
     if (char === '[') return this.#array()
     if (char === '{') return this.#object()
-    if (char === '$') return { kind: 'variable', name: this.#variableName() }
+    if (char === '$') return this.#variable()
     return this.#wordTerm()
   }
 
@@ -212,6 +224,7 @@ class Parser {
 
   #object(): Tree {
     this.#expect('{')
+    this.#objects++
     const entries: { key: Tree; value: Tree }[] = []
     while (!this.#take('}')) {
       if (entries.length > 0) {
@@ -220,14 +233,15 @@ class Parser {
       }
       entries.push(this.#entry())
     }
+    this.#objects--
     return { kind: 'object', entries }
   }
 
   #entry(): { key: Tree; value: Tree } {
     this.#skipSpace()
     if (this.#peek() === '$') {
-      const name = this.#variableName()
-      return { key: { kind: 'literal', value: name }, value: { kind: 'variable', name } }
+      const variable = this.#variable()
+      return { key: { kind: 'literal', value: variable.name }, value: variable }
     }
     if (this.#peek() === '(') {
       const key = this.#parenthesized()
@@ -249,11 +263,12 @@ class Parser {
 
   #string(): Tree {
     this.#expect('"')
+    const start = this.#at - 1
     const parts: (string | Tree)[] = []
     let literal = ''
     for (;;) {
       const char = this.#text[this.#at++]
-      if (char === undefined) throw new NotCompiled('unterminated string')
+      if (char === undefined) throw new InvalidFilter('unterminated string', start)
       if (char === '"') break
       if (char !== '\\') literal += char
       else if (this.#text[this.#at] === '(') {
@@ -275,8 +290,9 @@ class Parser {
   }
 
   #wordTerm(): Tree {
+    const at = this.#at
     const word = this.#match(/([A-Za-z_][A-Za-z0-9_]*)/y)
-    if (word === undefined) throw new NotCompiled(`expected a term at ${this.#at}`)
+    if (word === undefined) throw this.#unexpected('expected a term')
     if (word === 'if') return this.#conditional()
     if (word === 'try') {
       const body = this.#postfix()
@@ -286,7 +302,7 @@ class Parser {
     if (word === 'true' || word === 'false') return { kind: 'literal', value: word === 'true' }
     if (word === 'null') return { kind: 'literal', value: null }
     if (KEYWORDS.has(word) || this.#text.startsWith('::', this.#at)) throw new NotCompiled(word)
-    return { kind: 'call', name: word, args: this.#take('(') ? this.#arguments() : [] }
+    return { kind: 'call', name: word, args: this.#take('(') ? this.#arguments() : [], at }
   }
 
   #arguments(): Tree[] {
@@ -306,11 +322,24 @@ class Parser {
     return { kind: 'if', condition, then, otherwise }
   }
 
+  #variable(): Tree & { kind: 'variable' } {
+    const at = this.#at
+    return { kind: 'variable', name: this.#variableName(), at }
+  }
+
   #variableName(): string {
     this.#skipSpace()
     const name = this.#match(/\$([A-Za-z_][A-Za-z0-9_]*)/y)
     if (name === undefined || KEYWORDS.has(name)) throw new NotCompiled('a pattern or a special variable')
     return name
+  }
+
+  /** The error for the text at the cursor, which the full language may allow: more in objects, assignments and formats. */
+  #unexpected(problem: string): NotCompiled {
+    this.#skipSpace()
+    const isEnd = this.#at === this.#text.length
+    const mayBeValid = this.#objects > 0 || FULL_LANGUAGE.test(this.#text.slice(this.#at))
+    return mayBeValid && !isEnd ? new NotCompiled(problem) : new InvalidFilter(problem, this.#at)
   }
 
   #peek(): string | undefined {
@@ -340,7 +369,7 @@ class Parser {
   }
 
   #expect(symbol: string): void {
-    if (!this.#take(symbol)) throw new NotCompiled(`expected ${symbol} at ${this.#at}`)
+    if (!this.#take(symbol)) throw this.#unexpected(`expected ${symbol}`)
   }
 
   #takeWord(word: string): boolean {
@@ -352,7 +381,7 @@ class Parser {
   }
 
   #expectWord(word: string): void {
-    if (!this.#takeWord(word)) throw new NotCompiled(`expected ${word} at ${this.#at}`)
+    if (!this.#takeWord(word)) throw this.#unexpected(`expected ${word}`)
   }
 
   /** Consumes an operator, but not the start of a longer one such as `|=`, `//=` or `<=`. */
