@@ -10,25 +10,35 @@ import { parseOptions } from './stream/stage-options.js'
 
 const tokenIds = z.array(z.int().nonnegative()).min(1)
 
-const filterDocumentsOptions = z.strictObject({
-  min_tokens: z
-    .int()
-    .nonnegative()
-    .default(0)
-    .describe('drop documents with fewer tokens, end-of-document token included'),
-  max_tokens: z.int().positive().optional().describe('drop documents with more tokens, end-of-document token included'),
-  with_tokens: tokenIds.optional().describe('drop documents that lack any of these token ids'),
-  hash: z
-    .strictObject({
-      from: z.number().min(0).max(1).default(0).describe('start of the range of hashes, as a fraction'),
-      to: z.number().min(0).max(1).default(1).describe('end of the range of hashes, as a fraction'),
-    })
-    .optional()
-    .describe(
-      'keep the documents whose hash is in a range, to split them by chance: equal documents are always in the same part',
-    ),
-  without_tokens: tokenIds.optional().describe('drop documents that contain any of these token ids'),
-})
+const filterDocumentsOptions = z
+  .strictObject({
+    min_tokens: z
+      .int()
+      .nonnegative()
+      .default(0)
+      .describe('drop documents with fewer tokens, end-of-document token included'),
+    max_tokens: z
+      .int()
+      .positive()
+      .optional()
+      .describe('drop documents with more tokens, end-of-document token included'),
+    with_tokens: tokenIds.optional().describe('drop documents that lack any of these token ids'),
+    hash: z
+      .strictObject({
+        from: z.number().min(0).max(1).default(0).describe('start of the range of hashes, as a fraction'),
+        to: z.number().min(0).max(1).default(1).describe('end of the range of hashes, as a fraction'),
+      })
+      .refine(({ from, to }) => from < to, 'from must be below to')
+      .optional()
+      .describe(
+        'keep the documents whose hash is in a range, to split them by chance: equal documents are always in the same part',
+      ),
+    without_tokens: tokenIds.optional().describe('drop documents that contain any of these token ids'),
+  })
+  .refine(({ min_tokens: min, max_tokens: max }) => max === undefined || min <= max, {
+    path: ['max_tokens'],
+    message: 'max_tokens must not be below min_tokens',
+  })
 /** `number` is the index of the document in the input, from 0. */
 export type FilterDocumentsOptions = z.input<typeof filterDocumentsOptions> & {
   readonly keep?: (tokens: TokenArray, number: number) => boolean

@@ -15,25 +15,27 @@ import { type SourceStage, type StageContext, source } from './stream/stage.js'
 import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
 
-const readFileOptions = z.strictObject({
-  path: z.string().min(1).describe('file to read; - for standard input'),
-  compression: z
-    .enum(['auto', 'none', 'gzip', 'zstd'])
-    .default('auto')
-    .describe('compression of the file; auto decides by the extension .gz or .zst'),
-  chunk_bytes: z
-    .int()
-    .min(4096)
-    .max(64 << 20)
-    .default(1 << 20)
-    .describe('bytes per read'),
-  from: z
-    .int()
-    .nonnegative()
-    .default(0)
-    .describe('offset of the first byte to read, at the start of a line of an uncompressed file'),
-  to: z.int().nonnegative().optional().describe('offset of the byte to stop before; by default, the end of the file'),
-})
+const readFileOptions = z
+  .strictObject({
+    path: z.string().min(1).describe('file to read; - for standard input'),
+    compression: z
+      .enum(['auto', 'none', 'gzip', 'zstd'])
+      .default('auto')
+      .describe('compression of the file; auto decides by the extension .gz or .zst'),
+    chunk_bytes: z
+      .int()
+      .min(4096)
+      .max(64 << 20)
+      .default(1 << 20)
+      .describe('bytes per read'),
+    from: z
+      .int()
+      .nonnegative()
+      .default(0)
+      .describe('offset of the first byte to read, at the start of a line of an uncompressed file'),
+    to: z.int().nonnegative().optional().describe('offset of the byte to stop before; by default, the end of the file'),
+  })
+  .refine(({ from, to }) => to === undefined || from <= to, { path: ['to'], message: 'to must not be below from' })
 export type ReadFileOptions = z.input<typeof readFileOptions>
 
 export const readFileStage = defineStage({

@@ -132,14 +132,16 @@ export const trainingSchemas = lazy(() => {
   ])
 
   /** Selects the targets that count, in conversations. */
-  const lossMaskSchema = z.strictObject({
-    begin: z.union([z.string().min(1), z.int().nonnegative()]).describe('token or id after which targets count'),
-    end: z
-      .union([z.string().min(1), z.int().nonnegative()])
-      .describe('token or id from which on targets are ignored again'),
-    micro_batch: positive.optional().describe('samples that are masked and averaged together; default: batch_size'),
-    ranks: positive.default(1).describe('number of ranks that the samples of a step are distributed to'),
-  })
+  const lossMaskSchema = z
+    .strictObject({
+      begin: z.union([z.string().min(1), z.int().nonnegative()]).describe('token or id after which targets count'),
+      end: z
+        .union([z.string().min(1), z.int().nonnegative()])
+        .describe('token or id from which on targets are ignored again'),
+      micro_batch: positive.optional().describe('samples that are masked and averaged together; default: batch_size'),
+      ranks: positive.default(1).describe('number of ranks that the samples of a step are distributed to'),
+    })
+    .refine(({ begin, end }) => begin !== end, { path: ['end'], message: 'begin and end must be different tokens' })
 
   const evaluationSchema = z.strictObject({
     every_steps: positive.default(100).describe('steps between evaluations'),
@@ -401,16 +403,20 @@ export function resolveModel(input: ModelInput, tokenizer?: VocabularySize): Mod
  * Checks that tensor parallelism splits the model evenly.
  * @throws OPTION_INVALID with the width that is not divisible
  */
-export function requireDivisible(
-  model: ModelOptions,
+export function requireDivisible(model: ModelOptions, torch: Pick<TorchOptions, 'tensor_parallel'>): void {
+  const message = indivisibleWidth(model, torch)
+  if (message !== undefined) throw new PenstockError('OPTION_INVALID', message, { path: 'torch.tensor_parallel' })
+}
+
+const SPLIT_WIDTHS = ['heads', 'kv_heads', 'ffn_width', 'vocab_size', 'sequence_length'] as const
+
+/** The problem of a width that tensor parallelism cannot split evenly, if there is one; widths not set are not checked. */
+export function indivisibleWidth(
+  model: { readonly [Width in (typeof SPLIT_WIDTHS)[number]]?: number | undefined },
   { tensor_parallel: ranks }: Pick<TorchOptions, 'tensor_parallel'>,
-): void {
-  for (const key of ['heads', 'kv_heads', 'ffn_width', 'vocab_size', 'sequence_length'] as const) {
-    if (model[key] % ranks !== 0) {
-      const message = `tensor_parallel (${ranks}) must divide the model's ${key} (${model[key]})`
-      throw new PenstockError('OPTION_INVALID', message, { path: 'torch.tensor_parallel' })
-    }
-  }
+): string | undefined {
+  const key = SPLIT_WIDTHS.find(width => (model[width] ?? 0) % ranks !== 0)
+  return key && `tensor_parallel (${ranks}) must divide the model's ${key} (${model[key]})`
 }
 
 function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, owner: string): z.output<Schema> {

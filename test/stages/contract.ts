@@ -8,7 +8,9 @@ import { Readable, Transform, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { parquetWriteBuffer } from 'hyparquet-writer'
 import { beforeAll, describe, expect, it } from 'vitest'
+import type { PenstockError } from '#src/errors'
 import { type ItemKind, recordCount } from '#src/formats/batches'
+import { objectAt } from '#src/formats/option-issue'
 import { extractText } from '#src/stages/extract-text'
 import { readFile } from '#src/stages/read-file'
 import { readLines } from '#src/stages/read-lines'
@@ -24,6 +26,19 @@ import { writeIndex } from '#src/stages/write-index'
 import { writePbin } from '#src/stages/write-pbin'
 import { byteTokenizer } from './byte-tokenizer.js'
 import { gather, temporaryFolder } from './support.js'
+
+/** Paths of all options of a stage, those of nested objects included. */
+function optionPaths(schema: StageRegistry[string]['options'], path: readonly string[] = []): string[][] {
+  return Object.keys(objectAt(schema, path)?.shape ?? {}).flatMap(key => [
+    [...path, key],
+    ...optionPaths(schema, [...path, key]),
+  ])
+}
+
+function withValue(options: object, [key, ...rest]: readonly string[], value: unknown): object {
+  const inner = (options as Record<string, object>)[key!] ?? {}
+  return { ...options, [key!]: rest.length === 0 ? value : withValue(inner, rest, value) }
+}
 
 /** Input files of the suite, 400 records, and the output folder of one case. */
 export interface ContractFiles {
@@ -120,6 +135,21 @@ export function testContract(stages: StageRegistry, options: Readonly<Record<str
       expect(() => entry.create(invalid)).toThrow(
         expect.objectContaining({ code: 'OPTION_INVALID', where: expect.objectContaining({ stage: name }) }),
       )
+    })
+
+    it('rejects a value of another type for every option in its factory, naming the option', () => {
+      const good = options[name]!({ ...files, out: 'out' })
+      const accepted = optionPaths(entry.options).filter(path => {
+        try {
+          entry.create(withValue(good, path, () => {}))
+          return true
+        } catch (error) {
+          const { code, where } = error as PenstockError
+          return code !== 'OPTION_INVALID' || where.stage !== name || !where.path?.startsWith(path[0]!)
+        }
+      })
+      expect(accepted).toEqual([])
+      expect(optionPaths(entry.options).length).toBeGreaterThan(0)
     })
     const input = (): unknown[] => items[entry.accepts!]!
 

@@ -3,7 +3,7 @@
  * held-out file, sample texts, resume).
  */
 import * as z from 'zod'
-import { lazy, trainingSchemas } from '../../training/options.js'
+import { indivisibleWidth, lazy, trainingSchemas } from '../../training/options.js'
 import { packOption, rangeOptions } from '../samples/packed-samples.js'
 
 /** A small model, as `penstock stages feed-trainer` shows it. */
@@ -72,6 +72,20 @@ export const feedTrainerOptions = lazy(() => {
     .refine(({ sample_texts, tokenizer }) => sample_texts === undefined || tokenizer !== undefined, {
       path: ['sample_texts'],
       message: 'sample_texts needs the option tokenizer',
+    })
+    .superRefine(({ tokenizer, model, loss_mask, held_out, more_held_out, torch }, context) => {
+      const fail = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message })
+      const indivisible = indivisibleWidth(model, torch)
+      if (indivisible !== undefined) fail(['torch', 'tensor_parallel'], indivisible)
+      if (tokenizer !== undefined) return
+      if (model.vocab_size === undefined) fail(['model', 'vocab_size'], 'set the tokenizer or model.vocab_size')
+      const masks = [loss_mask, ...heldOutSets({ held_out, more_held_out }).map(set => set.loss_mask)]
+      const named = masks.flatMap(mask => (mask ? [mask.begin, mask.end] : [])).find(token => typeof token === 'string')
+      if (named !== undefined)
+        fail(
+          ['loss_mask'],
+          `the token ${named} cannot be looked up without a tokenizer: set the tokenizer, or use its id`,
+        )
     })
     .superRefine(({ held_out, more_held_out: more, early_stop: stop }, context) => {
       const names = more.map(({ name }) => name)
