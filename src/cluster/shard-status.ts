@@ -42,6 +42,8 @@ export interface ShardsStatus {
   readonly rejected: number
   readonly filtered: number
   readonly active: readonly ActiveShard[]
+  /** Until all shards are done at the current number of processes; undefined before the first is, or when none runs. */
+  readonly leftMs?: number
 }
 
 /** @throws FILE_MISSING, FILE_DAMAGED for a record that cannot be read */
@@ -49,6 +51,7 @@ export async function shardsStatus(folder: string, plan: ShardPlan): Promise<Sha
   const counts = { waiting: 0, running: 0, lost: 0, retry: 0, failed: 0, done: 0 }
   const totals = { doneBytes: 0, documents: 0, tokens: 0, records: 0, rejected: 0, filtered: 0 }
   const active: ActiveShard[] = []
+  const pace = { bytes: 0, elapsedMs: 0 }
   for await (const tasks of groups(readTasks(folder, plan))) {
     const names = new Set(await readdir(shardFolder(folder, tasks[0]!.shard)))
     await mapConcurrently(tasks, async task => {
@@ -57,6 +60,8 @@ export async function shardsStatus(folder: string, plan: ShardPlan): Promise<Sha
       if (done !== undefined) {
         counts.done++
         totals.doneBytes += task.bytes
+        pace.bytes += task.bytes
+        pace.elapsedMs += done.elapsedMs
         totals.rejected += done.rejected
         totals.filtered += done.filtered
         // What a first pass writes is counted once, in the second one.
@@ -78,7 +83,9 @@ export async function shardsStatus(folder: string, plan: ShardPlan): Promise<Sha
     })
   }
   active.sort((a, b) => a.shard - b.shard)
-  return { shards: plan.shards, counts, bytes: plan.bytes, ...totals, active }
+  const { bytes, shards } = plan
+  const leftMs = ((bytes - totals.doneBytes) * pace.elapsedMs) / pace.bytes / counts.running
+  return { shards, counts, bytes, ...totals, active, ...(Number.isFinite(leftMs) && { leftMs: Math.round(leftMs) }) }
 }
 
 function activeShard(

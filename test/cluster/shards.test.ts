@@ -253,11 +253,16 @@ describe('a shard', () => {
     const running = { process: { host: 'elsewhere', pid: 1 }, share: 0.5, at: Date.now() }
     const file = join(place, '000', '00001.running.json')
     writeFileSync(file, JSON.stringify(running))
-    expect((await shardsStatus(place, planned)).active).toMatchObject([{ shard: 1, state: 'running', share: 0.5 }])
+    const { active, leftMs } = await shardsStatus(place, planned)
+    expect(active).toMatchObject([{ shard: 1, state: 'running', share: 0.5 }])
+    expect(leftMs).toBeUndefined()
+    const { record } = await runShard(place, planned, 0)
+    const { bytes, doneBytes, leftMs: left } = await shardsStatus(place, planned)
+    expect(left! / (bytes - doneBytes)).toBeCloseTo(record.elapsedMs / (doneBytes - (bytes - doneBytes)), 3)
     writeFileSync(file, JSON.stringify({ ...running, at: Date.now() - 3_600_000 }))
     expect((await shardsStatus(place, planned)).active).toMatchObject([{ shard: 1, state: 'lost' }])
     await runShard(place, planned, 1)
-    expect((await shardsStatus(place, planned)).counts).toMatchObject({ waiting: 1, done: 1 })
+    expect((await shardsStatus(place, planned)).counts).toMatchObject({ waiting: 0, done: 2 })
   })
 })
 

@@ -1,13 +1,17 @@
-/** Serves a dashboard of run logs until a signal arrives, follows the logs of runs in progress, and adds new runs. */
+/** Serves a dashboard of run logs and of plans of shards until a signal arrives, follows the logs of runs in progress, and adds new runs. */
+import { existsSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
+import { planPathOf, readPlan } from '../../cluster/plan-file.js'
+import { shardsStatus } from '../../cluster/shard-status.js'
 import { type Dashboard, serveDashboard } from '../../monitoring/dashboard/dashboard-server.js'
+import type { PlanProgress } from '../../monitoring/dashboard/plan-progress.js'
 import type { RunHistory } from '../../monitoring/dashboard/run-history.js'
 import { findRunLogs, openRunLog, type RunLog } from '../../monitoring/dashboard/run-log.js'
 import { printOutput } from '../output/print.js'
 import { stopSignal } from '../output/signals.js'
 
 const POLL_INTERVAL_MS = 1000
-/** How often the folders are searched for new runs. */
+/** How often the folders are searched for new runs, and the states of shards are read. */
 const SEARCH_EVERY_POLLS = 5
 
 /** @throws FILE_MISSING, FILE_UNREADABLE, JSON_INVALID */
@@ -15,17 +19,19 @@ export async function viewRuns(paths: readonly string[], port: number): Promise<
   const stopped = stopSignal()
   const view = new RunView(paths)
   await view.search()
-  const dashboard = await serveDashboard({ port, runs: view.runs, live: true })
+  const dashboard = await serveDashboard({ port, runs: view.runs, plans: view.plans, live: true })
   printOutput(`${dashboard.address}\n`)
   await followUntil(stopped, view, dashboard)
   await dashboard.close()
   await view.close()
 }
 
-/** The runs in the given folders; the list grows. */
+/** The runs and the plans of shards in the given folders; the lists grow. */
 class RunView {
   readonly runs: RunHistory[] = []
+  readonly plans: PlanProgress[] = []
   private readonly paths: readonly string[]
+  private readonly folders = new Set<string>()
   private readonly logs = new Map<string, RunLog>()
 
   constructor(paths: readonly string[]) {
@@ -36,11 +42,26 @@ class RunView {
   async search(): Promise<boolean> {
     const before = this.runs.length
     for (const path of this.paths) {
+      if (existsSync(planPathOf(path))) {
+        this.folders.add(path)
+        continue
+      }
       for (const file of await findRunLogs(path)) {
         if (!this.logs.has(resolve(file))) await this.add(file)
       }
     }
-    return this.runs.length > before
+    return (await this.readPlans()) || this.runs.length > before
+  }
+
+  /** @returns whether a plan has made progress. @throws FILE_MISSING, FILE_DAMAGED */
+  private async readPlans(): Promise<boolean> {
+    const before = JSON.stringify(this.plans)
+    const folders = [...this.folders]
+    const found = await Promise.all(
+      folders.map(async name => ({ name, ...(await shardsStatus(name, await readPlan(name))) })),
+    )
+    this.plans.splice(0, this.plans.length, ...found)
+    return JSON.stringify(this.plans) !== before
   }
 
   async readMore(): Promise<boolean> {

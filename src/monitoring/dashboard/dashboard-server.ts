@@ -9,6 +9,7 @@ import { PenstockError } from '../../errors.js'
 import type { PrometheusState } from '../sinks/prometheus.js'
 import { LiveFeed } from './live-feed.js'
 import { pageFiles } from './page-files.js'
+import type { PlanProgress } from './plan-progress.js'
 import type { Axis, RunHistory } from './run-history.js'
 
 const LOCAL_NAMES = ['127.0.0.1', 'localhost', '[::1]']
@@ -35,6 +36,8 @@ const HEADERS = {
 export interface DashboardOptions {
   readonly port: number
   readonly runs: readonly RunHistory[]
+  /** Work that is divided into shards. */
+  readonly plans?: readonly PlanProgress[]
   /** Whether open pages receive live updates. */
   readonly live: boolean
   readonly metrics?: PrometheusState
@@ -110,13 +113,13 @@ function answerData(
   path: string,
   query: URLSearchParams,
   response: ServerResponse,
-  { runs, live, metrics }: DashboardOptions,
+  { runs, plans = [], live, metrics }: DashboardOptions,
   feed: LiveFeed,
 ): void {
   switch (path) {
     case '/api/runs': {
       const summaries = runs.map(run => run.summary()).filter(summary => summary !== undefined)
-      answerJson(response, { live, runs: summaries })
+      answerJson(response, { live, runs: summaries, plans })
       break
     }
     case '/api/series':

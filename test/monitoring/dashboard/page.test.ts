@@ -6,6 +6,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Dashboard, serveDashboard } from '#src/monitoring/dashboard/dashboard-server'
 import { dashboardSink } from '#src/monitoring/dashboard/dashboard-sink'
+import type { PlanProgress } from '#src/monitoring/dashboard/plan-progress'
 import { RunHistory } from '#src/monitoring/dashboard/run-history'
 import { openRunLog } from '#src/monitoring/dashboard/run-log'
 import type { RunEvent, RunInfo } from '#src/monitoring/run-event'
@@ -362,6 +363,51 @@ describe.skipIf(executablePath === undefined)('the page (needs Chromium, as from
     expect(await seriousViolations(page)).toEqual([])
     await page.context().close()
     await packing.close()
+  })
+
+  it('shows the shards of a plan on a phone, and names the faulty ones', async () => {
+    const counts = { done: 7, running: 1, waiting: 2, failed: 1, lost: 1, retry: 0 }
+    const error = {
+      host: 'node-7',
+      message: `${HOSTILE} corpus/part-00003.jsonl, line 12: unexpected end [JSON_INVALID]`,
+    }
+    const plan: PlanProgress = {
+      name: '/shared/corpus.pbin.shards',
+      shards: 12,
+      counts,
+      bytes: 12e9,
+      doneBytes: 7.5e9,
+      documents: 1_234_567,
+      tokens: 2.5e9,
+      records: 0,
+      rejected: 0,
+      leftMs: 754_000,
+      active: [
+        { shard: 3, state: 'failed', error },
+        { shard: 4, state: 'lost', process: 'process 12 on node-8' },
+        { shard: 5, state: 'running' },
+      ],
+    }
+    const served = await serveDashboard({ port: 0, runs: [], plans: [plan], live: false })
+    const page = await open(served.address, { viewport: { width: 390, height: 844 } }, '.plan')
+    await picture(page, 'shards')
+    const text = await page.locator('main').textContent()
+    for (const shown of [
+      '7 of 12',
+      '7.5 GB of 12.0 GB',
+      '1,234,567',
+      '12:34',
+      'Shard 3 failed',
+      'part-00003',
+      'Shard 4 lost',
+    ]) {
+      expect(text).toContain(shown)
+    }
+    expect(await page.locator('#no-metrics').isVisible()).toBe(false)
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390)
+    expect(await seriousViolations(page)).toEqual([])
+    expect(problems).toEqual([])
+    await served.close()
   })
 
   it('says that a run has no metrics yet', async () => {

@@ -2,7 +2,7 @@
 import { readPlan } from '../../../cluster/plan-file.js'
 import { type ActiveShard, type ShardsStatus, shardsStatus } from '../../../cluster/shard-status.js'
 import { printOutput } from '../../output/print.js'
-import { bytes, count } from '../../output/terminal.js'
+import { bytes, count, duration } from '../../output/terminal.js'
 
 /** Shards that the text lists; `--json` has all. */
 const MAX_LISTED = 40
@@ -22,6 +22,7 @@ function statusLines(status: ShardsStatus): string[] {
     ...(status.documents > 0 ? [`${count(status.documents)} documents`, `${count(status.tokens)} tokens`] : []),
     ...(status.records > 0 ? [`${count(status.records)} records`] : []),
     ...(status.rejected > 0 ? [`${count(status.rejected)} rejected`] : []),
+    ...(status.leftMs === undefined ? [] : [`about ${duration(status.leftMs)} left`]),
     ...(status.filtered > 0 ? [`${count(status.filtered)} filtered`] : []),
   ]
   const listed = [...active].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state)).slice(0, MAX_LISTED)

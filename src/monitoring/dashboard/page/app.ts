@@ -1,4 +1,5 @@
 /** Main module of the page: loads the runs, draws them, and follows live runs. */
+import type { PlanProgress } from '../plan-progress.js'
 import type { PipelineState, RunSummary } from '../run-history.js'
 import { Chart, type ChartRun } from './charts.js'
 import { COLOURS } from './colours.js'
@@ -7,9 +8,10 @@ import { byId, replaceContent } from './dom.js'
 import { drawEntries, entryFilter } from './entries.js'
 import { trains } from './figures.js'
 import { isDrawn, kindsOf } from './metrics.js'
-import { duration } from './numbers.js'
+import { duration, whole } from './numbers.js'
 import { optionsOf } from './options.js'
 import { drawPipelines } from './pipelines.js'
+import { planOverview } from './plans.js'
 import { runOverview } from './run-overview.js'
 import { runTable } from './run-table.js'
 import { append, fetchSeries, type Series } from './series.js'
@@ -22,6 +24,7 @@ const MAX_PIPELINE_RUNS = 4
 
 let state = stateOfAddress()
 let runs: RunSummary[] = []
+let plans: PlanProgress[] = []
 let live = false
 let series: Series[] = []
 let charts: Chart[] = []
@@ -40,6 +43,7 @@ interface Metrics {
   readonly elapsedMs: number
 }
 
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0)
 const shownRuns = (): RunSummary[] => runs.filter(run => !state.hidden.includes(run.info.id))
 const colourOf = (run: RunSummary): number => runs.indexOf(run) % COLOURS
 const chartRuns = (): ChartRun[] =>
@@ -63,7 +67,7 @@ const load = (): Promise<void> =>
   enqueue(async () => {
     const response = await fetch('/api/runs')
     if (!response.ok) throw new Error(await response.text())
-    ;({ live, runs } = (await response.json()) as { live: boolean; runs: RunSummary[] })
+    ;({ live, runs, plans } = (await response.json()) as { live: boolean; runs: RunSummary[]; plans: PlanProgress[] })
     await fetchAllSeries()
     drawAll()
   })
@@ -78,6 +82,7 @@ function drawAll(): void {
   document.documentElement.dataset.theme = state.theme
   replaceContent(byId('theme-control'), themeControl(state, change))
   replaceContent(byId('controls'), ...chartControls(state, change, shownRuns().some(trains)))
+  drawPlans()
   drawRuns()
   drawPipelineSection()
   drawTexts()
@@ -85,12 +90,26 @@ function drawAll(): void {
   drawCharts()
 }
 
+function drawPlans(): void {
+  byId('plans-section').hidden = plans.length === 0
+  byId('runs-section').hidden = isPlanOnly()
+  replaceContent(byId('plans'), ...plans.map(planOverview))
+}
+
+/** Whether there is nothing but work that is divided into shards. */
+const isPlanOnly = (): boolean => plans.length > 0 && runs.length === 0
+
 function drawRuns(): void {
   const [first] = runs
   const title = runs.length === 1 ? first!.info.name : 'Runs'
   document.title = runs.length === 1 ? `${title} – Penstock` : 'Penstock'
   byId('runs-title').textContent = title
   replaceContent(byId('runs'), runs.length === 1 ? runOverview(first!) : runTable(runs, state, change))
+  if (isPlanOnly()) {
+    const [done, all] = [plans.map(({ counts }) => counts.done), plans.map(({ shards }) => shards)].map(sum)
+    byId('status').textContent = `${whole(done!)} of ${whole(all!)} shards done`
+    return
+  }
   const running = runs.filter(run => run.outcome === 'running').length
   if (runs.length === 1) {
     byId('status').textContent = `${first!.outcome}, ${duration(first!.elapsedMs)}`
@@ -132,7 +151,7 @@ function filterTexts(changes: Partial<ViewState>): void {
 function drawCharts(): void {
   const kinds = kindsOf(series.map(({ metric }) => metric))
   byId('charts-section').hidden = kinds.length === 0
-  byId('no-metrics').hidden = kinds.length > 0
+  byId('no-metrics').hidden = kinds.length > 0 || isPlanOnly()
   if (kinds.map(kind => kind.metrics.join()).join() !== charts.map(chart => chart.kind.metrics.join()).join()) {
     for (const chart of charts) chart.remove()
     charts = kinds.map(kind => new Chart(kind, range => change({ range }, true)))

@@ -26,7 +26,8 @@ export const PAGE = `<!doctype html>
   <div id="theme-control"></div>
 </header>
 <main>
-  <section aria-labelledby="runs-title"><h2 id="runs-title">Runs</h2><div id="runs"></div></section>
+  <section aria-labelledby="plans-title" id="plans-section" hidden><h2 id="plans-title">Shards</h2><div id="plans"></div></section>
+  <section aria-labelledby="runs-title" id="runs-section"><h2 id="runs-title">Runs</h2><div id="runs"></div></section>
   <section aria-labelledby="pipelines-title" id="pipelines-section" hidden><h2 id="pipelines-title">Pipelines</h2><div id="pipelines"></div></section>
   <section aria-labelledby="charts-title" id="charts-section" hidden>
     <div class="bar"><h2 id="charts-title">Metrics</h2><div id="controls" class="controls" role="group" aria-label="Charts"></div></div>

@@ -72,6 +72,7 @@ ${runs(run => `.run-${run} { background: var(--run-${run}); } .line-${run} { str
 .overview dl { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 0; padding: 10px 14px; }
 .overview dt { color: var(--quiet); font-size: 12px; } .overview dd { margin: 0; font-size: 17px; font-weight: 600; font-variant-numeric: tabular-nums; }
 .overview .message { margin: 0; padding: 0 14px 10px; overflow-wrap: anywhere; }
+#plans { display: grid; gap: 12px; } .plan h3 { font-size: 14px; margin: 0; padding: 8px 14px; overflow-wrap: anywhere; }
 progress { display: block; width: 100%; height: 4px; appearance: none; border: 0; background: var(--line); }
 progress::-webkit-progress-bar { background: var(--line); } progress::-webkit-progress-value { background: var(--accent); }
 progress::-moz-progress-bar { background: var(--accent); }
