@@ -66,6 +66,9 @@ const cursorSchema = z.strictObject({
   mixture: mixtureSchema.exactOptional(),
 })
 
+const figuresSchema = z.array(z.number()).readonly()
+const spikesSchema = z.strictObject({ losses: figuresSchema, gradientNorms: figuresSchema })
+
 const tokenizerSchema = z.strictObject({ path: z.string(), sha256: digest })
 
 /** With `partBytes`, which lets several processes write a file, `sha256` is the hash of the hashes of its parts of that size. */
@@ -85,6 +88,10 @@ const stateSchema = z.strictObject({
   tokenizer: tokenizerSchema.optional(),
   /** Progress of `early_stop`. */
   earlyStop: z.strictObject({ best: z.number(), evaluations: count }).exactOptional(),
+  /** Figures that `skip_spikes` compares the next steps with. */
+  spikes: spikesSchema.exactOptional(),
+  /** Number of steps skipped in a row before the checkpoint; absent if none. */
+  skippedInARow: count.exactOptional(),
   /** Id of the token that ends each document of the training data, if known. */
   endOfDocumentId: count.optional(),
   files: z.record(z.string(), fileRecordSchema),

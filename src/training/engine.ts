@@ -48,6 +48,20 @@ export function isFiniteStep({ loss, gradientNorm }: Pick<StepResult, 'loss' | '
   return Number.isFinite(loss) && Number.isFinite(gradientNorm)
 }
 
+/** Highest loss and gradient norm with which a step updates the weights. */
+export interface StepLimits {
+  readonly loss: number
+  readonly gradientNorm: number
+}
+
+/** Limits of a run that only skips steps whose figures are not finite. */
+export const FINITE_LIMITS: StepLimits = { loss: Number.MAX_VALUE, gradientNorm: Number.MAX_VALUE }
+
+/** Whether a step updates the weights. */
+export function isWithin(step: Pick<StepResult, 'loss' | 'gradientNorm'>, limits: StepLimits): boolean {
+  return isFiniteStep(step) && step.loss <= limits.loss && step.gradientNorm <= limits.gradientNorm
+}
+
 export interface EvaluationResult {
   /** Cross-entropy in nats, summed over the counted targets, so that means over several batches are exact. */
   readonly lossSum: number
@@ -89,11 +103,11 @@ export interface Engine {
    */
   assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void>
   /**
-   * One update of the weights from the gradient averaged over all counted targets of the micro batches. An engine opened
-   * with `nonfinite: skip` leaves weights and moments unchanged if the loss or the gradient norm is not finite.
+   * One update of the weights from the gradient averaged over all counted targets of the micro batches.
+   * @param limits leaves weights and moments unchanged if the step is not within them (`isWithin`)
    * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED
    */
-  step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult>
+  step(microBatches: readonly TrainingBatch[], learningRate: number, limits?: StepLimits): Promise<StepResult>
   evaluate(batch: TrainingBatch): Promise<EvaluationResult>
   /** Logits, shape [vocab_size], of the token after `ids`; at most sequence_length ids. */
   nextTokenLogits(ids: Int32Array): Promise<Float32Array>

@@ -19,15 +19,14 @@ export async function openEngine(
   threads: number | 'whole' | 'calling' = threadsFor(training, model),
 ): Promise<Engine> {
   const { optimizer, gradient_clip: gradientClip, torch } = training
-  const skipNonfinite = training.nonfinite === 'skip'
   if (training.engine === 'torch') {
     const { openTorchEngine } = await import('./torch/engine.js')
     const reportParent = training.checkpoint && (await localFolderOf(training.checkpoint.folder))
-    return openTorchEngine({ model, optimizer, gradientClip, skipNonfinite, torch, reportParent }, signal)
+    return openTorchEngine({ model, optimizer, gradientClip, torch, reportParent }, signal)
   }
   const { openTfjsEngine } = await import('./tfjs/engine.js')
   const { backend } = await resolveBackend(training)
-  return openTfjsEngine({ model, optimizer, gradientClip, skipNonfinite, backend, threads })
+  return openTfjsEngine({ model, optimizer, gradientClip, backend, threads })
 }
 
 /**

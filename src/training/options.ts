@@ -155,6 +155,24 @@ export const trainingSchemas = lazy(() => {
     min_improvement: z.number().nonnegative().default(0).describe('decrease of the loss that counts as an improvement'),
   })
 
+  const skipSpikesSchema = z.strictObject({
+    window: z
+      .int()
+      .min(4)
+      .default(128)
+      .describe('number of previous steps to compare with; no step is skipped before half of them were taken'),
+    sigma: z
+      .number()
+      .positive()
+      .default(6)
+      .describe('standard deviations above the mean of the window from which a loss or gradient norm is a spike'),
+    max_steps: z
+      .int()
+      .nonnegative()
+      .default(10)
+      .describe('maximum number of steps skipped in a row because of spikes; one more stops the run'),
+  })
+
   const checkpointSchema = z.strictObject({
     folder: z.string().min(1).describe('folder of the checkpoints of this run'),
     every_steps: positive.default(100).describe('steps between checkpoints'),
@@ -277,6 +295,9 @@ export const trainingSchemas = lazy(() => {
         .nonnegative()
         .default(10)
         .describe('maximum number of steps skipped in a row with nonfinite: skip; one more stops the run'),
+      skip_spikes: skipSpikesSchema
+        .optional()
+        .describe('skip the update of a step whose loss or gradient norm is far above those of the steps before'),
       log_every_steps: positive.default(10).describe('steps between log events'),
       log_source_losses: z
         .boolean()

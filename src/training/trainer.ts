@@ -28,13 +28,23 @@ import {
 import { DivergenceDetector } from './divergence.js'
 import { batchOfSamples } from './documents.js'
 import { EarlyStop } from './early-stop.js'
-import { type Engine, isFiniteStep, requireFit, type StepResult, type TrainingBatch } from './engine.js'
+import {
+  type Engine,
+  FINITE_LIMITS,
+  isFiniteStep,
+  isWithin,
+  requireFit,
+  type StepLimits,
+  type StepResult,
+  type TrainingBatch,
+} from './engine.js'
 import { bitsPerByte, heldOutLoss, lossesBySource } from './held-out-loss.js'
 import { loadInitialWeights } from './initial-weights.js'
 import { type LossMask, maskStep } from './loss-mask.js'
 import type { ModelOptions, TrainingOptions } from './options.js'
 import { stepsOf } from './run-length.js'
 import { learningRateAt } from './schedule.js'
+import { SpikeDetector } from './spikes.js'
 import { fetchCheckpoints, localFolderOf, storeCheckpoint } from './stored-checkpoints.js'
 import { Throughput } from './throughput.js'
 import type { EndReason, StepEvent, TrainingEvent, TrainingSummary } from './training-events.js'
@@ -97,6 +107,7 @@ const MAX_SCHEDULE_JUMP = 1e-6
 /** A step that was handed to the engine and whose result has not been processed. */
 interface StepInFlight {
   readonly result: Promise<StepResult>
+  readonly limits: StepLimits | undefined
   /** Position in the batches after this step. */
   readonly cursor: SampleCursor
   readonly learningRate: number
@@ -130,7 +141,8 @@ export class Trainer {
   /** The checkpoint that is written while the training continues. */
   #saving: Promise<void> | undefined
   #saveError: unknown
-  #nonfiniteInARow = 0
+  readonly #spikes: SpikeDetector | undefined
+  #skippedInARow: number
   /** Checkpoint that the run was resumed from, until the first batch. */
   #resumedFrom: CheckpointState | undefined
 
@@ -143,7 +155,9 @@ export class Trainer {
     this.#endOfDocumentId = checkpoint?.state.endOfDocumentId
     this.#saved = checkpoint && { step: checkpoint.state.step, path: checkpoint.path }
     this.#resumedFrom = checkpoint?.state
-    const { early_stop: earlyStop } = setup.training
+    const { early_stop: earlyStop, skip_spikes: spikes } = setup.training
+    this.#spikes = spikes && new SpikeDetector(spikes, checkpoint?.state.spikes)
+    this.#skippedInARow = checkpoint?.state.skippedInARow ?? 0
     this.#earlyStop = earlyStop && new EarlyStop(earlyStop, checkpoint?.state.earlyStop)
   }
 
@@ -193,7 +207,9 @@ export class Trainer {
     await this.#logSources(micro, batch.mixture, totalSteps)
     const step = this.#startStep(batch.cursor, totalSteps)
     const pauses = step === totalSteps || this.#stops || this.#isIntervalEnd(step)
-    await this.#finishSteps(pauses ? 0 : this.#setup.engine.maxStepsInFlight - 1)
+    // The limits of a step depend on the results of all steps before.
+    const maxInFlight = this.#spikes === undefined ? this.#setup.engine.maxStepsInFlight : 1
+    await this.#finishSteps(pauses ? 0 : maxInFlight - 1)
     if (this.#step === totalSteps) {
       return this.#finish('completed')
     }
@@ -311,10 +327,11 @@ export class Trainer {
     const startedAt = performance.now()
     const { lossMask } = this.#setup
     const batches = lossMask === undefined ? this.#pending : maskStep(this.#pending, lossMask)
-    const result = engine.step(batches, learningRate)
+    const limits = this.#spikes?.limits ?? (training.nonfinite === 'skip' ? FINITE_LIMITS : undefined)
+    const result = engine.step(batches, learningRate, limits)
     // Awaited later: avoids an unhandled rejection until then.
     result.catch(() => {})
-    this.#inFlight.push({ result, cursor, learningRate, tokens, startedAt })
+    this.#inFlight.push({ result, limits, cursor, learningRate, tokens, startedAt })
     this.#pending = []
     return before + 1
   }
@@ -331,7 +348,7 @@ export class Trainer {
         this.#inFlight.shift()
         continue
       }
-      this.#requireFinite(result)
+      this.#requireUsable(result, step.limits)
       this.#failed = false
       this.#inFlight.shift()
       this.#account(step, result)
@@ -339,32 +356,39 @@ export class Trainer {
   }
 
   /** @throws ENGINE_FAILED for a step that must end the run, before anything of it can be saved */
-  #requireFinite(result: StepResult): void {
-    if (isFiniteStep(result)) {
-      this.#nonfiniteInARow = 0
+  #requireUsable(result: StepResult, limits: StepLimits | undefined): void {
+    if (isWithin(result, limits ?? FINITE_LIMITS)) {
+      this.#skippedInARow = 0
       return
     }
-    const { nonfinite, max_nonfinite_steps: max } = this.#setup.training
-    this.#nonfiniteInARow++
-    const what = `step ${this.#step + 1} has loss ${result.loss} and gradient norm ${result.gradientNorm}`
-    if (nonfinite === 'stop') {
+    const { nonfinite, max_nonfinite_steps, skip_spikes } = this.#setup.training
+    this.#skippedInARow++
+    const { loss, gradientNorm } = result
+    const what = `step ${this.#step + 1} has loss ${loss} and gradient norm ${gradientNorm}`
+    const hasFigures = isFiniteStep(result)
+    if (!hasFigures && nonfinite === 'stop') {
       throw new PenstockError('ENGINE_FAILED', `${what}: lower learning_rate, or set nonfinite to skip`)
     }
-    if (this.#nonfiniteInARow > max) {
-      const message = `${what}, after ${max} skipped steps in a row (max_nonfinite_steps): lower learning_rate`
-      throw new PenstockError('ENGINE_FAILED', message)
-    }
+    const [max, option] = hasFigures
+      ? [skip_spikes!.max_steps, 'skip_spikes.max_steps']
+      : [max_nonfinite_steps, 'max_nonfinite_steps']
+    if (this.#skippedInARow <= max) return
+    const above = hasFigures ? `, above the limits ${limits!.loss} and ${limits!.gradientNorm}` : ''
+    const message = `${what}${above}, after ${max} skipped steps in a row (${option}): lower learning_rate`
+    throw new PenstockError('ENGINE_FAILED', message)
   }
 
   #account(step: StepInFlight, result: StepResult): void {
     this.#step++
     this.#consumedTokens += step.tokens
     this.#cursor = step.cursor
-    if (!isFiniteStep(result)) {
-      const { loss, gradientNorm } = result
-      this.#emit({ kind: 'skipped-step', step: this.#step, loss, gradientNorm, inARow: this.#nonfiniteInARow })
+    const { loss, gradientNorm } = result
+    if (this.#skippedInARow > 0) {
+      const limits = isFiniteStep(result) && step.limits ? { limits: step.limits } : {}
+      this.#emit({ kind: 'skipped-step', step: this.#step, loss, gradientNorm, ...limits, inARow: this.#skippedInARow })
       return
     }
+    this.#spikes?.add({ loss, gradientNorm })
     const stepMs = this.#pace.add({ ...step, loss: result.loss })
     this.#loss = result.loss
     this.#reportDivergence(result.loss)
@@ -502,6 +526,8 @@ export class Trainer {
       ...(tokenizer && { tokenizer }),
       ...(this.#endOfDocumentId !== undefined && { endOfDocumentId: this.#endOfDocumentId }),
       ...(this.#earlyStop?.state && { earlyStop: this.#earlyStop.state }),
+      ...(this.#spikes && { spikes: this.#spikes.state }),
+      ...(this.#skippedInARow > 0 && { skippedInARow: this.#skippedInARow }),
     }
     try {
       const saved = await saveCheckpoint(await localFolderOf(folder), keep, engine, state, onCopied)

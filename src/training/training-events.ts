@@ -1,5 +1,6 @@
 /** Events of a trainer. Each event is complete in itself, for logs, tables and charts; names include units. */
 import type { PenstockError } from '../errors.js'
+import type { StepLimits } from './engine.js'
 import type { BackendName } from './options.js'
 
 export interface StepEvent {
@@ -62,12 +63,14 @@ export type TrainingEvent =
       readonly previousTotalSteps: number
       readonly totalSteps: number
     }
-  /** A step without an update, because its loss or gradient norm is not finite (`nonfinite: skip`). */
+  /** A step without an update, because its loss or gradient norm is not finite (`nonfinite: skip`) or a spike (`skip_spikes`). */
   | {
       readonly kind: 'skipped-step'
       readonly step: number
       readonly loss: number
       readonly gradientNorm: number
+      /** Present for a spike. */
+      readonly limits?: StepLimits
       /** Number of steps skipped in a row, including this one. */
       readonly inARow: number
     }

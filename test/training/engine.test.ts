@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { FINITE_LIMITS } from '#src/training/engine'
 import { openEngine } from '#src/training/open-engine'
 import { parseTraining, type TrainingInput } from '#src/training/options'
 import { openBackend } from '#src/training/tfjs/backends'
@@ -109,11 +110,18 @@ test.each([
   ['one thread', { threads: 1 }, 'wasm'],
   ['two threads', { threads: 2 }, 'wasm'],
   ['stock kernels', {}, 'cpu'],
-] as const)('a step that is not finite changes nothing if it is to be skipped: %s', async (_, threads, backend) => {
-  const engine = await openTiny({}, { ...threads, nonfinite: 'skip' }, backend)
-  await engine.step([countingTrainingBatch(0, 4)], 1e30)
+] as const)('a step that is not within the limits changes nothing: %s', async (_, threads, backend) => {
+  const engine = await openTiny({}, threads, backend)
+  const untrained = allValues(await engine.exportState())
+  const batch = [countingTrainingBatch(0, 4)]
+  const { loss: first, gradientNorm: norm } = await engine.step(batch, 1e-3, { loss: 1, gradientNorm: 1e9 })
+  expect(first).toBeGreaterThan(1)
+  await engine.step(batch, 1e-3, { loss: first, gradientNorm: 0.9 * norm })
+  expect(allValues(await engine.exportState())).toEqual(untrained)
+  await engine.step(batch, 1e30, { loss: first, gradientNorm: norm })
   const before = allValues(await engine.exportState())
-  const { loss, gradientNorm } = await engine.step([countingTrainingBatch(1, 4)], 1e-3)
+  expect(before).not.toEqual(untrained)
+  const { loss, gradientNorm } = await engine.step([countingTrainingBatch(1, 4)], 1e-3, FINITE_LIMITS)
   expect(Number.isFinite(loss) && Number.isFinite(gradientNorm)).toBe(false)
   expect(allValues(await engine.exportState())).toEqual(before)
   expect(engine.stepsTaken).toBe(1)

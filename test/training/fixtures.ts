@@ -30,10 +30,9 @@ export async function openTiny(
   training: TrainingInput = {},
   backend: 'wasm' | 'cpu' | 'node' = 'wasm',
 ): Promise<TfjsEngine> {
-  const { optimizer, gradient_clip: gradientClip, nonfinite } = parseTraining(training)
+  const { optimizer, gradient_clip: gradientClip } = parseTraining(training)
   const threads = typeof training.threads === 'number' ? training.threads : 'calling'
-  const skipNonfinite = nonfinite === 'skip'
-  return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, skipNonfinite, backend, threads })
+  return openTfjsEngine({ model: tiny(changes), optimizer, gradientClip, backend, threads })
 }
 
 /** All initial values of a weight. */

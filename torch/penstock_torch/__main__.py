@@ -85,7 +85,7 @@ class Rank:
 
     def _step(self, frame: Frame):
         header = frame.header
-        figures = self._engine.step(self._batches(frame), header["counted"], header["learning_rate"])
+        figures = self._engine.step(self._batches(frame), header["counted"], header["learning_rate"], header.get("limits"))
         self._answer_step()
         self._pending = self._leave_device(figures)
         if self._pending.ready is None:
@@ -144,7 +144,7 @@ class Rank:
         parallel.require_agreement({key: header["torch"][key] for key in parallel.SHARED_OPTIONS})
         self._engine = Engine(
             header["model"], header["optimizer"], header["gradientClip"], header["torch"], header["weights"],
-            self._device, header["skipNonfinite"],
+            self._device,
         )
         self._garbage = StepwiseCollection()
         return {}, b""

@@ -1,5 +1,6 @@
 """Computation of one rank: forward, backward, clipping, AdamW. Implements `Engine` of src/training/engine.ts."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -41,13 +42,12 @@ class OptimizerOptions:
 
 class Engine:
     def __init__(self, model: dict, optimizer: dict, gradient_clip: float | None, torch_options: dict,
-                 weights: list, device: torch.device, skip_nonfinite: bool = False):
+                 weights: list, device: torch.device):
         """`weights`: [name, shape, decays] of every weight in Node's model."""
         self.device = device
         self.steps_taken = 0
         self._cache = KeyValueCache()
         self._clip = gradient_clip
-        self._skip_nonfinite = skip_nonfinite
         options = SimpleNamespace(**torch_options)
         self._half = computes_in_half(device, options)
         mesh = open_mesh(device, options)
@@ -93,9 +93,9 @@ class Engine:
             }
         return optimizer
 
-    def step(self, batches: list[MicroBatch], counted: int, learning_rate: float) -> Tensor:
+    def step(self, batches: list[MicroBatch], counted: int, learning_rate: float, limits: dict | None = None) -> Tensor:
         """One update; returns [loss, gradient norm]. The loss is averaged over the `counted` targets of all ranks, or, with
-        `counted` 1, summed over weighted rows."""
+        `counted` 1, summed over weighted rows. A step that is not within the limits leaves weights and moments unchanged."""
         self._cache.clear()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -116,7 +116,7 @@ class Engine:
         self._clip_gradients(norm)
         figures = torch.stack((loss / max(1, counted), norm))
         # Reading the figures waits for the device, so only a run that may skip steps does. All ranks have the same ones.
-        if not self._skip_nonfinite or bool(figures.isfinite().all()):
+        if limits is None or _is_within(figures, limits):
             self.optimizer.step()
             self.steps_taken += 1
         self.optimizer.zero_grad()
@@ -171,6 +171,12 @@ class Engine:
         # Padded to a multiple of the tensor-parallel degree; causal attention ignores the padding.
         ids = F.pad(ids, (0, -ids.shape[1] % self._tensor_degree))
         return self.model(ids)[0, last].float()
+
+
+def _is_within(figures: Tensor, limits: dict) -> bool:
+    """`isWithin` of src/training/engine.ts."""
+    loss, norm = figures.tolist()
+    return math.isfinite(loss + norm) and loss <= limits["loss"] and norm <= limits["gradientNorm"]
 
 
 def _require_same_weights(gpt: Gpt, weights: list):

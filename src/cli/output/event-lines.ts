@@ -52,8 +52,9 @@ export function trainingLine(event: unknown): string | undefined {
       )
     }
     case 'skipped-step': {
-      const { loss, gradientNorm, inARow } = training
-      return `  warning: skipped step ${count(training.step)} (loss ${loss}, gradient norm ${gradientNorm}; ${count(inARow)} in a row)`
+      const { loss, gradientNorm, limits, inARow } = training
+      const allowed = limits && `; limits ${limits.loss.toPrecision(4)} and ${limits.gradientNorm.toPrecision(4)}`
+      return `  warning: skipped step ${count(training.step)} (loss ${loss}, gradient norm ${gradientNorm}${allowed ?? ''}; ${count(inARow)} in a row)`
     }
     case 'end':
       return trainingEnd(training).join('\n')

@@ -3,6 +3,7 @@
  * wasm operations and the threads' shared state. The generic implementation is in `operations.ts`, the one for graphs in
  * `native/graph-update.ts`.
  */
+import type { StepLimits } from '../engine.js'
 import type { OptimizerOptions } from '../options.js'
 import type { WeightSpec } from '../weights.js'
 
@@ -15,8 +16,8 @@ export interface AdamHyperparameters
   readonly update: number
   /** Maximum global norm of the gradients; larger gradients are scaled down to it. */
   readonly clip: number | null
-  /** Skip the update if the loss or the norm of the gradients is not finite. */
-  readonly skipNonfinite?: boolean
+  /** Skip the update if the loss or the norm of the gradients is not within these. */
+  readonly limits?: StepLimits
 }
 
 export function decayOf({ group }: WeightSpec, optimizer: OptimizerOptions): number {

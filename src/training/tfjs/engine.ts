@@ -6,8 +6,8 @@
 import { join } from 'node:path'
 import { PenstockError } from '../../errors.js'
 import { yieldIfDue } from '../../files/event-loop.js'
-import type { Engine, EngineMemory, EvaluationResult, StepResult, TrainingBatch } from '../engine.js'
-import { countTargets, isFiniteStep, requireFit, rowsByWeight } from '../engine.js'
+import type { Engine, EngineMemory, EvaluationResult, StepLimits, StepResult, TrainingBatch } from '../engine.js'
+import { countTargets, isWithin, requireFit, rowsByWeight } from '../engine.js'
 import type { BackendName, ModelOptions, OptimizerOptions } from '../options.js'
 import { modelFile, valuesOf } from '../tensor-files.js'
 import { initialPieces, type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
@@ -22,8 +22,6 @@ export interface TfjsEngineOptions {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
-  /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
-  readonly skipNonfinite?: boolean
   readonly backend: BackendName
   /**
    * Worker threads that split the rows of a micro batch; only with wasm, others compute in the calling thread. `'whole'`: one
@@ -104,16 +102,16 @@ export class TfjsEngine implements Engine {
   /** Nothing to compare: this process trains alone. */
   async assertSameOnAllRanks(): Promise<void> {}
 
-  async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
+  async step(microBatches: readonly TrainingBatch[], learningRate: number, limits?: StepLimits): Promise<StepResult> {
     for (const batch of microBatches) {
       requireFit(batch, this.#options.model)
     }
     await this.#backend.activate()
-    const { optimizer, gradientClip: clip, skipNonfinite = false } = this.#options
-    const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip, skipNonfinite }
+    const { optimizer, gradientClip: clip } = this.#options
+    const hyper = { ...optimizer, learningRate, update: this.stepsTaken + 1, clip, ...(limits && { limits }) }
     const result = await this.#learner.step(rowsByWeight(microBatches), hyper, this.#pause)
     this.#backend.requireHealthy()
-    if (!skipNonfinite || isFiniteStep(result)) this.stepsTaken++
+    if (limits === undefined || isWithin(result, limits)) this.stepsTaken++
     return result
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Tensor } from '@tensorflow/tfjs-core'
 import * as tf from '@tensorflow/tfjs-core'
-import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
+import { isWithin, type TrainingBatch, type WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { type AdamHyperparameters, decayOf } from './adamw.js'
@@ -69,13 +69,13 @@ export class GraphLearner implements Learner {
       const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
       return weighted.reduce((total, loss) => total + loss, 0)
     }
-    if (!hyper.skipNonfinite) {
+    if (hyper.limits === undefined) {
       const norm = this.#update(gradients, common, hyper)
       return { loss: await readLoss(), gradientNorm: await scalarValue(norm) }
     }
     const step = { loss: await readLoss(), gradientNorm: await globalNorm(gradients, common) }
     await pause()
-    if (isFiniteStep(step)) this.#update(gradients, common, hyper).dispose()
+    if (isWithin(step, hyper.limits)) this.#update(gradients, common, hyper).dispose()
     else tf.dispose(gradients)
     return step
   }

@@ -1,6 +1,6 @@
 /** Single-threaded learner for any backend: weights and moments are tensors, keyed by name. */
 import * as tf from '@tensorflow/tfjs-core'
-import { isFiniteStep, type TrainingBatch, type WeightedRows } from '../engine.js'
+import { isWithin, type TrainingBatch, type WeightedRows } from '../engine.js'
 import type { ModelOptions, OptimizerOptions } from '../options.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import { type AdamHyperparameters, decayOf } from './adamw.js'
@@ -49,14 +49,14 @@ export class TensorLearner implements Learner {
       const weighted = await Promise.all(losses.map(async ({ weight, sum }) => weight * (await scalarValue(sum))))
       return weighted.reduce((total, loss) => total + loss, 0)
     }
-    if (!hyper.skipNonfinite) {
+    if (hyper.limits === undefined) {
       const norm = this.#update(gradients, hyper)
       // Read only now, so that an asynchronous backend has all work queued before anything waits for it.
       return { loss: await readLoss(), gradientNorm: await scalarValue(norm) }
     }
     const step = { loss: await readLoss(), gradientNorm: await globalNorm([...gradients.byName.values()], 1) }
     await pause()
-    if (isFiniteStep(step)) this.#update(gradients, hyper).dispose()
+    if (isWithin(step, hyper.limits)) this.#update(gradients, hyper).dispose()
     else tf.dispose([...gradients.byName.values()])
     return step
   }

@@ -3,7 +3,7 @@
  * Gradients are summed in thread order, so that the same number of threads gives the same bits. All threads are workers:
  * the thread of the engine stays free for signals, metrics and input.
  */
-import { isFiniteStep, type TrainingBatch, type WeightedRows, withRows } from '../engine.js'
+import { isWithin, type TrainingBatch, type WeightedRows, withRows } from '../engine.js'
 import { type NamedTensor, type WeightSpec, weightSpecs } from '../weights.js'
 import type { AdamHyperparameters } from './adamw.js'
 import type { Learner, LearnerState, LearnerStep, Pause } from './learner.js'
@@ -47,7 +47,7 @@ export class ThreadedLearner implements Learner {
     const loss = await this.#sum(busy, thread => ({ kind: 'gradients', version, groups: shares[thread]! }))
     const all = shares.map((_, thread) => thread)
     const gradientNorm = Math.sqrt(await this.#sum(all, () => ({ kind: 'sum', threads: busy })))
-    if (!hyper.skipNonfinite || isFiniteStep({ loss, gradientNorm })) {
+    if (hyper.limits === undefined || isWithin({ loss, gradientNorm }, hyper.limits)) {
       this.#version++
       await this.#sum(all, () => ({ kind: 'update', thread: busy[0]!, hyper, gradientNorm }))
     }

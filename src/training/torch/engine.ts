@@ -12,6 +12,7 @@ import type {
   EvaluationResult,
   FileRecord,
   SavedFile,
+  StepLimits,
   StepResult,
   TrainingBatch,
 } from '../engine.js'
@@ -30,8 +31,6 @@ export interface TorchEngineOptions {
   readonly model: ModelOptions
   readonly optimizer: OptimizerOptions
   readonly gradientClip: number | null
-  /** Leave weights and moments unchanged in a step whose loss or gradient norm is not finite. Default: false. */
-  readonly skipNonfinite?: boolean
   readonly torch: TorchOptions
   /** Where a folder with reports is created when the ranks take too long; default: the folder for temporary files. */
   readonly reportParent?: string | undefined
@@ -124,7 +123,7 @@ export class TorchEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    const { model, optimizer, gradientClip, skipNonfinite = false, torch } = this.#options
+    const { model, optimizer, gradientClip, torch } = this.#options
     const decays = (group: string) => !optimizer.weight_decay_groups_excluded.some(excluded => excluded === group)
     const weights = weightSpecs(model).map(({ name, shape, group }) => [name, shape, decays(group)])
     const { start_timeout_s: seconds } = torch
@@ -134,14 +133,14 @@ export class TorchEngine implements Engine {
     await this.#guard(this.#ranks.complete()).finally(() => clearTimeout(timer))
     const { python: _, shard_degree = null, ...others } = torch
     const options = { ...others, shard_degree }
-    await this.#ask({ kind: 'open', model, optimizer, gradientClip, skipNonfinite, torch: options, weights })
+    await this.#ask({ kind: 'open', model, optimizer, gradientClip, torch: options, weights })
   }
 
   async assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void> {
     await this.#ask({ kind: 'agree', facts })
   }
 
-  async step(microBatches: readonly TrainingBatch[], learningRate: number): Promise<StepResult> {
+  async step(microBatches: readonly TrainingBatch[], learningRate: number, limits?: StepLimits): Promise<StepResult> {
     for (const batch of microBatches) {
       requireFit(batch, this.#options.model)
     }
@@ -150,7 +149,8 @@ export class TorchEngine implements Engine {
     const isWeighted = microBatches.some(({ weights }) => weights !== undefined)
     const counted = isWeighted ? 1 : microBatches.reduce((sum, batch) => sum + countTargets(batch), 0)
     const digest = this.#isOnlyFeeder ? {} : { digest: digestOf(microBatches) }
-    const answer = await this.#deal(microBatches, { kind: 'step', counted, learning_rate: learningRate, ...digest })
+    const header = { kind: 'step', counted, learning_rate: learningRate, ...(limits && { limits }), ...digest }
+    const answer = await this.#deal(microBatches, header)
     if (answer.skipped === true) {
       return { loss: Number.NaN, gradientNorm: Number.NaN, skipped: true }
     }

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { FINITE_LIMITS } from '#src/training/engine'
 import { temporaryFolder } from '../../stages/support.js'
 import { descendants, losses, openSmall, slow, smallBatch, torchPython } from './fixtures.js'
 
@@ -72,12 +73,17 @@ describe.skipIf(torchPython === undefined)('a rank', { timeout: slow }, () => {
     expect(rankPids()).toEqual([])
   })
 
-  test('with a loss that is not finite leaves the weights unchanged if the step is to be skipped', async () => {
-    const engine = await openSmall('torch', 2, { nonfinite: 'skip' })
+  test('leaves the weights unchanged in a step that is not within the limits', async () => {
+    const engine = await openSmall('torch', 2)
     const batch = [smallBatch(0)]
-    await engine.step(batch, 1e30)
+    const untrained = await engine.evaluate(smallBatch(1))
+    const { loss: first, gradientNorm: norm } = await engine.step(batch, 1e-3, { loss: 1, gradientNorm: 1e9 })
+    await engine.step(batch, 1e-3, { loss: first, gradientNorm: 0.9 * norm })
+    expect(await engine.evaluate(smallBatch(1))).toEqual(untrained)
+    await engine.step(batch, 1e30, { loss: first, gradientNorm: norm })
     const before = await engine.evaluate(smallBatch(1))
-    const { loss, gradientNorm } = await engine.step(batch, 1e-3)
+    expect(before).not.toEqual(untrained)
+    const { loss, gradientNorm } = await engine.step(batch, 1e-3, FINITE_LIMITS)
     expect(Number.isFinite(loss) && Number.isFinite(gradientNorm)).toBe(false)
     expect(await engine.evaluate(smallBatch(1))).toEqual(before)
     expect(engine.stepsTaken).toBe(1)
