@@ -13,7 +13,8 @@ import { Findings, type Verdict } from './findings.js'
 
 export async function verifyRows(path: string): Promise<Verdict> {
   const findings = new Findings()
-  const counts = { rows: 0, documents: 0, tokens: 0, bytes: 0 }
+  // Each entry of a row is a document, or a part of one that several rows share.
+  const counts = { rows: 0, documentParts: 0, tokens: 0, bytes: 0 }
   const pool = new DescriptorPool()
   await findings.run(async () => {
     const file = await openPackFile(path, pool)
@@ -22,7 +23,7 @@ export async function verifyRows(path: string): Promise<Verdict> {
     for (; counts.rows < file.header.rows; counts.rows++) {
       await yieldIfDue()
       for (const { tokens } of file.row(counts.rows)) {
-        counts.documents++
+        counts.documentParts++
         counts.tokens += tokens
       }
     }
@@ -49,10 +50,10 @@ async function checkContents(file: PackFile, findings: Findings): Promise<void> 
 
 function checkTotals(
   { path, header }: PackFile,
-  { documents, tokens }: { readonly documents: number; readonly tokens: number },
+  { documentParts, tokens }: { readonly documentParts: number; readonly tokens: number },
   findings: Findings,
 ): void {
-  if (documents === header.entries && tokens === header.tokens) return
-  const message = `the rows have ${documents} entries and ${tokens} tokens; the header says ${header.entries} and ${header.tokens}`
+  if (documentParts === header.entries && tokens === header.tokens) return
+  const message = `the rows have ${documentParts} entries and ${tokens} tokens; the header says ${header.entries} and ${header.tokens}`
   findings.add('damaged', new PenstockError('PACK_INVALID', message, { file: path }))
 }

@@ -39,7 +39,7 @@ describe('verify', () => {
     const rows = await verdictOf(corpus.rows)
     expect(index).toMatchObject({ kind: 'index', counts: { records: DOCUMENTS }, findings: [] })
     expect(packed).toMatchObject({ kind: 'packed file', counts: { documents: DOCUMENTS }, findings: [] })
-    expect(rows).toMatchObject({ kind: 'packed rows', counts: { documents: DOCUMENTS }, findings: [] })
+    expect(rows).toMatchObject({ kind: 'packed rows', counts: { documentParts: DOCUMENTS }, findings: [] })
     expect(rows.counts.tokens).toBe(packed.counts.tokens)
   })
 

@@ -65,9 +65,13 @@ const nothingFound = (paths: readonly string[]): PenstockError =>
     file: paths.join(', '),
   })
 
+/** `documentParts`: document part. */
+const nounOf = (count: string): string =>
+  count.replace(/s$/, '').replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
+
 function asText(verdict: Verdict): string {
   const { path, kind, findings } = verdict
-  const counts = Object.entries(verdict.counts).map(([name, value]) => quantity(value, name.replace(/s$/, '')))
+  const counts = Object.entries(verdict.counts).map(([name, value]) => quantity(value, nounOf(name)))
   const head = `${isSound(verdict) ? 'sound' : 'DAMAGED'}  ${path}: ${[kind, ...counts].join(', ')}`
   const lines = findings.map(({ level, error }) => `  ${level}: ${error.toLine()}`)
   return `${[head, ...lines].join('\n')}\n`

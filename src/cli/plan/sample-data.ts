@@ -9,7 +9,7 @@ import { openPackFile, type PackFile } from '../../files/samples/pack-file.js'
 import type { TokenRange } from '../../formats/batches.js'
 import { chosenRanges, type SampledFile, type SampleSelection } from '../../sampling/sample-range.js'
 import { chosenRows, sampledFile } from '../../stages/samples/packed-samples.js'
-import { overlapProblem } from '../../training/held-out-overlap.js'
+import { overlapProblem, type SampleStage } from '../../training/held-out-overlap.js'
 import { tokenizerReference } from '../../workers/tokenizer/load-tokenizer.js'
 import type { PlanContext } from './model.js'
 
@@ -22,6 +22,8 @@ export interface SampledFiles extends SampleSelection {
 }
 
 interface TrainerData {
+  /** Reads the samples to train on. */
+  readonly stage: SampleStage
   readonly tokenizer?: string | undefined
   readonly heldOut: readonly (SampledFiles & { readonly allow_overlap?: boolean })[]
 }
@@ -29,7 +31,7 @@ interface TrainerData {
 /** Reports packed files of another tokenizer, and held-out samples that are also trained on. */
 export async function checkSampleData(
   sources: readonly SampledFiles[],
-  { tokenizer, heldOut }: TrainerData,
+  { stage, tokenizer, heldOut }: TrainerData,
   context: PlanContext,
 ): Promise<void> {
   const parts = [...sources, ...heldOut]
@@ -41,7 +43,7 @@ export async function checkSampleData(
   for (const set of apart) {
     const evaluation = await rangesOf(set, context)
     for (const training of trainings) {
-      const problem = training && evaluation && overlapProblem(training, evaluation)
+      const problem = training && evaluation && overlapProblem(training, evaluation, stage)
       if (problem !== undefined) context.problem('error', problem)
     }
   }

@@ -12,6 +12,7 @@ import type { ShuffleSamplesSettings } from '../../stages/samples/shuffle-sample
 import { listCheckpoints } from '../../training/checkpoint.js'
 import { requireEndTokenFits } from '../../training/compatibility.js'
 import { heldOutProblem } from '../../training/held-out.js'
+import type { SampleStage } from '../../training/held-out-overlap.js'
 import { type ModelOptions, resolveModel, type TrainingOptions, type VocabularySize } from '../../training/options.js'
 import { stepsOf } from '../../training/run-length.js'
 import { parameterCount } from '../../training/weights.js'
@@ -42,8 +43,8 @@ export async function planTraining(
   await checkFolder(training, context)
   await checkHeldOut(training, context)
   const source = sampleSourceIn(steps)
-  const data = { tokenizer: training.tokenizer, heldOut: heldOutOf(training) }
-  await checkSampleData(source?.parts ?? [], data, context)
+  const { stage = 'shuffle-samples', parts = [] } = source ?? {}
+  await checkSampleData(parts, { stage, tokenizer: training.tokenizer, heldOut: heldOutOf(training) }, context)
   const length = source && (await source.length(training, context))
   if (vocabulary === undefined && training.model.vocab_size === undefined) {
     context.problem('warning', 'time and memory are unknown until the tokenizer exists')
@@ -52,12 +53,13 @@ export async function planTraining(
   const model = resolveModel(training.model, vocabulary)
   const parameters = parameterCount(model)
   addCheckpoints(training, parameters, context)
-  await checkEndToken(source?.parts.flatMap(pathsOf) ?? [], model, context)
+  await checkEndToken(parts.flatMap(pathsOf), model, context)
   return { ...length, parameters, ...(await costOf(training, model, length, context)), exact: length !== undefined }
 }
 
 /** The stage that reads the samples to train on. */
 interface SampleSource {
+  readonly stage: SampleStage
   readonly parts: readonly SampledFiles[]
   /** Undefined if a packed file does not exist and no earlier pipeline writes it. */
   length(training: TrainingOptions, context: PlanContext): Promise<Length | undefined>
@@ -67,7 +69,7 @@ function sampleSourceIn(steps: readonly CheckedStep[]): SampleSource | undefined
   for (const { name, options } of steps) {
     if (name === 'shuffle-samples') {
       const shuffled = options as unknown as ShuffleSamplesSettings
-      return { parts: [shuffled], length: (training, context) => lengthOf(shuffled, training, context) }
+      return { stage: name, parts: [shuffled], length: (training, context) => lengthOf(shuffled, training, context) }
     }
     if (name === 'mix-samples') {
       const mixed = options as unknown as MixSamplesSettings
@@ -75,7 +77,7 @@ function sampleSourceIn(steps: readonly CheckedStep[]): SampleSource | undefined
         checkShape(mixed, 'mix-samples', training, context)
         return mixtureLengthOf(mixed, training, context)
       }
-      return { parts: partsOfMixture(mixed), length }
+      return { stage: name, parts: partsOfMixture(mixed), length }
     }
   }
   return undefined

@@ -139,7 +139,9 @@ async function* apartFrom(
 ): AsyncGenerator<SampleBatch> {
   let checked: readonly TokenRange[] | undefined
   for await (const batch of input) {
-    if (batch.ranges !== undefined && batch.ranges !== checked) requireHeldOutApart(batch.ranges, heldOut)
+    if (batch.ranges !== undefined && batch.ranges !== checked) {
+      requireHeldOutApart(batch.ranges, heldOut, batch.mixture === undefined ? 'shuffle-samples' : 'mix-samples')
+    }
     checked = batch.ranges
     yield batch
   }
