@@ -8,7 +8,7 @@ import type { SourceRecord } from '../files/sources/source-record.js'
 import { type PipelineResult, type RunOptions, runPipeline } from '../pipelines/run.js'
 import { readPart } from './part-checksum.js'
 import { outputEnding, readTasks, type ShardOutput, type ShardPlan, type ShardTask, shardPath } from './plan-file.js'
-import { mergePipeline } from './shard-pipeline.js'
+import { type MergedSources, mergePipeline } from './shard-pipeline.js'
 import { doneRecordOf, type OutputRecord, readRecord } from './shard-record.js'
 
 /** Shards that a message names. */
@@ -33,7 +33,7 @@ export async function mergeShards(
   options: RunOptions = {},
   isReadBack = true,
 ): Promise<MergeResult> {
-  const { parts, sources, ...counts } = await completeParts(folder, plan)
+  const { parts, sources, reading, ...counts } = await completeParts(folder, plan)
   const results: PipelineResult[] = []
   for (const [index, output] of plan.outputs.entries()) {
     const paths: string[] = []
@@ -43,7 +43,7 @@ export async function mergeShards(
       paths.push(path)
     }
     if (paths.length === 0) throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: output.path })
-    results.push(await runPipeline(mergePipeline(plan, output, paths, sources), options))
+    results.push(await runPipeline(mergePipeline(plan, output, paths, { sources, reading }), options))
   }
   return { results, ...counts }
 }
@@ -53,11 +53,9 @@ interface CompletePart {
   readonly outputs: readonly OutputRecord[]
 }
 
-interface CompleteParts {
+interface CompleteParts extends MergedSources {
   /** Without empty ones. */
   readonly parts: readonly CompletePart[]
-  /** Each file once, in the order in which they are read. */
-  readonly sources: readonly string[]
   readonly rejected: number
   readonly filtered: number
   readonly files: number
@@ -69,6 +67,7 @@ async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteP
   const missing: string[] = []
   const sources = new Set<string>()
   const versions = new SourceVersions()
+  let reading: MergedSources['reading']
   let [rejected, filtered, files] = [0, 0, 0]
   for await (const task of readTasks(folder, plan)) {
     for (const { path } of task.sources) sources.add(path)
@@ -78,12 +77,13 @@ async function completeParts(folder: string, plan: ShardPlan): Promise<CompleteP
       continue
     }
     if (record.inputs !== undefined) versions.add(record.inputs)
+    reading ??= record.inputs?.reading
     rejected += record.rejected
     filtered += record.filtered
     files += record.files ?? 0
     if (record.outputs.length > 0 && !isIntermediate(task)) parts.push({ shard: task.shard, outputs: record.outputs })
   }
-  if (missing.length === 0) return { parts, sources: [...sources], rejected, filtered, files }
+  if (missing.length === 0) return { parts, sources: [...sources], reading, rejected, filtered, files }
   const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : ''
   const message = `${missing.length} of ${plan.shards} shards are not complete: ${missing.slice(0, MAX_NAMED).join(', ')}${more}; see penstock shards status ${folder}`
   throw new PenstockError('FILE_MISSING', message)

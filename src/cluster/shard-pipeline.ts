@@ -1,4 +1,6 @@
 /** The pipelines of a plan: that of one shard, and those that merge the outputs of all shards. */
+
+import type { SourceReading } from '../files/sources/source-record.js'
 import { type CheckedPipeline, checkDefinition } from '../pipelines/check.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { outputEnding, type ShardOutput, type ShardPlan, type ShardTask, shardPath } from './plan-file.js'
@@ -57,12 +59,19 @@ const documentBounds = (from = 0, to: number | undefined): Options => ({
   ...(to === undefined ? {} : { limit: to - from }),
 })
 
+/** To be recorded in the manifests of merged outputs. */
+export interface MergedSources {
+  /** Each file once, in the order in which they are read. */
+  readonly sources: readonly string[]
+  readonly reading?: SourceReading | undefined
+}
+
 /** The pipeline that writes one output from those of the shards. */
 export function mergePipeline(
   plan: ShardPlan,
   output: ShardOutput,
   parts: readonly string[],
-  sources: readonly string[],
+  sources: MergedSources,
 ): CheckedPipeline {
   const stages = mergeStages(output, optionsOf(plan.stages as Step[], output) ?? {}, parts, sources)
   return checkDefinition(definitionOf({ name: 'merge', stages }, 'penstock shards merge'))[0]!
@@ -73,10 +82,11 @@ function mergeStages(
   { stage, path }: ShardOutput,
   options: Options,
   parts: readonly string[],
-  sources: readonly string[],
+  { sources, reading }: MergedSources,
 ): readonly object[] {
   const { if_exists = 'error' } = options
-  if (stage === 'write-pbin') return [{ 'concat-pbin': { paths: parts, sources } }, { [stage]: { path, if_exists } }]
+  if (stage === 'write-pbin')
+    return [{ 'concat-pbin': { paths: parts, sources, reading } }, { [stage]: { path, if_exists } }]
   if (stage === 'write-index') {
     return [{ 'concat-index': { paths: parts, source: sources[0] } }, { [stage]: { path, if_exists } }]
   }

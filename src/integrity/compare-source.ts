@@ -9,6 +9,7 @@ import { openPackedFile, type PackedFile } from '../files/packed-file.js'
 import { requireFormat } from '../files/source-format.js'
 import { listSources, locateSources, type SourceOrder } from '../files/source-list.js'
 import { indexEntries } from '../files/sources/index-entries.js'
+import type { SourceReading } from '../files/sources/source-record.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
 import { checkDefinition } from '../pipelines/check.js'
 import { definitionOf } from '../pipelines/definition.js'
@@ -24,6 +25,8 @@ export interface PackedSource {
   readonly sources: readonly string[]
   /** Order of the files, as for `listSources`. */
   readonly order: SourceOrder
+  /** Options of `read-corpus` other than the defaults. */
+  readonly reading: SourceReading
   readonly tokenizer: string
   readonly field: string
   /** Token that ends each document; taken from the manifest when undefined. */
@@ -37,12 +40,12 @@ const SKIP_FAULTY = { faulty: 'skip' }
 export async function comparePacked(path: string, packedSource: PackedSource, findings: Findings): Promise<void> {
   const file = await openPackedFile(path)
   try {
-    const { tokenizer, field } = packedSource
+    const { tokenizer } = packedSource
     const end_of_document = packedSource.endOfDocument ?? (await recordedEnd(file, tokenizer))
     const tokenize = { tokenizer, token_bytes: file.header.tokenBytes, ...SKIP_FAULTY }
     await runInto(
       [
-        ...(await textsOf(packedSource, field)),
+        ...(await textsOf(packedSource)),
         { 'tokenize-batches': end_of_document === undefined ? tokenize : { ...tokenize, end_of_document } },
       ],
       'tokens',
@@ -65,14 +68,14 @@ export async function compareIndex(path: string, source: string, findings: Findi
 }
 
 /** The source of a packed file may be a corpus: a folder, a glob pattern, an @list, or a file of any format. */
-async function textsOf({ sources, order }: Pick<PackedSource, 'sources' | 'order'>, field: string): Promise<object[]> {
+async function textsOf({ sources, order, reading, field }: PackedSource): Promise<object[]> {
   await locateSources(sources)
   const files = listSources(sources, order)
   const [file] = files
   if (files.length === 1 && requireFormat(file!) === 'jsonl') {
     return [...linesOf(file!), { 'extract-text': { field, ...SKIP_FAULTY } }]
   }
-  return [{ 'read-corpus': { sources: [...sources], order, field, ...SKIP_FAULTY } }]
+  return [{ 'read-corpus': { sources: [...sources], order, field, ...reading, ...SKIP_FAULTY } }]
 }
 
 const linesOf = (source: string): object[] => [

@@ -115,23 +115,24 @@ async function verifyOnePacked(path: string, options: VerifyOptions): Promise<Ve
   const { tokenizer, deep, field = '.text', endOfDocument } = options
   const verdict = await verifyPacked(path, tokenizer)
   if (!deep) return verdict
+  const recorded = await recordedSources(path)
   const packedSource = {
-    ...(await packedSourcesOf(path, options.source)),
+    ...(await packedSourcesOf(path, options.source, recorded)),
+    reading: recorded?.reading ?? {},
     tokenizer: required(tokenizer, 'the deep check needs the tokenizer', path),
     field,
     endOfDocument,
   }
-  const recorded = options.source === undefined ? await recordedSources(path) : undefined
+  const current = options.source === undefined ? recorded : undefined
   return withMore(verdict, async findings => {
-    for await (const change of recorded === undefined ? [] : changesOf(recorded)) findings.add('damaged', change)
+    for await (const change of current === undefined ? [] : changesOf(current)) findings.add('damaged', change)
     await comparePacked(path, packedSource, findings)
   })
 }
 
 /** The sources that the user names, those that the manifest records, or the file that a packed file is named after. */
-async function packedSourcesOf(path: string, given: string | undefined) {
+async function packedSourcesOf(path: string, given: string | undefined, recorded: SourceRecord | undefined) {
   if (given !== undefined) return { sources: [given], order: 'name' as const }
-  const recorded = await recordedSources(path)
   // Files that were merged have no texts to pack again.
   if (recorded !== undefined && !recorded.paths.some(source => source.endsWith('.pbin'))) {
     return { sources: recorded.paths, order: 'given' as const }

@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream'
 import { type ErrorCode, PenstockError, toPenstockError } from '../errors.js'
 import type { RunJournal } from '../files/journal/run-journal.js'
 import { locateSources, sourceSize } from '../files/source-list.js'
+import type { SourceReading } from '../files/sources/source-record.js'
 import type { AnyStage, StageStats } from '../stages/stream/stage.js'
 import { StageJournal } from '../stages/stream/stage-journal.js'
 import { allSteps, type CheckedChain, type CheckedPipeline, type CheckedStep } from './check.js'
@@ -97,6 +98,9 @@ const sourcesOf = ({ chain }: Pick<CheckedPipeline, 'chain'>): string[] =>
 const recordedSourcesOf = ({ chain }: Pick<CheckedPipeline, 'chain'>): string[] =>
   allSteps(chain).flatMap(({ entry, options }) => (entry.records ?? entry.reads)?.(options) ?? [])
 
+const readingOf = ({ chain }: Pick<CheckedPipeline, 'chain'>): SourceReading =>
+  Object.assign({}, ...allSteps(chain).map(({ entry, options }) => entry.reading?.(options)))
+
 /** Errors not caused by the input or the options: the same command may succeed later. */
 const RESUMABLE_ERRORS: readonly ErrorCode[] = [
   'STOPPED',
@@ -117,7 +121,8 @@ async function runChain(
   const all = stagesOf(built)
   const stages = all.map(({ stage }) => stage)
   const sources = recordedSourcesOf(pipeline)
-  for (const stage of stages) stage.nameSources(sources)
+  const reading = readingOf(pipeline)
+  for (const stage of stages) stage.nameSources(sources, reading)
   if (journal !== undefined) {
     for (const [index, stage] of stages.entries()) stage.keepJournal(new StageJournal(journal, `${index}`))
   }

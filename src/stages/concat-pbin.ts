@@ -14,6 +14,10 @@ const concatPbinOptions = z.strictObject({
     .min(1)
     .optional()
     .describe('files to record as the sources of the result; by default, the .pbin files'),
+  reading: z
+    .record(z.string(), z.string())
+    .optional()
+    .describe('options of read-corpus to record with the sources, for verify --deep'),
 })
 export type ConcatPbinOptions = z.input<typeof concatPbinOptions>
 
@@ -26,6 +30,7 @@ export const concatPbinStage = defineStage({
   create: concatPbin,
   reads: pathsOf,
   records: ({ sources, paths }) => sources ?? paths,
+  reading: ({ reading = {} }) => reading,
 })
 
 /** @throws FILE_MISSING, PBIN_INVALID, PICKLE_INVALID; TOKENIZER_MISMATCH before any token is read */

@@ -75,6 +75,10 @@ export const readCorpusStage = defineStage({
   resumable: true,
   create: readCorpus,
   reads: ({ sources, order }) => listOnce(sources, order),
+  reading: ({ text_per, delimiter }) => ({
+    ...(text_per !== 'file' && { text_per }),
+    ...(delimiter !== 'auto' && { delimiter }),
+  }),
   writes: quarantineOf,
 })
 

@@ -90,7 +90,7 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
   const { documents, dataBytes, kind } = packed
   const { tokenBytes, tokenizer } = kind
   await file.patch(encodePbinHeader({ dataBytes, tokenBytes }), 0)
-  const sources = await recordSources(context.sources)
+  const sources = await recordSources(context.sources, context.reading)
   const manifest = {
     version: 1 as const,
     fileBytes: file.size,

@@ -16,14 +16,20 @@ export const sourceRecordSchema = z.object({
   bytes: z.array(z.number()),
   /** SHA-256 of the samples; of a remote file its ETag, or commit and object id. */
   versions: z.array(z.string()),
+  /** Options of `read-corpus` that `verify --deep` reads the sources with; absent for the defaults. */
+  reading: z.record(z.string(), z.string()).optional(),
 })
 export type SourceRecord = z.output<typeof sourceRecordSchema>
+export type SourceReading = NonNullable<SourceRecord['reading']>
 
 /** Of all files together: the hashes of many files must not take longer than packing them. */
 const MAX_SAMPLES = 1024
 
 /** @returns undefined unless all sources are files. @throws FILE_MISSING, FILE_UNREADABLE */
-export async function recordSources(files: readonly string[]): Promise<SourceRecord | undefined> {
+export async function recordSources(
+  files: readonly string[],
+  reading: SourceReading = {},
+): Promise<SourceRecord | undefined> {
   if (files.length === 0 || files.some(file => sourceSize(file) === undefined)) return undefined
   const samples = Math.max(1, Math.min(SAMPLES, Math.floor(MAX_SAMPLES / files.length)))
   const found = await mapConcurrently(files, file => fingerprintOf(file, samples))
@@ -32,6 +38,7 @@ export async function recordSources(files: readonly string[]): Promise<SourceRec
     paths: files.map(absoluteSource),
     bytes: found.map(({ bytes }) => bytes),
     versions: found.map(({ sample }) => sample),
+    ...(Object.keys(reading).length > 0 && { reading }),
   }
 }
 

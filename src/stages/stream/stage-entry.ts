@@ -2,6 +2,7 @@
  * Registry entry of a stage: its name in definitions, its options, and what checks need to know before it is opened.
  */
 import type * as z from 'zod'
+import type { SourceReading } from '../../files/sources/source-record.js'
 import type { ItemKind } from '../../formats/batches.js'
 import type { AnyStage } from './stage.js'
 
@@ -22,6 +23,8 @@ export interface StageEntry<Schema extends z.ZodType = z.ZodType> {
   reads?(options: z.output<Schema>): readonly string[]
   /** Files that manifests name as the sources of its items; by default, those that it reads. */
   records?(options: z.output<Schema>): readonly string[]
+  /** Options by which it reads its sources, other than the defaults; manifests record them with the sources. */
+  reading?(options: z.output<Schema>): SourceReading
   writes?(options: z.output<Schema>): readonly string[]
 }
 export type StageRegistry = Readonly<Record<string, StageEntry>>

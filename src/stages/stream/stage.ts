@@ -10,6 +10,7 @@
 import { Duplex, Readable, Writable } from 'node:stream'
 import { PenstockError } from '../../errors.js'
 import { isYieldDue, yieldIfDue } from '../../files/event-loop.js'
+import type { SourceReading } from '../../files/sources/source-record.js'
 import { type ItemKind, recordCount } from '../../formats/batches.js'
 import type { StageJournal } from './stage-journal.js'
 import type { StageStats } from './stage-stats.js'
@@ -25,6 +26,8 @@ export interface StageContext {
   readonly journal: StageJournal | undefined
   /** The files that the run reads, in their order; empty outside of a run. */
   readonly sources: readonly string[]
+  /** Options by which the run reads them, other than the defaults. */
+  readonly reading: SourceReading
   /** Adds to one of `stats.counts`. */
   count(name: string, amount: number): void
   /** Adds to `stats.notes`. */
@@ -52,8 +55,8 @@ interface StageControls {
   stop(): void
   /** Attaches the run's journal; must be called before the first item. */
   keepJournal(journal: StageJournal): void
-  /** Names the files that the run reads; must be called before the first item. */
-  nameSources(sources: readonly string[]): void
+  /** Names the files that the run reads, and how; must be called before the first item. */
+  nameSources(sources: readonly string[], reading: SourceReading): void
 }
 export interface SourceStage<Out> extends Readable, StageControls {
   readonly '~out'?: () => Out
@@ -148,7 +151,11 @@ class StageCore<In, Out> {
     counts: {},
     notes: [],
   }
-  readonly context: StageContext & { journal: StageJournal | undefined; sources: readonly string[] }
+  readonly context: StageContext & {
+    journal: StageJournal | undefined
+    sources: readonly string[]
+    reading: SourceReading
+  }
   /** Settles when the body has ended and its `finally` blocks have run. */
   finished: Promise<void> = Promise.resolve()
 
@@ -172,6 +179,7 @@ class StageCore<In, Out> {
       signal: this.abort.signal,
       journal: undefined,
       sources: [],
+      reading: {},
       count: (counter, amount) => {
         this.stats.counts[counter] = (this.stats.counts[counter] ?? 0) + amount
       },
@@ -191,8 +199,9 @@ class StageCore<In, Out> {
       stats: this.stats,
       isStopped: () => this.stopped,
       stop: () => this.stop(),
-      nameSources: (sources: readonly string[]) => {
+      nameSources: (sources: readonly string[], reading: SourceReading) => {
         this.context.sources = sources
+        this.context.reading = reading
       },
       keepJournal: (journal: StageJournal) => {
         this.context.journal = journal

@@ -38,6 +38,17 @@ describe('the sources of a packed file', () => {
     expect((await run('inspect', packed)).out).toMatch(/sources +2 files, 20 B/)
   }, 30_000)
 
+  it('are read by verify --deep with the options that the manifest records', async () => {
+    writeFileSync(at('shards/c.csv'), 'text;x;z,y\na;b;c,d\n')
+    writeFileSync(at('shards/d.txt'), 'one\ntwo\n')
+    const args = ['--delimiter', 'comma', '--text-per', 'line', '--field', '.["text;x;z"] // .text']
+    const other = at('other.pbin')
+    const packing = ['pack', 'shards/c.csv', 'shards/d.txt', ...args, '--tokenizer', at('tokenizer.json'), '-o', other]
+    expect(await run(...packing)).toMatchObject({ code: 0 })
+    const checked = await run('verify', other, '--deep', '--tokenizer', at('tokenizer.json'), ...args.slice(-2))
+    expect(checked).toMatchObject({ code: 0, out: expect.stringContaining('sound') })
+  }, 30_000)
+
   it('are packed again by verify --deep, which names the one that has changed', async () => {
     expect(await verify()).toMatchObject({ code: 0 })
     writeFileSync(at('shards/a.csv'), 'text\nx\n')
