@@ -9,6 +9,7 @@
  * | `000/00012.done.json` | shard 12 is complete: inputs, counts, sizes and checksums of outputs (shard-record.ts) |
  * | `000/00012.error.json` | the last run of shard 12 failed |
  * | `000/00012.running.json` | heartbeat of the run in progress |
+ * | `000/status.json` | totals of complete shards, from the last status (status-summary.ts) |
  *
  * A run reads `plan.json` and one file of at most 1,000 tasks, so the traffic does not grow with the number of shards.
  */
@@ -165,19 +166,43 @@ export async function readTask(folder: string, plan: ShardPlan, shard: number): 
 
 /** All tasks, in the order of shards, 1,000 in memory at a time. @throws FILE_MISSING, CONFIG_INVALID */
 export async function* readTasks(folder: string, plan: ShardPlan): AsyncGenerator<ShardTask> {
-  for (let first = 0; first < plan.shards; first += SHARDS_PER_FOLDER) yield* await readGroup(folder, first)
+  for await (const group of readGroups(folder, plan)) yield* group.tasks()
+}
+
+/** The tasks in one folder. */
+export interface TaskGroup {
+  readonly first: number
+  readonly count: number
+  readonly text: string
+  /** @throws CONFIG_INVALID */
+  tasks(): ShardTask[]
+}
+
+/** @throws FILE_MISSING */
+export async function* readGroups(folder: string, { shards }: ShardPlan): AsyncGenerator<TaskGroup> {
+  for (let first = 0; first < shards; first += SHARDS_PER_FOLDER) {
+    const text = await readGroupText(folder, first)
+    const count = Math.min(SHARDS_PER_FOLDER, shards - first)
+    yield { first, count, text, tasks: () => tasksIn(text, tasksPathOf(folder, first)) }
+  }
 }
 
 async function readGroup(folder: string, shard: number): Promise<ShardTask[]> {
+  return tasksIn(await readGroupText(folder, shard), tasksPathOf(folder, shard))
+}
+
+async function readGroupText(folder: string, shard: number): Promise<string> {
   const file = tasksPathOf(folder, shard)
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+  return readFile(file, 'utf8').catch((error: unknown) => {
     throw new PenstockError('FILE_MISSING', 'the tasks of the plan are missing: plan the work again', { file }, error)
   })
-  return text
+}
+
+const tasksIn = (text: string, file: string): ShardTask[] =>
+  text
     .split('\n')
     .filter(line => line !== '')
     .map(line => parsed(taskSchema, line, file))
-}
 
 function parsed<Schema extends z.ZodType>(schema: Schema, text: string, file: string): z.output<Schema> {
   try {

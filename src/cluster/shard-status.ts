@@ -1,17 +1,24 @@
 /**
  * State of all shards of a plan, from their records alone: the same for every scheduler, and without asking one. One listing
- * per 1,000 shards, and one small read per shard that has a record.
+ * and one summary per 1,000 shards, and one small read per shard that has a record and is not in the summary.
  */
 import { readdir } from 'node:fs/promises'
 import { mapConcurrently } from '../files/concurrent.js'
 import { describeProcess, isRunning } from '../files/process-identity.js'
 import { isRetried } from './exit-codes.js'
-import { readTasks, type ShardPlan, type ShardTask, shardFolder, shardName } from './plan-file.js'
-import { doneRecordOf, type ErrorRecord, type RecordKind, type RunningRecord, readRecord } from './shard-record.js'
+import { readGroups, type ShardPlan, type ShardTask, shardFolder, shardName } from './plan-file.js'
+import {
+  type DoneRecord,
+  doneRecordOf,
+  type ErrorRecord,
+  type RecordKind,
+  type RunningRecord,
+  readRecord,
+} from './shard-record.js'
+import { NO_TOTALS, readSummary, type Summary, saveSummary, type Totals } from './status-summary.js'
 
 /** A heartbeat that stopped for so long belongs to a process that is gone. The clocks of machines may differ by less. */
 const LOST_MS = 60_000
-const SHARDS_PER_READ = 1000
 
 /**
  * `waiting`: not started; `running`; `lost`: its process is gone; `retry`: failed, and a retry can succeed; `failed`: faulty
@@ -49,44 +56,91 @@ export interface ShardsStatus {
 /** @throws FILE_MISSING, FILE_DAMAGED for a record that cannot be read */
 export async function shardsStatus(folder: string, plan: ShardPlan): Promise<ShardsStatus> {
   const counts = { waiting: 0, running: 0, lost: 0, retry: 0, failed: 0, done: 0 }
-  const totals = { doneBytes: 0, documents: 0, tokens: 0, records: 0, rejected: 0, filtered: 0 }
   const active: ActiveShard[] = []
-  const pace = { bytes: 0, elapsedMs: 0 }
-  for await (const tasks of groups(readTasks(folder, plan))) {
-    const names = new Set(await readdir(shardFolder(folder, tasks[0]!.shard)))
-    await mapConcurrently(tasks, async task => {
-      const has = (kind: RecordKind): boolean => names.has(`${shardName(task.shard)}.${kind}.json`)
-      const done = has('done') ? await doneRecordOf(folder, plan, task) : undefined
+  let totals = NO_TOTALS
+  let runningBytes = 0
+  for await (const group of readGroups(folder, plan)) {
+    const names = new Set(await readdir(shardFolder(folder, group.first)))
+    const has = (shard: number, kind: RecordKind): boolean => names.has(`${shardName(shard)}.${kind}.json`)
+    const before = await readSummary(folder, plan, group, shard => has(shard, 'done'))
+    const known = new Set(before.shards)
+    const added: DoneTask[] = []
+    const others = known.size === group.count ? [] : group.tasks().filter(({ shard }) => !known.has(shard))
+    await mapConcurrently(others, async task => {
+      const { shard } = task
+      const done = has(shard, 'done') ? await doneRecordOf(folder, plan, task) : undefined
       if (done !== undefined) {
-        counts.done++
-        totals.doneBytes += task.bytes
-        pace.bytes += task.bytes
-        pace.elapsedMs += done.elapsedMs
-        totals.rejected += done.rejected
-        totals.filtered += done.filtered
-        // What a first pass writes is counted once, in the second one.
-        if (task.documents !== undefined) return
-        for (const { documents = 0, tokens = 0, records = 0 } of done.outputs) {
-          totals.documents += documents
-          totals.tokens += tokens
-          totals.records += records
-        }
+        added.push({ task, done })
         return
       }
-      const running = has('running') ? await readRecord(folder, task.shard, 'running') : undefined
-      const error = has('error') ? await readRecord(folder, task.shard, 'error') : undefined
-      const found = activeShard(task.shard, running, error)
+      const running = has(shard, 'running') ? await readRecord(folder, shard, 'running') : undefined
+      const error = has(shard, 'error') ? await readRecord(folder, shard, 'error') : undefined
+      const found = activeShard(shard, running, error)
       counts[found?.state ?? 'waiting']++
       if (found === undefined) return
-      totals.doneBytes += Math.round((found.share ?? 0) * task.bytes)
+      runningBytes += Math.round((found.share ?? 0) * task.bytes)
       active.push(found)
     })
+    const now = withTasks(before, added)
+    await saveSummary(folder, group, before, now)
+    counts.done += now.shards.length
+    totals = sumOf(totals, now.totals)
   }
   active.sort((a, b) => a.shard - b.shard)
   const { bytes, shards } = plan
-  const leftMs = ((bytes - totals.doneBytes) * pace.elapsedMs) / pace.bytes / counts.running
-  return { shards, counts, bytes, ...totals, active, ...(Number.isFinite(leftMs) && { leftMs: Math.round(leftMs) }) }
+  const { elapsedMs, ...done } = totals
+  const doneBytes = done.doneBytes + runningBytes
+  const leftMs = ((bytes - doneBytes) * elapsedMs) / done.doneBytes / counts.running
+  return {
+    shards,
+    counts,
+    bytes,
+    ...done,
+    doneBytes,
+    active,
+    ...(Number.isFinite(leftMs) && { leftMs: Math.round(leftMs) }),
+  }
 }
+
+interface DoneTask {
+  readonly task: ShardTask
+  readonly done: DoneRecord
+}
+
+function withTasks({ key, shards, totals }: Summary, added: readonly DoneTask[]): Summary {
+  return {
+    key,
+    shards: [...shards, ...added.map(({ task }) => task.shard)],
+    totals: added.map(totalsOf).reduce(sumOf, totals),
+  }
+}
+
+function totalsOf({ task, done }: DoneTask): Totals {
+  const { rejected, filtered, elapsedMs } = done
+  // What a first pass writes is counted once, in the second one.
+  const outputs = task.documents === undefined ? done.outputs : []
+  const sum = (name: 'documents' | 'tokens' | 'records'): number =>
+    outputs.reduce((total, output) => total + (output[name] ?? 0), 0)
+  return {
+    doneBytes: task.bytes,
+    documents: sum('documents'),
+    tokens: sum('tokens'),
+    records: sum('records'),
+    rejected,
+    filtered,
+    elapsedMs,
+  }
+}
+
+const sumOf = (a: Totals, b: Totals): Totals => ({
+  doneBytes: a.doneBytes + b.doneBytes,
+  documents: a.documents + b.documents,
+  tokens: a.tokens + b.tokens,
+  records: a.records + b.records,
+  rejected: a.rejected + b.rejected,
+  filtered: a.filtered + b.filtered,
+  elapsedMs: a.elapsedMs + b.elapsedMs,
+})
 
 function activeShard(
   shard: number,
@@ -101,15 +155,4 @@ function activeShard(
   }
   if (error === undefined) return undefined
   return { shard, state: isRetried(error.exitCode) ? 'retry' : 'failed', ...failure }
-}
-
-async function* groups(tasks: AsyncIterable<ShardTask>): AsyncGenerator<ShardTask[]> {
-  let group: ShardTask[] = []
-  for await (const task of tasks) {
-    group.push(task)
-    if (group.length < SHARDS_PER_READ) continue
-    yield group
-    group = []
-  }
-  if (group.length > 0) yield group
 }

@@ -266,6 +266,23 @@ describe('a shard', () => {
   })
 })
 
+describe('a status', () => {
+  it('reads the records of complete shards once, and again when one is gone', async () => {
+    const { at: place, plan: planned } = await plan('summary', packCorpus('summary.pbin'), 2)
+    for (const shard of shardList(planned)) await runShard(place, planned, shard)
+    const before = await shardsStatus(place, planned)
+    const record = join(place, '000', '00000.done.json')
+    const content = readFileSync(record)
+    writeFileSync(record, 'not read')
+    expect(await shardsStatus(place, planned)).toEqual(before)
+    rmSync(record)
+    expect((await shardsStatus(place, planned)).counts).toMatchObject({ waiting: 1, done: 1 })
+    writeFileSync(record, content)
+    writeFileSync(join(place, '000', 'status.json'), '{"key":')
+    expect(await shardsStatus(place, planned)).toEqual(before)
+  })
+})
+
 describe('a merge', () => {
   const changes: Readonly<Record<string, [code: string, change: (place: string) => void]>> = {
     'a part of other bytes': [
