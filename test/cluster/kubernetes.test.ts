@@ -239,8 +239,41 @@ describe('launch kubernetes', () => {
     expect(readFileSync(at('corpus.idx.shards', 'kubernetes.yaml'), 'utf8')).toBe(first.out)
     expect(jobsOf(first.out)[0].spec).toMatchObject({ completions: 2, parallelism: 2 })
     mkdirSync(at('other'))
-    const second = await launch('corpus.idx.shards', '--output', 'other/job.yaml', '--quiet')
+    const second = await launch('corpus.idx.shards', '--output', 'other/job.yaml', '--quiet', '--namespace', 'lab')
     expect(second).toMatchObject({ code: 0, err: '' })
     expect(readFileSync(at('other', 'job.yaml'), 'utf8')).toBe(second.out)
+  })
+
+  it('finds and deletes its Jobs with kubectl', async () => {
+    mkdirSync(at('bin'))
+    const status = {
+      succeeded: 3,
+      failed: 2,
+      failedIndexes: '7',
+      conditions: [
+        { type: 'FailureTarget', status: 'True' },
+        { type: 'Failed', status: 'True' },
+      ],
+    }
+    const job = { metadata: { name: 'texts-shards' }, spec: { suspend: false }, status }
+    const answer = JSON.stringify({ kind: 'List', items: [job] })
+    writeFileSync(
+      at('bin', 'kubectl'),
+      `#!/bin/sh\necho "$*" >> ${at('calls')}\ncase "$*" in *" get "*) echo '${answer}';; esac\n`,
+      { mode: 0o755 },
+    )
+    const env = { PATH: `${at('bin')}:${process.env.PATH}` }
+    const { code, out } = await penstock(['launch', 'status', 'corpus.idx.shards'], folder, env)
+    expect(code).toBe(0)
+    expect(out).toContain('5 shards: 5 waiting, 0 done')
+    expect(out).toContain('texts-shards: Failed, 3 succeeded, 2 failed (indexes 7)\n')
+    expect(out).toContain('texts-merge: not in the cluster')
+    expect(await penstock(['launch', 'stop', 'corpus.idx.shards'], folder, env)).toMatchObject({ code: 0 })
+    expect(readFileSync(at('calls'), 'utf8')).toBe(
+      '--namespace lab get jobs texts-shards texts-merge --ignore-not-found --output json\n' +
+        '--namespace lab delete jobs texts-shards texts-merge --ignore-not-found\n',
+    )
+    const without = await penstock(['launch', 'status', 'corpus.idx.shards'], folder, { PATH: at('other') })
+    expect(without.err).toContain('kubectl is not installed on this machine')
   })
 })

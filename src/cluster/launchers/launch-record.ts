@@ -9,6 +9,7 @@ import { replaceFileSync } from '../../files/replace-file.js'
 const launchSchema = z.discriminatedUnion('scheduler', [
   z.object({ scheduler: z.literal('slurm'), arrays: z.array(z.string()), merge: z.string() }),
   z.object({ scheduler: z.literal('ray'), address: z.string(), job: z.string() }),
+  z.object({ scheduler: z.literal('kubernetes'), jobs: z.array(z.string()), namespace: z.string().optional() }),
 ])
 export type LaunchRecord = z.output<typeof launchSchema>
 
@@ -25,8 +26,6 @@ export async function readLaunch(folder: string): Promise<LaunchRecord> {
   try {
     return launchSchema.parse(JSON.parse(await readFile(file, 'utf8')))
   } catch (error) {
-    const message =
-      'no launch on Slurm or Ray is recorded in this folder; follow a Kubernetes job with kubectl and penstock shards status'
-    throw new PenstockError('FILE_MISSING', message, { file }, error)
+    throw new PenstockError('FILE_MISSING', 'no launch is recorded in this folder', { file }, error)
   }
 }

@@ -7,6 +7,7 @@ import {
   MAX_INDEXES,
   parseVolume,
 } from '../../../cluster/launchers/kubernetes.js'
+import { writeLaunch } from '../../../cluster/launchers/launch-record.js'
 import { quoted } from '../../../cluster/launchers/shell.js'
 import { shardsAtOnce } from '../../../cluster/plan-file.js'
 import { writeOver } from '../../../files/replace-file.js'
@@ -34,6 +35,12 @@ export async function launchKubernetes(work: string, flags: KubernetesFlags): Pr
   if (flags.dryRun) return
   const output = flags.output ?? join(folder, 'kubernetes.yaml')
   await writeOver(output, manifest.yaml)
+  const { namespace } = flags
+  await writeLaunch(folder, {
+    scheduler: 'kubernetes',
+    jobs: [...manifest.jobs],
+    ...(namespace !== undefined && { namespace }),
+  })
   if (flags.quiet) return
   const { jobs } = manifest
   notify(nextSteps(output, folder, manifest, flags), { event: 'written', path: output, folder, jobs })
@@ -54,9 +61,9 @@ function nextSteps(
     ])
   const steps = [
     `  start:  kubectl apply -f ${quoted(output)}`,
-    `  watch:  ${kubectl} get jobs ${jobs.join(' ')}; penstock shards status ${quoted(folder)}`,
+    `  watch:  penstock launch status ${quoted(folder)}`,
     ...release,
-    `  stop:   kubectl delete -f ${quoted(output)}`,
+    `  stop:   penstock launch stop ${quoted(folder)}`,
   ]
   return [`wrote ${output}`, ...steps].join('\n')
 }

@@ -1,4 +1,5 @@
 /** `penstock launch status` and `stop`: the jobs that run the shards of a plan. */
+import { kubernetesJobs, stopKubernetes } from '../../../cluster/launchers/kubectl.js'
 import { type LaunchRecord, readLaunch } from '../../../cluster/launchers/launch-record.js'
 import { rayJob, stopRay } from '../../../cluster/launchers/ray.js'
 import { slurmQueue, stopSlurm } from '../../../cluster/launchers/slurm.js'
@@ -19,6 +20,10 @@ async function jobsOf(launch: LaunchRecord): Promise<{ readonly facts: object; r
     const job = await rayJob(launch)
     return { facts: job, lines: [`Ray job ${launch.job}: ${job.status}${job.message ? `, ${job.message}` : ''}`] }
   }
+  if (launch.scheduler === 'kubernetes') {
+    const states = await kubernetesJobs(launch)
+    return { facts: { states }, lines: Object.entries(states).map(([job, state]) => `Kubernetes job ${job}: ${state}`) }
+  }
   const queue = await slurmQueue(launch)
   const text = (states: readonly string[]): string => (states.length === 0 ? 'not in the queue' : states.join(', '))
   return {
@@ -32,6 +37,8 @@ async function jobsOf(launch: LaunchRecord): Promise<{ readonly facts: object; r
 
 export async function stopLaunch(folder: string): Promise<void> {
   const launch = await readLaunch(folder)
-  await (launch.scheduler === 'ray' ? stopRay(launch) : stopSlurm(folder, launch))
+  if (launch.scheduler === 'ray') await stopRay(launch)
+  else if (launch.scheduler === 'kubernetes') await stopKubernetes(launch)
+  else await stopSlurm(folder, launch)
   notify('stopped; the same launch resumes', { event: 'stopped', folder })
 }
