@@ -66,6 +66,8 @@ export function fromTraining(
       return { kind: 'note', time, message: `backend ${event.backend}: ${event.reason}` }
     case 'compiling':
       return { kind: 'note', time, message: 'compiling the layers (torch.compile)' }
+    case 'slow-attention':
+      return { kind: 'note', time, message: event.message }
     case 'resumed':
       return { kind: 'resume', time, step: event.step, path: event.path }
     case 'diverged':

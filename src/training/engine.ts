@@ -103,6 +103,11 @@ export interface Engine {
    */
   assertSameOnAllRanks(facts: Readonly<Record<string, string | number>>): Promise<void>
   /**
+   * A warning, with reason and remedy, if attention has only a slow kernel on the devices.
+   * @param hasDocuments whether attention stays within documents
+   */
+  attentionWarning?(hasDocuments: boolean): Promise<string | undefined>
+  /**
    * One update of the weights from the gradient averaged over all counted targets of the micro batches.
    * @param limits leaves weights and moments unchanged if the step is not within them (`isWithin`)
    * @throws ARGUMENT_INVALID, TOKENIZER_MISMATCH for a batch that does not fit the model, WORKER_FAILED, ENGINE_FAILED

@@ -271,6 +271,8 @@ export class Trainer {
     this.#tokensPerStep = rows * training.accumulation_steps * cursor.sequenceLength
     this.#reportScheduleJump(totalSteps)
     if (training.engine === 'torch' && training.torch.compile) this.#emit({ kind: 'compiling' })
+    const message = await engine.attentionWarning?.(cursor.documents === 'mask')
+    if (message !== undefined) this.#emit({ kind: 'slow-attention', message })
     if (this.#step === 0 && training.evaluation?.at_start) {
       await this.#evaluate()
     }

@@ -48,6 +48,8 @@ export type TrainingEvent =
   | { readonly kind: 'resumed'; readonly step: number; readonly path: string }
   /** The layers are compiled by torch before the first step, which can take minutes. */
   | { readonly kind: 'compiling' }
+  /** Attention has only a slow kernel on the GPUs of this run; the message has reason and remedy. */
+  | { readonly kind: 'slow-attention'; readonly message: string }
   /** The backend that `backend: auto` resolved to. */
   | { readonly kind: 'backend'; readonly backend: BackendName; readonly reason: string }
   | { readonly kind: 'damaged-checkpoint'; readonly error: PenstockError }

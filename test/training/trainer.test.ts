@@ -62,6 +62,15 @@ async function run(
 }
 
 describe('the loop', () => {
+  test('warns before the first step if attention has only a slow kernel', async () => {
+    const engine = Object.assign(await openTiny(), {
+      attentionWarning: async (hasDocuments: boolean) => `slow, documents: ${hasDocuments}`,
+    })
+    const { events } = await run({ steps: 1 }, { engine })
+    await engine.close()
+    expect(events[0]).toEqual({ kind: 'slow-attention', message: 'slow, documents: false' })
+  })
+
   test('trains for the given steps with accumulation and reports the result', async () => {
     const { events } = await run({ steps: 3, accumulation_steps: 2 })
     expect(events.map(event => event.kind)).toEqual(['step', 'step', 'step', 'end'])

@@ -51,7 +51,7 @@ class Rank:
 
     def run(self):
         commands = {
-            "open": self._open, "agree": self._agree, "initialize": self._initialize, "weights": self._weights,
+            "open": self._open, "attention": self._attention, "agree": self._agree, "initialize": self._initialize, "weights": self._weights,
             "load": self._load, "save": self._save, "evaluate": self._evaluate, "logits": self._logits,
         }
         while True:
@@ -148,6 +148,9 @@ class Rank:
         )
         self._garbage = StepwiseCollection()
         return {}, b""
+
+    def _attention(self, frame: Frame):
+        return {"warning": self._engine.attention_warning(frame.header["hasDocuments"])}, b""
 
     def _agree(self, frame: Frame):
         parallel.require_agreement(frame.header["facts"])

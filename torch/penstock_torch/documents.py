@@ -25,13 +25,17 @@ class Documents(NamedTuple):
     offsets: Tensor | None
 
 
+def has_variable_length_kernel(device: torch.device, half: bool) -> bool:
+    return device.type == "cuda" and half and _HAS_VARLEN
+
+
 def documents_of(starts: Tensor, restart_positions: bool, device: torch.device, half: bool) -> Documents:
     """`starts`: column at which the document of each position starts, int32 [rows, columns], in the memory of the host, so
     that counting the documents does not wait for the device. `half`: whether attention computes in bfloat16."""
     columns = starts.shape[1]
     places = torch.arange(columns, dtype=torch.int32) - starts
     positions = _send(places, device).long() if restart_positions else None
-    if device.type == "cuda" and half and _HAS_VARLEN:
+    if has_variable_length_kernel(device, half):
         firsts = (places == 0).flatten().nonzero().flatten().to(torch.int32)
         end = torch.tensor([starts.numel()], dtype=torch.int32)
         return Documents(positions, None, _send(torch.cat((firsts, end)), device))

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
+from .attention import AttentionShape, math_warning, prefer_fast_kernels
 from .decoding import KeyValueCache
-from .documents import Documents, documents_of
+from .documents import Documents, documents_of, has_variable_length_kernel
 from .faults import Fault
 from .loss import loss_sum
 from .model import Gpt
@@ -50,12 +51,15 @@ class Engine:
         self._clip = gradient_clip
         options = SimpleNamespace(**torch_options)
         self._half = computes_in_half(device, options)
+        if device.type == "cuda":
+            prefer_fast_kernels(device)
         mesh = open_mesh(device, options)
         self._tensor_degree = mesh["tensor"].size()
         # Number of ranks with different rows.
         self._data_degree = mesh.size() // self._tensor_degree
+        self._options = SimpleNamespace(**model)
         with torch.device("meta"):
-            gpt = Gpt(SimpleNamespace(**model), options.activation_checkpointing, options.checkpointed_layers_every)
+            gpt = Gpt(self._options, options.activation_checkpointing, options.checkpointed_layers_every)
         _require_same_weights(gpt, weights)
         self.model = distribute(gpt, device, options, mesh)
         self.parameters = dict(self.model.named_parameters())
@@ -121,6 +125,16 @@ class Engine:
             self.steps_taken += 1
         self.optimizer.zero_grad()
         return figures
+
+    def attention_warning(self, has_documents: bool) -> str | None:
+        """At rank 0, a warning if attention, masked with `has_documents`, has only a slow kernel on this GPU."""
+        is_variable = has_documents and has_variable_length_kernel(self.device, self._half)
+        if self.device.type != "cuda" or is_variable or dist.get_rank() != 0:
+            return None
+        heads, key_heads = (count // self._tensor_degree for count in (self._options.heads, self._options.kv_heads))
+        dtype = torch.bfloat16 if self._half else torch.float32
+        width, columns = self._options.head_dim, self._options.sequence_length
+        return math_warning(AttentionShape(heads, key_heads, width, columns, dtype, has_documents), self.device)
 
     def weights_changed(self):
         """To be called after the weights were set from outside."""

@@ -88,7 +88,7 @@ def require_agreement(facts: dict):
                 raise Fault("WORLD_MISMATCH", f"the ranks have different definitions: {message}")
 
 
-_COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load", "initialize")
+_COMMANDS = ("step", "evaluate", "logits", "save", "close", "open", "agree", "weights", "load", "initialize", "attention")
 
 
 class FeederConsensus:

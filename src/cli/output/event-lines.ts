@@ -38,6 +38,8 @@ export function trainingLine(event: unknown): string | undefined {
       return `  backend ${training.backend}: ${training.reason}`
     case 'compiling':
       return '  compiling: torch.compile translates the layers during the first steps, which can take minutes'
+    case 'slow-attention':
+      return `  warning: ${training.message}`
     case 'resumed':
       return `  resumed from ${training.path}, after step ${count(training.step)}`
     case 'damaged-checkpoint':

@@ -140,6 +140,11 @@ export class TorchEngine implements Engine {
     await this.#ask({ kind: 'agree', facts })
   }
 
+  async attentionWarning(hasDocuments: boolean): Promise<string | undefined> {
+    const { warning } = await this.#ask({ kind: 'attention', hasDocuments })
+    return typeof warning === 'string' ? warning : undefined
+  }
+
   async step(microBatches: readonly TrainingBatch[], learningRate: number, limits?: StepLimits): Promise<StepResult> {
     for (const batch of microBatches) {
       requireFit(batch, this.#options.model)

@@ -81,7 +81,14 @@ const tiedGpt2 = { ...gpt2, kv_heads: 4 }
 
 describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { timeout: slow }, () => {
   test('every layout runs without waiting for the GPU', () => {
-    const found = runLayouts<{ collectives: object; shapes: number[][]; device: string }>(small, [
+    interface Result {
+      readonly collectives: object
+      readonly shapes: number[][]
+      readonly device: string
+      readonly kernels: string[]
+      readonly warning: string | null
+    }
+    const found = runLayouts<Result>(small, [
       { name: 'shards' },
       { name: 'activation checkpointing', torch: { activation_checkpointing: true } },
       { name: 'selective checkpointing', torch: { activation_checkpointing: 'selective' } },
@@ -104,8 +111,12 @@ describe.skipIf(libraries === undefined)('in a world of eight fake GPUs', { time
       { name: 'documents, float32', torch: { mixed_precision: 'none' }, documents: true },
     ])
     expect(found.size).toBe(17)
-    for (const { shapes, device } of found.values()) {
+    for (const [name, { shapes, device, kernels, warning }] of found) {
       expect(device).toBe('cuda')
+      expect(kernels).toEqual(['CUDNN_ATTENTION', 'FLASH_ATTENTION', 'EFFICIENT_ATTENTION', 'MATH'])
+      // Float32 has no fast kernel for shared key heads.
+      if (name.endsWith('float32')) expect(warning).toMatch(/math kernel.*shared key heads.*mixed_precision/)
+      else expect(warning, name).toBeNull()
       expect(shapes).toEqual([[2], [1], [1024]])
     }
     const collectivesOf = (name: string) => found.get(name)!.collectives

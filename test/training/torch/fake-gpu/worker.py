@@ -61,6 +61,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from penstock_torch import attention as penstock_attention
 from penstock_torch import documents as penstock_documents
 from penstock_torch import model as penstock_model
 from penstock_torch.engine import Engine, MicroBatch
@@ -100,6 +101,13 @@ real_empty, fake_empty = torch.empty, in_fake_mode(torch.empty)
 torch.empty = lambda *args, **kwargs: (
     fake_empty if str(kwargs.get("device", "cpu")).startswith("cuda") else real_empty
 )(*args, **kwargs)
+
+
+# Without a GPU torch rejects every kernel. These reject what no fast kernel can compute.
+penstock_attention._CHECKS = (
+    lambda given, debug=False: given.query.dtype != torch.float32 and given.query.shape[3] <= 256,
+    lambda given, debug=False: not given.enable_gqa and given.query.shape[3] <= 256,
+)
 
 
 OPTIMIZER = dict(learning_rate=1e-3, betas=[0.9, 0.95], eps=1e-8, weight_decay=0.1, weight_decay_groups_excluded=[])
@@ -191,7 +199,12 @@ def check(layout: dict) -> dict:
         loss = engine.evaluate([MicroBatch(ids, ids, None, documents)])
         logits = engine.logits(ids[:1, :5])
     shapes = [list(tensor.shape) for tensor in (figures, loss, logits)]
-    return {"collectives": dict(collectives.counts), "shapes": shapes, "device": figures.device.type}
+    kernels = [kernel.name for kernel in torch.nn.attention._cur_sdpa_kernel_backends(with_priority=True)]
+    warning = engine.attention_warning(documents is not None)
+    return {
+        "collectives": dict(collectives.counts), "shapes": shapes, "device": figures.device.type, "kernels": kernels,
+        "warning": warning,
+    }
 
 
 def measure(layout: dict) -> dict:
