@@ -124,6 +124,7 @@ const rows: readonly Row[] = [
   [['schema'], 0],
   [['schema', 'other'], 2],
   [['setup', 'other'], 2],
+  [['setup', 'torch', '--check'], 2],
   [['doctor', 'extra'], 2],
   [['warmstart'], 2],
   [['explain', 'none.yaml'], 1],

@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander'
 import { printOutput, printStatus } from '../output/print.js'
+import { rejectUnused } from '../output/unused-flags.js'
 
 export function addSetupCommand(program: Command): void {
   program
@@ -18,9 +19,17 @@ export function addSetupCommand(program: Command): void {
       ].join('\n'),
     )
     .addArgument(new Argument('<what>', 'component to install').choices(['torch', 'tfjs-node', 'tfjs-node-gpu']))
+    .option('--check', 'only check what tfjs-node or tfjs-node-gpu needs on this machine; works offline')
     .addHelpText('after', '\nExample:\n  penstock setup torch\n')
-    .action(async (what: 'torch' | 'tfjs-node' | 'tfjs-node-gpu') => {
-      const path = what === 'torch' ? await setUpTorch() : await setUpNative(what === 'tfjs-node' ? 'node' : 'node-gpu')
+    .action(async (what: 'torch' | 'tfjs-node' | 'tfjs-node-gpu', flags: { readonly check?: boolean }) => {
+      if (what === 'torch') rejectUnused(flags, ['check'], 'with torch')
+      const kind = what === 'tfjs-node' ? 'node' : 'node-gpu'
+      if (flags.check) {
+        const { requirePreconditions } = await import('../../training/tfjs/native/install.js')
+        await requirePreconditions(kind)
+        return printOutput(`everything that setup ${what} needs is here, except its downloads\n`)
+      }
+      const path = what === 'torch' ? await setUpTorch() : await setUpNative(kind)
       printOutput(`${path}\n`)
     })
 }

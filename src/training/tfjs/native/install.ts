@@ -81,6 +81,24 @@ async function build(kind: NativeKind, work: string, onStep: OnStep): Promise<st
   return made
 }
 
+/**
+ * Checks what an installation needs on this machine, without downloading anything.
+ * @throws UNSUPPORTED for another platform, PEER_MISSING for a missing program or driver, FILE_UNWRITABLE without disk space
+ */
+export async function requirePreconditions(kind: NativeKind): Promise<void> {
+  requirePlatform()
+  requirePrograms()
+  const cache = dirname(nativeFolder(kind))
+  await mkdir(cache, { recursive: true })
+  await requireDiskSpace(cache, wheels[kind])
+  if (kind === 'node-gpu' && !existsSync('/proc/driver/nvidia/version')) {
+    throw new PenstockError(
+      'PEER_MISSING',
+      "NVIDIA's driver is not loaded: install it, or use the backend node or wasm",
+    )
+  }
+}
+
 /** The wheels contain libraries for one platform; elsewhere npm's package may work. */
 function requirePlatform(): void {
   const { platform, arch } = process
