@@ -4,6 +4,9 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { convertBack, convertCheckpoint } from '#src/cli/actions/convert'
+import { checkDefinition } from '#src/pipelines/check'
+import { readDefinition } from '#src/pipelines/read-definition'
+import { runPipeline } from '#src/pipelines/run'
 import { continueText } from '#src/pipelines/text-model'
 import { openCheckpoint } from '#src/training/checkpoint'
 import { type ModelInput, parseTraining } from '#src/training/options'
@@ -113,6 +116,20 @@ async function trained(name: string, more: ModelInput = {}): Promise<string> {
   return at(name, readdirSync(at(name))[0]!)
 }
 
+/** Runs the quickstart's definition on a small corpus for a few steps. @returns the folder of its checkpoints */
+async function quickstartCheckpoints(): Promise<string> {
+  mkdirSync(at('quickstart'))
+  const corpus = at('quickstart', 'corpus.jsonl')
+  const sentence = (number: number) => `The people of state ${number % 7} lead themselves for the ${number}th year. `
+  const documents = Array.from({ length: 60 }, (_, at) => ({ text: sentence(at) + sentence(at * at) }))
+  writeFileSync(corpus, documents.map(document => `${JSON.stringify(document)}\n`).join(''))
+  const file = 'configs/quickstart.yaml'
+  const sizes = { vocab_size: 400, sequence_length: 16, batch_size: 2, steps: 4 }
+  const definition = readDefinition(readFileSync(file, 'utf8'), file, { folder: at('quickstart'), corpus, ...sizes })
+  for (const pipeline of checkDefinition(definition)) await runPipeline(pipeline)
+  return at('quickstart', 'checkpoints')
+}
+
 beforeAll(async () => {
   checkpoint = await trained('checkpoints')
   qwen3 = await trained('qwen3', { qk_norm: true })
@@ -122,6 +139,15 @@ beforeAll(async () => {
     if (config !== undefined) writeFileSync(at(name, 'tokenizer_config.json'), JSON.stringify(config))
   }
 })
+
+/** What `penstock generate` prints for the first text. */
+async function greedyText(model: string, tokenizer?: string): Promise<string> {
+  const options = { maxTokens: 5, temperature: 0, stop: false, seed: 0, engine: 'tfjs', backend: 'wasm' }
+  let text = ''
+  for await (const piece of continueText(model, { ...options, prompt: texts[0]!, ...(tokenizer && { tokenizer }) }))
+    text += piece
+  return text
+}
 
 const modelOf = (name: string): string => (name.includes('Qwen') ? qwen3 : checkpoint)
 
@@ -133,7 +159,9 @@ describe('convert', () => {
         const tokenizer = at(name, file)
         await convertCheckpoint(modelOf(name), at(name, 'hf'), { tokenizer, endOfDocument: END })
       }
-      const folders = Object.keys(kinds).map(name => at(name, 'hf'))
+      const quickstart = await quickstartCheckpoints()
+      await convertCheckpoint(quickstart, at('quickstart-hf'))
+      const folders = [...Object.keys(kinds).map(name => at(name, 'hf')), at('quickstart-hf')]
       const { stdout, stderr } = spawnSync(python!, ['-c', program, JSON.stringify(texts), ...folders], {
         encoding: 'utf8',
       })
@@ -142,17 +170,7 @@ describe('convert', () => {
       for (const [index, [name, { file, begin }]] of Object.entries(kinds).entries()) {
         const path = at(name, file)
         const { tokenizer } = await openTokenizer(path)
-        const options = {
-          maxTokens: 5,
-          temperature: 0,
-          stop: false,
-          seed: 0,
-          engine: 'tfjs',
-          backend: 'wasm',
-          tokenizer: path,
-        }
-        let text = ''
-        for await (const piece of continueText(modelOf(name), { ...options, prompt: texts[0]! })) text += piece
+        const text = await greedyText(modelOf(name), path)
         expect(JSON.parse(found[index]!), name).toEqual({
           ids: texts.map(text => [...tokenizer.encode(text)]),
           special: [begin, 259, begin, 259],
@@ -161,6 +179,13 @@ describe('convert', () => {
           text,
         })
       }
+      // Without a tokenizer given: that of the run, which the checkpoint contains.
+      const { tokenizer } = await openTokenizer(at('quickstart', 'tokenizer.json'))
+      expect(JSON.parse(found.at(-1)!)).toMatchObject({
+        ids: texts.map(text => [...tokenizer.encode(text)]),
+        maxLength: 16,
+        text: await greedyText(quickstart),
+      })
     },
     180_000,
   )
