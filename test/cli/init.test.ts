@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { writeStarterDefinition } from '#src/cli/actions/init'
+import { planDefinition } from '#src/cli/plan/definition'
 import { checkDefinition } from '#src/pipelines/check'
+import { definitionOf } from '#src/pipelines/definition'
 import { readDefinition } from '#src/pipelines/read-definition'
 import { runPipeline } from '#src/pipelines/run'
 import { checkMonitoring } from '#src/pipelines/sinks'
@@ -94,6 +96,16 @@ describe('init', () => {
         const { stages } = await runPipeline(pipeline)
         expect(stages.reduce((sum, { stats }) => sum + stats.rejected, 0)).toBe(5)
       }
+      const problemsWith = async (faulty: string) => {
+        const text = { 'extract-text': { faulty } }
+        const words = { 'count-words': { path: join(folder, 'a.words') } }
+        const stages = [{ 'read-file': { path: source } }, 'read-lines', { 'validate-json': { faulty } }, text, words]
+        return (await planDefinition(definitionOf({ stages }))).problems
+      }
+      expect(await problemsWith('skip')).toMatchObject([{ severity: 'warning', message: '5 faulty records' }])
+      expect(await problemsWith('fail')).toMatchObject([
+        { severity: 'error', message: expect.stringMatching(/:4501:/) },
+      ])
     })
   })
 
