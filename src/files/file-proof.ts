@@ -2,14 +2,12 @@
  * Proof that a temporary file is the one that a journal refers to: its inode or, since folders may be copied or restored,
  * the checksum of the last bytes before a known size.
  */
-import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import * as z from 'zod'
+import { toPenstockError } from '../errors.js'
 import { crc32 } from '../formats/crc32.js'
-import { type OpenFile, readFully } from './read-at.js'
+import { type OpenFile, openPlain, readFully } from './read-at.js'
 
 const CHECKED_BYTES = 4096
-const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants
 
 export const proofSchema = z.object({ inode: z.number(), bytes: z.number(), checksum: z.number() })
 export type FileProof = z.output<typeof proofSchema>
@@ -22,20 +20,21 @@ export async function proofOf(file: OpenFile, inode: number, bytes: number): Pro
 /**
  * Whether a file is the proven one, is reachable under no second name, and has at least `bytes` bytes.
  * @returns its inode; undefined if it is not
+ * @throws FILE_UNREADABLE if that cannot be found out
  */
 export async function provenInode(path: string, proof: FileProof, bytes = proof.bytes): Promise<number | undefined> {
-  let handle: FileHandle | undefined
+  const handle = await openPlain(path)
+  if (handle === undefined) return undefined
   try {
-    handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
     const stats = await handle.stat()
     if (!stats.isFile() || stats.nlink !== 1 || stats.size < bytes) return undefined
     if (stats.ino === proof.inode) return stats.ino
     const isSame = proof.bytes > 0 && (await checksumBefore({ path, handle }, proof.bytes)) === proof.checksum
     return isSame ? stats.ino : undefined
-  } catch {
-    return undefined
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
-    await handle?.close().catch(() => {})
+    await handle.close().catch(() => {})
   }
 }
 

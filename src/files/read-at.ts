@@ -1,6 +1,6 @@
 /** Positional reads. Errors name the file and the offset, which those of Node do not. */
-import { readSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { constants, readSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { type PenstockError, toPenstockError } from '../errors.js'
 
 const MIN_CHUNK_BYTES = 64 << 10
@@ -18,6 +18,22 @@ export interface OpenFile {
       position: number | null,
     ): Promise<{ readonly bytesRead: number }>
   }
+}
+
+const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants
+/** Nothing has the name, or a link or a socket has it. */
+const NOT_A_FILE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EMLINK', 'ENXIO'])
+
+/**
+ * Opens a file to read, but not through a link; never waits, as for a pipe. Undefined if there is none. It may still be a
+ * folder or a device.
+ * @throws FILE_UNREADABLE
+ */
+export async function openPlain(path: string): Promise<FileHandle | undefined> {
+  return open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
+    if (NOT_A_FILE.has(error.code ?? '')) return undefined
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+  })
 }
 
 /**

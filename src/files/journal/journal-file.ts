@@ -10,15 +10,14 @@
  *
  * repeated for each record.
  */
-import { constants } from 'node:fs'
-import { type FileHandle, open, rename } from 'node:fs/promises'
+import { type FileHandle, rename } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { pack } from 'msgpackr/pack'
 import { unpack } from 'msgpackr/unpack'
 import { toPenstockError } from '../../errors.js'
 import { crc32 } from '../../formats/crc32.js'
 import type { OutputLock } from '../output-lock.js'
-import { readFully } from '../read-at.js'
+import { openPlain, readFully } from '../read-at.js'
 import { journalPathOf, partPathOf } from '../side-files.js'
 import { createTemporary, type TemporaryFile } from '../temporary-file.js'
 
@@ -26,23 +25,28 @@ const PREFIX_BYTES = 8
 /** A journal that exceeds this size is rewritten with only its newest record. */
 const MAX_BYTES = 4 << 20
 
-const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants
-
 export interface Journal {
   /** Complete records in order. */
   readonly records: readonly unknown[]
   readonly inode: number
 }
 
-/** The journal at a path; without records if there is none, or if it is a link or no regular file. */
+/**
+ * The journal at a path; without records if there is none, or if it is a link or no regular file.
+ * @throws FILE_UNREADABLE for anything else: a run that starts over would remove the progress of the one before
+ */
 export async function readJournal(path: string): Promise<Journal> {
-  const handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch(() => undefined)
-  if (handle === undefined) return { records: [], inode: -1 }
+  const none = { records: [], inode: -1 }
+  const handle = await openPlain(path)
+  if (handle === undefined) return none
   try {
     const stats = await handle.stat()
-    const bytes = Buffer.alloc(stats.isFile() ? stats.size : 0)
-    const read = await readFully({ path, handle }, bytes, 0).catch(() => 0)
+    if (!stats.isFile()) return none
+    const bytes = Buffer.alloc(stats.size)
+    const read = await readFully({ path, handle }, bytes, 0)
     return { records: decodeJournal(bytes.subarray(0, read)), inode: stats.ino }
+  } catch (error) {
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
   } finally {
     await handle.close().catch(() => {})
   }

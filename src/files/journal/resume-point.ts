@@ -6,6 +6,7 @@ import type { Stats } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import * as z from 'zod'
+import { toPenstockError } from '../../errors.js'
 import { type FileProof, proofSchema, provenInode } from '../file-proof.js'
 import { outputExists } from '../output-file.js'
 import type { OutputLock } from '../output-lock.js'
@@ -159,8 +160,12 @@ export async function pendingRenames({ done }: DoneRecord): Promise<DoneRecord['
   return pending
 }
 
+/** @throws FILE_UNREADABLE for anything but a missing file */
 async function statOf(path: string): Promise<Stats | undefined> {
-  return lstat(path).catch(() => undefined)
+  return lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file: path })
+  })
 }
 
 /** Whether an output without temporary file is an object that was published. */

@@ -1,6 +1,8 @@
-import { appendFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { provenInode } from '#src/files/file-proof'
 import { JournalFile, readJournal } from '#src/files/journal/journal-file'
 import { OutputLock } from '#src/files/output-lock'
 import { journalPathOf } from '#src/files/side-files'
@@ -18,6 +20,31 @@ async function create(output: string) {
 const recordsOf = async (path: string): Promise<readonly unknown[]> => (await readJournal(path)).records
 
 describe('a journal', () => {
+  it('is an error if it cannot be read, since a run without it would start over', async () => {
+    const { path, journal } = await create(fresh())
+    await journal.close()
+    const proof = { inode: 0, bytes: 4, checksum: 0 }
+    const tooLong = join(folder, 'x'.repeat(300))
+    await expect(readJournal(tooLong)).rejects.toMatchObject({ code: 'FILE_UNREADABLE', where: { file: tooLong } })
+    await expect(provenInode(tooLong, proof)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+    const probe = await open(path)
+    const broken = vi.spyOn(Object.getPrototypeOf(probe) as FileHandle, 'read').mockRejectedValue(new Error('EIO'))
+    await expect(readJournal(path)).rejects.toMatchObject({ code: 'FILE_UNREADABLE', where: { file: path } })
+    await expect(provenInode(path, proof)).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+    broken.mockRestore()
+    await probe.close()
+    expect(await recordsOf(path)).toEqual([{ header: 1 }])
+  })
+
+  it.runIf(process.platform === 'linux')('has no records if it is missing, a link or no file', async () => {
+    const path = journalPathOf(fresh())
+    expect(await recordsOf(path)).toEqual([])
+    symlinkSync('elsewhere', path)
+    expect(await recordsOf(path)).toEqual([])
+    expect(await recordsOf(folder)).toEqual([])
+    expect(await recordsOf('/dev/null')).toEqual([])
+  })
+
   it('returns its records', async () => {
     const { path, journal } = await create(fresh())
     const records = [{ bytes: 2 ** 40, state: Uint8Array.of(1, 2, 3) }, { facts: { a: undefined, b: null } }]
