@@ -17,7 +17,7 @@ import { printMachine } from './measured-pack.js'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const [tokenizer, gigabytes = '8', target = tmpdir()] = process.argv.slice(2)
 if (tokenizer === undefined) throw new Error('usage: npx jiti bench/scaling.ts TOKENIZER_FOLDER [GB] [folder]')
-const WORKERS = [2, 16, 64, 144]
+const WORKERS = (process.env.W ?? '2,16,64,144').split(',').map(Number)
 /** Of JSONL per worker and second, as measured by bench/pack.ts on warm workers. */
 const BYTES_PER_SECOND = 200e6
 const LINE_BYTES = 4096
@@ -27,9 +27,11 @@ const BYTES_PER_TOKEN = 4
 const SLEEPING_WORKER = `
 import { FaultPacker } from './range-faults.js'
 import { workerFunction } from '../worker-function.js'
+import { writeChunk as writeChunkOf } from '../write-chunk.js'
 export { describeTokenizer } from '../tokenizer/worker-tokenizer.js'
 const clock = new Int32Array(new SharedArrayBuffer(4))
 const faults = new FaultPacker(0).packed()
+export const writeChunk = workerFunction(writeChunkOf)
 export default workerFunction(({ part: { start, end }, slot }) => {
   Atomics.wait(clock, 0, 0, (1000 * (end - start)) / ${BYTES_PER_SECOND})
   const first = Math.ceil(start / ${LINE_BYTES})

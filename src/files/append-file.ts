@@ -12,6 +12,13 @@ const BUFFER_BYTES = 1 << 20
 const MAX_COPY_BYTES = 1 << 17
 const NOTHING = new Uint8Array(0)
 
+/** Where to write bytes of a file. */
+export interface ReservedSpace {
+  readonly descriptor: number
+  /** Offset in the file. */
+  readonly position: number
+}
+
 /** Owns its handle until `close`. */
 export class AppendFile {
   /** Bytes appended so far. */
@@ -73,6 +80,14 @@ export class AppendFile {
     this.size += bytes.byteLength
   }
 
+  /** Leaves space for bytes that other threads write. @throws FILE_UNWRITABLE */
+  async reserve(byteLength: number): Promise<ReservedSpace> {
+    await this.flush()
+    const position = this.size
+    this.size += byteLength
+    return { descriptor: this.handle.fd, position }
+  }
+
   /** Overwrites bytes written earlier, such as a header whose values are known only at the end. */
   async patch(bytes: Uint8Array, position: number): Promise<void> {
     await this.flush()
@@ -106,9 +121,13 @@ export class AppendFile {
     return readFully({ path: this.output, handle: this.handle }, into, position)
   }
 
-  /** Proof of the file as it is now, for a journal. @throws FILE_UNREADABLE */
-  proof(): Promise<FileProof> {
-    return proofOf({ path: this.output, handle: this.handle }, this.inode, this.size)
+  /**
+   * Proof of the file for a journal.
+   * @param size bytes that it covers, all of them written; at most the size of the file
+   * @throws FILE_UNREADABLE
+   */
+  proof(size = this.size): Promise<FileProof> {
+    return proofOf({ path: this.output, handle: this.handle }, this.inode, size)
   }
 
   /**

@@ -10,7 +10,7 @@ import { basename, dirname } from 'node:path'
 import * as z from 'zod'
 import { PenstockError, toPenstockError } from '../errors.js'
 import type { Mark, OutputProgress } from '../formats/batches.js'
-import { AppendFile } from './append-file.js'
+import { AppendFile, type ReservedSpace } from './append-file.js'
 import { removeFile, syncFolder } from './durable.js'
 import { type FileProof, provenInode } from './file-proof.js'
 import { adoptJournal } from './journal/journal-file.js'
@@ -85,6 +85,7 @@ export async function writeWhole(
 }
 
 export interface SinkState {
+  /** May be a promise, which resolves once other threads have written what precedes the mark. */
   readonly state?: unknown
   /**
    * Bytes that will very likely follow the written ones in any case. They are stored at the end of the file for a
@@ -137,6 +138,16 @@ export class OutputFile {
     return this.part.write(bytes)
   }
 
+  /** Leaves space for bytes that other threads write; they must have done so when the state of the next mark resolves. */
+  reserve(byteLength: number): Promise<ReservedSpace> {
+    return this.part.reserve(byteLength)
+  }
+
+  /** @throws FILE_LOCKED when another process took the output over */
+  ensureHeld(): Promise<void> {
+    return this.reservation.lock.ensureHeld()
+  }
+
   /** Overwrites bytes written earlier, such as a header whose values are known only at the end. */
   patch(bytes: Uint8Array, position: number): Promise<void> {
     return this.part.patch(bytes, position)
@@ -169,19 +180,27 @@ export class OutputFile {
   async mark(mark: Mark | undefined, stateOf: () => SinkState = () => ({})): Promise<void> {
     if (mark === undefined) return
     await this.pendingMark
-    const files = this.scratchFile === undefined ? [this.part] : [this.part, this.scratchFile]
     const { state, tail } = stateOf()
+    const settled = Promise.resolve(state)
+    settled.catch(() => {})
     await this.part.flush(tail)
     await this.scratchFile?.flush()
-    const progress = {
-      part: await this.part.proof(),
-      tailBytes: tail?.byteLength ?? 0,
-      scratch: await this.scratchFile?.proof(),
-      state,
-    }
-    const { lock } = this.reservation
-    this.pendingMark = Promise.all(files.map(file => file.sync())).then(() => mark.reached(lock.output, progress))
+    this.pendingMark = this.record(mark, settled, tail?.byteLength ?? 0, this.part.size, this.scratchFile?.size)
     this.pendingMark.catch(() => {})
+  }
+
+  private async record(
+    mark: Mark,
+    settled: Promise<unknown>,
+    tailBytes: number,
+    partBytes: number,
+    scratchBytes: number | undefined,
+  ): Promise<void> {
+    const state = await settled
+    const part = await this.part.proof(partBytes)
+    const scratch = await this.scratchFile?.proof(scratchBytes)
+    await Promise.all([this.part.sync(), this.scratchFile?.sync()])
+    await mark.reached(this.reservation.lock.output, { part, tailBytes, scratch, state })
   }
 
   /** Makes the file durable and publishes it; in a run with a journal all outputs are published at the end. */

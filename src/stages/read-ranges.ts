@@ -7,11 +7,13 @@
  */
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
-import type { Batch, LineCursor, LinePlaces, Mark, TokenBatch, TokenizerIdentity } from '../formats/batches.js'
+import type { Batch, LineCursor, LinePlaces, Mark, TokenizerIdentity } from '../formats/batches.js'
+import type { SharedTokens } from '../workers/chunk-writer.js'
 import { type RangeFault, unpackFaults } from '../workers/ranges/range-faults.js'
 import { type FilePosition, type RangeWork, rangeRunOf, startOf } from '../workers/ranges/range-run.js'
 import type { RangeReply } from '../workers/ranges/range-task.js'
 import { engineNote } from '../workers/tokenizer/tokenizer-setup.js'
+import type { WorkersOptions } from '../workers/worker-pool.js'
 import { FaultHandler, type FaultOptions } from './stream/fault-handler.js'
 import { type SourceStage, type StageContext, source, type TransformStage, transform } from './stream/stage.js'
 
@@ -33,7 +35,7 @@ export interface RangeBatch extends Batch {
   readonly kind: 'range'
   /** Present when `work.index` is set. */
   readonly lines: LinePlaces | undefined
-  readonly tokens: TokenBatch | undefined
+  readonly tokens: SharedTokens | undefined
 }
 
 /**
@@ -52,7 +54,7 @@ export function linesOfRanges(): TransformStage<RangeBatch, LinePlaces> {
 }
 
 /** Takes the tokens of each range, for `write-pbin`. */
-export function tokensOfRanges(): TransformStage<RangeBatch, TokenBatch> {
+export function tokensOfRanges(): TransformStage<RangeBatch, SharedTokens> {
   return transform('tokens-of-ranges', async function* (input) {
     for await (const { tokens } of input) if (tokens !== undefined) yield tokens
   })
@@ -80,6 +82,7 @@ async function* ranges(
     ...journal?.cursor<Partial<RangeCursor>>(),
   }
   const run = await rangeRunOf(options.work, from, worker)
+  journal?.allowReadAhead(run.extraBytes)
   counts.totalBytes = run.totalBytes
   if (paths.length > 1) counts.totalFiles = paths.length
   const faults = new RangeFaults(options, context)
@@ -113,7 +116,7 @@ async function* ranges(
       for (const fault of unpackFaults(reply.faults, byteOffset)) {
         await faults.handle({ ...fault, file: path, line: firstLine + fault.line })
       }
-      const batch = batchOf({ ...reply, byteOffset }, number++, path, facts?.identity, release)
+      const batch = batchOf({ ...reply, byteOffset }, number++, path, facts?.identity, run.threads, release)
       checkTotals(reply, batch)
       context.stats.recordsOut += reply.lineCount - reply.faults.count
       if (batch.tokens !== undefined) context.count('tokens', batch.tokens.tokens.length)
@@ -142,6 +145,7 @@ function batchOf(
   number: number,
   source: string,
   tokenizer: TokenizerIdentity | undefined,
+  threads: WorkersOptions,
   release: () => void,
 ): RangeBatch {
   let consumers = (places === undefined ? 0 : 1) + (documents === undefined ? 0 : 1)
@@ -159,6 +163,7 @@ function batchOf(
       byteLength: documents.tokens.byteLength,
       ...documents,
       tokenizer,
+      threads,
       release: consumed,
     },
   }

@@ -13,6 +13,7 @@ import type { TokenArray, TokenBatch, TokenizerIdentity } from '../formats/batch
 import { BlockChecksums, type ChecksumState } from '../formats/checksum.js'
 import { encodePbinHeader, PBIN_HEADER_BYTES, type TokenBytes } from '../formats/pbin.js'
 import { PairListPickler, type PicklerState } from '../formats/pickle.js'
+import { ChunkWriter, type SharedTokens } from '../workers/chunk-writer.js'
 import { type SinkStage, type StageContext, sink } from './stream/stage.js'
 import { defineStage, fileOf } from './stream/stage-entry.js'
 import { parseOptions } from './stream/stage-options.js'
@@ -60,32 +61,39 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
   const resumed = file.resumedState as PackedState | undefined
   const index = await file.scratch()
   const pickler = new PairListPickler(resumed?.pickler)
-  const checksums = new BlockChecksums(resumed?.checksums)
-  const append = async (bytes: Uint8Array): Promise<void> => {
-    checksums.update(bytes)
-    await file.write(bytes)
-  }
+  const tokens = new TokenWriter(file, resumed?.checksums)
   let packed: Packed | undefined = resumed
+  let checksums: BlockChecksums
   if (resumed === undefined) await file.write(new Uint8Array(PBIN_HEADER_BYTES))
   else context.count('tokens', resumed.dataBytes / resumed.kind.tokenBytes)
-  for await (const batch of input) {
-    packed = addBatch(packed, batch, pickler, file.path)
-    await append(littleEndianBytes(batch.tokens))
-    batch.release?.()
-    await index.write(pickler.take())
-    context.count('tokens', batch.tokens.length)
-    await file.mark(batch.mark, () => ({
-      state: { ...packed, pickler: pickler.state(), checksums: checksums.state() },
-    }))
-  }
-  if (packed === undefined || packed.dataBytes === 0) {
-    throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: file.path })
+  try {
+    for await (const batch of input) {
+      packed = addBatch(packed, batch, pickler, file.path)
+      await tokens.append(batch)
+      await index.write(pickler.take())
+      context.count('tokens', batch.tokens.length)
+      if (batch.mark === undefined) continue
+      await tokens.flush()
+      const progress = { ...packed, pickler: pickler.state() }
+      await file.mark(batch.mark, () => ({
+        state: tokens.checksums().then(checksums => ({ ...progress, checksums }) satisfies PackedState),
+      }))
+    }
+    if (packed === undefined || packed.dataBytes === 0) {
+      throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: file.path })
+    }
+    await tokens.flush()
+    checksums = new BlockChecksums(await tokens.checksums())
+  } finally {
+    await tokens.close()
   }
   await index.write(pickler.finish())
   await index.flush()
   const chunk = new Uint8Array(INDEX_CHUNK_BYTES)
   for (let position = 0; position < index.size; position += chunk.byteLength) {
-    await append(chunk.subarray(0, await index.read(chunk, position)))
+    const bytes = chunk.subarray(0, await index.read(chunk, position))
+    checksums.update(bytes)
+    await file.write(bytes)
   }
   const { documents, dataBytes, kind } = packed
   const { tokenBytes, tokenizer } = kind
@@ -103,6 +111,43 @@ async function writePacked(input: AsyncIterable<TokenBatch>, file: OutputFile, c
     ...(sources === undefined ? {} : { sources }),
   }
   await writePackedManifest(file.path, manifest, context.journal?.reservations)
+}
+
+/** Appends tokens: in this thread or, if they are in shared memory, in the threads that produced them. */
+class TokenWriter {
+  private readonly file: OutputFile
+  private readonly own: BlockChecksums
+  private threads: ChunkWriter | undefined
+
+  constructor(file: OutputFile, from: ChecksumState | undefined) {
+    this.file = file
+    this.own = new BlockChecksums(from)
+  }
+
+  /** Releases the batch, now or later. */
+  async append(batch: SharedTokens): Promise<void> {
+    const bytes = littleEndianBytes(batch.tokens)
+    const release = (): void => batch.release?.()
+    if (batch.threads !== undefined) this.threads ??= new ChunkWriter(this.file, batch.threads, this.own.state())
+    if (this.threads !== undefined) return this.threads.append(bytes, release)
+    this.own.update(bytes)
+    await this.file.write(bytes)
+    release()
+  }
+
+  /** Starts to write everything appended so far. */
+  async flush(): Promise<void> {
+    await this.threads?.flush()
+  }
+
+  /** Checksums of the flushed tokens, once they are written. */
+  async checksums(): Promise<ChecksumState> {
+    return this.threads === undefined ? this.own.state() : this.threads.checksums()
+  }
+
+  async close(): Promise<void> {
+    await this.threads?.close()
+  }
 }
 
 /** Adds the offsets and lengths of a batch's documents to the index. @throws TOKENIZER_MISMATCH */

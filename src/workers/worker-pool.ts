@@ -44,17 +44,20 @@ export const defaultWorkers = (): number => availableParallelism()
 
 /** Workers for one run, started immediately. Release them with `close`. */
 export function openWorkers(options: WorkersOptions): Workers {
-  return new Workers(SharedPool.for(options))
+  return new Workers(SharedPool.for(options), options)
 }
 
 /** One run's use of a pool. */
 export class Workers {
+  /** Opens the same threads again, for a user that may outlive this one. */
+  readonly options: WorkersOptions
   private readonly pool: SharedPool
   private readonly jobs = new Map<Job, Promise<unknown>>()
   private isClosed = false
 
-  constructor(pool: SharedPool) {
+  constructor(pool: SharedPool, options: WorkersOptions) {
     this.pool = pool
+    this.options = options
   }
 
   /** Identity of the shared threads: the same object for all runs that use them. */
@@ -72,10 +75,14 @@ export class Workers {
    *
    * @throws the error that the function throws; WorkerDeath when the worker died
    */
-  async run<Reply>(name: string, task: unknown, transferList: readonly Transferable[] = []): Promise<Reply> {
+  async run<Reply>(
+    name: string,
+    task: unknown,
+    { transferList = [], isUrgent = false }: JobOptions = {},
+  ): Promise<Reply> {
     if (this.isClosed) throw stoppedError()
     const job = new Job(name, task, transferList)
-    const reply = this.pool.run(job)
+    const reply = this.pool.run(job, isUrgent)
     this.jobs.set(job, reply)
     try {
       return (await reply) as Reply
@@ -103,6 +110,12 @@ export class Workers {
 
 type Transferable = ArrayBuffer | MessagePort
 
+interface JobOptions {
+  readonly transferList?: readonly Transferable[]
+  /** Start it before the tasks that wait already. */
+  readonly isUrgent?: boolean
+}
+
 const stoppedError = (): PenstockError => new PenstockError('STOPPED', 'the task was stopped before it finished')
 
 /** A task, queued or running. */
@@ -123,6 +136,11 @@ class Job {
     this.transferList = transferList
   }
 
+  /** Whether a worker has begun it. */
+  get isStarted(): boolean {
+    return this.heartbeat.count > 0
+  }
+
   /** Charges time to the current record; terminates the worker when the record exceeds its timeout. */
   chargeTime(milliseconds: number, setupBytes: number): void {
     const { count, byteLength } = this.heartbeat
@@ -137,7 +155,7 @@ class Job {
 
   /** Fails the job if no worker has started it. */
   failUnstarted(cause: Error): void {
-    if (this.heartbeat.count > 0) return
+    if (this.isStarted) return
     this.startFailure = cause
     this.abort.abort()
   }
@@ -167,7 +185,7 @@ class Job {
  */
 const CAN_REQUIRE_MODULES = process.allowedNodeEnvironmentFlags.has('--experimental-require-module')
 
-/** A pool of worker threads and the runs that use it. Tasks are started in the order in which they were submitted. */
+/** A pool of worker threads and the runs that use it. Tasks are started in the order of their submission, except urgent ones. */
 class SharedPool {
   private static readonly open = new Map<string, SharedPool>()
   private readonly key: string
@@ -234,9 +252,9 @@ class SharedPool {
     void this.threads.destroy()
   }
 
-  async run(job: Job): Promise<unknown> {
+  async run(job: Job, isUrgent: boolean): Promise<unknown> {
     if (this.running.size >= this.size) {
-      await new Promise<void>((start, drop) => this.queue.push({ job, start, drop }))
+      await new Promise<void>((start, drop) => this.queue[isUrgent ? 'unshift' : 'push']({ job, start, drop }))
     } else {
       this.running.add(job)
     }
@@ -278,10 +296,12 @@ class SharedPool {
       const elapsedMs = performance.now() - lastTime
       lastCpu = process.cpuUsage()
       lastTime = performance.now()
-      const cpuMs = Math.min(elapsedMs, (user + system) / 1000 / this.running.size)
+      const cpuMs = (user + system) / 1000
       const idleMs = Math.min(elapsedMs, MAX_TICK_MS) / IDLE_TIME_DIVISOR
-      const chargedMs = Math.max(cpuMs, idleMs)
-      for (const job of this.running) job.chargeTime(chargedMs, this.setupBytes)
+      const share = (threads: number): number => Math.max(Math.min(elapsedMs, cpuMs / threads), idleMs)
+      // Threads without a task use the processor too while they start.
+      for (const job of this.running)
+        job.chargeTime(share(job.isStarted ? this.running.size : this.size), this.setupBytes)
     }, WATCHDOG_INTERVAL_MS).unref()
   }
 }

@@ -50,6 +50,14 @@ describe('a pool of workers', () => {
     expect(order).toEqual(['a', 'b', 'a', 'b'])
   })
 
+  it('starts urgent tasks before those that wait', async () => {
+    const workers = use({ workers: 1, setup: setup() })
+    const order: string[] = []
+    const task = (name: string, isUrgent: boolean) => workers.run('pause', 5, { isUrgent }).then(() => order.push(name))
+    await Promise.all([task('running', false), task('waiting', false), task('urgent', true)])
+    expect(order).toEqual(['running', 'urgent', 'waiting'])
+  })
+
   it('replaces a worker that loops, after the timeout', async () => {
     const workers = use({ workers: 1, setup: setup() })
     const thread = await workers.run('thread', undefined)

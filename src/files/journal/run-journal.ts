@@ -35,7 +35,10 @@ import {
 
 /** Input between two marks. */
 const MARK_BYTES = 12 << 20
-/** Input that may be read beyond the newest record, and so the most that a kill can cost; several times `MARK_BYTES`. */
+/**
+ * Input that may be read beyond the newest record, and so the most that a kill can cost, unless many workers need more;
+ * several times `MARK_BYTES`.
+ */
 const MAX_UNRECORDED_BYTES = 64 << 20
 
 export interface RunOutput {
@@ -64,7 +67,8 @@ export class RunJournal implements OutputReservations {
   private readonly policies: ReadonlyMap<string, IfExists>
   private readonly kept: ReadonlySet<string>
   private readonly file: JournalFile
-  private readonly markBytes: number
+  private markBytes: number
+  private maxUnrecordedBytes = MAX_UNRECORDED_BYTES
   private readonly startedAt = performance.now()
   /** Locks of the outputs and their manifests, by target. */
   private readonly locks: Map<string, OutputLock>
@@ -158,6 +162,16 @@ export class RunJournal implements OutputReservations {
   }
 
   /**
+   * Lets the source read further ahead, for many workers. Marks become rarer: each syncs the outputs, and a disk does that
+   * only so many times in a second.
+   * @param bytes input in processing at the same time, beyond half the usual limit
+   */
+  allowReadAhead(bytes: number): void {
+    this.markBytes += bytes / 4
+    this.maxUnrecordedBytes += 2 * bytes
+  }
+
+  /**
    * Limits how far the source reads ahead of the journal; called before it starts work on a range of the input.
    * @param inputBytes end of the range
    * @returns undefined when the work may start; otherwise a promise, which may never settle if the run fails
@@ -169,7 +183,7 @@ export class RunJournal implements OutputReservations {
   }
 
   private hasRoomFor(inputBytes: number): boolean {
-    return inputBytes - this.recordedBytes <= MAX_UNRECORDED_BYTES
+    return inputBytes - this.recordedBytes <= this.maxUnrecordedBytes
   }
 
   private recorded(inputBytes: number): void {

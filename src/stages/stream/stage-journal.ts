@@ -53,6 +53,11 @@ export class StageJournal {
     this.run.holdUntilMark(bytes)
   }
 
+  /** See RunJournal. */
+  allowReadAhead(bytes: number): void {
+    this.run.allowReadAhead(bytes)
+  }
+
   /** Called by the stage that reads the input, see RunJournal. */
   roomFor(inputBytes: number): Promise<void> | undefined {
     return this.run.roomFor(inputBytes)

@@ -187,7 +187,7 @@ async function trainMerges(
     },
   }
   try {
-    const trained = await workers.run<TrainedBpe>('merge', task, [progress])
+    const trained = await workers.run<TrainedBpe>('merge', task, { transferList: [progress] })
     // The last progress message may still be in transit.
     context.stats.counts.vocabulary = trained.vocab.length
     return trained

@@ -20,7 +20,7 @@ import {
   tokenizerFactsOf,
   tokenizerSetup,
 } from '../tokenizer/tokenizer-setup.js'
-import { defaultWorkers, openWorkers, type Workers } from '../worker-pool.js'
+import { defaultWorkers, openWorkers, type Workers, type WorkersOptions } from '../worker-pool.js'
 import { streamFrom } from './frame-plan.js'
 import type { OpenSource, PlannedRange, RangeFormat, SourcePosition } from './planned-range.js'
 import { planRanges } from './range-plan.js'
@@ -169,6 +169,16 @@ export class RangeRun {
     }
   }
 
+  /** The threads of the workers, which can also write the results. */
+  get threads(): WorkersOptions {
+    return this.workers.options
+  }
+
+  /** See RangeSizes. */
+  get extraBytes(): number {
+    return this.sizes.extraBytes
+  }
+
   /** An open file. @throws INTERNAL before its first range, and after `closeFile` */
   file(index: number): OpenSource {
     const file = this.files.get(index)
@@ -278,8 +288,7 @@ export class RangeRun {
   private async run(range: Range): Promise<RangeResult | Undivided> {
     const { planned, file, fileIndex } = range
     // A long stretch without text, as between the columns of a file, is no work.
-    const { bytes, extraBytes } = this.sizes
-    await this.roomFor(range.end - Math.max(0, range.byteLength - bytes) - extraBytes)
+    await this.roomFor(range.end - Math.max(0, range.byteLength - this.sizes.bytes))
     if (planned instanceof PenstockError) throw planned
     const { part, next } = planned
     const { index } = this.work

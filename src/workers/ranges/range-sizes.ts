@@ -1,8 +1,11 @@
 /** How large the ranges of a run are, and how many are in flight. */
 import { PAGE_BYTES } from '../../files/source-file.js'
 
-/** Maximum size of a range when lines are tokenized. `maxLineBytes` must not be smaller. */
+/** Maximum size of a range when few workers tokenize: it stays in the caches. `maxLineBytes` must not be smaller. */
 export const RANGE_BYTES = 2 << 20
+/** With many workers the messages of the main thread become the limit, so ranges grow with the workers, up to a size. */
+const RANGE_BYTES_PER_WORKER = 256 << 10
+const MAX_RANGE_BYTES = 8 << 20
 /** Validation alone is twenty times as fast as tokenizing, so larger ranges amortize the overhead of a task. */
 const VALIDATION_RANGE_BYTES = 8 << 20
 const MIN_RANGE_BYTES = 256 << 10
@@ -30,7 +33,7 @@ export interface RangeSizes {
   /** Ranges that may be under way or done and not taken: before the first is asked for, and then. */
   readonly earlyInFlight: number
   readonly inFlight: number
-  /** Bytes in flight beyond those for which the journal's limit allows: many workers read further ahead of it. */
+  /** Bytes in flight beyond those that the journal allows by itself, see `RunJournal.allowReadAhead`. */
   readonly extraBytes: number
 }
 
@@ -54,7 +57,8 @@ export function rangeSizes({
   isDivisible,
 }: SizedWork): RangeSizes {
   const share = Math.ceil(fileBytes / (asked * RANGES_PER_WORKER) / PAGE_BYTES) * PAGE_BYTES
-  const limit = isTokenized ? RANGE_BYTES : Math.min(VALIDATION_RANGE_BYTES, MAX_IN_FLIGHT_BYTES / (asked + 1))
+  const tokenized = Math.max(RANGE_BYTES, Math.min(MAX_RANGE_BYTES, asked * RANGE_BYTES_PER_WORKER))
+  const limit = isTokenized ? tokenized : Math.min(VALIDATION_RANGE_BYTES, MAX_IN_FLIGHT_BYTES / (asked + 1))
   const maxBytes = Math.floor(Math.min(limit, maxLineBytes) / PAGE_BYTES) * PAGE_BYTES
   const bytes = Math.max(MIN_RANGE_BYTES, Math.min(maxBytes, share))
   const workers = Math.max(1, Math.min(asked, Math.ceil(fileBytes / bytes)))

@@ -20,6 +20,7 @@ import type { RetryMode } from '../poison-records.js'
 import { kernelModule } from '../tokenizer/kernel-module.js'
 import type { TokenizerFacts } from '../tokenizer/tokenizer-setup.js'
 import { type TaskMessage, workerFunction } from '../worker-function.js'
+import { writeChunk as writeChunkOf } from '../write-chunk.js'
 import {
   copyLines,
   copyRange,
@@ -70,6 +71,9 @@ async function readRange(task: RangeTask, heartbeat: Heartbeat): Promise<RangeRe
   return fullReply(kernel, task, part, heartbeat)
 }
 export default workerFunction(readRange)
+
+/** For the outputs of the run. */
+export const writeChunk = workerFunction(writeChunkOf)
 
 /** @throws UNSUPPORTED for a file of another format, regardless of its name */
 function requireTextFile({ file, descriptor }: FileRange): void {

@@ -79,6 +79,16 @@ describe('the journal of a run', () => {
     await journal.end(false)
   })
 
+  it('lets many workers read further ahead, with rarer marks', async () => {
+    const journal = await open(fresh())
+    journal.allowReadAhead(40 * MIB)
+    expect(journal.roomFor(144 * MIB)).toBeUndefined()
+    expect(await settled(journal.roomFor(145 * MIB)!)).toBe(false)
+    expect(journal.markAfter(10 * MIB, () => 0)).toBeUndefined()
+    expect(journal.markAfter(MIB, () => 0)).toBeDefined()
+    await journal.end(false)
+  })
+
   it('does not wait for records when all outputs are kept', async () => {
     const path = fresh()
     const before = await open(path)

@@ -7,8 +7,9 @@ const work = { fileBytes: 1e12, maxLineBytes: 64 * MIB, isTokenized: true, isDiv
 it('gives every tokenizing worker a whole range, and the journal room for all of them', () => {
   const few = rangeSizes({ ...work, workers: 2 })
   expect(few).toMatchObject({ bytes: 2 * MIB, workers: 2, inFlight: 3, extraBytes: 0 })
+  expect(rangeSizes({ ...work, workers: 16 }).bytes).toBe(4 * MIB)
   const many = rangeSizes({ ...work, workers: 144 })
-  expect(many).toMatchObject({ bytes: 2 * MIB, workers: 144, inFlight: 181, extraBytes: 330 * MIB })
+  expect(many).toMatchObject({ bytes: 8 * MIB, workers: 144, inFlight: 181, extraBytes: 1416 * MIB })
 })
 
 it('makes ranges small where a file has few bytes for each worker', () => {

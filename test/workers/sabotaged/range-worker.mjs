@@ -1,3 +1,3 @@
 import './engines.mjs'
 
-export { default, describeTokenizer } from '#src/workers/ranges/range-worker'
+export { default, describeTokenizer, writeChunk } from '#src/workers/ranges/range-worker'
