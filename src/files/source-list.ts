@@ -185,7 +185,8 @@ function readable<Value>(file: string, read: () => Value): Value {
     return read()
   } catch (error) {
     const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
-    throw toPenstockError(error, isMissing ? 'FILE_MISSING' : 'FILE_UNREADABLE', { file })
+    if (isMissing) throw new PenstockError('FILE_MISSING', 'no such file or folder', { file }, error)
+    throw toPenstockError(error, 'FILE_UNREADABLE', { file })
   }
 }
 

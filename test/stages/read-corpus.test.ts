@@ -95,6 +95,12 @@ describe('read-corpus', () => {
     expect(documents).toEqual(['a', 'c', 'e\n'])
     expect(batches.flatMap(({ origin }) => [...origin.lines].map(line => line + origin.firstLine))).toEqual([1, 3, 5])
     expect(stats.rejected).toBe(2)
+    writeFileSync(at('latin.csv'), Buffer.from('\u00ef\u00bb\u00bf"text",id\nh\u00e9,1\nh\u00c3\u00a9,2\n', 'latin1'))
+    await expect(read({ sources: [at('latin.csv')] })).rejects.toMatchObject({
+      code: 'UTF8_INVALID',
+      where: { file: at('latin.csv'), line: 1 },
+    })
+    expect((await read({ sources: [at('latin.csv')], faulty: 'skip' })).documents).toEqual(['h\u00e9'])
     writeFileSync(at('double.csv'), 'text,text\na,b\n')
     await expect(read({ sources: [at('double.csv')], faulty: 'skip' })).rejects.toMatchObject({ code: 'CSV_INVALID' })
   })

@@ -8,10 +8,9 @@ import { firstInvalidUtf8 } from '../../formats/json-scan.js'
 import { LineSplitter } from '../../formats/jsonl.js'
 import type { FileDocuments, ReadRequest } from './document-reader.js'
 import { linesFrom } from './jsonl-documents.js'
-import { wholeText } from './whole-file.js'
+import { bomBytes, NOT_UTF8, wholeText } from './whole-file.js'
 
 const [CR, SPACE] = [13, 32]
-const BOM_BYTES = 3
 const HEAD_BYTES = 1024
 
 export function textDocuments(request: ReadRequest): AsyncGenerator<FileDocuments> {
@@ -90,9 +89,6 @@ function withoutBlanks(bytes: Uint8Array, start: number, end: number): number {
   return last
 }
 
-const bomBytes = (bytes: Uint8Array): number =>
-  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? BOM_BYTES : 0
-
 /** @param place line and offset of `bytes` in the file, and the index at which their text starts */
 function encodingFault(
   path: string,
@@ -103,7 +99,7 @@ function encodingFault(
   const invalid = firstInvalidUtf8(bytes, place.start, bytes.length)
   return {
     code: 'UTF8_INVALID',
-    message: `the text is not valid UTF-8: convert it, for example with iconv -f LATIN1 -t UTF-8`,
+    message: NOT_UTF8,
     file: path,
     line: place.line,
     byteOffset: place.byteOffset + invalid,

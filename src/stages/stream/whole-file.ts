@@ -2,6 +2,13 @@
 import { requireText } from '../../files/source-format.js'
 import { readFile } from '../read-file.js'
 
+const BOM_BYTES = 3
+export const NOT_UTF8 = 'the text is not valid UTF-8: convert it, for example with iconv -f LATIN1 -t UTF-8'
+
+/** Size of the byte order mark at the start of a text; 0 if it has none. */
+export const bomBytes = (bytes: Uint8Array): number =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? BOM_BYTES : 0
+
 /** Bytes [from, to) of the decompressed file; `to` only for an uncompressed one. */
 interface PartOfText {
   readonly from?: number
