@@ -46,6 +46,20 @@ export function makeCase(folder, megabytes, faultyLine) {
   }
 }
 
+/** The shuffle of a packed file in three shards of two passes, and the result of one machine. */
+export function planShuffle(packed) {
+  const [single, output] = ['single', 'shuffled'].map(name => packed.replace(/\.pbin$/, `-${name}.pbin`))
+  const shuffle = ['shuffle', packed, '--seed', '3', '--quiet']
+  penstock([...shuffle, '-o', single])
+  penstock([...shuffle, '-o', output, '--shards', '3'])
+  return { shards: `${output}.shards`, output, single }
+}
+
+export function assertSame({ output, single }) {
+  assert(sha256(output) === sha256(single), `${output} differs from the file of a single run`)
+  assert(sha256(`${output}.manifest`) === sha256(`${single}.manifest`), 'the manifests differ')
+}
+
 export const sha256 = file => createHash('sha256').update(readFileSync(file)).digest('hex')
 
 export function assert(condition, message) {
