@@ -1,8 +1,13 @@
 /** Masked documents in the torch engine: compared with tfjs, and with each document in a row of its own. */
+import { mkdtemp } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type Engine, ignoredTarget, type TrainingBatch } from '#src/training/engine'
 import type { ModelInput } from '#src/training/options'
+import { temporaryFolder } from '../../stages/support.js'
 import { largestDifference, openSmall, slow, smallBatch, torchPython, using } from './fixtures.js'
+
+const folder = temporaryFolder()
 
 /** Columns at which the documents of each row start. */
 const FIRSTS = [[0, 5, 6], [0, 9], [0], [0, 2, 4, 11]]
@@ -43,6 +48,18 @@ async function twoSteps(engine: Engine, batches: readonly TrainingBatch[]): Prom
   return [first.loss, first.gradientNorm, second.loss, second.gradientNorm]
 }
 
+/** Two steps on each of several sets of batches, from the same weights. */
+async function eachFromStart(engine: Engine, sets: readonly (readonly TrainingBatch[])[]): Promise<number[][]> {
+  const untrained = await mkdtemp(join(folder, 'untrained-'))
+  await engine.saveState(untrained)
+  const found: number[][] = []
+  for (const batches of sets) {
+    await engine.loadState(untrained)
+    found.push(await twoSteps(engine, batches))
+  }
+  return found
+}
+
 const training = { gradient_clip: null, optimizer: { eps: 1, weight_decay: 0 } }
 
 describe.skipIf(torchPython === undefined)('documents in the torch engine', { timeout: slow }, () => {
@@ -57,10 +74,8 @@ describe.skipIf(torchPython === undefined)('documents in the torch engine', { ti
     const [, nproc, changes, restart, tensor_parallel] = variant
     const batches = [masked(0, restart), masked(1, restart)]
     const torch = { nproc, tensor_parallel }
-    const [together, alone] = await Promise.all(
-      [batches, batches.map(apart)].map(rows =>
-        using(openSmall('torch', nproc, { ...training, torch }, changes), engine => twoSteps(engine, rows)),
-      ),
+    const [together, alone] = await using(openSmall('torch', nproc, { ...training, torch }, changes), engine =>
+      eachFromStart(engine, [batches, batches.map(apart)]),
     )
     const expected = await using(openSmall('tfjs', 1, training, changes), engine => twoSteps(engine, batches))
     expect(largestDifference(together!, alone!)).toBeLessThan(1e-6)
@@ -70,8 +85,8 @@ describe.skipIf(torchPython === undefined)('documents in the torch engine', { ti
   test('rows of one document have the bits of unmasked ones', async () => {
     const batch = masked(0, true, [[0], [0], [0], [0]])
     const { documents: _, ...unmasked } = batch
-    const [found, expected] = await Promise.all(
-      [batch, unmasked].map(rows => using(openSmall('torch', 2, training), engine => twoSteps(engine, [rows]))),
+    const [found, expected] = await using(openSmall('torch', 2, training), engine =>
+      eachFromStart(engine, [[batch], [unmasked]]),
     )
     expect(found).toEqual(expected)
   })

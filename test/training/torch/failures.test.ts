@@ -21,9 +21,20 @@ function isRunning(pid: number): boolean {
 }
 
 describe.skipIf(torchPython === undefined)('a rank', { timeout: slow }, () => {
-  test('killed by a signal is named with the signal', async () => {
+  test('leaves the weights unchanged in a step that is not within the limits; killed by a signal, it is named with the signal', async () => {
     const engine = await openSmall('torch', 2)
-    await losses(engine, 1)
+    const batch = [smallBatch(0)]
+    const untrained = await engine.evaluate(smallBatch(1))
+    const { loss: first, gradientNorm: norm } = await engine.step(batch, 1e-3, { loss: 1, gradientNorm: 1e9 })
+    await engine.step(batch, 1e-3, { loss: first, gradientNorm: 0.9 * norm })
+    expect(await engine.evaluate(smallBatch(1))).toEqual(untrained)
+    await engine.step(batch, 1e30, { loss: first, gradientNorm: norm })
+    const before = await engine.evaluate(smallBatch(1))
+    expect(before).not.toEqual(untrained)
+    const { loss, gradientNorm } = await engine.step(batch, 1e-3, FINITE_LIMITS)
+    expect(Number.isFinite(loss) && Number.isFinite(gradientNorm)).toBe(false)
+    expect(await engine.evaluate(smallBatch(1))).toEqual(before)
+    expect(engine.stepsTaken).toBe(1)
     process.kill(rankPids()[1]!, 'SIGKILL')
     await expect(losses(engine, 2, 1)).rejects.toMatchObject({
       code: 'ENGINE_FAILED',
@@ -71,22 +82,5 @@ describe.skipIf(torchPython === undefined)('a rank', { timeout: slow }, () => {
     await expect(starting).rejects.toMatchObject({ code: 'STOPPED' })
     expect(Date.now() - started).toBeLessThan(3000)
     expect(rankPids()).toEqual([])
-  })
-
-  test('leaves the weights unchanged in a step that is not within the limits', async () => {
-    const engine = await openSmall('torch', 2)
-    const batch = [smallBatch(0)]
-    const untrained = await engine.evaluate(smallBatch(1))
-    const { loss: first, gradientNorm: norm } = await engine.step(batch, 1e-3, { loss: 1, gradientNorm: 1e9 })
-    await engine.step(batch, 1e-3, { loss: first, gradientNorm: 0.9 * norm })
-    expect(await engine.evaluate(smallBatch(1))).toEqual(untrained)
-    await engine.step(batch, 1e30, { loss: first, gradientNorm: norm })
-    const before = await engine.evaluate(smallBatch(1))
-    expect(before).not.toEqual(untrained)
-    const { loss, gradientNorm } = await engine.step(batch, 1e-3, FINITE_LIMITS)
-    expect(Number.isFinite(loss) && Number.isFinite(gradientNorm)).toBe(false)
-    expect(await engine.evaluate(smallBatch(1))).toEqual(before)
-    expect(engine.stepsTaken).toBe(1)
-    await engine.close()
   })
 })

@@ -1,4 +1,4 @@
-/** Shards, replicas and tensor parallelism: same results as one rank, and checkpoints that every layout reads. */
+/** Shards, replicas and tensor parallelism: same results as tfjs, and checkpoints that both read. */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -49,9 +49,9 @@ async function goOn(engine: Engine) {
 }
 
 describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow }, () => {
-  test.each(variants)('has the results of one rank and exchanges checkpoints with it: %s', async (...variant) => {
+  test.each(variants)('has the results of tfjs and exchanges checkpoints with it: %s', async (...variant) => {
     const [name, model, nproc, torch] = variant
-    await using(openSmall('torch', 1, {}, model), one =>
+    await using(openSmall('tfjs', 1, {}, model), one =>
       using(openSmall('torch', nproc, { torch }, model), async split => {
         const [ofOne, ofSplit] = [await begin(one, `one ${name}`), await begin(split, name)]
         expect(largestDifference(ofSplit.before, ofOne.before)).toBeLessThan(1e-4)
@@ -67,7 +67,7 @@ describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow 
     )
   })
 
-  test('with tensor parallelism trains on masked conversations like one rank, also with uneven rows', async () => {
+  test('with tensor parallelism trains on masked conversations like tfjs, also with uneven rows', async () => {
     const mask = { beginId: 7, endId: 9, rows: 2, ranks: 2 }
     const run = async (engine: Engine) => {
       const found: { losses: number[]; norms: number[] } = { losses: [], norms: [] }
@@ -82,7 +82,7 @@ describe.skipIf(torchPython === undefined)('a layout of ranks', { timeout: slow 
       return found
     }
     const torch = { tensor_parallel: 2 }
-    const expected = await using(openSmall('torch'), run)
+    const expected = await using(openSmall('tfjs'), run)
     expect(expected.losses.at(-1)).toBeLessThan(expected.losses[0]! - 0.5)
     for (const nproc of [2, 4]) {
       const found = await using(openSmall('torch', nproc, { torch }), run)

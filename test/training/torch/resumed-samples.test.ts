@@ -1,5 +1,5 @@
 /** Runs of the torch engine that are resumed with another number of ranks get the samples and losses of a whole run. */
-import { writeFileSync } from 'node:fs'
+import { cpSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
@@ -62,7 +62,7 @@ async function train(
     log_every_steps: 1,
     schedule: { decay: 'constant' },
     restart_positions,
-    checkpoint: { folder: join(folder, checkpoint) },
+    checkpoint: { folder: join(folder, checkpoint), every_steps: 1, keep: null },
     engine: 'torch',
     torch: { nproc, device: 'cpu', python: torchPython! },
   }).on('report', (event: TrainingEvent) => {
@@ -82,11 +82,22 @@ async function train(
   return { samples: read.slice(ROWS * resumedAt, ROWS * steps), losses }
 }
 
-function expectParts(whole: Awaited<ReturnType<typeof train>>, parts: readonly (typeof whole)[]): void {
-  expect(parts.flatMap(({ samples }) => samples)).toEqual(whole.samples)
-  const losses = parts.flatMap(part => part.losses)
-  expect(losses).toHaveLength(STEPS)
-  for (const [step, loss] of losses.entries()) expect(loss).toBeCloseTo(whole.losses[step]!, 4)
+type Run = Awaited<ReturnType<typeof train>>
+
+/** Trains the rest of a run on two ranks, from its checkpoint after `stop` steps, and expects its samples and losses. */
+async function expectResumes(
+  name: string,
+  whole: Run,
+  source: SourceStage<SampleBatch>,
+  stop: number,
+  restart?: boolean,
+): Promise<void> {
+  const step = `step-00000${stop}`
+  cpSync(join(folder, name, step), join(folder, `${name} ${stop}`, step), { recursive: true })
+  const rest = await train(source, `${name} ${stop}`, STEPS, 2, restart)
+  expect(rest.samples).toEqual(whole.samples.slice(ROWS * stop))
+  expect(rest.losses).toHaveLength(STEPS - stop)
+  for (const [step, loss] of rest.losses.entries()) expect(loss).toBeCloseTo(whole.losses[stop + step]!, 4)
 }
 
 describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }, () => {
@@ -95,20 +106,14 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
     const firsts = whole.samples.map(sample => (sample as { first: number }).first)
     expect(firsts.slice(-ROWS).every(token => token < 128)).toBe(true)
     expect(firsts.some(token => token >= 128)).toBe(true)
-    for (let stop = 1; stop < STEPS; stop++) {
-      const first = await train(mixture(), `stopped at ${stop}`, stop, 1)
-      const rest = await train(mixture(), `stopped at ${stop}`, STEPS, 2)
-      expectParts(whole, [first, rest])
-    }
+    for (let stop = 1; stop < STEPS; stop++) await expectResumes('whole', whole, mixture(), stop)
   })
 
   it('resumes a run with masked documents on two ranks, and evaluates its checkpoint like tfjs', async () => {
     const path = pack('documents', 0, 3)
-    const whole = await train(masked(path), 'whole with masks', STEPS, 1, true)
+    const whole = await train(masked(path), 'masked', STEPS, 1, true)
     expect(JSON.stringify(whole.samples[0])).toMatch(/"starts":\[0,[0-3,]*[1-3]/)
-    const first = await train(masked(path), 'masked', 1, 1, true)
-    const rest = await train(masked(path), 'masked', STEPS, 2, true)
-    expectParts(whole, [first, rest])
+    await expectResumes('masked', whole, masked(path), 1, true)
 
     const evaluation = { from: 0, to: 1, range: 'file', backend: 'wasm', batches: 2 } as const
     const [torch, tfjs] = [[], []] as FileEvaluation[][]
@@ -116,7 +121,7 @@ describe.skipIf(torchPython === undefined)('the torch engine', { timeout: slow }
       ['torch', torch],
       ['tfjs', tfjs],
     ] as const) {
-      const found = evaluateCheckpoint(join(folder, 'masked'), [path], { ...evaluation, engine })
+      const found = evaluateCheckpoint(join(folder, 'masked 1'), [path], { ...evaluation, engine })
       for await (const result of found) results!.push(result)
     }
     expect(torch).toMatchObject([{ path, tokens: 2 * ROWS * 4 }])

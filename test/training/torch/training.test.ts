@@ -120,23 +120,16 @@ describe.skipIf(torchPython === undefined)('training with torch', { timeout: slo
     expect(weightsHash('restarted')).toBe(undisturbed.hash)
   })
 
-  it('saves its last step on Ctrl-C and ends all its processes', async () => {
-    const run = train('stopped')
-    await run.shows('"kind":"step","step":5,')
-    const processes = [torchrunOf(run), ...ranksOf(run)]
-    run.kill('SIGINT')
-    const { code, err } = await run.outcome
+  it('saves its last step on Ctrl-C, ends all processes, and resumes with other ranks and micro batches of the same step', async () => {
+    const half = train('resized')
+    await half.shows('"kind":"step","step":5,')
+    const processes = [torchrunOf(half), ...ranksOf(half)]
+    half.kill('SIGINT')
+    const { code, err } = await half.outcome
     expect(code, err).toBe(130)
     const last = Math.max(...lossesOf(err).keys())
-    expect(readdirSync(at('stopped'))).toContain(`step-${String(last).padStart(6, '0')}`)
+    expect(readdirSync(at('resized'))).toContain(`step-${String(last).padStart(6, '0')}`)
     expect(processes.some(isAlive)).toBe(false)
-  })
-
-  it('resumes with another number of ranks and other micro batches of the same step', async () => {
-    const half = train('resized')
-    await half.shows('"kind":"checkpoint","step":10,')
-    half.kill('SIGINT')
-    const { err } = await half.outcome
     const resized = at('resized-one.yaml')
     const micro = readFileSync(definition('resized'), 'utf8').replaceAll('batch_size: 4', 'batch_size: 2')
     writeFileSync(resized, micro.replace('steps:', 'accumulation_steps: 2\n      steps:'))
