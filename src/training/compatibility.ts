@@ -107,33 +107,48 @@ const DATA_FIELDS = {
 } satisfies Partial<Record<keyof SampleCursor, string>>
 const DIGESTS: readonly string[] = ['tokenizer', 'files', 'content', 'range']
 
-/** @throws WORLD_MISMATCH, TOKENIZER_MISMATCH when batches come from other data or do not follow the previous ones */
-export function requireSameData(before: SampleCursor, now: SampleCursor): void {
-  requireSameMixture(before, now)
-  for (const [name, description] of Object.entries(DATA_FIELDS)) {
-    const key = name as keyof typeof DATA_FIELDS
-    if (before[key] === now[key] || before[key] === undefined || now[key] === undefined) continue
-    const change = DIGESTS.includes(key) ? 'changed' : `is ${now[key]}, was ${before[key]}`
-    throw new PenstockError(
-      key === 'tokenizer' ? 'TOKENIZER_MISMATCH' : 'WORLD_MISMATCH',
-      `the batches come from different data than before: ${description} ${change}`,
-    )
-  }
-  if (before.documents !== now.documents) {
-    const [was, is] = [before, now].map(({ documents = 'join' }) => documents)
-    throw new PenstockError(
-      'WORLD_MISMATCH',
-      `the samples have documents: ${is}, training began with documents: ${was}`,
-    )
-  }
-  if (before.rows !== now.rows) {
-    const message = 'the batches come from different data than before: the rows of the samples (pack) changed'
-    throw new PenstockError('WORLD_MISMATCH', message)
-  }
+/**
+ * @param acceptsChanges allows all changes of the data except another tokenizer
+ * @throws WORLD_MISMATCH, TOKENIZER_MISMATCH when batches come from other data or do not follow the previous ones
+ */
+export function requireSameData(before: SampleCursor, now: SampleCursor, acceptsChanges = false): void {
+  if (acceptsChanges) requireSameTokens(before, now)
+  else requireSameSamples(before, now)
   if (now.globalSamples <= before.globalSamples) {
     const message = `the batches do not continue where training stopped: they end at sample ${now.globalSamples}, training was at ${before.globalSamples}`
     throw new PenstockError('WORLD_MISMATCH', message)
   }
+}
+
+function requireSameTokens({ tokenizer: before }: SampleCursor, { tokenizer: now }: SampleCursor): void {
+  if (before === now || before === undefined || now === undefined) return
+  throw new PenstockError(
+    'TOKENIZER_MISMATCH',
+    `the batches come from different data than before: ${DATA_FIELDS.tokenizer} changed`,
+  )
+}
+
+function requireSameSamples(before: SampleCursor, now: SampleCursor): void {
+  requireSameMixture(before, now)
+  requireSameTokens(before, now)
+  for (const [name, description] of Object.entries(DATA_FIELDS)) {
+    const key = name as keyof typeof DATA_FIELDS
+    if (before[key] === now[key] || before[key] === undefined || now[key] === undefined) continue
+    const change = DIGESTS.includes(key) ? 'changed' : `is ${now[key]}, was ${before[key]}`
+    throw differs(`${description} ${change}`)
+  }
+  if (before.documents !== now.documents) {
+    const [was, is] = [before, now].map(({ documents = 'join' }) => documents)
+    throw differs(`the samples have documents: ${is}, training began with documents: ${was}`)
+  }
+  if (before.rows !== now.rows) {
+    throw differs('the rows of the samples (pack) changed')
+  }
+}
+
+function differs(change: string): PenstockError {
+  const remedy = 'use another checkpoint folder, or accept_changed_data to continue with the new data'
+  return new PenstockError('WORLD_MISMATCH', `the batches come from different data than before: ${change}; ${remedy}`)
 }
 
 /**
@@ -142,12 +157,10 @@ export function requireSameData(before: SampleCursor, now: SampleCursor): void {
  * @throws WORLD_MISMATCH
  */
 function requireSameMixture(before: SampleCursor, now: SampleCursor): void {
-  const differ = (message: string) =>
-    new PenstockError('WORLD_MISMATCH', `the batches come from different data than before: ${message}`)
   // Checkpoints of earlier versions, and those of converted models, do not record the order either.
   if (before.mixture === undefined && before.order === undefined) return
   if ((before.mixture === undefined) !== (now.mixture === undefined)) {
-    throw differ(
+    throw differs(
       'a mixture (mix-samples) cannot continue other samples, nor be continued by them: start a new run with init_from',
     )
   }
@@ -157,12 +170,12 @@ function requireSameMixture(before: SampleCursor, now: SampleCursor): void {
   )
   if (JSON.stringify(old!.map(sorted)) !== JSON.stringify(own!.map(sorted))) {
     const at = `sample ${before.globalSamples}`
-    throw differ(`the weights before ${at} changed: keep the phases so far, and add one that starts at ${at} or later`)
+    throw differs(`the weights before ${at} changed: keep the phases so far, and add one that starts at ${at} or later`)
   }
   for (const name of new Set(old!.flatMap(({ weights }) => Object.keys(weights)))) {
     const [was, is] = [before.mixture.sources[name], now.mixture.sources[name]]
     const isSame = was?.samples === is?.samples && (!was?.content || !is?.content || was.content === is.content)
-    if (!isSame) throw differ(`source ${name} has other files, another range or another seed`)
+    if (!isSame) throw differs(`source ${name} has other files, another range or another seed`)
   }
 }
 

@@ -72,6 +72,8 @@ export interface TrainerSetup {
   /** Aborting ends the run after the step in progress, with a checkpoint. */
   readonly signal?: AbortSignal
   readonly resume?: Resume
+  /** Lets a resumed run continue with other data, at the same number of samples. Default: false. */
+  readonly acceptChangedData?: boolean
   /** Steps after which no step must be in flight, because the caller uses the engine. */
   readonly pausesAfter?: (step: number) => boolean
 }
@@ -143,6 +145,8 @@ export class Trainer {
   #saveError: unknown
   readonly #spikes: SpikeDetector | undefined
   #skippedInARow: number
+  /** Cursor after which the data may be other than before. */
+  readonly #changeableCursor: SampleCursor | undefined
   /** Checkpoint that the run was resumed from, until the first batch. */
   #resumedFrom: CheckpointState | undefined
 
@@ -155,6 +159,7 @@ export class Trainer {
     this.#endOfDocumentId = checkpoint?.state.endOfDocumentId
     this.#saved = checkpoint && { step: checkpoint.state.step, path: checkpoint.path }
     this.#resumedFrom = checkpoint?.state
+    this.#changeableCursor = setup.acceptChangedData ? this.#cursor : undefined
     const { early_stop: earlyStop, skip_spikes: spikes } = setup.training
     this.#spikes = spikes && new SpikeDetector(spikes, checkpoint?.state.spikes)
     this.#skippedInARow = checkpoint?.state.skippedInARow ?? 0
@@ -250,7 +255,7 @@ export class Trainer {
     requirePackedWith(this.#setup.tokenizer, batch.tokenizer)
     const before = this.#inFlight.at(-1)?.cursor ?? this.#cursor
     if (before !== undefined) {
-      requireSameData(before, batch.cursor)
+      requireSameData(before, batch.cursor, before === this.#changeableCursor)
     }
   }
 

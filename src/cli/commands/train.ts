@@ -10,6 +10,7 @@ interface TrainFlags extends RunFlags {
   readonly steps?: number
   readonly backend?: string
   readonly resume: boolean
+  readonly acceptChangedData?: true
   readonly engine?: 'tfjs' | 'torch'
   readonly nproc?: number
   readonly device?: string
@@ -38,6 +39,7 @@ export function addTrainCommand(program: Command): void {
       wholeNumber,
     )
     .option('--no-resume', 'fail if the checkpoint folder contains checkpoints, instead of resuming')
+    .option('--accept-changed-data', 'resume although the samples are not those that the checkpoint was trained on')
     .option('--quiet', 'print only errors')
     .option('--json', 'print progress and results as JSON lines on standard error')
     .option(...dashboardOption)
@@ -61,6 +63,7 @@ function changedOptions(options: Readonly<Record<string, unknown>>, flags: Train
   return {
     ...given({ steps, backend, engine }),
     ...(flags.resume ? {} : { resume: false }),
+    ...given({ accept_changed_data: flags.acceptChangedData }),
     ...(Object.keys(torch).length === 0 ? {} : { torch: { ...(options.torch as object | undefined), ...torch } }),
   }
 }

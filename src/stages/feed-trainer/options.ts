@@ -68,6 +68,12 @@ export const feedTrainerOptions = lazy(() => {
         .describe('further sets of held-out samples, each with a name; the options are those of held_out'),
       sample_texts: sampleTextsSchema.optional().describe('sample texts to generate during training'),
       resume: z.boolean().default(true).describe('resume from the newest checkpoint in the folder, if there is one'),
+      accept_changed_data: z
+        .boolean()
+        .default(false)
+        .describe(
+          'resume although the samples are not those of the checkpoint, for example in another order: training continues with the new samples after as many as were trained on',
+        ),
     })
     .refine(({ sample_texts, tokenizer }) => sample_texts === undefined || tokenizer !== undefined, {
       path: ['sample_texts'],

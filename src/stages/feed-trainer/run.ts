@@ -36,7 +36,14 @@ export async function trainOnSamples(
 
 async function trainWith(
   tokenizer: TokenizerThread | undefined,
-  { held_out, more_held_out, sample_texts: texts, resume, ...given }: Omit<FeedTrainerSettings, 'tokenizer'>,
+  {
+    held_out,
+    more_held_out,
+    sample_texts: texts,
+    resume,
+    accept_changed_data: acceptChangedData,
+    ...given
+  }: Omit<FeedTrainerSettings, 'tokenizer'>,
   input: AsyncIterable<SampleBatch>,
   context: StageContext,
 ): Promise<void> {
@@ -66,6 +73,7 @@ async function trainWith(
       heldOut: sets,
       ...(lossMask && { lossMask }),
       ...(resume && { resume: 'latest' }),
+      acceptChangedData,
       ...(texts && { pausesAfter: (step: number) => step % texts.every_steps === 0 }),
     })
     const sampler = texts && tokenizer && new TextSampler(texts, engine, tokenizer, model.sequence_length, trainer.step)
