@@ -19,6 +19,7 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { changing } from '../files/durable.js'
+import { isRemote } from '../files/remote/remote-name.js'
 import { replaceFileSync } from '../files/replace-file.js'
 
 const SHARDS_PER_FOLDER = 1000
@@ -107,9 +108,10 @@ export const outputEnding = ({ stage }: ShardOutput): string => ENDINGS[stage]
 
 /**
  * Writes a plan. The plan itself is written last: a folder with it is complete.
- * @throws FILE_EXISTS for a folder with a different plan, FILE_UNWRITABLE
+ * @throws FILE_EXISTS for a folder with a different plan, FILE_UNWRITABLE; ARGUMENT_INVALID for an object store
  */
 export async function writePlan(folder: string, plan: ShardPlan, tasks: readonly ShardTask[]): Promise<void> {
+  requireFolder(folder)
   const path = planPathOf(folder)
   const content = `${JSON.stringify(plan, null, 2)}\n`
   const existing = await readFile(path, 'utf8').catch(() => undefined)
@@ -141,8 +143,16 @@ async function hasTasks(folder: string, tasks: readonly ShardTask[]): Promise<bo
 const tasksPathOf = (folder: string, shard: number): string => join(shardFolder(folder, shard), 'tasks.jsonl')
 const linesOf = (tasks: readonly ShardTask[]): string => tasks.map(task => `${JSON.stringify(task)}\n`).join('')
 
-/** @throws FILE_MISSING for a folder without a plan, CONFIG_INVALID */
+/** Locks, journals and heartbeats need a file system. @throws ARGUMENT_INVALID */
+function requireFolder(folder: string): void {
+  if (!isRemote(folder)) return
+  const message = `the folder of a plan cannot be in an object store (${folder}): choose one on a file system that all machines share; sources can be in a store`
+  throw new PenstockError('ARGUMENT_INVALID', message)
+}
+
+/** @throws FILE_MISSING for a folder without a plan, CONFIG_INVALID; ARGUMENT_INVALID for an object store */
 export async function readPlan(folder: string): Promise<ShardPlan> {
+  requireFolder(folder)
   const file = planPathOf(folder)
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new PenstockError(

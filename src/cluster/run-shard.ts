@@ -10,7 +10,7 @@ import { readIndexManifest, readPackedManifest } from '../files/manifest.js'
 import { openPackedFile } from '../files/packed-file.js'
 import { ownIdentity } from '../files/process-identity.js'
 import { sourceSize } from '../files/source-list.js'
-import type { SourceRecord } from '../files/sources/source-record.js'
+import { recordSources, type SourceRecord } from '../files/sources/source-record.js'
 import { locateInputs, type RunOptions, runPipeline, type StageReport } from '../pipelines/run.js'
 import { shardExitCode } from './exit-codes.js'
 import { readPart } from './part-checksum.js'
@@ -165,7 +165,9 @@ async function runPipelineOf(
   const found = isEmpty
     ? []
     : await Promise.all(plan.outputs.map(output => outputOf(folder, task.shard, output, stages)))
-  const inputs = found.find(({ sources }) => sources !== undefined)?.sources
+  // Indexes and counts of words do not record their sources.
+  const recorded = found.find(({ sources }) => sources !== undefined)?.sources
+  const inputs = recorded ?? (await recordSources(task.sources.map(({ path }) => path)))
   return {
     ...(inputs === undefined ? {} : { inputs }),
     outputs: found.map(({ record }) => record),

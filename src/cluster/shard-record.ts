@@ -29,7 +29,7 @@ const doneSchema = z.object({
   shard: z.number(),
   /** `taskHash` of the plan. */
   task: z.string(),
-  /** Undefined when no output records its sources. */
+  /** Undefined for work without sources that are files. */
   inputs: sourceRecordSchema.optional(),
   /** In the order of the plan's outputs; empty when the shard has no documents. */
   outputs: z.array(outputSchema),

@@ -333,6 +333,21 @@ describe('a merge', () => {
   }
 })
 
+describe('counts of words', () => {
+  it('are not merged when their source changed between two shards, even to the same size', async () => {
+    writeFileSync(at('words.jsonl'), linesOf(texts(0, 100)))
+    const stages = [
+      { 'read-corpus': { sources: [at('words.jsonl')] } },
+      { 'train-tokenizer': { path: at('words.json'), vocab_size: 300, workers: 1 } },
+    ]
+    const { at: place, plan: planned } = await plan('words', stages, 2)
+    await runShard(place, planned, 0)
+    writeFileSync(at('words.jsonl'), linesOf(texts(0, 100)).replace('line 0', 'LINE 0'))
+    await runShard(place, planned, 1)
+    await expect(mergeShards(place, planned)).rejects.toMatchObject({ code: 'FILE_CHANGED' })
+  })
+})
+
 describe('a second pass', () => {
   it('is retried until the first one is complete', async () => {
     await runPipeline(pipelineOf(packCorpus('unshuffled.pbin')))
@@ -370,6 +385,13 @@ describe('verify', () => {
 })
 
 describe('a plan', () => {
+  it('cannot be in an object store', async () => {
+    const planned = await planShards(pipelineOf(packCorpus('stored.pbin')), 2)
+    const invalid = expect.objectContaining({ code: 'ARGUMENT_INVALID' })
+    await expect(writePlan('s3://bucket/plan', planned.plan, planned.tasks)).rejects.toEqual(invalid)
+    await expect(readPlan('s3://bucket/plan')).rejects.toEqual(invalid)
+  })
+
   const rejected: Readonly<Record<string, object[]>> = {
     'a limit': [{ 'read-pbin': { path: at('corpus/1.jsonl'), limit: 3 } }, { 'write-pbin': { path: at('no.pbin') } }],
     'a shuffle of a file with itself': [
