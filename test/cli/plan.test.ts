@@ -6,8 +6,9 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { clusterOf } from '#src/cli/plan/cluster'
 import { planDefinition } from '#src/cli/plan/definition'
+import type { Cluster } from '#src/cli/plan/model'
 import { planText } from '#src/cli/plan/text'
-import { definitionOf } from '#src/pipelines/definition'
+import { type Definition, definitionOf } from '#src/pipelines/definition'
 import { listDocuments } from '#src/stages/samples/list-documents'
 import { packSamples } from '#src/stages/samples/pack-samples'
 import { inFolder } from '../monitoring/fixtures.js'
@@ -19,6 +20,10 @@ const jsonl = Array.from(
   { length: documents },
   (_, index) => `{"text":"document ${index} says ${'word '.repeat(index % 50)}"}\n`,
 ).join('')
+
+/** A plan that measures steps for a short time, which does not change what it finds. */
+const planned = (definition: Definition, cluster?: Cluster) =>
+  planDefinition(definition, { cluster, trainingProbeMs: 50 })
 
 /** A packed file of one document with one-byte tokens. */
 function pbin(tokenCount: number): Uint8Array {
@@ -57,7 +62,7 @@ describe('a plan', () => {
         packSamples({ path: pack, sequence_length: 8, long: 'drop' }),
       )
       const samples = { more_paths: [long], pack, batch_size: 1 }
-      const plan = await planDefinition(training(folder, {}, samples))
+      const plan = await planned(training(folder, {}, samples))
       expect(plan.problems.filter(({ severity }) => severity === 'error')).toEqual([])
       expect(plan.pipelines[0]!.estimate).toMatchObject({
         samples: 1,
@@ -75,7 +80,7 @@ describe('a plan', () => {
         'read-lines',
         { 'write-index': { path: join(folder, 'a.idx') } },
       ]
-      const plan = await planDefinition(definitionOf({ name: 'index', stages }))
+      const plan = await planned(definitionOf({ name: 'index', stages }))
       expect(plan.problems).toEqual([])
       expect(plan.pipelines[0]!.estimate).toMatchObject({ documents, exact: true })
       expect(plan.pipelines[0]!.reads).toMatchObject([{ bytes: jsonl.length }])
@@ -99,7 +104,7 @@ describe('a plan', () => {
           { 'write-index': { path: at('c.idx') } },
         ],
       }
-      const { problems } = await planDefinition(definitionOf({ pipelines }))
+      const { problems } = await planned(definitionOf({ pipelines }))
       expect(problems.map(({ severity, pipeline }) => `${pipeline} ${severity}`)).toEqual([
         'missing error',
         'exists error',
@@ -112,7 +117,7 @@ describe('a plan', () => {
   it('counts samples, steps and epochs, and measures a step', async () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
-      const plan = await planDefinition(training(folder, { epochs: 3 }, { epochs: 3 }))
+      const plan = await planned(training(folder, { epochs: 3 }, { epochs: 3 }))
       expect(plan.pipelines[0]!.estimate).toMatchObject({ tokens: 321, samples: 40, steps: 30, epochs: 3, exact: true })
       expect(plan.pipelines[0]!.estimate.seconds).toBeGreaterThan(0)
       expect(plan.problems.map(problem => problem.severity)).toEqual(['warning'])
@@ -143,7 +148,7 @@ describe('a plan', () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'data.pbin'), pbin(tokens))
       const inFile = 'held_out' in changes ? { held_out: { ...changes.held_out, path: join(folder, 'data.pbin') } } : {}
-      const { problems } = await planDefinition(training(folder, { ...changes, ...inFile }, samples))
+      const { problems } = await planned(training(folder, { ...changes, ...inFile }, samples))
       expect(problems.map(problem => problem.message).join('\n')).toContain(message)
     })
   })
@@ -152,7 +157,7 @@ describe('a plan', () => {
     await inFolder(async folder => {
       writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
       const torch = { engine: 'torch', torch: { python: join(folder, 'none') } }
-      const plan = await planDefinition(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
+      const plan = await planned(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
       expect(plan.pipelines[0]!.estimate).toMatchObject({ samples: 40, steps: 5, exact: true })
       expect(plan.pipelines[0]!.estimate.parameters).toBeGreaterThan(0)
       expect(plan.problems.map(({ message }) => message).join()).toMatch(/time and memory are unknown.*PEER_MISSING/)
@@ -165,7 +170,7 @@ describe('a plan', () => {
       await inFolder(async folder => {
         writeFileSync(join(folder, 'data.pbin'), pbin(8 * 40 + 1))
         const torch = { engine: 'torch', torch: { nproc: 2, device: 'cpu' } }
-        const plan = await planDefinition(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
+        const plan = await planned(training(folder, { steps: 5, checkpoint: { folder }, ...torch }))
         expect(plan.problems).toEqual([])
         const { seconds, memoryBytes } = plan.pipelines[0]!.estimate
         expect(seconds).toBeGreaterThan(0)
@@ -183,7 +188,7 @@ describe('a plan', () => {
         writeFileSync(join(folder, 'data.pbin'), pbin(8192 * 4))
         const trained = { model: { ...llama8b, sequence_length: 8192 }, engine: 'torch', batch_size: 1, steps: 10 }
         const samples = { sequence_length: 8192, batch_size: 1, epochs: 'endless' }
-        const plan = await planDefinition(training(folder, { ...trained, ...changes }, samples), clusterOf(gpus, card))
+        const plan = await planned(training(folder, { ...trained, ...changes }, samples), clusterOf(gpus, card))
         const errors = plan.problems.filter(({ severity }) => severity === 'error').map(({ message }) => message)
         return {
           cluster: plan.pipelines[0]!.estimate.cluster,
@@ -274,7 +279,7 @@ describe('the plan of a training on a mixture', () => {
   it('counts tokens, share and epochs of each source', async () => {
     await inFolder(async folder => {
       write(folder)
-      const plan = await planDefinition(mixed(folder, {}))
+      const plan = await planned(mixed(folder, {}))
       expect(plan.problems.filter(({ severity }) => severity === 'error')).toEqual([])
       expect(plan.pipelines[0]!.estimate).toMatchObject({
         steps: 20,
@@ -302,7 +307,7 @@ describe('the plan of a training on a mixture', () => {
       write(folder)
       const { held_out: heldOut, ...rest } = changes as { held_out?: { path: string } }
       const training = heldOut ? { ...rest, held_out: { ...heldOut, path: join(folder, heldOut.path) } } : rest
-      const { problems } = await planDefinition(mixed(folder, mix, training))
+      const { problems } = await planned(mixed(folder, mix, training))
       expect(problems.map(problem => problem.message).join('\n')).toMatch(message)
     })
   })

@@ -34,7 +34,7 @@ export function addPlanCommand(program: Command): void {
       const { planText } = await import('../plan/text.js')
       const { clusterOf } = await import('../plan/cluster.js')
       const cluster = flags.gpus === undefined ? undefined : clusterOf(flags.gpus, flags.gpu)
-      const plan = await planDefinition(await openDefinition(file, flags.set), cluster)
+      const plan = await planDefinition(await openDefinition(file, flags.set), { cluster })
       printOutput(flags.json ? `${JSON.stringify(plan, null, 2)}\n` : `${planText(plan)}${nextLine(file, flags, plan)}`)
       if (plan.problems.some(problem => problem.severity === 'error')) process.exitCode = 1
     })

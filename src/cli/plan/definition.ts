@@ -27,11 +27,20 @@ import type {
 import { trainingStep } from './probe.js'
 import { planTraining } from './training.js'
 
+export interface PlanOptions {
+  /** Where trainings are to run; by default on this machine. */
+  readonly cluster?: Cluster | undefined
+  /** Time for which steps of a training are measured. */
+  readonly trainingProbeMs?: number
+}
+
 /**
- * @param cluster where trainings are to run; default: this machine
  * @throws CONFIG_INVALID, STAGE_UNKNOWN, STAGES_MISFIT, FILE_IS_SOURCE
  */
-export async function planDefinition(definition: Definition, cluster?: Cluster): Promise<Plan> {
+export async function planDefinition(
+  definition: Definition,
+  { cluster, trainingProbeMs }: PlanOptions = {},
+): Promise<Plan> {
   const pipelines = checkDefinition(definition)
   checkMonitoring(definition, pipelines)
   const problems: Problem[] = []
@@ -41,6 +50,7 @@ export async function planDefinition(definition: Definition, cluster?: Cluster):
     madeBy: new Map<string, string>(),
     sizes: new Map<string, number>(),
     cluster,
+    trainingProbeMs,
   }
   const plans: PipelinePlan[] = []
   for (const pipeline of pipelines) {

@@ -82,6 +82,8 @@ export interface Plan {
 
 /** State shared by the plans of a definition's pipelines, which read it and add to it. */
 export interface PlanContext {
+  /** Time for which steps of a training are measured, if not the usual one. */
+  readonly trainingProbeMs: number | undefined
   /** Token counts of the packed files that earlier pipelines write, by path. */
   readonly madeTokens: Map<string, number>
   /** Vocabulary sizes of the tokenizers that earlier pipelines train, by path. */

@@ -110,8 +110,12 @@ export interface TrainingProbe {
   readonly memoryBytes: number
 }
 
-/** Trains on random tokens for two seconds. The first step counts as startup. */
-export async function probeTraining(training: TrainingOptions, model: ModelOptions): Promise<TrainingProbe> {
+/** Trains on random tokens. The first step counts as startup. @param probeMs time after it */
+export async function probeTraining(
+  training: TrainingOptions,
+  model: ModelOptions,
+  probeMs = PROBE_MS,
+): Promise<TrainingProbe> {
   const started = performance.now()
   const engine = await openEngine(training, model)
   try {
@@ -122,7 +126,7 @@ export async function probeTraining(training: TrainingOptions, model: ModelOptio
     do {
       rankBytes = (await engine.step(batches, training.optimizer.learning_rate)).peakMemoryBytes ?? 0
       steps++
-    } while (performance.now() - started - startupMs < PROBE_MS)
+    } while (performance.now() - started - startupMs < probeMs)
     const stepMs = (performance.now() - started - startupMs) / steps
     // Only one rank reports its memory; the others use the same amount.
     return { stepMs, startupMs, memoryBytes: process.memoryUsage.rss() + rankBytes * training.torch.nproc }

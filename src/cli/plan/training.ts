@@ -109,7 +109,7 @@ async function costOf(
     return { cluster, ...(length && stepSeconds !== undefined && { seconds: length.steps * stepSeconds }) }
   }
   try {
-    const { startupMs, stepMs, memoryBytes } = await probeTraining(training, model)
+    const { startupMs, stepMs, memoryBytes } = await probeTraining(training, model, context.trainingProbeMs)
     return { memoryBytes, ...(length && { seconds: (startupMs + length.steps * stepMs) / 1000 }) }
   } catch (error) {
     if (!(error instanceof PenstockError)) throw error
