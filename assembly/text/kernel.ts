@@ -2,6 +2,7 @@
 // The TypeScript twins in src/ give the same results and are easier to read first.
 import { encodeChunks } from './chunks'
 import { encodeGpt2 } from './gpt2'
+import { COPYING, stopsAt } from './instrument'
 import { DOCUMENT_EMPTY, lineEnd, OK, scanRecord, textLength } from './json'
 import { CHANGING, STAGE_COUNT, STARTS, TEMPLATE, TOKEN_PAIRS } from './memory'
 import { encodePattern } from './pattern'
@@ -41,6 +42,7 @@ export function setTemplate(countBefore: i32, countAfter: i32): void {
 /** Encodes the bytes [start, end), without added tokens, to `out`; returns the address after the tokens. */
 export function encode(start: usize, end: usize, out: usize): usize {
   if (start >= end) return out
+  if (stopsAt(COPYING)) return out
   return isWide ? encodeTo<u32>(start, end, out) : encodeTo<u16>(start, end, out)
 }
 

@@ -1,5 +1,6 @@
 // Tokens of new words: of the host, of words that are one token regardless of the merges (`ignore_merges`), or merged. And
 // the hash of words.
+import { MERGES, note } from './instrument'
 import { HASH, HASH2, merge, NONE } from './merge'
 
 /** Writes the tokens of a word to `out`; returns their number. An exception of the host ends the call of the kernel. */
@@ -16,6 +17,7 @@ export function leaveWordsToHost(): void {
 
 /** Merges a word, or returns its own token if it has one and merges are ignored. */
 export function mergeWord<T>(word: usize, length: u32, out: usize): u32 {
+  note(MERGES)
   if (areWordsForHost) return encodeWord(word, length, out)
   const token = wholeWords == 0 ? NONE : wholeWord(word, length)
   if (token == NONE) return merge<T>(word, length, out)

@@ -6,6 +6,7 @@
 //   16 value: seven tokens of 16 bits or four of 24 bits
 //   30 u16 count of tokens, or ELSEWHERE: then the value is their address, count and arena age, u32 each
 // Longer words, and tokens stored elsewhere: long-words.ts.
+import { DETOURS, EVICTIONS, FETCHING, HASHING, LONG_WORDS, note, noteWords, RARE_WORDS, SPLITTING, stopsAt } from './instrument'
 import { arenaAge, clearLongWords, copyTokens, encodeLongWord, findLongWord, holds, longHash, takeArena } from './long-words'
 import { doubleWords, KEYS, LEAST_WORD_SHIFT, LENGTH_MASKS, NOWHERE, STARTS, WORD_SHIFT, WORDS } from './memory'
 import { HASH, HASH2 } from './merge'
@@ -103,7 +104,10 @@ function addEntry(key: v128, value: v128): void {
 /** Encodes the words that start at STARTS[0..count), each ending at the next start; returns the end of the tokens. */
 export function encodeWords<T>(count: i32, out: usize): usize {
   wordsSeen += count
+  noteWords(count)
+  if (stopsAt(SPLITTING)) return out
   findBuckets(count)
+  if (stopsAt(HASHING) || stopsAt(FETCHING)) return out
   let key = KEYS
   const end = KEYS + (<usize>count << 5)
   while (key < end) {
@@ -122,6 +126,7 @@ export function encodeWords<T>(count: i32, out: usize): usize {
     if (key >= end) break
     const start: usize = load<u32>(key, 20)
     const stop: usize = load<u32>(key, 52)
+    note(RARE_WORDS)
     out += <usize>encodeRareWord<T>(start, <u32>(stop - start), key, out) * sizeof<T>()
     key += 32
   }
@@ -172,6 +177,7 @@ function findBuckets(count: i32): void {
     start = stop
   }
   store<u32>(key, <u32>start, 20)
+  if (stopsAt(HASHING)) return
   // A separate loop, so that the processor issues many of these loads at once and brings the buckets into the cache. The
   // store keeps the loads from being optimized away.
   let touched: u32 = 0
@@ -201,6 +207,7 @@ function findLongBucket(word: usize, length: u32, key: usize): usize {
 
 /** A word that is not in its first bucket, is long, or has many tokens. */
 function encodeRareWord<T>(word: usize, length: u32, key: usize, out: usize): u32 {
+  if (length > <u32>SHORT_LIMIT) note(LONG_WORDS)
   if (length > <u32>SHORT_LIMIT) return encodeLongWord<T>(word, length, load<u64>(key, 24), out)
   const wanted = v128.load(key)
   const bucket: usize = load<u32>(key, 16)
@@ -259,6 +266,7 @@ function fetchEntry(bucket: usize, key: v128): usize {
   const found = entryOf(otherBucket(bucket, key), key)
   if (found == 0) return 0
   detours++
+  note(DETOURS)
   const entry = emptiedEntry(bucket)
   if (entry == 0) return found
   moveEntry(found, entry)
@@ -286,5 +294,6 @@ function moveEntry(from: usize, to: usize): void {
 function freeEntry(bucket: usize, key: v128): usize {
   let entry = freeIn(otherBucket(bucket, key))
   if (entry == 0) entry = emptiedEntry(bucket)
+  if (entry == 0) note(EVICTIONS)
   return entry == 0 ? bucket + (<usize>(++evictions & 1) << 5) : entry
 }
