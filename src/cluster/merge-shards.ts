@@ -6,6 +6,7 @@
 import { PenstockError } from '../errors.js'
 import type { SourceRecord } from '../files/sources/source-record.js'
 import { type PipelineResult, type RunOptions, runPipeline } from '../pipelines/run.js'
+import { isMerged, partsHash, recordMerge } from './merge-record.js'
 import { readPart } from './part-checksum.js'
 import { outputEnding, readTasks, type ShardOutput, type ShardPlan, type ShardTask, shardPath } from './plan-file.js'
 import { type MergedSources, mergePipeline } from './shard-pipeline.js'
@@ -15,6 +16,7 @@ import { doneRecordOf, type OutputRecord, readRecord } from './shard-record.js'
 const MAX_NAMED = 10
 
 export interface MergeResult {
+  /** Empty when the outputs are those of an earlier merge. */
   readonly results: readonly PipelineResult[]
   readonly rejected: number
   readonly filtered: number
@@ -34,6 +36,8 @@ export async function mergeShards(
   isReadBack = true,
 ): Promise<MergeResult> {
   const { parts, sources, reading, ...counts } = await completeParts(folder, plan)
+  const merged = partsHash(parts.flatMap(({ outputs }) => outputs.map(({ checksum }) => checksum)))
+  if (plan.outputs.length > 0 && (await isMerged(folder, plan, merged))) return { results: [], ...counts }
   const results: PipelineResult[] = []
   for (const [index, output] of plan.outputs.entries()) {
     const paths: string[] = []
@@ -45,6 +49,7 @@ export async function mergeShards(
     if (paths.length === 0) throw new PenstockError('DATA_TOO_SMALL', 'no documents to pack', { file: output.path })
     results.push(await runPipeline(mergePipeline(plan, output, paths, { sources, reading }), options))
   }
+  if (plan.outputs.length > 0) await recordMerge(folder, plan, merged)
   return { results, ...counts }
 }
 

@@ -146,7 +146,7 @@ describe('merged shards', () => {
     it(`have the bytes and manifests of a single run: ${name}`, async () => {
       if (!existsSync(at('packed.pbin'))) {
         await runPipeline(pipelineOf(packCorpus('packed.pbin')))
-        await runPipeline(pipelineOf(packCorpus('other.pbin')))
+        for (const ending of ['pbin', 'pbin.manifest']) copyFileSync(at(`packed.${ending}`), at(`other.${ending}`))
       }
       const single = define(at('single'))
       const many = define(at('many'))
@@ -284,6 +284,15 @@ describe('a status', () => {
 })
 
 describe('a merge', () => {
+  it('succeeds again while its output is unchanged, and replaces no other file', async () => {
+    const { at: place, plan: planned } = await plan('again', packCorpus('again.pbin'), 2)
+    for (const shard of shardList(planned)) await runShard(place, planned, shard)
+    expect((await mergeShards(place, planned)).results).toHaveLength(1)
+    expect((await mergeShards(place, planned)).results).toEqual([])
+    writeFileSync(at('again.pbin'), 'another file')
+    await expect(mergeShards(place, planned)).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+  })
+
   const changes: Readonly<Record<string, [code: string, change: (place: string) => void]>> = {
     'a part of other bytes': [
       'FILE_DAMAGED',
