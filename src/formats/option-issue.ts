@@ -3,7 +3,7 @@
  * models, in definitions and from programs; zod's own messages name neither the option nor the value.
  */
 import type * as z from 'zod'
-import { suggestion } from './suggest.js'
+import { suggestion } from './message-words.js'
 
 type Key = string | number
 

@@ -10,8 +10,10 @@
  *
  * Source: Modalities' `packed_data.py`. Its readers and ours map the file from byte 12.
  */
+
 import { PenstockError, type Where } from '../errors.js'
 import type { TokenArray } from './batches.js'
+import { quantity } from './message-words.js'
 import { type OnPairs, PairListReader } from './pickle-reader.js'
 
 export const PBIN_HEADER_BYTES = 12
@@ -120,7 +122,7 @@ export function createPbinIndexReader(header: PbinHeader, onDocuments: OnPairs, 
         )
       }
       if (offset + byteLength > header.dataBytes) {
-        refuse(`offset ${offset} + length ${byteLength} exceeds the ${header.dataBytes} bytes of tokens`)
+        refuse(`offset ${offset} + length ${byteLength} exceeds the ${quantity(header.dataBytes, 'byte')} of tokens`)
       }
     }
     onDocuments(documents)

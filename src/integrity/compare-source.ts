@@ -2,6 +2,7 @@
  * The deep check: rebuilds an index or the tokens of a packed file from the source, in memory, and compares. Takes as long
  * as creating them.
  */
+
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
 import { readPackedManifest } from '../files/manifest.js'
@@ -11,6 +12,7 @@ import { listSources, locateSources, type SourceOrder } from '../files/source-li
 import { indexEntries } from '../files/sources/index-entries.js'
 import type { SourceReading } from '../files/sources/source-record.js'
 import type { LineBatch, TokenBatch } from '../formats/batches.js'
+import { count, quantity } from '../formats/message-words.js'
 import { checkDefinition } from '../pipelines/check.js'
 import { definitionOf } from '../pipelines/definition.js'
 import { stageRegistry } from '../pipelines/registry.js'
@@ -112,7 +114,7 @@ function compareTokens(file: PackedFile, findings: Findings): SinkStage<TokenBat
       record += lengths.length
     }
     if (position < file.tokenCount)
-      reportDifference(`the source yields ${position} tokens, the file has ${file.tokenCount}`)
+      reportDifference(`the source yields ${quantity(position, 'token')}, the file has ${count(file.tokenCount)}`)
   })
 }
 

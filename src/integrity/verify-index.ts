@@ -1,4 +1,5 @@
 /** Checks an index: its format, its manifest, and that its source is unchanged. */
+
 import type { FileHandle } from 'node:fs/promises'
 import { PenstockError } from '../errors.js'
 import { type IndexManifest, readIndexManifest } from '../files/manifest.js'
@@ -6,6 +7,7 @@ import { readAt } from '../files/read-at.js'
 import { closeSource, openSource } from '../files/source-file.js'
 import { fingerprintOf, isSameFingerprint } from '../files/sources/file-fingerprint.js'
 import { createIndexReader } from '../formats/idx.js'
+import { count, quantity } from '../formats/message-words.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'
 
@@ -29,7 +31,7 @@ export async function verifyIndex(path: string, source: string | undefined): Pro
         )
       counts.records = await countEntries(path, handle, sourceBytes)
       if (manifest !== undefined && manifest.records !== counts.records) {
-        const message = `${counts.records} records; the manifest says ${manifest.records}`
+        const message = `${quantity(counts.records, 'record')}; the manifest says ${count(manifest.records)}`
         findings.add('damaged', new PenstockError('IDX_INVALID', message, { file: path }))
       }
     } finally {

@@ -2,10 +2,12 @@
  * Checks a packed file: header and index, that documents cover the data without gaps, manifest and checksums, that token ids
  * belong to the vocabulary, and that documents end with the end-of-document token.
  */
+
 import { PenstockError } from '../errors.js'
 import { yieldIfDue } from '../files/event-loop.js'
 import { checkTokenizer, type PackedManifest, readPackedManifest } from '../files/manifest.js'
 import { openPackedFile, type PackedFile } from '../files/packed-file.js'
+import { count, quantity } from '../formats/message-words.js'
 import { PBIN_HEADER_BYTES } from '../formats/pbin.js'
 import { askTokenizer } from '../workers/tokenizer/tokenizer-thread.js'
 import { checkBlocks } from './block-check.js'
@@ -94,7 +96,8 @@ async function checkDocuments(file: PackedFile, vocabulary: Vocabulary, findings
       first ??= record
     }
   }
-  if (next !== file.tokenCount) damaged(`the documents end at token ${next}, the data at ${file.tokenCount}`)
+  if (next !== file.tokenCount)
+    damaged(`the documents end at token ${count(next)}, the data at ${count(file.tokenCount)}`)
   if (withoutEnd > 0) {
     const message = `${withoutEnd} documents do not end with the token ${vocabulary.endOfDocumentId}; the first one here`
     findings.add('doubtful', new PenstockError('PBIN_INVALID', message, { file: path, record: first! }))
@@ -118,7 +121,7 @@ async function checkIds(file: PackedFile, { size }: Vocabulary, findings: Findin
 
 function checkCount(path: string, manifest: PackedManifest | undefined, documents: number, findings: Findings): void {
   if (manifest === undefined || manifest.documents === documents) return
-  const message = `${documents} documents; the manifest says ${manifest.documents}`
+  const message = `${quantity(documents, 'document')}; the manifest says ${count(manifest.documents)}`
   findings.add('damaged', new PenstockError('PBIN_INVALID', message, { file: path }))
 }
 

@@ -2,11 +2,13 @@
  * Checks a `.pack` file: header and size, manifest and checksums, and each row: its entries, the documents and tokens that they
  * name, and that the rows add up to the totals of the header.
  */
+
 import { PenstockError } from '../errors.js'
 import { DescriptorPool } from '../files/descriptor-pool.js'
 import { yieldIfDue } from '../files/event-loop.js'
 import { openPackFile, type PackFile } from '../files/samples/pack-file.js'
 import { crc32 } from '../formats/crc32.js'
+import { count, quantity } from '../formats/message-words.js'
 import { encodePackHeader, packHeaderBytes } from '../formats/pack.js'
 import { checkBlocks } from './block-check.js'
 import { Findings, type Verdict } from './findings.js'
@@ -54,6 +56,6 @@ function checkTotals(
   findings: Findings,
 ): void {
   if (documentParts === header.entries && tokens === header.tokens) return
-  const message = `the rows have ${documentParts} entries and ${tokens} tokens; the header says ${header.entries} and ${header.tokens}`
+  const message = `the rows have ${count(documentParts)} entries and ${quantity(tokens, 'token')}; the header says ${count(header.entries)} and ${count(header.tokens)}`
   findings.add('damaged', new PenstockError('PACK_INVALID', message, { file: path }))
 }

@@ -7,7 +7,7 @@
  * first a `merge` of several. `variables` replace `${name}`. `monitoring` configures the sinks for metrics.
  */
 import { PenstockError } from '../errors.js'
-import { suggestion } from '../formats/suggest.js'
+import { suggestion } from '../formats/message-words.js'
 import type { YamlPath, YamlSource } from './yaml-source.js'
 
 export interface StageStep {

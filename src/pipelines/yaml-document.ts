@@ -2,8 +2,10 @@
  * YAML text -> document nodes, for definitions and Modalities' configurations. The text is untrusted: its size, depth and
  * number of values are bounded before parsing, and duplicate keys are rejected.
  */
+
 import { type Document, isScalar, LineCounter, type Node, type ParsedNode, parseDocument, visit } from 'yaml'
 import { PenstockError, toPenstockError } from '../errors.js'
+import { count, quantity } from '../formats/message-words.js'
 
 const MAX_CHARACTERS = 1 << 20
 export const MAX_DEPTH = 64
@@ -22,7 +24,7 @@ export interface YamlDocument {
  */
 export function parseYamlDocument(text: string, file: string, schema: 'core' | 'failsafe'): YamlDocument {
   if (text.length > MAX_CHARACTERS) {
-    const message = `too long: ${text.length} characters, at most ${MAX_CHARACTERS} are allowed`
+    const message = `too long: ${quantity(text.length, 'character')}, at most ${count(MAX_CHARACTERS)} are allowed`
     throw new PenstockError('CONFIG_INVALID', message, { file })
   }
   rejectOversized(text, file)

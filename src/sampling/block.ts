@@ -3,7 +3,9 @@
  * (the default, sequenceLength + 1 tokens per block) the last target of a block is the first input of the next; without it
  * blocks are disjoint and sequenceLength long, so the model sees one position fewer. An incomplete last block is dropped.
  */
+
 import { PenstockError } from '../errors.js'
+import { count, quantity } from '../formats/message-words.js'
 
 export interface BlockGeometry {
   /** Tokens per block. */
@@ -22,7 +24,10 @@ export function blockGeometry(tokenCount: number, sequenceLength: number, reuseL
   const block = reuseLastTarget ? sequenceLength + 1 : sequenceLength
   const stride = sequenceLength
   if (tokenCount < block) {
-    throw new PenstockError('DATA_TOO_SMALL', `${tokenCount} tokens are fewer than one block of ${block} tokens`)
+    throw new PenstockError(
+      'DATA_TOO_SMALL',
+      `one block has ${quantity(block, 'token')}, the data only ${count(tokenCount)}`,
+    )
   }
   return { block, stride, count: Math.floor((tokenCount - block) / stride) + 1 }
 }

@@ -4,7 +4,9 @@
  * 32-bit draw would be biased, an inside-out shuffle with 64-bit draws. Neither can be evaluated at a single position: the
  * whole array is computed, at 4 bytes and 50 to 150 nanoseconds per item (10^9 items: 4 GB and two minutes).
  */
+
 import { PenstockError } from '../errors.js'
+import { count, quantity } from '../formats/message-words.js'
 import { type MersenneTwister, twisterFromSeed } from './mt19937.js'
 import { ascending, finish, SLICE_STEPS, type Sliced, swap } from './slices.js'
 
@@ -31,7 +33,7 @@ export function* torchRandpermSlices(
   if (length > LENGTH_LIMIT) {
     throw new PenstockError(
       'UNSUPPORTED',
-      `${length} samples exceed the limit of the torch order, ${LENGTH_LIMIT}; use the bijective order, which has no limit`,
+      `${quantity(length, 'sample')} exceed the limit of the torch order, ${count(LENGTH_LIMIT)}; use the bijective order, which has no limit`,
     )
   }
   const twister = twisterFromSeed(seed)

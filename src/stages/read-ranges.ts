@@ -5,9 +5,11 @@
  * decompresses and processes one range of a file, so the bytes never cross threads. The runner substitutes it for those
  * stages; its output and faults are the same.
  */
+
 import { PenstockError } from '../errors.js'
 import { regularCheck } from '../files/source-file.js'
 import type { Batch, LineCursor, LinePlaces, Mark, TokenizerIdentity } from '../formats/batches.js'
+import { count, quantity } from '../formats/message-words.js'
 import type { SharedTokens } from '../workers/chunk-writer.js'
 import { type RangeFault, unpackFaults } from '../workers/ranges/range-faults.js'
 import { type FilePosition, type RangeWork, rangeRunOf, startOf } from '../workers/ranges/range-run.js'
@@ -179,7 +181,7 @@ function checkTotals({ lineCount, faults }: RangeReply, { lines, tokens }: Range
   if (delivered === undefined || lineCount === delivered + faults.count) return
   throw new PenstockError(
     'TOTALS_MISMATCH',
-    `${lineCount} lines read, but ${delivered} delivered and ${faults.count} reported as faulty`,
+    `${quantity(lineCount, 'line')} read, but ${count(delivered)} delivered and ${count(faults.count)} reported as faulty`,
   )
 }
 

@@ -2,6 +2,7 @@
  * Compatibility checks before training: checkpoint and model, samples and options, data of a resumed run and data of the
  * original run, definitions of the processes that train together.
  */
+
 import { createHash } from 'node:crypto'
 import { PenstockError } from '../errors.js'
 import type {
@@ -12,6 +13,7 @@ import type {
   TokenizerIdentity,
   TokenizerReference,
 } from '../formats/batches.js'
+import { count, quantity } from '../formats/message-words.js'
 import type { Checkpoint } from './checkpoint.js'
 import { type ModelOptions, resolveModel, type TrainingOptions } from './options.js'
 
@@ -73,11 +75,11 @@ export function requireSamplesFit(
   requireEndTokenFits(tokenizer?.endOfDocumentId, vocab_size)
   // Without the previous sample's last target, the model gets one position less.
   if (block !== sequence_length + 1 && block !== sequence_length) {
-    const message = `the samples have ${block} tokens, but sequence_length ${sequence_length} needs ${sequence_length + 1}`
+    const message = `the samples have ${quantity(block, 'token')}, but sequence_length ${sequence_length} needs ${sequence_length + 1}`
     throw new PenstockError('OPTION_INVALID', message, { path: 'model.sequence_length' })
   }
   if (rows > batch_size) {
-    const message = `a batch has ${rows} samples, batch_size is ${batch_size}`
+    const message = `a batch has ${quantity(rows, 'sample')}, batch_size is ${count(batch_size)}`
     throw new PenstockError('OPTION_INVALID', message, { path: 'batch_size' })
   }
 }

@@ -2,8 +2,10 @@
  * Options of a training run: model, optimizer, schedule, length, intervals. The only place that defines defaults. Keys are
  * snake_case, as in the YAML files and in Modalities; an unknown key is rejected.
  */
+
 import * as z from 'zod'
 import { PenstockError } from '../errors.js'
+import { count, quantity } from '../formats/message-words.js'
 import { describeIssue } from '../formats/option-issue.js'
 
 /** Creates a value on first use, to keep the start of commands that do not need it fast. */
@@ -406,7 +408,7 @@ export function resolveModel(input: ModelInput, tokenizer?: VocabularySize): Mod
   if (tokenizer !== undefined && vocabSize < tokenizer.vocabSize) {
     throw new PenstockError(
       'TOKENIZER_MISMATCH',
-      `the model's vocab_size is ${vocabSize}, but the tokenizer has ${tokenizer.vocabSize} ids`,
+      `the model's vocab_size is ${count(vocabSize)}, but the tokenizer has ${quantity(tokenizer.vocabSize, 'id')}`,
       { path: 'model.vocab_size' },
     )
   }

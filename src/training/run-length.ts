@@ -1,5 +1,7 @@
 /** Length of a run, as plain arithmetic shared by trainer and plan. */
+
 import { PenstockError } from '../errors.js'
+import { count, quantity } from '../formats/message-words.js'
 import type { TrainingOptions } from './options.js'
 
 /** Data that one pass over the samples provides. */
@@ -26,7 +28,10 @@ export function stepsOf(
   if (wholeSteps === 0) {
     const needed = batch_size * accumulation_steps
     const remedy = 'add data, or reduce batch_size or accumulation_steps'
-    throw new PenstockError('DATA_TOO_SMALL', `${samples} samples are fewer than one step of ${needed}: ${remedy}`)
+    throw new PenstockError(
+      'DATA_TOO_SMALL',
+      `one step needs ${quantity(needed, 'sample')}, there ${samples === 1 ? 'is' : 'are'} only ${count(samples)}: ${remedy}`,
+    )
   }
   return wholeSteps
 }

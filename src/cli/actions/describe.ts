@@ -2,7 +2,7 @@
 import { stringify } from 'yaml'
 import type * as z from 'zod'
 import { PenstockError } from '../../errors.js'
-import { suggestion } from '../../formats/suggest.js'
+import { suggestion } from '../../formats/message-words.js'
 import { type SinkName, sinkSchemas } from '../../monitoring/options.js'
 import { type StageEntry, stageRegistry } from '../../pipelines/registry.js'
 import {

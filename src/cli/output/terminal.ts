@@ -2,18 +2,10 @@
 import { CONFIGURATION_ERRORS, PenstockError } from '../../errors.js'
 import { stopExitCode } from './signals.js'
 
+export { count, quantity } from '../../formats/message-words.js'
+
 export function exitCodeOf(error: unknown): number {
   return stopExitCode() ?? (error instanceof PenstockError && CONFIGURATION_ERRORS.includes(error.code) ? 2 : 1)
-}
-
-/** 1234567 -> 1,234,567. Avoids Intl, which takes 20 ms to load. */
-export function count(value: number): string {
-  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
-/** 1 record, 1,234 records */
-export function quantity(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? '' : 's'}`
 }
 
 /** Bytes in decimal units, as is usual for disks and networks. */

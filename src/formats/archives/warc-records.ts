@@ -12,7 +12,9 @@
  *
  * A writer may end lines with LF alone. Source: ISO 28500, iipc.github.io/warc-specifications.
  */
+
 import { concatBytes } from '../bytes.js'
+import { count, quantity } from '../message-words.js'
 
 const [LF, CR] = [10, 13]
 /** Of the fields of one record. */
@@ -92,7 +94,7 @@ export class WarcSplitter {
     const { open } = this
     if (open === undefined) return
     this.open = undefined
-    const message = `the file ends after ${this.blockBytes} of ${open.length} bytes of a record`
+    const message = `the file ends after ${count(this.blockBytes)} of ${quantity(open.length, 'byte')} of a record`
     yield { kind: 'damage', byteOffset: open.byteOffset, message, head: open.head }
   }
 

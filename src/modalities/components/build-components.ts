@@ -3,7 +3,7 @@
  * built, innermost first. A top-level component is built once; all references to it share that object.
  */
 import { PenstockError, toPenstockError } from '../../errors.js'
-import { suggestion } from '../../formats/suggest.js'
+import { suggestion } from '../../formats/message-words.js'
 import { type ConfigPath, configError, pathText } from '../yaml/config-error.js'
 import type { MapNode, ScalarNode, TreeNode } from '../yaml/yaml-tree.js'
 import { checkOptions } from './check-options.js'

@@ -1,8 +1,8 @@
 /** Validates options against their schema. Errors have the place, the expected and found values and the nearest known name. */
 import type * as z from 'zod'
 import type { PenstockError } from '../../errors.js'
+import { suggestion } from '../../formats/message-words.js'
 import { EXPECTED, expectedText, objectAt } from '../../formats/option-issue.js'
-import { suggestion } from '../../formats/suggest.js'
 import { type ConfigPath, configError } from '../yaml/config-error.js'
 import type { Place, TreeNode } from '../yaml/yaml-tree.js'
 import { Component, WholeFloat } from './option-types.js'

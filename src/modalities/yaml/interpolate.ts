@@ -2,7 +2,7 @@
  * OmegaConf's interpolation: `${a.b.c}` (absolute), `${.a}` (relative to the enclosing mapping) and `${resolver:argument}`,
  * within a string or as the whole value. A whole value keeps its type and may be a mapping.
  */
-import { suggestion } from '../../formats/suggest.js'
+import { suggestion } from '../../formats/message-words.js'
 import { MAX_NODES } from '../../pipelines/yaml-document.js'
 import { type ConfigPath, configError, pathText } from './config-error.js'
 import type { MapNode, Place, ScalarNode, TreeNode } from './yaml-tree.js'

@@ -2,6 +2,7 @@
  * Documents -> rows of whole documents (`.pack`), without truncation: best-fit decreasing in windows of 2^16 documents in
  * shuffled order, so that similar lengths are not trained on together. Memory: 12 bytes per document and 4 per row.
  */
+
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { checkManifestPath, writePackManifest } from '../../files/manifest.js'
@@ -9,6 +10,7 @@ import { ifExistsOption, type OutputFile, writeWhole } from '../../files/output-
 import type { SpanBatch } from '../../formats/batches.js'
 import { BlockChecksums } from '../../formats/checksum.js'
 import { crc32 } from '../../formats/crc32.js'
+import { quantity } from '../../formats/message-words.js'
 import { EntryWriter, encodePackHeader, type PackedPart, packHeaderBytes } from '../../formats/pack.js'
 import { bijection } from '../../sampling/bijection.js'
 import { packBins } from '../../sampling/bin-packing.js'
@@ -89,7 +91,11 @@ async function collect(input: AsyncIterable<SpanBatch>, file: string): Promise<D
   const table = new DocumentTable()
   for await (const batch of input) table.add(batch)
   if (table.count > MAX_DOCUMENTS) {
-    throw new PenstockError('UNSUPPORTED', `${table.count} documents are more than a .pack file can number`, { file })
+    throw new PenstockError(
+      'UNSUPPORTED',
+      `${quantity(table.count, 'document')} are more than a .pack file can number`,
+      { file },
+    )
   }
   return table
 }

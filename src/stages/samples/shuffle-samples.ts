@@ -3,10 +3,12 @@
  * seed and epoch; it can be sharded by rank and resumed at any position. The files are not rewritten, the bijective
  * order takes no memory, and each block is one small read.
  */
+
 import * as z from 'zod'
 import { PenstockError } from '../../errors.js'
 import { DescriptorPool } from '../../files/descriptor-pool.js'
 import type { SampleBatch, SampleCursor, TokenRange } from '../../formats/batches.js'
+import { quantity } from '../../formats/message-words.js'
 import { ORDER_KINDS, sampleOrderSlices } from '../../sampling/sample-order.js'
 import { positionInEpochs, shardOf } from '../../sampling/shard.js'
 import { type SourceStage, source } from '../stream/stage.js'
@@ -121,7 +123,7 @@ async function* samples(
   if (count < batch_size * world_size) {
     throw new PenstockError(
       'DATA_TOO_SMALL',
-      `${count} samples of ${block} tokens do not fill one batch of ${batch_size} on each of ${world_size} ranks`,
+      `${quantity(count, 'sample')} of ${quantity(block, 'token')} do not fill one batch of ${batch_size} on each of ${quantity(world_size, 'rank')}`,
       { file: options.path },
     )
   }

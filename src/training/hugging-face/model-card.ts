@@ -1,4 +1,5 @@
 /** The model card (README.md) of an export: facts of the model and of the run that trained it. */
+import { count } from '../../formats/message-words.js'
 import type { CheckpointState } from '../checkpoint.js'
 import type { ModelOptions } from '../options.js'
 import { parameterCount } from '../weights.js'
@@ -62,5 +63,3 @@ tokenizer = AutoTokenizer.from_pretrained("this folder")
 
 /** Whether an existing README.md is a card of an earlier export. */
 export const isModelCard = (text: string): boolean => text.startsWith('---\n') && text.split('---')[1]!.includes(TAG)
-
-const count = (value: number): string => value.toLocaleString('en-US')
