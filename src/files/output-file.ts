@@ -265,6 +265,11 @@ export async function outputExists(path: string): Promise<boolean> {
   return (await (isRemote(path) ? statOfObject(path) : stat(path).catch(() => undefined))) !== undefined
 }
 
+/** Whether an output exists and no killed run is left that has to finish: it may still have files to rename. */
+export async function isPublished(path: string): Promise<boolean> {
+  return (await outputExists(path)) && (await statOf(journalPathOf(await outputTargetOf(path)))) === undefined
+}
+
 /** Reservations of outputs that do not belong to a run with a journal. */
 const standalone: OutputReservations = {
   async reserve(path, ifExists) {

@@ -7,11 +7,12 @@ import {
   readFileSync,
   statSync,
   symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { openOutput } from '#src/files/output-file'
+import { isPublished, openOutput } from '#src/files/output-file'
 import { temporaryFolder } from '../stages/support.js'
 
 const folder = temporaryFolder()
@@ -35,6 +36,16 @@ describe('an output', () => {
       readFileSync(path).equals(Buffer.concat([Buffer.from('head'), Buffer.alloc(3 << 20, 'x'), Buffer.from('end')])),
     ).toBe(true)
     expect(leftovers(path)).toEqual([])
+  })
+
+  it('is published once no run is left that has to finish it', async () => {
+    const path = fresh()
+    expect(await isPublished(path)).toBe(false)
+    writeFileSync(path, '')
+    writeFileSync(`${path}.journal`, '')
+    expect(await isPublished(path)).toBe(false)
+    unlinkSync(`${path}.journal`)
+    expect(await isPublished(path)).toBe(true)
   })
 
   it('does not exist after it was abandoned', async () => {

@@ -1,6 +1,6 @@
 /** Stages of `penstock index` and of the Modalities command `data create_raw_index`. */
 import { PenstockError } from '../../errors.js'
-import { outputExists } from '../../files/output-file.js'
+import { isPublished } from '../../files/output-file.js'
 import { requireFormat } from '../../files/source-format.js'
 import { type FaultFlags, faultOptionsOf, type OutputFlags, outputNamedAfter } from '../output/shared-options.js'
 import { filesOf } from './read-sources.js'
@@ -30,9 +30,11 @@ export async function indexPipelines(sources: readonly string[], flags: IndexFla
   }
   const missing: string[] = []
   for (const file of files) {
-    if (flags.ifExists === 'override' || !(await outputExists(pathOf(file)))) missing.push(file)
+    if (flags.ifExists === 'override' || !(await isPublished(pathOf(file)))) missing.push(file)
   }
-  return Object.fromEntries(missing.map(file => [file, indexStages(file, pathOf(file), flags)]))
+  // A run that was killed while it renamed its outputs is finished, and those that exist are kept.
+  const each: IndexFlags = { ...flags, ifExists: flags.ifExists === 'override' ? 'override' : 'skip' }
+  return Object.fromEntries(missing.map(file => [file, indexStages(file, pathOf(file), each)]))
 }
 
 export function indexStages(source: string, path: string, flags: FaultFlags & OutputFlags): object[] {

@@ -3,9 +3,9 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import { outputExists } from '../../files/output-file.js'
+import { isPublished } from '../../files/output-file.js'
 import { isRemote } from '../../files/remote/remote-name.js'
-import { formatOf } from '../../files/source-format.js'
+import { formatOf, type SourceFormat } from '../../files/source-format.js'
 import { notify } from '../output/notices.js'
 import {
   type FaultFlags,
@@ -97,7 +97,7 @@ async function onePerSource(
   // A complete file is kept: the same command continues with those that are missing.
   const missing: [string, string][] = []
   for (const [output, file] of outputs) {
-    if (flags.ifExists === 'override' || !(await outputExists(output))) missing.push([output, file])
+    if (flags.ifExists === 'override' || !(await isPublished(output))) missing.push([output, file])
   }
   const kept = outputs.size - missing.length
   if (kept > 0 && !flags.quiet)
@@ -107,13 +107,18 @@ async function onePerSource(
     const quarantine =
       flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${name.replaceAll(sep, '-')}` }
     const index = flags.index === undefined || flags.index === false ? {} : { index: `${withoutEnding(output)}.idx` }
-    const { outputFolder: _, index: __, textPer, ...others } = flags
-    const unit = textPer === undefined || formatOf(file) !== 'text' ? {} : { textPer }
-    const own = { ...others, ...unit, ...quarantine, ...index, output }
+    const { outputFolder: _, index: __, textPer, delimiter, ...others } = flags
+    const format = formatOf(file)
+    const reading = { ...(format === 'text' && { textPer }), ...(isTable(format) && { delimiter }) }
+    // A run that was killed while it renamed its outputs is finished, and those that exist are kept.
+    const ifExists: PackFlags['ifExists'] = flags.ifExists === 'override' ? 'override' : 'skip'
+    const own = { ...others, ...reading, ...quarantine, ...index, output, ifExists }
     return [name, Object.values(await packPipelines([file], own))[0]!] as const
   })
   return Object.fromEntries(await Promise.all(pipelines))
 }
+
+const isTable = (format: SourceFormat | undefined): boolean => format === 'csv' || format === 'tsv'
 
 /** `join` would turn `s3://` into `s3:/`. */
 const pathIn = (folder: string, name: string): string =>

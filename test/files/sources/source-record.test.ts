@@ -45,6 +45,7 @@ describe('the sources of a packed file', () => {
     const other = at('other.pbin')
     const packing = ['pack', 'shards/c.csv', 'shards/d.txt', ...args, '--tokenizer', at('tokenizer.json'), '-o', other]
     expect(await run(...packing)).toMatchObject({ code: 0 })
+    expect(await run(...packing.slice(0, -2), '--output-folder', at('each'))).toMatchObject({ code: 0 })
     const checked = await run('verify', other, '--deep', '--tokenizer', at('tokenizer.json'), ...args.slice(-2))
     expect(checked).toMatchObject({ code: 0, out: expect.stringContaining('sound') })
   }, 30_000)
