@@ -209,6 +209,8 @@ export class ParquetFile {
     let firstRow = 0
     for (const [group, { columns, num_rows }] of this.metadata.row_groups.entries()) {
       const rows = Number(num_rows)
+      // Writers leave out the pages, so the group has no place.
+      if (rows === 0) continue
       const chunk = columns.find(column => column.meta_data?.path_in_schema.join('\n') === path.join('\n'))
       if (chunk === undefined)
         throw new PenstockError('PARQUET_INVALID', `row group ${group} lacks a column`, { file: this.path })

@@ -118,6 +118,7 @@ for codec in ['brotli', 'lz4']:
     pq.write_table(table, f'{folder}/py-{codec}-True-1.0-3.parquet', compression=codec)
 pq.write_table(table, f'{folder}/py-delta-False-1.0-3.parquet', use_dictionary=False,
                column_encoding={'text': 'DELTA_BYTE_ARRAY', 'doc.text': 'DELTA_LENGTH_BYTE_ARRAY'})
+pq.write_table(table.slice(0, 0), f'{folder}/py-empty.parquet')
 `
 
 const python = peersPython()
@@ -136,5 +137,6 @@ describe.skipIf(python === undefined)('files of pyarrow', () => {
         expect(await textsOf({ path: at(`py-${name}.parquet`), field }), `${name} ${field}`).toEqual(expected)
       }
     }
+    expect(await textsOf({ path: at('py-empty.parquet') })).toEqual([])
   })
 })

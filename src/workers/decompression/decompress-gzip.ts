@@ -6,6 +6,7 @@ import { createGunzip } from 'node:zlib'
 import { PenstockError } from '../../errors.js'
 
 const OUTPUT_BYTES = 256 << 10
+const TRAILING_BYTES = 'bytes after the last gzip member that are not a member'
 
 /**
  * @param file name for errors
@@ -26,14 +27,15 @@ export async function* decompressGzip(
   } catch (error) {
     if (error instanceof PenstockError) throw error
     const where = { file, byteOffset: offset + gunzip.bytesWritten }
-    throw new PenstockError('FILE_UNREADABLE', reasonOf(error as Error), where, error)
+    throw new PenstockError('FILE_UNREADABLE', reasonOf(error as Error, gunzip.bytesWritten), where, error)
   } finally {
     gunzip.destroy()
     await feeding.catch(() => {})
   }
 }
 
-function reasonOf({ message }: Error): string {
+function reasonOf({ message }: Error, bytesBefore: number): string {
+  if (message === 'incorrect header check') return bytesBefore === 0 ? 'not a gzip file' : TRAILING_BYTES
   if (message === 'incorrect data check') return 'the checksum of a gzip member does not match its content'
   return message === 'unexpected end of file' ? 'a gzip member ends early' : `damaged gzip data: ${message}`
 }
@@ -73,6 +75,5 @@ function written(gunzip: ReturnType<typeof createGunzip>, bytes: Uint8Array): Pr
 
 /** The error for bytes after the last member. */
 export function trailingBytes(file: string, byteOffset: number): PenstockError {
-  const message = 'bytes after the last gzip member that are not a member'
-  return new PenstockError('FILE_UNREADABLE', message, { file, byteOffset })
+  return new PenstockError('FILE_UNREADABLE', TRAILING_BYTES, { file, byteOffset })
 }
