@@ -13,6 +13,10 @@ import { type ChunkTask, LOCK_UNCERTAIN } from './write-chunk.js'
 /** Size of a chunk: a small one per thread, since it is memory that waits, up to a size beyond which larger ones gain nothing. */
 const CHUNK_BYTES_PER_THREAD = 1 << 20
 const MAX_CHUNK_BYTES = 4 << 20
+/** Each piece keeps the memory of a whole range until it is written, however few tokens it has. */
+const MAX_PIECES = 16
+/** Chunks of few bytes that may wait for the threads, per thread. */
+const CHUNKS_PER_THREAD = 2
 
 const EMPTY_BLOCK: ChecksumState = { blocks: [], lanes: [0, 0, 0, 0], blockBytes: 0, rest: new Uint8Array(0) }
 
@@ -71,6 +75,7 @@ export class ChunkWriter {
    * @throws FILE_UNWRITABLE, also for earlier bytes
    */
   async append(bytes: Uint8Array, release: () => void): Promise<void> {
+    if (bytes.length === 0) return release()
     const room = CHECKSUM_BLOCK_BYTES - this.blockBytes
     if (bytes.length > room) {
       const halfDone = afterTwo(release)
@@ -80,8 +85,10 @@ export class ChunkWriter {
     this.waiting.push({ bytes, release })
     this.waitingBytes += bytes.length
     this.blockBytes += bytes.length
-    if (this.waitingBytes >= this.chunkBytes || this.blockBytes === CHECKSUM_BLOCK_BYTES) await this.flush()
-    while (this.inFlightBytes > this.threads.size * this.chunkBytes) {
+    const isFull = this.waitingBytes >= this.chunkBytes || this.waiting.length >= MAX_PIECES
+    if (isFull || this.blockBytes === CHECKSUM_BLOCK_BYTES) await this.flush()
+    const { size } = this.threads
+    while (this.inFlightBytes > size * this.chunkBytes || this.inFlight.size > CHUNKS_PER_THREAD * size) {
       const [oldest] = this.inFlight
       await oldest!.written
     }

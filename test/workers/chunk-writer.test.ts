@@ -53,6 +53,23 @@ describe('an output that threads write', () => {
     expect(readFileSync(out.path).equals(Buffer.concat([before, ...pieces]))).toBe(true)
   })
 
+  it('keeps the memory of few pieces, however small they are', async () => {
+    const out = await open()
+    const writer = new ChunkWriter(out, poolWith(0), checksumsOf([]).state())
+    let kept = 0
+    let most = 0
+    for (let seed = 0; seed < 300; seed++) {
+      most = Math.max(most, ++kept)
+      await writer.append(shared(seed % 2, seed), () => void kept--)
+    }
+    await writer.flush()
+    await writer.checksums()
+    await writer.close()
+    expect(kept).toBe(0)
+    expect(most).toBeLessThan(120)
+    await out.abandon()
+  })
+
   it('gives the checksums at a mark while later bytes are written', async () => {
     const out = await open()
     const [first, second] = [shared(100_000, 1), shared(CHECKSUM_BLOCK_BYTES, 2)]
