@@ -221,7 +221,8 @@ class SharedPool {
       // This class decides when threads end.
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: setup ?? null,
-      ...(CAN_REQUIRE_MODULES && { execArgv: ['--no-experimental-require-module'] }),
+      // Without the options of the process: --input-type=module of a script on the command line would stop the threads.
+      execArgv: CAN_REQUIRE_MODULES ? ['--no-experimental-require-module'] : [],
       recordTiming: false,
       // Tasks allocate short-lived objects or memory outside the heap; a small young generation keeps workers small.
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 2048 },

@@ -9,8 +9,11 @@ const folder = temporaryFolder()
 
 beforeAll(() => {
   const train = 'stages: [{ shuffle-samples: { path: a.pbin, sequence_length: 8 } }, { feed-trainer: { ENGINE } }]\n'
-  writeFileSync(join(folder, 'tfjs.yaml'), train.replace('ENGINE', 'steps: 1'))
-  writeFileSync(join(folder, 'torch.yaml'), train.replace('ENGINE', 'steps: 1, engine: torch'))
+  writeFileSync(join(folder, 'tfjs.yaml'), train.replace('ENGINE', 'steps: 1, model: { vocab_size: 9 }'))
+  writeFileSync(
+    join(folder, 'torch.yaml'),
+    train.replace('ENGINE', 'steps: 1, engine: torch, model: { vocab_size: 9 }'),
+  )
   writeFileSync(join(folder, 'pack.yaml'), 'tokenizer: { component_key: tokenizer }\n')
   writeFileSync(join(folder, 'a.idx'), '')
 })

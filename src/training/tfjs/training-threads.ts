@@ -41,7 +41,9 @@ export class TrainingThread {
   #failure: PenstockError | undefined
 
   constructor(data: TrainingWorkerData) {
-    this.#worker = new Worker(new URL('./training-worker.js', import.meta.url), { workerData: data })
+    // Options of the process, such as --input-type=module of a script on the command line, could stop the thread.
+    const options = { workerData: data, execArgv: [] }
+    this.#worker = new Worker(new URL('./training-worker.js', import.meta.url), options)
     this.#worker.on('message', (answer: ThreadAnswer) => this.#settle?.resolve(answer))
     this.#worker.on('error', error => this.#fail(error))
     this.#worker.on('exit', code => this.#fail(new Error(`it exited with code ${code}`)))
