@@ -1,8 +1,8 @@
 /** Stages of `penstock index` and of the Modalities command `data create_raw_index`. */
 import { PenstockError } from '../../errors.js'
-import { isPublished } from '../../files/output-file.js'
 import { requireFormat } from '../../files/source-format.js'
 import { type FaultFlags, faultOptionsOf, type OutputFlags, outputNamedAfter } from '../output/shared-options.js'
+import { missingOutputs, policyOfEach } from './missing-outputs.js'
 import { filesOf } from './read-sources.js'
 
 export interface IndexFlags extends FaultFlags, OutputFlags {
@@ -28,13 +28,10 @@ export async function indexPipelines(sources: readonly string[], flags: IndexFla
   if (flags.output !== undefined) {
     throw new PenstockError('ARGUMENT_INVALID', `--output names one index, but there are ${files.length} sources`)
   }
-  const missing: string[] = []
-  for (const file of files) {
-    if (flags.ifExists === 'override' || !(await isPublished(pathOf(file)))) missing.push(file)
-  }
-  // A run that was killed while it renamed its outputs is finished, and those that exist are kept.
-  const each: IndexFlags = { ...flags, ifExists: flags.ifExists === 'override' ? 'override' : 'skip' }
-  return Object.fromEntries(missing.map(file => [file, indexStages(file, pathOf(file), each)]))
+  const missing = new Set(await missingOutputs(files.map(pathOf), flags.ifExists))
+  const each: IndexFlags = { ...flags, ifExists: policyOfEach(flags.ifExists) }
+  const written = files.filter(file => missing.has(pathOf(file)))
+  return Object.fromEntries(written.map(file => [file, indexStages(file, pathOf(file), each)]))
 }
 
 export function indexStages(source: string, path: string, flags: FaultFlags & OutputFlags): object[] {

@@ -3,7 +3,6 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { PenstockError } from '../../errors.js'
-import { isPublished } from '../../files/output-file.js'
 import { isRemote } from '../../files/remote/remote-name.js'
 import { formatOf, type SourceFormat } from '../../files/source-format.js'
 import { notify } from '../output/notices.js'
@@ -15,6 +14,7 @@ import {
   withoutEnding,
 } from '../output/shared-options.js'
 import { count } from '../output/terminal.js'
+import { missingOutputs, policyOfEach } from './missing-outputs.js'
 import { checkFormatOptions, filesOf, jsonlStages, onlyJsonl, type SourceFlags, textStages } from './read-sources.js'
 import type { RunFlags } from './run-definition.js'
 
@@ -94,15 +94,12 @@ async function onePerSource(
     for (const parents of new Set([...outputs.keys()].map(path => dirname(path))))
       mkdirSync(parents, { recursive: true })
   }
-  // A complete file is kept: the same command continues with those that are missing.
-  const missing: [string, string][] = []
-  for (const [output, file] of outputs) {
-    if (flags.ifExists === 'override' || !(await isPublished(output))) missing.push([output, file])
-  }
+  const missing = await missingOutputs(outputs.keys(), flags.ifExists)
   const kept = outputs.size - missing.length
   if (kept > 0 && !flags.quiet)
     notify(`${count(kept)} of ${count(outputs.size)} packed files already exist`, { event: 'skipped', count: kept })
-  const pipelines = missing.map(async ([output, file]) => {
+  const pipelines = missing.map(async output => {
+    const file = outputs.get(output)!
     const name = isRemote(folder) ? output.slice(pathIn(folder, '').length) : relative(folder, output)
     const quarantine =
       flags.quarantine === undefined ? {} : { quarantine: `${flags.quarantine}.${name.replaceAll(sep, '-')}` }
@@ -110,8 +107,7 @@ async function onePerSource(
     const { outputFolder: _, index: __, textPer, delimiter, ...others } = flags
     const format = formatOf(file)
     const reading = { ...(format === 'text' && { textPer }), ...(isTable(format) && { delimiter }) }
-    // A run that was killed while it renamed its outputs is finished, and those that exist are kept.
-    const ifExists: PackFlags['ifExists'] = flags.ifExists === 'override' ? 'override' : 'skip'
+    const ifExists = policyOfEach(flags.ifExists)
     const own = { ...others, ...reading, ...quarantine, ...index, output, ifExists }
     return [name, Object.values(await packPipelines([file], own))[0]!] as const
   })
