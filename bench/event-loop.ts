@@ -1,7 +1,7 @@
 /**
  * Longest time for which each phase of a training blocks the event loop of the program that embeds it, with the quickstart's
  * models and corpus: the quickstart's own, one that one worker thread computes, and the quickstart's without workers for
- * comparison. Each runs in a process of its own. Run `npm run quickstart` first, then `npx jiti bench/event-loop.ts`.
+ * comparison. Each runs in a separate process. Run `npm run quickstart` first, then `npx jiti bench/event-loop.ts`.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'

@@ -48,7 +48,7 @@ const LF = 0x0a
 export type SourceKind = 'lines' | 'corpus' | 'packed'
 
 /**
- * @param parts how many; fewer are returned where the files cannot be divided into so many
+ * @param parts number of parts; fewer are returned where the files cannot be divided further
  * @throws FILE_MISSING, FILE_UNREADABLE, PARQUET_INVALID
  */
 export async function divideSources(files: readonly SizedFile[], parts: number, kind: SourceKind): Promise<Part[]> {

@@ -122,7 +122,7 @@ interface Length {
   readonly tokens: number
   readonly samples: number
   readonly steps: number
-  /** Undefined for a mixture, whose sources have epochs of their own. */
+  /** Undefined for a mixture, whose sources have separate epochs. */
   readonly epochs?: number
   readonly sources?: readonly PlannedSource[]
   readonly rows?: NonNullable<Estimate['rows']>

@@ -47,7 +47,7 @@ const MAX_ARRAY_SIZE = 1001
 const arrayPath = (folder: string, pass: number): string =>
   join(folder, pass === 0 ? 'slurm-array.sh' : `slurm-array-${pass + 1}.sh`)
 const mergePath = (folder: string): string => join(folder, 'slurm-merge.sh')
-/** A file that tells tasks that were stopped on purpose not to return to the queue. */
+/** While this file exists, tasks that are stopped do not return to the queue. */
 const stopPath = (folder: string): string => join(folder, 'slurm-stop')
 
 /** Largest number of array tasks that the cluster accepts. */
